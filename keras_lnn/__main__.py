@@ -1,0 +1,37 @@
+"""The other commands: python -m keras_lnn list | evaluate | predict | export | import."""
+
+import importlib
+from collections.abc import Sequence
+
+from keras_lnn.commands import parse_command, run_main
+from keras_lnn.errors import InputError, suggest
+
+# Each is a class of options and a function in keras_lnn.command_line, named alike.
+COMMANDS = {
+    "list": "what there is: models or data sets",
+    "evaluate": "metrics of a trained model with 95% intervals",
+    "predict": "probabilities for image files and folders",
+    "export": "a trained model as SavedModel or .keras, with its card",
+    "import": "weights learned in PyTorch into the Keras model",
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one command."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        width = max(map(len, COMMANDS))
+        print("usage: python -m keras_lnn COMMAND ... (--help behind a command tells its options)\n")
+        print("\n".join(f"  {name.ljust(width)}  {what}" for name, what in COMMANDS.items()))
+        print("\nTraining: python train.py --help")
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        raise InputError(f"There is no command {name!r}. {suggest(name, COMMANDS)}")
+    module = importlib.import_module("keras_lnn.command_line")
+    command = parse_command(getattr(module, f"{name.capitalize()}Command"), rest, f"python -m keras_lnn {name}")
+    getattr(module, f"run_{name}")(command)
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)

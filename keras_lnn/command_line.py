@@ -1,0 +1,206 @@
+"""What each command of ``python -m keras_lnn`` takes and does; the heavy imports wait until the options are right."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic_settings import CliPositionalArg
+from rich.table import Table
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.errors import InputError
+from keras_lnn.files import atomic_path
+from keras_lnn.terminal import loading, make_console, print_metrics, start_keras
+
+
+class _Command(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ListCommand(_Command):
+    """List the models or the data sets."""
+
+    what: CliPositionalArg[Literal["models", "data"]] = pydantic.Field(description="models or data")
+    json_output: bool = pydantic.Field(False, alias="json", description="print one JSON list")
+    data_dir: Path | None = pydantic.Field(None, description="folder of the data files")
+
+
+class EvaluateCommand(_Command):
+    """Measure a trained model on one split of a data set, with 95% bootstrap intervals."""
+
+    model: CliPositionalArg[str] = pydantic.Field(description="run, .keras file, exported folder or name")
+    data: str | None = pydantic.Field(None, description="data set (default: the one that it learned from)")
+    split: Literal["train", "val", "test"] = pydantic.Field("test", description="which images")
+    size: Annotated[int, pydantic.Field(ge=8)] | None = pydantic.Field(None, description="side of the images in pixels")
+    data_dir: Path | None = pydantic.Field(None, description="folder of the data files")
+    accept_checksum: bool = pydantic.Field(False, description="take a data file with another checksum")
+    json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object")
+
+
+class PredictCommand(_Command):
+    """Give the class probabilities of image files; folders are searched for images."""
+
+    model: CliPositionalArg[str] = pydantic.Field(description="run, .keras file, exported folder or name")
+    images: CliPositionalArg[list[Path]] = pydantic.Field(description="image files and folders; .npy for volumes")
+    output: Path = pydantic.Field(Path("predictions.csv"), description="CSV file to write")
+
+
+class ExportCommand(_Command):
+    """Export a run's best model with its card and signature."""
+
+    run: CliPositionalArg[str] = pydantic.Field(description="run or .keras file")
+    format: Literal["saved_model", "keras"] = pydantic.Field("saved_model", description="format of the model")
+    output: Path | None = pydantic.Field(None, description="folder to make (default: saved_models/RUN)")
+
+
+class ImportCommand(_Command):
+    """Read weights learned in PyTorch (a state_dict saved as .npz) into the Keras model of the same network."""
+
+    weights: CliPositionalArg[Path] = pydantic.Field(description=".npz with the arrays of a state_dict")
+    model: str = pydantic.Field(description="network that the weights are of")
+    output: Path = pydantic.Field(description="folder to make; serves like a run")
+    model_args: dict[str, Any] = pydantic.Field(default_factory=dict, description="arguments of the network's builder")
+    data: str | None = pydantic.Field(None, description="data set it is for (default: the one it was published for)")
+    size: int | None = pydantic.Field(None, description="side of the images in pixels")
+
+
+def run_list(command: ListCommand) -> None:
+    """Prints a table or JSON."""
+    rows = _model_rows() if command.what == "models" else _data_rows(command.data_dir)
+    if command.json_output:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    table = Table()
+    for name in rows[0]:
+        table.add_column(name, justify="right" if isinstance(rows[0][name], int) and name != "here" else "left")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    make_console().print(table)
+
+
+def run_evaluate(command: EvaluateCommand) -> None:
+    """Measures and prints."""
+    console = make_console()
+    quiet = make_console(stderr=True)
+    start_keras(quiet)
+    from keras_lnn.evaluating import evaluate_model
+
+    with loading(quiet, "evaluating") as progress:
+        metrics = evaluate_model(
+            command.model,
+            data=command.data,
+            split=command.split,
+            size=command.size,
+            data_dir=command.data_dir,
+            accept_checksum=command.accept_checksum,
+            progress=progress,
+        )
+    if command.json_output:
+        print(json.dumps(metrics, indent=2, ensure_ascii=False))
+    else:
+        print_metrics(console, metrics, f"{command.model} on the {command.split} split of {metrics['data']}")
+
+
+def run_predict(command: PredictCommand) -> None:
+    """Predicts and writes a CSV file."""
+    console = make_console()
+    start_keras(console)
+    from keras_lnn.inference import load_predictor
+    from keras_lnn.predicting import predict_files
+
+    with loading(console, "loading the model"):
+        predictor = load_predictor(command.model)
+    with loading(console, "predicting") as progress:
+        table = predict_files(predictor, command.images, progress)
+    try:
+        with atomic_path(command.output) as temporary:
+            table.to_csv(temporary, index=False)
+    except OSError as error:
+        raise InputError(f"The output must be writable. Received: {command.output} ({error.strerror}).") from None
+    console.print(f"{len(table)} predictions  {command.output}")
+
+
+def run_export(command: ExportCommand) -> None:
+    """Exports and says where to."""
+    console = make_console()
+    start_keras(console)
+    from keras_lnn.export import export_model
+    from keras_lnn.run import RunFolder
+
+    with loading(console, "exporting"):
+        folder = RunFolder(Path(command.run))
+        name = folder.name if folder.path.is_dir() else folder.path.stem
+        metrics = folder.read_metrics() if folder.path.is_dir() else None
+        output = export_model(command.run, command.output or Path("saved_models", name), command.format, metrics)
+    console.print(f"exported  {output}")
+
+
+def run_import(command: ImportCommand) -> None:
+    """Imports and says where to."""
+    console = make_console()
+    start_keras(console)
+    from keras_lnn.registry import get_model
+    from keras_lnn.torch_weights import import_weights
+    from keras_lnn.training import complete_config
+
+    with loading(console, "importing"):
+        config = TrainConfig.create(
+            {
+                "model": command.model,
+                "model_args": command.model_args,
+                "data": command.data or get_model(command.model).reference_data,
+                "size": command.size,
+                "run_dir": command.output,
+            }
+        )
+        folder = import_weights(command.weights, complete_config(config))
+    console.print(f"imported  {folder.path}")
+
+
+def _model_rows() -> list[dict[str, Any]]:
+    start_keras(make_console(stderr=True))
+    import numpy as np
+
+    from keras_lnn.data.catalog import get_entry
+    from keras_lnn.registry import list_models
+
+    rows = []
+    for entry in list_models():
+        data = get_entry(entry.reference_data)
+        shape = (*(data.sizes[0],) * data.dimensions, data.channels)
+        variables = entry.builder(shape, len(data.class_names)).trainable_variables
+        parameters = sum(int(np.prod(variable.shape)) for variable in variables)
+        rows.append({"name": entry.name, "family": entry.family, "parameters": parameters, "summary": entry.summary})
+    return rows
+
+
+def _data_rows(data_dir: Path | None) -> list[dict[str, Any]]:
+    from keras_lnn.data.catalog import catalog
+    from keras_lnn.data.medmnist import medmnist_file
+
+    return [
+        {
+            "name": entry.name,
+            "task": entry.task,
+            "labels": list(entry.class_names),
+            "dimensions": entry.dimensions,
+            "channels": entry.channels,
+            "sizes": list(entry.sizes),
+            "samples": dict(entry.samples),
+            "licence": entry.licence,
+            "here": not entry.sources or any(medmnist_file(entry, size, data_dir).is_file() for size in entry.sizes),
+        }
+        for entry in catalog().values()
+    ]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return " / ".join(f"{number:,}" for number in value.values())
+    if isinstance(value, list):
+        shown = ", ".join(map(str, value[:4]))
+        return shown + (f", ... ({len(value)})" if len(value) > 4 else "")
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,90 @@
+"""Command lines made from typed classes: every option has help and validation, every mistake is one line."""
+
+import argparse
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeVar
+
+import pydantic
+import pydantic_settings
+
+from keras_lnn.config import validate
+from keras_lnn.errors import InputError
+
+Command = TypeVar("Command", bound=pydantic.BaseModel)
+
+
+def parse_options(command: type[Command], arguments: Sequence[str], program: str) -> dict[str, Any]:
+    """The options that were given on a command line, by field name, not yet validated.
+
+    Args:
+        command: The class whose fields are the options.
+        arguments: What stands behind the program's name.
+        program: Its name, for the help text.
+
+    Returns:
+        Only what was given.
+    """
+
+    class Options(pydantic_settings.BaseSettings, command):  # type: ignore[misc, valid-type]
+        model_config = pydantic_settings.SettingsConfigDict(protected_namespaces=(), extra="forbid", frozen=True)
+
+    Options.__doc__ = command.__doc__
+    try:
+        source = pydantic_settings.CliSettingsSource(
+            Options,
+            cli_prog_name=program,
+            cli_parse_args=list(arguments),
+            cli_exit_on_error=False,
+            cli_kebab_case=True,
+            cli_implicit_flags=True,
+            cli_hide_none_type=True,
+            cli_avoid_json=True,
+            formatter_class=_HelpFormatter,
+        )
+        given = source()
+    except pydantic_settings.SettingsError as error:
+        raise InputError(_explain(str(error), command, program)) from None
+    return {name: value for name, value in given.items() if name in command.model_fields}
+
+
+def parse_command(command: type[Command], arguments: Sequence[str], program: str) -> Command:
+    """A validated command from its command line."""
+    return validate(command, parse_options(command, arguments, program))
+
+
+def run_main(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
+    """Runs a program: a user's mistake is one line on standard error and exit status 2, never a traceback."""
+    try:
+        status = main(sys.argv[1:])
+    except InputError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        status = 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        status = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 141
+    sys.exit(status)
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        """Leaves out the defaults that say nothing: the help text itself says what happens without the option."""
+        return re.sub(r" ?\(default(: None| factory: [^)]*)\)$", "", action.help or "")
+
+
+def _explain(message: str, command: type[pydantic.BaseModel], program: str) -> str:
+    message = message.removeprefix("error parsing CLI: ").strip()
+    options = [name.replace("_", "-") for name in command.model_fields]
+    unknown = re.match(r"unrecognized arguments: (\S+)", message)
+    if unknown:
+        received = unknown.group(1)
+        near = difflib.get_close_matches(received.split("=")[0].lstrip("-"), options, n=1, cutoff=0.6)
+        remedy = f"Did you mean --{near[0]}?" if near else f"See {program} --help."
+        return f"There is no option {received}. {remedy}"
+    return f"{message[:1].upper()}{message[1:]}. See {program} --help."

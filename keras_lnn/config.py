@@ -1,0 +1,156 @@
+"""What a training run is: one frozen, typed configuration, validated once, read from and written to YAML."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+
+from keras_lnn.errors import InputError, suggest
+
+Monitor = Literal["val_loss", "val_auc", "val_accuracy"]
+MODEL_DEFAULT = "(default: the model's published protocol)"
+
+
+def parse_duration(text: str | float | int | None) -> float | None:
+    """Seconds of a duration such as ``90s``, ``10m``, ``1.5h`` or plain seconds."""
+    if text is None:
+        return None
+    text = str(text).strip().lower()
+    factor = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:])
+    try:
+        seconds = float(text[:-1]) * factor if factor else float(text)
+    except ValueError:
+        raise ValueError("must be seconds or a number with s, m or h, such as 10m") from None
+    if not 0 < seconds < float("inf"):
+        raise ValueError("must be more than zero")
+    return seconds
+
+
+class TrainConfig(pydantic.BaseModel):
+    """Everything that decides how a training run goes; fields left out follow the model's published protocol."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
+
+    model: str = pydantic.Field("lnn", description="network to train; see: python -m keras_lnn list models")
+    model_args: dict[str, Any] = pydantic.Field(
+        default_factory=dict, description="arguments of the network's builder, such as units=19,dropout=0.2"
+    )
+    data: str = pydantic.Field(
+        "phantom-breast",
+        description="data set: a name from the catalog (python -m keras_lnn list data), folder:PATH or tfds:NAME",
+    )
+    size: Annotated[int, pydantic.Field(ge=8)] | None = pydantic.Field(
+        None, description="side of the images in pixels (default: 28 for the catalog, 64 for own images)"
+    )
+    data_dir: Path | None = pydantic.Field(
+        None, description="folder of the data files (default: $MEDMNIST_ROOT, else ~/.medmnist)"
+    )
+    accept_checksum: bool = pydantic.Field(
+        False, description="take a data file whose checksum is not the official one, if its arrays are right"
+    )
+    epochs: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
+        None, description=f"times the training images are seen {MODEL_DEFAULT}"
+    )
+    batch_size: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
+        None, description=f"images to a step {MODEL_DEFAULT}"
+    )
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "lion"] | None = pydantic.Field(
+        None, description=f"rule of the weight updates {MODEL_DEFAULT}"
+    )
+    learning_rate: Annotated[float, pydantic.Field(gt=0)] | None = pydantic.Field(
+        None, description=f"step size of the optimizer at the start {MODEL_DEFAULT}"
+    )
+    weight_decay: Annotated[float, pydantic.Field(ge=0)] | None = pydantic.Field(
+        None, description=f"decoupled weight decay {MODEL_DEFAULT}"
+    )
+    schedule: Literal["constant", "cosine", "warmup-cosine", "exponential"] | None = pydantic.Field(
+        None, description=f"course of the learning rate over the run {MODEL_DEFAULT}"
+    )
+    class_weight: Literal["none", "balanced"] = pydantic.Field(
+        "none", description="balanced: rare classes count as much as frequent ones in the loss"
+    )
+    augmentation: str | None = pydantic.Field(
+        None, description=f"none, auto (what suits the data set) or a name of keras_lnn.data.augment {MODEL_DEFAULT}"
+    )
+    monitor: Monitor | None = pydantic.Field(
+        None, description=f"validation value that chooses the best epoch {MODEL_DEFAULT}"
+    )
+    early_stopping: Annotated[int, pydantic.Field(ge=0)] | None = pydantic.Field(
+        None, description=f"epochs without improvement before the run stops, 0 for never {MODEL_DEFAULT}"
+    )
+    seed: Annotated[int, pydantic.Field(ge=0, lt=2**31)] = pydantic.Field(
+        0, description="of initialisation, order, augmentation and dropout"
+    )
+    deterministic: bool = pydantic.Field(True, description="same seed, same machine: same weights, bit for bit")
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = pydantic.Field(
+        "float32", description="of the computation; mixed keeps the weights in float32"
+    )
+    xla: bool = pydantic.Field(False, description="compile the training step with XLA")
+    run_dir: Path | None = pydantic.Field(None, description="folder of the run (default: runs/TIME-MODEL-DATA)")
+    time_budget: str | None = pydantic.Field(None, description="training stops after this time, such as 90s, 10m or 2h")
+    tensorboard: bool = pydantic.Field(True, description="write TensorBoard logs to the run's folder")
+    export: Literal["saved_model", "keras", "none"] = pydantic.Field(
+        "saved_model", description="format in which the best model leaves at the end"
+    )
+    export_dir: Path = pydantic.Field(Path("saved_models"), description="folder that gets the exported model's folder")
+
+    @pydantic.field_validator("time_budget", mode="before")
+    @classmethod
+    def _duration(cls, value: Any) -> str | None:
+        parse_duration(value)
+        return None if value is None else str(value)
+
+    @classmethod
+    def create(cls, values: dict[str, Any]) -> "TrainConfig":
+        """Validates values; a bad one ends in an :class:`InputError` of one line."""
+        return validate(cls, values)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> "TrainConfig":
+        """Reads a configuration file; unknown keys are errors."""
+        return cls.create(read_yaml(path))
+
+    def to_yaml(self) -> str:
+        """The configuration as YAML, every field on a line."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def with_defaults(self, defaults: dict[str, Any]) -> "TrainConfig":
+        """Fills the fields that were left out."""
+        missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        return self.create({**self.model_dump(), **missing})
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file."""
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise InputError(
+            f"The configuration must be a YAML file that can be read. Received: {path} ({reason})."
+        ) from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        place = f", line {where.line + 1}" if where else ""
+        raise InputError(f"The configuration must be YAML. Received: {path}{place}: {error.problem}.") from None  # type: ignore[attr-defined]
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InputError(f"The configuration must be lines of 'field: value'. Received: {path} with other content.")
+    return content
+
+
+def validate(model_class: type[pydantic.BaseModel], values: dict[str, Any]) -> Any:
+    """An object of a typed class, or one line that names the first field that is wrong."""
+    try:
+        return model_class.model_validate(values)
+    except pydantic.ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+    name = str(problem["loc"][0]) if problem["loc"] else model_class.__name__
+    if problem["type"] == "extra_forbidden":
+        raise InputError(f"There is no field {name!r}. {suggest(name, model_class.model_fields)}")
+    rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    rule = rule[0].lower() + rule[1:]
+    verb = "" if rule.startswith("should") or rule.startswith("must") else "is not right: "
+    raise InputError(f"{name} {verb}{rule.replace('should', 'must')}. Received: {problem['input']!r}.")

@@ -1,0 +1,7 @@
+"""From a name to images: the catalog, the sources, and the way from arrays to batches."""
+
+from keras_lnn.data.arrays import SPLITS, ImageData, Split
+from keras_lnn.data.catalog import DataEntry, catalog, register_data
+from keras_lnn.data.loading import load_data
+
+__all__ = ["SPLITS", "DataEntry", "ImageData", "Split", "catalog", "load_data", "register_data"]

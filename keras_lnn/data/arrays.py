@@ -1,0 +1,68 @@
+"""What every source of images hands on: splits of images and labels, with what they are."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+SPLITS = ("train", "val", "test")
+
+
+class ImageArray(Protocol):
+    """Images as the pipeline reads them: an array in memory, or one on disk that gives rows by their indices."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+    def __getitem__(self, rows: Any) -> np.ndarray: ...
+
+    def __len__(self) -> int: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Images with their labels.
+
+    Args:
+        images: uint8, (samples, height, width, channels) or (samples, depth, height, width, channels).
+        labels: int64 class indices (samples,), or for several labels to an image uint8 0/1 (samples, labels).
+        names: Where each sample comes from (file names), or None where the position says it all.
+    """
+
+    images: ImageArray
+    labels: np.ndarray
+    names: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageData:
+    """One data set, loaded.
+
+    Args:
+        name: Its name in the catalog, or ``folder:...``, ``tfds:...``.
+        task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
+        class_names: One name a class or label, in the order of the indices.
+        splits: ``train``, ``val`` and ``test``.
+        checksum: Says which bytes the images came from, such as ``md5:...``; kept with a run.
+        augmentation: The augmentation that suits these images, by name.
+        licence: Under which the images may be used; empty where unknown.
+    """
+
+    name: str
+    task: str
+    class_names: tuple[str, ...]
+    splits: Mapping[str, Split]
+    checksum: str
+    augmentation: str = "none"
+    licence: str = ""
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """The shape of one image, channels last."""
+        return tuple(self.splits["train"].images.shape[1:])

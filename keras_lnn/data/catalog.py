@@ -1,0 +1,170 @@
+"""The catalog of data sets: metadata only; a new data set is one entry here (or one call of ``register_data``)."""
+
+import ast
+import dataclasses
+import functools
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+
+from keras_lnn.errors import InputError, suggest
+
+# What names begin with that are not in the catalog: people's own folders, sets of tensorflow-datasets.
+FOLDER = "folder:"
+TFDS = "tfds:"
+
+
+@dataclasses.dataclass(frozen=True)
+class DataEntry:
+    """What is known of a data set before it is loaded.
+
+    Args:
+        name: By which people ask for it.
+        title: One line of what it shows.
+        task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
+        class_names: In the order of the label indices.
+        channels: 1 for grey, 3 for colour.
+        dimensions: 2 for images, 3 for volumes.
+        sizes: Sides in pixels that exist.
+        samples: Images in each split.
+        loader: ``module:function`` that gives an :class:`~keras_lnn.data.arrays.ImageData`. It is called with what it
+            asks for by name among ``entry``, ``size``, ``data_dir``, ``accept_checksum``, ``seed``, ``progress``.
+        augmentation: A name of :mod:`keras_lnn.data.augment` that does not change what the labels say.
+        licence: Under which the images may be used.
+        sources: For each size the address and the MD5 of its file; empty where nothing is downloaded.
+    """
+
+    name: str
+    title: str
+    task: str
+    class_names: tuple[str, ...]
+    channels: int
+    dimensions: int
+    sizes: tuple[int, ...]
+    samples: Mapping[str, int]
+    loader: str
+    augmentation: str = "none"
+    licence: str = ""
+    sources: Mapping[int, tuple[str, str]] = dataclasses.field(default_factory=dict)
+
+
+_PHANTOMS = (
+    DataEntry(
+        name="phantom-breast",
+        title="generated: a lesion in speckle, smooth and oval or irregular with a shadow",
+        task="binary",
+        class_names=("malignant", "normal, benign"),
+        channels=1,
+        dimensions=2,
+        sizes=(28,),
+        samples={"train": 1000, "val": 200, "test": 400},
+        loader="keras_lnn.data.phantoms:phantom_breast",
+        augmentation="mirror",
+        licence="Apache-2.0 (generated)",
+    ),
+    DataEntry(
+        name="phantom-vessel",
+        title="generated: tubes with or without a bulge",
+        task="binary",
+        class_names=("vessel", "aneurysm"),
+        channels=1,
+        dimensions=3,
+        sizes=(28,),
+        samples={"train": 1000, "val": 150, "test": 300},
+        loader="keras_lnn.data.phantoms:phantom_vessel",
+        augmentation="mirror",
+        licence="Apache-2.0 (generated)",
+    ),
+)
+
+# Left and right tell organs apart (a kidney, the heart's side), so those sets are never flipped.
+_MEDMNIST_AUGMENTATION = {
+    "pathmnist": "any-orientation",
+    "chestmnist": "shift-rotate",
+    "dermamnist": "any-orientation",
+    "octmnist": "mirror",
+    "pneumoniamnist": "shift-rotate",
+    "retinamnist": "mirror",
+    "breastmnist": "mirror",
+    "bloodmnist": "any-orientation",
+    "tissuemnist": "any-orientation",
+    "organamnist": "shift-rotate",
+    "organcmnist": "shift-rotate",
+    "organsmnist": "shift-rotate",
+    "organmnist3d": "shift-rotate",
+}
+_MEDMNIST_TASKS = {
+    "binary-class": "binary",
+    "multi-class": "multi-class",
+    "ordinal-regression": "ordinal",
+    "multi-label, binary-class": "multi-label",
+}
+_REGISTERED: dict[str, DataEntry] = {}
+
+
+def register_data(entry: DataEntry) -> DataEntry:
+    """Adds a data set from outside the catalog; the name must be new."""
+    if entry.name in catalog():
+        raise ValueError(f"A data set name must be new. Received: {entry.name}, which the catalog has already.")
+    _REGISTERED[entry.name] = entry
+    return entry
+
+
+def catalog() -> dict[str, DataEntry]:
+    """All data sets by name: the embedded ones first."""
+    return {entry.name: entry for entry in (*_PHANTOMS, *_medmnist_entries())} | _REGISTERED
+
+
+def get_entry(name: str) -> DataEntry:
+    """The entry of a name; an unknown one is an :class:`InputError` that lists the nearest."""
+    entries = catalog()
+    if name not in entries:
+        raise InputError(
+            f"There is no data set {name!r}. {suggest(name, entries)} Own images are folder:PATH, sets of "
+            f"tensorflow-datasets are tfds:NAME."
+        )
+    return entries[name]
+
+
+def require_data(name: str) -> None:
+    """Checks that a data set of this name can be asked for, without reading it."""
+    if not name.startswith((FOLDER, TFDS)):
+        get_entry(name)
+
+
+@functools.cache
+def _medmnist_entries() -> tuple[DataEntry, ...]:
+    return tuple(_medmnist_entry(name, info) for name, info in _medmnist_info().items())
+
+
+def _medmnist_entry(name: str, info: dict) -> DataEntry:
+    sources = {
+        size: (info[f"url{suffix}"], info[f"MD5{suffix}"])
+        for size, suffix in ((28, ""), (64, "_64"), (128, "_128"), (224, "_224"))
+        if f"url{suffix}" in info
+    }
+    dimensions = 3 if name.endswith("3d") else 2
+    return DataEntry(
+        name=name,
+        title=info["description"].split(". ")[0].removeprefix("The ").rstrip("."),
+        task=_MEDMNIST_TASKS[info["task"]],
+        class_names=tuple(info["label"][str(index)] for index in range(len(info["label"]))),
+        channels=info["n_channels"],
+        dimensions=dimensions,
+        sizes=tuple(sources),
+        samples=info["n_samples"],
+        loader="keras_lnn.data.medmnist:load_medmnist",
+        augmentation=_MEDMNIST_AUGMENTATION.get(name, "mirror"),
+        licence=info["license"],
+        sources=sources,
+    )
+
+
+def _medmnist_info() -> dict[str, dict]:
+    """The ``INFO`` of medmnist, read and not run: importing the package prints a line and makes a folder at home."""
+    package = importlib.util.find_spec("medmnist")
+    source = Path(package.submodule_search_locations[0], "info.py").read_text(encoding="utf-8")
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign) and statement.targets[0].id == "INFO":
+            return ast.literal_eval(statement.value)
+    raise ImportError("medmnist has no INFO table; install medmnist 3.0.2 or a version that has one.")

@@ -1,0 +1,192 @@
+"""A folder of images with one folder for each class: ``folder:PATH``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from keras_lnn.data.arrays import SPLITS, ImageData, Split
+from keras_lnn.data.images import Progress, find_images, guess_channels, image_shape, read_images
+from keras_lnn.data.splitting import LIMIT_BYTES, complete_splits, place_images
+from keras_lnn.errors import InputError
+from keras_lnn.files import cache_folder, file_digest
+
+_SPLIT_FOLDERS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+
+
+def load_folder(
+    path: str | os.PathLike,
+    *,
+    side: int | tuple[int, int] = 64,
+    channels: int | None = None,
+    seed: int = 0,
+    limit_bytes: int = LIMIT_BYTES,
+    progress: Progress | None = None,
+) -> ImageData:
+    """Loads images that lie in one folder for each class.
+
+    Either ``PATH/CLASS/*.png``, which is split at random (70 % train, 10 % val, 20 % test, stratified), or
+    ``PATH/train/CLASS/*.png`` beside ``val`` (or ``valid``, ``validation``) and ``test``; where one of these two is
+    missing it is split off train. Class folders may have folders inside. Classes are in the natural order of their
+    names: ``grade2`` before ``grade10``. Where several images show one patient, make the splits yourself.
+
+    The checksum is the SHA-256 of one line a file, in the order of the names: its path relative to PATH, its size and
+    the SHA-256 of its content, with a zero byte between the three.
+
+    Args:
+        path: The folder.
+        side: Height and width of the images, or one number for both.
+        channels: 1 (grey), 3 (colour) or None for what the files have.
+        seed: Of the random split.
+        limit_bytes: Decoded images beyond this size are kept in a file of the cache instead of in memory.
+        progress: Called with the fraction of the images that is decoded.
+
+    Returns:
+        The images; the names of the samples are paths relative to PATH.
+    """
+    root = Path(path)
+    splits, class_names = _find_classes(root)
+    files = [file for by_class in splits.values() for images in by_class.values() for file in images]
+    names = [file.relative_to(root).as_posix() for file in files]
+    labels = {split: _labels(by_class, class_names) for split, by_class in splits.items()}
+    rows = complete_splits(labels, seed, class_names=class_names)
+    checksum = _checksum(files, names)
+    shape = image_shape(side, guess_channels(files) if channels is None else channels)
+
+    def fill(images: np.ndarray, positions: np.ndarray) -> None:
+        ordered = [files[k] for k in np.argsort(positions)]
+        read_images(ordered, side=shape[:2], channels=shape[2], progress=progress, into=images)
+
+    key = hashlib.sha256(repr((checksum, shape)).encode()).hexdigest()[:32]
+    cache_file = cache_folder() / "folders" / key / "images.npy"
+    images = place_images(shape, rows, fill, cache_file=cache_file, limit_bytes=limit_bytes)
+    all_labels = np.concatenate(list(labels.values()))
+    return ImageData(
+        name=f"folder:{os.fspath(path)}",
+        task="binary" if len(class_names) == 2 else "multi-class",
+        class_names=class_names,
+        splits={
+            split: Split(images[split], all_labels[part], [names[k] for k in part]) for split, part in rows.items()
+        },
+        checksum=checksum,
+    )
+
+
+def _find_classes(root: Path) -> tuple[dict[str, dict[str, list[Path]]], tuple[str, ...]]:
+    """The images of each class of each split that there is, and the names of the classes in their order."""
+    if not root.exists():
+        raise InputError(f"The folder of images must exist. Received: {root}. Check the path.")
+    if not root.is_dir():
+        raise InputError(f"folder:PATH must name a folder. Received: {root}, which is a file. Name the folder above.")
+    folders = _split_folders(root)
+    splits = {split: _find_images_by_class(folder) for split, folder in folders.items()}
+    class_names = tuple(splits["train"])
+    if len(class_names) < 2:
+        raise InputError(
+            f"There must be at least 2 class folders. Received: only {class_names[0]} in {folders['train']}."
+            " Sort the images into one folder a class."
+        )
+    for split, by_class in splits.items():
+        if by_class.keys() != splits["train"].keys():
+            raise InputError(_describe_difference(split, by_class, splits["train"]))
+    return splits, class_names
+
+
+def _split_folders(root: Path) -> dict[str, Path]:
+    """The folders of the splits that there are; the folder itself as train where it has none."""
+    found: dict[str, Path] = {}
+    for folder in _folders(root):
+        for split, spellings in _SPLIT_FOLDERS.items():
+            if folder.name.lower() in spellings:
+                if split in found:
+                    raise InputError(
+                        f"There must be one {split} folder. Received: {found[split].name} and {folder.name} in {root}."
+                        " Join them or move one away."
+                    )
+                found[split] = folder
+    if "train" in found:
+        return {split: found[split] for split in SPLITS if split in found}
+    if found and len(found) == len(_folders(root)):
+        raise InputError(
+            f"Beside val and test there must be a train folder. Received: only"
+            f" {', '.join(folder.name for folder in found.values())} in {root}. Add train, or name a folder of classes."
+        )
+    return {"train": root}
+
+
+def _find_images_by_class(folder: Path) -> dict[str, list[Path]]:
+    classes = sorted(_folders(folder), key=lambda entry: _natural_order(entry.name))
+    if not classes:
+        raise InputError(
+            f"There must be one folder a class. Received: no folders in {folder}. Sort the images into class folders."
+        )
+    loose = [image for entry in folder.iterdir() if entry.is_file() for image in _visible_images(entry)]
+    if loose:
+        raise InputError(
+            f"Every image must lie in the folder of its class. Received: {len(loose)} directly in {folder}, such as"
+            f" {min(loose).name}. Move them into a class folder or away."
+        )
+    images = {entry.name: find_images(entry) for entry in classes}
+    empty = [name for name, files in images.items() if not files]
+    if empty:
+        raise InputError(
+            f"Every class folder must have images. Received: none in {', '.join(empty)} of {folder}."
+            " Add PNG, JPEG, BMP, GIF or TIFF files or remove the folder."
+        )
+    return images
+
+
+def _visible_images(file: Path) -> list[Path]:
+    return [] if file.name.startswith(".") else find_images(file)
+
+
+def _describe_difference(split: str, by_class: Mapping[str, object], train: Mapping[str, object]) -> str:
+    unknown = [name for name in by_class if name not in train]
+    if unknown:
+        return (
+            f"Every class of {split} must be in train. Received: {', '.join(unknown)} in {split} only."
+            f" Add images to train or remove them from {split}."
+        )
+    missing = [name for name in train if name not in by_class]
+    return (
+        f"Every class must have images in {split}. Received: none of {', '.join(missing)}."
+        f" Add images, or remove {split} so that it is split off train."
+    )
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(
+        entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__MACOSX"))
+    )
+
+
+def _natural_order(name: str) -> list[str | int]:
+    return [int(part) if k % 2 else part for k, part in enumerate(re.split(r"(\d+)", name))]
+
+
+def _labels(by_class: Mapping[str, Sequence[Path]], class_names: Sequence[str]) -> np.ndarray:
+    return np.repeat(np.arange(len(class_names)), [len(by_class[name]) for name in class_names]).astype(np.int64)
+
+
+def _checksum(files: Sequence[Path], names: Sequence[str]) -> str:
+    def describe(file: Path) -> str:
+        try:
+            return f"{file.stat().st_size}\0{file_digest(file)}"
+        except OSError as error:
+            raise InputError(
+                f"Every image file must be readable. Received: {file} ({error.strerror}). Replace or remove it."
+            ) from error
+
+    with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
+        lines = sorted(f"{name}\0{digest}\n" for name, digest in zip(names, pool.map(describe, files), strict=True))
+    return f"sha256:{hashlib.sha256(''.join(lines).encode('utf-8', 'surrogateescape')).hexdigest()}"

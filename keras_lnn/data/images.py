@@ -1,0 +1,241 @@
+"""Image files: found in a folder, decoded by Pillow in parallel into one array."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_lnn.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff"})
+
+ImageSource = str | os.PathLike | bytes
+Progress = Callable[[float], None]
+
+_CHUNK = 16
+_NAMED_AT_MOST = 5
+
+
+def find_images(path: str | os.PathLike) -> list[Path]:
+    """Finds the image files in a folder and below it, by their suffix.
+
+    Hidden files and folders (``.DS_Store``, ``._scan.png``, ``.ipynb_checkpoints``) and files of other kinds are passed
+    over. Linked folders are followed, each real folder once.
+
+    Args:
+        path: A folder, or one image file.
+
+    Returns:
+        The paths, sorted; empty where there is none.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path] if path.suffix.lower() in IMAGE_SUFFIXES else []
+    if not path.is_dir():
+        raise InputError(f"The folder of images must exist. Received: {path}. Check the path.")
+    found, visited = [], set()
+    for folder, subfolders, files in os.walk(path, followlinks=True):
+        real = os.path.realpath(folder)
+        subfolders[:] = [] if real in visited else sorted(name for name in subfolders if not name.startswith("."))
+        if real not in visited:
+            found += [Path(folder, name) for name in files if _is_image_name(name)]
+        visited.add(real)
+    return sorted(found, key=lambda file: file.relative_to(path).parts)
+
+
+def guess_channels(paths: Sequence[str | os.PathLike]) -> int:
+    """Reads the headers of image files: 1 if all of them are grey, else 3.
+
+    A colour file whose pixels happen to be grey counts as colour. Files that cannot be opened are passed over, since
+    ``read_images`` names them.
+    """
+    with _quiet_pillow(), ThreadPoolExecutor(_workers()) as pool:
+        for start in range(0, len(paths), 1024):
+            if not all(pool.map(_has_grey_header, paths[start : start + 1024])):
+                return 3
+    return 1
+
+
+def read_image(source: ImageSource, *, side: int | tuple[int, int], channels: int) -> np.ndarray:
+    """Decodes one image and resizes it, bilinearly with antialiasing.
+
+    Pixels of 16 bits are divided by 257, which maps the whole range 0-65535 to 0-255: scale 12-bit values that were
+    stored in 16 bits to the whole range before. Transparent pixels are laid on black, the background of most medical
+    images. The orientation in the EXIF data is applied. Of an animation or a stack of pages the first is read. The
+    aspect ratio is not kept.
+
+    Args:
+        source: A path, or the bytes of an image file.
+        side: Height and width of the result, or one number for both.
+        channels: 1 (grey) or 3 (red, green, blue).
+
+    Returns:
+        uint8, (height, width, channels).
+
+    Raises:
+        InputError: The file is missing, damaged or of an unknown kind.
+    """
+    return read_images([source], side=side, channels=channels)[0]
+
+
+def read_images(
+    sources: Sequence[ImageSource],
+    *,
+    side: int | tuple[int, int],
+    channels: int,
+    progress: Progress | None = None,
+    into: np.ndarray | None = None,
+    names: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Decodes images in a pool of threads straight into one array; see ``read_image`` for what is done to each.
+
+    Args:
+        sources: Paths, or the bytes of image files.
+        side: Height and width of the result, or one number for both.
+        channels: 1 (grey) or 3 (red, green, blue).
+        progress: Called with the fraction that is done, in the thread of the caller.
+        into: The array to fill, uint8 (images, height, width, channels); a new one where it is None.
+        names: What an error calls the sources; their paths where it is None.
+
+    Returns:
+        uint8, (images, height, width, channels).
+
+    Raises:
+        InputError: Some images cannot be read; one sentence names them together.
+    """
+    shape = (len(sources), *image_shape(side, channels))
+    images = np.empty(shape, np.uint8) if into is None else into
+    if images.shape != shape:
+        raise ValueError(f"into must have the shape {shape}. Received: {images.shape}.")
+    faults: dict[int, str] = {}
+
+    def read_chunk(start: int) -> int:
+        stop = min(start + _CHUNK, len(sources))
+        for row in range(start, stop):
+            try:
+                images[row] = _decode(sources[row], shape[1:3], channels)
+            except Exception as error:  # what decoders raise on damaged files has no common class
+                faults[row] = _fault(error)
+        return stop
+
+    pool = ThreadPoolExecutor(_workers())
+    with _quiet_pillow():
+        try:
+            for stop in pool.map(read_chunk, range(0, len(sources), _CHUNK)):
+                if progress is not None:
+                    progress(stop / len(sources))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    if faults:
+        raise InputError(_describe_faults(faults, sources if names is None else names))
+    return images
+
+
+def image_shape(side: int | tuple[int, int], channels: int) -> tuple[int, int, int]:
+    """The shape (height, width, channels) that a side and a number of channels ask for."""
+    height, width = (side, side) if isinstance(side, int | np.integer) else side
+    if min(height, width) < 1:
+        raise InputError(f"The side of an image must be at least 1 pixel. Received: {side}. Ask for more pixels.")
+    if channels not in (1, 3):
+        raise InputError(f"An image must have 1 or 3 channels. Received: {channels}. Choose 1 (grey) or 3 (colour).")
+    return int(height), int(width), int(channels)
+
+
+def _is_image_name(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def _workers() -> int:
+    return min(32, os.cpu_count() or 1)
+
+
+@contextlib.contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Keeps Pillow's remarks on odd but readable files away; entered once around a pool, as filters are global."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
+def _has_grey_header(path: str | os.PathLike) -> bool:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            if image.mode == "P":
+                colours = np.reshape(image.getpalette("RGB"), (-1, 3))
+                return bool((colours == colours[:, :1]).all())
+            return image.mode[0] in "1LIF" and image.mode != "LAB"
+    except Exception:  # read_images names the file
+        return True
+
+
+def _decode(source: ImageSource, size: tuple[int, int], channels: int) -> np.ndarray:
+    from PIL import Image, ImageOps
+
+    height, width = size
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        if image.format == "JPEG" and image.mode in ("L", "RGB"):
+            # Decodes to a fraction of the size that is still twice the wanted one (either way round, as the
+            # orientation comes later): as good, several times as fast.
+            longest = 2 * max(size)
+            image.draft("L" if channels == 1 else image.mode, (longest, longest))
+        # Older Pillows open PNG files of 16 bits in the mode of 32.
+        has_16_bits = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
+        image = _with_channels(ImageOps.exif_transpose(image), channels, has_16_bits)
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(image).reshape(height, width, channels)
+
+
+def _with_channels(image: Image.Image, channels: int, has_16_bits: bool) -> Image.Image:
+    from PIL import Image
+
+    if has_16_bits:
+        image = Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise InputError("32 bits a pixel, not 8 or 16")
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def _fault(error: Exception) -> str:
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    if isinstance(error, FileNotFoundError):
+        return "missing"
+    if isinstance(error, PermissionError):
+        return "no permission"
+    return "truncated" if "truncated" in str(error).lower() else "damaged"
+
+
+def _describe_faults(faults: dict[int, str], names: Sequence[ImageSource]) -> str:
+    rows = sorted(faults)
+    named = [
+        f"{'image ' + str(row) if isinstance(names[row], bytes) else names[row]} ({faults[row]})"
+        for row in rows[:_NAMED_AT_MOST]
+    ]
+    more = f" and {len(rows) - len(named)} more" if len(rows) > len(named) else ""
+    return (
+        f"Every image file must be readable. Received: {len(rows)} of {len(names)} that cannot be read: "
+        f"{', '.join(named)}{more}. Replace or remove them."
+    )

@@ -1,0 +1,98 @@
+"""One call from a name to loaded images, whatever the source."""
+
+import dataclasses
+import importlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from keras_lnn.data.arrays import SPLITS, ImageData
+from keras_lnn.data.catalog import FOLDER, TFDS, DataEntry, get_entry
+from keras_lnn.errors import InputError
+
+Progress = Callable[[float], None]
+
+
+def load_data(
+    name: str,
+    *,
+    size: int | None = None,
+    data_dir: Path | str | None = None,
+    accept_checksum: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> ImageData:
+    """Loads a data set.
+
+    Args:
+        name: From the catalog, ``folder:PATH`` (images in a folder a class) or ``tfds:NAME``.
+        size: Side in pixels; 28 for the catalog if not given, 64 for own images, their own for tfds.
+        data_dir: Folder of the data files, before the usual places.
+        accept_checksum: Take a file with another checksum if its arrays are right.
+        seed: Of the split, where the data come without one.
+        progress: Is told the fraction done, where loading takes long.
+
+    Returns:
+        Images and labels of the splits; images stay uint8.
+    """
+    if name.startswith(FOLDER):
+        from keras_lnn.data.folders import load_folder
+
+        data = load_folder(name.removeprefix(FOLDER), side=size or 64, seed=seed, progress=progress)
+    elif name.startswith(TFDS):
+        from keras_lnn.data.tfds import load_tfds
+
+        data = load_tfds(name.removeprefix(TFDS), data_dir=data_dir, side=size, seed=seed, progress=progress)
+    else:
+        entry = get_entry(name)
+        options = {
+            "entry": entry,
+            "size": _require_size(entry, size),
+            "data_dir": data_dir,
+            "accept_checksum": accept_checksum,
+            "seed": seed,
+            "progress": progress,
+        }
+        loader = _find_loader(entry)
+        asked_for = inspect.signature(loader).parameters
+        data = loader(**{key: value for key, value in options.items() if key in asked_for})
+        data = dataclasses.replace(data, augmentation=entry.augmentation, licence=entry.licence)
+    check_data(data)
+    return data
+
+
+def check_data(data: ImageData) -> None:
+    """Checks what every source must hold to: whole splits, matching labels within range, uint8 images."""
+    for name in SPLITS:
+        split = data.splits[name]
+        if len(split) == 0:
+            raise InputError(f"Every split needs images. Received: {data.name} with none in {name}.")
+        if len(split.images) != len(split.labels):
+            raise InputError(
+                f"Every image needs a label. Received: {data.name} with {len(split.images)} images and "
+                f"{len(split.labels)} labels in {name}."
+            )
+        if split.images.dtype != np.uint8:
+            raise InputError(f"Images must be uint8. Received: {data.name} with {split.images.dtype} in {name}.")
+        highest = 1 if data.task == "multi-label" else len(data.class_names) - 1
+        if split.labels.min() < 0 or split.labels.max() > highest:
+            raise InputError(
+                f"Labels of {data.name} must lie between 0 and {highest}. Received: "
+                f"{split.labels.min()} to {split.labels.max()} in {name}."
+            )
+
+
+def _require_size(entry: DataEntry, size: int | None) -> int:
+    if size is None:
+        return entry.sizes[0]
+    if size not in entry.sizes:
+        sizes = ", ".join(map(str, entry.sizes))
+        raise InputError(f"{entry.name} exists in these sizes: {sizes}. Received: {size}.")
+    return size
+
+
+def _find_loader(entry: DataEntry) -> Callable[..., ImageData]:
+    module, _, function = entry.loader.partition(":")
+    return getattr(importlib.import_module(module), function)

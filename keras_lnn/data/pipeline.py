@@ -1,0 +1,74 @@
+"""From arrays to batches: tf.data over row numbers, so that images stay uint8, where they are, until their batch."""
+
+import functools
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from keras_lnn.data.arrays import Split
+from keras_lnn.data.augment import make_augmentation
+
+
+def steps_per_epoch(split: Split, batch_size: int) -> int:
+    """Batches in one pass, the last one perhaps smaller."""
+    return math.ceil(len(split) / batch_size)
+
+
+def training_batches(
+    split: Split, *, batch_size: int, seed: int, epochs: int, first_epoch: int = 0, augmentation: str = "none"
+) -> tf.data.Dataset:
+    """All batches of a run in one stream, ``steps_per_epoch`` of them an epoch.
+
+    Order and augmentation follow from (seed, epoch) and (seed, step) alone, so a stream that begins at a later epoch
+    goes on exactly as the whole one would have. One stream for all epochs keeps the reader ahead of the training
+    across the epochs' ends.
+
+    Args:
+        split: Images and labels.
+        batch_size: Images to a batch.
+        seed: Of order and augmentation.
+        epochs: Epochs of the whole run.
+        first_epoch: Where the stream begins, from 0.
+        augmentation: A name of :mod:`keras_lnn.data.augment`.
+
+    Returns:
+        Batches of float32 pixel values 0..255 and labels.
+    """
+    steps = steps_per_epoch(split, batch_size)
+
+    @functools.lru_cache(maxsize=2)
+    def order(epoch: int) -> np.ndarray:
+        return np.random.default_rng([seed, epoch]).permutation(len(split))
+
+    def rows(step: int) -> np.ndarray:
+        epoch, batch = divmod(step, steps)
+        return order(epoch)[batch * batch_size : (batch + 1) * batch_size]
+
+    numbers = tf.data.Dataset.range(first_epoch * steps, epochs * steps)
+    return _batches(split, numbers, rows, make_augmentation(augmentation, split.images.shape[1:], seed))
+
+
+def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
+    """One pass over a split in its own order, unchanged."""
+
+    def rows(step: int) -> slice:
+        return slice(step * batch_size, (step + 1) * batch_size)
+
+    return _batches(split, tf.data.Dataset.range(steps_per_epoch(split, batch_size)), rows, None)
+
+
+def _batches(split: Split, numbers: tf.data.Dataset, rows: object, augment: object) -> tf.data.Dataset:
+    def read(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
+        chosen = rows(int(step))
+        return np.ascontiguousarray(split.images[chosen]), split.labels[chosen]
+
+    def load(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        types = (tf.uint8, tf.as_dtype(split.labels.dtype))
+        images, labels = tf.numpy_function(read, [step], types, stateful=False)
+        images.set_shape((None, *split.images.shape[1:]))
+        labels.set_shape((None, *split.labels.shape[1:]))
+        images = tf.cast(images, tf.float32)
+        return (augment(images, step) if augment else images), labels
+
+    return numbers.map(load, num_parallel_calls=2, deterministic=True).prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,86 @@
+"""Models that leave: SavedModel and .keras folders with card and signature, checked before they take their place."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from keras_lnn.errors import InputError
+from keras_lnn.files import atomic_path, write_json
+from keras_lnn.inference import KerasPredictor, SavedModelPredictor, load_predictor
+from keras_lnn.model_card import CARD_FILE, model_card
+from keras_lnn.signature import SIGNATURE_FILE, save_keras
+
+Format = Literal["saved_model", "keras"]
+# Two ways through the same float32 arithmetic differ by rounding alone.
+_TOLERANCE = 1e-5
+
+
+def export_model(
+    source: str | Path, output: str | Path, format: Format = "saved_model", metrics: dict[str, Any] | None = None
+) -> Path:
+    """Exports a trained model to a folder of its own; what stands there is replaced once the new one is checked.
+
+    The SavedModel takes raw uint8 images and gives ``probabilities`` and ``class_names``; it loads with TensorFlow
+    alone.
+
+    Args:
+        source: A run or a ``.keras`` file.
+        output: The folder to make.
+        format: ``saved_model`` or ``keras``.
+        metrics: Content of the run's metrics.json, for the card.
+
+    Returns:
+        The folder.
+    """
+    predictor = load_predictor(source)
+    output = Path(output)
+    if not isinstance(predictor, KerasPredictor):
+        raise InputError(
+            f"An export starts from a run or a .keras file. Received: {source}, which is exported already."
+        )
+    if output.exists() and not (output / SIGNATURE_FILE).is_file() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"The export's folder must be new or an earlier export. Received: {output}. Choose another.")
+    with atomic_path(output) as temporary:
+        if format == "saved_model":
+            _write_saved_model(predictor, temporary)
+        else:
+            temporary.mkdir()
+            save_keras(predictor.model, predictor.signature, temporary / "model.keras")
+        write_json(temporary / SIGNATURE_FILE, predictor.signature.to_json())
+        (temporary / CARD_FILE).write_text(model_card(predictor.signature, metrics, format), encoding="utf-8")
+        difference = _difference(predictor, temporary)
+        if difference > _TOLERANCE:
+            raise RuntimeError(
+                f"The exported model gives other probabilities than the Keras model, by {difference:.2g}."
+            )
+    return output
+
+
+def _write_saved_model(predictor: KerasPredictor, folder: Path) -> None:
+    import keras
+    import tensorflow as tf
+
+    if keras.backend.backend() != "tensorflow":
+        raise InputError(
+            f"A SavedModel needs the TensorFlow backend. Received: {keras.backend.backend()}. Set KERAS_BACKEND."
+        )
+    model, signature = predictor.model, predictor.signature
+    task = signature.get_task()
+
+    def serve(images: Any) -> dict[str, Any]:
+        logits = model(tf.cast(images, tf.float32), training=False)
+        return {"probabilities": task.probabilities(logits), "class_names": tf.constant(signature.class_names)}
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    shape = (None, *signature.image_shape)
+    archive.add_endpoint("serve", serve, input_signature=[tf.TensorSpec(shape, tf.uint8, name="images")])
+    archive.write_out(str(folder), verbose=False)
+
+
+def _difference(predictor: KerasPredictor, folder: Path) -> float:
+    images = np.random.default_rng(0).integers(0, 256, (8, *predictor.signature.image_shape), dtype=np.uint8)
+    exported = sorted(folder.glob("*.keras"))
+    other = load_predictor(exported[0]) if exported else SavedModelPredictor(folder, predictor.signature)
+    return float(np.abs(other.predict(images) - predictor.predict(images)).max())

@@ -1,0 +1,81 @@
+"""Files that are whole or absent: written beside their place, flushed to the disk and renamed."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Gives a temporary path in the same folder; on success what was written there takes the place of ``path``.
+
+    Works for a file and for a folder. A folder that stands in the place is replaced. On any error nothing changes.
+
+    Args:
+        path: Where the whole file or folder shall be.
+
+    Yields:
+        The path to write to; it keeps the suffix, since writers choose the format by it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    workplace = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    temporary = workplace / path.name
+    try:
+        yield temporary
+        for file in [temporary] if temporary.is_file() else sorted(temporary.rglob("*")):
+            if file.is_file():
+                _flush_to_disk(file)
+        if path.is_dir():
+            os.replace(path, workplace / "replaced")
+        os.replace(temporary, path)
+        _flush_to_disk(path.parent)
+    finally:
+        shutil.rmtree(workplace, ignore_errors=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a text file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Writes a JSON file atomically; numbers that JSON has no word for become ``null``."""
+    write_text(path, json.dumps(without_nan(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def without_nan(content: Any) -> Any:
+    """The same nested content with ``None`` in the place of numbers that are not finite."""
+    if isinstance(content, dict):
+        return {key: without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_nan(value) for value in content]
+    if isinstance(content, float) and (content != content or content in (float("inf"), float("-inf"))):
+        return None
+    return content
+
+
+def file_digest(path: str | os.PathLike, algorithm: str = "sha256") -> str:
+    """The hexadecimal digest of a file, read in pieces."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where unpacked data sets are kept: ``$KERAS_LNN_CACHE``, else ``~/.cache/keras-lnn``."""
+    return Path(os.environ.get("KERAS_LNN_CACHE") or Path.home() / ".cache" / "keras-lnn")
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,135 @@
+"""Saved models at work: a run, a ``.keras`` file or an exported folder, from raw images to probabilities."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from keras_lnn.data.arrays import ImageArray
+from keras_lnn.errors import InputError
+from keras_lnn.run import RunFolder
+from keras_lnn.signature import Signature, read_signature
+from keras_lnn.tasks import Task
+
+BATCH_SIZE = 256
+
+
+class Predictor(Protocol):
+    """A model that is ready to use."""
+
+    signature: Signature
+
+    def predict(self, images: ImageArray) -> np.ndarray:
+        """Probabilities (samples, classes) of raw uint8 images, float64."""
+        ...
+
+
+class KerasPredictor:
+    """A Keras model with its signature.
+
+    Args:
+        model: From pixel values to logits.
+        signature: What it is.
+    """
+
+    def __init__(self, model: Any, signature: Signature) -> None:
+        self.model = model
+        self.signature = signature
+
+    def predict(self, images: ImageArray) -> np.ndarray:
+        """Probabilities (samples, classes) of raw uint8 images, float64."""
+        return predict_probabilities(self.model, images, self.signature.get_task())
+
+
+class SavedModelPredictor:
+    """An exported SavedModel with its signature.
+
+    Args:
+        folder: The exported folder.
+        signature: What it is.
+    """
+
+    def __init__(self, folder: Path, signature: Signature) -> None:
+        import tensorflow as tf
+
+        self.signature = signature
+        self._model = tf.saved_model.load(str(folder))
+
+    def predict(self, images: ImageArray) -> np.ndarray:
+        """Probabilities (samples, classes) of raw uint8 images, float64."""
+        return in_batches(images, lambda batch: self._model.serve(batch)["probabilities"].numpy())
+
+
+def predict_probabilities(model: Any, images: ImageArray, task: Task) -> np.ndarray:
+    """Probabilities of raw uint8 images, float64, by a Keras model that gives logits."""
+    from keras import ops
+
+    def one_batch(batch: np.ndarray) -> np.ndarray:
+        logits = model.predict_on_batch(batch.astype("float32"))
+        return ops.convert_to_numpy(task.probabilities(logits))
+
+    return in_batches(images, one_batch)
+
+
+def in_batches(images: ImageArray, predict: Any) -> np.ndarray:
+    """Applies a function to one batch after the other."""
+    starts = range(0, len(images), BATCH_SIZE)
+    parts = [predict(np.ascontiguousarray(images[start : start + BATCH_SIZE])) for start in starts]
+    return np.concatenate(parts).astype(np.float64)
+
+
+def find_model(name: str | Path) -> Path:
+    """The file or folder of a model: a path, a run (its best model) or a name in ``saved_models/``."""
+    for path in (Path(name), Path("saved_models") / name):
+        if (path / "config.yaml").is_file():
+            best = RunFolder(path).best_model
+            if not best.is_file():
+                raise InputError(f"A run must be complete to be used. Received: {path}. Go on with --resume {path}.")
+            return best
+        exported = sorted(path.glob("*.keras")) if path.is_dir() else []
+        if exported:
+            return exported[0]
+        if path.exists():
+            return path
+    raise InputError(f"A model must be a path or a name in saved_models/. Received: {name}, which is not there.")
+
+
+def load_model(name: str | Path) -> Any:
+    """Loads a Keras model that this package has saved, in safe mode: nothing in the file is run.
+
+    Args:
+        name: A run, a ``.keras`` file, an exported folder that holds one, or a name in ``saved_models/``.
+    """
+    path = find_model(name)
+    read_signature(path)
+    if path.is_dir():
+        raise InputError(
+            f"This needs a .keras file or a run. Received: {path}, a SavedModel. Export with --format keras."
+        )
+    return _load_keras(path)
+
+
+def load_predictor(name: str | Path) -> Predictor:
+    """Loads whatever this package has saved, ready to predict.
+
+    Args:
+        name: A run, a ``.keras`` file, an exported folder, or a name in ``saved_models/``.
+    """
+    path = find_model(name)
+    signature = read_signature(path)
+    if path.is_dir():
+        return SavedModelPredictor(path, signature)
+    return KerasPredictor(_load_keras(path), signature)
+
+
+def _load_keras(path: Path) -> Any:
+    import keras
+
+    import keras_lnn.layers
+    import keras_lnn.losses  # noqa: F401  the layers and losses must be known by name
+
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"The model in {path} cannot be loaded in safe mode ({reason}).") from None

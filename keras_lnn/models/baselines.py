@@ -1,0 +1,78 @@
+"""Plain networks to compare with: dense and convolutional."""
+
+from typing import Annotated
+
+import keras
+from annotated_types import Ge, Lt
+from keras import layers
+
+from keras_lnn.models.blocks import convolution_block, extra_halvings, require_image_shape, scale_pixels
+from keras_lnn.registry import register_model
+
+_PROTOCOL = {"epochs": 50, "batch_size": 128, "optimizer": "adam", "learning_rate": 1e-3}
+
+
+@register_model(family="dense", reference_data="breastmnist", **_PROTOCOL)
+def dnn(
+    image_shape: tuple[int, ...],
+    outputs: int,
+    *,
+    units: Annotated[int, Ge(1)] = 1024,
+    second_units: Annotated[int, Ge(1)] = 128,
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
+) -> keras.Model:
+    """Two dense layers on the flat image: the published yardstick of lnn.
+
+    At 28x28x1 with two outputs it has 935,298 parameters; other sizes and channels change the first layer only.
+
+    Args:
+        image_shape: (height, width, channels).
+        outputs: Logits.
+        units: Width of the first layer.
+        second_units: Width of the second layer.
+        dropout: Fraction dropped behind each hidden layer.
+    """
+    require_image_shape(image_shape, smallest_side=1, volumes=False, model="dnn")
+    inputs = keras.Input(image_shape)
+    features = layers.Flatten()(scale_pixels(inputs))
+    for width in (units, second_units):
+        features = layers.Dense(width, activation="relu")(features)
+        if dropout:
+            features = layers.Dropout(dropout)(features)
+    return keras.Model(inputs, layers.Dense(outputs)(features))
+
+
+@register_model(family="convolutional", reference_data="breastmnist", **_PROTOCOL)
+def cnn(
+    image_shape: tuple[int, ...],
+    outputs: int,
+    *,
+    filters: Annotated[int, Ge(1)] = 24,
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.2,
+) -> keras.Model:
+    """A compact CNN with batch normalisation, about the size of lnn.
+
+    Pairs of 3x3 convolutions with 24, 48 and 96 filters, each pair followed by max pooling, one more convolution of
+    96, the mean over the map, dropout and a dense layer. Larger images are first halved, by one more convolution and
+    pooling for each doubling from 28 pixels on.
+
+    Args:
+        image_shape: (height, width, channels).
+        outputs: Logits.
+        filters: Of the first pair of convolutions; the next pairs have two and four times as many.
+        dropout: Fraction dropped before the last layer.
+    """
+    require_image_shape(image_shape, smallest_side=8, volumes=False, model="cnn")
+    inputs = keras.Input(image_shape)
+    maps = scale_pixels(inputs)
+    for _ in range(extra_halvings(image_shape)):
+        maps = layers.MaxPooling2D(2)(convolution_block(maps, filters, 3, padding=1, normalise=True))
+    for factor in (1, 2, 4):
+        for _ in range(2):
+            maps = convolution_block(maps, filters * factor, 3, padding=1, normalise=True)
+        maps = layers.MaxPooling2D(2)(maps)
+    maps = convolution_block(maps, filters * 4, 3, padding=1, normalise=True)
+    features = layers.GlobalAveragePooling2D()(maps)
+    if dropout:
+        features = layers.Dropout(dropout)(features)
+    return keras.Model(inputs, layers.Dense(outputs)(features))

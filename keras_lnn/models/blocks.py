@@ -1,0 +1,50 @@
+"""What several families of networks are built of."""
+
+import math
+from typing import Any
+
+from keras import layers
+
+from keras_lnn.errors import InputError
+
+
+def scale_pixels(images: Any) -> Any:
+    """Pixel values 0..255 to -1..1, inside the model: a saved model needs to be told nothing about its input."""
+    return layers.Rescaling(1 / 127.5, offset=-1.0, name="scale_pixels")(images)
+
+
+def convolution_block(
+    maps: Any, filters: int, kernel: int, *, strides: int = 1, padding: int = 0, normalise: bool = False
+) -> Any:
+    """Zero padding on every side, convolution, batch normalisation if asked for, relu.
+
+    The padding is a layer of its own because a strided "same" convolution pads only right and below, where the
+    published networks pad all sides.
+    """
+    if padding:
+        maps = layers.ZeroPadding2D(padding)(maps)
+    maps = layers.Conv2D(filters, kernel, strides)(maps)
+    if normalise:
+        maps = layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(maps)
+    return layers.ReLU()(maps)
+
+
+def extra_halvings(image_shape: tuple[int, ...], designed_for: int = 28) -> int:
+    """How often an image must be halved to come to the size that a network was designed for."""
+    side = max(image_shape[-3:-1])
+    return max(0, math.floor(math.log2(side / designed_for))) if side >= designed_for else 0
+
+
+def require_image_shape(image_shape: tuple[int, ...], smallest_side: int, volumes: bool, model: str) -> None:
+    """Checks the shape of one image, channels last."""
+    ranks = (3, 4) if volumes else (3,)
+    if len(image_shape) not in ranks:
+        kind = "images (height, width, channels)" + (" or volumes (depth, ...)" if volumes else "")
+        raise InputError(
+            f"Model {model} reads {kind}. Received: shape {image_shape}. Choose another model or data set."
+        )
+    if min(image_shape[-3:-1]) < smallest_side:
+        raise InputError(
+            f"Model {model} needs images of at least {smallest_side} pixels a side. Received: shape {image_shape}. "
+            f"Set --size."
+        )

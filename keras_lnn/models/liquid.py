@@ -1,0 +1,79 @@
+"""Liquid networks: convolutions, then a wired CfC that reads their maps as a sequence."""
+
+from typing import Annotated, Any
+
+import keras
+from annotated_types import Ge, Lt
+from keras import layers
+from ncps.wirings import AutoNCP
+
+from keras_lnn.errors import InputError
+from keras_lnn.layers import CfC, apply_to_slices, channels_as_steps
+from keras_lnn.models.blocks import convolution_block, extra_halvings, require_image_shape, scale_pixels
+from keras_lnn.registry import register_model
+
+
+@register_model(
+    family="liquid",
+    reference_data="breastmnist",
+    epochs=50,
+    batch_size=128,
+    optimizer="adam",
+    learning_rate=1e-3,
+)
+def lnn(
+    image_shape: tuple[int, ...],
+    outputs: int,
+    *,
+    units: Annotated[int, Ge(4)] | None = None,
+    sequence_length: Annotated[int, Ge(1)] = 32,
+    sparsity: Annotated[float, Ge(0.1), Lt(1)] = 0.5,
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
+    wiring_seed: int = 22222,
+) -> keras.Model:
+    """Four convolutions and a CfC with a neural circuit policy that reads their channels as a sequence.
+
+    At 28x28x1 with two outputs this is the published network for BreastMNIST, 263,048 trainable parameters. Larger
+    images are halved by max pooling behind the first convolutions, one for each doubling from 28 on, so that the
+    sequence and the number of parameters stay the same; more channels change the first convolution only. Volumes are
+    read slice by slice: every slice goes through the same convolutions, and the slices are the sequence.
+
+    Args:
+        image_shape: (height, width, channels) or (depth, height, width, channels).
+        outputs: Logits, which are the wiring's motor neurons.
+        units: Neurons of the wiring, at least three more than the outputs; 17 more (so 19 for two) if not given.
+        sequence_length: Steps into which the 128 channels are cut (images only).
+        sparsity: Fraction of synapses that the wiring leaves out.
+        dropout: Fraction of each step's features dropped before the CfC.
+        wiring_seed: Which wiring of that kind.
+    """
+    require_image_shape(image_shape, smallest_side=12, volumes=True, model="lnn")
+    units = outputs + 17 if units is None else units
+    if units < outputs + 3:
+        raise InputError(f"units must be at least {outputs + 3} for {outputs} outputs. Received: {units}.")
+    inputs = keras.Input(image_shape)
+    pixels = scale_pixels(inputs)
+    if len(image_shape) == 4:
+        flatten = layers.Flatten()
+        maps = apply_to_slices(lambda slices: flatten(_stem(slices)), pixels)
+    else:
+        maps = channels_as_steps(_stem(pixels), sequence_length)
+    if dropout:
+        maps = layers.Dropout(dropout)(maps)
+    wiring = AutoNCP(units, outputs, sparsity_level=sparsity, seed=wiring_seed)
+    return keras.Model(inputs, CfC(wiring, name="cfc")(maps))
+
+
+def _stem(maps: Any) -> Any:
+    halvings = extra_halvings(maps.shape[1:])
+    blocks = (
+        {"filters": 16, "kernel": 3},
+        {"filters": 32, "kernel": 3, "strides": 2, "padding": 2, "normalise": True},
+        {"filters": 64, "kernel": 5, "strides": 2, "padding": 2},
+        {"filters": 128, "kernel": 5, "strides": 2, "padding": 2, "normalise": True},
+    )
+    for index, block in enumerate(blocks):
+        maps = convolution_block(maps, **block)
+        if index < halvings:
+            maps = layers.MaxPooling2D(2)(maps)
+    return layers.MaxPooling2D(2)(maps)

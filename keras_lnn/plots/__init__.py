@@ -1,0 +1,24 @@
+"""Every picture of a training run: each function returns a ``matplotlib.figure.Figure``, ``save_figure`` writes it.
+
+Nothing here uses ``pyplot``: no display is needed and no global setting is read or changed.
+"""
+
+from keras_lnn.plots.confusion import plot_confusion
+from keras_lnn.plots.curves import plot_precision_recall, plot_roc
+from keras_lnn.plots.history import plot_history
+from keras_lnn.plots.reliability import plot_reliability
+from keras_lnn.plots.samples import plot_contact_sheet, plot_examples
+from keras_lnn.plots.style import save_figure
+from keras_lnn.plots.wiring import plot_wiring
+
+__all__ = [
+    "plot_confusion",
+    "plot_contact_sheet",
+    "plot_examples",
+    "plot_history",
+    "plot_precision_recall",
+    "plot_reliability",
+    "plot_roc",
+    "plot_wiring",
+    "save_figure",
+]

@@ -1,0 +1,123 @@
+"""What the pictures of predictions receive, checked once and brought to one shape."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_lnn.errors import InputError, suggest
+from keras_lnn.tasks import TASKS
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """Truth and probabilities of the same images.
+
+    Args:
+        task: One of ``TASKS``.
+        class_names: One name a class or label.
+        truth: Class indices (samples,), or 0/1 (samples, labels) where the task is multi-label.
+        probabilities: (samples, classes or labels); a binary task has both columns.
+    """
+
+    task: str
+    class_names: tuple[str, ...]
+    truth: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether an image may have several labels, or none."""
+        return self.task == "multi-label"
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The likeliest class (samples,), or 0/1 where each label's probability exceeds one half (samples, labels)."""
+        if self.is_multi_label:
+            return (self.probabilities > 0.5).astype(np.int64)
+        return self.probabilities.argmax(axis=1)
+
+    def one_against_rest(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """Gives (name, whether it is there, its probability): class 1 of two, each of several classes or labels."""
+        for index in [1] if self.task == "binary" else range(len(self.class_names)):
+            present = self.truth[:, index] == 1 if self.is_multi_label else self.truth == index
+            yield self.class_names[index], present, self.probabilities[:, index]
+
+
+def check_predictions(truth: Any, probabilities: Any, task: str, class_names: Sequence[str]) -> Predictions:
+    """Checks what a picture of predictions was given.
+
+    Args:
+        truth: Class indices (samples,) or (samples, 1), or 0/1 (samples, labels) where the task is multi-label.
+        probabilities: (samples, classes or labels); for two classes also (samples,) or (samples, 1) of class 1.
+        task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
+        class_names: One name a class or label.
+
+    Returns:
+        The same in one shape.
+
+    Raises:
+        InputError: If they do not fit together.
+    """
+    if task not in TASKS:
+        raise InputError(f"task must be one of {', '.join(TASKS)}. Received: {task}. {suggest(str(task), TASKS)}")
+    class_names = tuple(str(name) for name in class_names)
+    probabilities = _check_probabilities(probabilities, task, len(class_names))
+    truth = _check_truth(truth, task, probabilities.shape)
+    return Predictions(task, class_names, truth, probabilities)
+
+
+def _check_probabilities(probabilities: Any, task: str, classes: int) -> np.ndarray:
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    shape = probabilities.shape
+    if probabilities.size == 0:
+        raise InputError(f"There must be at least one prediction. Received: {shape}. Give some.")
+    # Half precision sums and rounds to a hair over one.
+    if not np.isfinite(probabilities).all() or probabilities.min() < -1e-3 or probabilities.max() > 1 + 1e-3:
+        raise InputError(
+            f"probabilities must be from 0 to 1. Received: {probabilities.min():g} to {probabilities.max():g}. "
+            "Apply the softmax or sigmoid first."
+        )
+    if task == "binary" and (probabilities.ndim == 1 or shape[1:] == (1,)):
+        of_second_class = probabilities.reshape(-1)
+        probabilities = np.stack([1.0 - of_second_class, of_second_class], axis=1)
+    if task == "binary" and classes != 2:
+        raise InputError(f"A binary task must have two class names. Received: {classes}. Name both classes.")
+    if probabilities.ndim != 2 or probabilities.shape[1] != classes:
+        raise InputError(
+            f"probabilities must have one column for each of {classes} class names. Received: {shape}. Give both alike."
+        )
+    return probabilities.clip(0.0, 1.0)
+
+
+def _check_truth(truth: Any, task: str, shape: tuple[int, int]) -> np.ndarray:
+    truth = np.asarray(truth)
+    expected = shape if task == "multi-label" else shape[:1]
+    if task != "multi-label" and truth.ndim == 2 and truth.shape[1] == 1:
+        truth = truth[:, 0]
+    if truth.shape != expected:
+        raise InputError(f"truth must have the shape {expected}. Received: {truth.shape}. Give one truth a prediction.")
+    return check_indices(truth, 2 if task == "multi-label" else shape[1])
+
+
+def check_indices(indices: Any, classes: int) -> np.ndarray:
+    """The same indices as int64, if all are whole numbers from 0 to ``classes - 1``."""
+    indices = np.asarray(indices)
+    if not np.isin(indices, np.arange(classes)).all():
+        wrong = indices[~np.isin(indices, np.arange(classes))].ravel()[0]
+        raise InputError(f"Labels must be whole numbers from 0 to {classes - 1}. Received: {wrong}. Mend the labels.")
+    return indices.astype(np.int64)
+
+
+def check_images(images: Any) -> int:
+    """How many images there are, if their shape is one that can be drawn."""
+    shape = tuple(images.shape)
+    if len(shape) not in (4, 5) or shape[-1] not in (1, 3) or 0 in shape:
+        raise InputError(
+            "images must be (samples, height, width, channels) or (samples, depth, height, width, channels) "
+            f"with 1 or 3 channels. Received: {shape}. Reshape them."
+        )
+    return shape[0]

@@ -1,0 +1,245 @@
+"""Curves over all thresholds: receiver operating characteristic, precision against recall."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_lnn.plots.arguments import Predictions, check_predictions
+from keras_lnn.plots.style import (
+    BLUE,
+    DARK_GREY,
+    GREY,
+    LABEL_SIZE,
+    LIGHT_GREY,
+    LINE_STYLES,
+    PALETTE,
+    SMALL_SIZE,
+    literal,
+    new_figure,
+    set_heading,
+    shorten_name,
+    style_axes,
+    wrap_name,
+    write_note,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_CURVES_IN_A_PANEL = 12
+MOST_PANELS = 30
+NEW_LINE = "\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """One curve with what its legend says.
+
+    Args:
+        name: The class or label.
+        x: Along the horizontal axis.
+        y: Along the vertical axis.
+        area: The area under it: AUC or average precision.
+        prevalence: The share of images with the class or label.
+    """
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    area: float
+    prevalence: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What tells one kind of curve from the other.
+
+    Args:
+        title: What the figure shows.
+        x_label: The horizontal axis.
+        y_label: The vertical axis.
+        area_name: What the area under the curve is called.
+        baseline_name: What a guess would reach.
+        steps: Matplotlib's way to join the points.
+        draw_baseline: Draws the baseline of one curve.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    area_name: str
+    baseline_name: str
+    steps: str
+    draw_baseline: Callable[[Axes, Curve, str], None]
+
+
+def plot_roc(truth: Any, probabilities: Any, task: str, class_names: Sequence[str]) -> Figure:
+    """Draws receiver operating characteristics: class 1 of two, else each class against the rest or each label.
+
+    More than 12 curves get a panel each, with all others in grey behind.
+
+    Args:
+        truth: Class indices (samples,), or 0/1 (samples, labels).
+        probabilities: (samples, classes or labels); for two classes also (samples,) of class 1.
+        task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
+        class_names: One name a class or label.
+
+    Returns:
+        The figure; the legend gives each area under the curve (AUC).
+
+    Raises:
+        InputError: If the arguments do not fit together.
+    """
+    from sklearn.metrics import auc, roc_curve
+
+    def measure(present: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        false_positive_rate, true_positive_rate, _ = roc_curve(present, probability)
+        return false_positive_rate, true_positive_rate, float(auc(false_positive_rate, true_positive_rate))
+
+    kind = Kind(
+        "Receiver operating characteristic",
+        "false positive rate (1 − specificity)",
+        "true positive rate (sensitivity)",
+        "AUC",
+        "chance",
+        "default",
+        _draw_chance,
+    )
+    return _plot_curves(check_predictions(truth, probabilities, task, class_names), kind, measure)
+
+
+def plot_precision_recall(truth: Any, probabilities: Any, task: str, class_names: Sequence[str]) -> Figure:
+    """Draws precision against recall with the prevalence as baseline; arguments and panels as in ``plot_roc``.
+
+    Args:
+        truth: Class indices (samples,), or 0/1 (samples, labels).
+        probabilities: (samples, classes or labels); for two classes also (samples,) of class 1.
+        task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
+        class_names: One name a class or label.
+
+    Returns:
+        The figure; the legend gives each average precision (AP).
+
+    Raises:
+        InputError: If the arguments do not fit together.
+    """
+    from sklearn.metrics import average_precision_score, precision_recall_curve
+
+    def measure(present: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        precision, recall, _ = precision_recall_curve(present, probability)
+        return recall, precision, float(average_precision_score(present, probability))
+
+    kind = Kind(
+        "Precision against recall",
+        "recall (sensitivity)",
+        "precision",
+        "AP",
+        "prevalence",
+        "steps-post",
+        _draw_prevalence,
+    )
+    return _plot_curves(check_predictions(truth, probabilities, task, class_names), kind, measure)
+
+
+def _plot_curves(predictions: Predictions, kind: Kind, measure: Callable) -> Figure:
+    curves, left_out = [], []
+    for name, present, probability in predictions.one_against_rest():
+        if present.any() and not present.all():
+            curves.append(Curve(name, *measure(present, probability), float(present.mean())))
+        else:
+            left_out.append(f"{shorten_name(name)} ({'everywhere' if present.all() else 'nowhere'} in the truth)")
+    note = f"Not defined, left out: {'; '.join(left_out)}" if left_out else ""
+    if len(curves) > MOST_CURVES_IN_A_PANEL:
+        return _plot_panels(curves, kind, note)
+    return _plot_together(curves, kind, note, predictions.task)
+
+
+def _plot_together(curves: list[Curve], kind: Kind, note: str, task: str) -> Figure:
+    from matplotlib.lines import Line2D
+
+    beside = len(curves) > 3
+    names = [wrap_name(curve.name, 34) for curve in curves]
+    longest = max((len(line) for name in names for line in name.split("\n")), default=0)
+    # Lettering of the legend needs about 0.07 inches a character; what is left of the figure is square.
+    figure = new_figure(4.2 + max(0.07 * longest + 1.0, 2.0) if beside else 4.2, 4.2 if beside else 4.7)
+    axes = figure.subplots()
+    _style_square(axes, kind)
+    handles = []
+    for index, (curve, name) in enumerate(zip(curves, names, strict=True)):
+        look = {"color": PALETTE[index % len(PALETTE)], "linestyle": LINE_STYLES[index // len(PALETTE)]}
+        kind.draw_baseline(axes, curve, look["color"])
+        # Ten blanks are as wide as the number, so that the lines of a name stand under each other.
+        label = f"{curve.area:.3f}  {name.replace(NEW_LINE, NEW_LINE + ' ' * 10)}"
+        axes.plot(curve.x, curve.y, drawstyle=kind.steps, linewidth=1.3 if beside else 1.8, label=label, **look)
+        handles.append(Line2D([], [], label=label, linewidth=1.6, **look))
+    style = {"fontsize": LABEL_SIZE - 0.5, "title_fontsize": LABEL_SIZE - 0.5, "alignment": "left", "frameon": False}
+    against = " of class 1" if task == "binary" else ", each against the rest" if task != "multi-label" else ""
+    if not curves:
+        write_note(axes, "no curve is defined")
+    elif beside:
+        figure.legend(handles=handles, loc="outside right center", title=f"{kind.area_name}{against}", **style)
+    else:
+        figure.legend(handles=handles, loc="outside lower left", title=f"{kind.area_name}{against}", **style)
+    set_heading(figure, kind.title)
+    _write_note(axes, kind, curves, note)
+    return figure
+
+
+def _plot_panels(curves: list[Curve], kind: Kind, note: str) -> Figure:
+    shown = sorted(curves, key=lambda curve: curve.area)[:MOST_PANELS] if len(curves) > MOST_PANELS else curves
+    columns = 5
+    rows = -(-len(shown) // columns)
+    figure = new_figure(1.75 * columns, 1.95 * rows + 0.7)
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for axes, curve in zip(panels, shown, strict=False):
+        _style_square(axes, kind)
+        axes.set_xlabel("")
+        axes.set_ylabel("")
+        for other in shown:
+            axes.plot(other.x, other.y, drawstyle=kind.steps, linewidth=0.6, color=LIGHT_GREY, zorder=1)
+        kind.draw_baseline(axes, curve, DARK_GREY)
+        prevalence = f" (prev. {curve.prevalence:.3f})" if kind.area_name == "AP" else ""
+        label = f"{kind.area_name} {curve.area:.3f}{prevalence}"
+        axes.plot(curve.x, curve.y, drawstyle=kind.steps, linewidth=1.8, color=BLUE, label=label)
+        axes.set_title(f"{wrap_name(curve.name, 21, 2)}\n{label}", loc="left", fontsize=SMALL_SIZE + 0.5)
+    for axes in panels[len(shown) :]:
+        axes.remove()
+    for axes in panels[max(len(shown) - columns, 0) : len(shown)]:
+        axes.tick_params(labelbottom=True)
+    figure.supxlabel(kind.x_label, fontsize=LABEL_SIZE)
+    figure.supylabel(kind.y_label, fontsize=LABEL_SIZE)
+    number = f"the {len(shown)} lowest of {len(curves)}" if len(shown) < len(curves) else f"{len(curves)} curves"
+    meaning = f"in each panel the others in grey; dotted: {kind.baseline_name}"
+    set_heading(figure, f"{kind.title}: {number}, {meaning}{'. ' + note if note else ''}")
+    return figure
+
+
+def _style_square(axes: Axes, kind: Kind) -> None:
+    style_axes(axes, "", kind.x_label, kind.y_label)
+    axes.set_xlim(-0.015, 1.015)
+    axes.set_ylim(-0.015, 1.015)
+    axes.set_xticks([0.0, 0.5, 1.0])
+    axes.set_yticks([0.0, 0.5, 1.0])
+
+
+def _draw_chance(axes: Axes, curve: Curve, colour: str) -> None:
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":", zorder=1)
+
+
+def _draw_prevalence(axes: Axes, curve: Curve, colour: str) -> None:
+    axes.axhline(curve.prevalence, color=colour, linewidth=0.8, linestyle=":", zorder=1)
+
+
+def _write_note(axes: Axes, kind: Kind, curves: list[Curve], note: str) -> None:
+    meaning = f"Dotted: {kind.baseline_name}"
+    if kind.area_name == "AP" and len(curves) == 1:
+        meaning += f" {curves[0].prevalence:.3f}"
+    width = int(axes.figure.get_size_inches()[0] * 15)
+    text = "\n".join(textwrap.wrap(f"{meaning}. {note}" if note else meaning, width))
+    axes.set_title(literal(text), loc="left", fontsize=SMALL_SIZE, color=DARK_GREY)

@@ -1,0 +1,140 @@
+"""Whether a probability means what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_lnn.errors import InputError
+from keras_lnn.plots.arguments import Predictions, check_predictions
+from keras_lnn.plots.style import BLUE, DARK_GREY, GREY, LABEL_SIZE, SMALL_SIZE, new_figure, set_heading, style_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BINS = 15
+NORMAL_QUANTILE = 1.959964  # of a two-sided 95% interval
+
+
+def plot_reliability(
+    truth: Any,
+    probabilities: Any,
+    task: str,
+    class_names: Sequence[str],
+    expected_calibration_error: float | None = None,
+) -> Figure:
+    """Draws how often predictions of each confidence are right, and how many there are of each.
+
+    For classes the confidence is the probability of the predicted class; for several labels each image and label counts
+    as one prediction of the label's presence. Bars are 95% Wilson intervals.
+
+    Args:
+        truth: Class indices (samples,), or 0/1 (samples, labels).
+        probabilities: (samples, classes or labels); for two classes also (samples,) of class 1.
+        task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
+        class_names: One name a class or label.
+        expected_calibration_error: What the title says; None computes it from the 15 bins that are drawn.
+
+    Returns:
+        The figure.
+
+    Raises:
+        InputError: If the arguments do not fit together.
+    """
+    predictions = check_predictions(truth, probabilities, task, class_names)
+    confidence, right = _confidence_and_truth(predictions)
+    counts, mean_confidence, share_right = _fill_bins(confidence, right)
+    if expected_calibration_error is None:
+        expected_calibration_error = _mean_gap(counts, mean_confidence, share_right)
+    elif not 0 <= expected_calibration_error <= 1:
+        raise InputError(
+            "expected_calibration_error must be from 0 to 1. "
+            f"Received: {expected_calibration_error}. Give a share, not a percentage."
+        )
+    figure = new_figure(4.4, 5.4)
+    diagram, histogram = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    by_label = predictions.is_multi_label
+    # The likeliest of C classes has at least 1/C: what lies to the left is always empty.
+    start = 0.0 if by_label else np.floor(BINS / len(predictions.class_names) + 1e-9) / BINS
+    _draw_diagram(diagram, counts, mean_confidence, share_right, start)
+    style_axes(diagram, "", "", "share with the label" if by_label else "share right")
+    _draw_histogram(histogram, counts, start)
+    unit = "labels" if by_label else "images"
+    style_axes(
+        histogram, "", "probability of a label" if by_label else "confidence (probability of the predicted class)", unit
+    )
+    set_heading(figure, f"Reliability: expected calibration error {expected_calibration_error:.3f}")
+    figure.legend(
+        *diagram.get_legend_handles_labels(), loc="outside lower left", ncols=2, frameon=False, fontsize=LABEL_SIZE - 1
+    )
+    total, mean = int(counts.sum()), float(confidence.mean())
+    words = ("mean probability", "prevalence") if by_label else ("mean confidence", "accuracy")
+    diagram.set_title(
+        f"{total} {unit}, {words[0]} {mean:.3f}, {words[1]} {right.mean():.3f}",
+        loc="left",
+        fontsize=LABEL_SIZE - 1,
+        color=DARK_GREY,
+    )
+    return figure
+
+
+def _confidence_and_truth(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    if predictions.is_multi_label:
+        return predictions.probabilities.ravel(), predictions.truth.ravel().astype(bool)
+    return predictions.probabilities.max(axis=1), predictions.predicted == predictions.truth
+
+
+def _fill_bins(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The count, mean confidence and share right of each bin; a value on an edge belongs to the lower bin."""
+    edges = np.linspace(0.0, 1.0, BINS + 1)
+    index = np.digitize(confidence, edges[1:-1], right=True)
+    counts = np.bincount(index, minlength=BINS)
+    divisor = np.maximum(counts, 1)
+    mean_confidence = np.bincount(index, confidence, minlength=BINS) / divisor
+    return counts, mean_confidence, np.bincount(index, right.astype(np.float64), minlength=BINS) / divisor
+
+
+def _mean_gap(counts: np.ndarray, mean_confidence: np.ndarray, share_right: np.ndarray) -> float:
+    """The expected calibration error: the gap of each bin, weighted by its count."""
+    return float(np.sum(counts * np.abs(share_right - mean_confidence)) / counts.sum())
+
+
+def _draw_diagram(
+    axes: Axes, counts: np.ndarray, mean_confidence: np.ndarray, share_right: np.ndarray, start: float
+) -> None:
+    filled = counts > 0
+    x, y = mean_confidence[filled], share_right[filled]
+    low, high = _wilson_interval(y, counts[filled])
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1.0, linestyle=":", label="perfectly calibrated")
+    axes.vlines(x, low, high, color=BLUE, linewidth=1.2, alpha=0.6, label="95% interval of each bin")
+    axes.plot(x, y, color=BLUE, linewidth=1.6, marker="o", markersize=5, label="mean of each bin")
+    axes.set_xlim(start - 0.01, 1.01)
+    axes.set_ylim(-0.02, 1.02)
+
+
+def _draw_histogram(axes: Axes, counts: np.ndarray, start: float) -> None:
+    edges = np.linspace(0.0, 1.0, BINS + 1)
+    axes.bar(edges[:-1], counts, width=1 / BINS, align="edge", color=BLUE, edgecolor="white", linewidth=0.8)
+    if counts.max() < 10_000:
+        for left, count in zip(edges[:-1], counts, strict=True):
+            if count:
+                place = {"xytext": (0, 1), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+                axes.annotate(str(count), (left + 0.5 / BINS, count), fontsize=SMALL_SIZE - 1, color=DARK_GREY, **place)
+        axes.margins(y=0.18)
+    filled = counts[counts > 0]
+    # A rare label piles nearly everything into the first bin: a linear axis would hide all others.
+    if filled.max() > 100 * filled.min():
+        axes.set_yscale("log")
+        axes.set_ylim(0.5, None)
+    else:
+        axes.yaxis.get_major_locator().set_params(integer=True, nbins=4)
+
+
+def _wilson_interval(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    squared = NORMAL_QUANTILE**2
+    middle = (share + squared / (2 * count)) / (1 + squared / count)
+    half = NORMAL_QUANTILE * np.sqrt(share * (1 - share) / count + squared / (4 * count**2)) / (1 + squared / count)
+    return middle - half, middle + half

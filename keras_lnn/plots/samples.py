@@ -1,0 +1,208 @@
+"""Sheets of images: what a model is sure of and where it errs, and what a data set looks like."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_lnn.errors import InputError
+from keras_lnn.plots.arguments import Predictions, check_images, check_indices, check_predictions
+from keras_lnn.plots.sheet import Block, Cell, draw_sheet
+from keras_lnn.plots.style import BLUE, VERMILLION, shorten_name, wrap_name
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+EXAMPLE_INCHES, CONTACT_INCHES = 1.3, 0.8
+CAPTION_WIDTH = 22
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One kind of example.
+
+    Args:
+        title: Which kind.
+        samples: Indices of the images, most telling first.
+        labels: Which label of each image is meant, where the task is multi-label.
+        note: What is said where there are none.
+    """
+
+    title: str
+    samples: np.ndarray
+    labels: np.ndarray
+    note: str
+
+
+def plot_examples(
+    images: Any,
+    truth: Any,
+    probabilities: Any,
+    task: str,
+    class_names: Sequence[str],
+    names: Sequence[str] | None = None,
+    count: int = 8,
+    seed: int = 0,
+) -> Figure:
+    """Draws the images that a model is surest of and right, least sure of, and surest of and wrong.
+
+    Where an image has several labels, the rows show the surest found labels, the labels nearest to one half and the
+    surest wrong labels, each image once in a row.
+
+    Args:
+        images: uint8 (samples, height, width, channels), or volumes (samples, depth, height, width, channels), of which
+            the middle slice is drawn; 1 or 3 channels.
+        truth: Class indices (samples,), or 0/1 (samples, labels).
+        probabilities: (samples, classes or labels); for two classes also (samples,) of class 1.
+        task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
+        class_names: One name a class or label.
+        names: What is written over each image, such as a file name; its position where None.
+        count: How many images of each kind.
+        seed: Decides between images of equal probability.
+
+    Returns:
+        The figure.
+
+    Raises:
+        InputError: If the arguments do not fit together.
+    """
+    predictions = check_predictions(truth, probabilities, task, class_names)
+    total = check_images(images)
+    if total != len(predictions.truth) or (names is not None and len(names) != total):
+        raise InputError(
+            "images, truth and names must be equally many. Received: "
+            f"{total}, {len(predictions.truth)}, {total if names is None else len(names)}. Give those of one split."
+        )
+    if count < 1:
+        raise InputError(f"count must be at least 1. Received: {count}. Ask for at least one image of each kind.")
+    rows = _choose_labels(predictions, count, seed) if predictions.is_multi_label else _choose(predictions, count, seed)
+    blocks = []
+    for row in rows:
+        captions = _captions(row, predictions, names)
+        cells = [Cell(picture, *words) for picture, words in zip(_pictures(images, row.samples), captions, strict=True)]
+        blocks.append(Block(row.title, cells, row.note))
+    heading = f"Examples among {total} images{_view(images)} (blue: right, orange: wrong)"
+    return draw_sheet(heading, blocks, EXAMPLE_INCHES)
+
+
+def plot_contact_sheet(
+    images: Any, labels: Any, class_names: Sequence[str], count: int = 16, title: str = ""
+) -> Figure:
+    """Draws examples of each class of a data set, spread evenly over it.
+
+    Args:
+        images: uint8 (samples, height, width, channels), or volumes (samples, depth, height, width, channels), of which
+            the middle slice is drawn; 1 or 3 channels.
+        labels: Class indices (samples,), or 0/1 (samples, labels); an image of several labels stands under each.
+        class_names: One name a class or label.
+        count: How many images of each class.
+        title: What the heading says before the number of images.
+
+    Returns:
+        The figure.
+
+    Raises:
+        InputError: If the arguments do not fit together.
+    """
+    class_names = [str(name) for name in class_names]
+    total, labels = check_images(images), np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] == 1 and len(class_names) > 1:
+        labels = labels[:, 0]
+    if labels.shape not in ((total,), (total, len(class_names))):
+        raise InputError(
+            f"labels must be one index, or one 0/1 for each of {len(class_names)} names, to each of {total} images. "
+            f"Received: {labels.shape}. Give those of one split."
+        )
+    if count < 1:
+        raise InputError(f"count must be at least 1. Received: {count}. Ask for at least one image of each class.")
+    labels = check_indices(labels, len(class_names) if labels.ndim == 1 else 2)
+    members = [
+        np.flatnonzero(labels[:, index] if labels.ndim == 2 else labels == index) for index in range(len(class_names))
+    ]
+    blocks = []
+    for name, indices in zip(class_names, members, strict=True):
+        spread = np.linspace(0, len(indices) - 1, min(count, len(indices))).round().astype(np.int64)
+        cells = [Cell(picture) for picture in _pictures(images, indices[spread])]
+        blocks.append(Block(f"{name} ({len(indices)} of {total})", cells, "no image has this label"))
+    heading = f"{title or 'Examples of each class'}: {total} images{_view(images)}"
+    return draw_sheet(heading, blocks, CONTACT_INCHES)
+
+
+def _choose(predictions: Predictions, count: int, seed: int) -> list[Row]:
+    confidence = predictions.probabilities.max(axis=1)
+    right = predictions.predicted == predictions.truth
+    shuffled = np.random.default_rng(seed).permutation(len(confidence))
+    falling = shuffled[np.argsort(-confidence[shuffled], kind="stable")]
+    surest_right, surest_wrong = falling[right[falling]][:count], falling[~right[falling]][:count]
+    least_sure = falling[::-1][:count]
+    wrong, none = int((~right).sum()), np.array([], dtype=np.int64)
+    return [
+        Row(f"Surest right (of {int(right.sum())} right)", surest_right, none, "no image is classified rightly"),
+        Row("Least sure (right or wrong)", least_sure, none, ""),
+        Row(f"Surest wrong (of {wrong} wrong)", surest_wrong, none, "no image is classified wrongly"),
+    ]
+
+
+def _choose_labels(predictions: Predictions, count: int, seed: int) -> list[Row]:
+    truth, probability = predictions.truth.ravel(), predictions.probabilities.ravel()
+    labels = len(predictions.class_names)
+    shuffled = np.random.default_rng(seed).permutation(len(truth))
+    doubt = np.abs(probability - 0.5)
+    falling = shuffled[np.argsort(-doubt[shuffled], kind="stable")]
+    right = predictions.predicted.ravel() == truth
+    found, wrong = falling[(right & (truth == 1))[falling]], falling[~right[falling]]
+    rows = []
+    for title, pairs, note in (
+        (f"Surest found labels (of {len(found)} found)", found, "no label that is there was found"),
+        ("Least sure labels (right or wrong)", falling[::-1], ""),
+        (f"Surest wrong labels (of {len(wrong)} wrong)", wrong, "no label is wrong"),
+    ):
+        _, first = np.unique(pairs // labels, return_index=True)
+        pairs = pairs[np.sort(first)][:count]
+        rows.append(Row(title, pairs // labels, pairs % labels, note))
+    return rows
+
+
+def _captions(row: Row, predictions: Predictions, names: Sequence[str] | None) -> list[tuple[str, str, str]]:
+    """What stands over and under each image of a row, and the colour that says whether the prediction is right."""
+    captions = []
+    for position, sample in enumerate(row.samples):
+        above = f"#{sample}" if names is None else _file_caption(str(names[sample]))
+        if predictions.is_multi_label:
+            label = row.labels[position]
+            truth, predicted = predictions.truth[sample, label], predictions.predicted[sample, label]
+            lines = [predictions.class_names[label], f"truth: {('absent', 'present')[truth]}"]
+            last = f"p(present) = {predictions.probabilities[sample, label]:.3f}"
+        else:
+            truth, predicted = predictions.truth[sample], predictions.predicted[sample]
+            lines = [f"truth: {predictions.class_names[truth]}", f"said: {predictions.class_names[predicted]}"]
+            last = f"p(said) = {predictions.probabilities[sample, predicted]:.3f}"
+        below = "\n".join([*(wrap_name(line, CAPTION_WIDTH, 4) for line in lines), last])
+        captions.append((above, below, BLUE if truth == predicted else VERMILLION))
+    return captions
+
+
+def _file_caption(name: str) -> str:
+    """The file's own name on one or two lines: names of one data set often differ in their middle only."""
+    name = PurePath(name).name
+    half = -(-len(name) // 2) if len(name) > CAPTION_WIDTH else len(name)
+    return "\n".join(shorten_name(part, CAPTION_WIDTH) for part in (name[:half], name[half:]) if part)
+
+
+def _pictures(images: Any, samples: np.ndarray) -> np.ndarray:
+    """The chosen images (samples, height, width, channels), read in rising order, which arrays on disk ask for."""
+    if not len(samples):
+        return np.zeros((0, 1, 1, 1), dtype=np.uint8)
+    rising, position = np.unique(samples, return_inverse=True)
+    pictures = np.asarray(images[rising])[position]
+    if pictures.ndim == 5:
+        pictures = pictures[:, pictures.shape[1] // 2]
+    return pictures
+
+
+def _view(images: Any) -> str:
+    return ", middle slice of each volume" if len(images.shape) == 5 else ""

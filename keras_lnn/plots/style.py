@@ -1,0 +1,117 @@
+"""The common look of the pictures: sizes, colours, lettering, saving."""
+
+from __future__ import annotations
+
+import os
+import re
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keras_lnn.errors import InputError
+from keras_lnn.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which people with any colour vision can tell apart, less the yellow that fades on white.
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
+BLACK, DARK_GREY, GREY, LIGHT_GREY = "#000000", "#4D4D4D", "#8C8C8C", "#DDDDDD"
+PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+LINE_STYLES = ("-", "--")
+
+TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 10, 9, 7.5
+DOTS_PER_INCH = 150
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure in inches whose layout keeps lettering from being cut off or overlapping."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def style_axes(axes: Axes, title: str = "", x_label: str = "", y_label: str = "", grid: bool = True) -> None:
+    """Gives one panel its title and labels, a light grid behind the data and no needless frame."""
+    if title:
+        axes.set_title(literal(title), loc="left", fontsize=TITLE_SIZE)
+    axes.set_xlabel(literal(x_label), fontsize=LABEL_SIZE)
+    axes.set_ylabel(literal(y_label), fontsize=LABEL_SIZE)
+    axes.tick_params(labelsize=LABEL_SIZE - 1, color=GREY)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(GREY)
+    if grid:
+        axes.grid(color=LIGHT_GREY, linewidth=0.6)
+        axes.set_axisbelow(True)
+
+
+def set_heading(figure: Figure, heading: str) -> None:
+    """Writes the heading of a figure of several panels, at the left as the panels' own titles are."""
+    wrapped = wrap_heading(heading, float(figure.get_size_inches()[0]))
+    figure.suptitle(literal(wrapped), x=0.01, ha="left", fontsize=TITLE_SIZE + 1)
+
+
+def wrap_heading(heading: str, inches: float) -> str:
+    """Breaks a heading that would run off a figure of this width; ~11 characters of its size fill an inch."""
+    return "\n".join(textwrap.wrap(heading, max(int(inches * 11), 20))) or heading
+
+
+def blank_axes(axes: Axes) -> None:
+    """Takes everything but the content from a panel."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def write_note(axes: Axes, note: str) -> None:
+    """Says in the middle of a panel why it shows nothing."""
+    axes.text(
+        0.5,
+        0.5,
+        literal(note),
+        transform=axes.transAxes,
+        ha="center",
+        va="center",
+        color=DARK_GREY,
+        fontsize=LABEL_SIZE,
+    )
+
+
+def wrap_name(name: str, width: int = 18, lines: int = 3) -> str:
+    """Breaks a long name into lines that fit, and cuts what exceeds them."""
+    # Names such as "granulocytes(myelocytes" break better before the bracket than within the word.
+    spaced = re.sub(r"(?<=\w)\(", " (", name) if len(name) > width else name
+    return literal("\n".join(textwrap.wrap(spaced, width, max_lines=lines, placeholder=" …")) or name)
+
+
+def shorten_name(name: str, width: int = 40) -> str:
+    """Cuts a long name in its middle, since names often differ only at one end."""
+    if len(name) > width:
+        kept = width - 1
+        name = f"{name[: kept - kept // 2].rstrip()}…{name[len(name) - kept // 2 :].lstrip()}"
+    return literal(name)
+
+
+def literal(text: str) -> str:
+    """The text with its dollar signs kept from starting a formula; text that is already so stays as it is."""
+    return text.replace("\\$", "$").replace("$", "\\$")
+
+
+def save_figure(figure: Figure, path: str | os.PathLike) -> None:
+    """Writes a figure as a PNG file that is whole or absent.
+
+    Args:
+        figure: What one of the functions of this package returned.
+        path: Where to; it ends in ``.png``. Missing folders are created.
+
+    Raises:
+        InputError: If the path does not end in ``.png``.
+    """
+    if Path(path).suffix.lower() != ".png":
+        raise InputError(f"A picture's path must end in .png. Received: {path}. Name the file {Path(path).stem}.png.")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=DOTS_PER_INCH, format="png")

@@ -1,0 +1,76 @@
+"""Image files through a saved model: read, brought to its input, predicted in pieces, one row a file."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from keras_lnn.data.images import find_images, read_images
+from keras_lnn.errors import InputError
+from keras_lnn.inference import BATCH_SIZE, Predictor
+
+
+def predict_files(
+    predictor: Predictor, paths: Sequence[Path], progress: Callable[[float], None] | None = None
+) -> pd.DataFrame:
+    """Class probabilities of image files.
+
+    Args:
+        predictor: A loaded model.
+        paths: Image files, and folders that are searched for them; ``.npy`` files for a model of volumes.
+        progress: Is told the fraction done.
+
+    Returns:
+        One row a file: its path, what the model answers, and a column of probabilities a class.
+    """
+    signature = predictor.signature
+    volumes = len(signature.image_shape) == 4
+    files = _find_files(paths, volumes)
+    parts = []
+    for start in range(0, len(files), BATCH_SIZE):
+        piece = files[start : start + BATCH_SIZE]
+        parts.append(predictor.predict(_read(piece, signature.image_shape)))
+        if progress:
+            progress(min(1.0, (start + BATCH_SIZE) / len(files)))
+    probabilities = np.concatenate(parts)
+    names = np.array(signature.class_names)
+    if signature.get_task().multi_label:
+        answers = ["|".join(names[row > 0.5]) for row in probabilities]
+    else:
+        answers = names[probabilities.argmax(axis=1)]
+    columns = {"file": [str(file) for file in files], "predicted": answers}
+    return pd.DataFrame(columns | {f"probability {name}": probabilities[:, i] for i, name in enumerate(names)})
+
+
+def _find_files(paths: Sequence[Path], volumes: bool) -> list[Path]:
+    files: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"An image must be a file or a folder. Received: {path}, which is not there.")
+        if path.is_dir():
+            files += sorted(path.rglob("*.npy")) if volumes else find_images(path)
+        else:
+            files.append(path)
+    if not files:
+        kind = ".npy volumes" if volumes else "images"
+        raise InputError(f"There must be {kind} to predict. Received: {', '.join(map(str, paths))} without any.")
+    return files
+
+
+def _read(files: Sequence[Path], image_shape: tuple[int, ...]) -> np.ndarray:
+    if len(image_shape) == 3:
+        return read_images(files, side=image_shape[:2], channels=image_shape[2])
+    volumes = []
+    for file in files:
+        try:
+            volume = np.load(file, allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            raise InputError(f"A volume must be an .npy file of plain numbers. Received: {file}.") from None
+        volume = volume[..., None] if volume.shape == image_shape[:-1] else volume
+        if volume.dtype != np.uint8 or volume.shape != image_shape:
+            raise InputError(
+                f"A volume must be uint8 of shape {image_shape}. Received: {file}, {volume.dtype} of {volume.shape}."
+            )
+        volumes.append(volume)
+    return np.stack(volumes)

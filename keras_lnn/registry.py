@@ -1,0 +1,155 @@
+"""The models by name: one builder function with one decorator is all that a new model needs."""
+
+import ast
+import dataclasses
+import functools
+import importlib
+import inspect
+import pkgutil
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_lnn.errors import InputError, suggest
+
+if TYPE_CHECKING:
+    import keras
+
+Builder = Callable[..., "keras.Model"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelEntry:
+    """One registered model.
+
+    Args:
+        name: The builder's own name, with dashes.
+        family: What kind of network it is.
+        summary: First line of the builder's docstring.
+        builder: Gives an uncompiled functional model from pixel values to logits.
+        reference_data: Catalog name of the data set for which it was published or made.
+        protocol: Fields of :class:`~keras_lnn.config.TrainConfig` as published; they fill what a user leaves out.
+    """
+
+    name: str
+    family: str
+    summary: str
+    builder: Builder
+    reference_data: str
+    protocol: Mapping[str, Any]
+
+
+_MODELS: dict[str, ModelEntry] = {}
+
+
+def register_model(*, family: str, reference_data: str, **protocol: Any) -> Callable[[Builder], Builder]:
+    """Makes a builder known under its own name (``lnn_small`` becomes ``lnn-small``).
+
+    A builder takes ``image_shape`` and ``outputs`` (how many logits) and typed keyword arguments with defaults, and
+    returns an uncompiled functional model from pixel values 0..255 to logits: its first layer scales the pixels, so
+    that a saved model knows its own preprocessing.
+
+    Args:
+        family: What kind of network it is.
+        reference_data: Catalog name of the data set for which it was published or made.
+        **protocol: Training defaults, fields of :class:`~keras_lnn.config.TrainConfig`.
+    """
+
+    def register(builder: Builder) -> Builder:
+        name = _public_name(builder.__name__)
+        if name in _MODELS:
+            known = _MODELS[name].builder
+            raise ValueError(f"A model name must be new. Received: {name}, which {known.__module__} defines already.")
+        summary = (inspect.getdoc(builder) or "").partition("\n")[0]
+        _MODELS[name] = ModelEntry(name, family, summary, builder, reference_data, protocol)
+        return builder
+
+    return register
+
+
+def get_model(name: str) -> ModelEntry:
+    """The entry of a name; an unknown one is an :class:`InputError` that lists the nearest."""
+    require_model(name)
+    _load_models()
+    return _MODELS[name]
+
+
+def require_model(name: str) -> None:
+    """Checks that a model of this name exists, without loading Keras."""
+    names = model_names()
+    if name not in names:
+        raise InputError(f"There is no model {name!r}. {suggest(name, names)}")
+
+
+def list_models() -> list[ModelEntry]:
+    """All models, by name."""
+    _load_models()
+    return [_MODELS[name] for name in sorted(_MODELS)]
+
+
+def model_names() -> list[str]:
+    """The names of all models, without loading Keras: a mistyped one must be told at once, not after ten seconds."""
+    return sorted({*_MODELS, *_names_in_sources()})
+
+
+def build_model(name: str, image_shape: tuple[int, ...], outputs: int, /, **arguments: Any) -> "keras.Model":
+    """Builds an uncompiled model from pixel values to logits.
+
+    Args:
+        name: A registered name.
+        image_shape: (height, width, channels) or (depth, height, width, channels).
+        outputs: How many logits.
+        **arguments: Of the model's builder; checked against its signature, strings are read as its types.
+    """
+    entry = get_model(name)
+    model = entry.builder(tuple(image_shape), outputs, **check_arguments(entry, arguments))
+    model.name = name
+    return model
+
+
+def builder_arguments(entry: ModelEntry) -> dict[str, inspect.Parameter]:
+    """The keyword arguments that a user can set, by name."""
+    parameters = inspect.signature(entry.builder).parameters
+    return {name: p for name, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def check_arguments(entry: ModelEntry, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments as the builder's types; unknown names and wrong values are one clear line each."""
+    import pydantic
+
+    known = builder_arguments(entry)
+    types = typing.get_type_hints(entry.builder, include_extras=True)
+    checked = {}
+    for name, value in arguments.items():
+        if name not in known:
+            raise InputError(f"Model {entry.name} has no argument {name!r}. {suggest(name, known)}")
+        try:
+            checked[name] = pydantic.TypeAdapter(types[name]).validate_python(value)
+        except pydantic.ValidationError as error:
+            rule = error.errors(include_url=False)[0]["msg"].replace("Input should", "must")
+            raise InputError(f"Argument {name} of model {entry.name} {rule}. Received: {value!r}.") from None
+    return checked
+
+
+def _public_name(function_name: str) -> str:
+    return function_name.replace("_", "-")
+
+
+@functools.cache
+def _load_models() -> None:
+    import keras_lnn.models as package
+
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+
+
+@functools.cache
+def _names_in_sources() -> tuple[str, ...]:
+    names = []
+    for file in sorted(Path(__file__).with_name("models").glob("*.py")):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            calls = [d.func for d in getattr(node, "decorator_list", []) if isinstance(d, ast.Call)]
+            if any(isinstance(call, ast.Name) and call.id == register_model.__name__ for call in calls):
+                names.append(_public_name(node.name))
+    return tuple(names)

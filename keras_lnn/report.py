@@ -1,0 +1,156 @@
+"""What a run leaves behind its last epoch: models, predictions, metrics with intervals, pictures and the export."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.data.arrays import ImageData, Split
+from keras_lnn.evaluation import evaluate_predictions
+from keras_lnn.files import atomic_path, without_nan, write_json, write_text
+from keras_lnn.inference import predict_probabilities
+from keras_lnn.recording import assign_variables, find_best, model_variables
+from keras_lnn.run import RunFolder
+from keras_lnn.signature import Signature, save_keras
+from keras_lnn.tasks import Task
+from keras_lnn.terminal import loading, print_metrics, print_written
+
+_EVALUATED = ("val", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunReport:
+    """A run whose training is over.
+
+    Args:
+        folder: The run's folder.
+        config: Its complete configuration.
+        data: What it learned from.
+        signature: Of the best model.
+        history: One row an epoch.
+        seconds: Spent in training.
+        stopped_because: Why training ended before its last epoch, or empty.
+    """
+
+    folder: RunFolder
+    config: TrainConfig
+    data: ImageData
+    signature: Signature
+    history: list[dict[str, float]]
+    seconds: float
+    stopped_because: str
+
+
+def evaluate_split(split: Split, probabilities: np.ndarray, signature: Signature, split_name: str) -> dict[str, Any]:
+    """Metrics with intervals of one split, in the form of metrics.json."""
+    task = signature.get_task()
+    found = evaluate_predictions(split.labels, probabilities, task=task.kind, class_names=task.class_names)
+    return without_nan(
+        {
+            split_name: found.to_json(),
+            "per_class": {split_name: found.per_class_to_json()},
+            "classes": list(task.class_names),
+            "positive_class": task.class_names[1] if task.kind == "binary" else None,
+            "warnings": list(found.warnings),
+        }
+    )
+
+
+def predictions_table(split: Split, probabilities: np.ndarray, task: Task, split_name: str) -> pd.DataFrame:
+    """One row a sample: its index, file where there is one, split, truth and probabilities."""
+    columns: dict[str, Any] = {"split": split_name, "index": np.arange(len(split))}
+    if split.names is not None:
+        columns["file"] = list(split.names)
+    if task.multi_label:
+        columns |= {f"truth {name}": split.labels[:, index] for index, name in enumerate(task.class_names)}
+    else:
+        columns |= {"truth": split.labels, "truth_name": [task.class_names[label] for label in split.labels]}
+    columns |= {f"probability {name}": probabilities[:, index] for index, name in enumerate(task.class_names)}
+    return pd.DataFrame(columns)
+
+
+def write_report(report: RunReport, model: Any, console: Console) -> dict[str, Any]:
+    """Saves the last and the best model, tests the best one once, and writes all results.
+
+    Args:
+        report: The run.
+        model: Its model, at the last epoch's weights; afterwards at the best epoch's.
+        console: Where the table goes.
+
+    Returns:
+        The content of metrics.json, which is written last.
+    """
+    folder, task = report.folder, report.signature.get_task()
+    with loading(console, "testing the best epoch"):
+        save_keras(model, report.signature, folder.last_model)
+        best_epoch, _ = find_best(report.history, report.config.monitor)
+        assign_variables(model_variables(model), folder.read_best(best_epoch))
+        save_keras(model, report.signature, folder.best_model)
+        splits = {name: report.data.splits[name] for name in _EVALUATED}
+        probabilities = {name: predict_probabilities(model, split.images, task) for name, split in splits.items()}
+        tables = [predictions_table(splits[name], probabilities[name], task, name) for name in _EVALUATED]
+        write_text(folder.predictions, pd.concat(tables).to_csv(index=False))
+        found = {name: evaluate_split(splits[name], probabilities[name], report.signature, name) for name in _EVALUATED}
+    metrics = _gather(report, found)
+    with loading(console, "drawing"):
+        _draw(report, model, probabilities["test"], metrics)
+    written = {"run": folder.path, "pictures": folder.plots}
+    if report.config.export != "none":
+        from keras_lnn.export import export_model
+
+        with loading(console, "exporting"):
+            output = report.config.export_dir / folder.name
+            written["exported"] = export_model(folder.best_model, output, report.config.export, metrics)
+    write_json(folder.metrics, metrics)
+    if report.stopped_because:
+        console.print(f"stopped after epoch {len(report.history)}: {report.stopped_because}")
+    print_metrics(console, metrics, f"test of epoch {best_epoch}, the best by {report.config.monitor}")
+    print_written(console, written)
+    return metrics
+
+
+def _gather(report: RunReport, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    test, val = found["test"], found["val"]
+    return {
+        "test": test["test"],
+        "val": val["val"],
+        "per_class": {**test["per_class"], **val["per_class"]},
+        "classes": test["classes"],
+        "positive_class": test["positive_class"],
+        "warnings": test["warnings"],
+        "best_epoch": report.signature.best_epoch,
+        "epochs": len(report.history),
+        "monitor": report.config.monitor,
+        "parameters": report.signature.parameters,
+        "seconds": round(report.seconds, 2),
+        "stopped_because": report.stopped_because,
+    }
+
+
+def _draw(report: RunReport, model: Any, probabilities: np.ndarray, metrics: dict[str, Any]) -> None:
+    from keras_lnn import plots
+
+    test, task = report.data.splits["test"], report.signature.get_task()
+    about = (test.labels, probabilities, task.kind, task.class_names)
+    calibration = metrics["test"]["expected_calibration_error"]["value"]
+    figures = {
+        "history": plots.plot_history(pd.DataFrame(report.history), report.signature.best_epoch),
+        "roc": plots.plot_roc(*about),
+        "precision_recall": plots.plot_precision_recall(*about),
+        "confusion": plots.plot_confusion(*about),
+        "reliability": plots.plot_reliability(*about, expected_calibration_error=calibration),
+        "examples": plots.plot_examples(test.images, *about, names=test.names),
+    }
+    for layer in model.layers:
+        wiring = getattr(layer, "built_wiring", None)
+        if wiring is not None:
+            figures[f"wiring_{layer.name}"] = plots.plot_wiring(
+                wiring, f"Wiring of {layer.name} in {report.config.model}"
+            )
+    with atomic_path(report.folder.plots) as temporary:
+        temporary.mkdir()
+        for name, figure in figures.items():
+            plots.save_figure(figure, temporary / f"{name}.png")

@@ -1,0 +1,216 @@
+"""A run's folder: what is in it and where; everything is written whole or not at all."""
+
+import dataclasses
+import datetime
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.errors import InputError
+from keras_lnn.files import atomic_path, write_json, write_text
+
+# The newest checkpoint, and the one before in case the newest is damaged.
+_CHECKPOINTS_KEPT = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """All that a run needs to go on behind a whole epoch.
+
+    Args:
+        epoch: Whole epochs behind it.
+        model: Values of the model's variables, in order, those of the random generators too.
+        optimizer: Values of the optimizer's variables, in order.
+        history: One row an epoch.
+        seconds: Spent in training so far.
+    """
+
+    epoch: int
+    model: list[np.ndarray]
+    optimizer: list[np.ndarray]
+    history: list[dict[str, float]]
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """Where a run keeps its things.
+
+    Args:
+        path: The folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, config: TrainConfig, environment: dict[str, Any]) -> "RunFolder":
+        """Makes a new folder and writes the configuration and the environment to it."""
+        path = config.run_dir or _free_path(Path("runs"), config)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InputError(
+                f"The run's folder must be new. Received: {path}, which is there already. Go on with it by --resume "
+                f"{path}, or give another --run-dir."
+            )
+        folder = cls(path)
+        try:
+            write_json(folder.environment, environment)
+            write_text(folder.config, config.to_yaml())
+        except OSError as error:
+            raise InputError(f"The run's folder must be writable. Received: {path} ({error.strerror}).") from None
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """A folder that a run has made before."""
+        folder = cls(Path(path))
+        if not folder.config.is_file():
+            raise InputError(f"A run's folder holds a config.yaml. Received: {path}, which does not.")
+        return folder
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.path.resolve().name
+
+    @property
+    def config(self) -> Path:
+        """The complete configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, device, seed and checksum of the data."""
+        return self.path / "environment.json"
+
+    @property
+    def history(self) -> Path:
+        """One row an epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def metrics(self) -> Path:
+        """What the best model reaches, with intervals; written last, so its presence says that the run is complete."""
+        return self.path / "metrics.json"
+
+    @property
+    def predictions(self) -> Path:
+        """Truth and probabilities of every validation and test sample."""
+        return self.path / "predictions.csv"
+
+    @property
+    def best_model(self) -> Path:
+        """The model of the epoch that validation chose."""
+        return self.path / "best.keras"
+
+    @property
+    def last_model(self) -> Path:
+        """The model of the last epoch."""
+        return self.path / "last.keras"
+
+    @property
+    def plots(self) -> Path:
+        """The pictures."""
+        return self.path / "plots"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Logs for TensorBoard."""
+        return self.path / "tensorboard"
+
+    def read_metrics(self) -> dict[str, Any] | None:
+        """The metrics, or None as long as the run is not complete."""
+        return json.loads(self.metrics.read_text(encoding="utf-8")) if self.metrics.is_file() else None
+
+    def write_history(self, rows: list[dict[str, float]]) -> None:
+        """Writes all epochs so far."""
+        write_text(self.history, pd.DataFrame(rows).to_csv(index=False))
+
+    def write_checkpoint(self, checkpoint: Checkpoint, best_epoch: int) -> None:
+        """Keeps a checkpoint; where its epoch is the best so far, its model is kept as such before."""
+        if best_epoch == checkpoint.epoch:
+            _write_arrays(self._best(best_epoch), {"model": checkpoint.model}, {})
+        meta = {
+            "epoch": checkpoint.epoch,
+            "history": checkpoint.history,
+            "seconds": checkpoint.seconds,
+            "best": best_epoch,
+        }
+        arrays = {"model": checkpoint.model, "optimizer": checkpoint.optimizer}
+        _write_arrays(self._checkpoint(checkpoint.epoch), arrays, meta)
+        self._forget_old_checkpoints()
+
+    def read_checkpoint(self) -> Checkpoint | None:
+        """The newest checkpoint that is whole, or None where there is none."""
+        for path in sorted(self._folder.glob("epoch-*.npz"), reverse=True):
+            try:
+                arrays, meta = _read_arrays(path)
+                _read_arrays(self._best(meta["best"]))
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+                continue
+            return Checkpoint(meta["epoch"], arrays["model"], arrays["optimizer"], meta["history"], meta["seconds"])
+        return None
+
+    def read_best(self, epoch: int) -> list[np.ndarray]:
+        """Values of the model's variables at the best epoch."""
+        return _read_arrays(self._best(epoch))[0]["model"]
+
+    @property
+    def _folder(self) -> Path:
+        return self.path / "checkpoints"
+
+    def _checkpoint(self, epoch: int) -> Path:
+        return self._folder / f"epoch-{epoch:06d}.npz"
+
+    def _best(self, epoch: int) -> Path:
+        return self._folder / f"best-{epoch:06d}.npz"
+
+    def _forget_old_checkpoints(self) -> None:
+        kept = sorted(self._folder.glob("epoch-*.npz"))[-_CHECKPOINTS_KEPT:]
+        needed = {path.name for path in kept}
+        for path in kept:
+            # A damaged one that is kept names nothing: then every best model stays until it is gone.
+            try:
+                needed.add(self._best(_read_meta(path)["best"]).name)
+            except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+                return
+        for path in self._folder.glob("*.npz"):
+            if path.name not in needed:
+                path.unlink()
+
+
+def _free_path(parent: Path, config: TrainConfig) -> Path:
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    data = re.sub(r"[^A-Za-z0-9._-]+", "-", config.data).strip("-")
+    name = f"{stamp}-{config.model}-{data}"
+    path, count = parent / name, 1
+    while path.exists():
+        count += 1
+        path = parent / f"{name}-{count}"
+    return path
+
+
+def _write_arrays(path: Path, groups: dict[str, list[np.ndarray]], meta: dict[str, Any]) -> None:
+    arrays = {f"{group}/{index:05d}": value for group, values in groups.items() for index, value in enumerate(values)}
+    with atomic_path(path) as temporary:
+        np.savez(temporary, meta=np.array(json.dumps(meta)), **arrays)
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
+        return json.loads(str(stored["meta"]))
+
+
+def _read_arrays(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]]:
+    groups: dict[str, list[np.ndarray]] = {"model": [], "optimizer": []}
+    with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
+        meta = json.loads(str(stored["meta"]))
+        for key in sorted(stored.files):
+            if key != "meta":
+                groups[key.split("/")[0]].append(stored[key])
+    return groups, meta

@@ -1,0 +1,29 @@
+"""Courses of the learning rate over a run, as functions of the optimizer's step alone, so that resuming is exact."""
+
+from typing import Any
+
+import keras
+
+WARMUP_FRACTION = 0.1
+
+
+def make_schedule(name: str, learning_rate: float, total_steps: int) -> Any:
+    """A learning rate or a schedule for a Keras optimizer.
+
+    Args:
+        name: ``constant``; ``cosine`` falls to zero along half a cosine; ``warmup-cosine`` first rises over a tenth of
+            the steps; ``exponential`` falls evenly on a logarithmic scale to a hundredth.
+        learning_rate: At the start, or at the top behind the warm-up.
+        total_steps: Of the whole run.
+    """
+    if name == "constant":
+        return learning_rate
+    if name == "exponential":
+        return keras.optimizers.schedules.ExponentialDecay(learning_rate, max(total_steps, 1), decay_rate=0.01)
+    warmup = max(1, round(WARMUP_FRACTION * total_steps)) if name == "warmup-cosine" else 0
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup else learning_rate,
+        decay_steps=max(total_steps - warmup, 1),
+        warmup_target=learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )

@@ -1,0 +1,100 @@
+"""What a saved model is: its input, its outputs and where it comes from, carried inside every file that we write."""
+
+import dataclasses
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from keras_lnn.errors import InputError
+from keras_lnn.files import atomic_path
+from keras_lnn.tasks import Task
+
+SIGNATURE_FILE = "keras_lnn.json"
+_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """The signature of a model.
+
+    Args:
+        model: Registered name.
+        model_args: Arguments of its builder.
+        task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
+        class_names: One name an output.
+        image_shape: Of one raw uint8 image, channels last.
+        data: Name of the data set that it learned from.
+        size: Side in pixels as asked for, or None.
+        checksum: Of the data.
+        licence: Of the data.
+        parameters: Numbers that were learned.
+        seed: Of the training run.
+        best_epoch: Epoch chosen on validation, or None where it was not trained here.
+        trained_by: Version of this package, or where the weights came from.
+    """
+
+    model: str
+    model_args: dict[str, Any]
+    task: str
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, ...]
+    data: str
+    size: int | None
+    checksum: str
+    licence: str
+    parameters: int
+    seed: int | None
+    best_epoch: int | None
+    trained_by: str
+
+    def get_task(self) -> Task:
+        """What the model answers."""
+        return Task(self.task, self.class_names)
+
+    def to_json(self) -> dict[str, Any]:
+        """The signature as plain JSON content."""
+        shape = [None, *self.image_shape]
+        return {
+            "format": _FORMAT,
+            "made_by": "keras-lnn",
+            "input": {"name": "images", "dtype": "uint8", "shape": shape, "values": "0..255, no preprocessing"},
+            "output": {"name": "probabilities", "dtype": "float32", "shape": [None, len(self.class_names)]},
+            **dataclasses.asdict(self),
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Signature":
+        """Reads what :meth:`to_json` gives."""
+        if content.get("made_by") != "keras-lnn" or content.get("format") != _FORMAT:
+            raise ValueError("not a signature of this package")
+        values = {field.name: content[field.name] for field in dataclasses.fields(cls)}
+        return cls(
+            **{**values, "class_names": tuple(values["class_names"]), "image_shape": tuple(values["image_shape"])}
+        )
+
+
+def read_signature(path: Path) -> Signature:
+    """The signature of a ``.keras`` file or an exported folder; a model of somebody else is a clear error."""
+    try:
+        if path.is_dir():
+            text = (path / SIGNATURE_FILE).read_text(encoding="utf-8")
+        else:
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is not None:
+                    raise zipfile.BadZipFile("damaged")
+                text = archive.read(SIGNATURE_FILE).decode("utf-8")
+        return Signature.from_json(json.loads(text))
+    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
+        raise InputError(
+            f"A model must be a whole one that keras-lnn has saved (a run, a .keras file or an exported folder). "
+            f"Received: {path}. Foreign weights come in by: python -m keras_lnn import."
+        ) from None
+
+
+def save_keras(model: Any, signature: Signature, path: Path) -> None:
+    """Saves a ``.keras`` file that carries its signature, atomically."""
+    with atomic_path(path) as temporary:
+        model.save(temporary)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(SIGNATURE_FILE, json.dumps(signature.to_json(), indent=2))

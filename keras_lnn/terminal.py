@@ -1,0 +1,139 @@
+"""What people see on the terminal: what is going on, how far it is, and results with their intervals."""
+
+import contextlib
+import importlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from keras_lnn.model_card import metric_label
+
+# Where nobody watches a bar move (a log file), a line at most this often says how far it is.
+_LOG_EVERY_SECONDS = 10.0
+
+
+def make_console(stderr: bool = False) -> Console:
+    """The console for results, or for progress alone; wide enough in files that lines stay whole."""
+    console = Console(highlight=False, stderr=stderr)
+    return console if console.is_terminal else Console(highlight=False, stderr=stderr, width=140, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def loading(console: Console, what: str) -> Iterator[Callable[[float], None]]:
+    """Shows that something is being loaded, with a fraction where one is told."""
+    shown = [time.monotonic()]
+    with console.status(f"{what} ...") as status:
+
+        def progress(fraction: float) -> None:
+            status.update(f"{what} ... {fraction:.0%}")
+            if not console.is_terminal and time.monotonic() - shown[0] > _LOG_EVERY_SECONDS:
+                shown[0] = time.monotonic()
+                console.print(f"{what} ... {fraction:.0%}")
+
+        yield progress
+
+
+def start_keras(console: Console) -> None:
+    """Imports Keras, which takes seconds, and shows it; before anything is imported that is built on it."""
+    if "keras" in sys.modules:
+        return
+    with loading(console, "starting Keras"), _quiet_errors():
+        importlib.import_module("keras")
+
+
+class EpochDisplay:
+    """A bar over the epochs with the newest and the best validation value.
+
+    Args:
+        console: Where to.
+        epochs: Of the whole run.
+        first_epoch: Epochs done before.
+        monitor: The value that chooses the best epoch.
+    """
+
+    def __init__(self, console: Console, epochs: int, first_epoch: int, monitor: str) -> None:
+        self.console = console
+        self.epochs = epochs
+        self.monitor = monitor
+        self._last_line = time.monotonic()
+        columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(24), TextColumn("{task.description}"))
+        self._progress = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
+        self._bar = self._progress.add_task("", total=epochs, completed=first_epoch)
+
+    def __enter__(self) -> "EpochDisplay":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, row: dict[str, float], best_epoch: int, best_value: float) -> None:
+        """Shows one more epoch."""
+        epoch = int(row["epoch"])
+        text = (
+            f"loss {row['loss']:.4f}  {self.monitor} {row[self.monitor]:.4f}  "
+            f"best {best_value:.4f} in epoch {best_epoch}"
+        )
+        self._progress.update(self._bar, completed=epoch, description=text)
+        due = time.monotonic() - self._last_line > _LOG_EVERY_SECONDS or epoch in (1, self.epochs)
+        if due and not self.console.is_terminal:
+            self._last_line = time.monotonic()
+            self.console.print(f"epoch {epoch}/{self.epochs}  {text}")
+
+
+def print_metrics(console: Console, metrics: dict[str, Any], title: str) -> None:
+    """One table of metrics with intervals, then the warnings."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    table.add_column("95% interval", justify="right")
+    positive = metrics.get("positive_class")
+    split = next(name for name in ("test", "val", "train") if name in metrics)
+    for name, estimate in metrics[split].items():
+        label = metric_label(name)
+        if positive and name in ("f1", "precision", "sensitivity", "average_precision"):
+            label += f" ({positive})"
+        numbers = ["-" if estimate[key] is None else f"{estimate[key]:.4f}" for key in ("value", "low", "high")]
+        table.add_row(label, numbers[0], f"{numbers[1]} .. {numbers[2]}")
+    console.print(table)
+    for warning in metrics["warnings"]:
+        console.print(f"[bold yellow]warning:[/] {warning}")
+
+
+def print_written(console: Console, written: dict[str, Path]) -> None:
+    """The paths of what was written."""
+    width = max(map(len, written))
+    for name, path in written.items():
+        console.print(f"{name.ljust(width)}  {path}")
+
+
+@contextlib.contextmanager
+def _quiet_errors() -> Iterator[None]:
+    """Keeps the start-up lines of TensorFlow's core away from people while it is imported.
+
+    They are written by compiled code before any setting of TensorFlow can reach it, so the stream itself is turned to
+    a file; where the import fails, what was written is shown.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(kept, 2)
+            log.seek(0)
+            sys.stderr.write(log.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

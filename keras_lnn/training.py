@@ -1,0 +1,243 @@
+"""Training: configuration in, run folder out; the command line, searches and studies all come through here."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from rich.console import Console
+
+from keras_lnn.backend import describe_environment, prepare_backend
+from keras_lnn.config import TrainConfig, parse_duration
+from keras_lnn.data import ImageData, load_data
+from keras_lnn.data.catalog import require_data
+from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from keras_lnn.inference import BATCH_SIZE
+from keras_lnn.recording import Recorder, assign_variables, find_best, model_variables
+from keras_lnn.registry import build_model, check_arguments, get_model, require_model
+from keras_lnn.report import RunReport, write_report
+from keras_lnn.run import Checkpoint, RunFolder
+from keras_lnn.schedules import make_schedule
+from keras_lnn.signature import Signature
+from keras_lnn.tasks import Task
+from keras_lnn.terminal import EpochDisplay, loading, make_console
+
+# What a model's protocol does not say.
+DEFAULTS = {
+    "epochs": 50,
+    "batch_size": 128,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "weight_decay": 0.0,
+    "schedule": "constant",
+    "augmentation": "none",
+    "monitor": "val_auc",
+    "early_stopping": 0,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """What a run leaves.
+
+    Args:
+        folder: The run's folder.
+        metrics: Content of its metrics.json.
+    """
+
+    folder: RunFolder
+    metrics: dict[str, Any]
+
+
+def complete_config(config: TrainConfig) -> TrainConfig:
+    """Checks the names and fills every field that was left out from the model's protocol."""
+    require_model(config.model)
+    require_data(config.data)
+    entry = get_model(config.model)
+    arguments = check_arguments(entry, config.model_args)
+    complete = config.with_defaults({**DEFAULTS, **entry.protocol})
+    return complete.model_copy(update={"model_args": arguments})
+
+
+def train(config: TrainConfig, console: Console | None = None) -> TrainResult:
+    """Trains, chooses the best epoch on validation, tests it once and writes everything to a new run folder.
+
+    Args:
+        config: What to train; fields left out follow the model's published protocol.
+        console: Where progress is shown; standard output if not given.
+    """
+    console = console or make_console()
+    config = complete_config(config)
+    data = _load(config, console)
+    augmentation = config.augmentation if config.augmentation != "auto" else data.augmentation
+    config = config.model_copy(update={"augmentation": augmentation})
+    trainer = _Trainer(config, data, console)
+    environment = describe_environment() | {"seed": config.seed, "data_checksum": data.checksum}
+    folder = RunFolder.create(config, environment)
+    return trainer.run(folder, None)
+
+
+def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
+    """Goes on with a run from its last whole epoch, with the configuration that it has.
+
+    Args:
+        run_dir: The run's folder.
+        console: Where progress is shown; standard output if not given.
+    """
+    console = console or make_console()
+    folder = RunFolder.open(run_dir)
+    metrics = folder.read_metrics()
+    if metrics is not None:
+        console.print(f"{folder.path} is complete; nothing is left to do.")
+        return TrainResult(folder, metrics)
+    config = TrainConfig.from_yaml(folder.config)
+    data = _load(config, console)
+    return _Trainer(config, data, console).run(folder, folder.read_checkpoint())
+
+
+def compile_model(model: keras.Model, task: Task, config: TrainConfig, steps: int, labels: np.ndarray) -> dict | None:
+    """Gives a model its optimizer, loss and metrics.
+
+    Args:
+        model: From pixel values to logits.
+        task: What it answers.
+        config: A complete configuration.
+        steps: Of the whole run, for the schedule.
+        labels: Of the training split, for balanced weights.
+
+    Returns:
+        Class weights for ``fit``, or None.
+    """
+    class_weights = positive_weights = None
+    if config.class_weight == "balanced":
+        class_weights, positive_weights = task.balanced_weights(labels)
+    optimizer_class = type(keras.optimizers.get(config.optimizer))
+    rate = make_schedule(config.schedule, config.learning_rate, steps)
+    model.compile(
+        optimizer=optimizer_class(learning_rate=rate, weight_decay=config.weight_decay or None),
+        loss=task.loss(positive_weights),
+        metrics=task.metrics(),
+        jit_compile=config.xla,
+    )
+    return class_weights
+
+
+def _load(config: TrainConfig, console: Console) -> ImageData:
+    with loading(console, f"loading {config.data}") as progress:
+        return load_data(
+            config.data,
+            size=config.size,
+            data_dir=config.data_dir,
+            accept_checksum=config.accept_checksum,
+            seed=config.seed,
+            progress=progress,
+        )
+
+
+class _Trainer:
+    """One run: everything between its configuration and its report."""
+
+    def __init__(self, config: TrainConfig, data: ImageData, console: Console) -> None:
+        self.config = config
+        self.data = data
+        self.console = console
+        self.task = Task(data.task, data.class_names)
+        self.steps = steps_per_epoch(data.splits["train"], config.batch_size)
+        prepare_backend(config.seed, config.deterministic, config.precision)
+        self.model = build_model(config.model, data.image_shape, self.task.outputs, **config.model_args)
+        total = self.steps * config.epochs
+        self.class_weights = compile_model(self.model, self.task, config, total, data.splits["train"].labels)
+        # Made now, so that a bad augmentation is told before a folder is made.
+        self.batches = self._batches(0)
+
+    def run(self, folder: RunFolder, start: Checkpoint | None) -> TrainResult:
+        self._introduce(folder, start)
+        recorder = self._fit(folder, start)
+        best_epoch, _ = find_best(recorder.history, self.config.monitor)
+        report = RunReport(
+            folder=folder,
+            config=self.config,
+            data=self.data,
+            signature=self._signature(best_epoch),
+            history=recorder.history,
+            seconds=recorder.seconds,
+            stopped_because=recorder.stopped_because,
+        )
+        return TrainResult(folder, write_report(report, self.model, self.console))
+
+    def _batches(self, first_epoch: int) -> Any:
+        return training_batches(
+            self.data.splits["train"],
+            batch_size=self.config.batch_size,
+            seed=self.config.seed,
+            epochs=self.config.epochs,
+            first_epoch=first_epoch,
+            augmentation=self.config.augmentation,
+        )
+
+    def _fit(self, folder: RunFolder, start: Checkpoint | None) -> Recorder:
+        config, model = self.config, self.model
+        model.optimizer.build(model.trainable_variables)
+        if start is not None:
+            assign_variables(model_variables(model), start.model)
+            assign_variables(model.optimizer.variables, start.optimizer)
+        first_epoch = start.epoch if start else 0
+        display = EpochDisplay(self.console, config.epochs, first_epoch, config.monitor)
+        budget = parse_duration(config.time_budget)
+        recorder = Recorder(folder, config.monitor, config.early_stopping, display, start, budget)
+        if recorder.is_finished(config.epochs):
+            return recorder
+        callbacks: list[Any] = [recorder]
+        if config.tensorboard:
+            callbacks.append(keras.callbacks.TensorBoard(str(folder.tensorboard), write_graph=False))
+        with display:
+            model.fit(
+                self._batches(first_epoch) if first_epoch else self.batches,
+                epochs=config.epochs,
+                initial_epoch=first_epoch,
+                steps_per_epoch=self.steps,
+                validation_data=evaluation_batches(self.data.splits["val"], BATCH_SIZE),
+                class_weight=self.class_weights,
+                shuffle=False,
+                callbacks=callbacks,
+                verbose=0,
+            )
+        return recorder
+
+    def _introduce(self, folder: RunFolder, start: Checkpoint | None) -> None:
+        config, splits = self.config, self.data.splits
+        shape = "x".join(map(str, self.data.image_shape))
+        counts = ", ".join(f"{len(splits[name]):,} {name}" for name in splits)
+        self.console.print(
+            f"[bold]{config.model}[/] ({self._parameters():,} parameters) on [bold]{config.data}[/]: "
+            f"{counts} images of {shape}, {len(self.task.class_names)} classes ({self.task.kind})"
+        )
+        begin = f"from epoch {start.epoch + 1}, " if start else ""
+        self.console.print(
+            f"{begin}{config.epochs} epochs of {self.steps} steps, batch {config.batch_size}, {config.optimizer} "
+            f"{config.learning_rate:g}, augmentation {config.augmentation}, seed {config.seed} -> {folder.path}"
+        )
+
+    def _parameters(self) -> int:
+        return sum(int(np.prod(variable.shape)) for variable in self.model.trainable_variables)
+
+    def _signature(self, best_epoch: int) -> Signature:
+        from keras_lnn import __version__
+
+        return Signature(
+            model=self.config.model,
+            model_args=self.config.model_args,
+            task=self.data.task,
+            class_names=self.data.class_names,
+            image_shape=self.data.image_shape,
+            data=re.sub(r"^folder:.*/(?=[^/]+/*$)", "folder:", self.data.name),
+            size=self.config.size,
+            checksum=self.data.checksum,
+            licence=self.data.licence,
+            parameters=self._parameters(),
+            seed=self.config.seed,
+            best_epoch=best_epoch,
+            trained_by=f"keras-lnn {__version__}",
+        )

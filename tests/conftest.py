@@ -1,0 +1,70 @@
+"""What the tests share."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+
+from keras_lnn.data import DataEntry, ImageData, Split, catalog, register_data
+
+REAL_DATA_VARIABLE = "KERAS_LNN_TEST_DATA"
+TINY = "tiny-stripes"
+
+
+@pytest.fixture(scope="session")
+def real_data_dir() -> Path:
+    """The folder of the real MedMNIST files, where somebody has said where they are."""
+    folder = Path(os.environ.get(REAL_DATA_VARIABLE, ""))
+    if not (folder / "breastmnist.npz").is_file():
+        pytest.skip(f"{REAL_DATA_VARIABLE} names no folder with breastmnist.npz")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the home folder of whoever runs it."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("KERAS_LNN_CACHE", str(home / "cache"))
+    monkeypatch.delenv("MEDMNIST_ROOT", raising=False)
+
+
+def tiny_stripes(seed: int = 0) -> ImageData:
+    """A set that is learned in a few steps: dark images with an upright or a level bright stripe."""
+    generator = np.random.default_rng(seed)
+
+    def split(count: int) -> Split:
+        labels = np.arange(count, dtype=np.int64) % 2
+        images = generator.integers(0, 120, (count, 28, 28, 1), dtype=np.uint8)
+        places = generator.integers(4, 22, count)
+        for image, label, place in zip(images, labels, places, strict=True):
+            stripe = image[:, place : place + 3] if label else image[place : place + 3]
+            stripe += 90
+        return Split(images, labels)
+
+    splits = {"train": split(60), "val": split(20), "test": split(30)}
+    return ImageData(TINY, "binary", ("level", "upright"), splits, checksum="none")
+
+
+@pytest.fixture
+def tiny_data() -> str:
+    """The name of a small data set in the catalog."""
+    if TINY not in catalog():
+        register_data(
+            DataEntry(
+                name=TINY,
+                title="stripes",
+                task="binary",
+                class_names=("level", "upright"),
+                channels=1,
+                dimensions=2,
+                sizes=(28,),
+                samples={"train": 60, "val": 20, "test": 30},
+                loader=f"{__name__}:tiny_stripes",
+                augmentation="mirror",
+            )
+        )
+    return TINY

@@ -1,0 +1,60 @@
+"""The catalog: complete, metadata only."""
+
+import os
+
+import pytest
+
+from keras_lnn.data.catalog import DataEntry, _medmnist_entries, catalog, get_entry, register_data, require_data
+from keras_lnn.data.loading import load_data
+from keras_lnn.errors import InputError
+
+
+def test_every_medmnist_set_is_there_at_every_size():
+    entries = catalog()
+    medmnist = {name for name in entries if not name.startswith(("phantom", "tiny"))}
+    assert len(medmnist) == 18
+    for name in medmnist:
+        entry = entries[name]
+        assert entry.sizes == ((28, 64) if entry.dimensions == 3 else (28, 64, 128, 224))
+        assert set(entry.sources) == set(entry.sizes)
+        assert all(url.startswith("https://") and len(md5) == 32 for url, md5 in entry.sources.values())
+    assert entries["breastmnist"].class_names == ("malignant", "normal, benign")
+    assert entries["retinamnist"].task == "ordinal"
+    assert entries["chestmnist"].task == "multi-label"
+    assert len(entries["chestmnist"].class_names) == 14
+    assert entries["organmnist3d"].augmentation == "shift-rotate"
+
+
+def test_reading_the_catalog_touches_no_file(capfd):
+    _medmnist_entries.cache_clear()
+    catalog()
+    assert capfd.readouterr().out == ""
+    assert os.listdir(os.environ["HOME"]) == []
+
+
+@pytest.mark.parametrize("name", ["phantom-breast", "phantom-vessel"])
+def test_the_phantoms_are_what_the_catalog_says(name):
+    entry, data = get_entry(name), load_data(name)
+    assert {split: len(part) for split, part in data.splits.items()} == dict(entry.samples)
+    assert (data.task, data.class_names) == (entry.task, entry.class_names)
+    assert data.image_shape == (*(entry.sizes[0],) * entry.dimensions, entry.channels)
+    assert (data.augmentation, data.licence) == (entry.augmentation, entry.licence)
+
+
+def test_an_unknown_name_lists_the_nearest():
+    with pytest.raises(InputError, match=r"'brestmnist'. Did you mean breastmnist"):
+        require_data("brestmnist")
+    require_data("folder:anything")
+    require_data("tfds:anything")
+
+
+def test_a_size_must_exist():
+    with pytest.raises(InputError, match=r"these sizes: 28\. Received: 64"):
+        load_data("phantom-breast", size=64)
+
+
+def test_names_are_given_once(tiny_data):
+    with pytest.raises(ValueError, match="must be new"):
+        register_data(catalog()[tiny_data])
+    assert isinstance(get_entry(tiny_data), DataEntry)
+    assert load_data(tiny_data).augmentation == "mirror"

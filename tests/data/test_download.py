@@ -1,0 +1,97 @@
+"""Downloads against a real server on this machine: whole, or one line and nothing left."""
+
+import hashlib
+import http.server
+import threading
+
+import pytest
+
+from keras_lnn.data.catalog import get_entry
+from keras_lnn.data.download import download
+from keras_lnn.data.medmnist import load_medmnist
+from keras_lnn.errors import InputError
+
+CONTENT = bytes(range(256)) * 9000
+MD5 = hashlib.md5(CONTENT).hexdigest()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.requests += 1
+        kind = self.path.strip("/")
+        if kind == "missing":
+            self.send_error(404)
+            return
+        if kind == "busy" and self.server.requests < 3:
+            self.send_error(503)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        cut = kind == "cut" or (kind == "cut-once" and self.server.requests == 1)
+        self.wfile.write(CONTENT[: len(CONTENT) // 2] if cut else CONTENT)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.requests = 0
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        server.url = f"http://127.0.0.1:{server.server_address[1]}"
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def fetch(server, kind, path, md5=MD5, **options):
+    download(f"{server.url}/{kind}", path, md5=md5, remedy="Use a phantom.", pause_seconds=0.01, **options)
+
+
+def test_a_file_arrives_with_progress(server, tmp_path):
+    fractions = []
+    fetch(server, "whole", tmp_path / "new" / "file.npz", progress=fractions.append)
+    assert (tmp_path / "new" / "file.npz").read_bytes() == CONTENT
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+
+
+@pytest.mark.parametrize(("kind", "requests"), [("cut-once", 2), ("busy", 3)])
+def test_broken_connections_are_tried_again(server, tmp_path, kind, requests):
+    fetch(server, kind, tmp_path / "file.npz")
+    assert (tmp_path / "file.npz").read_bytes() == CONTENT
+    assert server.requests == requests
+
+
+@pytest.mark.parametrize(
+    ("kind", "md5", "requests", "message"),
+    [
+        ("missing", MD5, 1, "the server answers 404 Not Found"),
+        ("cut", MD5, 3, "the connection ended after"),
+        ("whole", "0" * 32, 3, f"its checksum is {MD5}, not 000"),
+    ],
+)
+def test_a_failure_is_one_line_and_leaves_nothing(server, tmp_path, kind, md5, requests, message):
+    with pytest.raises(InputError, match=message) as caught:
+        fetch(server, kind, tmp_path / "file.npz", md5)
+    text = str(caught.value)
+    assert f"{server.url}/{kind}" in text
+    assert str(tmp_path) in text
+    assert text.endswith("Use a phantom.")
+    assert "\n" not in text
+    assert list(tmp_path.iterdir()) == []
+    assert server.requests == requests
+
+
+def test_without_a_network_the_phantom_is_named(tmp_path, monkeypatch):
+    import dataclasses
+
+    entry = get_entry("adrenalmnist3d")
+    offline = dataclasses.replace(entry, sources={28: ("http://127.0.0.1:9/adrenal.npz", "0" * 32)})
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9/adrenal\.npz cannot be downloaded .*phantom-vessel"):
+        load_medmnist(offline, 28, tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,61 @@
+"""Batches: every image once an epoch, in an order that follows from (seed, epoch) alone."""
+
+import numpy as np
+import pytest
+
+from keras_lnn.data import Split
+from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+
+
+def make_split(count: int = 23, shape: tuple[int, ...] = (12, 12, 1)) -> Split:
+    images = np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
+    images.reshape(count, -1)[:, 0] = np.arange(count)
+    return Split(images, np.arange(count, dtype=np.int64))
+
+
+def collect(batches):
+    return [(images.numpy(), labels.numpy()) for images, labels in batches]
+
+
+def test_an_epoch_holds_every_image_once_with_its_label():
+    split = make_split()
+    batches = collect(training_batches(split, batch_size=5, seed=3, epochs=2))
+    assert steps_per_epoch(split, 5) == 5
+    assert [len(labels) for _, labels in batches] == [5, 5, 5, 5, 3] * 2
+    for epoch in (batches[:5], batches[5:]):
+        labels = np.concatenate([part for _, part in epoch])
+        images = np.concatenate([part for part, _ in epoch])
+        assert sorted(labels) == list(range(23))
+        np.testing.assert_array_equal(images, split.images[labels].astype(np.float32))
+    assert not np.array_equal(batches[0][1], batches[5][1])
+
+
+@pytest.mark.parametrize("augmentation", ["none", "mirror"])
+def test_a_later_begin_goes_on_as_the_whole_stream_would(augmentation):
+    split = make_split()
+    options = {"batch_size": 5, "seed": 3, "epochs": 3, "augmentation": augmentation}
+    whole = collect(training_batches(split, **options))
+    rest = collect(training_batches(split, first_epoch=1, **options))
+    for (images, labels), (later_images, later_labels) in zip(whole[5:], rest, strict=True):
+        np.testing.assert_array_equal(labels, later_labels)
+        np.testing.assert_array_equal(images, later_images)
+
+
+def test_another_seed_gives_another_order():
+    split = make_split()
+    first, second = (collect(training_batches(split, batch_size=23, seed=seed, epochs=1))[0][1] for seed in (0, 1))
+    assert not np.array_equal(first, second)
+
+
+def test_evaluation_keeps_the_order():
+    split = make_split()
+    batches = collect(evaluation_batches(split, 10))
+    np.testing.assert_array_equal(np.concatenate([labels for _, labels in batches]), np.arange(23))
+    assert batches[0][0].dtype == np.float32
+
+
+def test_several_labels_stay_a_table():
+    split = Split(make_split().images, np.ones((23, 4), np.uint8))
+    images, labels = next(iter(training_batches(split, batch_size=5, seed=0, epochs=1)))
+    assert labels.shape == (5, 4)
+    assert images.shape == (5, 12, 12, 1)

@@ -1,0 +1,88 @@
+"""Every registered model: forward, backward, saved, read back, the same outputs; published parameter counts."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_lnn.models.blocks import extra_halvings
+from keras_lnn.registry import build_model, list_models
+
+NAMES = [entry.name for entry in list_models()]
+
+
+def trainable(model: keras.Model) -> int:
+    return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+
+
+def images_of(shape: tuple[int, ...], count: int = 4) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, *shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("lnn", 263_048), ("dnn", 935_298)])
+def test_published_counts(name, parameters):
+    assert trainable(build_model(name, (28, 28, 1), 2)) == parameters
+
+
+def test_cnn_is_about_the_size_of_lnn():
+    assert 0.9 < trainable(build_model("cnn", (28, 28, 1), 2)) / 263_048 < 1.1
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("shape", "outputs"), [((28, 28, 1), 2), ((64, 64, 3), 9)])
+def test_forward_backward_and_back_from_the_file(name, shape, outputs, tmp_path):
+    model = build_model(name, shape, outputs)
+    images = images_of(shape)
+    assert model.name == name
+    assert not model.compiled
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(images, training=True)))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    assert all(gradient is not None and np.isfinite(gradient).all() for gradient in gradients)
+    assert np.mean([np.abs(gradient).max() > 0 for gradient in gradients]) > 0.9
+    outputs_before = model.predict_on_batch(images)
+    assert outputs_before.shape == (4, outputs)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_array_equal(again.predict_on_batch(images), outputs_before)
+
+
+def test_lnn_reads_volumes_slice_by_slice():
+    model = build_model("lnn", (12, 28, 28, 1), 3)
+    volumes = images_of((12, 28, 28, 1), 2)
+    assert model.predict_on_batch(volumes).shape == (2, 3)
+    assert model.get_layer("cfc").input.shape == (None, 12, 512)
+    backwards = model.predict_on_batch(np.ascontiguousarray(volumes[:, ::-1]))
+    assert not np.allclose(backwards, model.predict_on_batch(volumes))
+
+
+def test_samples_of_a_batch_do_not_see_each_other():
+    """The recurrence runs over the sequence, not over the batch."""
+    model = build_model("lnn", (28, 28, 1), 2)
+    images = images_of((28, 28, 1), 6)
+    together = model.predict_on_batch(images)
+    alone = np.concatenate([model.predict_on_batch(images[index : index + 1]) for index in range(6)])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(("side", "steps"), [(28, 16), (64, 16), (128, 16), (224, 16)])
+def test_the_sequence_stays_the_same_for_larger_images(side, steps):
+    model = build_model("lnn", (side, side, 1), 2)
+    assert model.get_layer("cfc").input.shape == (None, 32, steps)
+    assert trainable(model) == 263_048
+
+
+@pytest.mark.parametrize(("side", "halvings"), [(12, 0), (28, 0), (55, 0), (56, 1), (64, 1), (128, 2), (224, 3)])
+def test_halvings(side, halvings):
+    assert extra_halvings((side, 20, 1)) == halvings
+
+
+def test_arguments_change_what_they_say():
+    model = build_model("lnn", (28, 28, 1), 2, units=30, sequence_length=16, dropout=0.5)
+    assert model.get_layer("cfc").input.shape == (None, 16, 32)
+    assert model.get_layer("cfc").cell.state_size == 30
+    assert any(isinstance(layer, keras.layers.Dropout) for layer in model.layers)
+    sparse, dense = (build_model("lnn", (28, 28, 1), 2, sparsity=value).get_layer("cfc") for value in (0.8, 0.2))
+    assert sparse.built_wiring.synapse_count < dense.built_wiring.synapse_count
+    assert trainable(build_model("dnn", (28, 28, 1), 2, units=10, second_units=5)) == 7850 + 55 + 12
+    assert trainable(build_model("cnn", (28, 28, 1), 2, filters=8)) < 40_000

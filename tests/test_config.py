@@ -1,0 +1,107 @@
+"""The configuration: validated once, the same through YAML, unknown keys refused."""
+
+from pathlib import Path
+
+import pydantic
+import pytest
+import yaml
+
+from keras_lnn.config import TrainConfig, parse_duration, read_yaml
+from keras_lnn.errors import InputError
+
+OFF_DEFAULT = {
+    "model": "dnn",
+    "model_args": {"units": 12},
+    "data": "breastmnist",
+    "size": 64,
+    "data_dir": "somewhere",
+    "accept_checksum": True,
+    "epochs": 3,
+    "batch_size": 7,
+    "optimizer": "sgd",
+    "learning_rate": 0.5,
+    "weight_decay": 0.25,
+    "schedule": "cosine",
+    "class_weight": "balanced",
+    "augmentation": "auto",
+    "monitor": "val_loss",
+    "early_stopping": 4,
+    "seed": 9,
+    "deterministic": False,
+    "precision": "mixed_float16",
+    "xla": True,
+    "run_dir": "there",
+    "time_budget": "10m",
+    "tensorboard": False,
+    "export": "none",
+    "export_dir": "out",
+}
+
+
+def test_yaml_gives_back_every_field(tmp_path):
+    config = TrainConfig.create(OFF_DEFAULT)
+    default = TrainConfig().model_dump()
+    assert set(OFF_DEFAULT) == set(TrainConfig.model_fields)
+    assert all(value != default[name] for name, value in config.model_dump().items())
+    path = tmp_path / "config.yaml"
+    path.write_text(config.to_yaml())
+    assert TrainConfig.from_yaml(path) == config
+    assert list(yaml.safe_load(config.to_yaml())) == list(TrainConfig.model_fields)
+
+
+def test_it_is_frozen():
+    config = TrainConfig()
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        config.epochs = 3
+
+
+def test_defaults_fill_only_what_was_left_out():
+    filled = TrainConfig(epochs=3).with_defaults({"epochs": 50, "batch_size": 16, "optimizer": "sgd"})
+    assert (filled.epochs, filled.batch_size, filled.optimizer) == (3, 16, "sgd")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epocs": 3}, "There is no field 'epocs'. Did you mean epochs?"),
+        ({"epochs": 0}, "epochs must be greater than or equal to 1. Received: 0."),
+        ({"learning_rate": "fast"}, "learning_rate must be a valid number"),
+        ({"optimizer": "adamm"}, "optimizer must be 'adam', 'adamw'"),
+        ({"time_budget": "soon"}, "time_budget must be seconds or a number with s, m or h"),
+        ({"seed": -1}, "seed must be greater than or equal to 0"),
+        ({"size": 3}, "size must be greater than or equal to 8"),
+    ],
+)
+def test_a_bad_value_is_one_line(values, message):
+    with pytest.raises(InputError, match="^" + message.replace(".", r"\.").replace("?", r"\?")) as caught:
+        TrainConfig.create(values)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90.0), ("90s", 90.0), ("1.5m", 90.0), ("2H", 7200.0), (None, None), (5, 5.0)]
+)
+def test_durations(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "-3s", "0", "nan", "inf"])
+def test_bad_durations(text):
+    with pytest.raises(ValueError, match="must be"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"- 1\n- 2", "lines of 'field: value'"), (b"a: [", "line 1"), (b"\xff\xfe\x00", "not a text file")],
+)
+def test_files_that_are_no_configuration(tmp_path, content, message):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_yaml(path)
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(InputError, match=r"nowhere\.yaml \(No such file"):
+        read_yaml(Path("nowhere.yaml"))

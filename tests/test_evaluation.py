@@ -1,0 +1,367 @@
+"""Every metric against MedMNIST's evaluator and scikit-learn, every interval against a naive re-evaluation."""
+
+import contextlib
+import importlib
+import io
+import itertools
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    brier_score_loss,
+    f1_score,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
+
+from keras_lnn.errors import InputError
+from keras_lnn.evaluation import CLASS_METRICS, METRICS, TASKS, evaluate_predictions
+from keras_lnn.statistics import Estimate, resample_weights
+
+MEDMNIST_TASKS = {
+    "binary": "binary-class",
+    "multi-class": "multi-class",
+    "ordinal": "ordinal-regression",
+    "multi-label": "multi-label, binary-class",
+}
+
+
+@pytest.fixture(scope="module")
+def medmnist_evaluator(tmp_path_factory):
+    """The evaluator itself; its package makes a folder in the home and prints a line when it is imported."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        return importlib.import_module("medmnist.evaluator")
+
+
+def simulate(task, samples, classes, seed=0, levels=None):
+    """Truth with every class in it, and probabilities that know something of it; few levels make many ties."""
+    generator = np.random.default_rng(seed)
+    if task == "multi-label":
+        truth = (generator.random((samples, classes)) < 0.3).astype(np.uint8)
+        truth[0], truth[1] = 0, 1
+        scores = generator.normal(size=truth.shape) + truth
+        probabilities = 1 / (1 + np.exp(0.8 - scores))
+        return truth, probabilities if levels is None else np.round(probabilities * levels) / levels
+    truth = np.concatenate([np.arange(classes), generator.integers(classes, size=samples - classes)])
+    scores = np.exp(generator.normal(size=(samples, classes)) + (truth[:, None] == np.arange(classes)))
+    if levels is not None:
+        scores = np.ceil(scores / scores.max() * levels)
+    if task == "binary" and levels is not None:
+        second = np.round(scores[:, 1] / scores.sum(axis=1) * levels) / levels
+        return truth, np.stack([1 - second, second], axis=1)
+    return truth, scores / scores.sum(axis=1, keepdims=True)
+
+
+def evaluate(truth, probabilities, task, **options):
+    names = [f"class {index}" for index in range(probabilities.shape[1])]
+    return evaluate_predictions(truth, probabilities, task=task, class_names=names, **{"resamples": 2, **options})
+
+
+def naive_metrics(truth, probabilities, task):
+    """All metrics by scikit-learn and plain loops, from the definitions."""
+    classes = range(probabilities.shape[1])
+    if task == "multi-label":
+        positive, answer = truth, (probabilities > 0.5).astype(int)
+        # scikit-learn takes a single column for two classes.
+        options = {"average": "binary" if len(classes) == 1 else "macro", "zero_division": 0}
+        accuracy = np.mean(truth == answer)
+        balanced = np.mean([balanced_accuracy_score(truth[:, label], answer[:, label]) for label in classes])
+        brier = np.mean([brier_score_loss(truth[:, label], probabilities[:, label]) for label in classes])
+        confidence, correct = probabilities.ravel(), truth.ravel()
+        found = answer
+    else:
+        positive = (truth[:, None] == np.array(classes)).astype(int)
+        answer = (probabilities[:, 1] > 0.5).astype(int) if task == "binary" else probabilities.argmax(axis=1)
+        options = {"average": "binary" if len(classes) == 2 else "macro", "zero_division": 0}
+        if len(classes) > 2:
+            options["labels"] = classes
+        accuracy, balanced = np.mean(truth == answer), balanced_accuracy_score(truth, answer)
+        if len(classes) == 2:
+            brier = brier_score_loss(truth, probabilities[:, 1])
+        else:
+            brier = brier_score_loss(truth, probabilities, labels=classes)
+        confidence, correct = probabilities[np.arange(len(truth)), answer], truth == answer
+        found = (answer[:, None] == np.array(classes)).astype(int)
+    aucs = [roc_auc_score(positive[:, label], probabilities[:, label]) for label in classes]
+    precisions = [average_precision_score(positive[:, label], probabilities[:, label]) for label in classes]
+    specificities = [recall_score(1 - positive[:, k], 1 - found[:, k], zero_division=0) for k in classes]
+    two = task != "multi-label" and len(classes) == 2
+    macro = options if task == "multi-label" else {"average": "macro", "zero_division": 0, "labels": classes}
+    return {
+        "auc": aucs[1] if task == "binary" else np.mean(aucs),
+        "accuracy": accuracy,
+        "f1": f1_score(truth, answer, **options),
+        "f1_macro": f1_score(truth, answer, **macro),
+        "precision": precision_score(truth, answer, **options),
+        "sensitivity": recall_score(truth, answer, **options),
+        "specificity": specificities[1] if two else np.mean(specificities),
+        "balanced_accuracy": balanced,
+        "average_precision": precisions[1] if two else np.mean(precisions),
+        "brier": brier,
+        "expected_calibration_error": naive_calibration_error(confidence, correct),
+    }
+
+
+def naive_calibration_error(confidence, correct):
+    error, edges = 0.0, np.linspace(0, 1, 16)
+    for low, high in itertools.pairwise(edges):
+        inside = (confidence > low) & (confidence <= high) | (confidence == 0) & (low == 0)
+        if inside.any():
+            error += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
+    return error
+
+
+CASES = [
+    ("binary", 2, None),
+    ("binary", 2, 8),
+    ("multi-class", 2, 5),
+    ("multi-class", 4, None),
+    ("multi-class", 4, 3),
+    ("ordinal", 5, 6),
+    ("multi-label", 3, None),
+    ("multi-label", 3, 10),
+    ("multi-label", 1, 10),
+]
+
+
+@settings(deadline=None, max_examples=50)
+@given(data=st.data())
+@pytest.mark.parametrize("task", TASKS)
+def test_auc_and_accuracy_are_those_of_medmnist(medmnist_evaluator, task, data):
+    classes = 2 if task == "binary" else data.draw(st.integers(2, 5))
+    samples = data.draw(st.integers(classes + 2, 40))
+    levels = data.draw(st.sampled_from([None, 1, 2, 4, 10]))
+    truth, probabilities = simulate(task, samples, classes, data.draw(st.integers(0, 2**32 - 1)), levels)
+    if data.draw(st.booleans()):
+        probabilities = probabilities.astype(np.float32)
+    metrics = evaluate(truth, probabilities, task).metrics
+    expected_auc = medmnist_evaluator.getAUC(truth, probabilities, MEDMNIST_TASKS[task])
+    expected_accuracy = medmnist_evaluator.getACC(truth, probabilities, MEDMNIST_TASKS[task])
+    assert metrics["auc"].value == pytest.approx(expected_auc, rel=0, abs=1e-12)
+    assert metrics["accuracy"].value == pytest.approx(expected_accuracy, rel=0, abs=1e-12)
+
+
+@pytest.mark.parametrize(("task", "classes", "levels"), CASES)
+def test_metrics_are_those_of_scikit_learn(task, classes, levels):
+    for seed in range(5):
+        truth, probabilities = simulate(task, 30 + seed, classes, seed, levels)
+        evaluation = evaluate(truth, probabilities, task)
+        assert tuple(evaluation.metrics) == METRICS
+        values = {name: estimate.value for name, estimate in evaluation.metrics.items()}
+        assert values == pytest.approx(naive_metrics(truth, probabilities, task), rel=0, abs=1e-12)
+
+
+@pytest.mark.parametrize(("task", "classes", "levels"), CASES[1::2])
+def test_intervals_are_those_of_drawing_and_evaluating_again(task, classes, levels):
+    samples, resamples, seed = 80, 40, 7
+    truth, probabilities = simulate(task, samples, classes, seed, levels)
+    evaluation = evaluate(truth, probabilities, task, resamples=resamples, seed=seed, confidence=0.8)
+    again = []
+    for counts in np.concatenate(list(resample_weights(samples, resamples, seed=seed))):
+        rows = np.repeat(np.arange(samples), counts.astype(int))
+        again.append(naive_metrics(truth[rows], probabilities[rows], task))
+    for name in METRICS:
+        low, high = np.percentile([metrics[name] for metrics in again], [10, 90])
+        estimate = evaluation.metrics[name]
+        assert (estimate.low, estimate.high) == (pytest.approx(low, abs=1e-12), pytest.approx(high, abs=1e-12)), name
+
+
+@pytest.mark.parametrize(("task", "classes", "levels"), CASES)
+def test_each_class_against_the_rest(task, classes, levels):
+    truth, probabilities = simulate(task, 50, classes, 3, levels)
+    evaluation = evaluate(truth, probabilities, task, resamples=50)
+    assert list(evaluation.per_class) == [f"class {index}" for index in range(classes)]
+    for index, entries in enumerate(evaluation.per_class.values()):
+        if task == "multi-label":
+            positive, found = truth[:, index], probabilities[:, index] > 0.5
+        else:
+            positive = (truth == index).astype(int)
+            answer = probabilities[:, 1] > 0.5 if task == "binary" else probabilities.argmax(axis=1)
+            found = answer == index
+        assert tuple(entries) == ("support", *CLASS_METRICS)
+        assert entries["support"] == positive.sum()
+        assert {name: entries[name].value for name in CLASS_METRICS} == pytest.approx(
+            {
+                "auc": roc_auc_score(positive, probabilities[:, index]),
+                "average_precision": average_precision_score(positive, probabilities[:, index]),
+                "f1": f1_score(positive, found, zero_division=0),
+                "precision": precision_score(positive, found, zero_division=0),
+                "sensitivity": recall_score(positive, found, zero_division=0),
+                "specificity": recall_score(1 - positive, ~found, zero_division=0),
+            },
+            rel=0,
+            abs=1e-12,
+        )
+        assert all(entries[name].low <= entries[name].high for name in CLASS_METRICS)
+
+
+def test_a_tie_of_two_classes_is_class_zero():
+    metrics = evaluate(np.array([0, 0, 1]), np.array([[0.5, 0.5], [0.9, 0.1], [0.5, 0.5]]), "binary").metrics
+    assert metrics["accuracy"].value == pytest.approx(2 / 3)
+    assert metrics["auc"].value == pytest.approx(0.75)
+
+
+def test_binary_metrics_read_the_last_column_where_rounding_makes_the_columns_differ():
+    probabilities = np.array([[1.0, 0.001], [1.0, 0.002], [0.5, 0.502]])
+    metrics = evaluate(np.array([0, 1, 1]), probabilities, "binary").metrics
+    assert metrics["auc"].value == 1
+    assert metrics["accuracy"].value == pytest.approx(2 / 3)
+
+
+def test_known_calibration_and_brier():
+    truth = np.array([1] * 9 + [0])
+    metrics = evaluate(truth, np.tile([0.1, 0.9], (10, 1)), "binary").metrics
+    assert metrics["expected_calibration_error"].value == pytest.approx(0, abs=1e-12)
+    assert metrics["brier"].value == pytest.approx(0.09)
+    sure = evaluate(truth, np.tile([0.0, 1.0], (10, 1)), "binary").metrics
+    assert sure["expected_calibration_error"].value == pytest.approx(0.1)
+    assert sure["brier"].value == pytest.approx(0.1)
+
+
+def test_the_seed_decides_the_intervals_and_not_the_values():
+    truth, probabilities = simulate("binary", 60, 2)
+    first, same, other = (evaluate(truth, probabilities, "binary", resamples=99, seed=seed) for seed in (1, 1, 2))
+    assert first == same
+    assert first.metrics["auc"].value == other.metrics["auc"].value
+    assert first.metrics["auc"].low != other.metrics["auc"].low
+
+
+def test_a_label_of_one_class_is_left_out_of_the_mean_and_named():
+    truth, probabilities = simulate("multi-label", 60, 3)
+    truth[:, 1] = 0
+    evaluation = evaluate(truth, probabilities, "multi-label", resamples=20)
+    assert np.isnan([evaluation.per_class["class 1"]["auc"].value, evaluation.per_class["class 1"]["auc"].low]).all()
+    others = [roc_auc_score(truth[:, label], probabilities[:, label]) for label in (0, 2)]
+    assert evaluation.metrics["auc"].value == pytest.approx(np.mean(others))
+    (sentence,) = evaluation.warnings
+    assert sentence.startswith("AUC is not defined for 'class 1' (0),")
+
+
+def test_one_class_only_has_no_auc_and_no_collapse():
+    evaluation = evaluate(np.zeros(20, int), np.tile([0.8, 0.2], (20, 1)), "binary")
+    assert np.isnan(evaluation.metrics["auc"].value)
+    assert evaluation.metrics["balanced_accuracy"].value == 1
+    (sentence,) = evaluation.warnings
+    assert sentence.startswith("AUC is not defined for 'class 0' (20), 'class 1' (0),")
+
+
+def test_resamples_without_a_rare_class_do_not_spoil_the_interval():
+    truth = np.array([1] + [0] * 29)
+    second = np.linspace(0.6, 0.1, 30)
+    estimate = evaluate(truth, np.stack([1 - second, second], axis=1), "binary", resamples=200).metrics["auc"]
+    assert (estimate.value, estimate.low, estimate.high) == (1, 1, 1)
+
+
+def test_healthy_models_are_not_warned_of():
+    for task, classes in [("binary", 2), ("multi-class", 4), ("multi-label", 3)]:
+        assert evaluate(*simulate(task, 200, classes), task).warnings == ()
+
+
+def test_collapse_to_one_class_is_said():
+    truth = np.array([0] * 42 + [1] * 114)
+    probabilities = np.tile([0.3, 0.7], (156, 1))
+    names = ("malignant", "normal, benign")
+    (sentence,) = evaluate_predictions(truth, probabilities, task="binary", class_names=names, resamples=2).warnings
+    assert sentence == (
+        "The model predicts 'normal, benign' for every one of 156 samples: it has collapsed to one class. "
+        "Always predicting 'normal, benign' has an accuracy of 0.731."
+    )
+    (sentence,) = evaluate_predictions(
+        truth, probabilities[:, ::-1], task="binary", class_names=names, resamples=2
+    ).warnings
+    assert sentence.endswith(
+        "Always predicting 'malignant' has an accuracy of 0.269, always predicting 'normal, benign' 0.731."
+    )
+
+
+@pytest.mark.parametrize(
+    ("rare_truth", "rare_answers", "collapsed"),
+    [(100, 3, False), (100, 2, True), (2, 2, False), (2, 1, False), (2, 0, True), (3, 2, True)],
+)
+def test_what_counts_as_collapse(rare_truth, rare_answers, collapsed):
+    truth = (np.arange(200) < rare_truth).astype(int)
+    second = np.where(np.arange(200) < rare_answers, 0.9, 0.1)
+    warnings = evaluate(truth, np.stack([1 - second, second], axis=1), "binary").warnings
+    assert any("collapsed" in sentence for sentence in warnings) == collapsed
+
+
+def test_collapse_of_labels_is_said():
+    truth, probabilities = simulate("multi-label", 100, 3)
+    probabilities[:, 2] *= 0.4
+    (sentence,) = evaluate(truth, probabilities, "multi-label").warnings
+    assert sentence.startswith("The model never predicts 'class 2' in 100 samples: it has collapsed for this label")
+    (sentence,) = evaluate(truth, probabilities * 0.4, "multi-label").warnings
+    assert sentence.startswith("The model predicts no label for any of 100 samples: it has collapsed.")
+    assert sentence.endswith(f"has an accuracy of {1 - truth.mean():.3f}.")
+
+
+def test_tiny_classes_are_named():
+    truth, probabilities = simulate("multi-class", 100, 3)
+    truth = np.where(np.arange(100) < 4, 2, truth % 2)
+    (sentence,) = evaluate(truth, probabilities, "multi-class").warnings
+    assert sentence.startswith("There are fewer than 10 samples of 'class 2' (4):")
+    labels, probabilities = simulate("multi-label", 100, 2)
+    labels[:, 1] = np.arange(100) >= 9
+    (sentence,) = evaluate(labels, probabilities, "multi-label").warnings
+    assert sentence.startswith("There are fewer than 10 samples with or without 'class 1' (9):")
+
+
+def test_json_has_every_number_by_name():
+    evaluation = evaluate(*simulate("binary", 40, 2), "binary")
+    content = json.loads(json.dumps(evaluation.to_json()))
+    assert list(content) == list(METRICS)
+    assert {name: Estimate(**entry) for name, entry in content.items()} == evaluation.metrics
+    of_class = json.loads(json.dumps(evaluation.per_class_to_json()))["class 1"]
+    assert of_class["support"] == evaluation.per_class["class 1"]["support"]
+    assert Estimate(**of_class["auc"]) == evaluation.metrics["auc"]
+
+
+def test_progress_is_told():
+    heard = []
+    evaluate(*simulate("binary", 40, 2), "binary", resamples=100, progress=heard.append)
+    assert heard[-1] == 1.0
+
+
+GOOD = {
+    "truth": np.array([0, 1, 1]),
+    "probabilities": np.array([[0.6, 0.4], [0.2, 0.8], [0.5, 0.5]]),
+    "task": "binary",
+    "class_names": ("a", "b"),
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": "multiclass"}, r"task must be one of .* Received: multiclass\. Did you mean multi-class"),
+        ({"truth": np.array([0, 1])}, r"shape \(3,\) to fit the probabilities\. Received: \(2,\)"),
+        ({"truth": np.array([[0], [1], [1]])}, r"Received: \(3, 1\)\. Give class indices"),
+        ({"truth": np.array([0, 1, 2])}, r"between 0 and 1\. Received: 0 to 2"),
+        ({"truth": np.array([0, -1, 1])}, r"Received: -1 to 1"),
+        ({"truth": np.array([0.0, 1.0, 1.0])}, r"integers\. Received: float64"),
+        ({"task": "multi-label"}, r"shape \(3, 2\) to fit the probabilities\. Received: \(3,\)"),
+        ({"task": "multi-label", "truth": np.array([[0, 1], [2, 0], [0, 0]])}, r"Received: 0 to 2\. Give 0 or 1"),
+        ({"probabilities": np.array([0.4, 0.8, 0.5])}, r"must be \(samples, 2\).* Received: shape \(3,\)"),
+        ({"probabilities": np.full((3, 3), 1 / 3)}, r"Received: shape \(3, 3\)"),
+        ({"probabilities": np.zeros((0, 2)), "truth": np.zeros(0, int)}, r"at least one sample\. Received: 0"),
+        ({"probabilities": np.array([[0.6, 0.4], [np.nan, 0.8], [0, np.inf]])}, r"infinity for 2 of 3 samples"),
+        ({"probabilities": np.array([[2.0, -1.0]] * 3)}, r"between 0 and 1\. Received: -1 to 2\. Apply softmax"),
+        ({"probabilities": np.array([[0.5, 0.9]] * 3)}, r"must sum to one\. Received: sums from 1\.4 to 1\.4"),
+        ({"class_names": ("a", "a")}, r"must differ from each other\. Received: \('a', 'a'\)"),
+        ({"class_names": ("a", "b", "c"), "probabilities": np.full((3, 3), 1 / 3)}, r"exactly 2 classes\. Received: 3"),
+        ({"class_names": ("a",), "probabilities": np.ones((3, 1)), "task": "ordinal"}, r"at least 2 classes"),
+        ({"class_names": (), "probabilities": np.ones((3, 0)), "task": "multi-label"}, r"at least 1 label"),
+        ({"resamples": 0}, r"resamples must be at least 1"),
+        ({"confidence": 1.0}, r"confidence must lie between 0 and 1"),
+    ],
+)
+def test_bad_arguments(changes, message):
+    with pytest.raises(InputError, match=message):
+        evaluate_predictions(**{**GOOD, **changes})

@@ -1,0 +1,53 @@
+"""Files are whole or absent."""
+
+import os
+
+import pytest
+
+from keras_lnn.files import atomic_path, file_digest, without_nan, write_json
+
+
+def test_a_file_takes_its_place_only_when_it_is_whole(tmp_path):
+    target = tmp_path / "deep" / "file.txt"
+    with pytest.raises(RuntimeError, match="halfway"):
+        with atomic_path(target) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("halfway")
+    assert list(target.parent.iterdir()) == []
+    with atomic_path(target) as temporary:
+        temporary.write_text("whole")
+        assert not target.exists()
+    assert target.read_text() == "whole"
+    assert os.listdir(target.parent) == ["file.txt"]
+
+
+def test_an_old_file_stays_when_the_new_one_fails(tmp_path):
+    target = tmp_path / "file.txt"
+    target.write_text("old")
+    with pytest.raises(OSError, match="full"), atomic_path(target) as temporary:
+        temporary.write_text("ne")
+        raise OSError("disk full")
+    assert target.read_text() == "old"
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    target = tmp_path / "folder"
+    for names in ({"a", "b"}, {"c"}):
+        with atomic_path(target) as temporary:
+            temporary.mkdir()
+            for name in names:
+                (temporary / name).write_text(name)
+        assert {path.name for path in target.iterdir()} == names
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_json_has_null_for_what_is_not_a_number(tmp_path):
+    write_json(tmp_path / "a.json", {"a": [float("nan"), 1.5, (float("inf"),)]})
+    assert (tmp_path / "a.json").read_text() == '{\n  "a": [\n    null,\n    1.5,\n    [\n      null\n    ]\n  ]\n}\n'
+    assert without_nan(float("-inf")) is None
+
+
+def test_digest_is_that_of_the_bytes(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    assert file_digest(path, "md5") == "900150983cd24fb0d6963f7d28e17f72"

@@ -1,0 +1,101 @@
+"""Models by name: found without Keras, arguments checked against the builder."""
+
+import subprocess
+import sys
+
+import keras
+import pytest
+
+from keras_lnn.errors import InputError, suggest
+from keras_lnn.registry import (
+    build_model,
+    builder_arguments,
+    check_arguments,
+    get_model,
+    list_models,
+    model_names,
+    register_model,
+    require_model,
+)
+
+
+def test_names_are_those_of_the_builders():
+    names = [entry.name for entry in list_models()]
+    assert {"lnn", "dnn", "cnn"} <= set(names)
+    assert names == sorted(names)
+    assert names == [name for name in model_names() if name in names]
+    for entry in list_models():
+        assert entry.builder.__name__.replace("_", "-") == entry.name
+        assert entry.summary.endswith(".")
+
+
+def test_names_are_known_without_keras():
+    code = "import sys; from keras_lnn.registry import model_names; print(*model_names(), 'keras' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"lnn", "dnn", "cnn"} <= set(out)
+    assert out[-1] == "False"
+
+
+def test_an_unknown_model_lists_the_nearest():
+    with pytest.raises(InputError, match=r"no model 'lnnn'\. Did you mean lnn"):
+        require_model("lnnn")
+
+
+def test_a_name_is_given_once():
+    def lnn(image_shape, outputs):
+        """Another."""
+
+    with pytest.raises(ValueError, match=r"must be new\. Received: lnn"):
+        register_model(family="x", reference_data="breastmnist")(lnn)
+
+
+def test_arguments_are_read_as_the_builders_types():
+    entry = get_model("lnn")
+    assert set(builder_arguments(entry)) == {"units", "sequence_length", "sparsity", "dropout", "wiring_seed"}
+    read = check_arguments(entry, {"units": "21", "dropout": "0.25", "wiring_seed": 3})
+    assert read == {"units": 21, "dropout": 0.25, "wiring_seed": 3}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"unit": 3}, "has no argument 'unit'. Did you mean units"),
+        ({"units": "many"}, "Argument units of model lnn must be a valid integer"),
+        ({"dropout": 1.0}, "Argument dropout of model lnn must be less than 1. Received: 1.0"),
+        ({"image_shape": 3}, "has no argument 'image_shape'"),
+        ({"units": 4}, "units must be at least 5 for 2 outputs. Received: 4"),
+        ({"sequence_length": 5}, "divide the 128 channels. Received: 5"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(arguments, message):
+    with pytest.raises(ValueError, match=message.replace(".", r"\.")) as caught:
+        build_model("lnn", (28, 28, 1), 2, **arguments)
+    assert isinstance(caught.value, InputError)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 28, 1), (4, 4, 1)])
+def test_a_wrong_shape_is_one_line(shape):
+    with pytest.raises(InputError, match=r"Received: shape"):
+        build_model("cnn", shape, 2)
+
+
+def test_a_model_is_added_in_one_place():
+    @register_model(family="test", reference_data="phantom-breast", epochs=2)
+    def tiny_test_model(image_shape, outputs, *, width: int = 3):
+        """One dense layer."""
+        inputs = keras.Input(image_shape)
+        return keras.Model(inputs, keras.layers.Dense(outputs)(keras.layers.Flatten()(inputs)))
+
+    from keras_lnn import registry
+
+    try:
+        assert build_model("tiny-test-model", (8, 8, 1), 3, width="4").output_shape == (None, 3)
+        assert get_model("tiny-test-model").protocol == {"epochs": 2}
+    finally:
+        del registry._MODELS["tiny-test-model"]
+
+
+def test_suggestions():
+    assert suggest("lnm", ["lnn", "cnn"]) == "Did you mean lnn?"
+    assert suggest("zzz", ["b", "a"]) == "Choose from a, b."
+    assert suggest("x", []) == ""

@@ -1,0 +1,82 @@
+"""A run's folder: made once, whole, and readable after damage."""
+
+import numpy as np
+import pytest
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.errors import InputError
+from keras_lnn.run import Checkpoint, RunFolder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder.create(TrainConfig(run_dir=tmp_path / "run", epochs=3), {"seed": 1})
+
+
+def checkpoint(epoch: int) -> Checkpoint:
+    history = [{"epoch": number, "val_auc": 0.1 * number} for number in range(1, epoch + 1)]
+    model = [np.full((2, 3), epoch, np.float32), np.array(epoch, np.int64)]
+    return Checkpoint(epoch, model, [np.arange(epoch, dtype=np.float32)], history, 1.5 * epoch)
+
+
+def test_a_new_folder_holds_configuration_and_environment(folder):
+    assert TrainConfig.from_yaml(folder.config).epochs == 3
+    assert folder.environment.read_text() == '{\n  "seed": 1\n}\n'
+    assert RunFolder.open(folder.path) == folder
+    assert folder.read_metrics() is None
+    assert folder.read_checkpoint() is None
+    assert folder.name == "run"
+
+
+def test_a_folder_is_never_used_twice(folder):
+    with pytest.raises(InputError, match=r"must be new.*--resume"):
+        RunFolder.create(TrainConfig(run_dir=folder.path), {})
+
+
+def test_names_do_not_collide(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = TrainConfig(model="lnn", data="folder:some/where")
+    first, second, third = (RunFolder.create(config, {}) for _ in range(3))
+    assert len({first.path, second.path, third.path}) == 3
+    assert first.path.parent.name == "runs"
+    assert "lnn-folder-some-where" in first.path.name
+
+
+def test_what_is_no_run_is_told(tmp_path):
+    with pytest.raises(InputError, match=r"holds a config\.yaml"):
+        RunFolder.open(tmp_path)
+
+
+def test_a_checkpoint_comes_back_and_old_ones_go(folder):
+    for epoch, best in ((1, 1), (2, 2), (3, 2), (4, 2)):
+        folder.write_checkpoint(checkpoint(epoch), best)
+    names = {path.name for path in (folder.path / "checkpoints").iterdir()}
+    assert names == {"epoch-000003.npz", "epoch-000004.npz", "best-000002.npz"}
+    found = folder.read_checkpoint()
+    expected = checkpoint(4)
+    assert (found.epoch, found.history, found.seconds) == (4, expected.history, 6.0)
+    for left, right in zip(found.model + found.optimizer, expected.model + expected.optimizer, strict=True):
+        np.testing.assert_array_equal(left, right)
+        assert left.dtype == right.dtype
+    np.testing.assert_array_equal(folder.read_best(2)[0], np.full((2, 3), 2))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "flipped", "best gone"])
+def test_a_damaged_newest_falls_back_to_the_one_before(folder, damage):
+    for epoch, best in ((1, 1), (2, 2), (3, 3)):
+        folder.write_checkpoint(checkpoint(epoch), best)
+    newest = folder.path / "checkpoints" / "epoch-000003.npz"
+    content = newest.read_bytes()
+    if damage == "truncated":
+        newest.write_bytes(content[: len(content) // 2])
+    elif damage == "empty":
+        newest.write_bytes(b"")
+    elif damage == "flipped":
+        place = content.index(np.full((2, 3), 3, np.float32).tobytes())
+        newest.write_bytes(content[:place] + b"\xff" + content[place + 1 :])
+    else:
+        (folder.path / "checkpoints" / "best-000003.npz").unlink()
+    assert folder.read_checkpoint().epoch == 2
+    np.testing.assert_array_equal(folder.read_best(2)[0], np.full((2, 3), 2))
+    folder.write_checkpoint(checkpoint(3), 3)
+    assert folder.read_checkpoint().epoch == 3

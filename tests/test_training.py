@@ -1,0 +1,298 @@
+"""The whole road: train, stop, kill, go on, and what a run leaves behind."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import tiny_stripes
+from rich.console import Console
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.data import DataEntry, ImageData, Split, register_data
+from keras_lnn.errors import InputError
+from keras_lnn.inference import load_predictor
+from keras_lnn.recording import TrainingDiverged, find_best
+from keras_lnn.run import RunFolder
+from keras_lnn.training import complete_config, resume, train
+
+QUIET = {"export": "none", "tensorboard": False}
+
+
+@pytest.fixture
+def console(tmp_path):
+    with open(tmp_path / "console.txt", "w") as file:
+        yield Console(file=file, width=140)
+
+
+def config_for(tiny_data: str, tmp_path: Path, **fields) -> TrainConfig:
+    values = {"data": tiny_data, "run_dir": tmp_path / "run", "epochs": 3, "batch_size": 16}
+    return TrainConfig.create(values | {"export_dir": tmp_path / "exported"} | QUIET | fields)
+
+
+def test_a_run_leaves_all_that_is_promised(tiny_data, tmp_path, console):
+    result = train(config_for(tiny_data, tmp_path, epochs=8, tensorboard=True, export="saved_model"), console)
+    folder = result.folder
+    for path in (folder.config, folder.environment, folder.history, folder.metrics, folder.predictions):
+        assert path.is_file()
+    assert list(folder.tensorboard.rglob("events*"))
+    names = {path.name for path in folder.plots.iterdir()}
+    pictures = {"history", "roc", "precision_recall", "confusion", "reliability", "examples", "wiring_cfc"}
+    assert names == {f"{name}.png" for name in pictures}
+    history = pd.read_csv(folder.history)
+    assert list(history["epoch"]) == list(range(1, 9))
+    assert {"loss", "accuracy", "auc", "val_loss", "val_accuracy", "val_auc", "learning_rate", "seconds"} <= set(
+        history
+    )
+    metrics = json.loads(folder.metrics.read_text())
+    assert metrics == json.loads(json.dumps(result.metrics))
+    assert metrics["best_epoch"] == history["val_auc"].idxmax() + 1
+    assert metrics["test"]["auc"]["low"] <= metrics["test"]["auc"]["value"] <= metrics["test"]["auc"]["high"]
+    assert metrics["test"]["auc"]["value"] > 0.8
+    assert (metrics["classes"], metrics["positive_class"]) == (["level", "upright"], "upright")
+    environment = json.loads(folder.environment.read_text())
+    assert environment["seed"] == 0
+    assert environment["packages"]["keras"]
+    text = Path(console.file.name).read_text()
+    for word in ("lnn", "263,048 parameters", "60 train", "AUC", "95% interval", str(folder.plots)):
+        assert word in text
+    predictions = pd.read_csv(folder.predictions)
+    assert predictions["split"].value_counts().to_dict() == {"test": 30, "val": 20}
+    test = predictions[predictions["split"] == "test"]
+    data = tiny_stripes()
+    np.testing.assert_array_equal(test["truth"], data.splits["test"].labels)
+    columns = ["probability level", "probability upright"]
+    for model in (folder.path, folder.best_model, tmp_path / "exported" / "run"):
+        np.testing.assert_allclose(load_predictor(model).predict(data.splits["test"].images), test[columns], atol=1e-5)
+
+
+def weights_of(path: Path) -> list[np.ndarray]:
+    from keras_lnn.inference import load_model
+
+    return load_model(path).get_weights()
+
+
+def assert_same_run(first: RunFolder, second: RunFolder) -> None:
+    for name in ("last_model", "best_model"):
+        pairs = zip(weights_of(getattr(first, name)), weights_of(getattr(second, name)), strict=True)
+        assert all(np.array_equal(left, right) for left, right in pairs)
+    histories = [pd.read_csv(folder.history).drop(columns="seconds") for folder in (first, second)]
+    pd.testing.assert_frame_equal(*histories)
+    assert first.predictions.read_text() == second.predictions.read_text()
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("truncate", [False, True])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model_args": {"dropout": 0.3}, "augmentation": "mirror", "schedule": "cosine", "weight_decay": 0.01},
+        {"model": "cnn", "optimizer": "sgd", "class_weight": "balanced"},
+    ],
+)
+def test_a_stopped_run_goes_on_bit_for_bit(tiny_data, tmp_path, console, monkeypatch, fields, truncate):
+    whole = train(config_for(tiny_data, tmp_path, epochs=5, **fields), console).folder
+    path = tmp_path / "killed"
+
+    def stop(self, checkpoint, best_epoch, write=RunFolder.write_checkpoint):
+        write(self, checkpoint, best_epoch)
+        if checkpoint.epoch == 3:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "write_checkpoint", stop)
+        with pytest.raises(Killed):
+            train(config_for(tiny_data, tmp_path, epochs=5, run_dir=path, **fields), console)
+    if truncate:
+        newest = path / "checkpoints" / "epoch-000003.npz"
+        newest.write_bytes(newest.read_bytes()[:5000])
+    assert_same_run(resume(path, console).folder, whole)
+    again = resume(path, console)
+    assert again.metrics == json.loads(whole.metrics.read_text()) | {"seconds": again.metrics["seconds"]}
+
+
+def train_in_child(config: TrainConfig, resuming: bool) -> None:
+    os.setsid()
+    with open(os.devnull, "w") as nothing:
+        console = Console(file=nothing)
+        if resuming:
+            resume(config.run_dir, console)
+        else:
+            train(config, console)
+
+
+def kill_and_resume(config: TrainConfig, seconds: float) -> bool:
+    """Starts or resumes a run in a process of its own and kills it after a time; tells whether it was still running."""
+    # Forked from a server in which Keras is imported already: a fresh process would spend ten seconds on that.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["keras_lnn.training", "conftest"])
+    resuming = (config.run_dir / "config.yaml").exists()
+    child = context.Process(target=train_in_child, args=(config, resuming))
+    child.start()
+    child.join(seconds)
+    if child.exitcode is not None:
+        assert child.exitcode == 0
+        return False
+    os.killpg(child.pid, signal.SIGKILL)
+    child.join()
+    return True
+
+
+def check_kills(tmp_path: Path, console: Console, kills: int, epochs: int) -> None:
+    fields = {"data": "phantom-breast", "epochs": epochs, "model_args": {"dropout": 0.2}, "augmentation": "mirror"}
+    config = TrainConfig.create({"run_dir": tmp_path / "whole", **QUIET, **fields})
+    began = time.monotonic()
+    assert not kill_and_resume(config, 600)
+    seconds = time.monotonic() - began
+    whole = RunFolder.open(config.run_dir)
+    generator = random.Random(0)
+    done = 0
+    while done < kills:
+        config = config.model_copy(update={"run_dir": tmp_path / f"killed-{done}"})
+        while kill_and_resume(config, generator.uniform(0.1, 1.1) * seconds):
+            done += 1
+        assert_same_run(RunFolder.open(config.run_dir), whole)
+        leftovers = [path for path in config.run_dir.rglob(".*.partial*") if path.parent == config.run_dir]
+        assert (config.run_dir / "metrics.json").is_file(), leftovers
+
+
+def test_sigkill_loses_nothing(tmp_path, console):
+    check_kills(tmp_path, console, kills=2, epochs=4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_sigkill_at_twenty_moments_loses_nothing(tmp_path, console):
+    check_kills(tmp_path, console, kills=20, epochs=12)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_another(tiny_data, tmp_path, console):
+    first, second, other = (
+        train(config_for(tiny_data, tmp_path, epochs=2, run_dir=tmp_path / name, seed=seed), console).folder
+        for name, seed in (("a", 3), ("b", 3), ("c", 4))
+    )
+    assert_same_run(first, second)
+    pairs = zip(weights_of(first.last_model), weights_of(other.last_model), strict=True)
+    assert any(not np.array_equal(left, right) for left, right in pairs)
+
+
+def test_early_stopping_counts_from_the_best_epoch(tiny_data, tmp_path, console):
+    config = config_for(tiny_data, tmp_path, epochs=60, early_stopping=2, learning_rate=0.01)
+    metrics = train(config, console).metrics
+    assert metrics["epochs"] == metrics["best_epoch"] + 2 < 60
+    assert metrics["stopped_because"] == "no improvement for 2 epochs"
+
+
+def test_a_time_budget_stops_within_a_step(tiny_data, tmp_path, console):
+    metrics = train(config_for(tiny_data, tmp_path, epochs=100_000, time_budget="3s", batch_size=4), console).metrics
+    assert 3.0 <= metrics["seconds"] < 20.0
+    assert metrics["stopped_because"] == "the time budget of 3 s is spent"
+
+
+def test_a_loss_that_is_no_number_is_told(tiny_data, tmp_path, console):
+    with pytest.raises(TrainingDiverged, match=r"must stay a number\. Received: nan in epoch \d+\. Lower"):
+        train(config_for(tiny_data, tmp_path, epochs=50, model="dnn", optimizer="sgd", learning_rate=1e30), console)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains_saves_and_predicts(tiny_data, tmp_path, console, precision):
+    config = config_for(tiny_data, tmp_path, precision=precision, model="cnn", epochs=4, export="saved_model")
+    metrics = train(config, console).metrics
+    assert metrics["test"]["auc"]["value"] is not None
+    data = tiny_stripes().splits["test"].images
+    found = [load_predictor(tmp_path / name).predict(data) for name in ("run", "exported/run")]
+    np.testing.assert_allclose(*found, atol=2e-2)
+
+
+def make_labels(kind: str) -> ImageData:
+    generator = np.random.default_rng(0)
+    names = ("a", "b", "c")
+
+    def split(count: int) -> Split:
+        images = generator.integers(0, 256, (count, 14, 14, 3), dtype=np.uint8)
+        labels = np.arange(count) % 3
+        if kind == "multi-label":
+            return Split(images, np.eye(3, dtype=np.uint8)[labels] | (generator.random((count, 3)) < 0.3))
+        return Split(images, labels)
+
+    return ImageData(
+        f"test-{kind}",
+        kind,
+        names,
+        {s: split(n) for s, n in zip(("train", "val", "test"), (30, 15, 15), strict=True)},
+        "",
+    )
+
+
+def labels_multi_label() -> ImageData:
+    return make_labels("multi-label")
+
+
+def labels_multi_class() -> ImageData:
+    return make_labels("multi-class")
+
+
+def labels_ordinal() -> ImageData:
+    return make_labels("ordinal")
+
+
+@pytest.mark.parametrize("kind", ["multi-label", "multi-class", "ordinal"])
+@pytest.mark.parametrize("class_weight", ["none", "balanced"])
+def test_every_task_goes_all_the_way(kind, class_weight, tmp_path, console):
+    from keras_lnn.data import catalog
+
+    name = f"test-{kind}"
+    if name not in catalog():
+        loader = f"{__name__}:labels_{kind.replace('-', '_')}"
+        register_data(DataEntry(name, "test", kind, ("a", "b", "c"), 3, 2, (14,), {}, loader))
+    config = config_for(name, tmp_path, model="cnn", class_weight=class_weight, epochs=2, export="keras")
+    result = train(config, console)
+    assert set(result.metrics["per_class"]["test"]) == {"a", "b", "c"}
+    assert result.metrics["positive_class"] is None
+    assert pd.read_csv(result.folder.predictions).filter(like="probability").shape == (30, 3)
+
+
+def test_defaults_come_from_the_published_protocol():
+    config = complete_config(TrainConfig(model="lnn", epochs=3))
+    assert (config.epochs, config.batch_size, config.optimizer, config.learning_rate) == (3, 128, "adam", 1e-3)
+    assert config.augmentation == "none"
+    assert None not in (config.monitor, config.schedule, config.early_stopping, config.weight_decay)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"model": "lnnn"}, "no model 'lnnn'"),
+        ({"data": "phantom-brest"}, "no data set 'phantom-brest'"),
+        ({"model_args": {"unit": 3}}, "no argument 'unit'"),
+        ({"model_args": {"sequence_length": 7}}, "divide the 128 channels"),
+        ({"augmentation": "mirrored"}, "no augmentation 'mirrored'. Did you mean mirror"),
+        ({"model": "dnn", "data": "phantom-vessel"}, "Model dnn reads images"),
+        ({"data": "folder:nowhere"}, "nowhere"),
+        ({"size": 64}, "these sizes: 28"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_written(tiny_data, tmp_path, console, fields, message):
+    with pytest.raises(InputError, match=message):
+        train(config_for(tiny_data, tmp_path, **fields), console)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_best_epoch_is_the_earliest_of_equals():
+    history = [
+        {"epoch": i + 1, "val_auc": auc, "val_loss": loss}
+        for i, (auc, loss) in enumerate([(0.5, 3), (0.9, 1), (0.9, 2)])
+    ]
+    assert find_best(history, "val_auc") == (2, 0.9)
+    assert find_best(history, "val_loss") == (2, 1)
+    history[1]["val_auc"] = float("nan")
+    assert find_best(history, "val_auc") == (3, 0.9)

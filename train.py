@@ -1,0 +1,51 @@
+"""Trains a network: python train.py --model lnn --data phantom-breast. See --help."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pydantic
+
+from keras_lnn.commands import parse_options, run_main
+from keras_lnn.config import TrainConfig, read_yaml
+from keras_lnn.errors import InputError
+
+
+class TrainCommand(TrainConfig):
+    """Train a network on medical images, choose its best epoch on validation, test it once and export it."""
+
+    config: Path | None = pydantic.Field(None, description="YAML file of fields; options given here go before it")
+    print_config: bool = pydantic.Field(False, description="print the whole configuration as YAML and stop")
+    resume: Path | None = pydantic.Field(None, description="go on with this run from its last whole epoch")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parses the options and trains; what is slow to import waits until the options are right."""
+    options = parse_options(TrainCommand, arguments, "train.py")
+    config_file = options.pop("config", None)
+    print_config = options.pop("print_config", False)
+    run_dir = options.pop("resume", None)
+    if run_dir is not None and (options or config_file or print_config):
+        raise InputError("--resume goes on with the run's own configuration. Received: other options. Leave them out.")
+    config = TrainConfig.create({**(read_yaml(config_file) if config_file else {}), **options})
+
+    from keras_lnn.data.catalog import require_data
+    from keras_lnn.registry import require_model
+    from keras_lnn.terminal import make_console, start_keras
+
+    require_model(config.model)
+    require_data(config.data)
+    start_keras(make_console(stderr=print_config))
+    from keras_lnn import training
+
+    if run_dir is not None:
+        training.resume(Path(run_dir))
+    elif print_config:
+        sys.stdout.write(training.complete_config(config).to_yaml())
+    else:
+        training.train(config)
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)
