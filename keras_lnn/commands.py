@@ -48,7 +48,7 @@ def parse_options(command: type[Command], arguments: Sequence[str], program: str
         given = source()
     except pydantic_settings.SettingsError as error:
         raise InputError(_explain(str(error), command, program)) from None
-    return {name: value for name, value in given.items() if name in command.model_fields}
+    return {name: value for name, value in given.items() if name in _option_fields(command)}
 
 
 def parse_command(command: type[Command], arguments: Sequence[str], program: str) -> Command:
@@ -72,6 +72,10 @@ def run_main(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
     sys.exit(status)
 
 
+def _option_fields(command: type[pydantic.BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in command.model_fields.items()]
+
+
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
         """Leaves out the defaults that say nothing: the help text itself says what happens without the option."""
@@ -80,7 +84,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 def _explain(message: str, command: type[pydantic.BaseModel], program: str) -> str:
     message = message.removeprefix("error parsing CLI: ").strip()
-    options = [name.replace("_", "-") for name in command.model_fields]
+    options = [name.replace("_", "-") for name in _option_fields(command)]
     unknown = re.match(r"unrecognized arguments: (\S+)", message)
     if unknown:
         received = unknown.group(1)

@@ -49,9 +49,8 @@ def tiny_stripes(seed: int = 0) -> ImageData:
     return ImageData(TINY, "binary", ("level", "upright"), splits, checksum="none")
 
 
-@pytest.fixture
-def tiny_data() -> str:
-    """The name of a small data set in the catalog."""
+def register_tiny_data() -> str:
+    """Puts the small data set in the catalog and gives its name."""
     if TINY not in catalog():
         register_data(
             DataEntry(
@@ -68,3 +67,9 @@ def tiny_data() -> str:
             )
         )
     return TINY
+
+
+@pytest.fixture
+def tiny_data() -> str:
+    """The name of a small data set in the catalog."""
+    return register_tiny_data()

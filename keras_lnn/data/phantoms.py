@@ -17,7 +17,6 @@ import numpy as np
 from keras_lnn.data.arrays import SPLITS, ImageData, Split
 
 _SIZE = 28
-_LICENCE = "Apache-2.0 (generated)"
 
 _BREAST_SEED = 20_240_801
 _BREAST_SAMPLES = {"train": 1000, "val": 200, "test": 400}
@@ -49,8 +48,6 @@ def phantom_breast() -> ImageData:
         class_names=("malignant", "normal, benign"),
         splits=splits,
         checksum=_checksum(splits),
-        augmentation="breast",
-        licence=_LICENCE,
     )
 
 
@@ -70,8 +67,6 @@ def phantom_vessel() -> ImageData:
         class_names=("vessel", "aneurysm"),
         splits=splits,
         checksum=_checksum(splits),
-        augmentation="volume",
-        licence=_LICENCE,
     )
 
 
@@ -172,11 +167,11 @@ def _draw_lesions(generator: np.random.Generator, labels: np.ndarray) -> _Lesion
         return _uniform(generator, low, high, *column_of_ones)
 
     malignant = (labels == 0).reshape(column_of_ones)
-    suspicion = np.where(malignant, between(0.7, 1.0), between(0.0, 0.3))
+    suspicion = np.where(malignant, between(0.62, 1.0), between(0.0, 0.38))
 
     def sign() -> np.ndarray:
         # Each sign of malignancy strays from the suspicion on its own, so that the signs of one lesion disagree.
-        return np.clip(suspicion + between(-0.28, 0.28), 0.0, 1.0)
+        return np.clip(suspicion + between(-0.32, 0.32), 0.0, 1.0)
 
     area = between(14.0, 52.0)
     tallness = _blend(0.55, 1.2, sign()) * between(0.85, 1.18)

@@ -1,0 +1,269 @@
+"""The commands as people type them: answers, one line for each mistake, exit statuses."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+import keras_lnn
+import train
+from keras_lnn import __main__ as program
+from keras_lnn.commands import run_main
+from keras_lnn.config import TrainConfig
+from keras_lnn.inference import load_predictor
+from keras_lnn.training import train as train_model
+
+ROOT = Path(train.__file__).parent
+
+
+def call(main, arguments: list[str], monkeypatch) -> int:
+    monkeypatch.setattr(sys, "argv", ["program", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        run_main(main)
+    return caught.value.code
+
+
+@pytest.fixture
+def run_train(monkeypatch, capfd):
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = call(train.main, list(arguments), monkeypatch)
+        return (status, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def run_program(monkeypatch, capfd):
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = call(program.main, list(arguments), monkeypatch)
+        return (status, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    from conftest import register_tiny_data
+
+    path = tmp_path_factory.mktemp("trained")
+    values = {
+        "data": register_tiny_data(),
+        "run_dir": path / "run",
+        "epochs": 3,
+        "batch_size": 16,
+        "tensorboard": False,
+    }
+    train_model(TrainConfig.create(values | {"export_dir": path / "exported"}))
+    return path
+
+
+CHECK_IMPORTS = """
+import sys, train
+sys.argv[1:] = {}
+from keras_lnn.commands import run_main
+try:
+    run_main(train.main)
+except SystemExit as end:
+    print(end.code, 'keras' in sys.modules, 'numpy' in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), (["--epoch", "3"], 2), (["--epochs", "0"], 2)])
+def test_help_and_mistakes_need_no_keras(arguments, status):
+    command = [sys.executable, "-c", CHECK_IMPORTS.format(arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.splitlines()[-1] == f"{status} False False"
+
+
+def test_help_names_every_field(run_train):
+    status, out, _ = run_train("--help")
+    assert status == 0
+    for name in TrainConfig.model_fields:
+        assert f"--{name.replace('_', '-')}" in out
+    assert "None" not in out.replace("{balanced,none}", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epoch", "3"], "There is no option --epoch. Did you mean --epochs?"),
+        (["--batchsize", "3"], "There is no option --batchsize. Did you mean --batch-size?"),
+        (["stray"], "There is no option stray. See train.py --help."),
+        (["--epochs"], "Argument --epochs: expected one argument. See train.py --help."),
+        (["--epochs", "0"], "epochs must be greater than or equal to 1. Received: '0'."),
+        (["--model", "lnnn"], "There is no model 'lnnn'. Did you mean lnn"),
+        (["--data", "brestmnist"], "There is no data set 'brestmnist'. Did you mean breastmnist"),
+        (["--config", "nowhere.yaml"], "The configuration must be a YAML file that can be read."),
+        (["--resume", "nowhere"], "A run's folder holds a config.yaml. Received: nowhere"),
+        (["--resume", "there", "--epochs", "3"], "--resume goes on with the run's own configuration."),
+        (["--model-args", "units=many"], "Argument units of model lnn must be a valid integer"),
+        (["--precision", "float8"], "precision must be 'float32'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(run_train, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run_train(*arguments)
+    assert status == 2
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_printed_configuration_is_taken_as_it_is(run_train, tmp_path):
+    status, out, _ = run_train(
+        "--print-config", "--model", "dnn", "--model-args", "units=12,dropout=0.5", "--seed", "3"
+    )
+    assert status == 0
+    values = yaml.safe_load(out)
+    assert (values["model"], values["model_args"], values["epochs"]) == ("dnn", {"units": 12, "dropout": 0.5}, 50)
+    path = tmp_path / "config.yaml"
+    path.write_text(out)
+    assert run_train("--config", str(path), "--print-config")[1] == out
+    changed = run_train("--config", str(path), "--print-config", "--seed", "4", "--no-tensorboard")[1]
+    assert yaml.safe_load(changed) == values | {"seed": 4, "tensorboard": False}
+
+
+def test_unknown_keys_in_a_file_fail(run_train, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("epocs: 3")
+    status, _, err = run_train("--config", str(path))
+    assert (status, err) == (2, "error: There is no field 'epocs'. Did you mean epochs?\n")
+
+
+def test_training_on_the_command_line(run_train, tiny_data, tmp_path):
+    options = ["--data", tiny_data, "--epochs", "2", "--run-dir", str(tmp_path / "run"), "--export", "none"]
+    status, out, err = run_train(*options)
+    assert (status, err) == (0, "")
+    assert "95% interval" in out
+    status, _, err = run_train(*options)
+    assert status == 2
+    assert "must be new" in err
+    status, out, _ = run_train("--resume", str(tmp_path / "run"))
+    assert status == 0
+    assert "is complete" in out
+
+
+def test_overview_and_unknown_commands(run_program):
+    status, out, _ = run_program()
+    assert status == 0
+    assert all(name in out for name in program.COMMANDS)
+    status, _, err = run_program("evalute")
+    assert (status, err) == (2, "error: There is no command 'evalute'. Did you mean evaluate?\n")
+    for name in program.COMMANDS:
+        status, out, _ = run_program(name, "--help")
+        assert status == 0
+        assert f"usage: python -m keras_lnn {name}" in out
+
+
+def test_lists(run_program, real_data_dir, tiny_data):
+    status, out, err = run_program("list", "models", "--json")
+    assert (status, err) == (0, "")
+    models = {row["name"]: row for row in json.loads(out)}
+    assert models["lnn"]["parameters"] == 263_048
+    assert models["dnn"]["parameters"] == 935_298
+    assert {"family", "summary"} <= set(models["cnn"])
+    rows = {
+        row["name"]: row
+        for row in json.loads(run_program("list", "data", "--json", "--data-dir", str(real_data_dir))[1])
+    }
+    assert rows["breastmnist"]["here"]
+    assert not rows["pathmnist"]["here"]
+    assert rows["phantom-breast"]["here"]
+    assert rows["chestmnist"]["task"] == "multi-label"
+    assert len(rows["chestmnist"]["labels"]) == 14
+    assert "breastmnist" in run_program("list", "data")[1]
+
+
+@pytest.mark.parametrize("model", ["run", "run/best.keras", "exported/run"])
+def test_evaluate_gives_what_the_run_gave(run_program, trained, model):
+    status, out, _ = run_program("evaluate", str(trained / model), "--json")
+    assert status == 0
+    found, expected = json.loads(out), json.loads((trained / "run" / "metrics.json").read_text())
+    for name, estimate in expected["test"].items():
+        assert found["test"][name] == pytest.approx(estimate, abs=1e-5)
+    assert found["classes"] == ["level", "upright"]
+    assert "warnings" in found
+    out = run_program("evaluate", str(trained / model), "--split", "val")[1]
+    assert "on the val split" in out
+
+
+def test_evaluate_tells_what_does_not_fit(run_program, trained):
+    run = str(trained / "run")
+    for arguments, message in (
+        ([run, "--data", "phantom-vessel"], "must have images of shape (28, 28, 1)"),
+        ([run, "--data", "chestmnst"], "There is no data set"),
+        (["nowhere"], "A model must be a path or a name in saved_models/"),
+        ([run, "--split", "tst"], "split must be 'train', 'val' or 'test'"),
+    ):
+        status, _, err = run_program("evaluate", *arguments)
+        assert status == 2
+        assert message in err
+        assert err.strip().count("\n") == 0
+
+
+def test_predict_on_files_and_folders(run_program, trained, tmp_path):
+    from conftest import tiny_stripes
+
+    images = tiny_stripes().splits["test"].images[:6]
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for index, image in enumerate(images):
+        Image.fromarray(image[..., 0]).save(folder / f"{index}.png")
+    single = tmp_path / "colour.png"
+    Image.fromarray(np.repeat(images[0], 3, axis=2)).resize((56, 56), Image.Resampling.NEAREST).save(single)
+    output = tmp_path / "out" / "answers.csv"
+    status, out, err = run_program("predict", str(trained / "run"), str(folder), str(single), "--output", str(output))
+    assert (status, err) == (0, "")
+    table = pd.read_csv(output)
+    assert list(table["file"]) == [*(str(folder / f"{index}.png") for index in range(6)), str(single)]
+    expected = load_predictor(trained / "run").predict(images)
+    np.testing.assert_allclose(table.filter(like="probability").to_numpy()[:6], expected, atol=1e-6)
+    assert set(table["predicted"]) <= {"level", "upright"}
+    assert f"7 predictions  {output}" in out
+
+
+def test_predict_tells_what_does_not_work(run_program, trained, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    for name, message in (("nowhere.png", "is not there"), ("empty", "without any"), ("broken.png", "broken.png")):
+        output = tmp_path / "out.csv"
+        status, _, err = run_program("predict", str(trained / "run"), str(tmp_path / name), "--output", str(output))
+        assert status == 2
+        assert message in err
+        assert err.count("\n") == 1
+        assert not output.exists()
+
+
+def test_export_from_a_run(run_program, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_program("export", str(trained / "run"), "--format", "keras")[0] == 0
+    assert (tmp_path / "saved_models" / "run" / "model.keras").is_file()
+    card = (tmp_path / "saved_models" / "run" / "README.md").read_text()
+    assert "| AUC | " in card
+    assert run_program("evaluate", "run")[0] == 0
+    status, _, err = run_program("export", str(trained / "exported" / "run"))
+    assert status == 2
+    assert "exported already" in err
+
+
+def test_import_tells_what_is_missing(run_program, tmp_path):
+    status, _, err = run_program("import", str(tmp_path / "w.npz"), "--model", "lnn", "--output", str(tmp_path / "o"))
+    assert status == 2
+    assert "Weights must be an .npz" in err
+    status, _, err = run_program("import", str(tmp_path / "w.npz"), "--output", str(tmp_path / "o"))
+    assert status == 2
+    assert "model" in err
+    assert not (tmp_path / "o").exists()
+
+
+def test_the_package_gives_its_names_when_they_are_used():
+    assert keras_lnn.train is train_model
+    assert set(keras_lnn.__all__) <= set(dir(keras_lnn))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = keras_lnn.nothing

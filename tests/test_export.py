@@ -1,0 +1,197 @@
+"""Models that leave: equal to the Keras model, usable without it, refused where they are not ours."""
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_lnn.errors import InputError
+from keras_lnn.export import export_model
+from keras_lnn.inference import KerasPredictor, find_model, load_model, load_predictor
+from keras_lnn.registry import build_model
+from keras_lnn.signature import SIGNATURE_FILE, Signature, save_keras
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), dtype=np.uint8)
+
+
+def make_signature(**changes) -> Signature:
+    values = {
+        "model": "lnn",
+        "model_args": {"units": 19},
+        "task": "binary",
+        "class_names": ("malignant", "normal, benign"),
+        "image_shape": (28, 28, 1),
+        "data": "breastmnist",
+        "size": None,
+        "checksum": "md5:0",
+        "licence": "CC BY 4.0",
+        "parameters": 263_048,
+        "seed": 3,
+        "best_epoch": 7,
+        "trained_by": "keras-lnn test",
+    }
+    return Signature(**(values | changes))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "best.keras"
+    keras.utils.set_random_seed(0)
+    save_keras(build_model("lnn", (28, 28, 1), 2), make_signature(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(saved):
+    return export_model(saved, saved.parent / "exported")
+
+
+def test_a_signature_comes_back_with_every_field():
+    signature = make_signature()
+    assert Signature.from_json(json.loads(json.dumps(signature.to_json()))) == signature
+
+
+def test_both_formats_give_what_the_model_gives(saved, exported):
+    expected = load_predictor(saved).predict(IMAGES)
+    np.testing.assert_allclose(expected.sum(axis=1), 1, atol=1e-6)
+    again = export_model(saved, saved.parent / "as_keras", "keras")
+    for folder in (exported, again):
+        predictor = load_predictor(folder)
+        assert predictor.signature == make_signature()
+        np.testing.assert_allclose(predictor.predict(IMAGES), expected, atol=1e-6)
+
+
+def test_it_predicts_where_keras_and_this_package_cannot_be_imported(saved, exported, tmp_path):
+    code = f"""
+import sys
+for name in ("keras", "tf_keras", "ncps", "keras_lnn", "custom_metrics"):
+    sys.modules[name] = None
+import numpy as np, tensorflow as tf
+model = tf.saved_model.load({str(exported)!r})
+images = np.load({str(tmp_path / "images.npy")!r})
+served = model.signatures["serving_default"](images=tf.constant(images))
+answer = model.serve(images)
+assert [name.decode() for name in answer["class_names"].numpy()] == ["malignant", "normal, benign"]
+np.testing.assert_array_equal(served["probabilities"], answer["probabilities"])
+np.save({str(tmp_path / "answer.npy")!r}, answer["probabilities"].numpy())
+"""
+    np.save(tmp_path / "images.npy", IMAGES)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    np.testing.assert_allclose(np.load(tmp_path / "answer.npy"), load_predictor(saved).predict(IMAGES), atol=1e-6)
+
+
+def test_the_endpoint_takes_raw_bytes_of_any_number(exported):
+    model = tf.saved_model.load(str(exported))
+    specification = model.signatures["serving_default"].structured_input_signature[1]["images"]
+    assert specification.dtype == tf.uint8
+    assert tuple(specification.shape) == (None, 28, 28, 1)
+    assert model.serve(IMAGES[:1])["probabilities"].shape == (1, 2)
+
+
+def test_a_card_and_a_signature_lie_beside(saved, exported, tmp_path):
+    signature = json.loads((exported / SIGNATURE_FILE).read_text())
+    assert signature["class_names"] == ["malignant", "normal, benign"]
+    assert signature["input"]["dtype"] == "uint8"
+    assert "Not tested here" in (exported / "README.md").read_text()
+    estimate = {"value": 0.9, "low": 0.85, "high": None}
+    metrics = {"test": {"auc": estimate, "f1": estimate}, "positive_class": "normal, benign", "warnings": ["Careful."]}
+    card = (export_model(saved, tmp_path / "card", "keras", metrics) / "README.md").read_text()
+    for part in (
+        "| AUC | 0.9000 | 0.8500 to not defined |",
+        "Not for diagnosis",
+        "CC BY 4.0",
+        "Careful.",
+        "263,048",
+        "class 1",
+    ):
+        assert part in card
+
+
+def test_an_export_replaces_only_an_export(saved, tmp_path):
+    folder = tmp_path / "out"
+    export_model(saved, folder, "keras")
+    export_model(saved, folder, "saved_model")
+    assert not list(folder.glob("*.keras"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="must be new or an earlier export"):
+        export_model(saved, tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    with pytest.raises(InputError, match="exported already"):
+        export_model(folder, tmp_path / "again")
+
+
+def test_an_export_that_differs_is_not_kept(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr(KerasPredictor, "predict", lambda self, images: np.full((len(images), 2), 0.123))
+    with pytest.raises(RuntimeError, match="other probabilities"):
+        export_model(saved, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_multi_label_model_gives_independent_probabilities(tmp_path):
+    signature = make_signature(task="multi-label", class_names=("a", "b", "c"), model="cnn")
+    save_keras(build_model("cnn", (28, 28, 1), 3), signature, tmp_path / "m.keras")
+    folder = export_model(tmp_path / "m.keras", tmp_path / "out")
+    found = load_predictor(folder).predict(IMAGES)
+    np.testing.assert_allclose(found, load_predictor(tmp_path / "m.keras").predict(IMAGES), atol=1e-6)
+    assert not np.allclose(found.sum(axis=1), 1, atol=1e-3)
+
+
+def foreign_keras(path):
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(path)
+
+
+def pickled(path):
+    path.write_bytes(b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x05hello\x94.")
+
+
+def empty_folder(path):
+    path.mkdir()
+
+
+def wrong_signature(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(SIGNATURE_FILE, '{"made_by": "somebody"}')
+
+
+@pytest.mark.parametrize("make", [foreign_keras, pickled, empty_folder, wrong_signature])
+def test_what_is_not_ours_is_refused(make, tmp_path):
+    make(tmp_path / "x.keras")
+    for load in (load_model, load_predictor):
+        with pytest.raises(InputError, match="that keras-lnn has saved") as caught:
+            load(tmp_path / "x.keras")
+        assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_file_is_refused(saved, tmp_path):
+    (tmp_path / "x.keras").write_bytes(saved.read_bytes()[:-4000])
+    with pytest.raises(InputError, match="whole one"):
+        load_model(tmp_path / "x.keras")
+
+
+def test_code_hidden_in_a_model_is_not_run(saved, tmp_path):
+    inputs = keras.Input((28, 28, 1))
+    outputs = keras.layers.Lambda(lambda x: x[:, 0, :2, 0], output_shape=(2,))(inputs)
+    save_keras(keras.Model(inputs, outputs), make_signature(), tmp_path / "x.keras")
+    with pytest.raises(InputError, match="safe mode"):
+        load_model(tmp_path / "x.keras")
+
+
+def test_models_are_found_by_name(saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    export_model(saved, tmp_path / "saved_models" / "mine", "keras")
+    assert find_model("mine").name == "model.keras"
+    assert load_model("mine").count_params() > 263_048
+    with pytest.raises(InputError, match="Received: yours, which is not there"):
+        find_model("yours")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("model: lnn")
+    with pytest.raises(InputError, match=r"must be complete.*--resume"):
+        find_model(run)
