@@ -1,4 +1,4 @@
-"""MedMNIST files: found, downloaded, checked, and read in whole or mapped from disk."""
+"""MedMNIST files: found, downloaded, checked, and read in whole or row by row from disk."""
 
 import os
 import shutil
@@ -11,8 +11,8 @@ import numpy as np
 
 from keras_lnn.data.arrays import SPLITS, ImageData, Split
 from keras_lnn.data.catalog import DataEntry
+from keras_lnn.data.disk import DiskArray, read_npy_header
 from keras_lnn.data.download import download
-from keras_lnn.data.mapped import MappedArray, read_npy_header
 from keras_lnn.errors import InputError
 from keras_lnn.files import atomic_path, cache_folder, file_digest
 
@@ -57,7 +57,7 @@ def load_medmnist(
             _check_headers(headers, entry, size, path)
             total = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in headers.values())
             if total > memory_limit_bytes:
-                splits = _map_splits(archive, headers, path, found, progress)
+                splits = _open_splits(archive, headers, path, found, progress)
             else:
                 splits = {name: _read_split(archive, name) for name in SPLITS}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
@@ -136,7 +136,7 @@ def _read_split(archive: zipfile.ZipFile, name: str) -> Split:
     return Split(*arrays)
 
 
-def _map_splits(
+def _open_splits(
     archive: zipfile.ZipFile,
     headers: dict[str, _Header],
     path: Path,
@@ -147,8 +147,7 @@ def _map_splits(
     if not folder.exists():
         _unpack(archive, list(headers), folder, path, progress)
     return {
-        name: Split(MappedArray(folder / f"{name}_images.npy"), np.load(folder / f"{name}_labels.npy"))
-        for name in SPLITS
+        name: Split(DiskArray(folder / f"{name}_images.npy"), np.load(folder / f"{name}_labels.npy")) for name in SPLITS
     }
 
 
@@ -179,7 +178,7 @@ def _shape_split(split: Split, entry: DataEntry) -> Split:
     images = split.images
     if entry.channels == 1:
         shape = (*images.shape, 1)
-        images = MappedArray(images.path, shape) if isinstance(images, MappedArray) else images.reshape(shape)
+        images = DiskArray(images.path, shape) if isinstance(images, DiskArray) else images.reshape(shape)
     labels = np.asarray(split.labels)
     if entry.task == "multi-label":
         labels = labels.astype(np.uint8) if labels.min() >= 0 else labels

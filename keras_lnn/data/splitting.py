@@ -143,8 +143,8 @@ def place_images(
     rows = np.concatenate(list(splits.values()))
     shape = (len(rows), *image_shape)
     if math.prod(shape) > limit_bytes:
-        mapped = _open_or_write(cache_file, shape, fill)
-        return {name: SelectedRows(mapped, np.asarray(part)) for name, part in splits.items()}
+        on_disk = _open_or_write(cache_file, shape, fill)
+        return {name: SelectedRows(on_disk, np.asarray(part)) for name, part in splits.items()}
     images = np.empty(shape, np.uint8)
     fill(images, np.argsort(rows))
     stops = np.cumsum([len(part) for part in splits.values()])
@@ -152,7 +152,7 @@ def place_images(
 
 
 def _open_or_write(cache_file: Path, shape: tuple[int, ...], fill: Callable[..., None]) -> ImageArray:
-    from keras_lnn.data.mapped import MappedArray
+    from keras_lnn.data.disk import DiskArray
 
     if not cache_file.is_file():
         cache_file.parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +167,7 @@ def _open_or_write(cache_file: Path, shape: tuple[int, ...], fill: Callable[...,
             fill(images, np.arange(len(images)))
             images.flush()
             del images
-    return MappedArray(os.fspath(cache_file))
+    return DiskArray(os.fspath(cache_file))
 
 
 def _stratified(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_lnn.data.catalog import DataEntry, get_entry
-from keras_lnn.data.mapped import MappedArray
+from keras_lnn.data.disk import DiskArray
 from keras_lnn.data.medmnist import load_medmnist, medmnist_file
 from keras_lnn.errors import InputError
 from keras_lnn.files import cache_folder, file_digest
@@ -62,7 +62,7 @@ def test_a_large_file_is_read_from_disk_and_gives_the_same(load):
     rows = np.array([41, 3, 3, 17])
     for data in (first, again):
         images = data.splits["train"].images
-        assert isinstance(images, MappedArray)
+        assert isinstance(images, DiskArray)
         assert data.image_shape == (28, 28, 1)
         np.testing.assert_array_equal(images[rows], whole.splits["train"].images[rows])
         np.testing.assert_array_equal(images[10:20], whole.splits["train"].images[10:20])

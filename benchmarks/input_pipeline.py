@@ -1,0 +1,98 @@
+"""How long a training step waits for its images.
+
+python benchmarks/input_pipeline.py --model lnn --data breastmnist
+
+Two measures of one model in one run, interleaved, so that a noisy machine treats them alike: training steps that take
+their batches from the pipeline, of which the wait is the time for which the loop stands in ``next()``, and the time in
+which the pipeline alone makes a batch.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pydantic
+from rich.table import Table
+
+from keras_lnn.commands import parse_command, run_main
+from keras_lnn.config import TrainConfig
+from keras_lnn.terminal import make_console, start_keras
+
+
+class InputCommand(TrainConfig):
+    """Measure how long a training step waits for its images."""
+
+    rounds: int = pydantic.Field(5, ge=1, description="times that each measure is taken")
+    json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object instead of the table")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measures and prints."""
+    command = parse_command(InputCommand, arguments, "benchmarks/input_pipeline.py")
+    console = make_console(stderr=True)
+    start_keras(console)
+    rows = [measure(command, augmentation) for augmentation in ("none", "auto")]
+    if command.json_output:
+        print(json.dumps(rows, indent=2))
+        return 0
+    table = Table(title=f"{command.model} on {command.data}, milliseconds a step (medians)", title_justify="left")
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), justify="right")
+    for row in rows:
+        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
+    make_console().print(table)
+    return 0
+
+
+def measure(command: InputCommand, augmentation: str) -> dict[str, Any]:
+    """One row: the waiting and its share of a step."""
+    from keras_lnn.backend import prepare_backend
+    from keras_lnn.data import load_data
+    from keras_lnn.data.pipeline import steps_per_epoch, training_batches
+    from keras_lnn.registry import build_model
+    from keras_lnn.tasks import Task
+    from keras_lnn.training import compile_model, complete_config
+
+    config = complete_config(TrainConfig.create(command.model_dump(exclude={"rounds", "json_output"})))
+    prepare_backend(config.seed, config.deterministic, config.precision)
+    data = load_data(config.data, size=config.size, data_dir=config.data_dir, accept_checksum=config.accept_checksum)
+    train = data.splits["train"]
+    task = Task(data.task, data.class_names)
+    model = build_model(config.model, data.image_shape, task.outputs, **config.model_args)
+    steps = steps_per_epoch(train, config.batch_size)
+    compile_model(model, task, config, steps, train.labels)
+    epochs = max(2, -(-40 // steps))
+    options = {"batch_size": config.batch_size, "seed": config.seed, "epochs": epochs}
+    options["augmentation"] = data.augmentation if augmentation == "auto" else augmentation
+    waits, steps_taken, alone = [], [], []
+    for _ in range(command.rounds):
+        stream = iter(training_batches(train, **options))
+        images, labels = next(stream)
+        model.train_on_batch(images, labels)
+        while True:
+            begun = time.perf_counter()
+            batch = next(stream, None)
+            waited = time.perf_counter()
+            if batch is None:
+                break
+            model.train_on_batch(*batch)
+            waits.append(waited - begun)
+            steps_taken.append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        made = sum(1 for _ in training_batches(train, **options))
+        alone.append((time.perf_counter() - begun) / made)
+    whole = 1e3 * statistics.median(steps_taken)
+    return {
+        "augmentation": options["augmentation"],
+        "batch": config.batch_size,
+        "step": whole,
+        "waiting": 1e3 * statistics.median(waits),
+        "waiting_percent": 100 * sum(waits) / sum(steps_taken),
+        "pipeline_alone": 1e3 * statistics.median(alone),
+    }
+
+
+if __name__ == "__main__":
+    run_main(main)
