@@ -72,11 +72,12 @@ def _write_saved_model(predictor: KerasPredictor, folder: Path) -> None:
         logits = model(tf.cast(images, tf.float32), training=False)
         return {"probabilities": task.probabilities(logits), "class_names": tf.constant(signature.class_names)}
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
+    # keras.export.ExportArchive would write every weight twice.
+    module = tf.Module()
+    module.weights = [variable.value for variable in model.variables]
     shape = (None, *signature.image_shape)
-    archive.add_endpoint("serve", serve, input_signature=[tf.TensorSpec(shape, tf.uint8, name="images")])
-    archive.write_out(str(folder), verbose=False)
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, tf.uint8, name="images")])
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
 
 
 def _difference(predictor: KerasPredictor, folder: Path) -> float:

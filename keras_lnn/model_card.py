@@ -6,7 +6,7 @@ from keras_lnn.signature import Signature
 
 CARD_FILE = "README.md"
 _USE = {
-    "saved_model": """import json, tensorflow as tf
+    "saved_model": """import tensorflow as tf
 
 model = tf.saved_model.load("{folder}")
 answer = model.serve(images)  # uint8, {shape}, pixel values as they are
@@ -46,7 +46,7 @@ def model_card(signature: Signature, metrics: dict[str, Any] | None, format: str
     """
     classes = ", ".join(f"{index}: {name}" for index, name in enumerate(signature.class_names))
     shape = f"(samples, {', '.join(map(str, signature.image_shape))})"
-    use = _USE[format].format(folder="this folder", shape=shape, classes=len(signature.class_names))
+    use = _USE[format].format(folder="path/to/this/folder", shape=shape, classes=len(signature.class_names))
     facts = {
         "Network": f"{signature.model}, {signature.parameters:,} trainable parameters",
         "Arguments": ", ".join(f"{name}={value}" for name, value in signature.model_args.items()) or "defaults",

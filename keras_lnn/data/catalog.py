@@ -48,7 +48,7 @@ class DataEntry:
     sources: Mapping[int, tuple[str, str]] = dataclasses.field(default_factory=dict)
 
 
-_PHANTOMS = (
+_ENTRIES = (
     DataEntry(
         name="phantom-breast",
         title="generated: a lesion in speckle, smooth and oval or irregular with a shadow",
@@ -112,7 +112,7 @@ def register_data(entry: DataEntry) -> DataEntry:
 
 def catalog() -> dict[str, DataEntry]:
     """All data sets by name: the embedded ones first."""
-    return {entry.name: entry for entry in (*_PHANTOMS, *_medmnist_entries())} | _REGISTERED
+    return {entry.name: entry for entry in (*_ENTRIES, *_medmnist_entries())} | _REGISTERED
 
 
 def get_entry(name: str) -> DataEntry:

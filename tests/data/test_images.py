@@ -1,3 +1,4 @@
+import time
 import warnings
 
 import numpy as np
@@ -154,7 +155,14 @@ def test_an_interruption_stops_the_decoding(tmp_path, monkeypatch):
     content = save(tmp_path / "scan.png", COLOUR).read_bytes()
     decoded = []
     decode = images_module._decode
-    monkeypatch.setattr(images_module, "_decode", lambda *arguments: decoded.append(1) or decode(*arguments))
+
+    def slow_decode(*arguments):
+        # Slow enough that the caller's thread gets its turn long before all are done, however busy the machine.
+        decoded.append(1)
+        time.sleep(0.005)
+        return decode(*arguments)
+
+    monkeypatch.setattr(images_module, "_decode", slow_decode)
 
     def interrupt(fraction):
         raise KeyboardInterrupt
