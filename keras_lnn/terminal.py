@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from keras_lnn.model_card import metric_label
 
@@ -21,19 +22,24 @@ _LOG_EVERY_SECONDS = 10.0
 
 
 def make_console(stderr: bool = False) -> Console:
-    """The console for results, or for progress alone; wide enough in files that lines stay whole."""
-    console = Console(highlight=False, stderr=stderr)
-    return console if console.is_terminal else Console(highlight=False, stderr=stderr, width=140, soft_wrap=True)
+    """The console for results, or for progress alone; wide enough in files that lines stay whole.
+
+    Without markup: paths and class names may hold brackets.
+    """
+    console = Console(highlight=False, markup=False, stderr=stderr)
+    if console.is_terminal:
+        return console
+    return Console(highlight=False, markup=False, stderr=stderr, width=140, soft_wrap=True)
 
 
 @contextlib.contextmanager
 def loading(console: Console, what: str) -> Iterator[Callable[[float], None]]:
     """Shows that something is being loaded, with a fraction where one is told."""
     shown = [time.monotonic()]
-    with console.status(f"{what} ...") as status:
+    with console.status(Text(f"{what} ...")) as status:
 
         def progress(fraction: float) -> None:
-            status.update(f"{what} ... {fraction:.0%}")
+            status.update(Text(f"{what} ... {fraction:.0%}"))
             if not console.is_terminal and time.monotonic() - shown[0] > _LOG_EVERY_SECONDS:
                 shown[0] = time.monotonic()
                 console.print(f"{what} ... {fraction:.0%}")
@@ -64,7 +70,12 @@ class EpochDisplay:
         self.epochs = epochs
         self.monitor = monitor
         self._last_line = time.monotonic()
-        columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(24), TextColumn("{task.description}"))
+        columns = (
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            BarColumn(24),
+            TextColumn("{task.description}", markup=False),
+        )
         self._progress = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
         self._bar = self._progress.add_task("", total=epochs, completed=first_epoch)
 
@@ -105,7 +116,7 @@ def print_metrics(console: Console, metrics: dict[str, Any], title: str) -> None
         table.add_row(label, numbers[0], f"{numbers[1]} .. {numbers[2]}")
     console.print(table)
     for warning in metrics["warnings"]:
-        console.print(f"[bold yellow]warning:[/] {warning}")
+        console.print(Text.assemble(("warning: ", "bold yellow"), warning))
 
 
 def print_written(console: Console, written: dict[str, Path]) -> None:

@@ -154,7 +154,13 @@ class _Trainer:
 
     def run(self, folder: RunFolder, start: Checkpoint | None) -> TrainResult:
         self._introduce(folder, start)
-        recorder = self._fit(folder, start)
+        try:
+            return self._finish(folder, self._fit(folder, start))
+        except KeyboardInterrupt:
+            self.console.print(f"stopped; go on with: python train.py --resume {folder.path}")
+            raise
+
+    def _finish(self, folder: RunFolder, recorder: Recorder) -> TrainResult:
         best_epoch, _ = find_best(recorder.history, self.config.monitor)
         report = RunReport(
             folder=folder,
@@ -211,7 +217,7 @@ class _Trainer:
         shape = "x".join(map(str, self.data.image_shape))
         counts = ", ".join(f"{len(splits[name]):,} {name}" for name in splits)
         self.console.print(
-            f"[bold]{config.model}[/] ({self._parameters():,} parameters) on [bold]{config.data}[/]: "
+            f"{config.model} ({self._parameters():,} parameters) on {config.data}: "
             f"{counts} images of {shape}, {len(self.task.class_names)} classes ({self.task.kind})"
         )
         begin = f"from epoch {start.epoch + 1}, " if start else ""

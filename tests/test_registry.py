@@ -51,7 +51,14 @@ def test_a_name_is_given_once():
 
 def test_arguments_are_read_as_the_builders_types():
     entry = get_model("lnn")
-    assert set(builder_arguments(entry)) == {"units", "sequence_length", "sparsity", "dropout", "wiring_seed"}
+    assert set(builder_arguments(entry)) == {
+        "units",
+        "sequence_length",
+        "sparsity",
+        "dropout",
+        "over_slices",
+        "wiring_seed",
+    }
     read = check_arguments(entry, {"units": "21", "dropout": "0.25", "wiring_seed": 3})
     assert read == {"units": 21, "dropout": 0.25, "wiring_seed": 3}
 

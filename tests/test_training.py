@@ -35,7 +35,7 @@ def no_pictures(monkeypatch):
 @pytest.fixture
 def console(tmp_path):
     with open(tmp_path / "console.txt", "w") as file:
-        yield Console(file=file, width=140)
+        yield Console(file=file, width=140, markup=False)
 
 
 def config_for(tiny_data: str, tmp_path: Path, **fields) -> TrainConfig:

@@ -1,6 +1,6 @@
 """Liquid networks: convolutions, then a wired CfC that reads their maps as a sequence."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import keras
 from annotated_types import Ge, Lt
@@ -29,6 +29,7 @@ def lnn(
     sequence_length: Annotated[int, Ge(1)] = 32,
     sparsity: Annotated[float, Ge(0.1), Lt(1)] = 0.5,
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
+    over_slices: Literal["max", "mean"] = "max",
     wiring_seed: int = 22222,
 ) -> keras.Model:
     """Four convolutions and a CfC with a neural circuit policy that reads their channels as a sequence.
@@ -36,7 +37,8 @@ def lnn(
     At 28x28x1 with two outputs this is the published network for BreastMNIST, 263,048 trainable parameters. Larger
     images are halved by max pooling behind the first convolutions, one for each doubling from 28 on, so that the
     sequence and the number of parameters stay the same; more channels change the first convolution only. Volumes are
-    read slice by slice: every slice goes through the same convolutions, and the slices are the sequence.
+    read slice by slice: every slice goes through the same convolutions, and the slices are the sequence. There the
+    outputs of all slices count, since by the last one the network has forgotten those in the middle.
 
     Args:
         image_shape: (height, width, channels) or (depth, height, width, channels).
@@ -45,6 +47,7 @@ def lnn(
         sequence_length: Steps into which the 128 channels are cut (images only).
         sparsity: Fraction of synapses that the wiring leaves out.
         dropout: Fraction of each step's features dropped before the CfC.
+        over_slices: Whether the strongest output over the slices decides, or their mean (volumes only).
         wiring_seed: Which wiring of that kind.
     """
     require_image_shape(image_shape, smallest_side=12, volumes=True, model="lnn")
@@ -53,7 +56,8 @@ def lnn(
         raise InputError(f"units must be at least {outputs + 3} for {outputs} outputs. Received: {units}.")
     inputs = keras.Input(image_shape)
     pixels = scale_pixels(inputs)
-    if len(image_shape) == 4:
+    volumes = len(image_shape) == 4
+    if volumes:
         flatten = layers.Flatten()
         maps = apply_to_slices(lambda slices: flatten(_stem(slices)), pixels)
     else:
@@ -61,7 +65,11 @@ def lnn(
     if dropout:
         maps = layers.Dropout(dropout)(maps)
     wiring = AutoNCP(units, outputs, sparsity_level=sparsity, seed=wiring_seed)
-    return keras.Model(inputs, CfC(wiring, name="cfc")(maps))
+    logits = CfC(wiring, return_sequences=volumes, name="cfc")(maps)
+    if volumes:
+        pooling = layers.GlobalMaxPooling1D if over_slices == "max" else layers.GlobalAveragePooling1D
+        logits = pooling()(logits)
+    return keras.Model(inputs, logits)
 
 
 def _stem(maps: Any) -> Any:

@@ -47,11 +47,15 @@ def test_forward_backward_and_back_from_the_file(name, shape, outputs, tmp_path)
     np.testing.assert_array_equal(again.predict_on_batch(images), outputs_before)
 
 
-def test_lnn_reads_volumes_slice_by_slice():
-    model = build_model("lnn", (12, 28, 28, 1), 3)
+@pytest.mark.parametrize("over_slices", ["max", "mean"])
+def test_lnn_reads_volumes_slice_by_slice(over_slices):
+    model = build_model("lnn", (12, 28, 28, 1), 3, over_slices=over_slices)
     volumes = images_of((12, 28, 28, 1), 2)
     assert model.predict_on_batch(volumes).shape == (2, 3)
     assert model.get_layer("cfc").input.shape == (None, 12, 512)
+    steps = keras.Model(model.input, model.get_layer("cfc").output).predict_on_batch(volumes)
+    assert steps.shape == (2, 12, 3)
+    np.testing.assert_allclose(model.predict_on_batch(volumes), getattr(steps, over_slices)(axis=1), atol=1e-6)
     backwards = model.predict_on_batch(np.ascontiguousarray(volumes[:, ::-1]))
     assert not np.allclose(backwards, model.predict_on_batch(volumes))
 
