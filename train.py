@@ -25,9 +25,9 @@ def main(arguments: Sequence[str]) -> int:
     config_file = options.pop("config", None)
     print_config = options.pop("print_config", False)
     run_dir = options.pop("resume", None)
-    if run_dir is not None and (options or config_file or print_config):
+    if run_dir is not None and (options or config_file is not None or print_config):
         raise InputError("--resume goes on with the run's own configuration. Received: other options. Leave them out.")
-    config = TrainConfig.create({**(read_yaml(config_file) if config_file else {}), **options})
+    config = TrainConfig.create({**(read_yaml(config_file) if config_file is not None else {}), **options})
 
     from keras_lnn.data.catalog import require_data
     from keras_lnn.registry import require_model
@@ -35,6 +35,10 @@ def main(arguments: Sequence[str]) -> int:
 
     require_model(config.model)
     require_data(config.data)
+    if run_dir is not None:
+        from keras_lnn.run import RunFolder
+
+        RunFolder.open(Path(run_dir))
     start_keras(make_console(stderr=print_config))
     from keras_lnn import training
 

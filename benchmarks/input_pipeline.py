@@ -11,6 +11,7 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pydantic
@@ -21,9 +22,16 @@ from keras_lnn.config import TrainConfig
 from keras_lnn.terminal import make_console, start_keras
 
 
-class InputCommand(TrainConfig):
+class InputCommand(pydantic.BaseModel):
     """Measure how long a training step waits for its images."""
 
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model: str = pydantic.Field("lnn", description="network")
+    data: str = pydantic.Field("phantom-breast", description="data set")
+    size: int | None = pydantic.Field(None, description="side of the images in pixels")
+    data_dir: Path | None = pydantic.Field(None, description="folder of the data files")
+    batch_size: int | None = pydantic.Field(None, ge=1, description="images to a step")
     rounds: int = pydantic.Field(5, ge=1, description="times that each measure is taken")
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object instead of the table")
 

@@ -13,6 +13,9 @@ from keras_lnn.errors import InputError
 from keras_lnn.files import atomic_path
 from keras_lnn.terminal import loading, make_console, print_metrics, start_keras
 
+# So many answers are shown on the terminal too.
+_SHOWN_PREDICTIONS = 20
+
 
 class _Command(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -73,7 +76,7 @@ def run_list(command: ListCommand) -> None:
         return
     table = Table()
     for name in rows[0]:
-        table.add_column(name, justify="right" if isinstance(rows[0][name], int) and name != "here" else "left")
+        table.add_column(name, no_wrap=name in ("name", "here"))
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     make_console().print(table)
@@ -83,6 +86,9 @@ def run_evaluate(command: EvaluateCommand) -> None:
     """Measures and prints."""
     console = make_console()
     quiet = make_console(stderr=True)
+    from keras_lnn.inference import find_model
+
+    find_model(command.model)
     start_keras(quiet)
     from keras_lnn.evaluating import evaluate_model
 
@@ -105,20 +111,31 @@ def run_evaluate(command: EvaluateCommand) -> None:
 def run_predict(command: PredictCommand) -> None:
     """Predicts and writes a CSV file."""
     console = make_console()
-    start_keras(console)
-    from keras_lnn.inference import load_predictor
-    from keras_lnn.predicting import predict_files
+    from keras_lnn.inference import find_model, load_predictor
+    from keras_lnn.predicting import find_files, predict_files
+    from keras_lnn.signature import read_signature
 
+    find_files(command.images, volumes=len(read_signature(find_model(command.model)).image_shape) == 4)
+    start_keras(console)
     with loading(console, "loading the model"):
         predictor = load_predictor(command.model)
     with loading(console, "predicting") as progress:
         table = predict_files(predictor, command.images, progress)
     try:
         with atomic_path(command.output) as temporary:
-            table.to_csv(temporary, index=False)
+            table.to_csv(temporary, index=False, errors="backslashreplace")
     except OSError as error:
-        raise InputError(f"The output must be writable. Received: {command.output} ({error.strerror}).") from None
-    console.print(f"{len(table)} predictions  {command.output}")
+        raise InputError(
+            f"The output must be a file to write. Received: {command.output} ({error.strerror})."
+        ) from None
+    if len(table) <= _SHOWN_PREDICTIONS:
+        shown = Table()
+        for name in table.columns:
+            shown.add_column(str(name), overflow="fold")
+        for row in table.itertuples(index=False):
+            shown.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row))
+        console.print(shown)
+    console.print(f"{len(table)} prediction{'s' if len(table) != 1 else ''}  {command.output}")
 
 
 def run_export(command: ExportCommand) -> None:
@@ -132,8 +149,10 @@ def run_export(command: ExportCommand) -> None:
         folder = RunFolder(Path(command.run))
         name = folder.name if folder.path.is_dir() else folder.path.stem
         metrics = folder.read_metrics() if folder.path.is_dir() else None
-        output = export_model(command.run, command.output or Path("saved_models", name), command.format, metrics)
-    console.print(f"exported  {output}")
+        output = command.output or Path("saved_models", name)
+        replaced = "  (took the place of the export that was there)" if output.exists() else ""
+        output = export_model(command.run, output, command.format, metrics)
+    console.print(f"exported  {output}{replaced}")
 
 
 def run_import(command: ImportCommand) -> None:
@@ -155,7 +174,7 @@ def run_import(command: ImportCommand) -> None:
             }
         )
         folder = import_weights(command.weights, complete_config(config))
-    console.print(f"imported  {folder.path}")
+    console.print(f"imported {command.weights} as {command.model} for {config.data}: {folder.path}")
 
 
 def _model_rows() -> list[dict[str, Any]]:
@@ -201,6 +220,5 @@ def _cell(value: Any) -> str:
     if isinstance(value, dict):
         return " / ".join(f"{number:,}" for number in value.values())
     if isinstance(value, list):
-        shown = ", ".join(map(str, value[:4]))
-        return shown + (f", ... ({len(value)})" if len(value) > 4 else "")
+        return ", ".join(map(str, value)) if len(value) <= 4 else f"{len(value)}: {value[0]}, ..."
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -71,7 +71,7 @@ class TrainConfig(pydantic.BaseModel):
         "none", description="balanced: rare classes count as much as frequent ones in the loss"
     )
     augmentation: str | None = pydantic.Field(
-        None, description=f"none, auto (what suits the data set) or a name of keras_lnn.data.augment {MODEL_DEFAULT}"
+        None, description=f"none, shift-rotate, mirror, any-orientation, auto (what suits the data) {MODEL_DEFAULT}"
     )
     monitor: Monitor | None = pydantic.Field(
         None, description=f"validation value that chooses the best epoch {MODEL_DEFAULT}"
@@ -86,7 +86,7 @@ class TrainConfig(pydantic.BaseModel):
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = pydantic.Field(
         "float32", description="of the computation; mixed keeps the weights in float32"
     )
-    xla: bool = pydantic.Field(False, description="compile the training step with XLA")
+    xla: bool = pydantic.Field(False, description="compile the training step with XLA; needs --no-deterministic")
     run_dir: Path | None = pydantic.Field(None, description="folder of the run (default: runs/TIME-MODEL-DATA)")
     time_budget: str | None = pydantic.Field(None, description="training stops after this time, such as 90s, 10m or 2h")
     tensorboard: bool = pydantic.Field(True, description="write TensorBoard logs to the run's folder")
@@ -133,7 +133,10 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         place = f", line {where.line + 1}" if where else ""
-        raise InputError(f"The configuration must be YAML. Received: {path}{place}: {error.problem}.") from None  # type: ignore[attr-defined]
+        problem = getattr(error, "problem", None) or "characters that YAML does not allow"
+        raise InputError(f"The configuration must be YAML. Received: {path}{place}: {problem}.") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"The configuration must be YAML. Received: {path} ({error}).") from None
     if content is None:
         return {}
     if not isinstance(content, dict):

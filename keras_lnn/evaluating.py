@@ -1,11 +1,14 @@
 """A saved model measured on a data set: the same numbers as at the end of its run, or those on other data."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keras_lnn.config import TrainConfig
-from keras_lnn.data import ImageData, load_data
+from keras_lnn.data import ImageData, Split, load_data
 from keras_lnn.errors import InputError
 from keras_lnn.inference import load_predictor
 from keras_lnn.report import evaluate_split
@@ -53,8 +56,14 @@ def evaluate_model(
         progress=progress,
     )
     _require_same_kind(loaded, signature)
-    chosen = loaded.splits[split]
+    chosen = _in_order_of(signature, loaded, loaded.splits[split])
     metrics = evaluate_split(chosen, predictor.predict(chosen.images), signature, split)
+    if loaded.name == signature.data and ":" in signature.checksum and loaded.checksum != signature.checksum:
+        changed = (
+            f"{data} has changed since the model learned from it (checksum {loaded.checksum}, then {signature.checksum}): "
+            f"images of this split may have been trained on."
+        )
+        metrics["warnings"].append(changed)
     return metrics | {"data": data, "model": str(model)}
 
 
@@ -64,8 +73,19 @@ def _require_same_kind(data: ImageData, signature: Signature) -> None:
             f"{data.name} must have images of shape {signature.image_shape}, which the model reads. Received: "
             f"{data.image_shape}. Set --size or choose other data."
         )
-    if data.task != signature.task or len(data.class_names) != len(signature.class_names):
+    if data.task != signature.task or set(data.class_names) != set(signature.class_names):
         raise InputError(
-            f"{data.name} must have the model's task, {signature.task} with {len(signature.class_names)} classes. "
-            f"Received: {data.task} with {len(data.class_names)}."
+            f"{data.name} must have the model's task, {signature.task} with the classes "
+            f"{' | '.join(signature.class_names)}. Received: {data.task} with {' | '.join(data.class_names)}."
         )
+
+
+def _in_order_of(signature: Signature, data: ImageData, split: Split) -> Split:
+    """The same images with labels that mean what the model's outputs mean, whatever order the data name them in."""
+    if data.class_names == signature.class_names:
+        return split
+    if split.labels.ndim == 2:
+        labels = split.labels[:, [data.class_names.index(name) for name in signature.class_names]]
+    else:
+        labels = np.array([signature.class_names.index(name) for name in data.class_names])[split.labels]
+    return dataclasses.replace(split, labels=labels)

@@ -1,21 +1,39 @@
 """Files that are whole or absent: written beside their place, flushed to the disk and renamed."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from keras_lnn.errors import InputError
+
+# What reading a damaged .npz, .keras or .json file can raise.
+DAMAGED_FILE_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Gives a temporary path in the same folder; on success what was written there takes the place of ``path``.
 
-    Works for a file and for a folder. A folder that stands in the place is replaced. On any error nothing changes.
+    Works for a file and for a folder. A folder takes the place of a folder, never a file. On any error nothing changes.
 
     Args:
         path: Where the whole file or folder shall be.
@@ -29,6 +47,8 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     temporary = workplace / path.name
     try:
         yield temporary
+        if path.is_dir() and not temporary.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "a folder is there", str(path))
         for file in [temporary] if temporary.is_file() else sorted(temporary.rglob("*")):
             if file.is_file():
                 _flush_to_disk(file)
@@ -43,7 +63,8 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes a text file atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # File names need not be text: what has no letter is written by its number.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
@@ -71,6 +92,24 @@ def file_digest(path: str | os.PathLike, algorithm: str = "sha256") -> str:
 def cache_folder() -> Path:
     """Where unpacked data sets are kept: ``$KERAS_LNN_CACHE``, else ``~/.cache/keras-lnn``."""
     return Path(os.environ.get("KERAS_LNN_CACHE") or Path.home() / ".cache" / "keras-lnn")
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Removes what a killed process was writing."""
+    for path in folder.glob(".*.partial"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def require_writable(folder: Path, option: str) -> None:
+    """Checks that files can be made in a folder, and makes it where it is not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{option} must be a folder that can be written to. Received: {folder} ({error.strerror})."
+        ) from None
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -53,7 +53,11 @@ class SavedModelPredictor:
         import tensorflow as tf
 
         self.signature = signature
-        self._model = tf.saved_model.load(str(folder))
+        try:
+            self._model = tf.saved_model.load(str(folder))
+        except (OSError, IndexError, tf.errors.OpError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise InputError(f"The SavedModel must be whole. Received: {folder} ({reason}). Export it again.") from None
 
     def predict(self, images: ImageArray) -> np.ndarray:
         """Probabilities (samples, classes) of raw uint8 images, float64."""

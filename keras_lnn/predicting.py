@@ -8,6 +8,7 @@ import pandas as pd
 
 from keras_lnn.data.images import find_images, read_images
 from keras_lnn.errors import InputError
+from keras_lnn.files import DAMAGED_FILE_ERRORS
 from keras_lnn.inference import BATCH_SIZE, Predictor
 
 
@@ -26,7 +27,7 @@ def predict_files(
     """
     signature = predictor.signature
     volumes = len(signature.image_shape) == 4
-    files = _find_files(paths, volumes)
+    files = find_files(paths, volumes)
     parts = []
     for start in range(0, len(files), BATCH_SIZE):
         piece = files[start : start + BATCH_SIZE]
@@ -43,7 +44,8 @@ def predict_files(
     return pd.DataFrame(columns | {f"probability {name}": probabilities[:, i] for i, name in enumerate(names)})
 
 
-def _find_files(paths: Sequence[Path], volumes: bool) -> list[Path]:
+def find_files(paths: Sequence[Path], volumes: bool) -> list[Path]:
+    """The image files, or the ``.npy`` files of volumes, that paths and folders name."""
     files: list[Path] = []
     for path in paths:
         if not path.exists():
@@ -65,7 +67,9 @@ def _read(files: Sequence[Path], image_shape: tuple[int, ...]) -> np.ndarray:
     for file in files:
         try:
             volume = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+            if not isinstance(volume, np.ndarray):
+                raise ValueError("an archive")
+        except DAMAGED_FILE_ERRORS:
             raise InputError(f"A volume must be an .npy file of plain numbers. Received: {file}.") from None
         volume = volume[..., None] if volume.shape == image_shape[:-1] else volume
         if volume.dtype != np.uint8 or volume.shape != image_shape:

@@ -50,7 +50,9 @@ def find_best(history: list[dict[str, float]], monitor: str) -> tuple[int, float
 
 @dataclasses.dataclass(eq=False)
 class Recorder(keras.callbacks.Callback):
-    """Keeps every whole epoch, so that a run can be killed at any time and go on as if nothing had happened.
+    """Keeps every epoch, so that a run can be killed at any time and go on as if nothing had happened.
+
+    An epoch that the time budget cuts short counts as the run's last one.
 
     All decisions (which epoch is best, when to stop) follow from the history, so there is no other state to lose.
 

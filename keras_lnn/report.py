@@ -1,6 +1,9 @@
 """What a run leaves behind its last epoch: models, predictions, metrics with intervals, pictures and the export."""
 
+import contextlib
 import dataclasses
+import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,12 +12,13 @@ from rich.console import Console
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.data.arrays import ImageData, Split
+from keras_lnn.errors import InputError
 from keras_lnn.evaluation import evaluate_predictions
 from keras_lnn.files import atomic_path, without_nan, write_json, write_text
 from keras_lnn.inference import predict_probabilities
 from keras_lnn.recording import assign_variables, find_best, model_variables
 from keras_lnn.run import RunFolder
-from keras_lnn.signature import Signature, save_keras
+from keras_lnn.signature import Signature, read_signature, save_keras
 from keras_lnn.tasks import Task
 from keras_lnn.terminal import loading, print_metrics, print_written
 
@@ -84,6 +88,8 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
         The content of metrics.json, which is written last.
     """
     folder, task = report.folder, report.signature.get_task()
+    # A run that was killed behind its last checkpoint has not written its last epoch's row.
+    folder.write_history(report.history)
     with loading(console, "testing the best epoch"):
         save_keras(model, report.signature, folder.last_model)
         best_epoch, _ = find_best(report.history, report.config.monitor)
@@ -102,7 +108,7 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
         from keras_lnn.export import export_model
 
         with loading(console, "exporting"):
-            output = report.config.export_dir / folder.name
+            output = _export_path(report.config.export_dir, folder.name, report.signature)
             written["exported"] = export_model(folder.best_model, output, report.config.export, metrics)
     write_json(folder.metrics, metrics)
     if report.stopped_because:
@@ -110,6 +116,18 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
     print_metrics(console, metrics, f"test of epoch {best_epoch}, the best by {report.config.monitor}")
     print_written(console, written)
     return metrics
+
+
+def _export_path(parent: Path, name: str, signature: Signature) -> Path:
+    """A folder for the export: new, or the one that this run made before; never another model's."""
+    paths = (parent / (name if count == 1 else f"{name}-{count}") for count in itertools.count(1))
+    return next(path for path in paths if not path.exists() or _is_export_of(path, signature))
+
+
+def _is_export_of(path: Path, signature: Signature) -> bool:
+    with contextlib.suppress(InputError):
+        return read_signature(path) == signature
+    return False
 
 
 def _gather(report: RunReport, found: dict[str, dict[str, Any]]) -> dict[str, Any]:

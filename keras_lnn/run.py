@@ -4,7 +4,6 @@ import dataclasses
 import datetime
 import json
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pandas as pd
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
-from keras_lnn.files import atomic_path, write_json, write_text
+from keras_lnn.files import DAMAGED_FILE_ERRORS, atomic_path, remove_partial_files, write_json, write_text
 
 # The newest checkpoint, and the one before in case the newest is damaged.
 _CHECKPOINTS_KEPT = 2
@@ -57,6 +56,11 @@ class RunFolder:
                 f"The run's folder must be new. Received: {path}, which is there already. Go on with it by --resume "
                 f"{path}, or give another --run-dir."
             )
+        if set(str(path)) & set("[]*?"):
+            # TensorFlow reads these as patterns when it opens a SavedModel.
+            raise InputError(
+                f"The run's folder must have no [, ], * or ? in its path. Received: {path}. Choose another."
+            )
         folder = cls(path)
         try:
             write_json(folder.environment, environment)
@@ -69,6 +73,8 @@ class RunFolder:
     def open(cls, path: Path) -> "RunFolder":
         """A folder that a run has made before."""
         folder = cls(Path(path))
+        if not folder.path.is_dir():
+            raise InputError(f"A run must be a folder. Received: {path}, which is not there.")
         if not folder.config.is_file():
             raise InputError(f"A run's folder holds a config.yaml. Received: {path}, which does not.")
         return folder
@@ -125,7 +131,19 @@ class RunFolder:
 
     def read_metrics(self) -> dict[str, Any] | None:
         """The metrics, or None as long as the run is not complete."""
-        return json.loads(self.metrics.read_text(encoding="utf-8")) if self.metrics.is_file() else None
+        try:
+            content = json.loads(self.metrics.read_text(encoding="utf-8"))
+        except DAMAGED_FILE_ERRORS:
+            return None
+        return content if isinstance(content, dict) and "test" in content else None
+
+    def read_environment(self) -> dict[str, Any]:
+        """Versions, device, seed and checksum of the data; empty where they cannot be read."""
+        try:
+            content = json.loads(self.environment.read_text(encoding="utf-8"))
+        except DAMAGED_FILE_ERRORS:
+            return {}
+        return content if isinstance(content, dict) else {}
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
         """Writes all epochs so far."""
@@ -151,7 +169,7 @@ class RunFolder:
             try:
                 arrays, meta = _read_arrays(path)
                 _read_arrays(self._best(meta["best"]))
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            except DAMAGED_FILE_ERRORS:
                 continue
             return Checkpoint(meta["epoch"], arrays["model"], arrays["optimizer"], meta["history"], meta["seconds"])
         return None
@@ -159,6 +177,18 @@ class RunFolder:
     def read_best(self, epoch: int) -> list[np.ndarray]:
         """Values of the model's variables at the best epoch."""
         return _read_arrays(self._best(epoch))[0]["model"]
+
+    def prepare_resume(self) -> Checkpoint | None:
+        """The checkpoint to go on from; removes what was half-written and checkpoints that are of no use."""
+        if self.best_model.is_file() and not self._folder.is_dir():
+            raise InputError(f"Only a run that was trained here can be resumed. Received: {self.path}, an import.")
+        remove_partial_files(self.path)
+        remove_partial_files(self._folder)
+        found = self.read_checkpoint()
+        for path in self._folder.glob("epoch-*.npz"):
+            if found is None or path.name > self._checkpoint(found.epoch).name:
+                path.unlink()
+        return found
 
     @property
     def _folder(self) -> Path:
@@ -177,7 +207,7 @@ class RunFolder:
             # A damaged one that is kept names nothing: then every best model stays until it is gone.
             try:
                 needed.add(self._best(_read_meta(path)["best"]).name)
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            except DAMAGED_FILE_ERRORS:
                 return
         for path in self._folder.glob("*.npz"):
             if path.name not in needed:

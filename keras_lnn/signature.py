@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_lnn.errors import InputError
-from keras_lnn.files import atomic_path
+from keras_lnn.files import DAMAGED_FILE_ERRORS, atomic_path
 from keras_lnn.tasks import Task
 
 SIGNATURE_FILE = "keras_lnn.json"
@@ -69,6 +69,8 @@ class Signature:
         if content.get("made_by") != "keras-lnn" or content.get("format") != _FORMAT:
             raise ValueError("not a signature of this package")
         values = {field.name: content[field.name] for field in dataclasses.fields(cls)}
+        if not isinstance(values["data"], str) or not all(isinstance(name, str) for name in values["class_names"]):
+            raise ValueError("names must be text")
         return cls(
             **{**values, "class_names": tuple(values["class_names"]), "image_shape": tuple(values["image_shape"])}
         )
@@ -85,7 +87,7 @@ def read_signature(path: Path) -> Signature:
                     raise zipfile.BadZipFile("damaged")
                 text = archive.read(SIGNATURE_FILE).decode("utf-8")
         return Signature.from_json(json.loads(text))
-    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
+    except DAMAGED_FILE_ERRORS:
         raise InputError(
             f"A model must be a whole one that keras-lnn has saved (a run, a .keras file or an exported folder). "
             f"Received: {path}. Foreign weights come in by: python -m keras_lnn import."

@@ -37,6 +37,9 @@ class Estimate:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
     def to_json(self) -> dict[str, float]:
         """The three numbers by name."""
         return dataclasses.asdict(self)

@@ -76,7 +76,9 @@ class EpochDisplay:
             BarColumn(24),
             TextColumn("{task.description}", markup=False),
         )
-        self._progress = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
+        self._progress = Progress(
+            *columns, TimeRemainingColumn(), TextColumn("left"), console=console, disable=not console.is_terminal
+        )
         self._bar = self._progress.add_task("", total=epochs, completed=first_epoch)
 
     def __enter__(self) -> "EpochDisplay":
@@ -101,7 +103,9 @@ class EpochDisplay:
 
 
 def print_metrics(console: Console, metrics: dict[str, Any], title: str) -> None:
-    """One table of metrics with intervals, then the warnings."""
+    """The warnings, then one table of metrics with intervals."""
+    for warning in metrics["warnings"]:
+        console.print(Text.assemble(("warning: ", "bold yellow"), warning))
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("metric")
     table.add_column("value", justify="right")
@@ -115,8 +119,6 @@ def print_metrics(console: Console, metrics: dict[str, Any], title: str) -> None
         numbers = ["-" if estimate[key] is None else f"{estimate[key]:.4f}" for key in ("value", "low", "high")]
         table.add_row(label, numbers[0], f"{numbers[1]} .. {numbers[2]}")
     console.print(table)
-    for warning in metrics["warnings"]:
-        console.print(Text.assemble(("warning: ", "bold yellow"), warning))
 
 
 def print_written(console: Console, written: dict[str, Path]) -> None:
@@ -140,7 +142,7 @@ def _quiet_errors() -> Iterator[None]:
         os.dup2(log.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             os.dup2(kept, 2)
             log.seek(0)
             sys.stderr.write(log.read().decode(errors="replace"))

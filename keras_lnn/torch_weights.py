@@ -1,7 +1,7 @@
 """Weights that were learned in PyTorch: a state_dict saved as ``.npz`` into the Keras model of the same network."""
 
+import math
 import re
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from keras_lnn.backend import describe_environment
 from keras_lnn.config import TrainConfig
 from keras_lnn.data.catalog import DataEntry, get_entry
 from keras_lnn.errors import InputError
-from keras_lnn.files import file_digest
+from keras_lnn.files import DAMAGED_FILE_ERRORS, file_digest
 from keras_lnn.layers.cfc import CfC, CfCCell
 from keras_lnn.registry import build_model, get_model
 from keras_lnn.run import RunFolder
@@ -48,7 +48,7 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     try:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile):
+    except DAMAGED_FILE_ERRORS:
         raise InputError(
             f"Weights must be an .npz of plain arrays. Received: {path}. Save them by "
             f"numpy.savez(path, **{{name: value.numpy() for name, value in model.state_dict().items()}})."
@@ -65,6 +65,9 @@ def load_torch_weights(model: keras.Model, arrays: Arrays) -> None:
         model: A built Keras model of the same network.
         arrays: By their names in the state_dict.
     """
+    if len(model.input.shape) == 5 and any(isinstance(layer, CfC) for layer in model.layers):
+        # PyTorch flattens the maps of a slice channels first, so the columns of the CfC would be in another order.
+        raise InputError("Weights can be imported into networks of images. Received: a liquid network of volumes.")
     modules = _group_modules(arrays)
     planned: list[tuple[Any, np.ndarray]] = []
     previous = None
@@ -148,6 +151,8 @@ def _kind_of_layer(layer: keras.layers.Layer) -> str | None:
 def _pair(variable: Any, name: str, module: Arrays, key: str, convert: Callable[[np.ndarray], np.ndarray]) -> tuple:
     if key not in module:
         raise InputError(f"The weights must hold {name}.{key}. Received: {name} without it.")
+    if module[key].dtype.kind not in "fiu" or not np.isfinite(module[key]).all():
+        raise InputError(f"Weights must be finite numbers. Received: {name}.{key}, which holds others.")
     value = convert(module[key])
     if value.shape != tuple(variable.shape):
         raise InputError(
@@ -175,6 +180,8 @@ def _convert_dense(layer: Any, name: str, module: Arrays, previous: Any) -> list
         if isinstance(previous, keras.layers.Flatten) and len(previous.input.shape) > 2:
             # PyTorch flattens channels first, Keras channels last.
             *spatial, channels = previous.input.shape[1:]
+            if value.shape[1] != channels * math.prod(spatial):
+                return value.T
             value = np.moveaxis(value.reshape(len(value), channels, *spatial), 1, -1).reshape(len(value), -1)
         return value.T
 

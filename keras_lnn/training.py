@@ -14,6 +14,8 @@ from keras_lnn.config import TrainConfig, parse_duration
 from keras_lnn.data import ImageData, load_data
 from keras_lnn.data.catalog import require_data
 from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from keras_lnn.errors import InputError
+from keras_lnn.files import require_writable
 from keras_lnn.inference import BATCH_SIZE
 from keras_lnn.recording import Recorder, assign_variables, find_best, model_variables
 from keras_lnn.registry import build_model, check_arguments, get_model, require_model
@@ -58,6 +60,10 @@ def complete_config(config: TrainConfig) -> TrainConfig:
     entry = get_model(config.model)
     arguments = check_arguments(entry, config.model_args)
     complete = config.with_defaults({**DEFAULTS, **entry.protocol})
+    if complete.xla and complete.deterministic:
+        raise InputError(
+            "--xla and determinism exclude each other in TensorFlow. Received: both. Add --no-deterministic."
+        )
     return complete.model_copy(update={"model_args": arguments})
 
 
@@ -70,6 +76,8 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainResult:
     """
     console = console or make_console()
     config = complete_config(config)
+    if config.export != "none":
+        require_writable(config.export_dir, "--export-dir")
     data = _load(config, console)
     augmentation = config.augmentation if config.augmentation != "auto" else data.augmentation
     config = config.model_copy(update={"augmentation": augmentation})
@@ -92,9 +100,19 @@ def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
     if metrics is not None:
         console.print(f"{folder.path} is complete; nothing is left to do.")
         return TrainResult(folder, metrics)
-    config = TrainConfig.from_yaml(folder.config)
+    start = folder.prepare_resume()
+    config = complete_config(TrainConfig.from_yaml(folder.config))
+    require_writable(config.export_dir, "--export-dir")
     data = _load(config, console)
-    return _Trainer(config, data, console).run(folder, folder.read_checkpoint())
+    known = folder.read_environment().get("data_checksum", data.checksum)
+    if data.checksum != known:
+        raise InputError(
+            f"A run goes on with the data that it began with, {known}. Received: {data.name} with {data.checksum}. "
+            f"Bring the old data back or begin a new run."
+        )
+    if start is None:
+        console.print("there is no whole checkpoint; the run begins anew")
+    return _Trainer(config, data, console).run(folder, start)
 
 
 def compile_model(model: keras.Model, task: Task, config: TrainConfig, steps: int, labels: np.ndarray) -> dict | None:
@@ -115,8 +133,10 @@ def compile_model(model: keras.Model, task: Task, config: TrainConfig, steps: in
         class_weights, positive_weights = task.balanced_weights(labels)
     optimizer_class = type(keras.optimizers.get(config.optimizer))
     rate = make_schedule(config.schedule, config.learning_rate, steps)
+    # AdamW takes no None, and has a weight decay of its own where none is given.
+    decay = config.weight_decay if config.weight_decay or config.optimizer == "adamw" else None
     model.compile(
-        optimizer=optimizer_class(learning_rate=rate, weight_decay=config.weight_decay or None),
+        optimizer=optimizer_class(learning_rate=rate, weight_decay=decay),
         loss=task.loss(positive_weights),
         metrics=task.metrics(),
         jit_compile=config.xla,
@@ -223,7 +243,8 @@ class _Trainer:
         begin = f"from epoch {start.epoch + 1}, " if start else ""
         self.console.print(
             f"{begin}{config.epochs} epochs of {self.steps} steps, batch {config.batch_size}, {config.optimizer} "
-            f"{config.learning_rate:g}, augmentation {config.augmentation}, seed {config.seed} -> {folder.path}"
+            f"{config.learning_rate:g} {config.schedule}, augmentation {config.augmentation}, class weights "
+            f"{config.class_weight}, seed {config.seed} -> {folder.path}"
         )
 
     def _parameters(self) -> int:

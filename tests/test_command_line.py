@@ -100,7 +100,7 @@ def test_help_names_every_field(run_train):
         (["--model", "lnnn"], "There is no model 'lnnn'. Did you mean lnn"),
         (["--data", "brestmnist"], "There is no data set 'brestmnist'. Did you mean breastmnist"),
         (["--config", "nowhere.yaml"], "The configuration must be a YAML file that can be read."),
-        (["--resume", "nowhere"], "A run's folder holds a config.yaml. Received: nowhere"),
+        (["--resume", "nowhere"], "A run must be a folder. Received: nowhere"),
         (["--resume", "there", "--epochs", "3"], "--resume goes on with the run's own configuration."),
         (["--model-args", "units=many"], "Argument units of model lnn must be a valid integer"),
         (["--precision", "float8"], "precision must be 'float32'"),

@@ -50,7 +50,7 @@ class ImageData:
         class_names: One name a class or label, in the order of the indices.
         splits: ``train``, ``val`` and ``test``.
         checksum: Says which bytes the images came from, such as ``md5:...``; kept with a run.
-        augmentation: The augmentation that suits these images, by name.
+        augmentation: What suits these images, by name; small shifts and rotations change no label.
         licence: Under which the images may be used; empty where unknown.
     """
 
@@ -59,7 +59,7 @@ class ImageData:
     class_names: tuple[str, ...]
     splits: Mapping[str, Split]
     checksum: str
-    augmentation: str = "none"
+    augmentation: str = "shift-rotate"
     licence: str = ""
 
     @property

@@ -43,7 +43,7 @@ class DataEntry:
     sizes: tuple[int, ...]
     samples: Mapping[str, int]
     loader: str
-    augmentation: str = "none"
+    augmentation: str = "shift-rotate"
     licence: str = ""
     sources: Mapping[int, tuple[str, str]] = dataclasses.field(default_factory=dict)
 

@@ -18,7 +18,7 @@ from keras_lnn.errors import InputError
 if TYPE_CHECKING:
     from PIL import Image
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".webp", ".tiff"})
 
 ImageSource = str | os.PathLike | bytes
 Progress = Callable[[float], None]

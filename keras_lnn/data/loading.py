@@ -95,4 +95,9 @@ def _require_size(entry: DataEntry, size: int | None) -> int:
 
 def _find_loader(entry: DataEntry) -> Callable[..., ImageData]:
     module, _, function = entry.loader.partition(":")
-    return getattr(importlib.import_module(module), function)
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"The loader of {entry.name} must be module:function and importable. Received: {entry.loader} ({error})."
+        ) from None

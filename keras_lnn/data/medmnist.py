@@ -3,7 +3,6 @@
 import os
 import shutil
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from keras_lnn.data.catalog import DataEntry
 from keras_lnn.data.disk import DiskArray, read_npy_header
 from keras_lnn.data.download import download
 from keras_lnn.errors import InputError
-from keras_lnn.files import atomic_path, cache_folder, file_digest
+from keras_lnn.files import DAMAGED_FILE_ERRORS, atomic_path, cache_folder, file_digest
 
 # Files that unpack to more than this are read from disk, batch by batch.
 MEMORY_LIMIT_BYTES = 2**30
@@ -60,9 +59,15 @@ def load_medmnist(
                 splits = _open_splits(archive, headers, path, found, progress)
             else:
                 splits = {name: _read_split(archive, name) for name in SPLITS}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except DAMAGED_FILE_ERRORS as error:
+        place = str(getattr(error, "filename", None) or "")
+        if place.startswith(str(cache_folder())):
+            raise InputError(
+                f"The cache must be a folder that can be written to. Received: {place} ({error.strerror}). Set "
+                f"KERAS_LNN_CACHE to another folder."
+            ) from None
         raise _damaged(path, error) from None
     splits = {name: _shape_split(split, entry) for name, split in splits.items()}
     return ImageData(entry.name, entry.task, entry.class_names, splits, found)

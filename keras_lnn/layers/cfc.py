@@ -1,6 +1,6 @@
-"""Clo-form continuous-time recurrent layers (CfC), the function of the paper.
+"""Closed-form continuous-time recurrent layers (CfC), the function of the paper.
 
-Hasani et al., "Clo-form continuous-time neural networks", Nature Machine Intelligence 4, 2022.
+Hasani et al., "Closed-form continuous-time neural networks", Nature Machine Intelligence 4, 2022.
 """
 
 from typing import Any, Literal
@@ -27,15 +27,15 @@ def resolve_activation(activation: Any) -> Any:
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class CfCCell(keras.layers.Layer):
-    r"""One step of a clo-form continuous-time network.
+    r"""One step of a closed-form continuous-time network.
 
     With :math:`z` the backbone's output for the input and the state side by side (without a backbone, those
-    themselves), one step over the elap time :math:`t` is
+    themselves), one step over the elapsed time :math:`t` is
 
     .. math:: h = \tanh(f_1(z)) (1 - s) + \tanh(f_2(z)) s, \qquad s = \sigma(t_a(z) t + t_b(z))
 
     where :math:`f_1, f_2, t_a, t_b` are dense. Mode ``no_gate`` leaves out the factor :math:`1 - s`; ``pure`` is the
-    clo form itself, :math:`h = A - A e^{-t (|w_\tau| + |f_1(z)|)} f_1(z)`. The elapsed time is one.
+    closed form itself, :math:`h = A - A e^{-t (|w_\tau| + |f_1(z)|)} f_1(z)`. The elapsed time is one.
 
     Args:
         units: Neurons, which is also the size of state and output.
@@ -209,7 +209,7 @@ class WiredCfCCell(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class CfC(keras.layers.RNN):
-    """A clo-form continuous-time layer over a sequence (batch, steps, features).
+    """A closed-form continuous-time layer over a sequence (batch, steps, features).
 
     The function is the paper's, as in ``ncps.torch`` (``ncps.keras`` leaves out the tanh of the two heads and turns
     the sign of ``t_a``).
