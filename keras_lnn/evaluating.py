@@ -44,6 +44,7 @@ def evaluate_model(
     signature = predictor.signature
     run = RunFolder(Path(model))
     config = TrainConfig.from_yaml(run.config) if run.config.is_file() else None
+    own = data in (None, signature.data)
     if data is None:
         data = config.data if config else signature.data
     loaded = load_data(
@@ -58,12 +59,11 @@ def evaluate_model(
     _require_same_kind(loaded, signature)
     chosen = _in_order_of(signature, loaded, loaded.splits[split])
     metrics = evaluate_split(chosen, predictor.predict(chosen.images), signature, split)
-    if loaded.name == signature.data and ":" in signature.checksum and loaded.checksum != signature.checksum:
-        changed = (
-            f"{data} has changed since the model learned from it (checksum {loaded.checksum}, then {signature.checksum}): "
-            f"images of this split may have been trained on."
+    if own and signature.best_epoch is not None and loaded.checksum != signature.checksum:
+        metrics["warnings"].append(
+            f"{data} has changed since the model learned from it (checksum {loaded.checksum}, before "
+            f"{signature.checksum}): images of this split may have been trained on."
         )
-        metrics["warnings"].append(changed)
     return metrics | {"data": data, "model": str(model)}
 
 

@@ -70,15 +70,10 @@ class EpochDisplay:
         self.epochs = epochs
         self.monitor = monitor
         self._last_line = time.monotonic()
-        columns = (
-            TextColumn("epoch"),
-            MofNCompleteColumn(),
-            BarColumn(24),
-            TextColumn("{task.description}", markup=False),
-        )
-        self._progress = Progress(
-            *columns, TimeRemainingColumn(), TextColumn("left"), console=console, disable=not console.is_terminal
-        )
+        shown = TextColumn("{task.description}", markup=False)
+        columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(24), shown, TimeRemainingColumn())
+        hidden = not console.is_terminal
+        self._progress = Progress(*columns, TextColumn("left"), console=console, disable=hidden)
         self._bar = self._progress.add_task("", total=epochs, completed=first_epoch)
 
     def __enter__(self) -> "EpochDisplay":

@@ -41,6 +41,15 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
     assert os.listdir(tmp_path) == ["folder"]
 
 
+def test_a_file_never_takes_the_place_of_a_folder(tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("years")
+    with pytest.raises(IsADirectoryError), atomic_path(tmp_path / "precious") as temporary:
+        temporary.write_text("x")
+    assert (tmp_path / "precious" / "thesis.txt").read_text() == "years"
+    assert os.listdir(tmp_path) == ["precious"]
+
+
 def test_json_has_null_for_what_is_not_a_number(tmp_path):
     write_json(tmp_path / "a.json", {"a": [float("nan"), 1.5, (float("inf"),)]})
     assert (tmp_path / "a.json").read_text() == '{\n  "a": [\n    null,\n    1.5,\n    [\n      null\n    ]\n  ]\n}\n'

@@ -42,6 +42,35 @@ def test_names_do_not_collide(tmp_path, monkeypatch):
     assert "lnn-folder-some-where" in first.path.name
 
 
+def test_patterns_in_the_path_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no \\[, \\]"):
+        RunFolder.create(TrainConfig(run_dir=tmp_path / "runs" / "[best]"), {})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}"])
+def test_damaged_metrics_count_as_none(folder, content):
+    folder.metrics.write_text(content)
+    assert folder.read_metrics() is None
+
+
+def test_resuming_sweeps_what_is_of_no_use(folder):
+    for epoch in (4, 5):
+        folder.write_checkpoint(checkpoint(epoch), 4)
+    (folder.path / "checkpoints" / "best-000004.npz").write_bytes(b"")
+    (folder.path / ".history.csv.x.partial").mkdir()
+    assert folder.prepare_resume() is None
+    folder.write_checkpoint(checkpoint(1), 1)
+    assert folder.read_checkpoint().epoch == 1
+    assert not list(folder.path.glob(".*"))
+
+
+def test_an_import_is_not_resumed(folder):
+    folder.best_model.write_bytes(b"weights")
+    with pytest.raises(InputError, match="an import"):
+        folder.prepare_resume()
+
+
 def test_what_is_no_run_is_told(tmp_path):
     with pytest.raises(InputError, match=r"holds a config\.yaml"):
         RunFolder.open(tmp_path)

@@ -151,6 +151,8 @@ def put(name, value):
         ),
         (put("extra.weight", np.zeros((3, 4))), "Received: extra without one"),
         (put("odd.weight", np.zeros(3)), "Received: odd"),
+        (put("conv2.bias", np.full(32, np.nan)), r"finite numbers\. Received: conv2\.bias"),
+        (put("conv2.bias", np.array(["a"] * 32)), "finite numbers"),
         (put("rnn.rnn_cell.layer_1.sparsity_mask", np.ones((6, 17))), "wiring of rnn must be that of the model"),
         (lambda arrays: [arrays.pop(name) for name in list(arrays) if name.startswith("conv4")], "none is left"),
     ],

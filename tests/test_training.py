@@ -12,14 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import TINY, register_tiny_data, tiny_stripes
+from PIL import Image
 from rich.console import Console
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.data import DataEntry, ImageData, Split, register_data
 from keras_lnn.errors import InputError
+from keras_lnn.evaluating import _in_order_of, evaluate_model
 from keras_lnn.inference import load_predictor
 from keras_lnn.recording import TrainingDiverged, find_best
 from keras_lnn.run import RunFolder
+from keras_lnn.signature import read_signature
 from keras_lnn.training import complete_config, resume, train
 
 QUIET = {"export": "none", "tensorboard": False}
@@ -277,6 +280,63 @@ def test_every_task_goes_all_the_way(kind, class_weight, tmp_path, console):
     assert pd.read_csv(result.folder.predictions).filter(like="probability").shape == (30, 3)
 
 
+@pytest.mark.usefixtures("no_pictures")
+def test_a_run_killed_behind_its_last_checkpoint_keeps_its_last_row(tiny_data, tmp_path, console, monkeypatch):
+    def stop(self, rows):
+        if len(rows) == 3:
+            raise Killed
+
+    config = config_for(tiny_data, tmp_path, export="keras", optimizer="adamw", **SMALL)
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "write_history", stop)
+        with pytest.raises(Killed):
+            train(config, console)
+    folder = resume(config.run_dir, console).folder
+    assert list(pd.read_csv(folder.history)["epoch"]) == [1, 2, 3]
+    train(config.model_copy(update={"run_dir": tmp_path / "other" / "run", "seed": 5}), console)
+    assert read_signature(tmp_path / "exported" / "run").seed == 0
+    assert read_signature(tmp_path / "exported" / "run-2").seed == 5
+
+
+def draw_images(folder: Path, count: int, classes: tuple[str, str]) -> None:
+    generator = np.random.default_rng(count)
+    for index, name in enumerate(classes):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            pixels = generator.integers(0, 90, (20, 20), dtype=np.uint8) + np.uint8(120 * index)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_own_folders_keep_their_meaning_and_their_split(tmp_path, console, monkeypatch):
+    first, second = tmp_path / "a", tmp_path / "b"
+    draw_images(first, 12, ("dark", "light"))
+    draw_images(second, 12, ("2_dark", "1_light"))
+    config = config_for(f"folder:{first}", tmp_path, size=16, model="dnn", epochs=2, learning_rate=0.01)
+    metrics = train(config, console).metrics
+    assert metrics["test"]["auc"]["value"] == 1.0
+    with pytest.raises(InputError, match=r"dark \| light\. Received: binary with 1_light \| 2_dark"):
+        evaluate_model(config.run_dir, data=f"folder:{second}")
+    (second / "2_dark").rename(second / "z")
+    (second / "1_light").rename(second / "light")
+    (second / "z").rename(second / "dark")
+    assert evaluate_model(config.run_dir, data=f"folder:{second}")["test"]["auc"]["value"] == 1.0
+    assert not any("has changed" in text for text in evaluate_model(config.run_dir)["warnings"])
+    draw_images(first, 14, ("dark", "light"))
+    assert any("has changed" in text for text in evaluate_model(config.run_dir)["warnings"])
+    (config.run_dir / "metrics.json").unlink()
+    with pytest.raises(InputError, match="the data that it began with"):
+        resume(config.run_dir, console)
+
+
+def test_classes_in_another_order_mean_the_same():
+    data = tiny_stripes()
+    signature = type("Signature", (), {"class_names": ("upright", "level")})()
+    turned = _in_order_of(signature, data, data.splits["test"])
+    np.testing.assert_array_equal(turned.labels, 1 - data.splits["test"].labels)
+    assert _in_order_of(data, data, data.splits["test"]) is data.splits["test"]
+
+
 def test_defaults_come_from_the_published_protocol():
     config = complete_config(TrainConfig(model="lnn", epochs=3))
     assert (config.epochs, config.batch_size, config.optimizer, config.learning_rate) == (3, 128, "adam", 1e-3)
@@ -295,6 +355,7 @@ def test_defaults_come_from_the_published_protocol():
         ({"model": "dnn", "data": "phantom-vessel"}, "Model dnn reads images"),
         ({"data": "folder:nowhere"}, "nowhere"),
         ({"size": 64}, "these sizes: 28"),
+        ({"xla": True}, "exclude each other"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_written(tiny_data, tmp_path, console, fields, message):
