@@ -1,0 +1,61 @@
+"""Reliability diagrams."""
+
+import numpy as np
+import pytest
+from plot_cases import TISSUE, heading, labelled_lines, predict_classes, predict_labels
+
+from keras_lnn import plots
+from keras_lnn.errors import InputError
+
+
+def test_reliability_of_a_hand_computed_case():
+    # Confidences .9 (right, wrong) and .6 (right): the gaps are .4 of two thirds and .4 of one third.
+    figure = plots.plot_reliability([1, 0, 0], [0.9, 0.9, 0.4], "binary", ["no", "yes"])
+    diagram, histogram = figure.axes
+    line = labelled_lines(diagram)["mean of each bin"]
+    np.testing.assert_allclose(line.get_xdata(), [0.6, 0.9])
+    np.testing.assert_allclose(line.get_ydata(), [1.0, 0.5])
+    assert sum(bar.get_height() for bar in histogram.patches) == 3
+    assert heading(figure) == "Reliability: expected calibration error 0.400"
+
+
+@pytest.mark.parametrize("task", ["multi-class", "multi-label"])
+def test_reliability_points_and_error_equal_a_plain_loop(task):
+    truth, probabilities = predict_labels(4) if task == "multi-label" else predict_classes(4)
+    if task == "multi-label":
+        confidence, right = probabilities.ravel(), truth.ravel() == 1
+    else:
+        confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    points, heights, error = [], [], 0.0
+    for number in range(15):
+        inside = (confidence > number / 15) & (confidence <= (number + 1) / 15)
+        heights.append(inside.sum())
+        if inside.any():
+            points.append((confidence[inside].mean(), right[inside].mean()))
+            error += inside.mean() * abs(points[-1][0] - points[-1][1])
+    figure = plots.plot_reliability(truth, probabilities, task, list("abcd"))
+    line = labelled_lines(figure.axes[0])["mean of each bin"]
+    np.testing.assert_allclose(np.transpose([line.get_xdata(), line.get_ydata()]), points)
+    assert [bar.get_height() for bar in figure.axes[1].patches] == heights
+    assert heading(figure).endswith(f"{error:.3f}")
+
+
+def test_reliability_intervals_are_wilson_s():
+    from scipy.stats import binomtest
+
+    truth, probabilities = predict_classes(3, samples=200)
+    figure = plots.plot_reliability(truth, probabilities, "multi-class", TISSUE)
+    shares = labelled_lines(figure.axes[0])["mean of each bin"].get_ydata()
+    counts = [int(bar.get_height()) for bar in figure.axes[1].patches if bar.get_height()]
+    (bars,) = figure.axes[0].collections
+    for segment, share, count in zip(bars.get_segments(), shares, counts, strict=True):
+        interval = binomtest(round(share * count), count).proportion_ci(0.95, method="wilson")
+        np.testing.assert_allclose(segment[:, 1], interval, atol=1e-6)
+
+
+def test_reliability_says_the_error_that_it_is_given():
+    truth, probabilities = predict_classes(2)
+    figure = plots.plot_reliability(truth, probabilities, "binary", ["no", "yes"], expected_calibration_error=0.123)
+    assert heading(figure).endswith("0.123")
+    with pytest.raises(InputError, match="a share, not a percentage"):
+        plots.plot_reliability(truth, probabilities, "binary", ["no", "yes"], expected_calibration_error=12.3)

@@ -1,0 +1,100 @@
+"""Saving: whether every picture can be saved whole and read, and that drawing touches nothing global."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from ncps.wirings import AutoNCP
+from PIL import Image
+from plot_cases import CHEST, built, make_history, numbered_images, predict_classes, predict_labels
+
+from keras_lnn import plots
+from keras_lnn.errors import InputError
+
+
+def predictions_of(case):
+    if case == "two classes":
+        return *predict_classes(2), "binary", ["malignant", "normal, benign"]
+    if case == "fourteen labels":
+        return *predict_labels(14), "multi-label", CHEST
+    return *predict_classes(11), "multi-class", [f"colorectal adenocarcinoma epithelium {index}" for index in range(11)]
+
+
+def draw(picture, case):
+    given = predictions_of(case)
+    if picture == "examples":
+        return plots.plot_examples(numbered_images(len(given[0])), *given)
+    if picture == "contact_sheet":
+        return plots.plot_contact_sheet(numbered_images(len(given[0])), given[0], given[3], count=2)
+    return getattr(plots, f"plot_{picture}")(*given)
+
+
+OTHER_PICTURES = {
+    "history": lambda: plots.plot_history(make_history(learning_rate=np.geomspace(1e-2, 1e-5, 5)), 3),
+    "history of one epoch": lambda: plots.plot_history(make_history(1), 1),
+    "wiring": lambda: plots.plot_wiring(built(AutoNCP(19, 2), 16), "$ costs $"),
+    "large wiring": lambda: plots.plot_wiring(built(AutoNCP(60, 5), 400), "A title as long as those of runs " * 4),
+}
+
+
+@pytest.mark.parametrize("case", ["two classes", "eleven classes", "fourteen labels"])
+@pytest.mark.parametrize(
+    "picture", ["roc", "precision_recall", "confusion", "reliability", "examples", "contact_sheet"]
+)
+def test_every_picture_of_predictions_is_saved_whole(tmp_path, picture, case):
+    check_saved(draw(picture, case), tmp_path)
+
+
+@pytest.mark.parametrize("picture", OTHER_PICTURES)
+def test_every_other_picture_is_saved_whole(tmp_path, picture):
+    check_saved(OTHER_PICTURES[picture](), tmp_path)
+
+
+def check_saved(figure, tmp_path):
+    """A PNG of the right size with something on it, of which nothing is cut off at the edge."""
+    path = tmp_path / "pictures" / "picture.png"
+    plots.save_figure(figure, path)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        image.load()
+        pixels = np.asarray(image.convert("L"))
+        np.testing.assert_allclose(image.size, figure.get_size_inches() * 150, atol=1)
+    assert path.stat().st_size > 8_000
+    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    assert (edge == 255).all(), "something reaches the edge of the picture"
+
+
+def test_a_picture_that_fails_to_be_written_leaves_the_old_one(tmp_path):
+    path = tmp_path / "history.png"
+    plots.save_figure(plots.plot_history(make_history(), None), path)
+    before = path.read_bytes()
+    broken = plots.plot_history(make_history(), 2)
+    broken.axes[0].set_title(r"$\no_such_command$")
+    with pytest.raises(ValueError, match="no_such_command"):
+        plots.save_figure(broken, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_path_that_does_not_end_in_png_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"must end in \.png"):
+        plots.save_figure(plots.plot_history(make_history(), None), tmp_path / "history.pdf")
+
+
+def test_importing_is_cheap_and_drawing_touches_nothing_global():
+    program = (
+        "import sys; from keras_lnn import plots\n"
+        "heavy = {'matplotlib', 'sklearn', 'pandas', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "import matplotlib\n"
+        # Asking for the backend would itself import pyplot.
+        "settings = lambda: {key: matplotlib.rcParams[key] for key in matplotlib.rcParams if key != 'backend'}\n"
+        "before = settings()\n"
+        "plots.plot_confusion([0, 1], [.1, .9], 'binary', ['no', 'yes']).savefig(sys.stdout.buffer)\n"
+        "assert settings() == before\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr.decode()
