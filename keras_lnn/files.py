@@ -101,15 +101,12 @@ def remove_partial_files(folder: Path) -> None:
 
 
 def require_writable(folder: Path, option: str) -> None:
-    """Checks that files can be made in a folder, and makes it where it is not there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"{option} must be a folder that can be written to. Received: {folder} ({error.strerror})."
-        ) from None
+    """Checks that a folder is there to be written to, or can be made; makes nothing."""
+    nearest = folder.absolute()
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"{option} must be a folder that can be written to. Received: {folder}. Choose another.")
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -355,6 +355,7 @@ def test_defaults_come_from_the_published_protocol():
         ({"model": "dnn", "data": "phantom-vessel"}, "Model dnn reads images"),
         ({"data": "folder:nowhere"}, "nowhere"),
         ({"size": 64}, "these sizes: 28"),
+        ({"export": "keras", "export_dir": __file__ + "/exports"}, "--export-dir must be a folder"),
         ({"xla": True}, "exclude each other"),
     ],
 )

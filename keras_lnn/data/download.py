@@ -1,5 +1,6 @@
 """Files from the network: with progress, retries and a checksum; whole or not there at all."""
 
+import contextlib
 import hashlib
 import time
 import urllib.error
@@ -38,6 +39,7 @@ def download(
     """
     if path.parent.exists() and not path.parent.is_dir():
         raise InputError(f"The data folder must be a folder. Received: {path.parent}. Choose another with --data-dir.")
+    made_folder = not path.parent.exists()
     reason = ""
     for attempt in range(attempts):
         if attempt:
@@ -58,6 +60,9 @@ def download(
             raise InputError(f"The data folder must be writable. Received: {path.parent} ({error.strerror}).") from None
         except (OSError, EOFError) as error:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
+    if made_folder:
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
     raise InputError(f"{path} is not there and {url} cannot be downloaded ({reason}). {remedy}")
 
 

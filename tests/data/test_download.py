@@ -76,7 +76,7 @@ def test_broken_connections_are_tried_again(server, tmp_path, kind, requests):
 )
 def test_a_failure_is_one_line_and_leaves_nothing(server, tmp_path, kind, md5, requests, message):
     with pytest.raises(InputError, match=message) as caught:
-        fetch(server, kind, tmp_path / "file.npz", md5)
+        fetch(server, kind, tmp_path / "new" / "file.npz", md5)
     text = str(caught.value)
     assert f"{server.url}/{kind}" in text
     assert str(tmp_path) in text
