@@ -47,7 +47,10 @@ def main(arguments: Sequence[str]) -> int:
         config = TrainConfig.create(values | {"seed": seed, "run_dir": parent / str(seed)})
         results.append(train(config, console).metrics["test"])
     # An undefined metric is None.
-    found = {name: [float(result[name]["value"] or "nan") for result in results] for name in SHOWN}
+    found = {
+        name: [np.nan if result[name]["value"] is None else result[name]["value"] for result in results]
+        for name in SHOWN
+    }
     if command.json_output:
         print(json.dumps(without_nan({"runs": str(parent), "test": found}), indent=2))
         return 0

@@ -179,17 +179,14 @@ def run_import(command: ImportCommand) -> None:
 
 def _model_rows() -> list[dict[str, Any]]:
     start_keras(make_console(stderr=True))
-    import numpy as np
-
     from keras_lnn.data.catalog import get_entry
-    from keras_lnn.registry import list_models
+    from keras_lnn.registry import count_parameters, list_models
 
     rows = []
     for entry in list_models():
         data = get_entry(entry.reference_data)
         shape = (*(data.sizes[0],) * data.dimensions, data.channels)
-        variables = entry.builder(shape, len(data.class_names)).trainable_variables
-        parameters = sum(int(np.prod(variable.shape)) for variable in variables)
+        parameters = count_parameters(entry.builder(shape, len(data.class_names)))
         rows.append({"name": entry.name, "family": entry.family, "parameters": parameters, "summary": entry.summary})
     return rows
 

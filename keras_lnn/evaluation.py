@@ -17,8 +17,8 @@ from keras_lnn.statistics import (
     defined_mean,
     weighted_sums,
 )
+from keras_lnn.tasks import TASKS
 
-TASKS = ("binary", "multi-class", "ordinal", "multi-label")
 METRICS = (
     "auc",
     "accuracy",

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from keras_lnn.errors import InputError
-from keras_lnn.files import atomic_path, write_json
+from keras_lnn.files import atomic_path, require_no_pattern, write_json
 from keras_lnn.inference import KerasPredictor, SavedModelPredictor, load_predictor
 from keras_lnn.model_card import CARD_FILE, model_card
 from keras_lnn.signature import SIGNATURE_FILE, save_keras
@@ -35,6 +35,7 @@ def export_model(
     """
     predictor = load_predictor(source)
     output = Path(output)
+    require_no_pattern(output)
     if not isinstance(predictor, KerasPredictor):
         raise InputError(
             f"An export starts from a run or a .keras file. Received: {source}, which is exported already."

@@ -100,6 +100,12 @@ def remove_partial_files(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def require_no_pattern(path: Path) -> None:
+    """Checks a path for a SavedModel: TensorFlow reads some letters as patterns when it opens one."""
+    if set(str(path)) & set("[]*?"):
+        raise InputError(f"The folder must have no [, ], * or ? in its path. Received: {path}. Choose another.")
+
+
 def require_writable(folder: Path, option: str) -> None:
     """Checks that a folder is there to be written to, or can be made; makes nothing."""
     nearest = folder.absolute()

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import math
 import pkgutil
 import typing
 from collections.abc import Callable, Mapping
@@ -106,6 +107,11 @@ def build_model(name: str, image_shape: tuple[int, ...], outputs: int, /, **argu
     model = entry.builder(tuple(image_shape), outputs, **check_arguments(entry, arguments))
     model.name = name
     return model
+
+
+def count_parameters(model: "keras.Model") -> int:
+    """Numbers that a model learns."""
+    return sum(math.prod(variable.shape) for variable in model.trainable_variables)
 
 
 def builder_arguments(entry: ModelEntry) -> dict[str, inspect.Parameter]:

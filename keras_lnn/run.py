@@ -12,7 +12,14 @@ import pandas as pd
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
-from keras_lnn.files import DAMAGED_FILE_ERRORS, atomic_path, remove_partial_files, write_json, write_text
+from keras_lnn.files import (
+    DAMAGED_FILE_ERRORS,
+    atomic_path,
+    remove_partial_files,
+    require_no_pattern,
+    write_json,
+    write_text,
+)
 
 # The newest checkpoint, and the one before in case the newest is damaged.
 _CHECKPOINTS_KEPT = 2
@@ -56,11 +63,8 @@ class RunFolder:
                 f"The run's folder must be new. Received: {path}, which is there already. Go on with it by --resume "
                 f"{path}, or give another --run-dir."
             )
-        if set(str(path)) & set("[]*?"):
-            # TensorFlow reads these as patterns when it opens a SavedModel.
-            raise InputError(
-                f"The run's folder must have no [, ], * or ? in its path. Received: {path}. Choose another."
-            )
+        # Its name becomes that of the export.
+        require_no_pattern(path)
         folder = cls(path)
         try:
             write_json(folder.environment, environment)

@@ -15,7 +15,7 @@ from keras_lnn.data.catalog import DataEntry, get_entry
 from keras_lnn.errors import InputError
 from keras_lnn.files import DAMAGED_FILE_ERRORS, file_digest
 from keras_lnn.layers.cfc import CfC, CfCCell
-from keras_lnn.registry import build_model, get_model
+from keras_lnn.registry import build_model, count_parameters, get_model
 from keras_lnn.run import RunFolder
 from keras_lnn.signature import Signature, save_keras
 
@@ -101,7 +101,7 @@ def _signature(config: TrainConfig, data: DataEntry, image_shape: tuple, model: 
         size=config.size,
         checksum="as stated by whoever trained it",
         licence=data.licence,
-        parameters=sum(int(np.prod(variable.shape)) for variable in model.trainable_variables),
+        parameters=count_parameters(model),
         seed=None,
         best_epoch=None,
         trained_by=origin,

@@ -18,7 +18,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.files import require_writable
 from keras_lnn.inference import BATCH_SIZE
 from keras_lnn.recording import Recorder, assign_variables, find_best, model_variables
-from keras_lnn.registry import build_model, check_arguments, get_model, require_model
+from keras_lnn.registry import build_model, check_arguments, count_parameters, get_model, require_model
 from keras_lnn.report import RunReport, write_report
 from keras_lnn.run import Checkpoint, RunFolder
 from keras_lnn.schedules import make_schedule
@@ -76,8 +76,6 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainResult:
     """
     console = console or make_console()
     config = complete_config(config)
-    if config.export != "none":
-        require_writable(config.export_dir, "--export-dir")
     data = _load(config, console)
     augmentation = config.augmentation if config.augmentation != "auto" else data.augmentation
     config = config.model_copy(update={"augmentation": augmentation})
@@ -102,7 +100,6 @@ def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
         return TrainResult(folder, metrics)
     start = folder.prepare_resume()
     config = complete_config(TrainConfig.from_yaml(folder.config))
-    require_writable(config.export_dir, "--export-dir")
     data = _load(config, console)
     known = folder.read_environment().get("data_checksum", data.checksum)
     if data.checksum != known:
@@ -164,6 +161,9 @@ class _Trainer:
         self.data = data
         self.console = console
         self.task = Task(data.task, data.class_names)
+        # What can be told now is not told behind the last epoch.
+        if config.export != "none":
+            require_writable(config.export_dir, "--export-dir")
         self.steps = steps_per_epoch(data.splits["train"], config.batch_size)
         prepare_backend(config.seed, config.deterministic, config.precision)
         self.model = build_model(config.model, data.image_shape, self.task.outputs, **config.model_args)
@@ -237,7 +237,7 @@ class _Trainer:
         shape = "x".join(map(str, self.data.image_shape))
         counts = ", ".join(f"{len(splits[name]):,} {name}" for name in splits)
         self.console.print(
-            f"{config.model} ({self._parameters():,} parameters) on {config.data}: "
+            f"{config.model} ({count_parameters(self.model):,} parameters) on {config.data}: "
             f"{counts} images of {shape}, {len(self.task.class_names)} classes ({self.task.kind})"
         )
         begin = f"from epoch {start.epoch + 1}, " if start else ""
@@ -246,9 +246,6 @@ class _Trainer:
             f"{config.learning_rate:g} {config.schedule}, augmentation {config.augmentation}, class weights "
             f"{config.class_weight}, seed {config.seed} -> {folder.path}"
         )
-
-    def _parameters(self) -> int:
-        return sum(int(np.prod(variable.shape)) for variable in self.model.trainable_variables)
 
     def _signature(self, best_epoch: int) -> Signature:
         from keras_lnn import __version__
@@ -263,7 +260,7 @@ class _Trainer:
             size=self.config.size,
             checksum=self.data.checksum,
             licence=self.data.licence,
-            parameters=self._parameters(),
+            parameters=count_parameters(self.model),
             seed=self.config.seed,
             best_epoch=best_epoch,
             trained_by=f"keras-lnn {__version__}",
