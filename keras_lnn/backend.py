@@ -1,12 +1,17 @@
-"""What depends on the Keras backend and the machine: seeds, determinism, precision, and a word about the device."""
+"""What depends on the Keras backend and the machine: seeds, determinism, precision, compiling, and the device."""
 
+import contextlib
+import contextvars
+import functools
 import importlib.metadata
 import os
 import platform
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 
+_compiles = contextvars.ContextVar("compiles", default=True)
 _PACKAGES = ("keras-lnn", "keras", "tensorflow", "jax", "ncps", "numpy", "scikit-learn", "medmnist")
 
 
@@ -19,6 +24,118 @@ def prepare_backend(seed: int, deterministic: bool, precision: str) -> None:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+
+
+def call_compiled(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls a function of tensors as one XLA program of its own, where the backend is building a graph.
+
+    Hundreds of small operations in a row, as in a recurrence, run several times faster so, while convolutions on a
+    CPU run slower: only the first are to be compiled. JAX compiles everything by itself; eager calls are not compiled.
+    """
+    if keras.backend.backend() != "tensorflow" or not _compiles.get() or not _has_xla():
+        return function(*arguments)
+    import tensorflow as tf
+
+    if tf.executing_eagerly():
+        return function(*arguments)
+    return tf.function(function, jit_compile=True, autograph=False)(*arguments)
+
+
+def scan(step: Callable[[Any, Any], tuple[Any, Any]], start: Any, inputs: Any, like: Any, reverse: bool) -> Any:
+    """What a loop's last step carries on and what each gives; see :func:`keras_lnn.layers.scanning.scan_steps`.
+
+    TensorFlow's half of ``keras.ops.scan`` knows no largest number of steps, without which XLA has no gradient of a
+    loop, and ties what a step gives to what it carries.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return keras.ops.scan(step, start, inputs, reverse=reverse)
+    import tensorflow as tf
+
+    flatten, pack = keras.tree.flatten, keras.tree.pack_sequence_as
+    values = [tf.convert_to_tensor(value) for value in flatten(inputs)]
+    count = values[0].shape[0]
+    steps = tf.shape(values[0])[0] if count is None else count
+    sources = [tf.TensorArray(value.dtype, steps, element_shape=value.shape[1:]).unstack(value) for value in values]
+    results = [tf.TensorArray(value.dtype, steps, element_shape=value.shape) for value in flatten(like)]
+
+    def body(index: Any, carry: list[Any], results: list[Any]) -> tuple[Any, list[Any], list[Any]]:
+        place = steps - 1 - index if reverse else index
+        carry, given = step(pack(start, carry), pack(inputs, [source.read(place) for source in sources]))
+        results = [array.write(place, value) for array, value in zip(results, flatten(given), strict=True)]
+        return index + 1, flatten(carry), results
+
+    loop = (0, [tf.convert_to_tensor(value) for value in flatten(start)], results)
+    _, carry, results = tf.while_loop(lambda index, *_: index < steps, body, loop, maximum_iterations=count)
+    return pack(start, carry), pack(like, [array.stack() for array in results])
+
+
+def scan_states(step: Callable[..., list[Any]], start: list[Any], inputs: Any, constants: Any) -> list[Any]:
+    """The states after each step, steps first, with a gradient that takes every step again on its way back.
+
+    It keeps nothing but the states, and unlike TensorFlow's own gradient of a loop it can leave a compiled program.
+
+    Args:
+        step: From states, this step's inputs and the constants to the states after it; it reads no other weights.
+        start: The states at the beginning.
+        inputs: A structure of tensors with the steps first.
+        constants: A structure of tensors.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return keras.ops.scan(lambda states, here: (step(states, here, constants),) * 2, start, inputs)[1]
+    import tensorflow as tf
+
+    flatten, pack = keras.tree.flatten, keras.tree.pack_sequence_as
+    ends = len(start), len(start) + len(flatten(inputs))
+
+    @tf.custom_gradient
+    def run(*tensors: Any) -> tuple[Any, Any]:
+        first, steps = list(tensors[: ends[0]]), list(tensors[ends[0] : ends[1]])
+        constant = list(tensors[ends[1] :])
+
+        def take(states: list[Any], steps: list[Any], constant: list[Any]) -> list[Any]:
+            return step(states, pack(inputs, steps), pack(constants, constant))
+
+        _, history = scan(lambda states, here: (take(states, here, constant),) * 2, first, steps, first, reverse=False)
+
+        def step_back(carry: Any, here: Any) -> tuple[Any, Any]:
+            (adjoints, sums), (upstream, *sources) = carry, here
+            sources = [*sources, constant]
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(sources)
+                after = take(*sources)
+            arrived = [adjoint + given for adjoint, given in zip(adjoints, upstream, strict=True)]
+            zero = tf.UnconnectedGradients.ZERO
+            of_states, of_steps, of_constant = tape.gradient(after, sources, arrived, unconnected_gradients=zero)
+            return (of_states, [total + given for total, given in zip(sums, of_constant, strict=True)]), of_steps
+
+        def gradient(*upstream: Any) -> list[Any]:
+            before = [tf.concat([state[None], states[:-1]], 0) for state, states in zip(first, history, strict=True)]
+            nothing = ([tf.zeros_like(state) for state in first], [tf.zeros_like(value) for value in constant])
+            here, like = (list(upstream), before, steps), [values[0] for values in steps]
+            (of_first, of_constant), of_steps = scan(step_back, nothing, here, like, reverse=True)
+            return [*of_first, *of_steps, *of_constant]
+
+        return tuple(history), gradient
+
+    return list(run(*start, *flatten(inputs), *flatten(constants)))
+
+
+@contextlib.contextmanager
+def without_compiling() -> Iterator[None]:
+    """Within it graphs are built of plain operations, as other runtimes than TensorFlow need them."""
+    token = _compiles.set(False)
+    try:
+        yield
+    finally:
+        _compiles.reset(token)
+
+
+@functools.cache
+def _has_xla() -> bool:
+    """TensorFlow's plugin for the graphics processors of Apple has no XLA."""
+    import tensorflow as tf
+
+    return platform.system() != "Darwin" or not tf.config.list_physical_devices("GPU")
 
 
 def describe_environment() -> dict[str, Any]:

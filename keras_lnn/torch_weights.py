@@ -214,7 +214,7 @@ def _convert_cfc(layer: CfC, name: str, module: Arrays, previous: Any) -> list[t
 
 def _convert_cfc_cell(cell: CfCCell, name: str, module: Arrays) -> list[tuple]:
     backbone = sorted((key for key in module if re.fullmatch(r"backbone\.\d+\.weight", key)), key=_number_in)
-    dense = [layer for layer in cell.backbone if isinstance(layer, keras.layers.Dense)]
+    dense = [] if cell.backbone_fn is None else cell.backbone_fn.layers[::2]
     if len(backbone) != len(dense):
         raise InputError(f"The backbone of {name} must have {len(dense)} layers. Received: {len(backbone)}.")
     pairs = []

@@ -106,7 +106,7 @@ def test_dense_layers_behind_maps_are_reordered():
 @pytest.mark.parametrize("mode", ["default", "pure", "no_gate"])
 def test_a_dense_cfc_comes_over(mode):
     inputs = keras.Input((6, 4))
-    model = keras.Model(inputs, CfC(5, mode, backbone_units=7, backbone_layers=2)(inputs))
+    model = keras.Model(inputs, CfC(5, mode=mode, backbone_units=7, backbone_layers=2)(inputs))
     generator = np.random.default_rng(0)
     shapes = {"backbone.0": (7, 9), "backbone.2": (7, 7), "ff1": (5, 7)}
     if mode != "pure":

@@ -41,12 +41,13 @@ def deserialize_wiring(config: dict[str, Any]) -> wirings.Wiring:
     return _WIRINGS[name](**config["config"])
 
 
-def layer_masks(wiring: wirings.Wiring, fully_recurrent: bool = True) -> list[np.ndarray]:
+def layer_masks(wiring: wirings.Wiring, fully_recurrent: bool = True, signed: bool = False) -> list[np.ndarray]:
     """Which inputs reach which neurons, layer by layer of a built wiring.
 
     Args:
         wiring: A built wiring.
         fully_recurrent: Whether the neurons of a layer are all joined to one another, else as the wiring says.
+        signed: Whether an inhibitory synapse is -1 instead of 1.
 
     Returns:
         One float32 array of zeros and ones a layer, (inputs of the layer + its neurons, its neurons).
@@ -57,6 +58,7 @@ def layer_masks(wiring: wirings.Wiring, fully_recurrent: bool = True) -> list[np
         neurons = wiring.get_neurons_of_layer(index)
         inner = wiring.adjacency_matrix[np.ix_(neurons, neurons)]
         recurrent = np.ones_like(inner) if fully_recurrent else inner
-        masks.append(np.abs(np.concatenate([incoming[:, neurons], recurrent])).astype("float32"))
+        mask = np.concatenate([incoming[:, neurons], recurrent]).astype("float32")
+        masks.append(mask if signed else np.abs(mask))
         incoming = wiring.adjacency_matrix[neurons]
     return masks

@@ -83,7 +83,7 @@ def randomise(layer: keras.Layer, seed: int = 0) -> None:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("backbone_layers", [0, 2])
 def test_a_dense_layer_is_its_steps_one_after_the_other(mode, backbone_layers):
-    layer = CfC(5, mode, backbone_units=7, backbone_layers=backbone_layers, return_sequences=True)
+    layer = CfC(5, mode=mode, backbone_units=7, backbone_layers=backbone_layers, return_sequences=True)
     inputs = np.random.default_rng(1).normal(size=(3, 6, 4)).astype(np.float32)
     layer.build(inputs.shape)
     randomise(layer)
@@ -98,7 +98,7 @@ def test_a_dense_layer_is_its_steps_one_after_the_other(mode, backbone_layers):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("fully_recurrent", [True, False])
 def test_a_wired_layer_is_a_cell_a_layer_of_neurons(mode, fully_recurrent):
-    layer = CfC(AutoNCP(19, 2), mode, fully_recurrent=fully_recurrent)
+    layer = CfC(AutoNCP(19, 2), mode=mode, fully_recurrent=fully_recurrent)
     inputs = np.random.default_rng(1).normal(size=(3, 6, 16)).astype(np.float32)
     layer.build(inputs.shape)
     randomise(layer)
@@ -150,8 +150,8 @@ def test_unknown_wirings_are_refused():
 @pytest.mark.parametrize(
     "layer",
     [
-        CfC(AutoNCP(12, 2), "no_gate", fully_recurrent=False, return_sequences=True, go_backwards=True, name="wired"),
-        CfC(5, "pure", "relu", 7, 2, 0.5, return_state=True, unroll=True),
+        CfC(AutoNCP(12, 2), mode="no_gate", fully_recurrent=False, return_sequences=True, go_backwards=True),
+        CfC(5, False, "pure", "relu", 7, 2, 0.5, return_state=True, unroll=True),
         CfC(5),
     ],
 )
@@ -190,7 +190,7 @@ def test_dropout_acts_in_training_only():
         (lambda: CfCCell(3, "fast"), "mode must be"),
         (lambda: CfCCell(0), "units must be at least 1"),
         (lambda: CfCCell(3, sparsity_mask=np.ones((4, 3))), "without a backbone"),
-        (lambda: CfC(AutoNCP(12, 2), backbone_units=3), "no backbone. Received: backbone_units"),
+        (lambda: CfC(AutoNCP(12, 2), backbone_units=3), "no backbone and no mask. Received: backbone_units"),
     ],
 )
 def test_bad_arguments(make, message):

@@ -1,0 +1,238 @@
+"""What all liquid layers share: cells that take one step or a whole sequence, and the layer that runs them."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import keras
+from keras import ops
+from ncps.wirings import Wiring
+
+from keras_lnn.backend import call_compiled, scan_states
+from keras_lnn.layers.scanning import scan_steps
+
+Version = Literal["paper", "ncps.keras"]
+VERSIONS = ("paper", "ncps.keras")
+_HALF_PRECISION = ("float16", "bfloat16")
+
+
+class LiquidCell(keras.layers.Layer):
+    """One step of a liquid network, and the same over all steps of a sequence at once.
+
+    A subclass says ``state_size`` and ``output_size``, prepares for all steps together what does not depend on the
+    states, takes a step, and reads outputs off states. State and solver are float32 (or wider) whatever the dtype
+    policy: half precision forgets small changes of a state.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if self.compute_dtype in _HALF_PRECISION:
+            self.dtype_policy = keras.dtype_policies.DTypePolicy("float32")
+
+    def read(self, weight: Any) -> Any:
+        """A weight as a tensor."""
+        return ops.cast(weight, self.compute_dtype)
+
+    def draw_noise(self, batch: Any, steps: Any, training: bool | None) -> tuple[Any, ...]:
+        """What is random in each step, steps first; nothing by default. Drawn outside the scan."""
+        return ()
+
+    def fold_inputs(self) -> dict[str, Any]:
+        """The weights as :meth:`prepare` needs them."""
+        return {}
+
+    def prepare(self, inputs: Any, elapsed_time: Any, noise: tuple[Any, ...], folded: dict[str, Any]) -> Any:
+        """What the steps need besides states and weights, as a structure of tensors with the steps first.
+
+        Args:
+            inputs: (batch, steps, features).
+            elapsed_time: (batch, steps, 1), or None for one.
+            noise: From :meth:`draw_noise`.
+            folded: From :meth:`fold_inputs`.
+        """
+        raise NotImplementedError
+
+    def fold(self, is_timed: bool) -> dict[str, Any]:
+        """The weights as the steps need them, computed once per call.
+
+        Args:
+            is_timed: Whether an elapsed time is given.
+        """
+        raise NotImplementedError
+
+    def step(self, prepared: Any, folded: dict[str, Any], states: list[Any]) -> list[Any]:
+        """The states (batch, size) after one step."""
+        raise NotImplementedError
+
+    def read_out(self, states: list[Any]) -> Any:
+        """The outputs (..., output_size) that belong to states (..., size)."""
+        return states[0]
+
+    def run(self, prepared: Any, folded: dict[str, Any], is_valid: Any, states: list[Any], unroll: bool) -> list[Any]:
+        """The states (batch, steps, size) after each step.
+
+        Args:
+            prepared: From :meth:`prepare`.
+            folded: From :meth:`fold`.
+            is_valid: (steps, batch, 1), zero where a step is masked and the states stay; None for all.
+            states: At the beginning, (batch, size).
+            unroll: Whether the steps become one long program instead of a loop.
+        """
+
+        def step(states: list[Any], inputs: tuple[Any, ...], folded: dict[str, Any]) -> list[Any]:
+            after = self.step(inputs[0], folded, states)
+            if len(inputs) == 2:
+                after = [ops.where(inputs[1] > 0, new, old) for new, old in zip(after, states, strict=True)]
+            return after
+
+        inputs = (prepared,) if is_valid is None else (prepared, is_valid)
+        if unroll:
+            history = scan_steps(lambda *arguments: (step(*arguments, folded),) * 2, states, inputs, unroll=True)
+        else:
+            history = scan_states(step, states, inputs, folded)
+        return [ops.swapaxes(values, 0, 1) for values in history]
+
+    def step_of_run(self, prepared: Any, folded: dict[str, Any], states: list[Any]) -> list[Any]:
+        """A step as a run over a sequence of one, for cells that have a solver of their own."""
+        one_step = keras.tree.map_structure(lambda values: values[None], prepared)
+        return [history[:, 0] for history in self.run(one_step, folded, None, states, unroll=True)]
+
+    def call(self, inputs: Any, states: Any, training: bool | None = None) -> tuple[Any, list[Any]]:
+        inputs, elapsed_time = split_elapsed_time(inputs, self.compute_dtype)
+        if elapsed_time is not None:
+            elapsed_time = ops.reshape(elapsed_time, (-1, 1, 1))
+        states = list(states) if isinstance(states, list | tuple) else [states]
+        noise = self.draw_noise(ops.shape(inputs)[0], 1, training)
+        prepared = self.prepare(inputs[:, None], elapsed_time, noise, self.fold_inputs())
+        prepared = keras.tree.map_structure(lambda values: values[0], prepared)
+        states = self.step(prepared, self.fold(elapsed_time is not None), states)
+        return self.read_out(states), states
+
+
+def split_elapsed_time(sequences: Any, dtype: str) -> tuple[Any, Any]:
+    """Inputs and elapsed time of ``inputs`` or ``(inputs, elapsed_time)``; None where no time is given."""
+    if not isinstance(sequences, list | tuple):
+        return ops.cast(sequences, dtype), None
+    if len(sequences) != 2:
+        raise ValueError(f"Inputs must be a tensor or (inputs, elapsed_time). Received: {len(sequences)} tensors.")
+    inputs, elapsed_time = sequences
+    return ops.cast(inputs, dtype), ops.cast(elapsed_time, dtype)
+
+
+def shape_of_inputs(shape: Any) -> tuple[int | None, ...]:
+    """The shape of the inputs alone, of what ``build`` receives for ``inputs`` or ``(inputs, elapsed_time)``."""
+    nested = isinstance(shape[0], list | tuple)
+    return tuple(shape[0]) if nested else tuple(shape)
+
+
+class LiquidRNN(keras.layers.RNN):
+    """A liquid cell over sequences: regular or irregular, masked, in any precision, compiled where that is faster.
+
+    Beyond :class:`keras.layers.RNN`, inputs can be ``(inputs, elapsed_time)`` with the time since the step before,
+    (batch, steps) or (batch, steps, 1). On TensorFlow the recurrence is one XLA program of its own inside whatever
+    graph the layer is called in; called eagerly it runs operation by operation.
+    """
+
+    def __init__(self, cell: LiquidCell, **kwargs: Any) -> None:
+        # Elapsed times and states are not to be rounded to half precision on the way in.
+        super().__init__(cell, autocast=False, **kwargs)
+
+    @property
+    def built_wiring(self) -> Wiring | None:
+        """The wiring between the inputs and neurons of a built layer, for pictures; None for a dense one."""
+        return getattr(self.cell, "built_wiring", None)
+
+    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
+        super().build(shape_of_inputs(sequences_shape))
+
+    def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
+        return super().compute_output_shape(shape_of_inputs(sequences_shape))
+
+    def compute_output_spec(self, sequences: Any, *args: Any, **kwargs: Any) -> Any:
+        shapes = keras.tree.map_structure(lambda tensor: tuple(tensor.shape), sequences)
+        nested = isinstance(sequences, list | tuple)
+        shapes = self.compute_output_shape(shapes if not nested else tuple(shapes))
+        if not self.return_state:
+            return keras.KerasTensor(shapes, dtype=self.compute_dtype)
+        states = [keras.KerasTensor(shape, dtype=self.cell.compute_dtype) for shape in shapes[1:]]
+        return keras.KerasTensor(shapes[0], dtype=self.compute_dtype), *states
+
+    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
+        inputs, elapsed_time = split_elapsed_time(sequences, self.cell.compute_dtype)
+        if elapsed_time is not None:
+            elapsed_time = _per_step(elapsed_time, inputs)
+        mask = next((part for part in keras.tree.flatten(mask) if part is not None), None)
+        states = self._first_states(inputs, initial_state)
+
+        def run(*arguments: Any) -> tuple[Any, list[Any]]:
+            return self._run(*arguments, training=training)
+
+        # A program is compiled for one length: where lengths vary, compiling each would cost more than it gives.
+        call = call_compiled if inputs.shape[1] is not None else _call
+        outputs, states = call(run, inputs, elapsed_time, mask, states)
+        if self.stateful:
+            for variable, state in zip(keras.tree.flatten(self.states), states, strict=True):
+                variable.assign(state)
+        outputs = ops.cast(outputs, self.compute_dtype)
+        return (outputs, *states) if self.return_state else outputs
+
+    def _first_states(self, inputs: Any, given: Any) -> list[Any]:
+        if given is None:
+            if self.stateful:
+                self._check_batch(inputs)
+            given = self.states if self.stateful else self.get_initial_state(batch_size=ops.shape(inputs)[0])
+        given = list(given) if isinstance(given, list | tuple) else [given]
+        return [ops.cast(state, self.cell.compute_dtype) for state in given]
+
+    def _check_batch(self, inputs: Any) -> None:
+        expected, received = self._expected_batch_size, inputs.shape[0]
+        if None not in (expected, received) and expected != received:
+            raise ValueError(
+                f"A stateful layer needs the batch size that it was built with, {expected}. Received: {received}."
+            )
+
+    def _run(self, inputs: Any, elapsed_time: Any, mask: Any, states: list[Any], training: bool) -> tuple[Any, Any]:
+        is_valid = None
+        if mask is not None:
+            mask = ops.reshape(ops.cast(mask, "bool"), ops.shape(inputs)[:2])
+            # What stands at a masked step, even if it is no number, must reach neither outputs nor gradients.
+            inputs = ops.where(mask[..., None], inputs, ops.zeros_like(inputs))
+        if self.go_backwards:
+            inputs, elapsed_time, mask = (
+                part if part is None else ops.flip(part, axis=1) for part in (inputs, elapsed_time, mask)
+            )
+        if mask is not None:
+            is_valid = ops.cast(ops.transpose(mask)[..., None], inputs.dtype)
+        batch, steps, _ = ops.shape(inputs)
+        noise = self.cell.draw_noise(batch, steps, training)
+        prepared = self.cell.prepare(inputs, elapsed_time, noise, self.cell.fold_inputs())
+        folded = self.cell.fold(elapsed_time is not None)
+        history = self.cell.run(prepared, folded, is_valid, states, self.unroll)
+        last = [states[:, -1] for states in history]
+        if not self.return_sequences and mask is None:
+            return self.cell.read_out(last), last
+        outputs = self.cell.read_out(history)
+        if mask is not None:
+            shown = mask if self.zero_output_for_mask else ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
+            outputs = ops.where(shown[..., None], outputs, ops.zeros_like(outputs))
+        return outputs if self.return_sequences else outputs[:, -1], last
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["cell"]
+        return config
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+def _per_step(elapsed_time: Any, inputs: Any) -> Any:
+    rank = len(elapsed_time.shape)
+    if rank not in (2, 3) or (rank == 3 and elapsed_time.shape[-1] != 1):
+        raise ValueError(
+            f"elapsed_time must be (batch, steps) or (batch, steps, 1). Received: shape {tuple(elapsed_time.shape)}."
+        )
+    known = (elapsed_time.shape[1], inputs.shape[1])
+    if None not in known and known[0] != known[1]:
+        raise ValueError(f"elapsed_time must have the {known[1]} steps of the inputs. Received: {known[0]} steps.")
+    return elapsed_time if rank == 3 else elapsed_time[..., None]

@@ -1,0 +1,107 @@
+"""Layers of ours beside the same layers of ncps.keras, for the tests of parity; every backend."""
+
+import warnings
+
+import keras
+import numpy as np
+from keras import ops
+from ncps.wirings import NCP, AutoNCP, FullyConnected, Random
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import ncps.keras
+
+from keras_lnn.layers import LTC, CfC
+
+FEATURES, STEPS, BATCH = 7, 5, 3
+
+# Wirings are made anew for each layer, since ncps changes those that it builds.
+WIRINGS = {
+    "auto": lambda: AutoNCP(12, 2),
+    "ncp": lambda: NCP(6, 4, 2, 3, 2, 3, 2, seed=5),
+    "full": lambda: FullyConnected(6, 2),
+    "random": lambda: Random(8, 3, 0.5, 11),
+    "integer": lambda: 5,
+}
+
+LTC_CASES = {
+    **{f"ltc-{name}": (LTC, name, {}) for name in WIRINGS},
+    "ltc-linear": (LTC, "auto", {"input_mapping": "linear", "output_mapping": "linear"}),
+    "ltc-unmapped": (LTC, "auto", {"input_mapping": None, "output_mapping": None}),
+    "ltc-unfolds": (LTC, "auto", {"ode_unfolds": 3, "epsilon": 1e-3}),
+    "ltc-memory": (LTC, "integer", {"mixed_memory": True}),
+}
+CFC_CASES = {
+    **{f"cfc-{name}": (CfC, name, {}) for name in WIRINGS},
+    **{f"cfc-wired-{mode}": (CfC, "auto", {"mode": mode}) for mode in ("pure", "no_gate")},
+    **{f"cfc-dense-{mode}": (CfC, "integer", {"mode": mode, "backbone_units": 9}) for mode in ("pure", "no_gate")},
+    "cfc-backbone": (CfC, "integer", {"backbone_units": 6, "backbone_layers": 2, "activation": "relu"}),
+    "cfc-no-backbone": (CfC, "integer", {"backbone_layers": 0}),
+    "cfc-memory": (CfC, "integer", {"mixed_memory": True}),
+    "cfc-memory-wired": (CfC, "auto", {"mixed_memory": True}),
+}
+CASES = {**LTC_CASES, **CFC_CASES}
+
+
+def make_pair(case: str, **arguments) -> tuple[keras.layers.RNN, keras.layers.RNN]:
+    """Our layer in the version of ncps.keras, and theirs, with the same random weights."""
+    kind, wiring, own = CASES[case]
+    ours = kind(WIRINGS[wiring](), **own, **arguments, version="ncps.keras")
+    if "memory" in case and keras.backend.backend() == "jax":
+        arguments["unroll"] = True  # Their states change structure from step to step, which a loop of JAX refuses.
+    theirs = getattr(ncps.keras, kind.__name__)(WIRINGS[wiring](), **own, **arguments)
+    for layer in (ours, theirs):
+        layer.build((BATCH, STEPS, FEATURES))
+    randomise(theirs)
+    ours.set_weights(theirs.get_weights())
+    return ours, theirs
+
+
+def randomise(layer: keras.layers.Layer, seed: int = 0) -> None:
+    """Random weights that a trained layer could have: those that must not be negative are not."""
+    generator = np.random.default_rng(seed)
+    for weight in layer.weights:
+        # As large as fresh kernels are, so that rounding is not amplified from step to step.
+        value = generator.normal(0.0, np.sqrt(2 / (sum(weight.shape) + 1)), weight.shape)
+        if weight.name in ("gleak", "cm", "w", "sensory_w"):
+            value = np.abs(value) + 0.1
+        elif weight.name.endswith("sigma"):
+            value = np.abs(value) + 2.0
+        elif "erev" in weight.name:
+            # Where a wiring has no synapse, its reversal potential is zero.
+            value = ops.convert_to_numpy(weight) * np.abs(1.0 + value)
+        weight.assign(value)
+
+
+def draw_inputs(seed: int = 1, steps: int = STEPS, features: int = FEATURES) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(BATCH, steps, features)).astype("float32")
+
+
+def gradients(layer: keras.layers.Layer, inputs: np.ndarray, function=None) -> list[np.ndarray]:
+    """Of a weighted sum of a layer's outputs, with respect to the inputs and each weight, on any backend."""
+    weighted = function or (
+        lambda outputs: ops.sum(outputs * ops.cos(ops.cast(ops.arange(outputs.shape[-1]), "float32")))
+    )
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tensor = tf.constant(inputs)
+            tape.watch(tensor)
+            loss = weighted(layer(tensor))
+        found = tape.gradient(loss, [tensor, *(weight.value for weight in layer.trainable_weights)])
+        found = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in found]
+    else:
+        import jax
+
+        def loss(tensor, weights):
+            outputs, _ = layer.stateless_call(weights, [v.value for v in layer.non_trainable_variables], tensor)
+            return weighted(outputs)
+
+        found = jax.grad(loss, argnums=(0, 1))(inputs, [weight.value for weight in layer.trainable_weights])
+        found = [found[0], *found[1]]
+    values = [inputs, *layer.trainable_weights]
+    return [
+        np.zeros(value.shape) if gradient is None else ops.convert_to_numpy(gradient)
+        for gradient, value in zip(found, values, strict=True)
+    ]
