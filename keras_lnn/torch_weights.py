@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +16,36 @@ from keras_lnn.data.catalog import DataEntry, get_entry
 from keras_lnn.errors import InputError
 from keras_lnn.files import DAMAGED_FILE_ERRORS, file_digest
 from keras_lnn.layers.cfc import CfC, CfCCell
+from keras_lnn.layers.ltc import LTC
+from keras_lnn.layers.mixed_memory import MixedMemoryCell
 from keras_lnn.registry import build_model, count_parameters, get_model
 from keras_lnn.run import RunFolder
 from keras_lnn.signature import Signature, save_keras
 
 Arrays = Mapping[str, np.ndarray]
 
+# What ncps.torch keeps in two parts of one layer: the liquid cell and, with mixed memory, the LSTM cell beside it. Of
+# the layer itself, instead of a network around it, the names begin with the part.
+_LIQUID_NAME = re.compile(r"(?:(?P<layer>.+)\.)?(?P<inside>(?:rnn_cell|lstm\.(?:input_map|recurrent_map))\..+)")
+_LTC_POSITIVE = ("gleak", "cm", "w", "sensory_w")
+_LTC_FREE = ("vleak", "sigma", "mu", "erev", "sensory_sigma", "sensory_mu", "sensory_erev")
+_LTC_MAPPINGS = ("input_w", "input_b", "output_w", "output_b")
 
-def import_weights(weights: Path, config: TrainConfig) -> RunFolder:
+
+def import_weights(weights: Path, config: TrainConfig, implicit_param_constraints: bool = True) -> RunFolder:
     """Makes a folder that serves like a run's for evaluating, predicting and exporting, from foreign weights.
 
     Args:
         weights: ``.npz`` of a PyTorch state_dict; names without a dot are no weights and are passed over.
         config: A complete configuration: model and its arguments, the data set whose images and classes it is for,
             and the folder to make.
+        implicit_param_constraints: See :func:`load_torch_weights`.
     """
     entry, data = get_model(config.model), get_entry(config.data)
     size = config.size or data.sizes[0]
     image_shape = (*(size,) * data.dimensions, data.channels)
     model = build_model(entry.name, image_shape, len(data.class_names), **config.model_args)
-    load_torch_weights(model, read_state_dict(weights))
+    load_torch_weights(model, read_state_dict(weights), implicit_param_constraints)
     checksum = f"sha256:{file_digest(weights)}"
     folder = RunFolder.create(config, describe_environment() | {"weights": weights.name, "weights_checksum": checksum})
     save_keras(
@@ -56,19 +67,27 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     return {name: value for name, value in arrays.items() if "." in name and not name.endswith("num_batches_tracked")}
 
 
-def load_torch_weights(model: keras.Model, arrays: Arrays) -> None:
+def load_torch_weights(model: keras.Model, arrays: Arrays, implicit_param_constraints: bool = True) -> None:
     """Sets a model's weights from a PyTorch state_dict.
 
-    Layers are matched kind by kind, the first convolution to the first convolution and so on, so names are free.
+    Layers are matched kind by kind, the first convolution to the first convolution and so on, so names are free. LTC
+    and CfC are those of ``ncps.torch``; the ``fc`` of a CfC with ``proj_size`` goes to a dense layer behind the CfC.
+    A state_dict does not hold what has no weights (a CfC's mode ``no_gate`` and activation, the ``ode_unfolds`` and
+    ``epsilon`` of an LTC): the layers must be built with the same.
 
     Args:
         model: A built Keras model of the same network.
         arrays: By their names in the state_dict.
+        implicit_param_constraints: What the LTC layers had in PyTorch, which a state_dict does not say. True, which is
+            the default there too: ``w``, ``sensory_w``, ``cm`` and ``gleak`` went through a softplus, and come over as
+            softplus of themselves. False: they were used as they are, and come over so, if none is negative.
     """
-    if len(model.input.shape) == 5 and any(isinstance(layer, CfC) for layer in model.layers):
-        # PyTorch flattens the maps of a slice channels first, so the columns of the CfC would be in another order.
+    has_volumes = any(len(inputs.shape) == 5 for inputs in model.inputs)
+    if has_volumes and any(isinstance(layer, LTC | CfC) for layer in model.layers):
+        # PyTorch flattens the maps of a slice channels first, so the weights of the inputs would be in another order.
         raise InputError("Weights can be imported into networks of images. Received: a liquid network of volumes.")
     modules = _group_modules(arrays)
+    converters = _CONVERTERS | {"LTC": partial(_convert_ltc, is_implicit=implicit_param_constraints)}
     planned: list[tuple[Any, np.ndarray]] = []
     previous = None
     for layer in model.layers:
@@ -79,9 +98,15 @@ def load_torch_weights(model: keras.Model, arrays: Arrays) -> None:
         if not modules[kind]:
             raise InputError(f"The weights must hold a module for layer {layer.name} ({kind}). Received: none is left.")
         name = next(iter(modules[kind]))
-        planned += _CONVERTERS[kind](layer, name, modules[kind].pop(name), previous)
+        module = modules[kind].pop(name)
+        planned += converters[kind](layer, name, module, previous)
+        if module:
+            raise InputError(
+                f"Layer {layer.name} must have a place for every weight of its module. Received: "
+                f"{_join(name, next(iter(module)))} without one. Build the layer as it was in PyTorch."
+            )
         previous = layer
-    left = [name for group in modules.values() for name in group]
+    left = [name or next(iter(module)) for group in modules.values() for name, module in group.items()]
     if left:
         raise InputError(
             f"The model must have a layer for every module of the weights. Received: {left[0]} without one."
@@ -111,10 +136,12 @@ def _signature(config: TrainConfig, data: DataEntry, image_shape: tuple, model: 
 def _group_modules(arrays: Arrays) -> dict[str, dict[str, dict[str, np.ndarray]]]:
     modules: dict[str, dict[str, np.ndarray]] = {}
     for name, value in arrays.items():
-        prefix, inside, rest = name.partition(".rnn_cell.")
-        if not inside:
-            prefix, _, rest = name.rpartition(".")
-        modules.setdefault(prefix, {})[rest] = value
+        liquid = _LIQUID_NAME.fullmatch(name)
+        if liquid:
+            prefix, inside = liquid["layer"] or "", liquid["inside"]
+        else:
+            prefix, _, inside = name.rpartition(".")
+        modules.setdefault(prefix, {})[inside] = value
     kinds: dict[str, dict[str, dict[str, np.ndarray]]] = {kind: {} for kind in _CONVERTERS}
     for prefix, module in modules.items():
         kinds[_kind_of_module(prefix, module)][prefix] = module
@@ -122,6 +149,8 @@ def _group_modules(arrays: Arrays) -> dict[str, dict[str, dict[str, np.ndarray]]
 
 
 def _kind_of_module(prefix: str, module: Arrays) -> str:
+    if any(name.startswith("rnn_cell.sensory_") for name in module):
+        return "LTC"
     if any("ff1." in name for name in module):
         return "CfC"
     if "running_mean" in module:
@@ -129,12 +158,15 @@ def _kind_of_module(prefix: str, module: Arrays) -> str:
     rank = module["weight"].ndim if "weight" in module else 0
     if rank in (2, 4, 5):
         return "dense" if rank == 2 else "convolution"
-    raise InputError(f"A module must be a convolution, dense, batch normalisation or CfC. Received: {prefix}.")
+    raise InputError(
+        f"A module must be a convolution, dense, batch normalisation, or an LTC or CfC of ncps.torch. Received: "
+        f"{_join(prefix, next(iter(module)))}."
+    )
 
 
 def _kind_of_layer(layer: keras.layers.Layer) -> str | None:
-    if isinstance(layer, CfC):
-        return "CfC"
+    if isinstance(layer, LTC | CfC):
+        return "LTC" if isinstance(layer, LTC) else "CfC"
     if isinstance(layer, keras.layers.BatchNormalization):
         return "batch normalisation"
     if isinstance(layer, keras.layers.Dense):
@@ -143,23 +175,48 @@ def _kind_of_layer(layer: keras.layers.Layer) -> str | None:
         return "convolution"
     if layer.weights:
         raise InputError(
-            f"Weights can be imported into convolution, dense, batch normalisation and CfC. Received: {layer.name}."
+            f"Weights can be imported into convolution, dense, batch normalisation, LTC and CfC. Received: "
+            f"{layer.name}."
         )
     return None
 
 
-def _pair(variable: Any, name: str, module: Arrays, key: str, convert: Callable[[np.ndarray], np.ndarray]) -> tuple:
+def _join(name: str, key: str) -> str:
+    """A weight's name in the state_dict; the module's own name is empty in the state_dict of a layer itself."""
+    return f"{name}.{key}" if name else key
+
+
+def _take(name: str, module: dict[str, np.ndarray], key: str) -> np.ndarray:
+    """Takes a weight out of its module, so that what is left at the end has no place."""
     if key not in module:
-        raise InputError(f"The weights must hold {name}.{key}. Received: {name} without it.")
-    if module[key].dtype.kind not in "fiu" or not np.isfinite(module[key]).all():
-        raise InputError(f"Weights must be finite numbers. Received: {name}.{key}, which holds others.")
-    value = convert(module[key])
+        raise InputError(
+            f"The weights must hold {_join(name, key)}. Received: {name or 'a layer'} without it. Build the layer as "
+            f"it was in PyTorch."
+        )
+    value = module.pop(key)
+    if value.dtype.kind not in "fiu" or not np.isfinite(value).all():
+        raise InputError(f"Weights must be finite numbers. Received: {_join(name, key)}, which holds others.")
+    return value
+
+
+def _pair(
+    variable: Any, name: str, module: dict[str, np.ndarray], key: str, convert: Callable[[np.ndarray], np.ndarray]
+) -> tuple:
+    value = convert(_take(name, module, key))
     if value.shape != tuple(variable.shape):
         raise InputError(
-            f"{name}.{key} must fit {variable.path} of shape {tuple(variable.shape)}. Received: {value.shape}. "
+            f"{_join(name, key)} must fit {variable.path} of shape {tuple(variable.shape)}. Received: {value.shape}. "
             f"Check --model, --model-args and --data."
         )
     return variable, value
+
+
+def _check_wiring(name: str, mask: np.ndarray, expected: Any) -> None:
+    if not np.array_equal(mask, np.abs(expected)):
+        raise InputError(
+            f"The wiring of {name or 'the layer'} must be that of the model. Received: another. Set units, sparsity "
+            f"or wiring_seed by --model-args."
+        )
 
 
 def _as_it_is(value: np.ndarray) -> np.ndarray:
@@ -170,12 +227,16 @@ def _transpose(value: np.ndarray) -> np.ndarray:
     return value.T
 
 
-def _convert_convolution(layer: Any, name: str, module: Arrays, previous: Any) -> list[tuple]:
+def _softplus(value: np.ndarray) -> np.ndarray:
+    return np.logaddexp(0.0, value.astype("float64"))
+
+
+def _convert_convolution(layer: Any, name: str, module: dict[str, np.ndarray], previous: Any) -> list[tuple]:
     pairs = [_pair(layer.kernel, name, module, "weight", lambda value: np.moveaxis(value, (0, 1), (-1, -2)))]
     return pairs + ([_pair(layer.bias, name, module, "bias", _as_it_is)] if layer.use_bias else [])
 
 
-def _convert_dense(layer: Any, name: str, module: Arrays, previous: Any) -> list[tuple]:
+def _convert_dense(layer: Any, name: str, module: dict[str, np.ndarray], previous: Any) -> list[tuple]:
     def kernel(value: np.ndarray) -> np.ndarray:
         if isinstance(previous, keras.layers.Flatten) and len(previous.input.shape) > 2:
             # PyTorch flattens channels first, Keras channels last.
@@ -189,58 +250,91 @@ def _convert_dense(layer: Any, name: str, module: Arrays, previous: Any) -> list
     return pairs + ([_pair(layer.bias, name, module, "bias", _as_it_is)] if layer.use_bias else [])
 
 
-def _convert_normalisation(layer: Any, name: str, module: Arrays, previous: Any) -> list[tuple]:
+def _convert_normalisation(layer: Any, name: str, module: dict[str, np.ndarray], previous: Any) -> list[tuple]:
+    # A count of batches, which matters to training only.
+    module.pop("num_batches_tracked", None)
     parts = {"weight": layer.gamma, "bias": layer.beta}
     parts |= {"running_mean": layer.moving_mean, "running_var": layer.moving_variance}
     return [_pair(variable, name, module, key, _as_it_is) for key, variable in parts.items() if variable is not None]
 
 
-def _convert_cfc(layer: CfC, name: str, module: Arrays, previous: Any) -> list[tuple]:
-    if isinstance(layer.cell, CfCCell):
-        return _convert_cfc_cell(layer.cell, name, module)
-    pairs = []
-    for index, cell in enumerate(layer.cell.layer_cells):
-        prefix = f"layer_{index}."
-        part = {key.removeprefix(prefix): value for key, value in module.items() if key.startswith(prefix)}
-        mask = part.get("sparsity_mask")
-        if mask is not None and not np.array_equal(mask.T, np.asarray(cell.sparsity_mask)):
-            raise InputError(
-                f"The wiring of {name} must be that of the model. Received: another. Set units, sparsity or "
-                f"wiring_seed by --model-args."
-            )
-        pairs += _convert_cfc_cell(cell, f"{name}.rnn_cell.layer_{index}", part)
+def _convert_cfc(layer: CfC, name: str, module: dict[str, np.ndarray], previous: Any) -> list[tuple]:
+    cell, pairs = _convert_memory(layer, name, module)
+    if isinstance(cell, CfCCell):
+        return pairs + _convert_cfc_cell(cell, name, module, "rnn_cell.")
+    for index, layer_cell in enumerate(cell.layer_cells):
+        pairs += _convert_cfc_cell(layer_cell, name, module, f"rnn_cell.layer_{index}.")
     return pairs
 
 
-def _convert_cfc_cell(cell: CfCCell, name: str, module: Arrays) -> list[tuple]:
-    backbone = sorted((key for key in module if re.fullmatch(r"backbone\.\d+\.weight", key)), key=_number_in)
+def _convert_memory(layer: LTC | CfC, name: str, module: dict[str, np.ndarray]) -> tuple[Any, list[tuple]]:
+    """A layer's liquid cell, and the weights of the LSTM cell beside it, if it has one."""
+    if layer.version != "paper" and (layer.mixed_memory or isinstance(layer, CfC)):
+        raise InputError(
+            f"Weights of PyTorch are for version='paper', the function of ncps.torch. Received: layer {layer.name} of "
+            f"version={layer.version!r}."
+        )
+    cell = layer.cell
+    if not isinstance(cell, MixedMemoryCell):
+        return cell, []
+    return cell.rnn_cell, [
+        _pair(cell.input_kernel, name, module, "lstm.input_map.weight", _transpose),
+        _pair(cell.bias, name, module, "lstm.input_map.bias", _as_it_is),
+        _pair(cell.recurrent_kernel, name, module, "lstm.recurrent_map.weight", _transpose),
+    ]
+
+
+def _convert_cfc_cell(cell: CfCCell, name: str, module: dict[str, np.ndarray], prefix: str) -> list[tuple]:
+    if cell.sparsity_mask is not None:
+        _check_wiring(name, _take(name, module, f"{prefix}sparsity_mask").T, cell.sparsity_mask)
+    pattern = re.escape(prefix) + r"backbone\.(\d+)\.weight"
+    backbone = sorted(int(found[1]) for found in (re.fullmatch(pattern, key) for key in module) if found)
     dense = [] if cell.backbone_fn is None else cell.backbone_fn.layers[::2]
     if len(backbone) != len(dense):
-        raise InputError(f"The backbone of {name} must have {len(dense)} layers. Received: {len(backbone)}.")
+        raise InputError(
+            f"The backbone of {name or 'the layer'} must have {len(dense)} layers. Received: {len(backbone)}."
+        )
+    parts = {f"backbone.{number}": (part.kernel, part.bias) for number, part in zip(backbone, dense, strict=True)}
+    parts["ff1"] = (cell.ff1_kernel, cell.ff1_bias)
     pairs = []
-    for key, layer in zip(backbone, dense, strict=True):
-        pairs.append(_pair(layer.kernel, name, module, key, _transpose))
-        pairs.append(_pair(layer.bias, name, module, key.replace("weight", "bias"), _as_it_is))
-    parts = {"ff1": (cell.ff1_kernel, cell.ff1_bias)}
     if cell.mode == "pure":
-        pairs += [_pair(cell.w_tau, name, module, "w_tau", _as_it_is), _pair(cell.A, name, module, "A", _as_it_is)]
+        pairs = [_pair(getattr(cell, key), name, module, prefix + key, _as_it_is) for key in ("w_tau", "A")]
     else:
         parts["ff2"] = (cell.ff2_kernel, cell.ff2_bias)
         parts["time_a"] = (cell.time_a.kernel, cell.time_a.bias)
         parts["time_b"] = (cell.time_b.kernel, cell.time_b.bias)
     for key, (kernel, bias) in parts.items():
-        pairs.append(_pair(kernel, name, module, f"{key}.weight", _transpose))
-        pairs.append(_pair(bias, name, module, f"{key}.bias", _as_it_is))
+        pairs.append(_pair(kernel, name, module, f"{prefix}{key}.weight", _transpose))
+        pairs.append(_pair(bias, name, module, f"{prefix}{key}.bias", _as_it_is))
     return pairs
 
 
-def _number_in(key: str) -> int:
-    return int(key.split(".")[1])
+def _convert_ltc(
+    layer: LTC, name: str, module: dict[str, np.ndarray], previous: Any, is_implicit: bool = True
+) -> list[tuple]:
+    cell, pairs = _convert_memory(layer, name, module)
+    free = _LTC_FREE + tuple(key for key in _LTC_MAPPINGS if hasattr(cell, key))
+    pairs += [_pair(getattr(cell, key), name, module, f"rnn_cell.{key}", _as_it_is) for key in free]
+    for key in _LTC_POSITIVE:
+        full = f"rnn_cell.{key}"
+        variable, value = _pair(getattr(cell, key), name, module, full, _softplus if is_implicit else _as_it_is)
+        if value.min() < 0:
+            raise InputError(
+                f"{_join(name, full)} must not be negative with implicit_param_constraints=False. Received: "
+                f"{value.min():.4g}. If the layer has a softplus there, which is the default of ncps.torch.LTC, set "
+                f"implicit_param_constraints=True."
+            )
+        pairs.append((variable, value))
+    wiring = cell.built_wiring
+    _check_wiring(name, _take(name, module, "rnn_cell.sparsity_mask"), wiring.adjacency_matrix)
+    _check_wiring(name, _take(name, module, "rnn_cell.sensory_sparsity_mask"), wiring.sensory_adjacency_matrix)
+    return pairs
 
 
 _CONVERTERS: dict[str, Callable[..., list[tuple]]] = {
     "convolution": _convert_convolution,
     "batch normalisation": _convert_normalisation,
     "dense": _convert_dense,
+    "LTC": _convert_ltc,
     "CfC": _convert_cfc,
 }

@@ -1,15 +1,19 @@
-"""Weights from PyTorch: the published network to its published outputs, and every misfit told."""
+"""Weights from PyTorch: the published network and layers of ncps.torch give their outputs, and every misfit is told."""
+
+import json
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from ncps.wirings import AutoNCP
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.data import load_data
 from keras_lnn.errors import InputError
 from keras_lnn.evaluating import evaluate_model
 from keras_lnn.inference import load_model, load_predictor
-from keras_lnn.layers import CfC
+from keras_lnn.layers import LTC, CfC
 from keras_lnn.registry import build_model
 from keras_lnn.torch_weights import import_weights, load_torch_weights, read_state_dict
 from keras_lnn.training import complete_config
@@ -133,6 +137,76 @@ def test_a_dense_cfc_comes_over(mode):
     np.testing.assert_allclose(model.predict_on_batch(values), state, atol=1e-4)
 
 
+@pytest.fixture(scope="module")
+def expected():
+    """What make_torch_expected.py stored."""
+    with np.load(Path(__file__).with_name("torch_expected.npz")) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def state_dict_of(expected, case: str, prefix: str = "") -> dict[str, np.ndarray]:
+    """A case's state_dict, of the layer itself or, with a prefix, of a network that has it."""
+    shapes = json.loads(str(expected["layout"]))[case]
+    parts = np.split(expected[f"{case}/weights"], np.cumsum([int(np.prod(shape)) for shape in shapes.values()])[:-1])
+    return {prefix + name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+
+
+BACKBONE = {"backbone_units": 6, "backbone_layers": 2}
+TORCH_LAYERS = {
+    "ltc-wired": lambda: LTC(AutoNCP(12, 2), return_sequences=True),
+    "ltc-dense": lambda: LTC(5, return_sequences=True),
+    "ltc-wired-mixed": lambda: LTC(AutoNCP(12, 2), mixed_memory=True, return_sequences=True),
+    "ltc-dense-mixed": lambda: LTC(5, mixed_memory=True, return_sequences=True),
+    "ltc-explicit": lambda: LTC(5, return_sequences=True),
+    "ltc-unmapped": lambda: LTC(5, input_mapping="linear", output_mapping=None, return_sequences=True),
+    "cfc-default": lambda: CfC(5, return_sequences=True, **BACKBONE),
+    "cfc-pure": lambda: CfC(5, mode="pure", return_sequences=True, **BACKBONE),
+    "cfc-no_gate": lambda: CfC(5, mode="no_gate", return_sequences=True, **BACKBONE),
+    "cfc-wired": lambda: CfC(AutoNCP(12, 2), return_sequences=True),
+    "cfc-wired-mixed": lambda: CfC(AutoNCP(12, 2), mixed_memory=True, return_sequences=True),
+    "cfc-dense-mixed": lambda: CfC(5, mixed_memory=True, backbone_units=6, return_sequences=True),
+}
+
+
+def model_around(layer, projected_to: int | None = None, is_irregular: bool = False) -> keras.Model:
+    inputs = keras.Input((5, 4))
+    given = (inputs, keras.Input((5,))) if is_irregular else inputs
+    outputs = layer(given)
+    return keras.Model(given, keras.layers.Dense(projected_to)(outputs) if projected_to else outputs)
+
+
+@pytest.mark.parametrize("case", TORCH_LAYERS)
+def test_a_layer_of_ncps_comes_over(case, expected):
+    """The same weights give the outputs that ncps.torch gave, at every step, at regular and at irregular times."""
+    timed = [("outputs", False), ("irregular_outputs", True)]
+    for kind, is_irregular in timed if f"{case}/irregular_outputs" in expected else timed[:1]:
+        model = model_around(TORCH_LAYERS[case](), 3 if case == "cfc-wired" else None, is_irregular)
+        load_torch_weights(
+            model,
+            state_dict_of(expected, case),
+            **({"implicit_param_constraints": False} if "explicit" in case else {}),
+        )
+        inputs, timespans = expected["inputs"], expected["timespans"]
+        found = keras.ops.convert_to_numpy(model((inputs, timespans) if is_irregular else inputs))
+        np.testing.assert_allclose(found, expected[f"{case}/{kind}"], rtol=0, atol=1e-5, err_msg=kind)
+
+
+def test_parts_of_a_layer_stay_together(expected):
+    """Two layers of one kind, their names as those of ncps' own parts, each get their own liquid cell and memory."""
+    inputs = keras.Input((5, 4))
+    cases = {"lstm.": "ltc-dense-mixed", "net.rnn_cell.": "ltc-wired-mixed"}
+    model = keras.Model(inputs, [TORCH_LAYERS[case]()(inputs) for case in cases.values()])
+    # A state_dict that was put together by hand can have all memories behind all cells.
+    arrays = {
+        name: value for prefix, case in cases.items() for name, value in state_dict_of(expected, case, prefix).items()
+    }
+    load_torch_weights(model, dict(sorted(arrays.items(), key=lambda item: "_map." in item[0])))
+    for found, case in zip(model(expected["inputs"]), cases.values(), strict=True):
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(found), expected[f"{case}/outputs"], rtol=0, atol=1e-5, err_msg=case
+        )
+
+
 def drop(name):
     return lambda arrays: arrays.pop(name)
 
@@ -164,6 +238,81 @@ def test_a_misfit_changes_nothing(model, damage, message):
     with pytest.raises(InputError, match=message):
         load_torch_weights(model, arrays)
     assert all(np.array_equal(left, right) for left, right in zip(model.get_weights(), before, strict=True))
+
+
+MIXED = {"mixed_memory": True}
+
+
+@pytest.mark.parametrize(
+    ("case", "layer", "damage", "message"),
+    [
+        ("ltc-wired", lambda: LTC(AutoNCP(12, 2, seed=1)), None, "wiring of net must be that of the model"),
+        (
+            "ltc-wired",
+            lambda: LTC(AutoNCP(12, 2)),
+            lambda arrays: arrays["net.rnn_cell.sparsity_mask"].fill(1),
+            "wiring of net must be that of the model",
+        ),
+        (
+            "ltc-wired",
+            lambda: LTC(AutoNCP(12, 2)),
+            lambda arrays: arrays["net.rnn_cell.sensory_sparsity_mask"].fill(1),
+            "wiring of net must be that of the model",
+        ),
+        (
+            "ltc-wired",
+            lambda: LTC(AutoNCP(12, 2)),
+            drop("net.rnn_cell.sparsity_mask"),
+            r"must hold net\.rnn_cell\.sparsity_mask",
+        ),
+        ("ltc-wired", lambda: LTC(12), None, r"output_w must fit .*\(12,\)\. Received: \(2,\)"),
+        ("ltc-dense", lambda: LTC(5, **MIXED), None, r"must hold net\.lstm\.input_map\.weight\. Received: net without"),
+        ("cfc-wired", lambda: CfC(AutoNCP(12, 2), **MIXED), None, r"must hold net\.lstm\.input_map\.weight"),
+        (
+            "ltc-dense-mixed",
+            lambda: LTC(5, **MIXED),
+            drop("net.lstm.recurrent_map.weight"),
+            r"must hold net\.lstm\.recurrent_map\.weight",
+        ),
+        ("ltc-dense-mixed", lambda: LTC(5), None, r"net\.lstm\.input_map\.weight without one\. Build the layer"),
+        ("cfc-wired-mixed", lambda: CfC(AutoNCP(12, 2)), None, r"net\.lstm\.input_map\.weight without one"),
+        ("ltc-dense", lambda: LTC(5, output_mapping=None), None, r"net\.rnn_cell\.output_w without one"),
+        ("ltc-unmapped", lambda: LTC(5), None, r"must hold net\.rnn_cell\.input_b"),
+        ("cfc-default", lambda: CfC(5, version="ncps.keras", **BACKBONE), None, "for version='paper'"),
+        ("ltc-dense-mixed", lambda: LTC(5, version="ncps.keras", **MIXED), None, "for version='paper'"),
+        ("cfc-default", lambda: CfC(5, backbone_units=6), None, "backbone of net must have 1 layers. Received: 2"),
+        ("cfc-default", lambda: LTC(5), None, r"a module for layer ltc\S* \(LTC\)\. Received: none is left"),
+        (
+            "ltc-dense-mixed",
+            lambda: LTC(5, **MIXED),
+            lambda arrays: [arrays.pop(name) for name in list(arrays) if ".rnn_cell." in name],
+            r"LTC or CfC of ncps\.torch\. Received: net\.lstm\.input_map\.weight",
+        ),
+    ],
+)
+def test_a_layer_that_is_another_is_told(case, layer, damage, message, expected):
+    model = model_around(layer())
+    before = model.get_weights()
+    arrays = state_dict_of({name: value.copy() for name, value in expected.items()}, case, "net.")
+    if damage:
+        damage(arrays)
+    with pytest.raises(InputError, match=message):
+        load_torch_weights(model, arrays)
+    assert all(np.array_equal(left, right) for left, right in zip(model.get_weights(), before, strict=True))
+
+
+def test_softplus_weights_are_not_taken_as_they_are(expected):
+    """Below zero is a weight behind a softplus only: a wrong statement of the constraints is told where it shows."""
+    arrays = state_dict_of(expected, "ltc-dense")
+    with pytest.raises(InputError, match=r"^rnn_cell\.gleak must not be negative .*implicit_param_constraints=True"):
+        load_torch_weights(model_around(LTC(5)), arrays, implicit_param_constraints=False)
+
+
+def test_weights_of_no_place_are_told():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(2, use_bias=False)(inputs))
+    with pytest.raises(InputError, match=r"fc\.bias without one"):
+        load_torch_weights(model, {"fc.weight": np.ones((2, 4)), "fc.bias": np.ones(2)})
 
 
 def test_an_import_serves_like_a_run(model, tmp_path):
