@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-_compiles = contextvars.ContextVar("compiles", default=True)
+_graphs = contextvars.ContextVar("graphs", default="compiled")
 _PACKAGES = ("keras-lnn", "keras", "tensorflow", "jax", "ncps", "numpy", "scikit-learn", "medmnist")
 
 
@@ -32,7 +32,7 @@ def call_compiled(function: Callable[..., Any], *arguments: Any) -> Any:
     Hundreds of small operations in a row, as in a recurrence, run several times faster so, while convolutions on a
     CPU run slower: only the first are to be compiled. JAX compiles everything by itself; eager calls are not compiled.
     """
-    if keras.backend.backend() != "tensorflow" or not _compiles.get() or not _has_xla():
+    if keras.backend.backend() != "tensorflow" or _graphs.get() != "compiled" or not _has_xla():
         return function(*arguments)
     import tensorflow as tf
 
@@ -121,13 +121,23 @@ def scan_states(step: Callable[..., list[Any]], start: list[Any], inputs: Any, c
 
 
 @contextlib.contextmanager
-def without_compiling() -> Iterator[None]:
-    """Within it graphs are built of plain operations, as other runtimes than TensorFlow need them."""
-    token = _compiles.set(False)
+def plain_graphs(*, loops: bool = False) -> Iterator[None]:
+    """Within it recurrences become plain operations, not compiled programs, as other runtimes need them.
+
+    Args:
+        loops: Whether steps stay loops, which TensorFlow runs everywhere, or come one after another, as LiteRT needs
+            them; then the number of steps must be known.
+    """
+    token = _graphs.set("loops" if loops else "plain")
     try:
         yield
     finally:
-        _compiles.reset(token)
+        _graphs.reset(token)
+
+
+def builds_plain_graphs() -> bool:
+    """Whether loops are not to be built, within :func:`plain_graphs`."""
+    return _graphs.get() == "plain"
 
 
 @functools.cache

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from keras_lnn.backend import plain_graphs
 from keras_lnn.errors import InputError
 from keras_lnn.files import atomic_path, require_no_pattern, write_json
 from keras_lnn.inference import KerasPredictor, SavedModelPredictor, load_predictor
@@ -78,7 +79,8 @@ def _write_saved_model(predictor: KerasPredictor, folder: Path) -> None:
     module.weights = [variable.value for variable in model.variables]
     shape = (None, *signature.image_shape)
     module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, tf.uint8, name="images")])
-    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
+    with plain_graphs(loops=True):
+        tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
 
 
 def _difference(predictor: KerasPredictor, folder: Path) -> float:

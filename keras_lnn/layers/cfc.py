@@ -11,7 +11,7 @@ from ncps.wirings import Wiring
 
 from keras_lnn.layers.cfc_solver import MODES, ClosedForm, Mode, solve_steps, with_ones
 from keras_lnn.layers.mixed_memory import MixedMemoryCell
-from keras_lnn.layers.recurrence import VERSIONS, LiquidCell, LiquidRNN, Version
+from keras_lnn.layers.recurrence import VERSIONS, LiquidCell, LiquidRNN, Version, check_choice, check_units
 from keras_lnn.layers.wiring import build_wiring, deserialize_wiring, layer_masks, serialize_wiring
 
 
@@ -78,10 +78,9 @@ class CfCCell(LiquidCell):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check_choice("mode", mode, MODES)
-        _check_choice("version", version, VERSIONS)
-        if units < 1:
-            raise ValueError(f"units must be at least 1. Received: {units}.")
+        check_choice("mode", mode, MODES)
+        check_choice("version", version, VERSIONS)
+        check_units(units)
         if sparsity_mask is not None and backbone_layers > 0:
             raise ValueError(f"A sparsity_mask goes without a backbone. Received: backbone_layers={backbone_layers}.")
         if not 0 <= backbone_dropout < 1:
@@ -97,6 +96,7 @@ class CfCCell(LiquidCell):
         self.sparsity_mask = sparsity_mask
         self.version = version
         self.closed_form = ClosedForm(mode, version == "paper")
+        self.activate = resolve_activation(activation)
         # The names of the parts are those of ncps, so that models saved with its layers can be read.
         self.backbone_fn = None
         if backbone_layers:
@@ -184,17 +184,18 @@ class CfCCell(LiquidCell):
         if self.backbone_fn is None:
             return {}
         first = self.backbone_fn.layers[0]
-        return {"kernel": self.read(first.kernel)[: -self.units], "bias": self.read(first.bias)[:, None]}
+        return {"kernel": self.read(first.kernel)[: -self.units], "bias": self.read(first.bias)}
 
     def prepare(
         self, inputs: Any, elapsed_time: Any, noise: tuple[Any, ...], folded: dict[str, Any]
     ) -> tuple[Any, ...]:
         """Inputs, or what they give to the backbone's first layer, (steps, ..., batch); noise; elapsed time, if any."""
-        inputs = ops.transpose(inputs, (1, 2, 0))
         times = () if elapsed_time is None else (ops.transpose(elapsed_time, (1, 2, 0)),)
         if folded:
-            inputs = ops.einsum("fu,sfb->sub", folded["kernel"], inputs) + folded["bias"]
-        return inputs, noise, times
+            batch, steps, features = ops.shape(inputs)
+            flat = ops.matmul(ops.reshape(inputs, (-1, features)), folded["kernel"]) + folded["bias"]
+            inputs = ops.reshape(flat, (batch, steps, self.backbone_units))
+        return ops.transpose(inputs, (1, 2, 0)), noise, times
 
     def run(
         self, prepared: tuple[Any, ...], folded: dict[str, Any], is_valid: Any, states: list[Any], unroll: bool
@@ -219,7 +220,7 @@ class CfCCell(LiquidCell):
         if self.backbone_fn is None:
             return self.step_of_run(prepared, folded, states)
         values, noise, times = prepared
-        activation = resolve_activation(self.activation)
+        activation = self.activate
         values = activation(values + ops.matmul(folded["recurrent"], ops.transpose(states[0])))
         values = values * noise[0] if noise else values
         for index, rows in enumerate(folded["backbone"], start=1):
@@ -254,11 +255,6 @@ def _listed(mask: Any) -> Any:
     return None if mask is None else ops.convert_to_numpy(mask).tolist()
 
 
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}. Received: {value!r}.")
-
-
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class WiredCfCCell(LiquidCell):
     """One step of a CfC whose neurons are joined by a wiring: inter to command to motor neurons, a cell a layer.
@@ -286,8 +282,8 @@ class WiredCfCCell(LiquidCell):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check_choice("mode", mode, MODES)
-        _check_choice("version", version, VERSIONS)
+        check_choice("mode", mode, MODES)
+        check_choice("version", version, VERSIONS)
         self.wiring = wiring
         self.fully_recurrent = fully_recurrent
         self.mode = mode

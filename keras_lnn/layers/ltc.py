@@ -13,7 +13,7 @@ from ncps.wirings import FullyConnected, Wiring
 
 from keras_lnn.layers.ltc_solver import solve_steps
 from keras_lnn.layers.mixed_memory import MixedMemoryCell
-from keras_lnn.layers.recurrence import LiquidCell, LiquidRNN, Version
+from keras_lnn.layers.recurrence import VERSIONS, LiquidCell, LiquidRNN, Version, check_choice, check_units
 from keras_lnn.layers.synapses import Synapses, apply_synapses
 from keras_lnn.layers.wiring import build_wiring, deserialize_wiring, serialize_wiring
 
@@ -32,6 +32,7 @@ _RANGES = {
     "sensory_sigma": (3, 8),
     "sensory_mu": (0.3, 0.8),
 }
+_MAPPINGS = ("affine", "linear", None)
 _NOT_NEGATIVE = ("gleak", "cm", "w", "sensory_w")
 
 
@@ -59,9 +60,8 @@ class LTCCell(LiquidCell):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        for name, mapping in (("input_mapping", input_mapping), ("output_mapping", output_mapping)):
-            if mapping not in ("affine", "linear", None):
-                raise ValueError(f"{name} must be 'affine', 'linear' or None. Received: {mapping!r}.")
+        check_choice("input_mapping", input_mapping, _MAPPINGS)
+        check_choice("output_mapping", output_mapping, _MAPPINGS)
         if ode_unfolds < 1:
             raise ValueError(f"ode_unfolds must be at least 1. Received: {ode_unfolds}.")
         _check_ranges(initialization_ranges or {})
@@ -251,6 +251,9 @@ class LTC(LiquidRNN):
         version: Version = "paper",
         **kwargs: Any,
     ) -> None:
+        check_choice("version", version, VERSIONS)
+        if not isinstance(units, Wiring):
+            check_units(units)
         cell: LiquidCell = LTCCell(
             units if isinstance(units, Wiring) else FullyConnected(units),
             input_mapping,

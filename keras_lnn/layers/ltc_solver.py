@@ -72,7 +72,7 @@ class _Solver:
         self.capacitance, self.time_step = capacitance[:, None], time_step
         self.numerator = time_step * driving
         self.denominator = self.capacitance + time_step * conductance
-        self.regular = time_step.shape[0] == 1
+        self.regular = tuple(time_step.shape) == (1, 1, 1)
 
     def run(self, potential: Any, unroll: bool) -> Any:
         """The potentials after every unfold, (steps, unfolds, neurons, batch).

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_lnn.layers.recurrence import VERSIONS, LiquidCell, Version
+from keras_lnn.layers.recurrence import VERSIONS, LiquidCell, Version, check_choice
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
@@ -29,8 +29,7 @@ class MixedMemoryCell(LiquidCell):
         self, rnn_cell: LiquidCell, forget_gate_bias: float = 1.0, *, version: Version = "paper", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if version not in VERSIONS:
-            raise ValueError(f"version must be one of {', '.join(VERSIONS)}. Received: {version!r}.")
+        check_choice("version", version, VERSIONS)
         self.rnn_cell = rnn_cell
         self.forget_gate_bias = forget_gate_bias
         self.version = version

@@ -7,12 +7,25 @@ import keras
 from keras import ops
 from ncps.wirings import Wiring
 
-from keras_lnn.backend import call_compiled, scan_states
+from keras_lnn.backend import builds_plain_graphs, call_compiled, scan_states
 from keras_lnn.layers.scanning import scan_steps
 
 Version = Literal["paper", "ncps.keras"]
 VERSIONS = ("paper", "ncps.keras")
 _HALF_PRECISION = ("float16", "bfloat16")
+
+
+def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    """Raises an error that names the choices if a value is none of them."""
+    if value not in choices:
+        listed = ", ".join(map(str, choices))
+        raise ValueError(f"{name} must be one of {listed}. Received: {value!r}.")
+
+
+def check_units(units: int) -> None:
+    """Raises an error if there is no neuron."""
+    if units < 1:
+        raise ValueError(f"units must be at least 1. Received: {units}.")
 
 
 class LiquidCell(keras.layers.Layer):
@@ -85,7 +98,7 @@ class LiquidCell(keras.layers.Layer):
             return after
 
         inputs = (prepared,) if is_valid is None else (prepared, is_valid)
-        if unroll:
+        if unroll or builds_plain_graphs():
             history = scan_steps(lambda *arguments: (step(*arguments, folded),) * 2, states, inputs, unroll=True)
         else:
             history = scan_states(step, states, inputs, folded)

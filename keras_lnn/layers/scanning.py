@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_lnn.backend import scan
+from keras_lnn.backend import builds_plain_graphs, scan
 
 
 def scan_steps(
@@ -34,7 +34,7 @@ def scan_steps(
     Returns:
         What the steps give, with the steps first; or what is carried in the end, and that.
     """
-    if not unroll:
+    if not (unroll or builds_plain_graphs()):
         last, results = scan(step, start, inputs, start if like is None else like, reverse)
         return (last, results) if with_last else results
     count = keras.tree.flatten(inputs)[0].shape[0]

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_lnn.backend import builds_plain_graphs
+
 # A piece of work that stays in the cache of one core: above it, steps are taken one after another.
 _LARGEST_PIECE = 2**18
 
@@ -110,7 +112,7 @@ def apply_synapses(synapses: Synapses, sources: Any, sigma: Any, mu: Any, weight
         (steps, 2, neurons, batch): the driving current, then the conductance.
     """
     steps = sources.shape[0]
-    together = _steps_together(synapses.size, steps, sources.shape[-1])
+    together = steps if builds_plain_graphs() else _steps_together(synapses.size, steps, sources.shape[-1])
 
     @ops.custom_gradient
     def pass_on(sources: Any, sigma: Any, mu: Any, weight: Any, reversal: Any) -> tuple[Any, Any]:

@@ -7,6 +7,70 @@ import numpy as np
 from ncps import wirings
 
 _WIRINGS = {wiring.__name__: wiring for wiring in (wirings.AutoNCP, wirings.FullyConnected, wirings.Random)}
+_SAVED = ("AutoNCP", "FullyConnected", "NCP", "Random", "BuiltWiring")
+
+
+class BuiltWiring(wirings.Wiring):
+    """A wiring that is its matrices: what is saved of one that cannot be made again from its arguments.
+
+    Args:
+        adjacency_matrix: (neurons, neurons), 1 or -1 for a synapse.
+        sensory_adjacency_matrix: (inputs, neurons).
+        output_dim: Motor neurons.
+        layers: The neurons of each layer.
+        types: Of each neuron, ``inter``, ``command`` or ``motor``.
+    """
+
+    def __init__(
+        self,
+        adjacency_matrix: Any,
+        sensory_adjacency_matrix: Any,
+        output_dim: int,
+        layers: list[list[int]],
+        types: list[str],
+    ) -> None:
+        adjacency_matrix = np.asarray(adjacency_matrix, "int32")
+        super().__init__(len(adjacency_matrix))
+        self.adjacency_matrix = adjacency_matrix
+        self.sensory_adjacency_matrix = np.asarray(sensory_adjacency_matrix, "int32")
+        self.input_dim = len(self.sensory_adjacency_matrix)
+        self.output_dim = output_dim
+        self.layers = layers
+        self.types = types
+
+    @classmethod
+    def of(cls, wiring: wirings.Wiring) -> "BuiltWiring":
+        """The matrices of any built wiring."""
+        return cls(
+            wiring.adjacency_matrix,
+            wiring.sensory_adjacency_matrix,
+            wiring.output_dim,
+            [[int(neuron) for neuron in wiring.get_neurons_of_layer(layer)] for layer in range(wiring.num_layers)],
+            [wiring.get_type_of_neuron(neuron) for neuron in range(wiring.units)],
+        )
+
+    @property
+    def num_layers(self) -> int:
+        """How many layers of neurons there are."""
+        return len(self.layers)
+
+    def get_neurons_of_layer(self, layer_id: int) -> list[int]:
+        """The neurons of a layer."""
+        return self.layers[layer_id]
+
+    def get_type_of_neuron(self, neuron_id: int) -> str:
+        """``inter``, ``command`` or ``motor``."""
+        return self.types[neuron_id]
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments."""
+        return {
+            "adjacency_matrix": self.adjacency_matrix.tolist(),
+            "sensory_adjacency_matrix": self.sensory_adjacency_matrix.tolist(),
+            "output_dim": self.output_dim,
+            "layers": self.layers,
+            "types": self.types,
+        }
 
 
 def build_wiring(wiring: wirings.Wiring, input_features: int) -> wirings.Wiring:
@@ -17,10 +81,15 @@ def build_wiring(wiring: wirings.Wiring, input_features: int) -> wirings.Wiring:
     """
     if wiring.is_built() and wiring.input_dim == input_features:
         return wiring
-    if wiring.is_built():
+    if not wiring.is_built():
+        wiring = copy.deepcopy(wiring)
+    elif type(wiring).__name__ in _WIRINGS:
         wiring = deserialize_wiring(serialize_wiring(wiring))
     else:
-        wiring = copy.deepcopy(wiring)
+        raise ValueError(
+            f"A built {type(wiring).__name__} serves its {wiring.input_dim} inputs only. Received: {input_features} "
+            f"inputs. Give a wiring that is not built yet."
+        )
     wiring.build(input_features)
     return wiring
 
@@ -28,17 +97,40 @@ def build_wiring(wiring: wirings.Wiring, input_features: int) -> wirings.Wiring:
 def serialize_wiring(wiring: wirings.Wiring) -> dict[str, Any]:
     """The configuration from which :func:`deserialize_wiring` makes the same wiring."""
     name = type(wiring).__name__
-    if _WIRINGS.get(name) is not type(wiring):
-        raise ValueError(f"A wiring that is saved must be one of {', '.join(_WIRINGS)}. Received: {name}.")
-    return {"class_name": name, "config": wiring.get_config()}
+    if _WIRINGS.get(name) is type(wiring):
+        return {"class_name": name, "config": wiring.get_config()}
+    if type(wiring) is wirings.NCP and not wiring.is_built():
+        return {"class_name": name, "config": _arguments_of_ncp(wiring)}
+    if isinstance(wiring, wirings.Wiring) and wiring.is_built():
+        return {"class_name": "BuiltWiring", "config": BuiltWiring.of(wiring).get_config()}
+    raise ValueError(
+        f"A wiring that is saved must be built or one of {', '.join(_SAVED[:-1])}. Received: {name}. Call its build."
+    )
 
 
 def deserialize_wiring(config: dict[str, Any]) -> wirings.Wiring:
-    """The wiring of a configuration; only the wirings of ``ncps`` that are named here are made."""
+    """The wiring of a configuration; only the wirings that are named here are made."""
     name = config.get("class_name")
-    if name not in _WIRINGS:
-        raise ValueError(f"A saved wiring must be one of {', '.join(_WIRINGS)}. Received: {name}.")
-    return _WIRINGS[name](**config["config"])
+    if name not in _SAVED:
+        raise ValueError(f"A saved wiring must be one of {', '.join(_SAVED)}. Received: {name}.")
+    return {**_WIRINGS, "NCP": wirings.NCP, "BuiltWiring": BuiltWiring}[name](**config["config"])
+
+
+def _arguments_of_ncp(wiring: wirings.NCP) -> dict[str, int]:
+    """What an ``NCP`` was made with: its own configuration has lists for numbers and loses the seed.
+
+    A generator that has not been used yet begins its state with its seed.
+    """
+    return {
+        "inter_neurons": wiring._num_inter_neurons,
+        "command_neurons": wiring._num_command_neurons,
+        "motor_neurons": wiring._num_motor_neurons,
+        "sensory_fanout": wiring._sensory_fanout,
+        "inter_fanout": wiring._inter_fanout,
+        "recurrent_command_synapses": wiring._recurrent_command_synapses,
+        "motor_fanin": wiring._motor_fanin,
+        "seed": int(wiring._rng.get_state()[1][0]),
+    }
 
 
 def layer_masks(wiring: wirings.Wiring, fully_recurrent: bool = True, signed: bool = False) -> list[np.ndarray]:

@@ -1,11 +1,22 @@
 """What several families of networks are built of."""
 
 import math
+from types import ModuleType
 from typing import Any
 
 from keras import layers
 
+import keras_lnn.layers
 from keras_lnn.errors import InputError
+
+
+def liquid_layers(source: str) -> ModuleType:
+    """Where ``LTC`` and ``CfC`` come from: ``keras_lnn``, or ``ncps``, the reference to compare with."""
+    if source == "ncps":
+        from keras_lnn.ncps_models import import_ncps
+
+        return import_ncps()
+    return keras_lnn.layers
 
 
 def scale_pixels(images: Any) -> Any:

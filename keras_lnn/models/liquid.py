@@ -4,12 +4,17 @@ from typing import Annotated, Any, Literal
 
 import keras
 from annotated_types import Ge, Lt
-from keras import layers
 from ncps.wirings import AutoNCP
 
 from keras_lnn.errors import InputError
-from keras_lnn.layers import CfC, apply_to_slices, channels_as_steps
-from keras_lnn.models.blocks import convolution_block, extra_halvings, require_image_shape, scale_pixels
+from keras_lnn.layers import apply_to_slices, channels_as_steps
+from keras_lnn.models.blocks import (
+    convolution_block,
+    extra_halvings,
+    liquid_layers,
+    require_image_shape,
+    scale_pixels,
+)
 from keras_lnn.registry import register_model
 
 
@@ -31,6 +36,7 @@ def lnn(
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
     over_slices: Literal["max", "mean"] = "max",
     wiring_seed: int = 22222,
+    layers: Literal["keras_lnn", "ncps"] = "keras_lnn",
 ) -> keras.Model:
     """Four convolutions and a CfC with a neural circuit policy that reads their channels as a sequence.
 
@@ -49,6 +55,8 @@ def lnn(
         dropout: Fraction of each step's features dropped before the CfC.
         over_slices: Whether the strongest output over the slices decides, or their mean (volumes only).
         wiring_seed: Which wiring of that kind.
+        layers: Whose CfC: ours, or that of ``ncps.keras`` to compare with, which is another function (see ``version``
+            of :class:`keras_lnn.layers.CfC`).
     """
     require_image_shape(image_shape, smallest_side=12, volumes=True, model="lnn")
     units = outputs + 17 if units is None else units
@@ -58,16 +66,16 @@ def lnn(
     pixels = scale_pixels(inputs)
     volumes = len(image_shape) == 4
     if volumes:
-        flatten = layers.Flatten()
+        flatten = keras.layers.Flatten()
         maps = apply_to_slices(lambda slices: flatten(_stem(slices)), pixels)
     else:
         maps = channels_as_steps(_stem(pixels), sequence_length)
     if dropout:
-        maps = layers.Dropout(dropout)(maps)
+        maps = keras.layers.Dropout(dropout)(maps)
     wiring = AutoNCP(units, outputs, sparsity_level=sparsity, seed=wiring_seed)
-    logits = CfC(wiring, return_sequences=volumes, name="cfc")(maps)
+    logits = liquid_layers(layers).CfC(wiring, return_sequences=volumes, name="cfc")(maps)
     if volumes:
-        pooling = layers.GlobalMaxPooling1D if over_slices == "max" else layers.GlobalAveragePooling1D
+        pooling = keras.layers.GlobalMaxPooling1D if over_slices == "max" else keras.layers.GlobalAveragePooling1D
         logits = pooling()(logits)
     return keras.Model(inputs, logits)
 
@@ -83,5 +91,5 @@ def _stem(maps: Any) -> Any:
     for index, block in enumerate(blocks):
         maps = convolution_block(maps, **block)
         if index < halvings:
-            maps = layers.MaxPooling2D(2)(maps)
-    return layers.MaxPooling2D(2)(maps)
+            maps = keras.layers.MaxPooling2D(2)(maps)
+    return keras.layers.MaxPooling2D(2)(maps)
