@@ -66,6 +66,9 @@ class ImportCommand(_Command):
     model_args: dict[str, Any] = pydantic.Field(default_factory=dict, description="arguments of the network's builder")
     data: str | None = pydantic.Field(None, description="data set it is for (default: the one it was published for)")
     size: int | None = pydantic.Field(None, description="side of the images in pixels")
+    implicit_param_constraints: bool = pydantic.Field(
+        True, description="whether an LTC keeps its conductances positive by softplus, as ncps.torch does by default"
+    )
 
 
 def run_list(command: ListCommand) -> None:
@@ -173,7 +176,7 @@ def run_import(command: ImportCommand) -> None:
                 "run_dir": command.output,
             }
         )
-        folder = import_weights(command.weights, complete_config(config))
+        folder = import_weights(command.weights, complete_config(config), command.implicit_param_constraints)
     console.print(f"imported {command.weights} as {command.model} for {config.data}: {folder.path}")
 
 

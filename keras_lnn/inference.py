@@ -131,9 +131,11 @@ def _load_keras(path: Path) -> Any:
 
     import keras_lnn.layers
     import keras_lnn.losses  # noqa: F401  the layers and losses must be known by name
+    from keras_lnn.ncps_models import ncps_layers_as_ours
 
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        with ncps_layers_as_ours():
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"The model in {path} cannot be loaded in safe mode ({reason}).") from None

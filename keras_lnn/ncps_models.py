@@ -38,7 +38,7 @@ def load_ncps_model(path: str | Path) -> keras.Model:
         The model, not compiled.
     """
     try:
-        with _readers():
+        with ncps_layers_as_ours():
             return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (InputError, *DAMAGED_FILE_ERRORS, TypeError) as error:
         cause: BaseException | None = error
@@ -53,7 +53,7 @@ def load_ncps_model(path: str | Path) -> keras.Model:
 
 
 @contextlib.contextmanager
-def _readers() -> Iterator[None]:
+def ncps_layers_as_ours() -> Iterator[None]:
     """Within it what is registered as a layer of ``ncps`` is read as ours, also where ``ncps.keras`` is imported."""
     registered = keras.saving.get_custom_objects()
     readers = {f"ncps>{layer.__name__}": _reader(layer) for layer in (LTC, CfC)}
