@@ -15,7 +15,8 @@ from keras_lnn.config import TrainConfig
 from keras_lnn.data.catalog import DataEntry, get_entry
 from keras_lnn.errors import InputError
 from keras_lnn.files import DAMAGED_FILE_ERRORS, file_digest
-from keras_lnn.layers.cfc import CfC, CfCCell
+from keras_lnn.layers.cfc import CfC
+from keras_lnn.layers.cfc_cell import CfCCell
 from keras_lnn.layers.ltc import LTC
 from keras_lnn.layers.mixed_memory import MixedMemoryCell
 from keras_lnn.registry import build_model, count_parameters, get_model

@@ -1,9 +1,12 @@
 """Recurrent layers and the ways from images to sequences; they run on every Keras backend."""
 
-from keras_lnn.layers.cfc import CfC, CfCCell, WiredCfCCell, lecun_tanh
-from keras_lnn.layers.ltc import LTC, LTCCell
+from keras_lnn.layers.cfc import CfC
+from keras_lnn.layers.cfc_cell import CfCCell, lecun_tanh
+from keras_lnn.layers.ltc import LTC
+from keras_lnn.layers.ltc_cell import LTCCell
 from keras_lnn.layers.mixed_memory import MixedMemoryCell
 from keras_lnn.layers.sequences import apply_to_slices, channels_as_steps
+from keras_lnn.layers.wired_cfc_cell import WiredCfCCell
 
 __all__ = [
     "LTC",

@@ -4,185 +4,15 @@ Hasani et al., "Liquid time-constant networks", AAAI 2021; the wired form is Lec
 enabling auditable autonomy", Nature Machine Intelligence 2, 2020.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import keras
-from keras import ops
 from ncps.wirings import FullyConnected, Wiring
 
-from keras_lnn.layers.ltc_solver import solve_steps
+from keras_lnn.layers.ltc_cell import LTCCell, Mapped, Ranges, plain_ranges
 from keras_lnn.layers.mixed_memory import MixedMemoryCell
 from keras_lnn.layers.recurrence import VERSIONS, LiquidCell, LiquidRNN, Version, check_choice, check_units
-from keras_lnn.layers.synapses import Synapses, apply_synapses
-from keras_lnn.layers.wiring import build_wiring, deserialize_wiring, serialize_wiring
-
-Mapped = Literal["affine", "linear"] | None
-Ranges = Mapping[str, Sequence[float]]
-
-# Where the weights begin, as the authors publish them.
-_RANGES = {
-    "gleak": (0.001, 1.0),
-    "vleak": (-0.2, 0.2),
-    "cm": (0.4, 0.6),
-    "w": (0.001, 1.0),
-    "sigma": (3, 8),
-    "mu": (0.3, 0.8),
-    "sensory_w": (0.001, 1.0),
-    "sensory_sigma": (3, 8),
-    "sensory_mu": (0.3, 0.8),
-}
-_MAPPINGS = ("affine", "linear", None)
-_NOT_NEGATIVE = ("gleak", "cm", "w", "sensory_w")
-
-
-@keras.saving.register_keras_serializable(package="keras_lnn")
-class LTCCell(LiquidCell):
-    """One step of a liquid time-constant network; :class:`LTC` says what it computes.
-
-    Args:
-        wiring: Of ``ncps``: the state has its ``units``, the output its motor neurons.
-        input_mapping: ``affine`` or ``linear`` scaling of the inputs, or None.
-        output_mapping: The same of the motor neurons' potentials.
-        ode_unfolds: Steps of the solver within one step of the sequence.
-        epsilon: Added to the denominator, so that it is never zero.
-        initialization_ranges: From a weight's name to the smallest and largest value it may begin with.
-    """
-
-    def __init__(
-        self,
-        wiring: Wiring,
-        input_mapping: Mapped = "affine",
-        output_mapping: Mapped = "affine",
-        ode_unfolds: int = 6,
-        epsilon: float = 1e-8,
-        initialization_ranges: Ranges | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        check_choice("input_mapping", input_mapping, _MAPPINGS)
-        check_choice("output_mapping", output_mapping, _MAPPINGS)
-        if ode_unfolds < 1:
-            raise ValueError(f"ode_unfolds must be at least 1. Received: {ode_unfolds}.")
-        _check_ranges(initialization_ranges or {})
-        self.wiring = wiring
-        self.input_mapping = input_mapping
-        self.output_mapping = output_mapping
-        self.ode_unfolds = ode_unfolds
-        self.epsilon = epsilon
-        self.initialization_ranges = initialization_ranges
-        self.built_wiring: Wiring | None = None
-
-    @property
-    def state_size(self) -> int:
-        """Numbers that are carried from step to step."""
-        return self.wiring.units
-
-    @property
-    def output_size(self) -> int:
-        """Numbers that one step gives."""
-        return self.wiring.output_dim
-
-    def build(self, input_shape: Any) -> None:
-        features, neurons = input_shape[-1], self.state_size
-        wiring = self.built_wiring = build_wiring(self.wiring, features)
-        self.synapses = Synapses(wiring.adjacency_matrix)
-        self.sensory_synapses = Synapses(wiring.sensory_adjacency_matrix)
-        for name in ("gleak", "vleak", "cm"):
-            self._add(name, (neurons,))
-        for prefix, sources, polarity in (
-            ("", neurons, wiring.adjacency_matrix),
-            ("sensory_", features, wiring.sensory_adjacency_matrix),
-        ):
-            for name in ("sigma", "mu", "w"):
-                self._add(prefix + name, (sources, neurons))
-            self._add(f"{prefix}erev", (sources, neurons), lambda shape, dtype=None, polarity=polarity: polarity)
-        for name, mapping, size in (
-            ("input", self.input_mapping, features),
-            ("output", self.output_mapping, self.output_size),
-        ):
-            if mapping is not None:
-                self._add(f"{name}_w", (size,), "ones")
-            if mapping == "affine":
-                self._add(f"{name}_b", (size,), "zeros")
-
-    def _add(self, name: str, shape: tuple[int, ...], initializer: Any = None) -> None:
-        if initializer is None:
-            smallest, largest = (self.initialization_ranges or {}).get(name, _RANGES[name])
-            initializer = keras.initializers.RandomUniform(smallest, largest)
-        constraint = keras.constraints.NonNeg() if name in _NOT_NEGATIVE else None
-        # Weights are read as they are, whatever precision the model around computes in.
-        weight = self.add_weight(shape=shape, initializer=initializer, constraint=constraint, name=name, autocast=False)
-        setattr(self, name, weight)
-
-    def fold_inputs(self) -> dict[str, Any]:
-        weights = {"leak": self.gleak, "resting": self.vleak}
-        weights |= {"sigma": self.sensory_sigma, "mu": self.sensory_mu}
-        weights |= {"weight": self.sensory_w, "reversal": self.sensory_erev}
-        weights |= {} if self.input_mapping is None else {"scale": self.input_w}
-        weights |= {"shift": self.input_b} if self.input_mapping == "affine" else {}
-        return {name: self.read(weight) for name, weight in weights.items()}
-
-    def prepare(
-        self, inputs: Any, elapsed_time: Any, noise: tuple[Any, ...], folded: dict[str, Any]
-    ) -> tuple[Any, ...]:
-        """Driving current and conductance from leak and inputs, (steps, neurons, batch), and the solver's step."""
-        inputs = inputs * folded["scale"] if "scale" in folded else inputs
-        inputs = inputs + folded["shift"] if "shift" in folded else inputs
-        synapses = (folded[name] for name in ("sigma", "mu", "weight", "reversal"))
-        received = apply_synapses(self.sensory_synapses, ops.transpose(inputs, (1, 2, 0)), *synapses)
-        leak = folded["leak"][:, None]
-        driving = received[:, 0] + leak * folded["resting"][:, None]
-        conductance = received[:, 1] + leak + self.epsilon
-        if elapsed_time is None:
-            return driving, conductance
-        return driving, conductance, ops.transpose(elapsed_time, (1, 2, 0)) / self.ode_unfolds
-
-    def fold(self, is_timed: bool) -> dict[str, Any]:
-        weights = {"capacitance": self.cm, "sigma": self.sigma, "mu": self.mu, "weight": self.w, "reversal": self.erev}
-        return {name: self.read(weight) for name, weight in weights.items()}
-
-    def run(
-        self, prepared: tuple[Any, ...], folded: dict[str, Any], is_valid: Any, states: list[Any], unroll: bool
-    ) -> list[Any]:
-        driving, conductance, *time_step = prepared
-        history = solve_steps(
-            self.synapses,
-            self.ode_unfolds,
-            driving,
-            conductance,
-            folded["capacitance"],
-            time_step[0] if time_step else ops.full((1, 1, 1), 1 / self.ode_unfolds, dtype=driving.dtype),
-            None if is_valid is None else ops.swapaxes(is_valid, 1, 2),
-            ops.transpose(states[0]),
-            tuple(folded[name] for name in ("sigma", "mu", "weight", "reversal")),
-            unroll,
-        )
-        return [ops.transpose(history, (2, 0, 1))]
-
-    def step(self, prepared: tuple[Any, ...], folded: dict[str, Any], states: list[Any]) -> list[Any]:
-        return self.step_of_run(prepared, folded, states)
-
-    def read_out(self, states: list[Any]) -> Any:
-        outputs = states[0][..., : self.output_size]
-        if self.output_mapping is not None:
-            outputs = outputs * self.output_w
-        return outputs + self.output_b if self.output_mapping == "affine" else outputs
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "wiring": serialize_wiring(self.wiring),
-            "input_mapping": self.input_mapping,
-            "output_mapping": self.output_mapping,
-            "ode_unfolds": self.ode_unfolds,
-            "epsilon": self.epsilon,
-            "initialization_ranges": _plain(self.initialization_ranges),
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "LTCCell":
-        return cls(**{**config, "wiring": deserialize_wiring(config["wiring"])})
+from keras_lnn.layers.wiring import deserialize_wiring, serialize_wiring
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
@@ -293,7 +123,7 @@ class LTC(LiquidRNN):
             "output_mapping": self.output_mapping,
             "ode_unfolds": self.ode_unfolds,
             "epsilon": self.epsilon,
-            "initialization_ranges": _plain(self.initialization_ranges),
+            "initialization_ranges": plain_ranges(self.initialization_ranges),
             "version": self.version,
         }
 
@@ -301,17 +131,3 @@ class LTC(LiquidRNN):
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "LTC":
         units = config["units"]
         return cls(**{**config, "units": deserialize_wiring(units) if isinstance(units, dict) else units})
-
-
-def _plain(ranges: Ranges | None) -> dict[str, list[float]] | None:
-    return None if ranges is None else {name: list(limits) for name, limits in ranges.items()}
-
-
-def _check_ranges(ranges: Ranges) -> None:
-    for name, (smallest, largest) in ranges.items():
-        if name not in _RANGES:
-            raise ValueError(f"initialization_ranges must name one of {', '.join(_RANGES)}. Received: {name}.")
-        if smallest > largest:
-            raise ValueError(f"The range of {name} must go from small to large. Received: {smallest} to {largest}.")
-        if name in _NOT_NEGATIVE and smallest < 0:
-            raise ValueError(f"The range of {name} must not be negative. Received: {smallest} to {largest}.")

@@ -1,0 +1,254 @@
+"""The cell of closed-form continuous-time recurrent layers (CfC).
+
+Hasani et al., "Closed-form continuous-time neural networks", Nature Machine Intelligence 4, 2022.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_lnn.layers.cfc_solver import MODES, ClosedForm, Mode, solve_steps, with_ones
+from keras_lnn.layers.recurrence import VERSIONS, LiquidCell, Version, check_choice, check_units
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+def lecun_tanh(inputs: Any) -> Any:
+    """The scaled hyperbolic tangent 1.7159 tanh(0.666 x)."""
+    return 1.7159 * ops.tanh(0.666 * inputs)
+
+
+def resolve_activation(activation: Any) -> Any:
+    """An activation by the names of Keras, and ``lecun_tanh``."""
+    return lecun_tanh if activation == "lecun_tanh" else keras.activations.get(activation)
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class Dense(keras.layers.Dense):
+    """A dense layer of a cell: its weights are read as they are, whatever precision the model around computes in."""
+
+    def add_weight(self, *args: Any, **kwargs: Any) -> Any:
+        return super().add_weight(*args, **{**kwargs, "autocast": False})
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class CfCCell(LiquidCell):
+    r"""One step of a closed-form continuous-time network.
+
+    With :math:`z` the backbone's output for the input and the state side by side (without a backbone, those
+    themselves), one step over the elapsed time :math:`t` is
+
+    .. math:: h = \tanh(f_1(z)) (1 - s) + \tanh(f_2(z)) s, \qquad s = \sigma(t_a(z) t + t_b(z))
+
+    where :math:`f_1, f_2, t_a, t_b` are dense. Mode ``no_gate`` leaves out the factor :math:`1 - s`; ``pure`` is the
+    closed form itself, :math:`h = A - A e^{-t (|w_\tau| + |f_1(z)|)} f_1(z)`.
+
+    Args:
+        units: Neurons, which is also the size of state and output.
+        mode: ``default``, ``pure`` or ``no_gate``.
+        activation: Of the backbone.
+        backbone_units: Width of the backbone.
+        backbone_layers: Dense layers of the backbone; 0 for none.
+        backbone_dropout: Fraction dropped behind each backbone layer, from 0 up to but not including 1.
+        sparsity_mask: Zeros and ones (inputs + units, units) that remove weights of ``f_1`` and ``f_2``; only without
+            a backbone.
+        version: ``paper``, as above and in ``ncps.torch``, or ``ncps.keras``, which leaves out both tanh and has
+            :math:`-t_a(z) t`.
+
+    Example:
+        >>> layer = keras.layers.RNN(CfCCell(8))
+        >>> layer(keras.ops.ones((2, 5, 3))).shape
+        (2, 8)
+    """
+
+    def __init__(
+        self,
+        units: int,
+        mode: Mode = "default",
+        activation: Any = "lecun_tanh",
+        backbone_units: int = 128,
+        backbone_layers: int = 1,
+        backbone_dropout: float = 0.1,
+        sparsity_mask: Any = None,
+        *,
+        version: Version = "paper",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_choice("mode", mode, MODES)
+        check_choice("version", version, VERSIONS)
+        check_units(units)
+        if sparsity_mask is not None and backbone_layers > 0:
+            raise ValueError(f"A sparsity_mask goes without a backbone. Received: backbone_layers={backbone_layers}.")
+        if not 0 <= backbone_dropout < 1:
+            raise ValueError(
+                f"backbone_dropout must be from 0 up to but not including 1. Received: {backbone_dropout}."
+            )
+        self.units = units
+        self.mode = mode
+        self.activation = activation
+        self.backbone_units = backbone_units
+        self.backbone_layers = backbone_layers
+        self.backbone_dropout = backbone_dropout
+        self.sparsity_mask = sparsity_mask
+        self.version = version
+        self.closed_form = ClosedForm(mode, version == "paper")
+        self.activate = resolve_activation(activation)
+        # The names of the parts are those of ncps, so that models saved with its layers can be read.
+        self.backbone_fn = None
+        if backbone_layers:
+            self.backbone_fn = keras.Sequential(
+                [
+                    layer
+                    for index in range(backbone_layers)
+                    for layer in (
+                        Dense(backbone_units, dtype=self.dtype_policy, name=f"backbone{index}"),
+                        keras.layers.Dropout(backbone_dropout, dtype=self.dtype_policy),
+                    )
+                ]
+            )
+        if mode != "pure":
+            self.time_a = Dense(units, dtype=self.dtype_policy, name="time_a")
+            self.time_b = Dense(units, dtype=self.dtype_policy, name="time_b")
+
+    @property
+    def state_size(self) -> int:
+        """Numbers that are carried from step to step."""
+        return self.units
+
+    @property
+    def output_size(self) -> int:
+        """Numbers that one step gives."""
+        return self.units
+
+    def build(self, input_shape: Any) -> None:
+        features = input_shape[-1] + self.units
+        if self.backbone_fn is not None:
+            self.backbone_fn.build((None, features))
+            features = self.backbone_units
+        self.ff1_kernel = self._add("ff1_weight", (features, self.units))
+        self.ff1_bias = self._add("ff1_bias", (self.units,), "zeros")
+        if self.mode == "pure":
+            self.w_tau = self._add("w_tau", (1, self.units), "zeros")
+            self.A = self._add("A", (1, self.units), "ones")
+        else:
+            self.ff2_kernel = self._add("ff2_weight", (features, self.units))
+            self.ff2_bias = self._add("ff2_bias", (self.units,), "zeros")
+            self.time_a.build((None, features))
+            self.time_b.build((None, features))
+
+    def _add(self, name: str, shape: tuple[int, ...], initializer: str = "glorot_uniform") -> Any:
+        return self.add_weight(shape=shape, initializer=initializer, name=name, autocast=False)
+
+    def draw_noise(self, batch: Any, steps: Any, training: bool | None) -> tuple[Any, ...]:
+        if not training or self.backbone_fn is None or not self.backbone_dropout:
+            return ()
+        ones = ops.ones((steps, self.backbone_units, batch), dtype=self.compute_dtype)
+        return tuple(dropout(ones, training=True) for dropout in self.backbone_fn.layers[1::2])
+
+    def fold(self, is_timed: bool) -> dict[str, Any]:
+        """``kernel`` of all heads, (heads, units, features + 1), with the bias as its last column.
+
+        At an elapsed time of one the two halves of the gate's argument are one head; else ``time_kernel``, (units,
+        features + 1), counts by the time. ``constants`` are ``w_tau`` and ``A``, (2, units, 1), and zeros for modes
+        without them. With a backbone there are its ``recurrent`` kernel, and ``backbone``, its other layers.
+        """
+        folded = {"constants": ops.zeros((2, self.units, 1), dtype=self.compute_dtype)}
+        first = self._rows(self.ff1_kernel, self.ff1_bias, self.sparsity_mask)
+        if self.mode == "pure":
+            folded["constants"] = ops.concatenate([self.read(self.w_tau), self.read(self.A)])[..., None]
+            folded["kernel"] = first[None]
+        else:
+            second = self._rows(self.ff2_kernel, self.ff2_bias, self.sparsity_mask)
+            gate = self._rows(self.time_b.kernel, self.time_b.bias)
+            by_time = self._rows(self.time_a.kernel, self.time_a.bias) * (1.0 if self.version == "paper" else -1.0)
+            folded["kernel"] = ops.stack([first, second, gate if is_timed else gate + by_time])
+            if is_timed:
+                folded["time_kernel"] = by_time
+        if self.backbone_fn is not None:
+            dense = self.backbone_fn.layers[::2]
+            folded["recurrent"] = ops.transpose(self.read(dense[0].kernel)[-self.units :])
+            folded["backbone"] = [self._rows(layer.kernel, layer.bias) for layer in dense[1:]]
+        return folded
+
+    def _rows(self, kernel: Any, bias: Any, mask: Any = None) -> Any:
+        """A kernel (features, units) and its bias as (units, features + 1)."""
+        kernel = self.read(kernel)
+        kernel = kernel if mask is None else kernel * ops.cast(mask, kernel.dtype)
+        return ops.transpose(ops.concatenate([kernel, self.read(bias)[None]]))
+
+    def fold_inputs(self) -> dict[str, Any]:
+        if self.backbone_fn is None:
+            return {}
+        first = self.backbone_fn.layers[0]
+        return {"kernel": self.read(first.kernel)[: -self.units], "bias": self.read(first.bias)}
+
+    def prepare(
+        self, inputs: Any, elapsed_time: Any, noise: tuple[Any, ...], folded: dict[str, Any]
+    ) -> tuple[Any, ...]:
+        """Inputs, or what they give to the backbone's first layer, (steps, ..., batch); noise; elapsed time, if any."""
+        times = () if elapsed_time is None else (ops.transpose(elapsed_time, (1, 2, 0)),)
+        if folded:
+            batch, steps, features = ops.shape(inputs)
+            flat = ops.matmul(ops.reshape(inputs, (-1, features)), folded["kernel"]) + folded["bias"]
+            inputs = ops.reshape(flat, (batch, steps, self.backbone_units))
+        return ops.transpose(inputs, (1, 2, 0)), noise, times
+
+    def run(
+        self, prepared: tuple[Any, ...], folded: dict[str, Any], is_valid: Any, states: list[Any], unroll: bool
+    ) -> list[Any]:
+        if self.backbone_fn is not None:
+            return super().run(prepared, folded, is_valid, states, unroll)
+        inputs, _, times = prepared
+        history = solve_steps(
+            self.closed_form,
+            inputs,
+            folded["kernel"],
+            folded.get("time_kernel"),
+            times[0] if times else None,
+            folded["constants"],
+            None if is_valid is None else ops.swapaxes(is_valid, 1, 2),
+            ops.transpose(states[0]),
+            unroll,
+        )
+        return [ops.transpose(history, (2, 0, 1))]
+
+    def step(self, prepared: tuple[Any, ...], folded: dict[str, Any], states: list[Any]) -> list[Any]:
+        if self.backbone_fn is None:
+            return self.step_of_run(prepared, folded, states)
+        values, noise, times = prepared
+        activation = self.activate
+        values = activation(values + ops.matmul(folded["recurrent"], ops.transpose(states[0])))
+        values = values * noise[0] if noise else values
+        for index, rows in enumerate(folded["backbone"], start=1):
+            values = activation(ops.matmul(rows, with_ones(values)))
+            values = values * noise[index] if noise else values
+        heads = ops.matmul(folded["kernel"], with_ones(values))
+        if "time_kernel" in folded:
+            gate = heads[-1] + times[0] * ops.matmul(folded["time_kernel"], with_ones(values))
+            heads = ops.concatenate([heads[:-1], gate[None]])
+        after, _ = self.closed_form.apply(heads, times[0] if times else 1.0, folded["constants"])
+        return [ops.transpose(after)]
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "mode": self.mode,
+            "activation": named(self.activation),
+            "backbone_units": self.backbone_units,
+            "backbone_layers": self.backbone_layers,
+            "backbone_dropout": self.backbone_dropout,
+            "sparsity_mask": listed(self.sparsity_mask),
+            "version": self.version,
+        }
+
+
+def named(activation: Any) -> Any:
+    """An activation as a configuration holds it."""
+    return activation if isinstance(activation, str | None) else keras.saving.serialize_keras_object(activation)
+
+
+def listed(mask: Any) -> Any:
+    """A mask as a configuration holds it."""
+    return None if mask is None else ops.convert_to_numpy(mask).tolist()
