@@ -95,20 +95,21 @@ def solve_steps(
     rows = rows if time_kernel is None else ops.concatenate([rows, time_kernel])
     product = _Product(heads, neurons, time_kernel is not None)
     is_needed = elapsed_time is not None
-    elapsed_time = elapsed_time if is_needed else ops.ones_like(inputs[:, :1, :1])
+    elapsed_time = elapsed_time if is_needed else ops.ones_like(inputs[:1, :1, :1])
     valid = () if is_valid is None else (is_valid,)
 
     @ops.custom_gradient
     def solve(inputs: Any, rows: Any, elapsed_time: Any, constants: Any, state: Any) -> tuple[Any, Any]:
         def step(state: Any, here: tuple[Any, ...]) -> tuple[Any, Any]:
-            inputs, elapsed_time, *valid = here
+            inputs, elapsed_time, *valid = here if is_needed else (here[0], one, *here[1:])
             given, _ = product.heads(rows, inputs, state, elapsed_time)
             after, slopes = form.apply(given, elapsed_time, constants)
             after = ops.where(valid[0] > 0, after, state) if valid else after
             return after, (after, slopes)
 
+        times, one = ((elapsed_time,), None) if is_needed else ((), elapsed_time[0])
         like = (state, ops.stack([state] * heads))
-        history, slopes = scan_steps(step, state, (inputs, elapsed_time, *valid), like=like, unroll=unroll)
+        history, slopes = scan_steps(step, state, (inputs, *times, *valid), like=like, unroll=unroll)
 
         def gradient(*args: Any, upstream: Any = None) -> tuple[Any, ...]:
             upstream = args[0] if upstream is None else upstream
@@ -116,7 +117,8 @@ def solve_steps(
             columns = ops.transpose(rows[:, :-1])
 
             def step_back(carry: tuple[Any, ...], here: tuple[Any, ...]) -> tuple[Any, Any]:
-                (adjoint, of_rows, of_constants), (upstream, slopes, inputs, before, elapsed_time, *valid) = carry, here
+                (adjoint, of_rows, of_constants), (upstream, slopes, inputs, before, *rest) = carry, here
+                elapsed_time, *valid = rest if is_needed else (one, *rest)
                 arrived = adjoint + upstream
                 used = arrived * valid[0] if valid else arrived
                 of_heads = slopes * used
@@ -126,7 +128,7 @@ def solve_steps(
                 features = inputs.shape[0]
                 earlier = of_joined[features:]
                 earlier = earlier + arrived * (1.0 - valid[0]) if valid else earlier
-                of_time = ops.zeros_like(elapsed_time)
+                of_time: tuple[Any, ...] = ()
                 given, by_time = None, None
                 if is_needed or form.mode == "pure":
                     given, by_time = product.heads(rows, inputs, before, elapsed_time)
@@ -134,16 +136,17 @@ def solve_steps(
                     by_time, by_constants = form.other_derivatives(given, elapsed_time, constants)
                     of_constants = of_constants + ops.sum(by_constants * used, axis=-1, keepdims=True)
                 if is_needed:
-                    of_time = by_time * (used if form.mode == "pure" else of_heads[-1])
-                    of_time = ops.sum(of_time, axis=0, keepdims=True) if elapsed_time.shape[0] == 1 else of_time
-                return (earlier, of_rows, of_constants), (of_joined[:features], of_time)
+                    by_time = by_time * (used if form.mode == "pure" else of_heads[-1])
+                    of_time = (ops.sum(by_time, axis=0, keepdims=True) if elapsed_time.shape[0] == 1 else by_time,)
+                return (earlier, of_rows, of_constants), (of_joined[:features], *of_time)
 
             start = tuple(map(ops.zeros_like, (state, rows, constants)))
-            here = (upstream, slopes, inputs, before, elapsed_time, *valid)
-            like = (inputs[0], elapsed_time[0])
-            (of_state, of_rows, of_constants), (of_inputs, of_time) = scan_steps(
+            here = (upstream, slopes, inputs, before, *times, *valid)
+            like = (inputs[0], *(values[0] for values in times))
+            (of_state, of_rows, of_constants), (of_inputs, *of_time) = scan_steps(
                 step_back, start, here, like=like, reverse=True, unroll=unroll, with_last=True
             )
+            of_time = of_time[0] if is_needed else ops.zeros_like(elapsed_time)
             return of_inputs, of_rows, of_time, of_constants, of_state
 
         return history, gradient
