@@ -58,6 +58,7 @@ def test_arguments_are_read_as_the_builders_types():
         "dropout",
         "over_slices",
         "wiring_seed",
+        "layers",
     }
     read = check_arguments(entry, {"units": "21", "dropout": "0.25", "wiring_seed": 3})
     assert read == {"units": 21, "dropout": 0.25, "wiring_seed": 3}
