@@ -99,7 +99,7 @@ def solve_steps(
     valid = () if is_valid is None else (is_valid,)
 
     @ops.custom_gradient
-    def solve(inputs: Any, rows: Any, elapsed_time: Any, constants: Any, state: Any) -> tuple[Any, Any]:
+    def solve(inputs: Any, rows: Any, elapsed_time: Any, constants: Any, state: Any, *valid: Any) -> tuple[Any, Any]:
         def step(state: Any, here: tuple[Any, ...]) -> tuple[Any, Any]:
             inputs, elapsed_time, *valid = here if is_needed else (here[0], one, *here[1:])
             given, _ = product.heads(rows, inputs, state, elapsed_time)
@@ -147,11 +147,11 @@ def solve_steps(
                 step_back, start, here, like=like, reverse=True, unroll=unroll, with_last=True
             )
             of_time = of_time[0] if is_needed else ops.zeros_like(elapsed_time)
-            return of_inputs, of_rows, of_time, of_constants, of_state
+            return of_inputs, of_rows, of_time, of_constants, of_state, *map(ops.zeros_like, valid)
 
         return history, gradient
 
-    return solve(inputs, rows, elapsed_time, constants, state)
+    return solve(inputs, rows, elapsed_time, constants, state, *valid)
 
 
 @dataclass(frozen=True)

@@ -48,17 +48,22 @@ def solve_steps(
         (steps, neurons, batch).
     """
 
+    valid = () if is_valid is None else (is_valid,)
+
     @ops.custom_gradient
-    def solve(driving: Any, conductance: Any, capacitance: Any, time_step: Any, potential: Any, *inner: Any) -> tuple:
+    def solve(driving: Any, conductance: Any, capacitance: Any, time_step: Any, potential: Any, *others: Any) -> tuple:
+        inner, valid = others[:4], others[4:]
+        is_valid = valid[0] if valid else None
         solver = _Solver(Table(synapses, *inner), unfolds, driving, conductance, capacitance, time_step, is_valid)
         history = solver.run(potential, unroll)
 
         def gradient(*args: Any, upstream: Any = None) -> tuple[Any, ...]:
-            return solver.gradients(potential, history, args[0] if upstream is None else upstream, unroll)
+            upstream = args[0] if upstream is None else upstream
+            return *solver.gradients(potential, history, upstream, unroll), *map(ops.zeros_like, valid)
 
         return history[:, -1], gradient
 
-    return solve(driving, conductance, capacitance, time_step, potential, *inner)
+    return solve(driving, conductance, capacitance, time_step, potential, *inner, *valid)
 
 
 class _Solver:
