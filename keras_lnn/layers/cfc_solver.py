@@ -73,7 +73,8 @@ def solve_steps(
 
     A step is :math:`h' = \varphi((W + t W_t) (x, h, 1))` with an elementwise :math:`\varphi`: one product for all heads
     of all neurons. The forward pass keeps the states and the derivatives of :math:`\varphi`; with them a step back is
-    one product for the gradients of inputs and state and one for that of the kernel. The batch is the innermost axis.
+    one product for the gradient of the state; those of inputs and kernel follow for all steps at once. The batch is
+    the innermost axis.
 
     Args:
         form: :math:`\varphi`.
@@ -113,40 +114,38 @@ def solve_steps(
 
         def gradient(*args: Any, upstream: Any = None) -> tuple[Any, ...]:
             upstream = args[0] if upstream is None else upstream
-            before = ops.concatenate([state[None], history[:-1]])
-            columns = ops.transpose(rows[:, :-1])
+            features = inputs.shape[1]
+            to_states = ops.transpose(rows[:, features:-1])
 
-            def step_back(carry: tuple[Any, ...], here: tuple[Any, ...]) -> tuple[Any, Any]:
-                (adjoint, of_rows, of_constants), (upstream, slopes, inputs, before, *rest) = carry, here
+            def step_back(adjoint: Any, here: tuple[Any, ...]) -> tuple[Any, Any]:
+                upstream, slopes, *rest = here
                 elapsed_time, *valid = rest if is_needed else (one, *rest)
                 arrived = adjoint + upstream
                 used = arrived * valid[0] if valid else arrived
-                of_heads = slopes * used
-                of_product = product.gradient(of_heads, elapsed_time)
-                of_joined = ops.matmul(columns, of_product)
-                of_rows = of_rows + ops.matmul(of_product, ops.transpose(_joined(inputs, before)))
-                features = inputs.shape[0]
-                earlier = of_joined[features:]
-                earlier = earlier + arrived * (1.0 - valid[0]) if valid else earlier
-                of_time: tuple[Any, ...] = ()
-                given, by_time = None, None
-                if is_needed or form.mode == "pure":
-                    given, by_time = product.heads(rows, inputs, before, elapsed_time)
+                earlier = ops.matmul(to_states, product.gradient(slopes * used, elapsed_time))
+                return earlier + arrived * (1.0 - valid[0]) if valid else earlier, used
+
+            here = (upstream, slopes, *times, *valid)
+            of_state, used = scan_steps(
+                step_back, ops.zeros_like(state), here, like=state, reverse=True, unroll=unroll, with_last=True
+            )
+            # Nothing else waits for the step behind it.
+            before = ops.concatenate([state[None], history[:-1]])
+            of_heads = slopes * used[:, None]
+            of_product = product.gradient(of_heads, elapsed_time)
+            of_inputs = ops.swapaxes(ops.tensordot(rows[:, :features], of_product, axes=((0,), (1,))), 0, 1)
+            of_rows = ops.tensordot(of_product, _joined(inputs, before), axes=((0, 2), (0, 2)))
+            of_time, of_constants = ops.zeros_like(elapsed_time), ops.zeros_like(constants)
+            if is_needed or form.mode == "pure":
+                given, by_time = product.heads(rows, inputs, before, elapsed_time)
+                of_gate = of_heads[:, -1]
                 if form.mode == "pure":
                     by_time, by_constants = form.other_derivatives(given, elapsed_time, constants)
-                    of_constants = of_constants + ops.sum(by_constants * used, axis=-1, keepdims=True)
+                    of_constants = ops.sum(by_constants * used[:, None], axis=(0, 3))[..., None]
+                    of_gate = used
                 if is_needed:
-                    by_time = by_time * (used if form.mode == "pure" else of_heads[-1])
-                    of_time = (ops.sum(by_time, axis=0, keepdims=True) if elapsed_time.shape[0] == 1 else by_time,)
-                return (earlier, of_rows, of_constants), (of_joined[:features], *of_time)
-
-            start = tuple(map(ops.zeros_like, (state, rows, constants)))
-            here = (upstream, slopes, inputs, before, *times, *valid)
-            like = (inputs[0], *(values[0] for values in times))
-            (of_state, of_rows, of_constants), (of_inputs, *of_time) = scan_steps(
-                step_back, start, here, like=like, reverse=True, unroll=unroll, with_last=True
-            )
-            of_time = of_time[0] if is_needed else ops.zeros_like(elapsed_time)
+                    of_time = by_time * of_gate
+                    of_time = ops.sum(of_time, axis=1, keepdims=True) if elapsed_time.shape[1] == 1 else of_time
             return of_inputs, of_rows, of_time, of_constants, of_state, *map(ops.zeros_like, valid)
 
         return history, gradient
@@ -163,26 +162,29 @@ class _Product:
     is_timed: bool
 
     def heads(self, rows: Any, inputs: Any, state: Any, elapsed_time: Any) -> tuple[Any, Any]:
-        """The heads (heads, neurons, batch), and what the elapsed time is multiplied by."""
+        """The heads (..., heads, neurons, batch), and what the elapsed time is multiplied by."""
         product = ops.matmul(rows, _joined(inputs, state))
         size = self.head_count * self.neurons
-        heads = ops.reshape(product[:size], (self.head_count, self.neurons, -1))
+        *steps, _, batch = ops.shape(product)
+        heads = ops.reshape(product[..., :size, :], (*steps, self.head_count, self.neurons, batch))
         if not self.is_timed:
             return heads, None
-        by_time = product[size:]
-        return ops.concatenate([heads[:-1], (heads[-1] + elapsed_time * by_time)[None]]), by_time
+        by_time = product[..., size:, :]
+        gate = (heads[..., -1, :, :] + elapsed_time * by_time)[..., None, :, :]
+        return ops.concatenate([heads[..., :-1, :, :], gate], axis=-3), by_time
 
     def gradient(self, of_heads: Any, elapsed_time: Any) -> Any:
         """That of the product from that of the heads."""
-        flat = ops.reshape(of_heads, (self.head_count * self.neurons, -1))
-        return ops.concatenate([flat, elapsed_time * of_heads[-1]]) if self.is_timed else flat
+        *steps, _, _, batch = ops.shape(of_heads)
+        flat = ops.reshape(of_heads, (*steps, self.head_count * self.neurons, batch))
+        return ops.concatenate([flat, elapsed_time * of_heads[..., -1, :, :]], axis=-2) if self.is_timed else flat
 
 
 def with_ones(values: Any) -> Any:
-    """Values (features, batch) and a row of ones, which the bias is multiplied by."""
-    return ops.concatenate([values, ops.ones_like(values[:1])])
+    """Values (..., features, batch) and a row of ones, which the bias is multiplied by."""
+    return ops.concatenate([values, ops.ones_like(values[..., :1, :])], axis=-2)
 
 
 def _joined(inputs: Any, state: Any) -> Any:
-    """Inputs, state and a row of ones, (features + neurons + 1, batch)."""
-    return with_ones(ops.concatenate([inputs, state]))
+    """Inputs, state and a row of ones, (..., features + neurons + 1, batch)."""
+    return with_ones(ops.concatenate([inputs, state], axis=-2))

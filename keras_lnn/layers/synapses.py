@@ -14,10 +14,10 @@ _LARGEST_PIECE = 2**18
 
 
 class Synapses:
-    """The synapses of an adjacency matrix as two padded tables, one row a target neuron and one row a source.
+    """The synapses of an adjacency matrix in two grids, one with a row a target, one with a row a source.
 
-    Every array of activations is (targets, synapses of a target, batch), so that a synapse's constants stay fixed
-    while the innermost loop runs over the batch. The table by source is what the gradient of the sources needs.
+    By target, what a neuron receives is a product of matrices; by source, what goes back to a source is a sum along a
+    row and the source's own value a broadcast.
 
     Args:
         adjacency: (sources, neurons); a synapse wherever it is not zero.
@@ -25,73 +25,110 @@ class Synapses:
 
     def __init__(self, adjacency: np.ndarray) -> None:
         exists = np.asarray(adjacency) != 0
-        self.source_count, self.neuron_count = exists.shape
         self.is_full = bool(exists.all())
-        self.targets = _any(exists.any(axis=0))
-        self.sources = _any(exists.any(axis=1))
-        self.source_of = _padded([np.flatnonzero(exists[:, target]) for target in self.targets])
-        lengths = exists[:, self.targets].sum(axis=0)
-        self.is_real = (np.arange(self.source_of.shape[1]) < lengths[:, None]).astype("float32")
-        # Where each synapse stands in a weight (sources, neurons), and where each weight's synapse stands in the table.
-        self._in_weight = self.source_of * self.neuron_count + self.targets[:, None]
-        self.size = self.source_of.size
-        place = np.full(exists.shape, self.size, "int32")
-        rows, columns = np.nonzero(self.is_real)
-        place[self.source_of[rows, columns], self.targets[rows]] = rows * self.source_of.shape[1] + columns
-        self._in_table = place
-        of_source = [np.flatnonzero(exists[source]) for source in self.sources]
-        self.target_of = _padded(of_source)
-        self._by_source = _padded([place[s, t] for s, t in zip(self.sources, of_source, strict=True)], self.size)
-        self._rows_of_targets = _positions(self.targets, self.neuron_count)
-        self._rows_of_sources = _positions(self.sources, self.source_count)
+        self.by_target = Grid(exists, rows="targets")
+        self.by_source = Grid(exists, rows="sources")
+        place = self.by_target.place.reshape(-1)[self.by_source.in_weight]
+        self._reordered = np.where(self.by_source.is_real, place, self.by_target.size)
+
+    def of_sources(self, values: Any, axis: int = 0) -> Any:
+        """By target the value of each synapse's source, for values of all sources along ``axis``.
+
+        Where every synapse exists this is no more than a broadcast, and the grid's first axis has length one.
+        """
+        if self.is_full:
+            return ops.expand_dims(values, axis)
+        return ops.take(values, self.by_target.others, axis=axis)
+
+    def of_targets(self, values: Any) -> Any:
+        """By source the value of each synapse's target, for values (neurons, batch)."""
+        return values[None] if self.is_full else ops.take(values, self.by_source.others, axis=0)
+
+    def to_order_of_sources(self, values: Any) -> Any:
+        """Values by target (targets, synapses, batch) in the grid by source, zero where that is padded."""
+        values = ops.reshape(values, (self.by_target.size, -1))
+        if (self._reordered == self.by_target.size).any():
+            values = ops.concatenate([values, ops.zeros_like(values[:1])])
+        return ops.take(values, self._reordered, axis=0)
+
+
+class Grid:
+    """The synapses of each neuron in a row, padded to the longest.
+
+    Every array of activations is (rows, synapses of a row, batch), so that a synapse's constants stay fixed while the
+    innermost loop runs over the batch.
+
+    Args:
+        exists: Whether there is a synapse, (sources, neurons).
+        rows: Whether the neurons that rows stand for are ``targets`` or ``sources``.
+
+    Attributes:
+        heads: The neurons that rows stand for: those with synapses.
+        others: The neuron at the other end of each synapse, (rows, synapses of a row).
+        is_real: False where the grid is padded, of the same shape.
+        size: Its number of places.
+        in_weight: Where the value of each synapse stands in a flat weight (sources, neurons).
+        place: Where each value of a weight stands in the flat grid, (sources, neurons); ``size`` where it has none.
+    """
+
+    def __init__(self, exists: np.ndarray, rows: str) -> None:
+        in_weight = np.arange(exists.size, dtype="int32").reshape(exists.shape)
+        if rows == "targets":
+            in_weight = in_weight.T
+        of_neuron = [np.flatnonzero(row) for row in exists.reshape(-1)[in_weight]]
+        self.heads = np.flatnonzero([row.size for row in of_neuron])
+        if not self.heads.size:
+            # A grid must not be empty: one that has a place and no synapse has no effect either.
+            self.heads = np.array([0])
+        lengths = np.array([of_neuron[head].size for head in self.heads])
+        self.others = np.zeros((self.heads.size, max(1, lengths.max())), "int32")
+        self.is_real = np.arange(self.others.shape[1]) < lengths[:, None]
+        self.others[self.is_real] = np.concatenate([of_neuron[head] for head in self.heads])
+        self.size = self.others.size
+        self.in_weight = in_weight[self.heads[:, None], self.others]
+        self.place = np.full(exists.shape, self.size, "int32")
+        self.place.reshape(-1)[self.in_weight[self.is_real]] = np.flatnonzero(self.is_real)
+        self._all = len(of_neuron)
+        self._rows = np.full(self._all, self.heads.size, "int32")
+        self._rows[self.heads] = np.arange(self.heads.size)
 
     def from_weight(self, weight: Any) -> Any:
-        """The values of a weight (sources, neurons) at the synapses, (targets, synapses of a target)."""
-        return ops.take(ops.reshape(weight, (-1,)), self._in_weight, axis=0)
+        """The values of a weight (sources, neurons) at the synapses."""
+        return ops.take(ops.reshape(weight, (-1,)), self.in_weight, axis=0)
 
     def to_weight(self, values: Any) -> Any:
         """The values at the synapses as a weight (sources, neurons), zero where there is no synapse."""
         values = ops.reshape(values, (-1,))
-        return ops.take(ops.concatenate([values, ops.zeros_like(values[:1])]), self._in_table, axis=0)
+        return ops.take(ops.concatenate([values, ops.zeros_like(values[:1])]), self.place, axis=0)
 
-    def of_sources(self, values: Any, axis: int = 0) -> Any:
-        """The value of each synapse's source, for values of all sources along ``axis``.
+    def to_rows(self, values: Any, axis: int = 0) -> Any:
+        """One value a neuron to one a row, along ``axis``."""
+        return values if self.heads.size == self._all else ops.take(values, self.heads, axis=axis)
 
-        Where every synapse exists this is no more than a broadcast, and the first axis of the table has length one.
-        """
-        if self.is_full:
-            return ops.expand_dims(values, axis)
-        return ops.take(values, self.source_of, axis=axis)
+    def to_neurons(self, values: Any, axis: int = 0) -> Any:
+        """One value a row to one a neuron; neurons without synapses get zeros."""
+        if self.heads.size == self._all:
+            return values
+        padding = ops.zeros_like(ops.take(values, np.array([0]), axis=axis))
+        return ops.take(ops.concatenate([values, padding], axis=axis), self._rows, axis=axis)
 
-    def sum_by_source(self, values: Any) -> Any:
-        """The sums (sources, batch) of values at the synapses (targets, synapses of a target, batch)."""
-        if self.is_full:
-            return ops.sum(values, axis=0)
-        flat = ops.reshape(values, (self.size, -1))
-        return _spread(ops.sum(self.by_source(flat), axis=1), self._rows_of_sources, 0)
 
-    def by_source(self, values: Any, axis: int = 0) -> Any:
-        """Values at the synapses in the order of their sources.
+class Table:
+    """The weights of synapses, laid out in a grid, with what is folded once per call.
 
-        Args:
-            values: The table (targets, synapses of a target) flattened along ``axis``.
-            axis: Where that is.
+    A synapse is open by sigmoid(sigma (x - mu)) = sigmoid(sigma x - sigma mu); its effects are w E and w.
+    """
 
-        Returns:
-            The same with (sources with synapses, synapses of a source) in its place, padded by zeros.
-        """
-        if (self._by_source == self.size).any():
-            padding = ops.zeros_like(ops.take(values, np.array([0]), axis=axis))
-            values = ops.concatenate([values, padding], axis=axis)
-        return ops.take(values, self._by_source, axis=axis)
+    def __init__(self, grid: Grid, sigma: Any, mu: Any, weight: Any, reversal: Any) -> None:
+        self.sigma, self.mu, weight, self.reversal = map(grid.from_weight, (sigma, mu, weight, reversal))
+        self.is_real = grid.is_real.astype("float32")
+        self.weight = weight * self.is_real
+        self.threshold = self.sigma * self.mu
+        self.effects = ops.stack([self.weight * self.reversal, self.weight], axis=1)
 
-    def to_neurons(self, rows: Any, axis: int = 0) -> Any:
-        """One row a target to one row a neuron; a neuron without synapses gets zeros."""
-        return _spread(rows, self._rows_of_targets, axis)
-
-    def to_sources(self, rows: Any) -> Any:
-        """One row a source that has synapses to one row a source; the others get zeros."""
-        return _spread(rows, self._rows_of_sources, 0)
+    def opened(self, at_synapses: Any) -> Any:
+        """How far each synapse is open for its source's value, the batch last."""
+        return ops.sigmoid(at_synapses * self.sigma[..., None] - self.threshold[..., None])
 
 
 def apply_synapses(synapses: Synapses, sources: Any, sigma: Any, mu: Any, weight: Any, reversal: Any) -> Any:
@@ -111,115 +148,89 @@ def apply_synapses(synapses: Synapses, sources: Any, sigma: Any, mu: Any, weight
     Returns:
         (steps, 2, neurons, batch): the driving current, then the conductance.
     """
-    steps = sources.shape[0]
-    together = steps if builds_plain_graphs() else _steps_together(synapses.size, steps, sources.shape[-1])
 
     @ops.custom_gradient
-    def pass_on(sources: Any, sigma: Any, mu: Any, weight: Any, reversal: Any) -> tuple[Any, Any]:
-        table = Table(synapses, sigma, mu, weight, reversal)
-
-        def forward(piece: Any) -> Any:
-            return ops.matmul(table.effects, table.open_fraction(piece, axis=0))
+    def pass_on(sources: Any, *weights: Any) -> tuple[Any, Any]:
+        table = Table(synapses.by_target, *weights)
 
         def gradient(*args: Any, upstream: Any = None) -> tuple[Any, ...]:
             upstream = args[0] if upstream is None else upstream
+            return receive_back(synapses, table, sources, upstream)
 
-            def backward(piece: Any) -> tuple[Any, Any, Any, Any]:
-                values, upstream = piece
-                at_synapses = synapses.of_sources(values)
-                opened = table.opened(at_synapses)
-                of_effects = ops.matmul(opened, ops.transpose(upstream, (0, 2, 1)))
-                pulled = ops.matmul(ops.transpose(table.effects, (0, 2, 1)), upstream) * (opened * (1.0 - opened))
-                of_sources = synapses.sum_by_source(pulled * table.sigma[..., None])
-                return of_sources, of_effects, ops.sum(pulled, axis=-1), ops.sum(pulled * at_synapses, axis=-1)
-
-            pieces = (_to_pieces(sources, together), _to_pieces(upstream, together))
-            of_sources, *of_table = _map(backward, pieces, together == steps)
-            of_effects, of_offset, of_slope = (ops.sum(values, axis=0) for values in of_table)
-            return _from_pieces(of_sources, together), *table.gradients(
-                of_effects[..., 0], of_effects[..., 1], of_offset, of_slope
-            )
-
-        pieces = _map(forward, _to_pieces(sources, together), together == steps)
-        return _from_pieces(pieces, together), gradient
+        return receive(synapses, table, sources), gradient
 
     received = pass_on(sources, sigma, mu, weight, reversal)
-    return ops.transpose(synapses.to_neurons(received, axis=1), (0, 2, 1, 3))
+    return ops.transpose(synapses.by_target.to_neurons(received, axis=1), (0, 2, 1, 3))
 
 
-class Table:
-    """The weights of synapses, laid out like :class:`Synapses`, with what is folded once per call.
+def receive(synapses: Synapses, table: Table, sources: Any) -> Any:
+    """What each target receives, (steps, targets, 2, batch), from sources (steps, sources, batch)."""
 
-    A synapse is open by sigmoid(sigma (x - mu)) = sigmoid(sigma x - sigma mu); its effects are w E and w.
+    def forward(piece: Any) -> Any:
+        return ops.matmul(table.effects, table.opened(synapses.of_sources(piece)))
+
+    together = _steps_together(synapses, sources)
+    return _from_pieces(_map(forward, _to_pieces(sources, together), together, sources), together)
+
+
+def receive_back(
+    synapses: Synapses, table: Table, sources: Any, upstream: Any, to_sources: bool = True
+) -> tuple[Any, ...]:
+    """The gradients of sources, sigma, mu, weight and reversal; without the first unless it is asked for.
+
+    Args:
+        synapses: Those that exist.
+        table: Their weights by target.
+        sources: (steps, sources, batch).
+        upstream: Of what the targets receive, (steps, targets, 2, batch).
+        to_sources: Whether the gradient of the sources is needed.
     """
+    by_target, by_source, is_full = synapses.by_target, synapses.by_source, synapses.is_full
 
-    def __init__(self, synapses: Synapses, sigma: Any, mu: Any, weight: Any, reversal: Any) -> None:
-        self.synapses = synapses
-        self.sigma, self.mu, weight, self.reversal = map(synapses.from_weight, (sigma, mu, weight, reversal))
-        self.weight = weight * synapses.is_real
-        self.threshold = self.sigma * self.mu
-        self.effects = ops.stack([self.weight * self.reversal, self.weight], axis=1)
+    def backward(piece: Any) -> tuple[Any, ...]:
+        values, upstream = piece
+        at_synapses = synapses.of_sources(values)
+        opened = table.opened(at_synapses)
+        of_effects = ops.matmul(opened, ops.transpose(upstream, (0, 2, 1)))
+        pulled = ops.matmul(ops.transpose(table.effects, (0, 2, 1)), upstream) * (opened * (1.0 - opened))
+        if is_full:
+            of_slope = pulled * at_synapses
+            of_sources = ops.sum(pulled * table.sigma[..., None], axis=0)
+        else:
+            # By source, where the values are a broadcast: gathered once more they would have to be written out.
+            of_slope = synapses.to_order_of_sources(pulled) * by_source.to_rows(values)[:, None]
+            of_sources = ops.sum(synapses.to_order_of_sources(pulled * table.sigma[..., None]), axis=1)
+            of_sources = by_source.to_neurons(of_sources)
+        return *([of_sources] if to_sources else []), of_effects, sum_rows(pulled), sum_rows(of_slope)
 
-    def open_fraction(self, values: Any, axis: int) -> Any:
-        """How far each synapse is open for values of the sources, which are along ``axis``, the batch last."""
-        return self.opened(self.synapses.of_sources(values, axis))
-
-    def opened(self, at_synapses: Any) -> Any:
-        """The same for the sources' values at each synapse."""
-        return ops.sigmoid(at_synapses * self.sigma[..., None] - self.threshold[..., None])
-
-    def gradients(self, of_driving: Any, of_conductance: Any, of_offset: Any, of_slope: Any) -> tuple[Any, ...]:
-        """The gradients of sigma, mu, weight and reversal as weights (sources, neurons).
-
-        Args:
-            of_driving: With respect to ``w E``, all arrays (targets, synapses of a target).
-            of_conductance: With respect to the second effect, ``w``.
-            of_offset: With respect to the sigmoid's argument.
-            of_slope: The same times the source's value, summed.
-        """
-        values = (
-            of_slope - self.mu * of_offset,
-            -self.sigma * of_offset,
-            (of_driving * self.reversal + of_conductance) * self.synapses.is_real,
-            of_driving * self.weight,
-        )
-        return tuple(map(self.synapses.to_weight, values))
-
-
-def _any(present: np.ndarray) -> np.ndarray:
-    """Indices of what is present, or the first where nothing is: a table must not be empty."""
-    indices = np.flatnonzero(present)
-    return indices if indices.size else np.array([0])
+    together = _steps_together(synapses, sources)
+    pieces = (_to_pieces(sources, together), _to_pieces(upstream, together))
+    *of_sources, of_effects, of_offset, of_slope = _map(backward, pieces, together, sources)
+    of_sources = [_from_pieces(values, together) for values in of_sources]
+    of_effects, of_offset, of_slope = (ops.sum(values, axis=0) for values in (of_effects, of_offset, of_slope))
+    of_driving, of_conductance = of_effects[..., 0], of_effects[..., 1]
+    of_sigma = (by_target if is_full else by_source).to_weight(of_slope) - by_target.to_weight(table.mu * of_offset)
+    others = (
+        -table.sigma * of_offset,
+        (of_driving * table.reversal + of_conductance) * table.is_real,
+        of_driving * table.weight,
+    )
+    return *of_sources, of_sigma, *map(by_target.to_weight, others)
 
 
-def _padded(rows: list[np.ndarray], padding: int = 0) -> np.ndarray:
-    table = np.full((len(rows), max(1, *(row.size for row in rows))), padding, "int32")
-    for row, values in zip(table, rows, strict=True):
-        row[: values.size] = values
-    return table
+def sum_rows(values: Any) -> Any:
+    """The sums over the last axis, as a product: on a CPU XLA computes it faster than a sum along memory."""
+    ones = ops.ones((ops.shape(values)[-1], 1), dtype=values.dtype)
+    return ops.matmul(values, ones)[..., 0]
 
 
-def _positions(present: np.ndarray, count: int) -> np.ndarray | None:
-    if present.size == count:
-        return None
-    positions = np.full(count, present.size, "int32")
-    positions[present] = np.arange(present.size)
-    return positions
-
-
-def _spread(rows: Any, positions: np.ndarray | None, axis: int) -> Any:
-    if positions is None:
-        return rows
-    padding = ops.zeros_like(ops.take(rows, np.array([0]), axis=axis))
-    return ops.take(ops.concatenate([rows, padding], axis=axis), positions, axis=axis)
-
-
-def _steps_together(synapses: int, steps: int | None, batch: int | None) -> int:
+def _steps_together(synapses: Synapses, sources: Any) -> int:
     """The largest divisor of the steps whose activations stay in a cache; one where the steps are not known."""
-    if steps is None:
-        return 1
-    batch = 64 if batch is None else batch
-    fitting = [size for size in range(1, steps + 1) if steps % size == 0 and size * batch * synapses <= _LARGEST_PIECE]
+    steps, _, batch = sources.shape
+    if steps is None or builds_plain_graphs():
+        return steps or 1
+    size = synapses.by_target.size * (64 if batch is None else batch)
+    fitting = [count for count in range(1, steps + 1) if steps % count == 0 and count * size <= _LARGEST_PIECE]
     return max(fitting, default=1)
 
 
@@ -245,9 +256,9 @@ def _from_pieces(values: Any, together: int) -> Any:
     return ops.reshape(values, (pieces * together, *middle, -1))
 
 
-def _map(function: Callable[[Any], Any], pieces: Any, at_once: bool) -> Any:
+def _map(function: Callable[[Any], Any], pieces: Any, together: int, sources: Any) -> Any:
     """The function over the first axis of the pieces, one after another."""
-    if not at_once:
+    if together != sources.shape[0]:
         return ops.map(function, pieces)
     outputs = function(keras.tree.map_structure(lambda values: values[0], pieces))
     return keras.tree.map_structure(lambda values: values[None], outputs)
