@@ -5,8 +5,9 @@ KERAS_BACKEND=jax python benchmarks/liquid_layers.py --memory
 
 Ours and ``ncps.keras`` hold the same weights and must give the same outputs and gradients before anything is timed.
 All sides of a row are timed in one process, round by round, so that a noisy machine treats them alike. Ours is called
-as people call it; of ``ncps.keras`` the best way counts: XLA on or off (TensorFlow), as a loop or unrolled. A Keras
-LSTM of as many units stands beside them for scale, and ``ncps.torch`` where torch can be imported.
+as people call it, and beside that in one XLA program with what is around it; of ``ncps.keras`` the best way counts:
+XLA on or off (TensorFlow), as a loop or unrolled. A Keras LSTM of as many units stands beside them for scale, and
+``ncps.torch`` where torch can be imported.
 """
 
 import argparse
@@ -271,9 +272,10 @@ def measure(
 def summarise(ways: list[Way]) -> dict[str, Any]:
     """The best of each side in milliseconds and seconds; None where nothing was measured."""
     timed = [way for way in ways if way.times]
-    best: dict[str, Way | None] = dict.fromkeys(("ours", "reference", "lstm", "torch"))
+    best: dict[str, Way | None] = dict.fromkeys(("ours", "ours_xla", "reference", "lstm", "torch"))
     for way in sorted(timed, key=lambda way: way.median, reverse=True):
-        best[way.side] = way
+        # Ours is what people get by default, not the best of two.
+        best["ours_xla" if way.side == "ours" and way.label.startswith("XLA") else way.side] = way
     ours, theirs = best["ours"], best["reference"]
     summary = {f"{side}_ms": None if way is None else 1e3 * way.median for side, way in best.items()}
     summary["ratio"] = None if theirs is None else theirs.median / ours.median
@@ -314,6 +316,7 @@ def print_rows(rows: list[dict[str, Any]], memory: bool) -> None:
     title = f"milliseconds (medians), Keras on {backend}; ratio: ncps.keras / ours"
     table = Table(title=title, title_justify="left")
     columns = {"ours_ms": "ours", "reference_ms": "ncps.keras", "ratio": "ratio", "reference_best": "its best way"}
+    columns |= {"ours_xla_ms": "ours, XLA\naround it"}
     columns |= {"lstm_ms": "LSTM", "torch_ms": "ncps.torch"}
     columns |= {"ours_first_s": "ours\nfirst s", "reference_first_s": "ncps\nfirst s"}
     columns |= {"ours_mb": "ours\nMB", "reference_mb": "ncps\nMB"} if memory else {}
@@ -357,7 +360,7 @@ def time_ways(ways: list[Way], rounds: int, progress: Callable[[float], None], c
             return
         if index == 1:
             least = {side: min(min(way.times) for way in ways if way.side == side) for side in {w.side for w in ways}}
-            ways = [way for way in ways if min(way.times) <= _HOPELESS * least[way.side]]
+            ways = [way for way in ways if way.side == "ours" or min(way.times) <= _HOPELESS * least[way.side]]
 
 
 def check_agreement(ours: Sequence[Any], theirs: Sequence[Any], label: str) -> None:
@@ -402,13 +405,13 @@ def _plan_ways(sides: Sequence[str], unrolled: bool) -> Iterator[tuple[str, str,
     """Side, label, whether XLA compiles the whole, and whether the steps are unrolled."""
     import keras
 
-    # JAX compiles in any case. On TensorFlow ours is not compiled as a whole: it compiles its recurrence by itself.
+    # JAX compiles in any case. On TensorFlow ours compiles its recurrence by itself; XLA around it is told beside it.
     ways = (False, True) if keras.backend.backend() == "tensorflow" else (None,)
     for side in sides:
         if side == "torch":
             continue
         for unroll in (False, True) if unrolled and side == "reference" else (False,):
-            for xla in ways[:1] if side == "ours" else ways:
+            for xla in ways:
                 yield side, _label(xla, unroll), xla, unroll
 
 

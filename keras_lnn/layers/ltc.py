@@ -31,9 +31,10 @@ class LTC(LiquidRNN):
     3. Each step is ``ode_unfolds`` fused Euler steps ``v = (c v + h sum(w E sigmoid)) / (c + h sum(w sigmoid))``, with
        ``h`` the elapsed time over the unfolds, leak and inputs in both sums: stable for any ``h``, of first order.
     4. Both sums come from one table of ``w E`` and ``w``; ``s (x - mu)`` is one multiply-add, ``s x - s mu``.
-    5. The backward pass keeps the potentials only. With them, a step's sigmoids and slopes are computed again for all
+    5. The backward pass keeps potentials and denominators only. With them, a step's slopes are computed again for all
        its unfolds at once, while they fit the cache, and the adjoint runs back through a sparse linear recurrence.
-    6. The inputs' sigmoids are computed again too, a few steps at a time: memory does not grow with their number.
+    6. The weights' gradients follow behind it, for inputs and neurons alike, from sigmoids that are computed again a
+       few steps at a time: memory does not grow with their number.
     7. On TensorFlow all of this is one XLA program inside the model's graph; the layers around it are not compiled.
 
     Args:
