@@ -1,77 +1,480 @@
-"""Keras metrics for medical images: vectorised, branch-free, in one file that can be copied into any project."""
+"""Keras metrics for medical images, in one file that imports keras and numpy only and can be copied into any project.
 
+Everything is computed from one confusion state and, for curves, one histogram of scores: an update is a handful of
+operations on whole arrays, and nothing branches on data. One :class:`ClassificationMetrics` reports as many named
+results as are asked for, so that a model with 14 labels updates one state and not fifty::
+
+    model.compile(..., metrics=[ClassificationMetrics("multi-label", ["f1", "auc", "recall_per_class"])])
+
+Each result is also a metric of its own (:class:`F1`, :class:`AUC`, :class:`Dice`, ...). Values are those of
+scikit-learn with ``zero_division=0``; curves are exact up to the width of a histogram's bin.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
+
+KINDS = ("binary", "multi-class", "multi-label")
+AVERAGES = ("macro", "micro", "weighted", "samples", "per_class")
+# What each result can be averaged by, the first where nothing is said; None is a number of its own.
+_RESULTS: dict[str, tuple[str | None, ...]] = {
+    "f1": ("macro", "micro", "weighted", "samples", "per_class"),
+    "precision": ("macro", "micro", "weighted", "samples", "per_class"),
+    "recall": ("macro", "micro", "weighted", "samples", "per_class"),
+    "dice": ("macro", "micro", "weighted", "samples", "per_class"),
+    "iou": ("macro", "micro", "weighted", "samples", "per_class"),
+    "specificity": ("macro", "micro", "weighted", "per_class"),
+    "accuracy": (None, "per_class"),
+    "subset_accuracy": (None,),
+    "balanced_accuracy": (None, "per_class"),
+    "matthews_correlation": (None, "per_class"),
+    "auc": ("macro", "micro", "weighted", "per_class"),
+    "average_precision": ("macro", "micro", "weighted", "per_class"),
+}
+_CURVES = ("auc", "average_precision")
+_SAMPLE_RATIOS = ("f1", "precision", "recall", "dice", "iou")
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
-class MacroAUC(keras.metrics.Metric):
-    """Area under the ROC curve from logits, the mean over the classes or labels; streaming.
+class ClassificationMetrics(keras.metrics.Metric):
+    """Named results of predictions, streaming, from one state.
 
-    The scores of the positives and of the negatives of each class are kept as two histograms, so memory does not grow
-    with the data, and no branch depends on it. The bins are even in a squashed log-odds, which keeps apart scores
-    near 0 and 1 that bins even in the probability would take for equal. A class that has no positives or no negatives
-    is left out of the mean.
+    A result is a name and, where it is a mean over classes or labels, how that is taken: ``f1`` (the macro mean),
+    ``f1_micro``, ``f1_weighted`` (by support), ``f1_samples`` (over samples, for several labels), ``f1_per_class``
+    (one result a class, ``f1_NAME``). There are ``f1``, ``precision``, ``recall``, ``dice`` (the same as ``f1``),
+    ``iou``, ``specificity``, ``accuracy`` (for several labels their mean), ``subset_accuracy`` (all labels of a sample
+    are right), ``balanced_accuracy``, ``matthews_correlation``, ``auc`` and ``average_precision``.
+
+    For ``binary`` a result without a mean speaks of class 1. A ratio with nothing below the line is 0; an AUC that
+    lacks positives or negatives is nan and is left out of the macro mean.
 
     Args:
-        multi_label: Whether the targets are 0/1 for each label (batch, labels), else class indices (batch,).
-        bins: Of each histogram.
+        kind: ``binary`` (one sigmoid output or two softmax outputs), ``multi-class`` (softmax; targets are indices or
+            one-hot) or ``multi-label`` (sigmoids; targets are 0/1 for each label). Axes between the batch and the
+            classes, as of masks, count as more samples.
+        results: Names of results.
+        threshold: Above which probability a class or label is predicted, one or one a label; not for
+            ``multi-class``, where the largest counts.
+        from_logits: Whether predictions are logits, not probabilities.
+        class_names: Of the results by class; their indices if not given.
+        bins: Of each histogram of scores, from which the curves are computed.
         name: Of the metric.
         **kwargs: Of :class:`keras.metrics.Metric`.
 
     Example:
-        >>> metric = MacroAUC()
-        >>> float(metric([0, 0, 1, 1], [[2.0, 0.0], [0.0, 1.0], [1.0, 1.5], [0.0, 3.0]]))
-        0.75
+        >>> metric = ClassificationMetrics("multi-label", ["f1", "recall_per_class"], class_names=("mass", "edema"))
+        >>> metric.update_state([[1, 0], [1, 1]], [[0.9, 0.2], [0.4, 0.6]])
+        >>> {name: round(float(value), 3) for name, value in metric.result().items()}
+        {'f1': 0.833, 'recall_mass': 0.5, 'recall_edema': 1.0}
     """
 
-    def __init__(self, multi_label: bool = False, bins: int = 2000, name: str = "auc", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        kind: str,
+        results: Sequence[str] = ("accuracy", "f1", "auc"),
+        *,
+        threshold: float | Sequence[float] = 0.5,
+        from_logits: bool = False,
+        class_names: Sequence[str] | None = None,
+        bins: int = 8000,
+        name: str = "classification",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
-        self.multi_label = multi_label
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}. Received: {kind!r}.")
+        self.kind = kind
+        self.results = list(results)
+        self._parsed = [_parse(result, kind) for result in self.results]
+        self.threshold = threshold
+        self._thresholds = _check_threshold(threshold, kind)
+        self.from_logits = from_logits
+        self.class_names = None if class_names is None else list(class_names)
+        if bins < 2:
+            raise ValueError(f"bins must be at least 2. Received: {bins}.")
         self.bins = bins
         self.counts = None
 
     def build(self, labels: int) -> None:
-        """Makes the histograms, once the number of labels is known."""
-        self.counts = self.add_variable((labels, 2, self.bins), initializer="zeros", name="counts")
+        """Makes the state, once the number of classes or labels is known."""
+        for what, given in (("class_names", self.class_names), ("threshold", self._thresholds)):
+            known = None if given is None or np.ndim(given) == 0 else len(given)
+            expected = 2 if what == "class_names" and self.kind == "binary" else labels
+            if known not in (None, expected):
+                raise ValueError(
+                    f"{what} must be as many as there are classes or labels, {expected}. Received: {known}."
+                )
+        # Hits, predicted and actual of each class, then the samples; and what rounding has kept of them so far.
+        self.counts = self.add_variable((3 * labels + 1,), initializer="zeros", name="counts")
+        self.remainder = self.add_variable((3 * labels + 1,), initializer="zeros", name="remainder")
+        self._by_sample = [base for base, average in self._parsed if average == "samples" or base == "subset_accuracy"]
+        if self._by_sample:
+            self.by_sample = self.add_variable((len(self._by_sample),), initializer="zeros", name="by_sample")
+        if any(base in _CURVES for base, _ in self._parsed):
+            self.scores = self.add_variable((labels, 2, self.bins), initializer="zeros", name="scores")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        logits = ops.cast(y_pred, "float32")
-        labels = logits.shape[-1]
+        """Adds a batch."""
+        y_pred = ops.convert_to_tensor(y_pred)
+        truth, predictions = self._read(y_true, y_pred)
         if self.counts is None:
-            self.build(labels)
-        if self.multi_label:
-            truth = ops.cast(y_true, "int32")
-            log_odds = logits
-        else:
-            truth = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), labels, dtype="int32")
-            log_odds = logits - _log_sum_of_others(logits)
-        squashed = log_odds / (4.0 + ops.abs(log_odds))
-        position = ops.floor((squashed + 1.0) * (0.5 * self.bins))
-        position = ops.cast(ops.clip(position, 0, self.bins - 1), "int32")
-        cells = (ops.arange(labels, dtype="int32") * 2 + truth) * self.bins + position
-        weights = ops.ones_like(log_odds)
-        if sample_weight is not None:
-            weights = weights * ops.reshape(ops.cast(sample_weight, "float32"), (-1, 1))
-        added = ops.segment_sum(ops.reshape(weights, (-1,)), ops.reshape(cells, (-1,)), labels * 2 * self.bins)
-        self.counts.assign_add(ops.reshape(added, (labels, 2, self.bins)))
+            self.build(truth.shape[-1])
+        predicted, log_odds = self._decide(predictions)
+        leading = ops.shape(y_pred)
+        weights = _weights(sample_weight, leading[:-1] if len(leading) > 1 else leading)
+        hits = truth * predicted
+        parts = ops.concatenate([hits, predicted, truth, ops.ones_like(truth[:, :1])], axis=1)
+        self._add(ops.matmul(weights[None], parts)[0])
+        if self._by_sample:
+            sums = [ops.sum(part, axis=1) for part in (hits, predicted, truth)]
+            rows = [
+                ops.cast(ops.all(ops.equal(predicted, truth), axis=1), "float32")
+                if base == "subset_accuracy"
+                else _ratio(base, *sums)
+                for base in self._by_sample
+            ]
+            self.by_sample.assign_add(ops.matmul(ops.stack(rows), weights[:, None])[:, 0])
+        if any(base in _CURVES for base, _ in self._parsed):
+            self.scores.assign_add(self._histograms(log_odds, truth, weights))
 
     def result(self) -> Any:
-        negatives, positives = self.counts[:, 0], self.counts[:, 1]
-        below = ops.cumsum(negatives, axis=-1) - 0.5 * negatives
-        pairs = ops.sum(positives, axis=-1) * ops.sum(negatives, axis=-1)
-        area = ops.sum(positives * below, axis=-1) / ops.maximum(pairs, 1.0)
-        counted = ops.cast(pairs > 0, area.dtype)
-        return ops.sum(area * counted) / ops.maximum(ops.sum(counted), 1.0)
+        """All results by name."""
+        found: dict[str, Any] = {}
+        for result, (base, average) in zip(self.results, self._parsed, strict=True):
+            value = self._compute(base, average)
+            if average != "per_class":
+                found[result] = value
+                continue
+            for index in range(value.shape[0]):
+                # Of two classes with one output the second is meant.
+                place = index if self.kind != "binary" else 1
+                name = place if self.class_names is None else self.class_names[place]
+                found[f"{base}_{name}"] = value[index]
+        return found
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "multi_label": self.multi_label, "bins": self.bins}
+        """What makes the same metric again."""
+        threshold = self.threshold if np.ndim(self.threshold) == 0 else [float(value) for value in self.threshold]
+        return {
+            **super().get_config(),
+            "kind": self.kind,
+            "results": self.results,
+            "threshold": threshold,
+            "from_logits": self.from_logits,
+            "class_names": self.class_names,
+            "bins": self.bins,
+        }
+
+    def _read(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+        """Targets as 0/1 (samples, labels) and predictions (samples, outputs)."""
+        predictions = ops.cast(y_pred, "float32")
+        outputs = predictions.shape[-1] if len(predictions.shape) > 1 else 1
+        predictions = ops.reshape(predictions, (-1, outputs))
+        truth = ops.convert_to_tensor(y_true)
+        if self.kind == "binary":
+            if outputs > 2:
+                raise ValueError(f"Predictions of kind binary have 1 or 2 outputs. Received: {outputs}.")
+            # Two columns are one-hot; the second says it.
+            one_hot = len(truth.shape) == len(y_pred.shape) > 1 and truth.shape[-1] == 2
+            truth = ops.reshape(truth[..., 1] if one_hot else truth, (-1, 1))
+            return ops.cast(truth, "float32"), predictions
+        is_index = self.kind == "multi-class" and not (
+            len(truth.shape) == len(y_pred.shape) and truth.shape[-1] == outputs
+        )
+        if is_index:
+            truth = ops.one_hot(ops.cast(ops.reshape(truth, (-1,)), "int32"), outputs)
+        return ops.cast(ops.reshape(truth, (-1, outputs)), "float32"), predictions
+
+    def _decide(self, predictions: Any) -> tuple[Any, Any]:
+        """What is predicted, 0/1 (samples, labels), and the log-odds of each class or label."""
+        outputs = predictions.shape[-1]
+        if self.kind == "multi-class":
+            predicted = ops.one_hot(ops.argmax(predictions, axis=-1), outputs, dtype="float32")
+            logits = predictions if self.from_logits else _log(predictions)
+            return predicted, logits - _log_sum_of_others(logits)
+        if self.kind == "binary" and outputs == 2:
+            second, first = predictions[:, 1:], predictions[:, :1]
+            log_odds = second - first if self.from_logits else _log(second) - _log(first)
+            scores = log_odds if self.from_logits else second
+        else:
+            log_odds = predictions if self.from_logits else _log(predictions) - _log(1.0 - predictions)
+            scores = predictions
+        thresholds = self._thresholds
+        if self.from_logits:
+            thresholds = np.log(thresholds) - np.log1p(-thresholds)
+        return ops.cast(scores > thresholds.astype("float32"), "float32"), log_odds
+
+    def _add(self, added: Any) -> None:
+        """Adds to the counts and keeps what float32 rounds off: whole images of pixels add up beyond its 24 bits."""
+        added = added - self.remainder
+        total = self.counts + added
+        self.remainder.assign((total - self.counts) - added)
+        self.counts.assign(total)
+
+    def _histograms(self, log_odds: Any, truth: Any, weights: Any) -> Any:
+        """Weights of negatives and positives of each class by score, (labels, 2, bins).
+
+        The bins are even in a squashed log-odds, which keeps apart scores near 0 and 1 that bins even in the
+        probability would take for equal.
+        """
+        labels = truth.shape[-1]
+        squashed = log_odds / (2.0 + ops.abs(log_odds))
+        position = ops.floor((squashed + 1.0) * (0.5 * self.bins))
+        position = ops.cast(ops.clip(position, 0, self.bins - 1), "int32")
+        cells = (ops.arange(labels, dtype="int32") * 2 + ops.cast(truth, "int32")) * self.bins + position
+        weights = ops.broadcast_to(weights[:, None], ops.shape(cells))
+        count = labels * 2 * self.bins
+        added = ops.segment_sum(ops.reshape(weights, (-1,)), ops.reshape(cells, (-1,)), count)
+        return ops.reshape(added, (labels, 2, self.bins))
+
+    def _compute(self, base: str, average: str | None) -> Any:
+        total, counts = self.counts[-1], ops.reshape(self.counts[:-1], (3, -1))
+        hits, predicted, actual = counts[0], counts[1], counts[2]
+        if average == "samples" or base == "subset_accuracy":
+            return _divide(self.by_sample[self._by_sample.index(base)], total)
+        if average == "micro":
+            if base in _CURVES:
+                return _curve(base, ops.sum(self.scores, axis=0, keepdims=True))[0]
+            labels = counts.shape[-1]
+            return _ratio(base, ops.sum(hits), ops.sum(predicted), ops.sum(actual), labels * total)
+        if average is None and self.kind == "multi-class":
+            return self._of_all_classes(base, hits, predicted, actual, total)
+        if base in _CURVES:
+            values = _curve(base, self.scores)
+        elif base == "balanced_accuracy":
+            sides = ops.stack([_ratio(name, hits, predicted, actual, total) for name in ("recall", "specificity")])
+            values = _mean_of_counted(sides, ops.stack([actual, total - actual]) > 0)
+        else:
+            values = _ratio(base, hits, predicted, actual, total)
+        if average == "per_class":
+            return values
+        if average == "weighted":
+            return _divide(ops.sum(values * actual), ops.sum(actual))
+        if base == "auc":
+            return _mean_of_counted(values, ops.logical_and(actual > 0, actual < total), nothing=np.nan)
+        return ops.mean(values)
+
+    def _of_all_classes(self, base: str, hits: Any, predicted: Any, actual: Any, total: Any) -> Any:
+        """Those results of ``multi-class`` that are no mean over classes one against the others."""
+        right = ops.sum(hits)
+        if base == "accuracy":
+            return _divide(right, total)
+        if base == "balanced_accuracy":
+            return _mean_of_counted(_divide(hits, actual), actual > 0)
+        covariance = hits * (total - predicted - actual + hits) - (predicted - hits) * (actual - hits)
+        covariance = ops.sum(_divide(_divide(covariance, total), total))
+        spread = [ops.sum(_divide(part, total) * _divide(total - part, total)) for part in (predicted, actual)]
+        return _divide(covariance, ops.sqrt(spread[0] * spread[1]))
+
+
+class _Single(ClassificationMetrics):
+    """One result as a metric of its own: ``average`` says how it is taken, None as in the list of results.
+
+    The other arguments are those of :class:`ClassificationMetrics`. By class the result is a tensor (classes,).
+    """
+
+    base = ""
+
+    def __init__(self, kind: str, average: str | None = None, *, name: str | None = None, **kwargs: Any) -> None:
+        result = self.base if average is None else f"{self.base}_{average}"
+        super().__init__(kind, [result], name=name or self.base, **kwargs)
+        self.average = average
+
+    def result(self) -> Any:
+        """The value, or one a class."""
+        return self._compute(*self._parsed[0])
+
+    def get_config(self) -> dict[str, Any]:
+        """What makes the same metric again."""
+        config = super().get_config()
+        del config["results"]
+        return {**config, "average": self.average}
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class F1(_Single):
+    """Harmonic mean of precision and recall: 2 hits / (predicted + actual)."""
+
+    base = "f1"
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class Precision(_Single):
+    """How many of the predicted are right."""
+
+    base = "precision"
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class Recall(_Single):
+    """How many of the actual are found; also called sensitivity."""
+
+    base = "recall"
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class Specificity(_Single):
+    """How many of those without a label are left without it."""
+
+    base = "specificity"
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class Accuracy(_Single):
+    """How many answers are right; for several labels to a sample the mean over the labels."""
+
+    base = "accuracy"
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class SubsetAccuracy(_Single):
+    """How many samples have all their labels right."""
+
+    base = "subset_accuracy"
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class BalancedAccuracy(_Single):
+    """Mean of the recall of each class that occurs."""
+
+    base = "balanced_accuracy"
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class MatthewsCorrelation(_Single):
+    """Correlation of what is predicted with what is actual, 0 by chance and 1 at best."""
+
+    base = "matthews_correlation"
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class AUC(_Single):
+    """Area under the ROC curve: how often a positive has a higher score than a negative."""
+
+    base = "auc"
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class AveragePrecision(_Single):
+    """Mean of the precision over the recall, taken in steps."""
+
+    base = "average_precision"
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class Dice(_Single):
+    """Overlap of masks, 2 common / (predicted + actual), over all their pixels together."""
+
+    base = "dice"
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class IoU(_Single):
+    """Overlap of masks, common / union, over all their pixels together."""
+
+    base = "iou"
+
+
+def _parse(result: str, kind: str) -> tuple[str, str | None]:
+    """A result's name and its average."""
+    base = next((base for base in sorted(_RESULTS, key=len, reverse=True) if result == base), None)
+    average = None
+    if base is None:
+        base, _, average = next(
+            ((b, "_", result[len(b) + 1 :]) for b in _RESULTS if result.startswith(b + "_")), (None, "", None)
+        )
+    if base is None or average not in (None, *_RESULTS[base]):
+        known = ", ".join(_RESULTS)
+        raise ValueError(
+            f"results must be of {known}, with one of _{', _'.join(AVERAGES)} behind those that are means. "
+            f"Received: {result!r}."
+        )
+    if kind == "binary" and average not in (None, "per_class"):
+        raise ValueError(f"A binary result speaks of class 1 and is no mean. Received: {result!r}. Give {base!r}.")
+    if average == "samples" and kind != "multi-label":
+        raise ValueError(f"A mean over samples is for several labels to a sample. Received: {result!r} for {kind}.")
+    if average is None and kind != "binary":
+        average = _RESULTS[base][0]
+    return base, average
+
+
+def _check_threshold(threshold: float | Sequence[float], kind: str) -> np.ndarray:
+    values = np.asarray(threshold, "float64")
+    if values.ndim > 1 or not ((values > 0) & (values < 1)).all():
+        raise ValueError(f"threshold must be a probability, or one a label. Received: {threshold}.")
+    if kind == "multi-class" and (values != 0.5).any():
+        raise ValueError(f"The largest of several classes counts, whatever the threshold. Received: {threshold}.")
+    return values
+
+
+def _weights(sample_weight: Any, leading: tuple[Any, ...]) -> Any:
+    """The weight of each sample, flat, given for each or for each of the outer axes."""
+    if sample_weight is None:
+        return ops.reshape(ops.ones(leading, dtype="float32"), (-1,))
+    weights = ops.cast(sample_weight, "float32")
+    rank = len(weights.shape)
+    if rank > len(leading):
+        weights = ops.reshape(weights, leading)
+    else:
+        weights = ops.reshape(weights, (*ops.shape(weights), *(1,) * (len(leading) - rank)))
+    return ops.reshape(ops.broadcast_to(weights, leading), (-1,))
+
+
+def _ratio(base: str, hits: Any, predicted: Any, actual: Any, total: Any = None) -> Any:
+    """A result from sums of hits, of what is predicted and actual, and of all samples."""
+    if base in ("f1", "dice"):
+        return _divide(2.0 * hits, predicted + actual)
+    if base == "iou":
+        return _divide(hits, predicted + actual - hits)
+    if base == "precision":
+        return _divide(hits, predicted)
+    if base == "recall":
+        return _divide(hits, actual)
+    rejected = total - predicted - actual + hits
+    if base == "specificity":
+        return _divide(rejected, total - actual)
+    if base == "accuracy":
+        return _divide(hits + rejected, total)
+    # Each factor lies between 0 and 1, so that nothing overflows.
+    roots = [ops.sqrt(part) for part in (predicted, actual, total - predicted, total - actual)]
+    agreeing = _divide(_divide(hits, roots[0]), roots[1]) * _divide(_divide(rejected, roots[2]), roots[3])
+    wrong = _divide(_divide(predicted - hits, roots[0]), roots[3]) * _divide(_divide(actual - hits, roots[1]), roots[2])
+    return agreeing - wrong
+
+
+def _curve(base: str, scores: Any) -> Any:
+    """Area under the ROC curve or average precision, from histograms (labels, 2, bins)."""
+    negatives, positives = scores[:, 0], scores[:, 1]
+    if base == "auc":
+        below = ops.cumsum(negatives, axis=-1) - 0.5 * negatives
+        pairs = ops.sum(positives, axis=-1) * ops.sum(negatives, axis=-1)
+        return ops.where(pairs > 0, _divide(ops.sum(positives * below, axis=-1), pairs), np.nan)
+    found = ops.flip(ops.cumsum(ops.flip(positives, axis=-1), axis=-1), axis=-1)
+    wrong = ops.flip(ops.cumsum(ops.flip(negatives, axis=-1), axis=-1), axis=-1)
+    precision = _divide(found, found + wrong)
+    return _divide(ops.sum(positives * precision, axis=-1), ops.sum(positives, axis=-1))
+
+
+def _divide(above: Any, below: Any) -> Any:
+    """A ratio, zero where there is nothing below the line."""
+    return ops.where(below > 0, above / ops.where(below > 0, below, 1.0), 0.0)
+
+
+def _mean_of_counted(values: Any, counted: Any, nothing: float = 0.0) -> Any:
+    """The mean over the first axis of the values that count, and ``nothing`` where none does."""
+    number = ops.sum(ops.cast(counted, "float32"), axis=0)
+    total = ops.sum(ops.where(counted, values, 0.0), axis=0)
+    return ops.where(number > 0, _divide(total, number), nothing)
+
+
+def _log(probabilities: Any) -> Any:
+    return ops.log(ops.maximum(probabilities, 1.2e-38))
 
 
 def _log_sum_of_others(logits: Any) -> Any:
     """For each class the logarithm of the sum of all other classes' exponentials: p / (1 - p) needs it."""
-    labels = logits.shape[-1]
-    without_own = ops.expand_dims(logits, -2) - 1e9 * ops.eye(labels)
+    without_own = ops.expand_dims(logits, -2) - 1e9 * ops.eye(logits.shape[-1])
     return ops.logsumexp(without_own, axis=-1)

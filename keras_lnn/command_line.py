@@ -38,6 +38,7 @@ class EvaluateCommand(_Command):
     size: Annotated[int, pydantic.Field(ge=8)] | None = pydantic.Field(None, description="side of the images in pixels")
     data_dir: Path | None = pydantic.Field(None, description="folder of the data files")
     accept_checksum: bool = pydantic.Field(False, description="take a data file with another checksum")
+    image_dir: Path | None = pydantic.Field(None, description="folder of the images of table:FILE")
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object")
 
 
@@ -103,6 +104,7 @@ def run_evaluate(command: EvaluateCommand) -> None:
             size=command.size,
             data_dir=command.data_dir,
             accept_checksum=command.accept_checksum,
+            image_dir=command.image_dir,
             progress=progress,
         )
     if command.json_output:

@@ -1,14 +1,18 @@
 """What a training run is: one frozen, typed configuration, validated once, read from and written to YAML."""
 
+import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pydantic
 import yaml
 
 from keras_lnn.errors import InputError, suggest
 
-Monitor = Literal["val_loss", "val_auc", "val_accuracy"]
+if TYPE_CHECKING:
+    from keras_lnn.data.options import OwnImages
+
+Monitor = Literal["val_loss", "val_auc", "val_accuracy", "val_f1"]
 MODEL_DEFAULT = "(default: the model's published protocol)"
 
 
@@ -27,6 +31,19 @@ def parse_duration(text: str | float | int | None) -> float | None:
     return seconds
 
 
+def parse_window(text: str | None) -> tuple[float, float] | None:
+    """The two numbers of ``CENTER,WIDTH``."""
+    if text is None:
+        return None
+    try:
+        center, width = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError("must be CENTER,WIDTH, such as 40,400") from None
+    if not (abs(center) < float("inf") and 0 < width < float("inf")):
+        raise ValueError("must have a finite center and a width above 0, such as 40,400")
+    return center, width
+
+
 class TrainConfig(pydantic.BaseModel):
     """Everything that decides how a training run goes; fields left out follow the model's published protocol."""
 
@@ -38,7 +55,8 @@ class TrainConfig(pydantic.BaseModel):
     )
     data: str = pydantic.Field(
         "phantom-breast",
-        description="data set: a name from the catalog (python -m keras_lnn list data), folder:PATH or tfds:NAME",
+        description="data set: a name from the catalog (python -m keras_lnn list data), folder:PATH, table:FILE or "
+        "tfds:NAME",
     )
     size: Annotated[int, pydantic.Field(ge=8)] | None = pydantic.Field(
         None, description="side of the images in pixels (default: 28 for the catalog, 64 for own images)"
@@ -49,6 +67,26 @@ class TrainConfig(pydantic.BaseModel):
     accept_checksum: bool = pydantic.Field(
         False, description="take a data file whose checksum is not the official one, if its arrays are right"
     )
+    image_dir: Path | None = pydantic.Field(
+        None, description="folder of the images of table:FILE (default: the table's folder)"
+    )
+    file_column: str | None = pydantic.Field(None, description="column of the table that names the files")
+    label_columns: tuple[str, ...] | None = pydantic.Field(
+        None, description="columns of the table with labels: one of classes, or several of 0 and 1, as a,b,c"
+    )
+    split_column: str | None = pydantic.Field(None, description="column of the table with train, val or test")
+    group_column: str | None = pydantic.Field(
+        None, description="column of the table, such as patient, whose images stay in one split"
+    )
+    fit: Literal["stretch", "pad"] = pydantic.Field(
+        "stretch", description="how own images get their size; pad: keep the aspect ratio, fill up with black"
+    )
+    window: str | None = pydantic.Field(
+        None,
+        description="CENTER,WIDTH of the values shown of own images with more than 8 bits, such as 40,400 or "
+        "--window=-600,1500 (default: the one that a DICOM file names, else the whole range)",
+    )
+    skip_bad: bool = pydantic.Field(False, description="leave out files of the table that are missing or unreadable")
     epochs: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
         None, description=f"times the training images are seen {MODEL_DEFAULT}"
     )
@@ -66,6 +104,11 @@ class TrainConfig(pydantic.BaseModel):
     )
     schedule: Literal["constant", "cosine", "warmup-cosine", "exponential"] | None = pydantic.Field(
         None, description=f"course of the learning rate over the run {MODEL_DEFAULT}"
+    )
+    loss: Literal["cross-entropy", "focal", "asymmetric"] = pydantic.Field(
+        "cross-entropy",
+        description="what training minimises; focal: easy answers count less, asymmetric: the many negatives of rare "
+        "labels count less still (several labels to an image only)",
     )
     class_weight: Literal["none", "balanced"] = pydantic.Field(
         "none", description="balanced: rare classes count as much as frequent ones in the loss"
@@ -101,6 +144,17 @@ class TrainConfig(pydantic.BaseModel):
         parse_duration(value)
         return None if value is None else str(value)
 
+    @pydantic.field_validator("window", mode="after")
+    @classmethod
+    def _window(cls, value: str | None) -> str | None:
+        parse_window(value)
+        return value
+
+    @pydantic.field_validator("label_columns", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
     @classmethod
     def create(cls, values: dict[str, Any]) -> "TrainConfig":
         """Validates values; a bad one ends in an :class:`InputError` of one line."""
@@ -114,6 +168,13 @@ class TrainConfig(pydantic.BaseModel):
     def to_yaml(self) -> str:
         """The configuration as YAML, every field on a line."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def own_images(self) -> "OwnImages":
+        """What is said of folders and tables of own images."""
+        from keras_lnn.data.options import OwnImages
+
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(OwnImages)}
+        return OwnImages(**values | {"window": parse_window(self.window)})
 
     def with_defaults(self, defaults: dict[str, Any]) -> "TrainConfig":
         """Fills the fields that were left out."""

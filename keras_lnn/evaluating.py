@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.data import ImageData, Split, load_data
+from keras_lnn.data.options import OwnImages
 from keras_lnn.errors import InputError
 from keras_lnn.inference import load_predictor
 from keras_lnn.report import evaluate_split
@@ -24,6 +25,7 @@ def evaluate_model(
     size: int | None = None,
     data_dir: Path | None = None,
     accept_checksum: bool = False,
+    image_dir: Path | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Any]:
     """Measures a saved model.
@@ -35,6 +37,7 @@ def evaluate_model(
         size: Side of the images; the model's own if not given.
         data_dir: Folder of the data files; the run's own if not given.
         accept_checksum: Take a data file with another checksum.
+        image_dir: Folder of the images of a table; the run's own if not given.
         progress: Is told the fraction done.
 
     Returns:
@@ -55,6 +58,12 @@ def evaluate_model(
         # The seed decides the split of data that come without one: with another, training images would be tested.
         seed=signature.seed or 0,
         progress=progress,
+        own=dataclasses.replace(
+            config.own_images() if own and config else OwnImages(),
+            **({"image_dir": image_dir} if image_dir else {}),
+            fit=signature.fit,
+            window=signature.window,
+        ),
     )
     _require_same_kind(loaded, signature)
     chosen = _in_order_of(signature, loaded, loaded.splits[split])

@@ -33,6 +33,8 @@ METRICS = (
     "expected_calibration_error",
 )
 CLASS_METRICS = ("auc", "average_precision", "f1", "precision", "sensitivity", "specificity")
+# Of several labels whose thresholds were chosen on other data; without thresholds there is none.
+TUNED = "f1_tuned"
 CALIBRATION_BINS = 15
 # A model that answers the same for this share of the samples, or more, has learnt nothing else.
 COLLAPSED_SHARE = 0.99
@@ -45,13 +47,14 @@ class Evaluation:
     """How good predictions are.
 
     Args:
-        metrics: The estimate of each name in ``METRICS``, in that order.
-        per_class: For each class or label its ``support`` (samples) and the estimate of each name in ``CLASS_METRICS``.
+        metrics: The estimate of each name in ``METRICS``, in that order, and with thresholds ``f1_tuned``.
+        per_class: For each class or label its ``support`` (samples) and the estimate of each name in ``CLASS_METRICS``;
+            with thresholds also ``f1_tuned`` and the ``threshold``.
         warnings: Sentences on what the numbers do not show.
     """
 
     metrics: dict[str, Estimate]
-    per_class: dict[str, dict[str, Estimate | int]]
+    per_class: dict[str, dict[str, Estimate | int | float]]
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, dict[str, float]]:
@@ -74,6 +77,7 @@ def evaluate_predictions(
     *,
     task: str,
     class_names: Sequence[str],
+    thresholds: Sequence[float] | None = None,
     resamples: int = 2000,
     seed: int = 0,
     confidence: float = 0.95,
@@ -94,6 +98,7 @@ def evaluate_predictions(
         probabilities: (samples, classes), each row summing to one, or (samples, labels).
         task: One of ``binary``, ``multi-class``, ``ordinal`` and ``multi-label``.
         class_names: One name a class or label, in the order of the columns.
+        thresholds: Of each label, chosen on other data: F1 is given at them too. All other metrics stay at 0.5.
         resamples: Number of bootstrap resamples.
         seed: Seed of the resampling.
         confidence: Coverage of the intervals.
@@ -105,17 +110,21 @@ def evaluate_predictions(
     Raises:
         InputError: If truth, probabilities and names do not fit together.
     """
-    predictions = _Predictions.checked(truth, probabilities, task, tuple(class_names))
+    predictions = _Predictions.checked(truth, probabilities, task, tuple(class_names), thresholds)
     statistics = _WeightedMetrics(predictions)
     estimates = bootstrap(
         statistics, len(predictions.positive), resamples=resamples, seed=seed, confidence=confidence, progress=progress
     )
+    tuned = () if thresholds is None else (TUNED,)
+    overall, of_classes = (*METRICS, *tuned), (*CLASS_METRICS, *tuned)
     supports = predictions.positive.sum(axis=0)
-    per_class: dict[str, dict[str, Estimate | int]] = {}
+    per_class: dict[str, dict[str, Estimate | int | float]] = {}
     for index, class_name in enumerate(predictions.class_names):
-        of_class = estimates[len(METRICS) + index :: len(predictions.class_names)]
-        per_class[class_name] = {"support": int(supports[index]), **dict(zip(CLASS_METRICS, of_class, strict=True))}
-    metrics = dict(zip(METRICS, estimates, strict=False))
+        of_class = estimates[len(overall) + index :: len(predictions.class_names)]
+        per_class[class_name] = {"support": int(supports[index]), **dict(zip(of_classes, of_class, strict=True))}
+        if thresholds is not None:
+            per_class[class_name]["threshold"] = float(thresholds[index])
+    metrics = dict(zip(overall, estimates, strict=False))
     return Evaluation(metrics=metrics, per_class=per_class, warnings=_find_warnings(predictions))
 
 
@@ -128,6 +137,7 @@ class _Predictions:
     probabilities: np.ndarray
     positive: np.ndarray
     predicted: np.ndarray
+    tuned: np.ndarray | None = None
 
     @property
     def two_classes(self) -> bool:
@@ -135,7 +145,12 @@ class _Predictions:
 
     @classmethod
     def checked(
-        cls, truth: np.ndarray, probabilities: np.ndarray, task: str, class_names: tuple[str, ...]
+        cls,
+        truth: np.ndarray,
+        probabilities: np.ndarray,
+        task: str,
+        class_names: tuple[str, ...],
+        thresholds: Sequence[float] | None,
     ) -> _Predictions:
         if task not in TASKS:
             raise InputError(f"task must be one of {', '.join(TASKS)}. Received: {task}. {suggest(task, TASKS)}")
@@ -148,11 +163,12 @@ class _Predictions:
             answer = probabilities[:, 1] > 0.5 if task == "binary" else probabilities.argmax(axis=1)
             classes = np.arange(len(class_names))
             positive, predicted = truth[:, None] == classes, answer[:, None] == classes
-        return cls(task, class_names, probabilities, positive, predicted)
+        tuned = None if thresholds is None else probabilities > _check_thresholds(thresholds, task, class_names)
+        return cls(task, class_names, probabilities, positive, predicted, tuned)
 
 
 class _WeightedMetrics:
-    """From weights (resamples, samples) to the rows of ``METRICS``, then of each class metric for each class."""
+    """From weights (resamples, samples) to the rows of the metrics, then of each class metric for each class."""
 
     def __init__(self, predictions: _Predictions):
         from scipy.sparse import csr_array, vstack
@@ -165,14 +181,18 @@ class _WeightedMetrics:
         confusion = Confusion.terms(predictions.positive, predictions.predicted)
         self._confusion_rows = confusion.shape[0]
         brier = csr_array(_brier_losses(predictions)[None, :])
-        self._terms = vstack([confusion, brier, _calibration_gaps(predictions)], format="csr")
+        blocks = [confusion, brier, _calibration_gaps(predictions)]
+        if predictions.tuned is not None:
+            blocks.append(Confusion.terms(predictions.positive, predictions.tuned))
+        self._terms = vstack(blocks, format="csr")
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         ranked = [ranking.auc_and_average_precision(weights) for ranking in self._rankings]
         aucs, average_precisions = (np.stack(rows) for rows in zip(*ranked, strict=True))
         sums = weighted_sums(self._terms, weights)
         confusion = Confusion.from_sums(sums[: self._confusion_rows])
-        brier, gaps = sums[self._confusion_rows], sums[self._confusion_rows + 1 :]
+        brier, rest = sums[self._confusion_rows], sums[self._confusion_rows + 1 :]
+        gaps, rest = rest[:CALIBRATION_BINS], rest[CALIBRATION_BINS:]
         f1 = confusion.f1()
         ratios = [f1, confusion.precision(), confusion.sensitivity(), confusion.specificity()]
         average = (lambda rows: rows[1]) if self._predictions.two_classes else (lambda rows: rows.mean(axis=0))
@@ -189,7 +209,11 @@ class _WeightedMetrics:
             "brier": brier / confusion.total,
             "expected_calibration_error": np.abs(gaps).sum(axis=0) / confusion.total,
         }
-        return np.concatenate([np.stack([overall[name] for name in METRICS]), aucs, average_precisions, *ratios])
+        by_class = [aucs, average_precisions, *ratios]
+        if len(rest):
+            by_class.append(Confusion.from_sums(rest).f1())
+            overall[TUNED] = by_class[-1].mean(axis=0)
+        return np.concatenate([np.stack(list(overall.values())), *by_class])
 
     def _accuracy(self, confusion: Confusion) -> np.ndarray:
         if self._predictions.task == "multi-label":
@@ -281,6 +305,16 @@ def _check_truth(truth: np.ndarray, shape: tuple[int, int], task: str) -> np.nda
             f"{'Give 0 or 1 for each label' if task == 'multi-label' else 'Count classes from 0 and name them all'}."
         )
     return truth.astype(np.int64)
+
+
+def _check_thresholds(thresholds: Sequence[float], task: str, class_names: tuple[str, ...]) -> np.ndarray:
+    values = np.asarray(thresholds, dtype=np.float64)
+    if task != "multi-label" or values.shape != (len(class_names),) or not ((values >= 0) & (values <= 1)).all():
+        raise InputError(
+            f"thresholds must be one probability for each label of a multi-label task. Received: {values.tolist()} "
+            f"for {len(class_names)} outputs of a {task} task."
+        )
+    return values
 
 
 def _find_warnings(predictions: _Predictions) -> tuple[str, ...]:

@@ -22,8 +22,8 @@ def export_model(
 ) -> Path:
     """Exports a trained model to a folder of its own; what stands there is replaced once the new one is checked.
 
-    The SavedModel takes raw uint8 images and gives ``probabilities`` and ``class_names``; it loads with TensorFlow
-    alone.
+    The SavedModel takes raw uint8 images and gives ``probabilities``, ``predicted`` (for several labels by the
+    thresholds chosen on validation) and ``class_names``; it loads with TensorFlow alone.
 
     Args:
         source: A run or a ``.keras`` file.
@@ -72,7 +72,17 @@ def _write_saved_model(predictor: KerasPredictor, folder: Path) -> None:
 
     def serve(images: Any) -> dict[str, Any]:
         logits = model(tf.cast(images, tf.float32), training=False)
-        return {"probabilities": task.probabilities(logits), "class_names": tf.constant(signature.class_names)}
+        probabilities = task.probabilities(logits)
+        if task.multi_label:
+            thresholds = signature.thresholds or [0.5] * task.outputs
+            predicted = probabilities > tf.constant(thresholds, tf.float32)
+        else:
+            predicted = tf.one_hot(tf.argmax(probabilities, axis=-1), task.outputs, on_value=True, off_value=False)
+        return {
+            "probabilities": probabilities,
+            "predicted": predicted,
+            "class_names": tf.constant(signature.class_names),
+        }
 
     # keras.export.ExportArchive would write every weight twice.
     module = tf.Module()

@@ -1,4 +1,4 @@
-"""Losses that Keras does not have."""
+"""Losses that Keras does not have, from logits and finite at any of them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,27 +6,94 @@ from typing import Any
 import keras
 from keras import ops
 
+# How the focal and the asymmetric loss are published: exponents for positives and negatives, and the margin.
+FOCAL = (2.0, 2.0, 0.0)
+ASYMMETRIC = (0.0, 4.0, 0.05)
+
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
-class WeightedBinaryCrossentropy(keras.losses.Loss):
-    """Binary cross-entropy from logits in which the positives of each label count with a weight of their own.
+class MultiLabelCrossentropy(keras.losses.Loss):
+    r"""Binary cross-entropy of several labels, in which easy answers count less and positives have weights.
+
+    With the probability :math:`p` and :math:`q = \max(p - m, 0)` a positive costs :math:`-w (1-p)^{a} \log p` and a
+    negative :math:`-q^{b} \log(1 - q)`. Without exponents and margin it is the cross-entropy; with both exponents 2 the
+    focal loss (Lin et al., "Focal loss for dense object detection", 2017); with exponents 0 and 4 and a margin of 0.05
+    the asymmetric loss (Ridnik et al., "Asymmetric loss for multi-label classification", 2021), which forgets the many
+    easy negatives of rare labels.
 
     Args:
-        positive_weights: One weight a label.
+        positive_exponent: :math:`a`.
+        negative_exponent: :math:`b`.
+        margin: :math:`m`; negatives below it cost nothing.
+        positive_weights: :math:`w`, one a label; all ones if not given.
         name: Of the loss.
         **kwargs: Of :class:`keras.losses.Loss`.
     """
 
-    def __init__(self, positive_weights: Sequence[float], name: str = "loss", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        positive_exponent: float = 0.0,
+        negative_exponent: float = 0.0,
+        margin: float = 0.0,
+        positive_weights: Sequence[float] | None = None,
+        name: str = "loss",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
+        self.positive_exponent = positive_exponent
+        self.negative_exponent = negative_exponent
+        self.margin = margin
         self.positive_weights = positive_weights
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss of each sample, the mean over its labels."""
         y_true = ops.cast(y_true, y_pred.dtype)
-        weights = ops.cast(ops.array(self.positive_weights), y_pred.dtype)
         # log(1 + e^-x) and log(1 + e^x), finite at any logit.
-        losses = weights * y_true * ops.softplus(-y_pred) + (1 - y_true) * ops.softplus(y_pred)
-        return ops.mean(losses, axis=-1)
+        positive, negative = ops.softplus(-y_pred), ops.softplus(y_pred)
+        if self.margin:
+            # 1 - q = min(sigmoid(-x) + m, 1); its logarithm is safe, since it is at least m.
+            negative = -ops.log(ops.minimum(ops.sigmoid(-y_pred) + self.margin, 1.0))
+        if self.positive_exponent:
+            positive = positive * ops.power(ops.sigmoid(-y_pred), self.positive_exponent)
+        if self.negative_exponent:
+            wrong = ops.maximum(ops.sigmoid(y_pred) - self.margin, 0.0) if self.margin else ops.sigmoid(y_pred)
+            negative = negative * ops.power(wrong, self.negative_exponent)
+        if self.positive_weights is not None:
+            positive = positive * ops.cast(ops.array(self.positive_weights), y_pred.dtype)
+        return ops.mean(y_true * positive + (1.0 - y_true) * negative, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "positive_weights": list(self.positive_weights)}
+        """What makes the same loss again."""
+        weights = None if self.positive_weights is None else [float(weight) for weight in self.positive_weights]
+        return {
+            **super().get_config(),
+            "positive_exponent": self.positive_exponent,
+            "negative_exponent": self.negative_exponent,
+            "margin": self.margin,
+            "positive_weights": weights,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class FocalCrossentropy(keras.losses.Loss):
+    r"""Cross-entropy of class indices in which easy answers count less: :math:`-(1-p)^{a} \log p` of the true class.
+
+    Args:
+        exponent: :math:`a`.
+        name: Of the loss.
+        **kwargs: Of :class:`keras.losses.Loss`.
+    """
+
+    def __init__(self, exponent: float = FOCAL[0], name: str = "loss", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.exponent = exponent
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss of each sample."""
+        truth = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), y_pred.shape[-1], dtype=y_pred.dtype)
+        logarithm = ops.sum(truth * ops.log_softmax(y_pred, axis=-1), axis=-1)
+        return -ops.power(-ops.expm1(logarithm), self.exponent) * logarithm
+
+    def get_config(self) -> dict[str, Any]:
+        """What makes the same loss again."""
+        return {**super().get_config(), "exponent": self.exponent}

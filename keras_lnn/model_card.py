@@ -10,7 +10,8 @@ _USE = {
 
 model = tf.saved_model.load("{folder}")
 answer = model.serve(images)  # uint8, {shape}, pixel values as they are
-answer["probabilities"]  # (samples, {classes}), in the order of answer["class_names"]""",
+answer["probabilities"]  # (samples, {classes}), in the order of answer["class_names"]
+answer["predicted"]  # bool, of the same shape: what the probabilities say, by the thresholds where there are any""",
     "keras": """from keras_lnn.inference import load_predictor
 
 model = load_predictor("{folder}")
@@ -26,6 +27,7 @@ _LABELS = {
     "specificity": "specificity",
     "balanced_accuracy": "balanced accuracy",
     "average_precision": "average precision",
+    "f1_tuned": "F1 at the chosen thresholds",
     "brier": "Brier score",
     "expected_calibration_error": "expected calibration error",
 }
@@ -56,6 +58,7 @@ def model_card(signature: Signature, metrics: dict[str, Any] | None, format: str
         "Licence of the data": signature.licence or "not stated",
         "Seed": signature.seed,
         "Epoch, chosen on validation": signature.best_epoch,
+        "Thresholds, chosen on validation": _thresholds(signature),
         "Made by": signature.trained_by,
     }
     lines = [f"# {signature.model} on {signature.data}", "", "| | |", "| --- | --- |"]
@@ -70,6 +73,13 @@ def model_card(signature: Signature, metrics: dict[str, Any] | None, format: str
         "",
     ]
     return "\n".join(lines)
+
+
+def _thresholds(signature: Signature) -> str | None:
+    if signature.thresholds is None:
+        return None
+    pairs = zip(signature.class_names, signature.thresholds, strict=True)
+    return ", ".join(f"{name} {value:.3f}" for name, value in pairs)
 
 
 def _results(metrics: dict[str, Any] | None) -> list[str]:

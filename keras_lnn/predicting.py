@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from keras_lnn.data.images import find_images, read_images
+from keras_lnn.data.images import decode_images, describe_faults, find_images, read_images
+from keras_lnn.data.medical_files import is_nifti
+from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
 from keras_lnn.files import DAMAGED_FILE_ERRORS
 from keras_lnn.inference import BATCH_SIZE, Predictor
+from keras_lnn.signature import Signature
 
 
 def predict_files(
@@ -19,7 +22,7 @@ def predict_files(
 
     Args:
         predictor: A loaded model.
-        paths: Image files, and folders that are searched for them; ``.npy`` files for a model of volumes.
+        paths: Image files, and folders that are searched for them; ``.npy`` and NIfTI files for a model of volumes.
         progress: Is told the fraction done.
 
     Returns:
@@ -31,13 +34,14 @@ def predict_files(
     parts = []
     for start in range(0, len(files), BATCH_SIZE):
         piece = files[start : start + BATCH_SIZE]
-        parts.append(predictor.predict(_read(piece, signature.image_shape)))
+        parts.append(predictor.predict(_read(piece, signature)))
         if progress:
             progress(min(1.0, (start + BATCH_SIZE) / len(files)))
     probabilities = np.concatenate(parts)
     names = np.array(signature.class_names)
     if signature.get_task().multi_label:
-        answers = ["|".join(names[row > 0.5]) for row in probabilities]
+        thresholds = 0.5 if signature.thresholds is None else np.asarray(signature.thresholds)
+        answers = ["|".join(names[row]) for row in probabilities > thresholds]
     else:
         answers = names[probabilities.argmax(axis=1)]
     columns = {"file": [str(file) for file in files], "predicted": answers}
@@ -45,26 +49,30 @@ def predict_files(
 
 
 def find_files(paths: Sequence[Path], volumes: bool) -> list[Path]:
-    """The image files, or the ``.npy`` files of volumes, that paths and folders name."""
+    """The image files, or the ``.npy`` and NIfTI files of volumes, that paths and folders name."""
     files: list[Path] = []
     for path in paths:
         if not path.exists():
             raise InputError(f"An image must be a file or a folder. Received: {path}, which is not there.")
         if path.is_dir():
-            files += sorted(path.rglob("*.npy")) if volumes else find_images(path)
+            files += _find_volumes(path) if volumes else find_images(path)
         else:
             files.append(path)
     if not files:
-        kind = ".npy volumes" if volumes else "images"
+        kind = ".npy or NIfTI volumes" if volumes else "images"
         raise InputError(f"There must be {kind} to predict. Received: {', '.join(map(str, paths))} without any.")
     return files
 
 
-def _read(files: Sequence[Path], image_shape: tuple[int, ...]) -> np.ndarray:
+def _read(files: Sequence[Path], signature: Signature) -> np.ndarray:
+    image_shape, rendering = signature.image_shape, Rendering(signature.fit, signature.window)
     if len(image_shape) == 3:
-        return read_images(files, side=image_shape[:2], channels=image_shape[2])
+        return read_images(files, side=image_shape[:2], channels=image_shape[2], rendering=rendering)
     volumes = []
     for file in files:
+        if is_nifti(file):
+            volumes.append(_read_nifti(file, image_shape, rendering))
+            continue
         try:
             volume = np.load(file, allow_pickle=False)
             if not isinstance(volume, np.ndarray):
@@ -78,3 +86,15 @@ def _read(files: Sequence[Path], image_shape: tuple[int, ...]) -> np.ndarray:
             )
         volumes.append(volume)
     return np.stack(volumes)
+
+
+def _find_volumes(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.suffix == ".npy" or is_nifti(file))
+
+
+def _read_nifti(file: Path, image_shape: tuple[int, ...], rendering: Rendering) -> np.ndarray:
+    volume = np.zeros((1, *image_shape), np.uint8)
+    found = decode_images([file], volume, rendering)
+    if found.faults:
+        raise InputError(describe_faults(found.faults, [file]))
+    return volume[0]

@@ -20,7 +20,8 @@ from keras_lnn.recording import assign_variables, find_best, model_variables
 from keras_lnn.run import RunFolder
 from keras_lnn.signature import Signature, read_signature, save_keras
 from keras_lnn.tasks import Task
-from keras_lnn.terminal import loading, print_metrics, print_written
+from keras_lnn.terminal import loading, print_labels, print_metrics, print_written
+from keras_lnn.thresholds import choose_thresholds
 
 _EVALUATED = ("val", "test")
 
@@ -51,7 +52,13 @@ class RunReport:
 def evaluate_split(split: Split, probabilities: np.ndarray, signature: Signature, split_name: str) -> dict[str, Any]:
     """Metrics with intervals of one split, in the form of metrics.json."""
     task = signature.get_task()
-    found = evaluate_predictions(split.labels, probabilities, task=task.kind, class_names=task.class_names)
+    found = evaluate_predictions(
+        split.labels,
+        probabilities,
+        task=task.kind,
+        class_names=task.class_names,
+        thresholds=signature.thresholds,
+    )
     return without_nan(
         {
             split_name: found.to_json(),
@@ -76,6 +83,20 @@ def predictions_table(split: Split, probabilities: np.ndarray, task: Task, split
     return pd.DataFrame(columns)
 
 
+def labels_table(per_class: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """One row a class or label: its samples, each metric with its interval, and its threshold where it has one."""
+    rows = []
+    for name, entries in per_class.items():
+        row: dict[str, Any] = {"label": name}
+        for metric, entry in entries.items():
+            if isinstance(entry, dict):
+                row |= {metric: entry["value"], f"{metric}_low": entry["low"], f"{metric}_high": entry["high"]}
+            else:
+                row[metric] = entry
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def write_report(report: RunReport, model: Any, console: Console) -> dict[str, Any]:
     """Saves the last and the best model, tests the best one once, and writes all results.
 
@@ -94,13 +115,17 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
         save_keras(model, report.signature, folder.last_model)
         best_epoch, _ = find_best(report.history, report.config.monitor)
         assign_variables(model_variables(model), folder.read_best(best_epoch))
-        save_keras(model, report.signature, folder.best_model)
         splits = {name: report.data.splits[name] for name in _EVALUATED}
         probabilities = {name: predict_probabilities(model, split.images, task) for name, split in splits.items()}
+        if task.multi_label:
+            thresholds = choose_thresholds(splits["val"].labels, probabilities["val"])
+            report = dataclasses.replace(report, signature=dataclasses.replace(report.signature, thresholds=thresholds))
+        save_keras(model, report.signature, folder.best_model)
         tables = [predictions_table(splits[name], probabilities[name], task, name) for name in _EVALUATED]
         write_text(folder.predictions, pd.concat(tables).to_csv(index=False))
         found = {name: evaluate_split(splits[name], probabilities[name], report.signature, name) for name in _EVALUATED}
     metrics = _gather(report, found)
+    write_text(folder.labels, labels_table(metrics["per_class"]["test"]).to_csv(index=False))
     with loading(console, "drawing"):
         _draw(report, model, probabilities["test"], metrics)
     written = {"run": folder.path, "pictures": folder.plots}
@@ -113,6 +138,7 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
     write_json(folder.metrics, metrics)
     if report.stopped_because:
         console.print(f"stopped after epoch {len(report.history)}: {report.stopped_because}")
+    print_labels(console, metrics["per_class"]["test"])
     print_metrics(console, metrics, f"test of epoch {best_epoch}, the best by {report.config.monitor}")
     print_written(console, written)
     return metrics
@@ -156,6 +182,7 @@ def _draw(report: RunReport, model: Any, probabilities: np.ndarray, metrics: dic
     calibration = metrics["test"]["expected_calibration_error"]["value"]
     figures = {
         "history": plots.plot_history(pd.DataFrame(report.history), report.signature.best_epoch),
+        "labels": plots.plot_labels(metrics["per_class"]["test"], len(test)),
         "roc": plots.plot_roc(*about),
         "precision_recall": plots.plot_precision_recall(*about),
         "confusion": plots.plot_confusion(*about),

@@ -114,6 +114,11 @@ class RunFolder:
         return self.path / "predictions.csv"
 
     @property
+    def labels(self) -> Path:
+        """Test metrics of each class or label."""
+        return self.path / "labels.csv"
+
+    @property
     def best_model(self) -> Path:
         """The model of the epoch that validation chose."""
         return self.path / "best.keras"

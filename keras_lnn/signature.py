@@ -32,6 +32,9 @@ class Signature:
         seed: Of the training run.
         best_epoch: Epoch chosen on validation, or None where it was not trained here.
         trained_by: Version of this package, or where the weights came from.
+        thresholds: Above which probability each of several labels is predicted, chosen on validation; None for 0.5.
+        fit: How image files get their size, ``stretch`` or ``pad``.
+        window: Centre and width of the values shown of files with more than 8 bits; None for what the files say.
     """
 
     model: str
@@ -47,6 +50,9 @@ class Signature:
     seed: int | None
     best_epoch: int | None
     trained_by: str
+    thresholds: tuple[float, ...] | None = None
+    fit: str = "stretch"
+    window: tuple[float, float] | None = None
 
     def get_task(self) -> Task:
         """What the model answers."""
@@ -60,6 +66,7 @@ class Signature:
             "made_by": "keras-lnn",
             "input": {"name": "images", "dtype": "uint8", "shape": shape, "values": "0..255, no preprocessing"},
             "output": {"name": "probabilities", "dtype": "float32", "shape": [None, len(self.class_names)]},
+            "decision": {"name": "predicted", "dtype": "bool", "shape": [None, len(self.class_names)]},
             **dataclasses.asdict(self),
         }
 
@@ -68,12 +75,13 @@ class Signature:
         """Reads what :meth:`to_json` gives."""
         if content.get("made_by") != "keras-lnn" or content.get("format") != _FORMAT:
             raise ValueError("not a signature of this package")
-        values = {field.name: content[field.name] for field in dataclasses.fields(cls)}
+        fields = dataclasses.fields(cls)
+        required = {field.name for field in fields if field.default is dataclasses.MISSING}
+        values = {field.name: content[field.name] for field in fields if field.name in required | content.keys()}
         if not isinstance(values["data"], str) or not all(isinstance(name, str) for name in values["class_names"]):
             raise ValueError("names must be text")
-        return cls(
-            **{**values, "class_names": tuple(values["class_names"]), "image_shape": tuple(values["image_shape"])}
-        )
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**values | lists)
 
 
 def read_signature(path: Path) -> Signature:

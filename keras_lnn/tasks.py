@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_lnn.errors import InputError
+
 TASKS = ("binary", "multi-class", "ordinal", "multi-label")
 
 
@@ -33,33 +35,36 @@ class Task:
         """Whether an image can carry several labels."""
         return self.kind == "multi-label"
 
-    def loss(self, positive_weights: np.ndarray | None = None) -> Any:
+    def loss(self, name: str = "cross-entropy", positive_weights: np.ndarray | None = None) -> Any:
         """The training loss, from logits.
 
         Args:
+            name: ``cross-entropy``, ``focal`` or, for several labels, ``asymmetric``.
             positive_weights: For several labels, how much a positive of each label counts.
         """
         import keras
 
-        from keras_lnn.losses import WeightedBinaryCrossentropy
+        from keras_lnn.losses import ASYMMETRIC, FOCAL, FocalCrossentropy, MultiLabelCrossentropy
 
         if self.multi_label:
-            if positive_weights is not None:
-                return WeightedBinaryCrossentropy(positive_weights=positive_weights.tolist())
-            return keras.losses.BinaryCrossentropy(from_logits=True, name="loss")
+            shape = {"cross-entropy": (), "focal": FOCAL, "asymmetric": ASYMMETRIC}[name]
+            weights = None if positive_weights is None else positive_weights.tolist()
+            return MultiLabelCrossentropy(*shape, positive_weights=weights)
+        if name == "asymmetric":
+            raise InputError(
+                f"The asymmetric loss is for several labels to an image. Received: a {self.kind} task. "
+                f"Choose --loss focal or cross-entropy."
+            )
+        if name == "focal":
+            return FocalCrossentropy()
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True, name="loss")
 
     def metrics(self) -> list[Any]:
-        """What is shown and kept each epoch."""
-        import keras
+        """What is shown and kept each epoch, from one state."""
+        from custom_metrics import ClassificationMetrics
 
-        from custom_metrics import MacroAUC
-
-        if self.multi_label:
-            accuracy = keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)
-        else:
-            accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-        return [accuracy, MacroAUC(multi_label=self.multi_label, name="auc")]
+        kind = "multi-class" if self.kind == "ordinal" else self.kind
+        return [ClassificationMetrics(kind, ["accuracy", "f1", "auc"], from_logits=True)]
 
     def probabilities(self, logits: Any) -> Any:
         """Logits as probabilities, in float32 whatever the precision of the model; tensors of any backend."""

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,6 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_lnn.model_card import metric_label
+
+if TYPE_CHECKING:
+    from keras_lnn.data.checking import DataCheck
 
 # Where nobody watches a bar move (a log file), a line at most this often says how far it is.
 _LOG_EVERY_SECONDS = 10.0
@@ -114,6 +117,47 @@ def print_metrics(console: Console, metrics: dict[str, Any], title: str) -> None
         numbers = ["-" if estimate[key] is None else f"{estimate[key]:.4f}" for key in ("value", "low", "high")]
         table.add_row(label, numbers[0], f"{numbers[1]} .. {numbers[2]}")
     console.print(table)
+
+
+def print_check(console: Console, check: "DataCheck") -> None:
+    """A row a class with its images in each split, then what was decided and what may be wrong."""
+    table = Table(title="images of each class", title_justify="left", title_style="bold")
+    table.add_column("class", overflow="fold")
+    for split, samples in check.samples.items():
+        table.add_column(f"{split} ({samples:,})", justify="right")
+    for name in next(iter(check.counts.values())):
+        table.add_row(Text(name), *(f"{counts[name]:,}" for counts in check.counts.values()))
+    console.print(table)
+    for note in check.notes:
+        console.print(note)
+    for warning in check.warnings:
+        console.print(Text.assemble(("warning: ", "bold yellow"), warning))
+
+
+def print_labels(console: Console, per_class: dict[str, dict[str, Any]]) -> None:
+    """A row a class or label, with intervals."""
+    tuned = any("threshold" in entries for entries in per_class.values())
+    columns = {"auc": "AUC", "average_precision": "AP", "f1": "F1 above 0.5" if tuned else "F1"}
+    columns |= {"f1_tuned": "F1 above threshold"} if tuned else {}
+    table = Table(title="each label, with 95% intervals", title_justify="left", title_style="bold")
+    table.add_column("label", overflow="fold")
+    table.add_column("samples", justify="right")
+    for name in columns.values():
+        table.add_column(name, justify="right")
+    if tuned:
+        table.add_column("threshold", justify="right")
+    for label, entries in per_class.items():
+        cells = [_short_estimate(entries[name]) for name in columns]
+        cells += [f"{entries['threshold']:.3f}"] if tuned else []
+        table.add_row(Text(label), f"{entries['support']:,}", *cells)
+    console.print(table)
+
+
+def _short_estimate(estimate: dict[str, float | None]) -> str:
+    if estimate["value"] is None:
+        return "-"
+    numbers = ["-" if estimate[key] is None else f"{estimate[key]:.2f}" for key in ("low", "high")]
+    return f"{estimate['value']:.3f} ({numbers[0]}-{numbers[1]})"
 
 
 def print_written(console: Console, written: dict[str, Path]) -> None:

@@ -24,7 +24,7 @@ from keras_lnn.run import Checkpoint, RunFolder
 from keras_lnn.schedules import make_schedule
 from keras_lnn.signature import Signature
 from keras_lnn.tasks import Task
-from keras_lnn.terminal import EpochDisplay, loading, make_console
+from keras_lnn.terminal import EpochDisplay, loading, make_console, print_check
 
 # What a model's protocol does not say.
 DEFAULTS = {
@@ -134,7 +134,7 @@ def compile_model(model: keras.Model, task: Task, config: TrainConfig, steps: in
     decay = config.weight_decay if config.weight_decay or config.optimizer == "adamw" else None
     model.compile(
         optimizer=optimizer_class(learning_rate=rate, weight_decay=decay),
-        loss=task.loss(positive_weights),
+        loss=task.loss(config.loss, positive_weights),
         metrics=task.metrics(),
         jit_compile=config.xla,
     )
@@ -143,14 +143,18 @@ def compile_model(model: keras.Model, task: Task, config: TrainConfig, steps: in
 
 def _load(config: TrainConfig, console: Console) -> ImageData:
     with loading(console, f"loading {config.data}") as progress:
-        return load_data(
+        data = load_data(
             config.data,
             size=config.size,
             data_dir=config.data_dir,
             accept_checksum=config.accept_checksum,
             seed=config.seed,
             progress=progress,
+            own=config.own_images(),
         )
+    if data.check is not None:
+        print_check(console, data.check)
+    return data
 
 
 class _Trainer:
@@ -250,13 +254,14 @@ class _Trainer:
     def _signature(self, best_epoch: int) -> Signature:
         from keras_lnn import __version__
 
+        rendering = self.config.own_images().rendering
         return Signature(
             model=self.config.model,
             model_args=self.config.model_args,
             task=self.data.task,
             class_names=self.data.class_names,
             image_shape=self.data.image_shape,
-            data=re.sub(r"^folder:.*/(?=[^/]+/*$)", "folder:", self.data.name),
+            data=re.sub(r"^(folder:|table:).*/(?=[^/]+/*$)", r"\1", self.data.name),
             size=self.config.size,
             checksum=self.data.checksum,
             licence=self.data.licence,
@@ -264,4 +269,6 @@ class _Trainer:
             seed=self.config.seed,
             best_epoch=best_epoch,
             trained_by=f"keras-lnn {__version__}",
+            fit=rendering.fit,
+            window=rendering.window,
         )

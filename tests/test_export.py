@@ -9,10 +9,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from keras_lnn.errors import InputError
 from keras_lnn.export import export_model
 from keras_lnn.inference import KerasPredictor, find_model, load_model, load_predictor
+from keras_lnn.predicting import predict_files
 from keras_lnn.registry import build_model
 from keras_lnn.signature import SIGNATURE_FILE, Signature, save_keras
 
@@ -52,8 +54,46 @@ def exported(saved):
 
 
 def test_a_signature_comes_back_with_every_field():
-    signature = make_signature()
-    assert Signature.from_json(json.loads(json.dumps(signature.to_json()))) == signature
+    for signature in (make_signature(), make_signature(task="multi-label", thresholds=(0.25, 0.5))):
+        content = json.loads(json.dumps(signature.to_json()))
+        assert Signature.from_json(content) == signature
+    # Of a version that knew no thresholds.
+    assert Signature.from_json({name: content[name] for name in content if name != "thresholds"}).thresholds is None
+
+
+def test_answers_go_by_the_thresholds_that_were_chosen(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = build_model("cnn", (28, 28, 1), 3, filters=2)
+    labels = {"task": "multi-label", "class_names": ("a", "b", "c")}
+    save_keras(model, make_signature(**labels), tmp_path / "plain.keras")
+    probabilities = load_predictor(tmp_path / "plain.keras").predict(IMAGES)
+    thresholds = tuple(float(np.median(column)) for column in probabilities.T)
+    save_keras(model, make_signature(**labels, thresholds=thresholds), tmp_path / "tuned.keras")
+    folder = export_model(tmp_path / "tuned.keras", tmp_path / "served")
+    served = tf.saved_model.load(str(folder))
+    answer = served.serve(IMAGES)
+    above = answer["probabilities"].numpy() > np.float32(thresholds)
+    np.testing.assert_array_equal(answer["predicted"], above)
+    assert 0 < above.sum() < above.size
+    assert "a 0." in (folder / "README.md").read_text()
+    for index, image in enumerate(IMAGES):
+        Image.fromarray(image[..., 0]).save(tmp_path / f"{index}.png")
+    predictor = load_predictor(folder)
+    table = predict_files(predictor, [tmp_path / f"{index}.png" for index in range(len(IMAGES))])
+    # Not those within rounding of a threshold, as the median of five is.
+    sure = np.abs(predictor.predict(IMAGES) - thresholds) > 1e-6
+    for row, names in enumerate(table["predicted"].str.split("|")):
+        for column, name in enumerate("abc"):
+            assert (name in names) == above[row, column] or not sure[row, column]
+
+
+def test_one_of_several_classes_is_predicted(exported):
+    served = tf.saved_model.load(str(exported))
+    answer = served.serve(IMAGES)
+    np.testing.assert_array_equal(
+        np.argmax(answer["predicted"].numpy(), axis=1), np.argmax(answer["probabilities"].numpy(), axis=1)
+    )
+    assert answer["predicted"].numpy().sum() == len(IMAGES)
 
 
 def test_both_formats_give_what_the_model_gives(saved, exported):

@@ -5,14 +5,15 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
-from keras_lnn.losses import WeightedBinaryCrossentropy
+from keras_lnn.errors import InputError
+from keras_lnn.losses import ASYMMETRIC, FOCAL, FocalCrossentropy, MultiLabelCrossentropy
 from keras_lnn.schedules import make_schedule
 from keras_lnn.tasks import Task
 
 LOGITS = np.random.default_rng(0).normal(0, 2, (8, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize("kind", ["binary", "multi-class", "ordinal"])
+@pytest.mark.parametrize("kind", ["multi-class", "ordinal"])
 def test_classes_are_a_softmax(kind):
     task = Task(kind, ("a", "b", "c"))
     assert task.outputs == 3
@@ -20,7 +21,9 @@ def test_classes_are_a_softmax(kind):
     labels = np.array([0, 1, 2, 0, 1, 2, 0, 1])
     expected = -np.log(softmax(LOGITS.astype(float), axis=1)[np.arange(8), labels]).mean()
     assert float(task.loss()(labels, LOGITS)) == pytest.approx(expected, rel=1e-5)
-    assert [metric.name for metric in task.metrics()] == ["accuracy", "auc"]
+    (metric,) = task.metrics()
+    metric.update_state(labels, LOGITS)
+    assert list(metric.result()) == ["accuracy", "f1", "auc"]
 
 
 def test_labels_are_sigmoids():
@@ -30,9 +33,17 @@ def test_labels_are_sigmoids():
     p = expit(LOGITS.astype(float))
     expected = -(truth * np.log(p) + (1 - truth) * np.log(1 - p)).mean()
     assert float(task.loss()(truth, LOGITS)) == pytest.approx(expected, rel=1e-5)
-    accuracy, auc = task.metrics()
-    assert float(accuracy(truth, LOGITS)) == pytest.approx((truth == (LOGITS > 0)).mean())
-    assert float(auc(truth, LOGITS)) == 1.0
+    (metric,) = task.metrics()
+    metric.update_state(truth, LOGITS)
+    assert float(metric.result()["accuracy"]) == pytest.approx((truth == (LOGITS > 0)).mean())
+    assert float(metric.result()["auc"]) == 1.0
+
+
+def test_two_classes_are_told_by_their_difference():
+    (metric,) = Task("binary", ("a", "b")).metrics()
+    metric.update_state([0, 1, 1], [[2.0, 1.0], [0.0, 3.0], [1.0, 0.0]])
+    found = {name: round(float(value), 4) for name, value in metric.result().items()}
+    assert found == {"accuracy": 0.6667, "f1": 0.6667, "auc": 0.75}
 
 
 def test_balanced_weights_give_every_class_the_same_share():
@@ -46,20 +57,57 @@ def test_balanced_weights_give_every_class_the_same_share():
     np.testing.assert_allclose(positive, [1 / 3, 3.0])
 
 
-def test_weighted_cross_entropy_is_its_formula_and_finite():
-    loss = WeightedBinaryCrossentropy([2.0, 1.0, 0.5])
-    truth = (LOGITS > 0.3).astype(np.float32)
-    p = expit(LOGITS.astype(float))
-    expected = -(np.array([2, 1, 0.5]) * truth * np.log(p) + (1 - truth) * np.log(1 - p)).mean()
-    assert float(loss(truth, LOGITS)) == pytest.approx(expected, rel=1e-5)
-    extreme = np.array([[1e4, -1e4, 0.0]], np.float32)
-    assert np.isfinite(float(loss(np.array([[0.0, 1.0, 1.0]]), extreme)))
+TRUTH = (LOGITS > 0.3).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(0.0, 0.0, 0.0), FOCAL, ASYMMETRIC, (1.0, 3.0, 0.1)])
+@pytest.mark.parametrize("weights", [None, [2.0, 1.0, 0.5]])
+def test_the_loss_of_labels_is_its_formula_and_finite(shape, weights):
+    loss = MultiLabelCrossentropy(*shape, positive_weights=weights)
+    (a, b, margin), p = shape, expit(LOGITS.astype(float))
+    q = np.maximum(p - margin, 0)
+    positive = np.array(weights or [1, 1, 1]) * (1 - p) ** a * np.log(p)
+    expected = -(TRUTH * positive + (1 - TRUTH) * q**b * np.log(1 - q)).mean()
+    assert float(loss(TRUTH, LOGITS)) == pytest.approx(expected, rel=1e-5)
     again = keras.losses.deserialize(keras.losses.serialize(loss))
-    assert float(again(truth, LOGITS)) == pytest.approx(expected, rel=1e-5)
-    ones = WeightedBinaryCrossentropy([1.0, 1.0, 1.0])(truth, LOGITS)
-    assert float(ones) == pytest.approx(
-        float(keras.losses.BinaryCrossentropy(from_logits=True)(truth, LOGITS)), rel=1e-5
+    assert float(again(TRUTH, LOGITS)) == float(loss(TRUTH, LOGITS))
+    assert again.get_config() == loss.get_config()
+
+
+@pytest.mark.parametrize("shape", [(), FOCAL, ASYMMETRIC])
+def test_gradients_stay_finite_at_extreme_logits(shape):
+    import tensorflow as tf
+
+    logits = tf.constant([[1e4, -1e4, 0.0], [-1e4, 1e4, 50.0], [100.0, -100.0, -50.0]])
+    for truth in ([[0.0, 1.0, 1.0]], [[1.0, 0.0, 0.0]]):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            value = MultiLabelCrossentropy(*shape)(tf.constant(truth * 3), logits)
+        assert np.isfinite(value)
+        assert np.isfinite(tape.gradient(value, logits)).all()
+
+
+def test_plain_cross_entropies_are_those_of_keras():
+    plain = MultiLabelCrossentropy()(TRUTH, LOGITS)
+    assert float(plain) == pytest.approx(
+        float(keras.losses.BinaryCrossentropy(from_logits=True)(TRUTH, LOGITS)), rel=1e-5
     )
+    labels = np.array([0, 1, 2, 0, 1, 2, 0, 1])
+    sparse = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    assert float(FocalCrossentropy(0.0)(labels, LOGITS)) == pytest.approx(float(sparse(labels, LOGITS)), rel=1e-5)
+    p = softmax(LOGITS.astype(float), axis=1)[np.arange(8), labels]
+    focal = FocalCrossentropy()
+    assert float(focal(labels, LOGITS)) == pytest.approx((-((1 - p) ** 2) * np.log(p)).mean(), rel=1e-5)
+    assert keras.losses.deserialize(keras.losses.serialize(focal)).get_config() == focal.get_config()
+
+
+def test_tasks_know_their_losses():
+    labels, classes = Task("multi-label", ("a", "b", "c")), Task("multi-class", ("a", "b", "c"))
+    assert labels.loss("asymmetric").margin == 0.05
+    assert labels.loss("focal", np.array([2.0, 1.0, 1.0])).positive_weights == [2.0, 1.0, 1.0]
+    assert isinstance(classes.loss("focal"), FocalCrossentropy)
+    with pytest.raises(InputError, match=r"for several labels to an image\. Received: a multi-class task"):
+        classes.loss("asymmetric")
 
 
 @pytest.mark.parametrize(

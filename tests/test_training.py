@@ -53,14 +53,17 @@ def test_a_run_leaves_all_that_is_promised(tiny_data, tmp_path, console):
         assert path.is_file()
     assert list(folder.tensorboard.rglob("events*"))
     names = {path.name for path in folder.plots.iterdir()}
-    pictures = {"history", "roc", "precision_recall", "confusion", "reliability", "examples", "wiring_cfc"}
+    pictures = {"history", "roc", "precision_recall", "confusion", "reliability", "examples", "labels", "wiring_cfc"}
     assert names == {f"{name}.png" for name in pictures}
     history = pd.read_csv(folder.history)
     assert list(history["epoch"]) == list(range(1, 9))
     assert {"loss", "accuracy", "auc", "val_loss", "val_accuracy", "val_auc", "learning_rate", "seconds"} <= set(
         history
     )
+    labels = pd.read_csv(folder.labels)
+    assert list(labels["label"]) == ["level", "upright"]
     metrics = json.loads(folder.metrics.read_text())
+    assert list(labels["auc_low"]) == [metrics["per_class"]["test"][name]["auc"]["low"] for name in labels["label"]]
     assert metrics == json.loads(json.dumps(result.metrics))
     assert metrics["best_epoch"] == history["val_auc"].idxmax() + 1
     assert metrics["test"]["auc"]["low"] <= metrics["test"]["auc"]["value"] <= metrics["test"]["auc"]["high"]

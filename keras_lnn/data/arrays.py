@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from keras_lnn.data.checking import DataCheck
+
 SPLITS = ("train", "val", "test")
 
 
@@ -52,6 +54,7 @@ class ImageData:
         checksum: Says which bytes the images came from, such as ``md5:...``; kept with a run.
         augmentation: What suits these images, by name; small shifts and rotations change no label.
         licence: Under which the images may be used; empty where unknown.
+        check: What a look at people's own images found; None where there was none.
     """
 
     name: str
@@ -61,6 +64,7 @@ class ImageData:
     checksum: str
     augmentation: str = "shift-rotate"
     licence: str = ""
+    check: DataCheck | None = None
 
     @property
     def image_shape(self) -> tuple[int, ...]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from keras_lnn.errors import InputError, suggest
 
-# What names begin with that are not in the catalog: people's own folders, sets of tensorflow-datasets.
+# What names begin with that are not in the catalog: people's own folders and tables, sets of tensorflow-datasets.
 FOLDER = "folder:"
+TABLE = "table:"
 TFDS = "tfds:"
 
 
@@ -75,6 +76,26 @@ _ENTRIES = (
         augmentation="mirror",
         licence="Apache-2.0 (generated)",
     ),
+    DataEntry(
+        name="phantom-chest",
+        title="generated: radiographs of the chest with findings that occur together",
+        task="multi-label",
+        class_names=(
+            "cardiomegaly",
+            "effusion",
+            "infiltration",
+            "nodule",
+            "pneumothorax",
+            "support device",
+            "hernia",
+        ),
+        channels=1,
+        dimensions=2,
+        sizes=(28,),
+        samples={"train": 2000, "val": 400, "test": 1000},
+        loader="keras_lnn.data.phantom_chest:phantom_chest",
+        licence="Apache-2.0 (generated)",
+    ),
 )
 
 # Left and right tell organs apart (a kidney, the heart's side), so those sets are never flipped.
@@ -120,15 +141,15 @@ def get_entry(name: str) -> DataEntry:
     entries = catalog()
     if name not in entries:
         raise InputError(
-            f"There is no data set {name!r}. {suggest(name, entries)} Own images are folder:PATH, sets of "
-            f"tensorflow-datasets are tfds:NAME."
+            f"There is no data set {name!r}. {suggest(name, entries)} Own images are folder:PATH or "
+            f"table:FILE, sets of tensorflow-datasets are tfds:NAME."
         )
     return entries[name]
 
 
 def require_data(name: str) -> None:
     """Checks that a data set of this name can be asked for, without reading it."""
-    if not name.startswith((FOLDER, TFDS)):
+    if not name.startswith((FOLDER, TABLE, TFDS)):
         get_entry(name)
 
 

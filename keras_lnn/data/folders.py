@@ -13,11 +13,12 @@ import numpy as np
 
 from keras_lnn.data.arrays import SPLITS, ImageData, Split
 from keras_lnn.data.images import Progress, find_images, guess_channels, image_shape, read_images
+from keras_lnn.data.options import Rendering
 from keras_lnn.data.splitting import LIMIT_BYTES, complete_splits, place_images
 from keras_lnn.errors import InputError
 from keras_lnn.files import cache_folder, file_digest
 
-_SPLIT_FOLDERS = {
+SPLIT_SPELLINGS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
@@ -32,6 +33,7 @@ def load_folder(
     seed: int = 0,
     limit_bytes: int = LIMIT_BYTES,
     progress: Progress | None = None,
+    rendering: Rendering = Rendering(),  # noqa: B008, it is frozen
 ) -> ImageData:
     """Loads images that lie in one folder for each class.
 
@@ -50,6 +52,7 @@ def load_folder(
         seed: Of the random split.
         limit_bytes: Decoded images beyond this size are kept in a file of the cache instead of in memory.
         progress: Called with the fraction of the images that is decoded.
+        rendering: Whether the aspect ratio is kept, and which values are shown.
 
     Returns:
         The images; the names of the samples are paths relative to PATH.
@@ -65,9 +68,9 @@ def load_folder(
 
     def fill(images: np.ndarray, positions: np.ndarray) -> None:
         ordered = [files[k] for k in np.argsort(positions)]
-        read_images(ordered, side=shape[:2], channels=shape[2], progress=progress, into=images)
+        read_images(ordered, side=shape[:2], channels=shape[2], progress=progress, into=images, rendering=rendering)
 
-    key = hashlib.sha256(repr((checksum, shape)).encode()).hexdigest()[:32]
+    key = hashlib.sha256(repr((checksum, shape, rendering)).encode()).hexdigest()[:32]
     cache_file = cache_folder() / "folders" / key / "images.npy"
     images = place_images(shape, rows, fill, cache_file=cache_file, limit_bytes=limit_bytes)
     all_labels = np.concatenate(list(labels.values()))
@@ -106,7 +109,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
     """The folders of the splits that there are; the folder itself as train where it has none."""
     found: dict[str, Path] = {}
     for folder in _folders(root):
-        for split, spellings in _SPLIT_FOLDERS.items():
+        for split, spellings in SPLIT_SPELLINGS.items():
             if folder.name.lower() in spellings:
                 if split in found:
                     raise InputError(
@@ -125,7 +128,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
 
 
 def _find_images_by_class(folder: Path) -> dict[str, list[Path]]:
-    classes = sorted(_folders(folder), key=lambda entry: _natural_order(entry.name))
+    classes = sorted(_folders(folder), key=lambda entry: natural_order(entry.name))
     if not classes:
         raise InputError(
             f"There must be one folder a class. Received: no folders in {folder}. Sort the images into class folders."
@@ -170,7 +173,7 @@ def _folders(folder: Path) -> list[Path]:
     )
 
 
-def _natural_order(name: str) -> list[str | int]:
+def natural_order(name: str) -> list[str | int]:
     return [int(part) if k % 2 else part for k, part in enumerate(re.split(r"(\d+)", name))]
 
 

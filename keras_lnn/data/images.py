@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import io
 import os
 import warnings
@@ -13,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_lnn.data import medical_files
+from keras_lnn.data.options import FITS, Rendering
 from keras_lnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,6 +29,20 @@ Progress = Callable[[float], None]
 
 _CHUNK = 16
 _NAMED_AT_MOST = 5
+_AS_IT_IS = Rendering()
+
+
+@dataclasses.dataclass
+class Decoded:
+    """What decoding found beside the pixels.
+
+    Args:
+        faults: For each row that could not be read the reason, in a few words.
+        brightest: The highest value in files of 16 bits; None where there was no such file.
+    """
+
+    faults: dict[int, str] = dataclasses.field(default_factory=dict)
+    brightest: int | None = None
 
 
 def find_images(path: str | os.PathLike) -> list[Path]:
@@ -41,7 +59,7 @@ def find_images(path: str | os.PathLike) -> list[Path]:
     """
     path = Path(path)
     if path.is_file():
-        return [path] if path.suffix.lower() in IMAGE_SUFFIXES else []
+        return [path] if _has_image_suffix(path.name) else []
     if not path.is_dir():
         raise InputError(f"The folder of images must exist. Received: {path}. Check the path.")
     found, visited = [], set()
@@ -67,18 +85,21 @@ def guess_channels(paths: Sequence[str | os.PathLike]) -> int:
     return 1
 
 
-def read_image(source: ImageSource, *, side: int | tuple[int, int], channels: int) -> np.ndarray:
+def read_image(
+    source: ImageSource, *, side: int | tuple[int, int], channels: int, rendering: Rendering = _AS_IT_IS
+) -> np.ndarray:
     """Decodes one image and resizes it, bilinearly with antialiasing.
 
-    Pixels of 16 bits are divided by 257, which maps the whole range 0-65535 to 0-255: scale 12-bit values that were
-    stored in 16 bits to the whole range before. Transparent pixels are laid on black, the background of most medical
-    images. The orientation in the EXIF data is applied. Of an animation or a stack of pages the first is read. The
-    aspect ratio is not kept.
+    Without a window pixels of 16 bits are divided by 257, which maps the whole range 0-65535 to 0-255: for 12-bit
+    values that were stored in 16 bits give the window 2048,4096. Transparent pixels are laid on black, the background
+    of most medical images. The orientation in the EXIF data is applied. Of an animation or a stack of pages the first
+    is read. DICOM and NIfTI files are read where their packages are installed.
 
     Args:
         source: A path, or the bytes of an image file.
         side: Height and width of the result, or one number for both.
         channels: 1 (grey) or 3 (red, green, blue).
+        rendering: Whether the aspect ratio is kept, and which values are shown.
 
     Returns:
         uint8, (height, width, channels).
@@ -86,7 +107,7 @@ def read_image(source: ImageSource, *, side: int | tuple[int, int], channels: in
     Raises:
         InputError: The file is missing, damaged or of an unknown kind.
     """
-    return read_images([source], side=side, channels=channels)[0]
+    return read_images([source], side=side, channels=channels, rendering=rendering)[0]
 
 
 def read_images(
@@ -97,6 +118,7 @@ def read_images(
     progress: Progress | None = None,
     into: np.ndarray | None = None,
     names: Sequence[str] | None = None,
+    rendering: Rendering = _AS_IT_IS,
 ) -> np.ndarray:
     """Decodes images in a pool of threads straight into one array; see ``read_image`` for what is done to each.
 
@@ -107,6 +129,7 @@ def read_images(
         progress: Called with the fraction that is done, in the thread of the caller.
         into: The array to fill, uint8 (images, height, width, channels); a new one where it is None.
         names: What an error calls the sources; their paths where it is None.
+        rendering: Whether the aspect ratio is kept, and which values are shown.
 
     Returns:
         uint8, (images, height, width, channels).
@@ -118,13 +141,36 @@ def read_images(
     images = np.empty(shape, np.uint8) if into is None else into
     if images.shape != shape:
         raise ValueError(f"into must have the shape {shape}. Received: {images.shape}.")
+    found = decode_images(sources, images, rendering, progress)
+    if found.faults:
+        raise InputError(describe_faults(found.faults, sources if names is None else names))
+    return images
+
+
+def decode_images(
+    sources: Sequence[ImageSource], into: np.ndarray, rendering: Rendering, progress: Progress | None = None
+) -> Decoded:
+    """Decodes images, or volumes where ``into`` has five axes, in a pool of threads; what cannot be read is noted.
+
+    Args:
+        sources: Paths, or the bytes of image files.
+        into: The array to fill, uint8; the row of a fault is left as it is.
+        rendering: Whether the aspect ratio is kept, and which values are shown.
+        progress: Called with the fraction that is done, in the thread of the caller.
+
+    Returns:
+        The faults, and what else was seen.
+    """
+    if rendering.fit not in FITS:
+        raise InputError(f"fit must be stretch or pad. Received: {rendering.fit}. Choose one of them.")
     faults: dict[int, str] = {}
+    brightest: list[int] = []
 
     def read_chunk(start: int) -> int:
         stop = min(start + _CHUNK, len(sources))
         for row in range(start, stop):
             try:
-                images[row] = _decode(sources[row], shape[1:3], channels)
+                into[row] = _decode(sources[row], into.shape[1:], rendering, brightest)
             except Exception as error:  # what decoders raise on damaged files has no common class
                 faults[row] = _fault(error)
         return stop
@@ -137,9 +183,7 @@ def read_images(
                     progress(stop / len(sources))
         finally:
             pool.shutdown(cancel_futures=True)
-    if faults:
-        raise InputError(_describe_faults(faults, sources if names is None else names))
-    return images
+    return Decoded(faults, max(brightest, default=None))
 
 
 def image_shape(side: int | tuple[int, int], channels: int) -> tuple[int, int, int]:
@@ -153,18 +197,23 @@ def image_shape(side: int | tuple[int, int], channels: int) -> tuple[int, int, i
 
 
 def _is_image_name(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+    return not name.startswith(".") and _has_image_suffix(name)
+
+
+def _has_image_suffix(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES or name.lower().endswith(medical_files.SUFFIXES)
 
 
 def _workers() -> int:
-    return min(32, os.cpu_count() or 1)
+    # Some more than there are processors: now and then each waits for the disk or for Python's lock.
+    return min(32, (os.cpu_count() or 1) + 2)
 
 
 @contextlib.contextmanager
 def _quiet_pillow() -> Iterator[None]:
-    """Keeps Pillow's remarks on odd but readable files away; entered once around a pool, as filters are global."""
+    """Keeps the decoders' remarks on odd but readable files away; entered once around a pool, as filters are global."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.filterwarnings("ignore", module=r"(PIL|pydicom|nibabel)\.")
         yield
 
 
@@ -172,6 +221,8 @@ def _has_grey_header(path: str | os.PathLike) -> bool:
     from PIL import Image
 
     try:
+        if medical_files.is_medical(path):
+            return medical_files.is_grey(path)
         with Image.open(path) as image:
             if image.mode == "P":
                 colours = np.reshape(image.getpalette("RGB"), (-1, 3))
@@ -181,35 +232,73 @@ def _has_grey_header(path: str | os.PathLike) -> bool:
         return True
 
 
-def _decode(source: ImageSource, size: tuple[int, int], channels: int) -> np.ndarray:
+def _decode(source: ImageSource, shape: tuple[int, ...], rendering: Rendering, brightest: list[int]) -> np.ndarray:
     from PIL import Image, ImageOps
 
-    height, width = size
+    if len(shape) == 4:
+        return medical_files.read_volume(source, shape, rendering)
+    height, width, channels = shape
+    if medical_files.is_medical(source):
+        pixels = Image.fromarray(medical_files.read_slice(source, rendering.window))
+        return _to_size(_with_channels(pixels, channels), shape, rendering.fit)
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
         if image.format == "JPEG" and image.mode in ("L", "RGB"):
             # Decodes to a fraction of the size that is still twice the wanted one (either way round, as the
             # orientation comes later): as good, several times as fast.
-            longest = 2 * max(size)
+            longest = 2 * max(height, width)
             image.draft("L" if channels == 1 else image.mode, (longest, longest))
         # Older Pillows open PNG files of 16 bits in the mode of 32.
         has_16_bits = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
-        image = _with_channels(ImageOps.exif_transpose(image), channels, has_16_bits)
-        if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(image).reshape(height, width, channels)
+        image = ImageOps.exif_transpose(image)
+        if has_16_bits:
+            values = np.asarray(image)
+            brightest.append(int(values.max()))
+            image = Image.fromarray(_to_8_bits(values, rendering.window))
+        return _to_size(_with_channels(image, channels), shape, rendering.fit)
 
 
-def _with_channels(image: Image.Image, channels: int, has_16_bits: bool) -> Image.Image:
+def _to_8_bits(values: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:
+    return np.take(_table_of_8_bits(window), values)
+
+
+@functools.lru_cache(maxsize=4)
+def _table_of_8_bits(window: tuple[float, float] | None) -> np.ndarray:
+    """What each value of 16 bits becomes: to look it up is several times as fast as to work it out."""
+    values = np.arange(2**16)
+    if window is not None:
+        return medical_files.apply_window(values, *window)
+    return ((values + 128) // 257).astype(np.uint8)
+
+
+def _to_size(image: Image.Image, shape: tuple[int, ...], fit: str) -> np.ndarray:
     from PIL import Image
 
-    if has_16_bits:
-        image = Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8))
-    elif image.mode in ("I", "F"):
+    height, width, channels = shape
+    if fit == "pad":
+        scale = min(width / image.width, height / image.height)
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    else:
+        size = (width, height)
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.BILINEAR)
+    image = image.convert("L" if channels == 1 else "RGB")
+    if size != (width, height):
+        canvas = Image.new(image.mode, (width, height))
+        canvas.paste(image, ((width - size[0]) // 2, (height - size[1]) // 2))
+        image = canvas
+    return np.asarray(image).reshape(height, width, channels)
+
+
+def _with_channels(image: Image.Image, channels: int) -> Image.Image:
+    from PIL import Image
+
+    if image.mode in ("I", "F"):
         raise InputError("32 bits a pixel, not 8 or 16")
-    elif image.has_transparency_data:
+    if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    return image.convert("L" if channels == 1 else "RGB")
+    # A grey image gets its three channels once it is small.
+    return image if image.mode == "L" else image.convert("L" if channels == 1 else "RGB")
 
 
 def _fault(error: Exception) -> str:
@@ -228,7 +317,8 @@ def _fault(error: Exception) -> str:
     return "truncated" if "truncated" in str(error).lower() else "damaged"
 
 
-def _describe_faults(faults: dict[int, str], names: Sequence[ImageSource]) -> str:
+def describe_faults(faults: dict[int, str], names: Sequence[ImageSource], remedy: str = "") -> str:
+    """One sentence that names the files that cannot be read, with the reasons."""
     rows = sorted(faults)
     named = [
         f"{'image ' + str(row) if isinstance(names[row], bytes) else names[row]} ({faults[row]})"
@@ -237,5 +327,5 @@ def _describe_faults(faults: dict[int, str], names: Sequence[ImageSource]) -> st
     more = f" and {len(rows) - len(named)} more" if len(rows) > len(named) else ""
     return (
         f"Every image file must be readable. Received: {len(rows)} of {len(names)} that cannot be read: "
-        f"{', '.join(named)}{more}. Replace or remove them."
+        f"{', '.join(named)}{more}. {remedy or 'Replace or remove them.'}"
     )

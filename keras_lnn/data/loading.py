@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_lnn.data.arrays import SPLITS, ImageData
-from keras_lnn.data.catalog import FOLDER, TFDS, DataEntry, get_entry
+from keras_lnn.data.catalog import FOLDER, TABLE, TFDS, DataEntry, get_entry
+from keras_lnn.data.options import OwnImages
 from keras_lnn.errors import InputError
 
 Progress = Callable[[float], None]
@@ -23,16 +24,19 @@ def load_data(
     accept_checksum: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
+    own: OwnImages = OwnImages(),  # noqa: B008, it is frozen
 ) -> ImageData:
     """Loads a data set.
 
     Args:
-        name: From the catalog, ``folder:PATH`` (images in a folder a class) or ``tfds:NAME``.
+        name: From the catalog, ``folder:PATH`` (images in a folder a class), ``table:FILE`` (images that a CSV
+            or TSV file names) or ``tfds:NAME``.
         size: Side in pixels; 28 for the catalog if not given, 64 for own images, their own for tfds.
         data_dir: Folder of the data files, before the usual places.
         accept_checksum: Take a file with another checksum if its arrays are right.
         seed: Of the split, where the data come without one.
         progress: Is told the fraction done, where loading takes long.
+        own: What folders and tables are, and how their files become pixels.
 
     Returns:
         Images and labels of the splits; images stay uint8.
@@ -40,7 +44,12 @@ def load_data(
     if name.startswith(FOLDER):
         from keras_lnn.data.folders import load_folder
 
-        data = load_folder(name.removeprefix(FOLDER), side=size or 64, seed=seed, progress=progress)
+        path = name.removeprefix(FOLDER)
+        data = load_folder(path, side=size or 64, seed=seed, progress=progress, rendering=own.rendering)
+    elif name.startswith(TABLE):
+        from keras_lnn.data.tables import load_table
+
+        data = load_table(name.removeprefix(TABLE), own, side=size or 64, seed=seed, progress=progress)
     elif name.startswith(TFDS):
         from keras_lnn.data.tfds import load_tfds
 

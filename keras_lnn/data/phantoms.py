@@ -1,20 +1,14 @@
-"""Embedded synthetic data sets, drawn in memory: something to train on without a network or a download.
-
-Only additions, multiplications, divisions and square roots of single elements are used on uniform random numbers: IEEE
-754 fixes each of their results to the last bit, so the same bytes come out on every platform, which sums of whole
-arrays, matrix products, exponentials or fused filters do not promise.
-"""
+"""Embedded synthetic sets of two classes, drawn in memory: something to train on without a network or a download."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from keras_lnn.data.arrays import SPLITS, ImageData, Split
+from keras_lnn.data.drawing import as_bytes, blend, checksum_of, make_generator, moving_sum, smooth_noise, uniform
 
 _SIZE = 28
 
@@ -47,7 +41,7 @@ def phantom_breast() -> ImageData:
         task="binary",
         class_names=("malignant", "normal, benign"),
         splits=splits,
-        checksum=_checksum(splits),
+        checksum=checksum_of(splits),
     )
 
 
@@ -66,7 +60,7 @@ def phantom_vessel() -> ImageData:
         task="binary",
         class_names=("vessel", "aneurysm"),
         splits=splits,
-        checksum=_checksum(splits),
+        checksum=checksum_of(splits),
     )
 
 
@@ -78,64 +72,12 @@ def _draw_splits(
 ) -> dict[str, Split]:
     splits = {}
     for index, name in enumerate(SPLITS):
-        generator = _generator(seed, index)
+        generator = make_generator(seed, index)
         labels = np.zeros(samples[name], np.int64)
         labels[: round(samples[name] * share_of_class_1)] = 1
         labels = labels[generator.permutation(len(labels))]
         splits[name] = Split(images=draw_images(generator, labels), labels=labels)
     return splits
-
-
-def _generator(seed: int, stream: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, stream])))
-
-
-def _checksum(splits: Mapping[str, Split]) -> str:
-    digest = hashlib.sha256()
-    for name in SPLITS:
-        digest.update(np.ascontiguousarray(splits[name].images).tobytes())
-        digest.update(splits[name].labels.astype("<i8").tobytes())
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _uniform(generator: np.random.Generator, low: float, high: float, *shape: int) -> np.ndarray:
-    # Generator.uniform does this in compiled code, where a compiler may fuse the two operations into one rounding.
-    return low + (high - low) * generator.random(shape)
-
-
-def _blend(low: np.ndarray | float, high: np.ndarray | float, share: np.ndarray) -> np.ndarray:
-    return low + (high - low) * share
-
-
-def _as_bytes(brightness: np.ndarray) -> np.ndarray:
-    return (np.clip(brightness, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
-
-
-def _smooth_noise(generator: np.random.Generator, shape: tuple[int, ...], widths: tuple[int, ...]) -> np.ndarray:
-    """Correlated noise of zero mean and unit variance: uniform noise under a triangular window along each axis.
-
-    Args:
-        generator: Where the numbers come from.
-        shape: (samples, ...) of the result.
-        widths: Half the support of the window on each axis after the first; 1 leaves the axis as it is.
-    """
-    grown = [size + 2 * (width - 1) for size, width in zip(shape[1:], widths, strict=True)]
-    noise = generator.random((shape[0], *grown)) - 0.5
-    variance = 1.0 / 12.0
-    for axis, width in enumerate(widths, start=1):
-        for _ in range(2):
-            noise = _moving_sum(noise, width, axis)
-        variance *= width * (2 * width * width + 1) / 3.0
-    return noise / math.sqrt(variance)
-
-
-def _moving_sum(values: np.ndarray, width: int, axis: int) -> np.ndarray:
-    length = values.shape[axis] - width + 1
-    before = (slice(None),) * axis
-    total = values[(*before, slice(0, length))].copy()
-    for start in range(1, width):
-        total += values[(*before, slice(start, start + length))]
-    return total
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +106,7 @@ def _draw_lesions(generator: np.random.Generator, labels: np.ndarray) -> _Lesion
     column_of_ones = (len(labels), 1, 1)
 
     def between(low: float, high: float) -> np.ndarray:
-        return _uniform(generator, low, high, *column_of_ones)
+        return uniform(generator, low, high, *column_of_ones)
 
     malignant = (labels == 0).reshape(column_of_ones)
     suspicion = np.where(malignant, between(0.62, 1.0), between(0.0, 0.38))
@@ -174,7 +116,7 @@ def _draw_lesions(generator: np.random.Generator, labels: np.ndarray) -> _Lesion
         return np.clip(suspicion + between(-0.32, 0.32), 0.0, 1.0)
 
     area = between(14.0, 52.0)
-    tallness = _blend(0.55, 1.2, sign()) * between(0.85, 1.18)
+    tallness = blend(0.55, 1.2, sign()) * between(0.85, 1.18)
     half_width = np.sqrt(area / tallness)
     present = malignant | (between(0.0, 1.0) > _SHARE_WITHOUT_LESION)
     return _Lesions(
@@ -184,11 +126,11 @@ def _draw_lesions(generator: np.random.Generator, labels: np.ndarray) -> _Lesion
         half_height=half_width * tallness,
         slope=between(-0.25, 0.25),
         lobulation=between(0.02, 0.16),
-        spiculation=_blend(0.0, 1.7, sign()),
-        margin=_blend(1.0, 3.8, sign()),
+        spiculation=blend(0.0, 1.7, sign()),
+        margin=blend(1.0, 3.8, sign()),
         level=np.where(present, between(0.06, 0.42), 1.0),
-        halo=np.where(present, _blend(0.0, 0.35, sign()), 0.0),
-        posterior=np.where(present, _blend(0.8, -1.0, sign()) + between(-0.1, 0.1), 0.0),
+        halo=np.where(present, blend(0.0, 0.35, sign()), 0.0),
+        posterior=np.where(present, blend(0.8, -1.0, sign()) + between(-0.1, 0.1), 0.0),
     )
 
 
@@ -197,44 +139,44 @@ def _render_ultrasound(generator: np.random.Generator, lesions: _Lesions) -> np.
     rows = np.arange(_SIZE, dtype=np.float64)[None, :, None]
     inside, outside, posterior = _lesion_masks(generator, lesions)
     echo = _tissue(generator, samples)
-    echo *= _blend(1.0, lesions.level, inside) * (1.0 + lesions.halo * outside) * posterior
+    echo *= blend(1.0, lesions.level, inside) * (1.0 + lesions.halo * outside) * posterior
     # Poor contact and fibrous strands shade whole columns in either class, more so with depth.
     shading = np.clip(
-        1.0 + _uniform(generator, 0.0, 0.4, samples, 1, 1) * _smooth_noise(generator, (samples, 1, _SIZE), (1, 4)),
+        1.0 + uniform(generator, 0.0, 0.4, samples, 1, 1) * smooth_noise(generator, (samples, 1, _SIZE), (1, 4)),
         0.2,
         2.0,
     )
-    echo *= _blend(1.0, shading, np.clip((rows - 4.0) / 14.0, 0.0, 1.0))
-    reach = _uniform(generator, 6.0, 24.0, samples, 1, 1)
+    echo *= blend(1.0, shading, np.clip((rows - 4.0) / 14.0, 0.0, 1.0))
+    reach = uniform(generator, 6.0, 24.0, samples, 1, 1)
     depth = rows / reach
-    echo *= 1.0 / (1.0 + depth * depth * _blend(1.0, depth, np.float64(0.5)))
+    echo *= 1.0 / (1.0 + depth * depth * blend(1.0, depth, np.float64(0.5)))
     echo *= _speckle(generator, samples)
     # The operator sets the gain by the picture's brightness, which therefore says little of what is in it.
-    mean = _moving_sum(_moving_sum(echo, _SIZE, 1), _SIZE, 2) / (_SIZE * _SIZE)
-    echo *= _uniform(generator, 0.5, 1.2, samples, 1, 1) / (0.12 + mean)
+    mean = moving_sum(moving_sum(echo, _SIZE, 1), _SIZE, 2) / (_SIZE * _SIZE)
+    echo *= uniform(generator, 0.5, 1.2, samples, 1, 1) / (0.12 + mean)
     # The scanner's dynamic range compression: linear in the dark, levelling off in the bright.
-    return _as_bytes(1.12 * echo / (echo + 0.95))[..., None]
+    return as_bytes(1.12 * echo / (echo + 0.95))[..., None]
 
 
 def _tissue(generator: np.random.Generator, samples: int) -> np.ndarray:
     """Echogenicity of layered tissue: streaks along layers that tilt and bend, under a bright line of skin."""
     height = _SIZE + 2 * _TISSUE_MARGIN
-    layers = _smooth_noise(generator, (samples, height, 1), (2, 1))
-    streaks = _smooth_noise(generator, (samples, height, _SIZE), (1, 4))
-    strands = _smooth_noise(generator, (samples, height, _SIZE), (2, 7))
-    lumps = _smooth_noise(generator, (samples, height, _SIZE), (4, 5))
-    strength = _uniform(generator, 0.5, 1.4, samples, 1, 1)
+    layers = smooth_noise(generator, (samples, height, 1), (2, 1))
+    streaks = smooth_noise(generator, (samples, height, _SIZE), (1, 4))
+    strands = smooth_noise(generator, (samples, height, _SIZE), (2, 7))
+    lumps = smooth_noise(generator, (samples, height, _SIZE), (4, 5))
+    strength = uniform(generator, 0.5, 1.4, samples, 1, 1)
     flat = 1.0 + strength * (0.16 * layers + 0.1 * streaks + 0.2 * strands + 0.17 * lumps)
     across = (np.arange(_SIZE, dtype=np.float64)[None, None, :] - 13.5) / 13.5
-    tilt = _uniform(generator, -4.0, 4.0, samples, 1, 1)
-    bend = _uniform(generator, -4.0, 4.0, samples, 1, 1)
+    tilt = uniform(generator, -4.0, 4.0, samples, 1, 1)
+    bend = uniform(generator, -4.0, 4.0, samples, 1, 1)
     rows = np.arange(_SIZE, dtype=np.float64)[None, :, None]
     # The layers lie flat under the skin and follow the chest wall further down.
     source = rows + _TISSUE_MARGIN + (tilt * across + bend * across * across) * np.clip(rows / 10.0, 0.0, 1.0)
     upper = source.astype(np.int64)
     share = source - upper
-    warped = _blend(np.take_along_axis(flat, upper, axis=1), np.take_along_axis(flat, upper + 1, axis=1), share)
-    skin = _uniform(generator, 0.0, 0.8, samples, 1, 1) * np.clip(1.0 - rows / 2.5, 0.0, 1.0)
+    warped = blend(np.take_along_axis(flat, upper, axis=1), np.take_along_axis(flat, upper + 1, axis=1), share)
+    skin = uniform(generator, 0.0, 0.8, samples, 1, 1) * np.clip(1.0 - rows / 2.5, 0.0, 1.0)
     return np.clip(warped, 0.12, 3.0) + skin
 
 
@@ -242,10 +184,10 @@ def _speckle(generator: np.random.Generator, samples: int) -> np.ndarray:
     """Multiplicative speckle of mean about 1: magnitudes of a correlated complex field, two looks averaged."""
     looks = []
     for _ in range(2):
-        real = _smooth_noise(generator, (samples, _SIZE, _SIZE), (2, 3))
-        imaginary = _smooth_noise(generator, (samples, _SIZE, _SIZE), (2, 3))
+        real = smooth_noise(generator, (samples, _SIZE, _SIZE), (2, 3))
+        imaginary = smooth_noise(generator, (samples, _SIZE, _SIZE), (2, 3))
         looks.append(np.sqrt(real * real + imaginary * imaginary))
-    contrast = _uniform(generator, 0.2, 0.55, samples, 1, 1)
+    contrast = uniform(generator, 0.2, 0.55, samples, 1, 1)
     return 1.0 + contrast * ((looks[0] + looks[1]) / 2.5 - 1.0)
 
 
@@ -265,11 +207,11 @@ def _lesion_masks(generator: np.random.Generator, lesions: _Lesions) -> tuple[np
         # The angle addition theorem gives the next harmonic without a call of a trigonometric function.
         wave_cosine, wave_sine = wave_cosine * cosine - wave_sine * sine, wave_sine * cosine + wave_cosine * sine
         amplitude = lesions.lobulation if order < 4 else lesions.spiculation / (order + 4.0)
-        outline += amplitude * _uniform(generator, -1.0, 1.0, samples, 1, 1) * wave_cosine
-        outline += amplitude * _uniform(generator, -1.0, 1.0, samples, 1, 1) * wave_sine
+        outline += amplitude * uniform(generator, -1.0, 1.0, samples, 1, 1) * wave_cosine
+        outline += amplitude * uniform(generator, -1.0, 1.0, samples, 1, 1) * wave_sine
     radius = np.sqrt(lesions.half_width * lesions.half_height)
     # A rough outline that is not a function of the angle alone, so that spikes bend and break off.
-    roughness = _smooth_noise(generator, (samples, _SIZE, _SIZE), (2, 2)) * lesions.spiculation
+    roughness = smooth_noise(generator, (samples, _SIZE, _SIZE), (2, 2)) * lesions.spiculation
     depth_inside = ((np.clip(outline, 0.35, 2.0) - distance) * radius + roughness) / lesions.margin
     inside = np.clip(0.5 + depth_inside, 0.0, 1.0)
     inside = inside * inside * (3.0 - 2.0 * inside)
@@ -300,13 +242,13 @@ def _draw_vessels(generator: np.random.Generator, labels: np.ndarray) -> tuple[n
     samples = len(labels)
 
     def between(low: float, high: float, *shape: int) -> np.ndarray:
-        return _uniform(generator, low, high, samples, *shape)
+        return uniform(generator, low, high, samples, *shape)
 
     calibre = between(1.6, 3.5, 1) * np.where(labels == 1, 0.84, 1.0)[:, None]
     course = _course(generator, samples, 44)
     time = np.linspace(0.0, 1.0, 44)[None, :]
     taper = 1.0 + between(-0.2, 0.2, 1) * (2.0 * time - 1.0)
-    radius = calibre * taper * (1.0 + between(0.0, 0.1, 1) * _smooth_noise(generator, (samples, 44), (7,)))
+    radius = calibre * taper * (1.0 + between(0.0, 0.1, 1) * smooth_noise(generator, (samples, 44), (7,)))
     narrow = (time - between(0.15, 0.85, 1)) / between(0.04, 0.1, 1)
     radius *= 1.0 - np.where(between(0.0, 1.0, 1) < 0.4, between(0.1, 0.5, 1), 0.0) / (1.0 + narrow * narrow)
     tube = np.concatenate([course, radius[..., None]], axis=2)
@@ -331,10 +273,10 @@ def _draw_vessels(generator: np.random.Generator, labels: np.ndarray) -> tuple[n
 
 def _course(generator: np.random.Generator, samples: int, points: int) -> np.ndarray:
     """Centre lines (samples, points, 3): Bezier curves from one face to the opposite one, along a random axis."""
-    corners = _uniform(generator, 2.0, 25.0, samples, 4, 3)
+    corners = uniform(generator, 2.0, 25.0, samples, 4, 3)
     corners[:, 0] = np.clip(corners[:, 0], 6.0, 21.0)
     corners[:, 3] = np.clip(corners[:, 3], 6.0, 21.0)
-    corners[:, :, 0] = np.array([-1.0, 8.0, 19.0, 28.0]) + _uniform(generator, -3.0, 3.0, samples, 4)
+    corners[:, :, 0] = np.array([-1.0, 8.0, 19.0, 28.0]) + uniform(generator, -3.0, 3.0, samples, 4)
     corners[:, 0, 0], corners[:, 3, 0] = -1.0, 28.0
     time = np.linspace(0.0, 1.0, points)[None, :, None]
     rest = 1.0 - time
@@ -351,7 +293,7 @@ def _outgrowth(
     where = (points // 4) + (generator.random((samples, 1, 1)) * (points // 2)).astype(np.int64)
     start = np.take_along_axis(course, where, axis=1)
     tangent = np.take_along_axis(course, where + 1, axis=1) - start
-    direction = np.cross(tangent, _uniform(generator, -1.0, 1.0, samples, 1, 3))
+    direction = np.cross(tangent, uniform(generator, -1.0, 1.0, samples, 1, 3))
     direction /= np.sqrt(_dot(direction, direction) + 1e-9)
     inwards = 13.5 - start
     leaves = (_dot(inwards, inwards) > 49.0) & (_dot(direction, inwards) < 0.0)
@@ -381,7 +323,7 @@ def _render_spheres(samples: int, *groups: tuple[np.ndarray, int]) -> np.ndarray
             squares = [(steps - offsets[drawn, index, axis, None]) ** 2 for axis in range(3)]
             squared = squares[0][:, :, None, None] + squares[1][:, None, :, None] + squares[2][:, None, None, :]
             radius = spheres[drawn, index, 3].astype(np.float32)[:, None, None, None]
-            brightness = _as_bytes(radius + np.float32(0.5) - np.sqrt(squared))
+            brightness = as_bytes(radius + np.float32(0.5) - np.sqrt(squared))
             corner = corners[drawn, index, :, None, None, None]
             place = origin[drawn] + inner + (corner[:, 0] * edge + corner[:, 1]) * edge + corner[:, 2]
             canvas[place] = np.maximum(canvas[place], brightness)

@@ -6,6 +6,7 @@ Nothing here uses ``pyplot``: no display is needed and no global setting is read
 from keras_lnn.plots.confusion import plot_confusion
 from keras_lnn.plots.curves import plot_precision_recall, plot_roc
 from keras_lnn.plots.history import plot_history
+from keras_lnn.plots.labels import plot_labels
 from keras_lnn.plots.reliability import plot_reliability
 from keras_lnn.plots.samples import plot_contact_sheet, plot_examples
 from keras_lnn.plots.style import save_figure
@@ -16,6 +17,7 @@ __all__ = [
     "plot_contact_sheet",
     "plot_examples",
     "plot_history",
+    "plot_labels",
     "plot_precision_recall",
     "plot_reliability",
     "plot_roc",

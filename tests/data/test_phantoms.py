@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from keras_lnn.data import phantoms
+from keras_lnn.data import drawing, phantoms
 from keras_lnn.data.arrays import SPLITS, ImageData
 
 
@@ -85,7 +85,7 @@ def test_the_checksum_covers_images_and_labels_of_every_split(breast):
     assert breast.checksum == f"sha256:{digest.hexdigest()}"
     changed = dict(breast.splits)
     changed["test"] = dataclasses.replace(changed["test"], labels=1 - changed["test"].labels)
-    assert phantoms._checksum(changed) != breast.checksum
+    assert drawing.checksum_of(changed) != breast.checksum
 
 
 def test_brightness_alone_does_not_tell_the_class(data):
@@ -96,8 +96,8 @@ def test_brightness_alone_does_not_tell_the_class(data):
 @pytest.fixture(scope="module")
 def lesions_and_images():
     labels = np.repeat([0, 1], 150)
-    lesions = phantoms._draw_lesions(phantoms._generator(7, 0), labels)
-    return labels, lesions, lambda changed: phantoms._render_ultrasound(phantoms._generator(7, 1), changed)[..., 0]
+    lesions = phantoms._draw_lesions(drawing.make_generator(7, 0), labels)
+    return labels, lesions, lambda changed: phantoms._render_ultrasound(drawing.make_generator(7, 1), changed)[..., 0]
 
 
 def _mean_where(images, region):
@@ -147,7 +147,7 @@ def test_malignant_lesions_are_taller_rougher_and_blurred_but_no_sign_parts_the_
 
 def test_an_aneurysm_adds_voxels_to_a_vessel_and_takes_none():
     labels = np.ones(40, np.int64)
-    tubes, sacs = phantoms._draw_vessels(phantoms._generator(7, 2), labels)
+    tubes, sacs = phantoms._draw_vessels(drawing.make_generator(7, 2), labels)
     with_sac = phantoms._render_spheres(40, (tubes, 9), (sacs, 15)).astype(np.int64)
     without = phantoms._render_spheres(40, (tubes, 9)).astype(np.int64)
     added = with_sac - without
@@ -156,13 +156,13 @@ def test_an_aneurysm_adds_voxels_to_a_vessel_and_takes_none():
 
 
 def test_healthy_vessels_have_no_sac():
-    _, sacs = phantoms._draw_vessels(phantoms._generator(7, 3), np.zeros(20, np.int64))
+    _, sacs = phantoms._draw_vessels(drawing.make_generator(7, 3), np.zeros(20, np.int64))
     assert not phantoms._render_spheres(20, (sacs, 15)).any()
 
 
 @pytest.mark.parametrize(("radius", "box"), [(1.6, 9), (3.4, 9), (5.2, 15)])
 def test_spheres_have_the_volume_and_the_place_of_spheres(radius, box):
-    centres = phantoms._generator(7, 4).random((30, 1, 3)) * 6.0 + 10.0
+    centres = drawing.make_generator(7, 4).random((30, 1, 3)) * 6.0 + 10.0
     spheres = np.concatenate([centres, np.full((30, 1, 1), radius)], axis=2)
     volumes = phantoms._render_spheres(30, (spheres, box))[..., 0] / 255.0
     np.testing.assert_allclose(volumes.sum(axis=(1, 2, 3)).mean(), 4 / 3 * np.pi * radius**3, rtol=0.12)
@@ -172,7 +172,7 @@ def test_spheres_have_the_volume_and_the_place_of_spheres(radius, box):
 
 
 def test_smooth_noise_has_zero_mean_unit_variance_and_the_correlation_of_its_window():
-    noise = phantoms._smooth_noise(phantoms._generator(7, 5), (400, 30, 30), (1, 4))
+    noise = drawing.smooth_noise(drawing.make_generator(7, 5), (400, 30, 30), (1, 4))
     assert abs(noise.mean()) < 0.02
     np.testing.assert_allclose(noise.var(), 1.0, rtol=0.03)
     assert abs((noise[:, 1:] * noise[:, :-1]).mean()) < 0.02

@@ -60,6 +60,26 @@ def test_lnn_reads_volumes_slice_by_slice(over_slices):
     assert not np.allclose(backwards, model.predict_on_batch(volumes))
 
 
+@pytest.mark.parametrize("name", ["rnn", "lstm"])
+def test_recurrent_heads_read_rows_or_slices(name):
+    layer = {"rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM}[name]
+    for shape, steps, features in (((28, 28, 1), 7, 7 * 32), ((12, 28, 28, 1), 12, 7 * 7 * 32), ((64, 64, 3), 8, 256)):
+        model = build_model(name, shape, 5, units=9)
+        (recurrence,) = (part for part in model.layers if isinstance(part, layer))
+        assert recurrence.input.shape == (None, steps, features)
+        assert model.predict_on_batch(images_of(shape, 2)).shape == (2, 5)
+
+
+def test_multi_label_networks_are_as_published():
+    names = [type(part).__name__ for part in build_model("multilabel-cnn", (28, 28, 1), 3).layers]
+    expected = ["Conv2D", "Dropout", "MaxPooling2D"] * 2 + ["Conv2D", "Dropout"] * 2 + ["Flatten"]
+    expected += ["Dense", "Dropout"] * 2 + ["Dense"]
+    assert names == ["InputLayer", "Rescaling", *expected]
+    recurrent = build_model("multilabel-rnn", (28, 28, 1), 3)
+    assert recurrent.get_layer("recurrence").input.shape == (None, 28, 28)
+    assert trainable(recurrent) == 2048 * (28 + 2048 + 1) + 2049 * 1024 + 1025 * 1024 + 1025 * 3
+
+
 def test_samples_of_a_batch_do_not_see_each_other():
     """The recurrence runs over the sequence, not over the batch."""
     model = build_model("lnn", (28, 28, 1), 2)

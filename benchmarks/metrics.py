@@ -1,0 +1,131 @@
+"""What metrics cost in a training step, beside the same set built of keras.metrics.
+
+python benchmarks/metrics.py --labels 14 --batch-size 512
+
+Mean F1, precision, recall and AUC, all by label: one ``ClassificationMetrics``, and F1Score, a Precision and a Recall a
+label and AUCs of 200 thresholds, once one for the mean of the labels (fewer numbers than ours) and once one a label.
+All are updated in one compiled function each, turn by turn in one run.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pydantic
+from rich.table import Table
+
+from keras_lnn.commands import parse_command, run_main
+from keras_lnn.terminal import loading, make_console, start_keras
+
+
+class MetricsCommand(pydantic.BaseModel):
+    """Measure what metrics cost."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    labels: int = pydantic.Field(14, ge=1, description="labels to a sample")
+    batch_size: int = pydantic.Field(512, ge=1, description="samples to an update")
+    rounds: int = pydantic.Field(30, ge=1, description="times that all take turns")
+    json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object instead of the table")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measures and prints."""
+    command = parse_command(MetricsCommand, arguments, "benchmarks/metrics.py")
+    console = make_console(stderr=True)
+    start_keras(console)
+    with loading(console, "measuring") as progress:
+        rows = measure(command, progress)
+    if command.json_output:
+        print(json.dumps(rows, indent=2))
+        return 0
+    title = f"{command.labels} labels, batch {command.batch_size}, milliseconds an update (medians)"
+    table = Table(title=title, title_justify="left")
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), justify="left" if name == "set" else "right")
+    for row in rows:
+        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()))
+    make_console().print(table)
+    return 0
+
+
+def measure(command: MetricsCommand, progress: Callable[[float], None]) -> list[dict[str, Any]]:
+    """A row a set of metrics, with its share of the first set of keras.metrics."""
+    import numpy as np
+    import tensorflow as tf
+
+    generator = np.random.default_rng(0)
+    shape = (command.batch_size, command.labels)
+    truth = tf.constant(generator.integers(0, 2, shape).astype("float32"))
+    scores = tf.constant(generator.random(shape).astype("float32"))
+    sets = make_sets(command.labels)
+    updates: dict[str, Callable[[], Any]] = {}
+    for name, metrics in sets.items():
+        for metric in metrics:
+            metric.update_state(truth, scores)
+
+        def update(metrics: list[Any] = metrics) -> None:
+            for metric in metrics:
+                metric.update_state(truth, scores)
+
+        updates[name] = tf.function(update, autograph=False)
+        updates[name]()
+    times: dict[str, list[float]] = {name: [] for name in sets}
+    for index in range(command.rounds):
+        for name, call in updates.items():
+            begun = time.perf_counter()
+            for _ in range(10):
+                call()
+            times[name].append((time.perf_counter() - begun) / 10)
+        progress((index + 1) / command.rounds)
+    medians = {name: 1e3 * statistics.median(values) for name, values in times.items()}
+    reference = medians["keras.metrics, AUC of the mean"]
+    return [
+        {"set": name, "objects": len(sets[name]), "ms": value, "share": value / reference}
+        for name, value in medians.items()
+    ]
+
+
+def make_sets(labels: int) -> dict[str, list[Any]]:
+    """The sets by name."""
+    import keras
+
+    from custom_metrics import ClassificationMetrics
+
+    by_label = ["f1", *(f"{name}_per_class" for name in ("f1", "precision", "recall", "auc"))]
+
+    def of_keras(aucs: list[Any]) -> list[Any]:
+        ratios = [
+            kind(thresholds=0.5, class_id=label)
+            for kind in (keras.metrics.Precision, keras.metrics.Recall)
+            for label in range(labels)
+        ]
+        return [keras.metrics.F1Score(average=None, threshold=0.5), *ratios, *aucs]
+
+    mean = [keras.metrics.AUC(num_thresholds=200, multi_label=True, num_labels=labels)]
+    each = [OneLabelAUC(label) for label in range(labels)]
+    return {
+        "ours, 200 bins": [ClassificationMetrics("multi-label", by_label, bins=200)],
+        "ours, 8,000 bins (default)": [ClassificationMetrics("multi-label", by_label)],
+        "keras.metrics, AUC of the mean": of_keras(mean),
+        "keras.metrics, AUC by label": of_keras(each),
+    }
+
+
+class OneLabelAUC:
+    """An AUC of keras.metrics of one of several labels."""
+
+    def __init__(self, label: int) -> None:
+        import keras
+
+        self.label, self.metric = label, keras.metrics.AUC(num_thresholds=200)
+
+    def update_state(self, truth: Any, scores: Any) -> None:
+        """Adds a batch."""
+        self.metric.update_state(truth[:, self.label], scores[:, self.label])
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,121 @@
+"""Decoded images in a file of the cache, found again by the content of the image files and how they were rendered."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_lnn.data.arrays import ImageArray
+from keras_lnn.data.disk import DiskArray
+from keras_lnn.data.images import Decoded, Progress, decode_images
+from keras_lnn.data.options import Rendering
+from keras_lnn.errors import InputError
+from keras_lnn.files import DAMAGED_FILE_ERRORS, atomic_path, cache_folder, write_json
+
+# Another way of decoding makes other pixels: this number goes up with it.
+_VERSION = 1
+_PIECE_BYTES = 2**25
+
+
+@dataclasses.dataclass(frozen=True)
+class CachedImages:
+    """Images on disk.
+
+    Args:
+        images: uint8, a row an image; zeros where it could not be read.
+        decoded: The faults, and what else was seen when they were decoded.
+    """
+
+    images: ImageArray
+    decoded: Decoded
+
+
+def open_or_decode(
+    files: Sequence[Path],
+    digests: Sequence[str],
+    shape: tuple[int, ...],
+    rendering: Rendering,
+    *,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> CachedImages:
+    """Opens the decoded images of some files, or decodes them first, piece by piece so that memory stays flat.
+
+    The rows are written to the file in a stream and not through a memory map, for the reason that
+    :class:`~keras_lnn.data.disk.DiskArray` gives. Files that cannot be read are noted, so that they cost no second
+    try until their content changes.
+
+    Args:
+        files: The image files.
+        digests: A hash of the content of each.
+        shape: The shape of one image or volume.
+        rendering: How the files become pixels.
+        folder: Where the cache is; the folder of tables in the usual one if not given.
+        progress: Called with the fraction of the images that is decoded.
+
+    Returns:
+        The images in the order of the files.
+    """
+    kinds = [digest + file.suffix.lower() for file, digest in zip(files, digests, strict=True)]
+    key = hashlib.sha256(repr((_VERSION, kinds, shape, dataclasses.astuple(rendering))).encode()).hexdigest()[:32]
+    folder = (cache_folder() / "tables" if folder is None else folder) / key
+    images_file, facts_file = folder / "images.npy", folder / "facts.json"
+    decoded = _read_facts(facts_file, images_file)
+    if decoded is None:
+        decoded = _write(images_file, files, shape, rendering, progress)
+        facts = {"faults": decoded.faults, "brightest": decoded.brightest, "bytes": images_file.stat().st_size}
+        write_json(facts_file, facts)
+    return CachedImages(DiskArray(os.fspath(images_file)), decoded)
+
+
+def _read_facts(file: Path, images_file: Path) -> Decoded | None:
+    """What a finished run has written last; None where there is none, or the images were cut off since."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if images_file.stat().st_size != content["bytes"]:
+            return None
+        return Decoded({int(row): reason for row, reason in content["faults"].items()}, content["brightest"])
+    except DAMAGED_FILE_ERRORS:
+        return None
+
+
+def _write(
+    file: Path, files: Sequence[Path], shape: tuple[int, ...], rendering: Rendering, progress: Progress | None
+) -> Decoded:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    needed = len(files) * math.prod(shape)
+    if shutil.disk_usage(file.parent).free < needed + 2**20:
+        raise InputError(
+            f"The decoded images need {needed / 2**30:.1f} GiB on the cache's disk. Received: {file.parent} with less"
+            " room. Point KERAS_LNN_CACHE to a larger disk or choose a smaller side."
+        )
+    count = max(16, min(2048, _PIECE_BYTES // math.prod(shape)))
+    found = Decoded()
+    with atomic_path(file) as temporary, open(temporary, "wb") as stream:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), *shape)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        piece = np.empty((min(count, len(files)), *shape), np.uint8)
+        for start in range(0, len(files), count):
+            chosen = files[start : start + count]
+            piece[:] = 0
+            part = decode_images(
+                chosen, piece[: len(chosen)], rendering, _share(progress, start, len(chosen), len(files))
+            )
+            stream.write(piece[: len(chosen)].data)
+            found.faults |= {start + row: reason for row, reason in part.faults.items()}
+            found.brightest = max(
+                (value for value in (found.brightest, part.brightest) if value is not None), default=None
+            )
+    return found
+
+
+def _share(progress: Progress | None, start: int, count: int, whole: int) -> Progress | None:
+    return None if progress is None else lambda fraction: progress((start + fraction * count) / whole)

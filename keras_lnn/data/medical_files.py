@@ -1,0 +1,196 @@
+"""DICOM and NIfTI files: their values through a window to 8 bits. The packages that read them are optional."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_lnn.errors import InputError
+
+if TYPE_CHECKING:
+    from keras_lnn.data.options import Rendering
+
+_DICOM_SUFFIXES = (".dcm", ".dicom")
+_NIFTI_SUFFIXES = (".nii", ".nii.gz")
+SUFFIXES = _DICOM_SUFFIXES + _NIFTI_SUFFIXES
+# Behind 128 bytes that say nothing; scanners often give their files no suffix.
+_DICOM_MARK, _DICOM_MARK_AT = b"DICM", 128
+
+
+def is_medical(source: str | os.PathLike | bytes) -> bool:
+    """Whether this is a DICOM or NIfTI file, by its name, or where it has no suffix by its first bytes."""
+    if isinstance(source, bytes):
+        return source[_DICOM_MARK_AT : _DICOM_MARK_AT + 4] == _DICOM_MARK
+    return is_nifti(source) or _is_dicom(source)
+
+
+def is_nifti(source: str | os.PathLike | bytes) -> bool:
+    """Whether a file is NIfTI by its name."""
+    return not isinstance(source, bytes) and os.fspath(source).lower().endswith(_NIFTI_SUFFIXES)
+
+
+def is_volume(path: str | os.PathLike) -> bool:
+    """Whether a file is NIfTI with three dimensions; one that cannot be opened counts as an image."""
+    if not is_nifti(path):
+        return False
+    try:
+        return _planes(_import("nibabel", "nifti").load(path).shape) == 3
+    except Exception:  # whoever decodes the file names it
+        return False
+
+
+def is_grey(path: str | os.PathLike) -> bool:
+    """Reads the head of a file: whether it has one value a pixel."""
+    if is_nifti(path):
+        return True
+    head = _import("pydicom", "dicom").dcmread(path, stop_before_pixels=True)
+    return head.get("SamplesPerPixel", 1) == 1 and head.get("PhotometricInterpretation") != "PALETTE COLOR"
+
+
+def apply_window(values: np.ndarray, center: float, width: float) -> np.ndarray:
+    """Maps the values from ``center - width / 2`` to ``center + width / 2`` to 0..255; those outside are cut off."""
+    shown = (np.asarray(values, np.float32) - (center - width / 2)) * (255 / width)
+    return np.rint(np.clip(np.nan_to_num(shown), 0, 255)).astype(np.uint8)
+
+
+def read_slice(source: str | os.PathLike | bytes, window: tuple[float, float] | None) -> np.ndarray:
+    """Reads one image: of a DICOM file with many frames the first.
+
+    Args:
+        source: A path, or the bytes of a DICOM file.
+        window: Centre and width in the units of the file; None for its own window, else its whole range.
+
+    Returns:
+        uint8, (height, width) or (height, width, 3).
+    """
+    if is_nifti(source):
+        values, _ = _read_nifti(source)
+        if values.ndim != 2:
+            raise InputError("a volume among images")
+        return _windowed(values, window)
+    return _read_dicom(source, window)
+
+
+def read_volume(source: str | os.PathLike | bytes, shape: tuple[int, ...], rendering: Rendering) -> np.ndarray:
+    """Reads a NIfTI volume in the orientation of its patient and resamples it, smoothed where it shrinks.
+
+    Args:
+        source: A path.
+        shape: (depth, height, width, 1) of the result.
+        rendering: ``pad`` keeps the proportions in millimetres; the window counts in the units of the file.
+
+    Returns:
+        uint8 of this shape.
+    """
+    from scipy import ndimage
+
+    if not is_nifti(source):
+        raise InputError("an image among volumes")
+    values, spacing = _read_nifti(source)
+    if values.ndim != 3:
+        raise InputError("an image among volumes")
+    values = _windowed(values, rendering.window).astype(np.float32)
+    extent = np.multiply(values.shape, spacing) if rendering.fit == "pad" else np.ones(3)
+    size = np.maximum(1, np.rint(np.array(shape[:3]) * extent / extent.max())).astype(int)
+    shrinking = np.array(values.shape) / size
+    values = ndimage.gaussian_filter(values, np.maximum(0, (shrinking - 1) / 2), truncate=2)
+    values = ndimage.zoom(values, size / values.shape, order=1, mode="nearest", grid_mode=True)
+    volume = np.zeros(shape, np.uint8)
+    place = tuple(
+        slice((whole - part) // 2, (whole - part) // 2 + part)
+        for whole, part in zip(shape[:3], values.shape, strict=True)
+    )
+    volume[(*place, 0)] = np.rint(np.clip(values, 0, 255))
+    return volume
+
+
+def _is_dicom(source: str | os.PathLike) -> bool:
+    suffix = os.path.splitext(source)[1].lower()
+    if suffix in _DICOM_SUFFIXES:
+        return True
+    if suffix and not suffix[1:].isdigit():  # 1.2.840.113619 is a name, not a suffix
+        return False
+    with contextlib.suppress(OSError), open(source, "rb") as stream:
+        return stream.read(_DICOM_MARK_AT + 4)[_DICOM_MARK_AT:] == _DICOM_MARK
+    return False
+
+
+def _read_dicom(source: str | os.PathLike | bytes, window: tuple[float, float] | None) -> np.ndarray:
+    pydicom = _import("pydicom", "dicom")
+    from pydicom import pixels
+
+    try:
+        dataset = pydicom.dcmread(io.BytesIO(source) if isinstance(source, bytes) else source)
+    except pydicom.errors.InvalidDicomError:
+        raise InputError("not a DICOM file") from None
+    if "PixelData" not in dataset:
+        raise InputError("a DICOM file without an image")
+    try:
+        values = pixels.pixel_array(dataset, index=0)
+    except (RuntimeError, NotImplementedError) as error:
+        if "unable to" in str(error).lower() and "package" in str(error).lower():
+            raise InputError("compressed in a way that needs pylibjpeg and its decoders") from error
+        raise
+    kind = dataset.get("PhotometricInterpretation", "MONOCHROME2")
+    if kind == "PALETTE COLOR":
+        values = pixels.apply_color_lut(values, dataset)
+    if values.ndim == 3:
+        return values if values.dtype == np.uint8 else (values >> 8).astype(np.uint8)
+    values = pixels.apply_modality_lut(values, dataset)
+    shown = _windowed(values, window or _own_window(dataset))
+    return 255 - shown if kind == "MONOCHROME1" else shown
+
+
+def _own_window(dataset: Any) -> tuple[float, float] | None:
+    """The first window that the file names."""
+    try:
+        center, width = (
+            float(np.atleast_1d(np.asarray(dataset[name].value, float))[0]) for name in ("WindowCenter", "WindowWidth")
+        )
+    except (KeyError, TypeError, ValueError, IndexError):
+        return None
+    return (center, width) if np.isfinite(center) and width > 0 else None
+
+
+def _read_nifti(path: str | os.PathLike) -> tuple[np.ndarray, tuple[float, ...]]:
+    """The values with axes (height, width) or (depth, height, width), and the spacing along them."""
+    nibabel = _import("nibabel", "nifti")
+    image = nibabel.load(path)
+    if len(image.shape) > 4 or len(image.shape) < 2:
+        raise InputError(f"{len(image.shape)} dimensions")
+    planes = _planes(image.shape)
+    # Values are read for the first of several times only.
+    image = image.slicer[..., 0] if len(image.shape) == 4 else image
+    if len(image.shape) == 3:
+        image = nibabel.as_closest_canonical(image)
+    values = np.asarray(image.dataobj, np.float32)
+    spacing = tuple(map(float, image.header.get_zooms()))[: values.ndim]
+    if planes == 2 and values.ndim == 3:
+        axis = int(np.argmin(values.shape))
+        values, spacing = values.take(0, axis), spacing[:axis] + spacing[axis + 1 :]
+    # Stored as (x, y, z) with y to the front and z to the head; images have their rows from the top.
+    values = values.T
+    return values[..., ::-1, :], spacing[::-1]
+
+
+def _planes(shape: tuple[int, ...]) -> int:
+    return 3 if len(shape) >= 3 and min(shape[:3]) > 1 else 2
+
+
+def _windowed(values: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:
+    if window is None:
+        finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        window = ((low + high) / 2, (high - low) or 1.0)
+    return apply_window(values, *window)
+
+
+def _import(package: str, extra: str) -> Any:
+    try:
+        return __import__(package)
+    except ImportError:
+        raise InputError(f"needs {package}: pip install keras-lnn[{extra}]") from None

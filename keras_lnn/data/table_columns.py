@@ -1,0 +1,299 @@
+"""What the columns of a table are: files, labels, splits, groups; found by their names, or as they are named."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_lnn.data.arrays import SPLITS
+from keras_lnn.data.folders import SPLIT_SPELLINGS, natural_order
+from keras_lnn.data.options import OwnImages
+from keras_lnn.data.table_file import TextTable
+from keras_lnn.errors import InputError, suggest
+
+# Compared without case, blanks, underscores and hyphens, so that "Image Index" is imageindex.
+_FILE_NAMES = frozenset(
+    [
+        "file",
+        "filename",
+        "filepath",
+        "files",
+        "image",
+        "imagefile",
+        "imagefilename",
+        "imageid",
+        "imageindex",
+        "imagename",
+        "imagepath",
+        "img",
+        "imgname",
+        "imgpath",
+        "path",
+        "dicom",
+        "dicompath",
+        "scan",
+    ]
+)
+_CLASS_NAMES = frozenset(
+    [
+        "label",
+        "labels",
+        "class",
+        "classname",
+        "diagnosis",
+        "dx",
+        "finding",
+        "findings",
+        "findinglabel",
+        "findinglabels",
+        "category",
+        "target",
+    ]
+)
+_SPLIT_NAMES = frozenset(["split", "splits", "subset", "partition"])
+_GROUP_NAMES = frozenset(["group", "groupid", "patient", "patientid", "patients", "subject", "subjectid"])
+
+_BETWEEN_NAMES = "|"
+_NO_LABEL = "nofinding"
+_MISSING = frozenset({"", "nan", "na", "n/a", "nat"})
+_BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
+_NAMED_AT_MOST = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class TableContent:
+    """What a table says of its images, one entry a row.
+
+    Args:
+        files: The cells of the file column.
+        task: ``binary``, ``multi-class`` or ``multi-label``.
+        class_names: One name a class or label.
+        labels: As in :class:`~keras_lnn.data.arrays.Split`.
+        splits: ``train``, ``val`` or ``test``; None where the table does not say.
+        groups: What belongs together; None where the table does not say.
+        group_column: The name of that column.
+        used: For each role the columns that have it.
+        ignored: The names of all other columns.
+    """
+
+    files: list[str]
+    task: str
+    class_names: tuple[str, ...]
+    labels: np.ndarray
+    splits: list[str] | None
+    groups: list[str] | None
+    group_column: str | None
+    used: dict[str, tuple[str, ...]]
+    ignored: tuple[str, ...]
+
+    def indicators(self) -> np.ndarray:
+        """The labels as 0 or 1, a column a class."""
+        if self.labels.ndim == 2:
+            return self.labels
+        return (self.labels[:, None] == np.arange(len(self.class_names))).astype(np.uint8)
+
+    def take(self, rows: Sequence[int]) -> TableContent:
+        """Some of the rows."""
+        chosen = {
+            name: None if getattr(self, name) is None else [getattr(self, name)[row] for row in rows]
+            for name in ("files", "splits", "groups")
+        }
+        return dataclasses.replace(self, labels=self.labels[np.asarray(rows, int)], **chosen)
+
+
+def read_columns(table: TextTable, options: OwnImages) -> TableContent:
+    """Finds the columns and reads their cells; each mistake is one sentence with its line."""
+    file_column = _find(table, "file", options.file_column, _FILE_NAMES, required=True)
+    split_column = _find(table, "split", options.split_column, _SPLIT_NAMES)
+    group_column = _find(table, "group", options.group_column, _GROUP_NAMES)
+    taken = [name for name in (file_column, split_column, group_column) if name is not None]
+    label_columns = _find_labels(table, options.label_columns, taken)
+    task, class_names, labels = _read_labels(table, label_columns)
+    used = {
+        "file": (file_column,),
+        "labels": label_columns,
+        "split": (split_column,) if split_column is not None else (),
+        "group": (group_column,) if group_column is not None else (),
+    }
+    every = {name for names in used.values() for name in names}
+    return TableContent(
+        files=_require_filled(table, file_column, "a file"),
+        task=task,
+        class_names=class_names,
+        labels=labels,
+        splits=None if split_column is None else _read_splits(table, split_column),
+        groups=None if group_column is None else _require_filled(table, group_column, "a group"),
+        group_column=group_column,
+        used=used,
+        ignored=tuple(name or "(no name)" for name in table.columns if name not in every),
+    )
+
+
+def _find(table: TextTable, role: str, named: str | None, names: frozenset[str], required: bool = False) -> str | None:
+    if named is not None:
+        return _require_column(table, named, f"--{role}-column")
+    found = [name for name in table.columns if _plain(name) in names]
+    if len(found) > 1:
+        raise InputError(
+            f"There must be one {role} column. Received: {', '.join(found)} in {table.path}."
+            f" Say which with --{role}-column NAME."
+        )
+    if required and not found:
+        raise InputError(
+            f"A table must have a {role} column, named such as file, filename, image or path. Received: columns"
+            f" {_listed(table.columns)} in {table.path}. Rename one, or say which with --{role}-column NAME."
+        )
+    return found[0] if found else None
+
+
+def _require_column(table: TextTable, named: str, option: str) -> str:
+    found = [name for name in table.columns if name and name == named] or [
+        name for name in table.columns if name and name.lower() == named.lower()
+    ]
+    if len(found) != 1:
+        names = [name for name in table.columns if name]
+        raise InputError(
+            f"{option} must name a column of {table.path}. Received: {named}."
+            f" {suggest(named, names) if len(names) <= 30 else suggest(named, names).partition(' from ')[0]}"
+        )
+    return found[0]
+
+
+def _find_labels(table: TextTable, named: Sequence[str] | None, taken: Sequence[str]) -> tuple[str, ...]:
+    if named is not None:
+        chosen = tuple(_require_column(table, name, "--label-columns") for name in named)
+        doubled = [name for name in chosen if chosen.count(name) > 1 or name in taken]
+        if doubled or not chosen:
+            raise InputError(
+                f"--label-columns must name each column of labels once, and none of another role."
+                f" Received: {', '.join(doubled) or 'no names'}. Mend the names."
+            )
+        return chosen
+    free = [name for name in table.columns if name and name not in taken]
+    classes = [name for name in free if _plain(name) in _CLASS_NAMES]
+    if len(classes) > 1:
+        raise InputError(
+            f"There must be one class column. Received: {', '.join(classes)} in {table.path}."
+            " Say which with --label-columns NAME."
+        )
+    if classes:
+        return tuple(classes)
+    bits = {name: [_bit(cell) is not None for cell in table.column(name)] for name in free}
+    # A column of bits with a few other cells is a mistake, more likely than a column to be passed over.
+    nearly = [name for name in free if sum(bits[name]) * 2 > len(bits[name])]
+    for name in nearly:
+        _read_bits(table, name)
+    if not nearly:
+        raise InputError(
+            f"A table must have a class column, named such as label, class or diagnosis, or columns of 0 and 1."
+            f" Received: columns {_listed(table.columns)} in {table.path}. Say which with --label-columns NAME,NAME."
+        )
+    return tuple(nearly)
+
+
+def _read_labels(table: TextTable, columns: tuple[str, ...]) -> tuple[str, tuple[str, ...], np.ndarray]:
+    """Task, names and labels."""
+    if len(columns) > 1:
+        return "multi-label", columns, np.column_stack([_read_bits(table, name) for name in columns])
+    (column,) = columns
+    cells = table.column(column)
+    if any(_BETWEEN_NAMES in cell for cell in cells):
+        return _read_joined_names(table, column)
+    cells = _require_filled(table, column, "a label")
+    if _plain(column) not in _CLASS_NAMES and sum(_bit(cell) is not None for cell in cells) * 2 > len(cells):
+        labels = _read_bits(table, column).astype(np.int64)
+        names = (f"no {column}", column)
+    else:
+        names = tuple(sorted(set(cells), key=natural_order))
+        places = {name: place for place, name in enumerate(names)}
+        labels = np.array([places[cell] for cell in cells], np.int64)
+    present = sorted({names[label] for label in labels})
+    if len(present) < 2:
+        raise InputError(
+            f"There must be at least 2 classes. Received: only {present[0]} in column {column} of {table.path}."
+            " Add images of another class."
+        )
+    _require_classes(table, column, names)
+    return ("binary" if len(names) == 2 else "multi-class"), names, labels
+
+
+def _require_classes(table: TextTable, column: str, names: tuple[str, ...]) -> None:
+    """Numbers that are measured, or names of patients, are no classes: nearly each image would have its own."""
+    if len(names) > max(20, len(table.rows) // 2):
+        raise InputError(
+            f"A class column must hold a few classes. Received: {len(names)} different cells in column {column} of"
+            f" {table.path}, such as {', '.join(names[:3])}. Say which columns are labels with --label-columns."
+        )
+
+
+def _read_joined_names(table: TextTable, column: str) -> tuple[str, tuple[str, ...], np.ndarray]:
+    found: list[set[str]] = []
+    for row, cell in enumerate(table.column(column)):
+        names = {part.strip() for part in cell.split(_BETWEEN_NAMES)} - {""}
+        labels = {name for name in names if _plain(name) != _NO_LABEL}
+        if any(name.lower() in _MISSING for name in labels) or (labels and labels != names):
+            raise InputError(
+                f"A cell must hold names joined by |, or nothing, or No Finding alone. Received: {cell!r} in column"
+                f" {column}, {table.place(row)} of {table.path}. Mend the cell."
+            )
+        found.append(labels)
+    names = tuple(sorted(set().union(*found), key=natural_order))
+    places = {name: place for place, name in enumerate(names)}
+    labels = np.zeros((len(found), len(names)), np.uint8)
+    for row, labelled in enumerate(found):
+        labels[row, [places[name] for name in labelled]] = 1
+    return "multi-label", names, labels
+
+
+def _read_bits(table: TextTable, column: str) -> np.ndarray:
+    cells = table.column(column)
+    bits = [_bit(cell) for cell in cells]
+    _require_all(table, column, [bit is not None for bit in bits], "A column of labels must hold 0 and 1 only")
+    return np.array(bits, np.uint8)
+
+
+def _read_splits(table: TextTable, column: str) -> list[str]:
+    spelled = {spelling: split for split, spellings in SPLIT_SPELLINGS.items() for spelling in spellings}
+    splits = [spelled.get(cell.lower()) for cell in table.column(column)]
+    _require_all(table, column, [split is not None for split in splits], "A split must be train, val or test")
+    if "train" not in splits:
+        others = ", ".join(name for name in SPLITS if name in splits)
+        raise InputError(
+            f"Some rows must be of the split train. Received: only {others} in column {column} of {table.path}."
+            " Add images to train with, or remove the column."
+        )
+    return splits
+
+
+def _require_filled(table: TextTable, column: str, what: str) -> list[str]:
+    cells = table.column(column)
+    _require_all(table, column, [cell.lower() not in _MISSING for cell in cells], f"Every row must name {what}")
+    return cells
+
+
+def _require_all(table: TextTable, column: str, right: Sequence[bool], rule: str) -> None:
+    wrong = [row for row, is_right in enumerate(right) if not is_right]
+    if wrong:
+        cells = table.column(column)
+        named = [f"{cells[row] or 'an empty cell'} (line {table.lines[row]})" for row in wrong[:_NAMED_AT_MOST]]
+        more = f" and {len(wrong) - len(named)} more" if len(wrong) > len(named) else ""
+        raise InputError(
+            f"{rule}. Received: {', '.join(named)}{more} in column {column} of {table.path}."
+            " Mend these cells or remove the rows."
+        )
+
+
+def _bit(cell: str) -> int | None:
+    return _BITS.get(cell.lower())
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name.lower())
+
+
+def _listed(columns: Sequence[str]) -> str:
+    shown = [name or "(no name)" for name in columns[:20]]
+    return ", ".join(shown) + (f" and {len(columns) - 20} more" if len(columns) > 20 else "")

@@ -1,0 +1,85 @@
+"""Networks of a study with several labels to an image: a CNN, and a SimpleRNN over the rows."""
+
+from typing import Annotated, Any
+
+import keras
+from annotated_types import Ge, Lt
+from keras import layers
+
+from keras_lnn.models.blocks import require_image_shape
+from keras_lnn.registry import register_model
+
+_PROTOCOL = {"epochs": 50, "batch_size": 32, "optimizer": "adam", "learning_rate": 1e-3}
+
+
+@register_model(family="convolutional", reference_data="phantom-chest", **_PROTOCOL)
+def multilabel_cnn(
+    image_shape: tuple[int, ...],
+    outputs: int,
+    *,
+    filters: Annotated[int, Ge(1)] = 128,
+    units: Annotated[int, Ge(1)] = 1024,
+    convolution_dropout: Annotated[float, Ge(0), Lt(1)] = 0.8,
+    second_convolution_dropout: Annotated[float, Ge(0), Lt(1)] = 0.6,
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.5,
+) -> keras.Model:
+    """Two wide convolutions with pooling, two narrower ones, two dense layers, heavy dropout behind each.
+
+    The convolutions keep the size of their maps, which the study leaves open.
+
+    Args:
+        image_shape: (height, width, channels).
+        outputs: Logits.
+        filters: Of the first two convolutions; the other two have half as many.
+        units: Width of the dense layers.
+        convolution_dropout: Fraction dropped behind each of the first two convolutions.
+        second_convolution_dropout: The same of the other two.
+        dropout: Fraction dropped behind each dense layer.
+    """
+    require_image_shape(image_shape, smallest_side=4, volumes=False, model="multilabel-cnn")
+    inputs = keras.Input(image_shape)
+    maps = _scale_to_one(inputs)
+    for _ in range(2):
+        maps = layers.Conv2D(filters, 3, padding="same", activation="relu")(maps)
+        maps = layers.MaxPooling2D(2)(layers.Dropout(convolution_dropout)(maps))
+    for _ in range(2):
+        maps = layers.Conv2D(max(1, filters // 2), 3, padding="same", activation="relu")(maps)
+        maps = layers.Dropout(second_convolution_dropout)(maps)
+    return keras.Model(inputs, _dense_head(layers.Flatten()(maps), outputs, units, dropout))
+
+
+@register_model(family="recurrent", reference_data="phantom-chest", **(_PROTOCOL | {"learning_rate": 1e-4}))
+def multilabel_rnn(
+    image_shape: tuple[int, ...],
+    outputs: int,
+    *,
+    recurrent_units: Annotated[int, Ge(1)] = 2048,
+    units: Annotated[int, Ge(1)] = 1024,
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.5,
+) -> keras.Model:
+    """A SimpleRNN that reads the rows of the image from top to bottom, and two dense layers.
+
+    Args:
+        image_shape: (height, width, channels).
+        outputs: Logits.
+        recurrent_units: Width of the recurrence.
+        units: Width of the dense layers.
+        dropout: Fraction dropped behind each layer.
+    """
+    require_image_shape(image_shape, smallest_side=2, volumes=False, model="multilabel-rnn")
+    height, width, channels = image_shape
+    inputs = keras.Input(image_shape)
+    rows = layers.Reshape((height, width * channels))(_scale_to_one(inputs))
+    features = layers.SimpleRNN(recurrent_units, activation="relu", name="recurrence")(rows)
+    return keras.Model(inputs, _dense_head(layers.Dropout(dropout)(features), outputs, units, dropout))
+
+
+def _scale_to_one(images: Any) -> Any:
+    """Pixel values 0..255 to 0..1, as the study does."""
+    return layers.Rescaling(1 / 255, name="scale_pixels")(images)
+
+
+def _dense_head(features: Any, outputs: int, units: int, dropout: float) -> Any:
+    for _ in range(2):
+        features = layers.Dropout(dropout)(layers.Dense(units, activation="relu")(features))
+    return layers.Dense(outputs)(features)

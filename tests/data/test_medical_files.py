@@ -1,0 +1,213 @@
+"""DICOM and NIfTI files as own images: windows, rescaling, inverted greys, frames, volumes, and what is refused."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_lnn.data import medical_files
+from keras_lnn.data.images import find_images, guess_channels, read_image
+from keras_lnn.data.options import OwnImages, Rendering
+from keras_lnn.data.tables import load_table
+from keras_lnn.errors import InputError
+
+pydicom = pytest.importorskip("pydicom")
+nibabel = pytest.importorskip("nibabel")
+
+VALUES = np.arange(48, dtype=np.int16).reshape(6, 8) * 40 - 900
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_LNN_CACHE", str(tmp_path / "cache"))
+
+
+def write_dicom(path, values, *, photometric="MONOCHROME2", **elements):
+    """A file of explicit little-endian values, as scanners write them."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    file.SOPClassUID, file.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    colour = values.ndim >= 3 and values.shape[-1] == 3
+    file.SamplesPerPixel = 3 if colour else 1
+    file.PhotometricInterpretation = "RGB" if colour else photometric
+    if colour:
+        file.PlanarConfiguration = 0
+    elif values.ndim == 3:
+        file.NumberOfFrames = len(values)
+    file.Rows, file.Columns = values.shape[-3:-1] if colour else values.shape[-2:]
+    file.BitsAllocated = file.BitsStored = 8 * values.dtype.itemsize
+    file.HighBit = file.BitsStored - 1
+    file.PixelRepresentation = int(values.dtype.kind == "i")
+    file.PixelData = values.tobytes()
+    for name, value in elements.items():
+        setattr(file, name, value)
+    file.save_as(path, enforce_file_format=True)
+    return path
+
+
+def expected(values, center, width):
+    return np.rint(np.clip((values.astype(float) - (center - width / 2)) / width, 0, 1) * 255).astype(np.uint8)
+
+
+def read(path, window=None, channels=1):
+    size = VALUES.shape
+    return read_image(path, side=size, channels=channels, rendering=Rendering(window=window))
+
+
+def test_the_window_that_is_asked_for_or_the_files_own_or_the_whole_range(tmp_path):
+    bare = write_dicom(tmp_path / "bare.dcm", VALUES)
+    assert np.array_equal(read(bare)[..., 0], expected(VALUES, 40.0, 1880))
+    own = write_dicom(tmp_path / "own.dcm", VALUES, WindowCenter=[40, 300], WindowWidth=[400, 1500])
+    assert np.array_equal(read(own)[..., 0], expected(VALUES, 40, 400))
+    assert np.array_equal(read(own, (-600.0, 1500.0))[..., 0], expected(VALUES, -600, 1500))
+    for broken in (0, -5):
+        path = write_dicom(tmp_path / "broken.dcm", VALUES, WindowCenter=40, WindowWidth=broken)
+        assert np.array_equal(read(path), read(bare))
+
+
+def test_rescaling_comes_before_the_window(tmp_path):
+    stored = (VALUES + 1024).astype(np.uint16)
+    path = write_dicom(tmp_path / "ct.dcm", stored, RescaleSlope=2, RescaleIntercept=-2048)
+    assert np.array_equal(read(path, (0.0, 1000.0))[..., 0], expected(VALUES * 2.0, 0, 1000))
+
+
+def test_monochrome1_is_inverted(tmp_path):
+    path = write_dicom(tmp_path / "xray.dcm", VALUES, photometric="MONOCHROME1")
+    plain = write_dicom(tmp_path / "plain.dcm", VALUES)
+    assert np.array_equal(read(path), 255 - read(plain))
+
+
+def test_the_first_of_many_frames_is_read(tmp_path):
+    path = write_dicom(tmp_path / "cine.dcm", np.stack([VALUES, VALUES[::-1], VALUES * 0]))
+    assert np.array_equal(read(path, (0.0, 2000.0))[..., 0], expected(VALUES, 0, 2000))
+
+
+def test_colour_and_grey(tmp_path):
+    colours = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    colour = write_dicom(tmp_path / "colour.dcm", colours)
+    grey = write_dicom(tmp_path / "grey.dcm", VALUES)
+    assert np.array_equal(read(colour, channels=3), colours)
+    assert guess_channels([grey]) == 1
+    assert guess_channels([grey, colour]) == 3
+    assert np.array_equal(read(grey, channels=3)[..., 2], read(grey)[..., 0])
+
+
+@pytest.mark.parametrize("name", ["IM0001", "1.2.840.113619.2", "scan.DCM"])
+def test_files_without_a_suffix_are_told_by_their_content(tmp_path, name):
+    path = write_dicom(tmp_path / name, VALUES)
+    assert np.array_equal(read(path)[..., 0], expected(VALUES, 40.0, 1880))
+    assert np.array_equal(read(path.read_bytes()), read(path))
+
+
+def test_damaged_dicom_files_are_named(tmp_path):
+    whole = write_dicom(tmp_path / "whole.dcm", VALUES).read_bytes()
+    (tmp_path / "cut.dcm").write_bytes(whole[:-20])
+    (tmp_path / "text.dcm").write_text("no DICOM")
+    report = pydicom.dcmread(tmp_path / "whole.dcm")
+    del report.PixelData
+    report.save_as(tmp_path / "report.dcm")
+    for name, reason in {
+        "cut": "damaged",
+        "text": "not a DICOM file",
+        "report": "a DICOM file without an image",
+    }.items():
+        with pytest.raises(InputError, match=rf"{name}\.dcm \({reason}\)"):
+            read(tmp_path / f"{name}.dcm")
+
+
+@pytest.mark.parametrize(("package", "name"), [("pydicom", "a.dcm"), ("nibabel", "a.nii.gz")])
+def test_a_package_that_is_not_installed_is_named(tmp_path, monkeypatch, package, name):
+    (tmp_path / name).write_bytes(b"any")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=rf"needs {package}: pip install keras-lnn\["):
+        read(tmp_path / name)
+
+
+def write_nifti(path, values, spacing=(1, 1, 1)):
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([*spacing, 1])), path)
+    return path
+
+
+def box():
+    """(x, y, z): bright to the left, in front, at the head."""
+    values = np.zeros((8, 8, 8), np.int16)
+    values[:4, 4:, 4:] = 1000
+    return values
+
+
+def test_a_volume_is_resampled_with_its_axes_as_images_have_them(tmp_path):
+    volume = medical_files.read_volume(write_nifti(tmp_path / "a.nii.gz", box()), (8, 8, 8, 1), Rendering())
+    assert volume.dtype == np.uint8
+    bright = np.zeros((8, 8, 8, 1), np.uint8)
+    bright[4:, :4, :4] = 255  # depth to the head, rows from the front, columns from the left
+    assert np.array_equal(volume, bright)
+    small = medical_files.read_volume(tmp_path / "a.nii.gz", (4, 4, 4, 1), Rendering())
+    assert abs(float(small.mean()) - 255 / 8) < 4
+    assert small[3, 0, 0, 0] > 200 > 50 > small[0, 3, 3, 0]
+
+
+def test_the_patients_orientation_decides_not_the_order_in_the_file(tmp_path):
+    turned = nibabel.Nifti1Image(box()[::-1].copy(), np.diag([-1, 1, 1, 1]))
+    nibabel.save(turned, tmp_path / "turned.nii")
+    straight = write_nifti(tmp_path / "straight.nii", box())
+    read_turned, read_straight = (
+        medical_files.read_volume(path, (8, 8, 8, 1), Rendering()) for path in (tmp_path / "turned.nii", straight)
+    )
+    assert np.array_equal(read_turned, read_straight)
+
+
+def test_pad_keeps_the_proportions_in_millimetres(tmp_path):
+    path = write_nifti(tmp_path / "flat.nii", np.full((8, 8, 4), 7, np.int16), spacing=(1, 1, 1))
+    rendering = Rendering("pad", (3.5, 7.0))
+    volume = medical_files.read_volume(path, (8, 8, 8, 1), rendering)
+    assert (volume[2:6] == 255).all()
+    assert not volume[:2].any()
+    assert not volume[6:].any()
+    thick = write_nifti(tmp_path / "thick.nii", np.full((8, 8, 4), 7, np.int16), spacing=(1, 1, 2))
+    assert (medical_files.read_volume(thick, (8, 8, 8, 1), rendering) == 255).all()
+
+
+def test_a_flat_nifti_file_is_an_image(tmp_path):
+    values = VALUES.T[:, ::-1].copy()  # (x, y) with y to the front
+    for name, content in {"two.nii": values, "three.nii": values[..., None]}.items():
+        path = write_nifti(tmp_path / name, content)
+        assert not medical_files.is_volume(path)
+        assert np.array_equal(read(path, (0.0, 2000.0))[..., 0], expected(VALUES, 0, 2000))
+
+
+def write_table(root, names):
+    rows = [f"{name},{'ab'[k % 2]}" for k, name in enumerate(names)]
+    (root / "t.csv").write_text("\n".join(["file,label", *rows]))
+    return root / "t.csv"
+
+
+def test_tables_of_dicom_files_and_of_volumes(tmp_path):
+    for k in range(20):
+        write_dicom(tmp_path / f"{k:03}.dcm", np.full((6, 8), k, np.int16))
+        write_nifti(tmp_path / f"{k:03}.nii.gz", np.full((6, 5, 4), k, np.int16))
+    options = OwnImages(window=(10.0, 20.0))
+    for suffix, shape in (("dcm", (8, 8, 1)), ("nii.gz", (8, 8, 8, 1))):
+        data = load_table(write_table(tmp_path, [f"{k:03}.{suffix}" for k in range(20)]), options, side=8)
+        assert data.image_shape == shape
+        for split in data.splits.values():
+            for row, name in enumerate(split.names):
+                assert (split.images[row] == round(int(name[:3]) / 20 * 255)).all()
+    assert len(find_images(tmp_path)) == 40
+    assert "20 image files in the folder are not in the table" in data.check.notes
+
+
+def test_images_among_volumes_are_named(tmp_path):
+    for k in range(19):
+        write_nifti(tmp_path / f"{k:03}.nii", box())
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "x.png")
+    table = write_table(tmp_path, [*(f"{k:03}.nii" for k in range(19)), "x.png"])
+    # The order of the hashes decides which kind counts as the odd one.
+    with pytest.raises(InputError, match=r"(x\.png \(an image|\.nii \(a volume) among"):
+        load_table(table, side=4)
