@@ -153,7 +153,7 @@ def assert_equal(metric: ClassificationMetrics, wanted: dict[str, float], tolera
 
 
 @kinds
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     samples=st.integers(1, 60),
@@ -188,7 +188,7 @@ def compiled(kind: str, jit_compile: bool):
 @only_tensorflow
 @kinds
 @pytest.mark.parametrize("jit_compile", [False, True])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), skew=st.sampled_from([0.1, 0.5, 0.9]))
 def test_graphs_and_programs_give_the_same(kind, jit_compile, seed, skew):
     metric, update = compiled(kind, jit_compile)
@@ -225,7 +225,7 @@ def test_no_graph_holds_control_flow(kind):
 
 
 @kinds
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), scale=st.sampled_from([0.1, 1.0, 10.0]), from_logits=st.booleans())
 def test_curves_are_close_to_the_exact_ones(kind, seed, scale, from_logits):
     generator = np.random.default_rng(seed)
@@ -442,12 +442,26 @@ def test_the_file_needs_keras_and_numpy_only():
     assert imported == {"collections", "typing", "keras", "numpy"}
 
 
-@pytest.mark.skipif(not TESTED_ON_TENSORFLOW, reason="this is the process")
-@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
-def test_all_of_it_holds_on_jax():
+def run_on_jax(*arguments):
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, *arguments]
     folder = Path(custom_metrics.__file__).parent
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stdout[-4000:]
     assert " passed" in done.stdout
+
+
+not_on_jax = pytest.mark.skipif(
+    not TESTED_ON_TENSORFLOW or importlib.util.find_spec("jax") is None, reason="this is the process, or has no JAX"
+)
+
+
+@not_on_jax
+def test_results_are_the_same_on_jax():
+    run_on_jax("-k", "masks or count or one_hot or threshold")
+
+
+@not_on_jax
+@pytest.mark.slow
+def test_all_of_it_holds_on_jax():
+    run_on_jax()
