@@ -84,8 +84,8 @@ def _draw_radiographs(generator: np.random.Generator, findings: np.ndarray) -> n
     picture = blend(picture, np.maximum(picture, 0.62), fluid * pool)
     # Nodule: a small round spot.
     where = side()
-    spot = _disc(y, x, between(-0.45, 0.1), where * between(0.3, 0.45), between(0.07, 0.11), 0.06)
-    picture = picture + nodule * between(0.2, 0.34) * spot
+    spot = _disc(y, x, between(-0.45, 0.1), where * between(0.3, 0.45), between(0.09, 0.14), 0.06)
+    picture = picture + nodule * between(0.28, 0.42) * spot
     # Support device: a thin bright line from the upper rim towards the middle.
     where = side()
     distance = np.abs(x - where * (between(0.2, 0.6) - between(0.1, 0.5) * (y + 0.9)))

@@ -16,7 +16,7 @@ def chest():
 
 def test_the_bytes_are_the_same_everywhere(chest):
     assert chest.checksum == phantom_chest().checksum
-    assert chest.checksum == "sha256:deb14ea382c2c6439a389aecb7a87a4856de603ff7d8cd4c93a9204c9b604504"
+    assert chest.checksum == "sha256:7f4f4ebd02552622c7f7b52877feb13a195216a3ab18a83c8ca7658795ebb34b"
 
 
 def test_it_is_what_the_catalog_says(chest):
