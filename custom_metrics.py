@@ -35,7 +35,6 @@ _RESULTS: dict[str, tuple[str | None, ...]] = {
     "average_precision": ("macro", "micro", "weighted", "per_class"),
 }
 _CURVES = ("auc", "average_precision")
-_SAMPLE_RATIOS = ("f1", "precision", "recall", "dice", "iou")
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")

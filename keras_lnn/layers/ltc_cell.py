@@ -151,7 +151,7 @@ class LTCCell(LiquidCell):
             driving,
             conductance,
             folded["capacitance"],
-            time_step[0] if time_step else ops.full((1, 1, 1), 1 / self.ode_unfolds, dtype=driving.dtype),
+            time_step[0] if time_step else None,
             None if is_valid is None else ops.swapaxes(is_valid, 1, 2),
             ops.transpose(states[0]),
             tuple(folded[name] for name in ("sigma", "mu", "weight", "reversal")),

@@ -39,7 +39,7 @@ def solve_steps(
         driving: :math:`I`, (steps, neurons, batch).
         conductance: :math:`g`, (steps, neurons, batch).
         capacitance: :math:`c`, (neurons,).
-        time_step: :math:`h`, (steps, 1, batch) or (1, 1, 1).
+        time_step: :math:`h`, (steps, 1, batch); None where the time of each step is one.
         is_valid: (steps, 1, batch) of ones, and zeros where a step is masked and the potentials stay; None for all.
         potential: At the beginning, (neurons, batch).
         inner: sigma, mu, weight and reversal of the synapses.
@@ -49,11 +49,14 @@ def solve_steps(
         (steps, neurons, batch).
     """
     valid = () if is_valid is None else (is_valid,)
+    # Not told by the shape: one sample of one step has its own time as well.
+    is_timed = time_step is not None
+    time_step = time_step if is_timed else ops.full((1, 1, 1), 1 / unfolds, dtype=driving.dtype)
 
     @ops.custom_gradient
     def solve(driving: Any, conductance: Any, capacitance: Any, time_step: Any, potential: Any, *others: Any) -> tuple:
         inner, valid = others[:4], others[4:]
-        solver = _Solver(synapses, inner, unfolds, driving, conductance, capacitance, time_step, valid)
+        solver = _Solver(synapses, inner, unfolds, driving, conductance, capacitance, time_step, valid, is_timed)
         after, passed = solver.run(potential, unroll)
 
         def gradient(*args: Any, upstream: Any = None) -> tuple[Any, ...]:
@@ -82,6 +85,7 @@ class _Solver:
         capacitance: Any,
         time_step: Any,
         valid: tuple[Any, ...],
+        is_timed: bool,
     ) -> None:
         self.synapses, self.inner, self.unfolds = synapses, inner, unfolds
         self.table = Table(synapses.by_target, *inner)
@@ -89,7 +93,7 @@ class _Solver:
         self.capacitance, self.time_step = capacitance[:, None], time_step
         self.numerator = time_step * driving
         self.denominator = self.capacitance + time_step * conductance
-        self.times = () if tuple(time_step.shape) == (1, 1, 1) else (time_step,)
+        self.times = (time_step,) if is_timed else ()
 
     def run(self, potential: Any, unroll: bool) -> tuple[Any, tuple[Any, Any]]:
         """The potentials after every step, (steps, neurons, batch), and what the gradient needs.

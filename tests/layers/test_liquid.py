@@ -179,6 +179,36 @@ def test_gradients_of_times_masks_and_states_are_finite_differences(kind):
         assert abs(found[place] - difference) < 1e-6 * max(1.0, abs(difference)), place
 
 
+def test_one_step_of_one_sample_has_a_gradient_of_its_time():
+    layer = LTC(5)
+    inputs, times = draw_inputs(steps=1)[:1], np.array([[0.7]], "float32")
+    layer.build((None, *inputs.shape[1:]))
+
+    def of_time(values):
+        return layer((inputs, values))
+
+    (found, *_) = gradients_of_time(layer, of_time, times)
+    change = 1e-2
+    difference = [float(ops.sum(of_time(times + sign * change))) for sign in (1, -1)]
+    expected = (difference[0] - difference[1]) / (2 * change)
+    assert abs(expected) > 1e-4
+    assert float(np.sum(found)) == pytest.approx(expected, rel=2e-2)
+
+
+def gradients_of_time(layer, function, times):
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return [jax.grad(lambda values: ops.sum(function(values)))(times)]
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tensor = tf.constant(times)
+        tape.watch(tensor)
+        loss = tf.reduce_sum(function(tensor))
+    return [tape.gradient(loss, tensor).numpy()]
+
+
 @only_tensorflow
 def test_the_solver_converges_at_its_order():
     """The fused Euler step is of first order: twice the unfolds, half the error."""
