@@ -86,7 +86,7 @@ class TrainConfig(pydantic.BaseModel):
         description="CENTER,WIDTH of the values shown of own images with more than 8 bits, such as 40,400 or "
         "--window=-600,1500 (default: the one that a DICOM file names, else the whole range)",
     )
-    skip_bad: bool = pydantic.Field(False, description="leave out files of the table that are missing or unreadable")
+    skip_bad: bool = pydantic.Field(False, description="leave out image files that are missing or unreadable")
     epochs: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
         None, description=f"times the training images are seen {MODEL_DEFAULT}"
     )

@@ -14,15 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from keras_lnn.data.arrays import ImageArray
+from keras_lnn.data.decoding_pool import PixelFile, decode_to_file
 from keras_lnn.data.disk import DiskArray
-from keras_lnn.data.images import Decoded, Progress, decode_images
+from keras_lnn.data.images import DECODING, Decoded, Progress
 from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
 from keras_lnn.files import DAMAGED_FILE_ERRORS, atomic_path, cache_folder, write_json
-
-# Another way of decoding makes other pixels: this number goes up with it.
-_VERSION = 1
-_PIECE_BYTES = 2**25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +46,7 @@ def open_or_decode(
 ) -> CachedImages:
     """Opens the decoded images of some files, or decodes them first, piece by piece so that memory stays flat.
 
-    The rows are written to the file in a stream and not through a memory map, for the reason that
+    The rows are written to the file and not through a memory map, for the reason that
     :class:`~keras_lnn.data.disk.DiskArray` gives. Files that cannot be read are noted, so that they cost no second
     try until their content changes.
 
@@ -65,8 +62,8 @@ def open_or_decode(
         The images in the order of the files.
     """
     kinds = [digest + file.suffix.lower() for file, digest in zip(files, digests, strict=True)]
-    key = hashlib.sha256(repr((_VERSION, kinds, shape, dataclasses.astuple(rendering))).encode()).hexdigest()[:32]
-    folder = (cache_folder() / "tables" if folder is None else folder) / key
+    key = hashlib.sha256(repr((DECODING, kinds, shape, dataclasses.astuple(rendering))).encode()).hexdigest()[:32]
+    folder = (cache_folder() / "own-images" if folder is None else folder) / key
     images_file, facts_file = folder / "images.npy", folder / "facts.json"
     decoded = _read_facts(facts_file, images_file)
     if decoded is None:
@@ -97,25 +94,10 @@ def _write(
             f"The decoded images need {needed / 2**30:.1f} GiB on the cache's disk. Received: {file.parent} with less"
             " room. Point KERAS_LNN_CACHE to a larger disk or choose a smaller side."
         )
-    count = max(16, min(2048, _PIECE_BYTES // math.prod(shape)))
-    found = Decoded()
-    with atomic_path(file) as temporary, open(temporary, "wb") as stream:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), *shape)}
-        np.lib.format.write_array_header_1_0(stream, header)
-        piece = np.empty((min(count, len(files)), *shape), np.uint8)
-        for start in range(0, len(files), count):
-            chosen = files[start : start + count]
-            piece[:] = 0
-            part = decode_images(
-                chosen, piece[: len(chosen)], rendering, _share(progress, start, len(chosen), len(files))
-            )
-            stream.write(piece[: len(chosen)].data)
-            found.faults |= {start + row: reason for row, reason in part.faults.items()}
-            found.brightest = max(
-                (value for value in (found.brightest, part.brightest) if value is not None), default=None
-            )
-    return found
-
-
-def _share(progress: Progress | None, start: int, count: int, whole: int) -> Progress | None:
-    return None if progress is None else lambda fraction: progress((start + fraction * count) / whole)
+    with atomic_path(file) as temporary:
+        with open(temporary, "wb") as stream:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), *shape)}
+            np.lib.format.write_array_header_1_0(stream, header)
+            offset = stream.tell()
+            stream.truncate(offset + needed)
+        return decode_to_file(files, PixelFile(temporary, offset, shape, rendering), progress)

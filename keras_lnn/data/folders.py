@@ -6,17 +6,15 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from keras_lnn.data.arrays import SPLITS, ImageData, Split
-from keras_lnn.data.images import Progress, find_images, guess_channels, image_shape, read_images
-from keras_lnn.data.options import Rendering
-from keras_lnn.data.splitting import LIMIT_BYTES, complete_splits, place_images
+from keras_lnn.data.arrays import SPLITS, ImageData
+from keras_lnn.data.images import Progress, find_images
+from keras_lnn.data.options import OwnImages
+from keras_lnn.data.own_images import LabelledFiles, load_own_images
 from keras_lnn.errors import InputError
-from keras_lnn.files import cache_folder, file_digest
 
 SPLIT_SPELLINGS = {
     "train": ("train", "training"),
@@ -27,61 +25,56 @@ SPLIT_SPELLINGS = {
 
 def load_folder(
     path: str | os.PathLike,
+    options: OwnImages = OwnImages(),  # noqa: B008, it is frozen
     *,
     side: int | tuple[int, int] = 64,
     channels: int | None = None,
     seed: int = 0,
-    limit_bytes: int = LIMIT_BYTES,
     progress: Progress | None = None,
-    rendering: Rendering = Rendering(),  # noqa: B008, it is frozen
 ) -> ImageData:
     """Loads images that lie in one folder for each class.
 
     Either ``PATH/CLASS/*.png``, which is split at random (70 % train, 10 % val, 20 % test, stratified), or
     ``PATH/train/CLASS/*.png`` beside ``val`` (or ``valid``, ``validation``) and ``test``; where one of these two is
     missing it is split off train. Class folders may have folders inside. Classes are in the natural order of their
-    names: ``grade2`` before ``grade10``. Where several images show one patient, make the splits yourself.
+    names: ``grade2`` before ``grade10``. Decoded images are kept in a file of the cache, as those of a table are.
+    Where several images show one patient, make the splits yourself, or write a table.
 
     The checksum is the SHA-256 of one line a file, in the order of the names: its path relative to PATH, its size and
     the SHA-256 of its content, with a zero byte between the three.
 
     Args:
         path: The folder.
+        options: How files become pixels, and whether bad ones are left out.
         side: Height and width of the images, or one number for both.
         channels: 1 (grey), 3 (colour) or None for what the files have.
         seed: Of the random split.
-        limit_bytes: Decoded images beyond this size are kept in a file of the cache instead of in memory.
         progress: Called with the fraction of the images that is decoded.
-        rendering: Whether the aspect ratio is kept, and which values are shown.
 
     Returns:
-        The images; the names of the samples are paths relative to PATH.
+        The images with a report on them; the names of the samples are paths relative to PATH.
     """
     root = Path(path)
     splits, class_names = _find_classes(root)
     files = [file for by_class in splits.values() for images in by_class.values() for file in images]
-    names = [file.relative_to(root).as_posix() for file in files]
-    labels = {split: _labels(by_class, class_names) for split, by_class in splits.items()}
-    rows = complete_splits(labels, seed, class_names=class_names)
-    checksum = _checksum(files, names)
-    shape = image_shape(side, guess_channels(files) if channels is None else channels)
-
-    def fill(images: np.ndarray, positions: np.ndarray) -> None:
-        ordered = [files[k] for k in np.argsort(positions)]
-        read_images(ordered, side=shape[:2], channels=shape[2], progress=progress, into=images, rendering=rendering)
-
-    key = hashlib.sha256(repr((checksum, shape, rendering)).encode()).hexdigest()[:32]
-    cache_file = cache_folder() / "folders" / key / "images.npy"
-    images = place_images(shape, rows, fill, cache_file=cache_file, limit_bytes=limit_bytes)
-    all_labels = np.concatenate(list(labels.values()))
-    return ImageData(
-        name=f"folder:{os.fspath(path)}",
+    given = [split for split, by_class in splits.items() for images in by_class.values() for _ in images]
+    labelled = LabelledFiles(
+        names=[file.relative_to(root).as_posix() for file in files],
         task="binary" if len(class_names) == 2 else "multi-class",
         class_names=class_names,
-        splits={
-            split: Split(images[split], all_labels[part], [names[k] for k in part]) for split, part in rows.items()
-        },
-        checksum=checksum,
+        labels=np.concatenate([_labels(by_class, class_names) for by_class in splits.values()]),
+        splits=None if len(splits) == 1 else given,
+    )
+    return load_own_images(
+        f"folder:{os.fspath(path)}",
+        files,
+        labelled,
+        options,
+        side=side,
+        channels=channels,
+        seed=seed,
+        checksum=lambda kept, digests: _checksum(root, kept.names, digests),
+        progress=progress,
     )
 
 
@@ -181,15 +174,6 @@ def _labels(by_class: Mapping[str, Sequence[Path]], class_names: Sequence[str]) 
     return np.repeat(np.arange(len(class_names)), [len(by_class[name]) for name in class_names]).astype(np.int64)
 
 
-def _checksum(files: Sequence[Path], names: Sequence[str]) -> str:
-    def describe(file: Path) -> str:
-        try:
-            return f"{file.stat().st_size}\0{file_digest(file)}"
-        except OSError as error:
-            raise InputError(
-                f"Every image file must be readable. Received: {file} ({error.strerror}). Replace or remove it."
-            ) from error
-
-    with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
-        lines = sorted(f"{name}\0{digest}\n" for name, digest in zip(names, pool.map(describe, files), strict=True))
-    return f"sha256:{hashlib.sha256(''.join(lines).encode('utf-8', 'surrogateescape')).hexdigest()}"
+def _checksum(root: Path, names: Sequence[str], digests: Sequence[str]) -> str:
+    lines = [f"{name}\0{(root / name).stat().st_size}\0{digest}\n" for name, digest in zip(names, digests, strict=True)]
+    return f"sha256:{hashlib.sha256(''.join(sorted(lines)).encode('utf-8', 'surrogateescape')).hexdigest()}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_lnn.data import medical_files
+from keras_lnn.data import medical_files, png_files
 from keras_lnn.data.options import FITS, Rendering
 from keras_lnn.errors import InputError
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".webp", ".tiff"})
+
+# Another way of decoding makes other pixels, and the files that keep them are looked up by this number too.
+DECODING = 2
 
 ImageSource = str | os.PathLike | bytes
 Progress = Callable[[float], None]
@@ -148,7 +151,12 @@ def read_images(
 
 
 def decode_images(
-    sources: Sequence[ImageSource], into: np.ndarray, rendering: Rendering, progress: Progress | None = None
+    sources: Sequence[ImageSource],
+    into: np.ndarray,
+    rendering: Rendering,
+    progress: Progress | None = None,
+    *,
+    workers: int | None = None,
 ) -> Decoded:
     """Decodes images, or volumes where ``into`` has five axes, in a pool of threads; what cannot be read is noted.
 
@@ -157,6 +165,7 @@ def decode_images(
         into: The array to fill, uint8; the row of a fault is left as it is.
         rendering: Whether the aspect ratio is kept, and which values are shown.
         progress: Called with the fraction that is done, in the thread of the caller.
+        workers: Threads; as many as suit the machine if not given.
 
     Returns:
         The faults, and what else was seen.
@@ -175,7 +184,7 @@ def decode_images(
                 faults[row] = _fault(error)
         return stop
 
-    pool = ThreadPoolExecutor(_workers())
+    pool = ThreadPoolExecutor(workers or _workers())
     with _quiet_pillow():
         try:
             for stop in pool.map(read_chunk, range(0, len(sources), _CHUNK)):
@@ -233,7 +242,7 @@ def _has_grey_header(path: str | os.PathLike) -> bool:
 
 
 def _decode(source: ImageSource, shape: tuple[int, ...], rendering: Rendering, brightest: list[int]) -> np.ndarray:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     if len(shape) == 4:
         return medical_files.read_volume(source, shape, rendering)
@@ -241,20 +250,28 @@ def _decode(source: ImageSource, shape: tuple[int, ...], rendering: Rendering, b
     if medical_files.is_medical(source):
         pixels = Image.fromarray(medical_files.read_slice(source, rendering.window))
         return _to_size(_with_channels(pixels, channels), shape, rendering.fit)
+    plain = png_files.read_plain_png(source, Image.MAX_IMAGE_PIXELS)
+    image = _open_image(source, max(height, width), channels) if plain is None else Image.fromarray(plain)
+    # Older Pillows open PNG files of 16 bits in the mode of 32.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        values = np.asarray(image)
+        brightest.append(int(values.max()))
+        image = Image.fromarray(_to_8_bits(values, rendering.window))
+    return _to_size(_with_channels(image, channels), shape, rendering.fit)
+
+
+def _open_image(source: ImageSource, longest: int, channels: int) -> Image.Image:
+    """The decoded image, upright."""
+    from PIL import Image, ImageOps
+
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
         if image.format == "JPEG" and image.mode in ("L", "RGB"):
             # Decodes to a fraction of the size that is still twice the wanted one (either way round, as the
             # orientation comes later): as good, several times as fast.
-            longest = 2 * max(height, width)
-            image.draft("L" if channels == 1 else image.mode, (longest, longest))
-        # Older Pillows open PNG files of 16 bits in the mode of 32.
-        has_16_bits = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
-        image = ImageOps.exif_transpose(image)
-        if has_16_bits:
-            values = np.asarray(image)
-            brightest.append(int(values.max()))
-            image = Image.fromarray(_to_8_bits(values, rendering.window))
-        return _to_size(_with_channels(image, channels), shape, rendering.fit)
+            image.draft("L" if channels == 1 else image.mode, (2 * longest, 2 * longest))
+        upright = ImageOps.exif_transpose(image)
+        upright.load()
+        return upright
 
 
 def _to_8_bits(values: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:
@@ -280,7 +297,8 @@ def _to_size(image: Image.Image, shape: tuple[int, ...], fit: str) -> np.ndarray
     else:
         size = (width, height)
     if image.size != size:
-        image = image.resize(size, Image.Resampling.BILINEAR)
+        # What is more than twice too large is first halved (or more) by means of whole pixels.
+        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     image = image.convert("L" if channels == 1 else "RGB")
     if size != (width, height):
         canvas = Image.new(image.mode, (width, height))

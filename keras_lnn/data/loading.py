@@ -44,8 +44,7 @@ def load_data(
     if name.startswith(FOLDER):
         from keras_lnn.data.folders import load_folder
 
-        path = name.removeprefix(FOLDER)
-        data = load_folder(path, side=size or 64, seed=seed, progress=progress, rendering=own.rendering)
+        data = load_folder(name.removeprefix(FOLDER), own, side=size or 64, seed=seed, progress=progress)
     elif name.startswith(TABLE):
         from keras_lnn.data.tables import load_table
 

@@ -35,7 +35,7 @@ class OwnImages:
         group_column: Name of the column of groups, such as patients; None to find it where there is one.
         fit: As in :class:`Rendering`.
         window: As in :class:`Rendering`.
-        skip_bad: Whether missing and unreadable files of a table are left out.
+        skip_bad: Whether missing and unreadable files are left out.
     """
 
     image_dir: str | Path | None = None

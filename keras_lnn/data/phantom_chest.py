@@ -72,7 +72,7 @@ def _draw_radiographs(generator: np.random.Generator, findings: np.ndarray) -> n
     where = side()
     rim = lungs * _soft(where * x - between(0.46, 0.54) + 0.1 * y, 0.06) * _soft(0.35 - y, 0.2)
     vessels = 0.05 * smooth_noise(generator, (samples, _SIZE, _SIZE), (2, 2)) * lungs
-    picture = picture + vessels * (1.0 - air * rim) - air * between(0.1, 0.16) * rim
+    picture = picture + vessels * (1.0 - air * rim) - air * between(0.14, 0.2) * rim
     # Heart: a little to the right in the picture, with the left border moving out as it grows.
     width = np.where(heart, between(0.4, 0.5), between(0.25, 0.345))
     shadow = _ellipse(y - 0.3, x - 0.1, between(0.26, 0.32), width, 0.12)
@@ -84,13 +84,13 @@ def _draw_radiographs(generator: np.random.Generator, findings: np.ndarray) -> n
     picture = blend(picture, np.maximum(picture, 0.62), fluid * pool)
     # Nodule: a small round spot.
     where = side()
-    spot = _disc(y, x, between(-0.45, 0.1), where * between(0.3, 0.45), between(0.09, 0.14), 0.06)
-    picture = picture + nodule * between(0.28, 0.42) * spot
-    # Support device: a thin bright line from the upper rim towards the middle.
+    spot = _disc(y, x, between(-0.45, 0.1), where * between(0.3, 0.45), between(0.11, 0.16), 0.06)
+    picture = picture + nodule * between(0.34, 0.48) * spot
+    # Support device: a thin line of metal, brighter than bone, from the upper rim towards the middle.
     where = side()
     distance = np.abs(x - where * (between(0.2, 0.6) - between(0.1, 0.5) * (y + 0.9)))
-    wire = _soft(0.05 - distance, 0.05) * _soft(between(-0.1, 0.4) - y, 0.05)
-    picture = picture + device * between(0.18, 0.34) * wire
+    wire = _soft(0.06 - distance, 0.05) * _soft(between(-0.1, 0.4) - y, 0.05)
+    picture = picture + device * between(0.34, 0.5) * wire
     # Hernia: a round bubble of air with a wall behind the heart.
     bubble_y, bubble_x = between(0.45, 0.55), between(-0.12, 0.12)
     wall = _disc(y, x, bubble_y, bubble_x, 0.24, 0.05)

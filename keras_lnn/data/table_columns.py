@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from keras_lnn.data.arrays import SPLITS
+from keras_lnn.data.checking import name_some
 from keras_lnn.data.folders import SPLIT_SPELLINGS, natural_order
+from keras_lnn.data.grouping import require_whole_groups
 from keras_lnn.data.options import OwnImages
+from keras_lnn.data.own_images import LabelledFiles
 from keras_lnn.data.table_file import TextTable
 from keras_lnn.errors import InputError, suggest
 
@@ -63,48 +65,7 @@ _BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 _NAMED_AT_MOST = 5
 
 
-@dataclasses.dataclass(frozen=True)
-class TableContent:
-    """What a table says of its images, one entry a row.
-
-    Args:
-        files: The cells of the file column.
-        task: ``binary``, ``multi-class`` or ``multi-label``.
-        class_names: One name a class or label.
-        labels: As in :class:`~keras_lnn.data.arrays.Split`.
-        splits: ``train``, ``val`` or ``test``; None where the table does not say.
-        groups: What belongs together; None where the table does not say.
-        group_column: The name of that column.
-        used: For each role the columns that have it.
-        ignored: The names of all other columns.
-    """
-
-    files: list[str]
-    task: str
-    class_names: tuple[str, ...]
-    labels: np.ndarray
-    splits: list[str] | None
-    groups: list[str] | None
-    group_column: str | None
-    used: dict[str, tuple[str, ...]]
-    ignored: tuple[str, ...]
-
-    def indicators(self) -> np.ndarray:
-        """The labels as 0 or 1, a column a class."""
-        if self.labels.ndim == 2:
-            return self.labels
-        return (self.labels[:, None] == np.arange(len(self.class_names))).astype(np.uint8)
-
-    def take(self, rows: Sequence[int]) -> TableContent:
-        """Some of the rows."""
-        chosen = {
-            name: None if getattr(self, name) is None else [getattr(self, name)[row] for row in rows]
-            for name in ("files", "splits", "groups")
-        }
-        return dataclasses.replace(self, labels=self.labels[np.asarray(rows, int)], **chosen)
-
-
-def read_columns(table: TextTable, options: OwnImages) -> TableContent:
+def read_columns(table: TextTable, options: OwnImages) -> LabelledFiles:
     """Finds the columns and reads their cells; each mistake is one sentence with its line."""
     file_column = _find(table, "file", options.file_column, _FILE_NAMES, required=True)
     split_column = _find(table, "split", options.split_column, _SPLIT_NAMES)
@@ -112,24 +73,29 @@ def read_columns(table: TextTable, options: OwnImages) -> TableContent:
     taken = [name for name in (file_column, split_column, group_column) if name is not None]
     label_columns = _find_labels(table, options.label_columns, taken)
     task, class_names, labels = _read_labels(table, label_columns)
-    used = {
-        "file": (file_column,),
-        "labels": label_columns,
-        "split": (split_column,) if split_column is not None else (),
-        "group": (group_column,) if group_column is not None else (),
-    }
-    every = {name for names in used.values() for name in names}
-    return TableContent(
-        files=_require_filled(table, file_column, "a file"),
+    labelled = LabelledFiles(
+        names=_require_filled(table, file_column, "a file"),
         task=task,
         class_names=class_names,
         labels=labels,
         splits=None if split_column is None else _read_splits(table, split_column),
         groups=None if group_column is None else _require_filled(table, group_column, "a group"),
-        group_column=group_column,
-        used=used,
-        ignored=tuple(name or "(no name)" for name in table.columns if name not in every),
+        notes=_describe_use(table, file_column, label_columns, split_column, group_column),
     )
+    if labelled.splits is not None and labelled.groups is not None:
+        require_whole_groups(labelled.groups, labelled.splits, group_column)
+    return labelled
+
+
+def _describe_use(
+    table: TextTable, file: str, labels: tuple[str, ...], split: str | None, group: str | None
+) -> tuple[str, ...]:
+    roles = {"file": (file,), "labels": labels, "split": (split,), "group": (group,)}
+    used = {role: names for role, names in roles.items() if names != (None,)}
+    notes = [f"columns used: {'; '.join(f'{role}: {name_some(names)}' for role, names in used.items())}"]
+    every = {name for names in used.values() for name in names}
+    ignored = [name or "(no name)" for name in table.columns if name not in every]
+    return tuple(notes + ([f"columns ignored: {name_some(ignored)}"] if ignored else []))
 
 
 def _find(table: TextTable, role: str, named: str | None, names: frozenset[str], required: bool = False) -> str | None:

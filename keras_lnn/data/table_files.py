@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_lnn.data.checking import name_some
 from keras_lnn.data.images import find_images
-from keras_lnn.data.table_columns import TableContent
+from keras_lnn.data.own_images import LabelledFiles
 from keras_lnn.data.table_file import TextTable
 from keras_lnn.errors import InputError
 
@@ -83,7 +83,7 @@ def _require_inside(cells: Sequence[str], table: TextTable) -> None:
         )
 
 
-def join_doubled_rows(files: Sequence[Path], content: TableContent, table: TextTable) -> tuple[list[int], list[str]]:
+def join_doubled_rows(files: Sequence[Path], labelled: LabelledFiles, table: TextTable) -> tuple[list[int], list[str]]:
     """The first row of each file; a later one must say the same.
 
     Returns:
@@ -96,15 +96,15 @@ def join_doubled_rows(files: Sequence[Path], content: TableContent, table: TextT
         other = first.setdefault(file, row)
         if other == row:
             continue
-        doubled.append(f"{content.files[row]} ({table.place(row)})")
-        if not np.array_equal(content.labels[row], content.labels[other]):
+        doubled.append(f"{labelled.names[row]} ({table.place(row)})")
+        if not np.array_equal(labelled.labels[row], labelled.labels[other]):
             conflicts.append(
-                f"{content.files[row]} with two labels (lines {table.lines[other]} and {table.lines[row]})"
+                f"{labelled.names[row]} with two labels (lines {table.lines[other]} and {table.lines[row]})"
             )
-        for kind, cells in (("splits", content.splits), ("groups", content.groups)):
+        for kind, cells in (("splits", labelled.splits), ("groups", labelled.groups)):
             if cells is not None and cells[row] != cells[other]:
                 conflicts.append(
-                    f"{content.files[row]} with two {kind} (lines {table.lines[other]} and {table.lines[row]})"
+                    f"{labelled.names[row]} with two {kind} (lines {table.lines[other]} and {table.lines[row]})"
                 )
     if conflicts:
         raise InputError(

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_lnn.data import folders as folders_module
+from keras_lnn.data import decoded_cache
 from keras_lnn.data.folders import load_folder
+from keras_lnn.data.options import OwnImages
 from keras_lnn.errors import InputError
 from keras_lnn.files import file_digest
 
@@ -134,32 +135,55 @@ def test_checksum_is_what_the_docstring_says_and_sees_every_change(tmp_path):
     assert len({first, renamed, load_folder(root, side=2).checksum}) == 3
 
 
-def test_large_folders_go_to_a_file_that_all_seeds_share(tmp_path, monkeypatch):
+def test_decoded_images_are_found_again_by_all_seeds(tmp_path, monkeypatch):
     root = write_flat(tmp_path / "scans", count=10)
-    in_memory = load_folder(root, side=4, seed=3)
-    on_disk = load_folder(root, side=4, seed=3, limit_bytes=100)
-    assert isinstance(in_memory.splits["train"].images, np.ndarray)
-    assert not isinstance(on_disk.splits["train"].images, np.ndarray)
-    for split in ("train", "val", "test"):
-        assert np.array_equal(on_disk.splits[split].images[:], in_memory.splits[split].images)
-        assert on_disk.splits[split].names == in_memory.splits[split].names
-    (cached,) = (tmp_path / "cache" / "folders").rglob("*.npy")
+    first = load_folder(root, side=4, seed=3)
+    (cached,) = (tmp_path / "cache").rglob("*.npy")
     assert np.load(cached).shape == (20, 4, 4, 1)
 
     def refuse(*_, **__):
         raise AssertionError("decoded a second time")
 
     with monkeypatch.context() as patched:
-        patched.setattr(folders_module, "read_images", refuse)
-        again = load_folder(root, side=4, seed=8, limit_bytes=100)
+        patched.setattr(decoded_cache, "decode_to_file", refuse)
+        again = load_folder(root, side=4, seed=8)
         assert_consistent(again)
+        assert again.checksum == first.checksum
         with pytest.raises(AssertionError, match="second time"):
-            load_folder(root, side=5, limit_bytes=100)
+            load_folder(root, side=5)
     (root / "benign" / "000.png").write_bytes((root / "benign" / "001.png").read_bytes())
-    changed = load_folder(root, side=4, limit_bytes=100)
+    changed = load_folder(root, side=4)
     assert changed.checksum != again.checksum
     split = next(split for split in changed.splits.values() if "benign/000.png" in split.names)
     assert (split.images[split.names.index("benign/000.png")] == 1).all()
+
+
+def test_the_report_counts_and_names_copies_across_splits(tmp_path):
+    root = write_splits(tmp_path / "scans")
+    (root / "test" / "benign" / "copy.png").write_bytes((root / "train" / "benign" / "003.png").read_bytes())
+    check = load_folder(root, side=4).check
+    assert check.counts["test"] == {"benign": 11, "malignant": 10}
+    (warning,) = check.warnings
+    assert "train/benign/003.png (train) = test/benign/copy.png (test)" in warning
+    assert load_folder(write_splits(tmp_path / "clean"), side=4).check.warnings == ()
+
+
+def test_the_report_tells_of_16_bits_that_show_as_black(tmp_path):
+    root = write_flat(tmp_path / "scans")
+    for number, file in enumerate(sorted(root.rglob("*.png"))):
+        Image.fromarray(np.full((6, 5), 100 * number, np.uint16)).save(file)
+    (warning,) = load_folder(root, side=4).check.warnings
+    assert "brightest value of all 16-bit files is 1900" in warning
+    assert load_folder(root, OwnImages(window=(950, 1900)), side=4).check.warnings == ()
+
+
+def test_bad_files_may_be_left_out(tmp_path):
+    root = write_splits(tmp_path / "scans")
+    (root / "train" / "benign" / "003.png").write_bytes(b"no image")
+    data = load_folder(root, OwnImages(skip_bad=True), side=4)
+    assert len(data.splits["train"]) == 19
+    assert data.check.warnings == ("left out 1 of 60 files: train/benign/003.png (not an image)",)
+    assert_consistent(data)
 
 
 def test_progress_ends_at_one(tmp_path):
@@ -215,7 +239,7 @@ FAULTS = {
     ),
     "dangling link": (
         lambda root: (root / "val" / "benign" / "link.png").symlink_to(root / "nowhere.png"),
-        r"must be readable.*link\.png \(No such file or directory\)",
+        r"must be readable.*link\.png \(missing\)",
     ),
 }
 

@@ -16,7 +16,7 @@ def chest():
 
 def test_the_bytes_are_the_same_everywhere(chest):
     assert chest.checksum == phantom_chest().checksum
-    assert chest.checksum == "sha256:7f4f4ebd02552622c7f7b52877feb13a195216a3ab18a83c8ca7658795ebb34b"
+    assert chest.checksum == "sha256:f0e671f5c7bb9969105b9de35734406563e9915ec6ad2ea016cd5c35b59dfe9e"
 
 
 def test_it_is_what_the_catalog_says(chest):

@@ -164,7 +164,7 @@ def test_the_second_load_decodes_nothing_and_changed_files_are_seen(tmp_path, mo
         raise AssertionError("decoded a second time")
 
     with monkeypatch.context() as patched:
-        patched.setattr(decoded_cache, "decode_images", refuse)
+        patched.setattr(decoded_cache, "decode_to_file", refuse)
         again = load(table, seed=3)
         assert again.checksum == first.checksum
         lines = table.read_text().splitlines()

@@ -1,0 +1,197 @@
+"""People's own image files with what is known of each, from names and labels to images in their splits."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from keras_lnn.data import medical_files
+from keras_lnn.data.arrays import ImageData, Split
+from keras_lnn.data.checking import check_splits, name_some
+from keras_lnn.data.decoded_cache import CachedImages, open_or_decode
+from keras_lnn.data.grouping import complete_grouped_splits, require_each_class
+from keras_lnn.data.images import Progress, describe_faults, guess_channels, image_shape
+from keras_lnn.data.options import OwnImages
+from keras_lnn.data.splitting import SelectedRows, complete_splits
+from keras_lnn.errors import InputError
+from keras_lnn.files import file_digest
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledFiles:
+    """What is known of image files, one entry a file.
+
+    Args:
+        names: What the files are called in all that is told.
+        task: ``binary``, ``multi-class`` or ``multi-label``.
+        class_names: One name a class or label.
+        labels: As in :class:`~keras_lnn.data.arrays.Split`.
+        splits: ``train``, ``val`` or ``test``; None where nothing says.
+        groups: What belongs together; None where nothing says.
+        notes: What was decided about them, one sentence each.
+    """
+
+    names: list[str]
+    task: str
+    class_names: tuple[str, ...]
+    labels: np.ndarray
+    splits: list[str] | None = None
+    groups: list[str] | None = None
+    notes: tuple[str, ...] = ()
+
+    def indicators(self) -> np.ndarray:
+        """The labels as 0 or 1, a column a class."""
+        if self.labels.ndim == 2:
+            return self.labels
+        return (self.labels[:, None] == np.arange(len(self.class_names))).astype(np.uint8)
+
+    def take(self, rows: Sequence[int]) -> LabelledFiles:
+        """Some of the files."""
+        chosen = {
+            name: None if getattr(self, name) is None else [getattr(self, name)[row] for row in rows]
+            for name in ("names", "splits", "groups")
+        }
+        return dataclasses.replace(self, labels=self.labels[np.asarray(rows, int)], **chosen)
+
+
+def load_own_images(
+    name: str,
+    files: Sequence[Path],
+    labelled: LabelledFiles,
+    options: OwnImages,
+    *,
+    side: int | tuple[int, int],
+    channels: int | None,
+    seed: int,
+    checksum: Callable[[LabelledFiles, Sequence[str]], str],
+    warnings: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> ImageData:
+    """Reads the files, splits them and looks them over.
+
+    Args:
+        name: Of the data set.
+        files: One path an entry; it need not exist.
+        labelled: What is known of each.
+        options: How files become pixels, and whether bad ones are left out.
+        side: Height and width, or one number for both; of volumes one number for the depth too.
+        channels: 1 (grey), 3 (colour) or None for what the files have.
+        seed: Of the splits.
+        checksum: Makes the data set's checksum of the files that stay and the SHA-256 of the content of each.
+        warnings: What was noticed before, one sentence each.
+        progress: Called with the fraction of the images that is decoded.
+
+    Returns:
+        The images with a report on them.
+    """
+    _make_splits(labelled, seed)  # what is wrong with the splits is told before thousands of files are decoded
+    digests, faults = _digest(files)
+    if len(faults) == len(files):
+        raise InputError(
+            describe_faults(faults, files, "Check the folder; for a table, --image-dir and the column of files.")
+        )
+    cached, places = _decode(files, digests, options, side, channels, faults, progress)
+    left_out = _leave_out(labelled.names, files, faults, options.skip_bad)
+    kept = [row for row in range(len(files)) if row not in faults]
+    labelled, digests = labelled.take(kept), [digests[row] for row in kept]
+    rows = _make_splits(labelled, seed)
+    stored = np.array([places[row] for row in kept])
+    return ImageData(
+        name=name,
+        task=labelled.task,
+        class_names=labelled.class_names,
+        splits={
+            split: Split(
+                SelectedRows(cached.images, stored[part]), labelled.labels[part], [labelled.names[row] for row in part]
+            )
+            for split, part in rows.items()
+        },
+        checksum=checksum(labelled, digests),
+        check=check_splits(
+            labelled.indicators(),
+            rows,
+            labelled.class_names,
+            names=labelled.names,
+            digests=digests,
+            brightest=cached.decoded.brightest if options.window is None else None,
+            notes=labelled.notes,
+            warnings=[*warnings, *left_out],
+        ),
+    )
+
+
+def _make_splits(labelled: LabelledFiles, seed: int) -> dict[str, np.ndarray]:
+    """The rows of each split."""
+    simple = labelled.labels.ndim == 1 and labelled.groups is None
+    indicators = labelled.indicators()
+    if not simple:
+        rows = complete_grouped_splits(indicators, labelled.splits, seed, groups=labelled.groups)
+    elif labelled.splits is None:
+        rows = complete_splits({"train": labelled.labels}, seed, class_names=labelled.class_names)
+    else:
+        # In the order of the splits, as complete_splits counts its samples.
+        given = {name: np.flatnonzero(np.array(labelled.splits) == name) for name in dict.fromkeys(labelled.splits)}
+        order = np.concatenate(list(given.values()))
+        labels = {name: labelled.labels[part] for name, part in given.items()}
+        parts = complete_splits(labels, seed, class_names=labelled.class_names)
+        rows = {name: order[part] for name, part in parts.items()}
+    if labelled.labels.ndim == 1:
+        require_each_class(indicators, rows, labelled.class_names)
+    return rows
+
+
+def _digest(files: Sequence[Path]) -> tuple[list[str], dict[int, str]]:
+    """The hash of each file's content, and what is wrong with those that have none."""
+    faults: dict[int, str] = {}
+
+    def digest(row: int) -> str:
+        try:
+            return file_digest(files[row])
+        except FileNotFoundError:
+            faults[row] = "missing"
+        except OSError as error:
+            faults[row] = (error.strerror or "unreadable").lower()
+        return ""
+
+    with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
+        return list(pool.map(digest, range(len(files)), chunksize=64)), faults
+
+
+def _decode(
+    files: Sequence[Path],
+    digests: Sequence[str],
+    options: OwnImages,
+    side: int | tuple[int, int],
+    channels: int | None,
+    faults: dict[int, str],
+    progress: Progress | None,
+) -> tuple[CachedImages, list[int]]:
+    """The decoded images, and the place of each file among them; files of the same content have one place."""
+    # In the order of the hashes, so that neither the order of the files nor their labels make another file.
+    by_content = {digests[row] + files[row].suffix.lower(): row for row in range(len(files)) if row not in faults}
+    order = sorted(by_content)
+    unique = [files[by_content[key]] for key in order]
+    volumes = medical_files.is_volume(unique[0])
+    shape = image_shape(side, (1 if volumes else guess_channels(unique)) if channels is None else channels)
+    shape = (shape[0], *shape) if volumes else shape
+    cached = open_or_decode(
+        unique, [digests[by_content[key]] for key in order], shape, options.rendering, progress=progress
+    )
+    numbers = {key: place for place, key in enumerate(order)}
+    places = [numbers.get(digest + file.suffix.lower(), -1) for file, digest in zip(files, digests, strict=True)]
+    faults |= {row: cached.decoded.faults[place] for row, place in enumerate(places) if place in cached.decoded.faults}
+    return cached, places
+
+
+def _leave_out(names: Sequence[str], files: Sequence[Path], faults: dict[int, str], skip_bad: bool) -> list[str]:
+    """A sentence on the bad files where they may be left out."""
+    if faults and (not skip_bad or len(faults) == len(files)):
+        remedy = "" if skip_bad else "Replace or remove them, or go on without them by --skip-bad."
+        raise InputError(describe_faults(faults, files, remedy))
+    bad = [f"{names[row]} ({faults[row]})" for row in sorted(faults)]
+    return [f"left out {len(bad)} of {len(files)} files: {name_some(bad)}"] if bad else []

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_lnn.data import decoding_pool
+from keras_lnn.data.decoding_pool import PixelFile, decode_to_file
+from keras_lnn.data.options import Rendering
+
+SHAPE = (5, 4, 1)
+OFFSET = 7
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Twenty images, of which the fifth is none and the ninth has 16 bits."""
+    paths = [tmp_path / f"{k:02}é.png" for k in range(20)]
+    for k, path in enumerate(paths):
+        Image.fromarray(np.full((6, 6), 10 * k, np.uint8)).save(path)
+    paths[5].write_bytes(b"no image")
+    Image.fromarray(np.full((6, 6), 257 * 99, np.uint16)).save(paths[9])
+    return paths
+
+
+@pytest.fixture
+def target(tmp_path, files):
+    path = tmp_path / "pixels"
+    path.write_bytes(b"\xff" * (OFFSET + len(files) * 20))
+    return PixelFile(path, OFFSET, SHAPE, Rendering())
+
+
+def read(target):
+    content = np.fromfile(target.path, np.uint8)
+    assert (content[:OFFSET] == 255).all()
+    return content[OFFSET:].reshape(-1, *SHAPE)
+
+
+def assert_right(target, found, missing=()):
+    values = [0 if k in (5, *missing) else 99 if k == 9 else 10 * k for k in range(20)]
+    assert (read(target) == np.reshape(values, (-1, 1, 1, 1))).all()
+    assert found.faults == {5: "not an image"} | dict.fromkeys(missing, "crashes the decoder")
+    assert found.brightest == 257 * 99
+
+
+@pytest.mark.parametrize("few", [1, 1000], ids=["processes", "threads"])
+def test_rows_faults_and_progress(files, target, monkeypatch, few):
+    monkeypatch.setattr(decoding_pool, "_FEW_FILES", few)
+    monkeypatch.setattr(decoding_pool, "_MOST_FILES_AT_ONCE", 3)
+    monkeypatch.setattr(decoding_pool.os, "cpu_count", lambda: 2)
+    fractions = []
+    assert_right(target, decode_to_file(files, target, fractions.append))
+    assert fractions == sorted(fractions)
+    assert len(fractions) == 7
+    assert fractions[-1] == 1.0
+
+
+def test_a_file_that_kills_the_decoder_is_a_fault_and_costs_no_other(files, target, monkeypatch):
+    monkeypatch.setattr(decoding_pool, "_FEW_FILES", 1)
+    monkeypatch.setattr(decoding_pool.os, "cpu_count", lambda: 2)
+    ask = decoding_pool._Worker._ask
+
+    def die_of(worker, start, some):
+        if files[13] in some:
+            worker._process.kill()
+        return ask(worker, start, some)
+
+    monkeypatch.setattr(decoding_pool._Worker, "_ask", die_of)
+    target.path.write_bytes(b"\xff" * OFFSET + bytes(20 * 20))
+    assert_right(target, decode_to_file(files, target), missing=[13])
+
+
+def test_processes_that_do_not_start_are_no_fault_of_the_files(files, target, monkeypatch):
+    monkeypatch.setattr(decoding_pool, "_FEW_FILES", 1)
+    monkeypatch.setattr(decoding_pool.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(decoding_pool.sys, "executable", "false")
+    with pytest.raises(RuntimeError, match="end as soon as they begin"):
+        decode_to_file(files, target)
+
+
+def test_a_process_ends_with_the_one_that_started_it(target):
+    with decoding_pool._Worker(target) as worker:
+        assert worker._process.poll() is None
+    assert worker._process.returncode == 0
