@@ -40,12 +40,12 @@ def main(arguments: Sequence[str]) -> int:
 
         RunFolder.open(Path(run_dir))
     start_keras(make_console(stderr=print_config))
-    from keras_lnn import training
+    from keras_lnn import protocol, training
 
     if run_dir is not None:
         training.resume(Path(run_dir))
     elif print_config:
-        sys.stdout.write(training.complete_config(config).to_yaml())
+        sys.stdout.write(protocol.complete_config(config).to_yaml())
     else:
         training.train(config)
     return 0

@@ -164,9 +164,9 @@ def run_import(command: ImportCommand) -> None:
     """Imports and says where to."""
     console = make_console()
     start_keras(console)
+    from keras_lnn.protocol import complete_config
     from keras_lnn.registry import get_model
     from keras_lnn.torch_weights import import_weights
-    from keras_lnn.training import complete_config
 
     with loading(console, "importing"):
         config = TrainConfig.create(

@@ -130,6 +130,15 @@ class TrainConfig(pydantic.BaseModel):
         "float32", description="of the computation; mixed keeps the weights in float32"
     )
     xla: bool = pydantic.Field(False, description="compile the training step with XLA; needs --no-deterministic")
+    start_from: Path | None = pydantic.Field(
+        None, description="run whose last epoch this one goes on from, in a folder of its own; for more --epochs"
+    )
+    stop_after: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
+        None, description="epoch behind which the run ends, though its schedule is that of all --epochs"
+    )
+    test: bool = pydantic.Field(
+        True, description="test the best epoch; --no-test measures it on validation only, and draws its history only"
+    )
     run_dir: Path | None = pydantic.Field(None, description="folder of the run (default: runs/TIME-MODEL-DATA)")
     time_budget: str | None = pydantic.Field(None, description="training stops after this time, such as 90s, 10m or 2h")
     tensorboard: bool = pydantic.Field(True, description="write TensorBoard logs to the run's folder")

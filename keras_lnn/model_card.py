@@ -83,7 +83,7 @@ def _thresholds(signature: Signature) -> str | None:
 
 
 def _results(metrics: dict[str, Any] | None) -> list[str]:
-    if metrics is None:
+    if metrics is None or "test" not in metrics:
         return ["Not tested here: `python -m keras_lnn evaluate` measures it."]
     lines = [
         "Test split, 95% bootstrap intervals over the images.",

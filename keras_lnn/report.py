@@ -23,8 +23,6 @@ from keras_lnn.tasks import Task
 from keras_lnn.terminal import loading, print_labels, print_metrics, print_written
 from keras_lnn.thresholds import choose_thresholds
 
-_EVALUATED = ("val", "test")
-
 
 @dataclasses.dataclass(frozen=True)
 class RunReport:
@@ -111,23 +109,25 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
     folder, task = report.folder, report.signature.get_task()
     # A run that was killed behind its last checkpoint has not written its last epoch's row.
     folder.write_history(report.history)
-    with loading(console, "testing the best epoch"):
+    measured = ("val", "test") if report.config.test else ("val",)
+    shown = measured[-1]
+    with loading(console, "testing the best epoch" if report.config.test else "measuring the best epoch"):
         save_keras(model, report.signature, folder.last_model)
         best_epoch, _ = find_best(report.history, report.config.monitor)
         assign_variables(model_variables(model), folder.read_best(best_epoch))
-        splits = {name: report.data.splits[name] for name in _EVALUATED}
+        splits = {name: report.data.splits[name] for name in measured}
         probabilities = {name: predict_probabilities(model, split.images, task) for name, split in splits.items()}
         if task.multi_label:
             thresholds = choose_thresholds(splits["val"].labels, probabilities["val"])
             report = dataclasses.replace(report, signature=dataclasses.replace(report.signature, thresholds=thresholds))
         save_keras(model, report.signature, folder.best_model)
-        tables = [predictions_table(splits[name], probabilities[name], task, name) for name in _EVALUATED]
+        tables = [predictions_table(splits[name], probabilities[name], task, name) for name in measured]
         write_text(folder.predictions, pd.concat(tables).to_csv(index=False))
-        found = {name: evaluate_split(splits[name], probabilities[name], report.signature, name) for name in _EVALUATED}
+        found = {name: evaluate_split(splits[name], probabilities[name], report.signature, name) for name in measured}
     metrics = _gather(report, found)
-    write_text(folder.labels, labels_table(metrics["per_class"]["test"]).to_csv(index=False))
+    write_text(folder.labels, labels_table(metrics["per_class"][shown]).to_csv(index=False))
     with loading(console, "drawing"):
-        _draw(report, model, probabilities["test"], metrics)
+        _draw(report, model, probabilities.get("test"), metrics)
     written = {"run": folder.path, "pictures": folder.plots}
     if report.config.export != "none":
         from keras_lnn.export import export_model
@@ -138,8 +138,12 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
     write_json(folder.metrics, metrics)
     if report.stopped_because:
         console.print(f"stopped after epoch {len(report.history)}: {report.stopped_because}")
-    print_labels(console, metrics["per_class"]["test"])
-    print_metrics(console, metrics, f"test of epoch {best_epoch}, the best by {report.config.monitor}")
+    print_labels(console, metrics["per_class"][shown])
+    print_metrics(
+        console,
+        metrics,
+        f"{'test' if report.config.test else 'validation'} of epoch {best_epoch}, the best by {report.config.monitor}",
+    )
     print_written(console, written)
     return metrics
 
@@ -157,14 +161,13 @@ def _is_export_of(path: Path, signature: Signature) -> bool:
 
 
 def _gather(report: RunReport, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    test, val = found["test"], found["val"]
+    last = found["test" if "test" in found else "val"]
     return {
-        "test": test["test"],
-        "val": val["val"],
-        "per_class": {**test["per_class"], **val["per_class"]},
-        "classes": test["classes"],
-        "positive_class": test["positive_class"],
-        "warnings": test["warnings"],
+        **{name: entry[name] for name, entry in reversed(found.items())},
+        "per_class": {name: entry["per_class"][name] for name, entry in reversed(found.items())},
+        "classes": last["classes"],
+        "positive_class": last["positive_class"],
+        "warnings": last["warnings"],
         "best_epoch": report.signature.best_epoch,
         "epochs": len(report.history),
         "monitor": report.config.monitor,
@@ -174,14 +177,25 @@ def _gather(report: RunReport, found: dict[str, dict[str, Any]]) -> dict[str, An
     }
 
 
-def _draw(report: RunReport, model: Any, probabilities: np.ndarray, metrics: dict[str, Any]) -> None:
+def _draw(report: RunReport, model: Any, probabilities: np.ndarray | None, metrics: dict[str, Any]) -> None:
+    from keras_lnn import plots
+
+    figures = {"history": plots.plot_history(pd.DataFrame(report.history), report.signature.best_epoch)}
+    if probabilities is not None:
+        figures |= _draw_test(report, model, probabilities, metrics)
+    with atomic_path(report.folder.plots) as temporary:
+        temporary.mkdir()
+        for name, figure in figures.items():
+            plots.save_figure(figure, temporary / f"{name}.png")
+
+
+def _draw_test(report: RunReport, model: Any, probabilities: np.ndarray, metrics: dict[str, Any]) -> dict[str, Any]:
     from keras_lnn import plots
 
     test, task = report.data.splits["test"], report.signature.get_task()
     about = (test.labels, probabilities, task.kind, task.class_names)
     calibration = metrics["test"]["expected_calibration_error"]["value"]
     figures = {
-        "history": plots.plot_history(pd.DataFrame(report.history), report.signature.best_epoch),
         "labels": plots.plot_labels(metrics["per_class"]["test"], len(test)),
         "roc": plots.plot_roc(*about),
         "precision_recall": plots.plot_precision_recall(*about),
@@ -195,7 +209,4 @@ def _draw(report: RunReport, model: Any, probabilities: np.ndarray, metrics: dic
             figures[f"wiring_{layer.name}"] = plots.plot_wiring(
                 wiring, f"Wiring of {layer.name} in {report.config.model}"
             )
-    with atomic_path(report.folder.plots) as temporary:
-        temporary.mkdir()
-        for name, figure in figures.items():
-            plots.save_figure(figure, temporary / f"{name}.png")
+    return figures

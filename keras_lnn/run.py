@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ class RunFolder:
 
     @property
     def labels(self) -> Path:
-        """Test metrics of each class or label."""
+        """Metrics of each class or label, of the test split where it was tested, else of validation."""
         return self.path / "labels.csv"
 
     @property
@@ -144,7 +145,7 @@ class RunFolder:
             content = json.loads(self.metrics.read_text(encoding="utf-8"))
         except DAMAGED_FILE_ERRORS:
             return None
-        return content if isinstance(content, dict) and "test" in content else None
+        return content if isinstance(content, dict) and "val" in content else None
 
     def read_environment(self) -> dict[str, Any]:
         """Versions, device, seed and checksum of the data; empty where they cannot be read."""
@@ -182,6 +183,18 @@ class RunFolder:
                 continue
             return Checkpoint(meta["epoch"], arrays["model"], arrays["optimizer"], meta["history"], meta["seconds"])
         return None
+
+    def take_over(self, before: "RunFolder") -> Checkpoint:
+        """Copies the newest checkpoint of another run, and the best model of its epochs."""
+        found = before.read_checkpoint()
+        for source in (
+            before._best(_read_meta(before._checkpoint(found.epoch))["best"]),
+            before._checkpoint(found.epoch),
+        ):
+            with atomic_path(self._folder / source.name) as temporary:
+                shutil.copyfile(source, temporary)
+        self.write_history(found.history)
+        return found
 
     def read_best(self, epoch: int) -> list[np.ndarray]:
         """Values of the model's variables at the best epoch."""

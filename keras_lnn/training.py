@@ -12,32 +12,19 @@ from rich.console import Console
 from keras_lnn.backend import describe_environment, prepare_backend
 from keras_lnn.config import TrainConfig, parse_duration
 from keras_lnn.data import ImageData, load_data
-from keras_lnn.data.catalog import require_data
 from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from keras_lnn.errors import InputError
 from keras_lnn.files import require_writable
 from keras_lnn.inference import BATCH_SIZE
+from keras_lnn.protocol import complete_config
 from keras_lnn.recording import Recorder, assign_variables, find_best, model_variables
-from keras_lnn.registry import build_model, check_arguments, count_parameters, get_model, require_model
+from keras_lnn.registry import build_model, count_parameters
 from keras_lnn.report import RunReport, write_report
 from keras_lnn.run import Checkpoint, RunFolder
 from keras_lnn.schedules import make_schedule
 from keras_lnn.signature import Signature
 from keras_lnn.tasks import Task
 from keras_lnn.terminal import EpochDisplay, loading, make_console, print_check
-
-# What a model's protocol does not say.
-DEFAULTS = {
-    "epochs": 50,
-    "batch_size": 128,
-    "optimizer": "adam",
-    "learning_rate": 1e-3,
-    "weight_decay": 0.0,
-    "schedule": "constant",
-    "augmentation": "none",
-    "monitor": "val_auc",
-    "early_stopping": 0,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,20 +38,6 @@ class TrainResult:
 
     folder: RunFolder
     metrics: dict[str, Any]
-
-
-def complete_config(config: TrainConfig) -> TrainConfig:
-    """Checks the names and fills every field that was left out from the model's protocol."""
-    require_model(config.model)
-    require_data(config.data)
-    entry = get_model(config.model)
-    arguments = check_arguments(entry, config.model_args)
-    complete = config.with_defaults({**DEFAULTS, **entry.protocol})
-    if complete.xla and complete.deterministic:
-        raise InputError(
-            "--xla and determinism exclude each other in TensorFlow. Received: both. Add --no-deterministic."
-        )
-    return complete.model_copy(update={"model_args": arguments})
 
 
 def train(config: TrainConfig, console: Console | None = None) -> TrainResult:
@@ -81,8 +54,9 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainResult:
     config = config.model_copy(update={"augmentation": augmentation})
     trainer = _Trainer(config, data, console)
     environment = describe_environment() | {"seed": config.seed, "data_checksum": data.checksum}
+    before = None if config.start_from is None else _require_start(config, data)
     folder = RunFolder.create(config, environment)
-    return trainer.run(folder, None)
+    return trainer.run(folder, None if before is None else folder.take_over(before))
 
 
 def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
@@ -107,9 +81,29 @@ def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
             f"A run goes on with the data that it began with, {known}. Received: {data.name} with {data.checksum}. "
             f"Bring the old data back or begin a new run."
         )
-    if start is None:
+    if start is None and config.start_from is not None:
+        start = folder.take_over(_require_start(config, data))
+    elif start is None:
         console.print("there is no whole checkpoint; the run begins anew")
     return _Trainer(config, data, console).run(folder, start)
+
+
+def _require_start(config: TrainConfig, data: ImageData) -> RunFolder:
+    """The run to go on from: it must have learned the same data in the same way."""
+    before = RunFolder.open(config.start_from)
+    known = complete_config(TrainConfig.from_yaml(before.config))
+    kept = ("model", "model_args", "optimizer", "batch_size", "precision", "seed")
+    differing = [name for name in kept if getattr(known, name) != getattr(config, name)]
+    if before.read_environment().get("data_checksum") != data.checksum:
+        differing.insert(0, "data")
+    if differing:
+        raise InputError(
+            f"A run goes on from one with the same {', '.join(kept)} and data. Received: {before.path} with another"
+            f" {', '.join(differing)}. Give those, or begin without --start-from."
+        )
+    if before.read_checkpoint() is None:
+        raise InputError(f"A run goes on from a whole checkpoint. Received: {before.path}, which has none.")
+    return before
 
 
 def compile_model(model: keras.Model, task: Task, config: TrainConfig, steps: int, labels: np.ndarray) -> dict | None:
@@ -214,10 +208,11 @@ class _Trainer:
             assign_variables(model_variables(model), start.model)
             assign_variables(model.optimizer.variables, start.optimizer)
         first_epoch = start.epoch if start else 0
-        display = EpochDisplay(self.console, config.epochs, first_epoch, config.monitor)
+        last_epoch = min(config.epochs, config.stop_after or config.epochs)
+        display = EpochDisplay(self.console, last_epoch, first_epoch, config.monitor)
         budget = parse_duration(config.time_budget)
         recorder = Recorder(folder, config.monitor, config.early_stopping, display, start, budget)
-        if recorder.is_finished(config.epochs):
+        if recorder.is_finished(last_epoch):
             return recorder
         callbacks: list[Any] = [recorder]
         if config.tensorboard:
@@ -225,7 +220,7 @@ class _Trainer:
         with display:
             model.fit(
                 self._batches(first_epoch) if first_epoch else self.batches,
-                epochs=config.epochs,
+                epochs=last_epoch,
                 initial_epoch=first_epoch,
                 steps_per_epoch=self.steps,
                 validation_data=evaluation_batches(self.data.splits["val"], BATCH_SIZE),

@@ -20,10 +20,11 @@ from keras_lnn.data import DataEntry, ImageData, Split, register_data
 from keras_lnn.errors import InputError
 from keras_lnn.evaluating import _in_order_of, evaluate_model
 from keras_lnn.inference import load_predictor
+from keras_lnn.protocol import complete_config
 from keras_lnn.recording import TrainingDiverged, find_best
 from keras_lnn.run import RunFolder
 from keras_lnn.signature import read_signature
-from keras_lnn.training import complete_config, resume, train
+from keras_lnn.training import resume, train
 
 QUIET = {"export": "none", "tensorboard": False}
 SMALL = {"model": "cnn", "model_args": {"filters": 4, "dropout": 0.3}}
@@ -107,7 +108,11 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     ("fields", "truncate"),
     [
-        ({"model_args": {"dropout": 0.3}, "augmentation": "mirror", "schedule": "cosine", "weight_decay": 0.01}, False),
+        pytest.param(
+            {"model_args": {"dropout": 0.3}, "augmentation": "mirror", "schedule": "cosine", "weight_decay": 0.01},
+            False,
+            marks=pytest.mark.slow,
+        ),
         (SMALL | {"optimizer": "sgd", "class_weight": "balanced"}, False),
         (SMALL | {"optimizer": "rmsprop", "augmentation": "any-orientation"}, True),
     ],
@@ -224,7 +229,10 @@ def test_a_loss_that_is_no_number_is_told(tiny_data, tmp_path, console):
         train(config_for(tiny_data, tmp_path, epochs=50, model="dnn", optimizer="sgd", learning_rate=1e30), console)
 
 
-@pytest.mark.parametrize(("precision", "model"), [("mixed_bfloat16", "lnn"), ("mixed_float16", "dnn")])
+@pytest.mark.parametrize(
+    ("precision", "model"),
+    [pytest.param("mixed_bfloat16", "lnn", marks=pytest.mark.slow), ("mixed_float16", "dnn")],
+)
 @pytest.mark.usefixtures("no_pictures")
 def test_mixed_precision_trains_saves_and_predicts(tiny_data, tmp_path, console, precision, model):
     config = config_for(tiny_data, tmp_path, precision=precision, model=model, epochs=2, export="saved_model")
@@ -267,8 +275,10 @@ def labels_ordinal() -> ImageData:
     return make_labels("ordinal")
 
 
-@pytest.mark.parametrize("kind", ["multi-label", "multi-class", "ordinal"])
-@pytest.mark.parametrize("class_weight", ["none", "balanced"])
+@pytest.mark.parametrize(
+    ("kind", "class_weight"),
+    [("multi-label", "balanced"), ("multi-label", "none"), ("multi-class", "balanced"), ("ordinal", "none")],
+)
 def test_every_task_goes_all_the_way(kind, class_weight, tmp_path, console):
     from keras_lnn.data import catalog
 

@@ -158,9 +158,10 @@ class _Worker:
     def _start(self) -> subprocess.Popen:
         target = self._target
         order = [os.fspath(target.path), target.offset, target.shape, dataclasses.astuple(target.rendering)]
+        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         process = subprocess.Popen(
             [sys.executable, "-m", __name__],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+            env=os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},  # it multiplies no matrices
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

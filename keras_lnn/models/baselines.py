@@ -7,6 +7,7 @@ from annotated_types import Ge, Lt
 from keras import layers
 
 from keras_lnn.models.blocks import convolution_block, extra_halvings, require_image_shape, scale_pixels
+from keras_lnn.ranges import Choice, Range
 from keras_lnn.registry import register_model
 
 _PROTOCOL = {"epochs": 50, "batch_size": 128, "optimizer": "adam", "learning_rate": 1e-3}
@@ -17,9 +18,9 @@ def dnn(
     image_shape: tuple[int, ...],
     outputs: int,
     *,
-    units: Annotated[int, Ge(1)] = 1024,
-    second_units: Annotated[int, Ge(1)] = 128,
-    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
+    units: Annotated[int, Ge(1), Choice((256, 512, 1024, 2048))] = 1024,
+    second_units: Annotated[int, Ge(1), Choice((32, 64, 128, 256))] = 128,
+    dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.6)] = 0.0,
 ) -> keras.Model:
     """Two dense layers on the flat image: the published yardstick of lnn.
 
@@ -47,8 +48,8 @@ def cnn(
     image_shape: tuple[int, ...],
     outputs: int,
     *,
-    filters: Annotated[int, Ge(1)] = 24,
-    dropout: Annotated[float, Ge(0), Lt(1)] = 0.2,
+    filters: Annotated[int, Ge(1), Choice((8, 16, 24, 32))] = 24,
+    dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.6)] = 0.2,
 ) -> keras.Model:
     """A compact CNN with batch normalisation, about the size of lnn.
 

@@ -15,6 +15,7 @@ from keras_lnn.models.blocks import (
     require_image_shape,
     scale_pixels,
 )
+from keras_lnn.ranges import Choice, Range
 from keras_lnn.registry import register_model
 
 
@@ -30,10 +31,10 @@ def lnn(
     image_shape: tuple[int, ...],
     outputs: int,
     *,
-    units: Annotated[int, Ge(4)] | None = None,
-    sequence_length: Annotated[int, Ge(1)] = 32,
-    sparsity: Annotated[float, Ge(0.1), Lt(1)] = 0.5,
-    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
+    units: Annotated[int, Ge(4), Range(12, 48)] | None = None,
+    sequence_length: Annotated[int, Ge(1), Choice((8, 16, 32, 64))] = 32,
+    sparsity: Annotated[float, Ge(0.1), Lt(1), Range(0.2, 0.8)] = 0.5,
+    dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.5)] = 0.0,
     over_slices: Literal["max", "mean"] = "max",
     wiring_seed: int = 22222,
     layers: Literal["keras_lnn", "ncps"] = "keras_lnn",

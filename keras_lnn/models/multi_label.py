@@ -7,6 +7,7 @@ from annotated_types import Ge, Lt
 from keras import layers
 
 from keras_lnn.models.blocks import require_image_shape
+from keras_lnn.ranges import Choice, Range
 from keras_lnn.registry import register_model
 
 _PROTOCOL = {"epochs": 50, "batch_size": 32, "optimizer": "adam", "learning_rate": 1e-3}
@@ -17,11 +18,11 @@ def multilabel_cnn(
     image_shape: tuple[int, ...],
     outputs: int,
     *,
-    filters: Annotated[int, Ge(1)] = 128,
-    units: Annotated[int, Ge(1)] = 1024,
-    convolution_dropout: Annotated[float, Ge(0), Lt(1)] = 0.8,
-    second_convolution_dropout: Annotated[float, Ge(0), Lt(1)] = 0.6,
-    dropout: Annotated[float, Ge(0), Lt(1)] = 0.5,
+    filters: Annotated[int, Ge(1), Choice((32, 64, 128))] = 128,
+    units: Annotated[int, Ge(1), Choice((256, 512, 1024))] = 1024,
+    convolution_dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.8)] = 0.8,
+    second_convolution_dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.7)] = 0.6,
+    dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.7)] = 0.5,
 ) -> keras.Model:
     """Two wide convolutions with pooling, two narrower ones, two dense layers, heavy dropout behind each.
 
@@ -53,9 +54,9 @@ def multilabel_rnn(
     image_shape: tuple[int, ...],
     outputs: int,
     *,
-    recurrent_units: Annotated[int, Ge(1)] = 2048,
-    units: Annotated[int, Ge(1)] = 1024,
-    dropout: Annotated[float, Ge(0), Lt(1)] = 0.5,
+    recurrent_units: Annotated[int, Ge(1), Choice((512, 1024, 2048))] = 2048,
+    units: Annotated[int, Ge(1), Choice((256, 512, 1024))] = 1024,
+    dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.7)] = 0.5,
 ) -> keras.Model:
     """A SimpleRNN that reads the rows of the image from top to bottom, and two dense layers.
 

@@ -7,6 +7,7 @@ from annotated_types import Ge, Lt
 
 from keras_lnn.layers import apply_to_slices
 from keras_lnn.models.blocks import convolution_block, extra_halvings, require_image_shape, scale_pixels
+from keras_lnn.ranges import Choice, Range
 from keras_lnn.registry import register_model
 
 _PROTOCOL = {"epochs": 50, "batch_size": 128, "optimizer": "adam", "learning_rate": 1e-3}
@@ -17,9 +18,9 @@ def rnn(
     image_shape: tuple[int, ...],
     outputs: int,
     *,
-    units: Annotated[int, Ge(1)] = 64,
-    filters: Annotated[int, Ge(1)] = 16,
-    dropout: Annotated[float, Ge(0), Lt(1)] = 0.2,
+    units: Annotated[int, Ge(1), Choice((16, 32, 64, 128))] = 64,
+    filters: Annotated[int, Ge(1), Choice((8, 16, 32))] = 16,
+    dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.6)] = 0.2,
 ) -> keras.Model:
     """Convolutions and a SimpleRNN over the rows of their maps, or over the slices of a volume.
 
@@ -38,9 +39,9 @@ def lstm(
     image_shape: tuple[int, ...],
     outputs: int,
     *,
-    units: Annotated[int, Ge(1)] = 64,
-    filters: Annotated[int, Ge(1)] = 16,
-    dropout: Annotated[float, Ge(0), Lt(1)] = 0.2,
+    units: Annotated[int, Ge(1), Choice((16, 32, 64, 128))] = 64,
+    filters: Annotated[int, Ge(1), Choice((8, 16, 32))] = 16,
+    dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.6)] = 0.2,
 ) -> keras.Model:
     """Convolutions and an LSTM over the rows of their maps, or over the slices of a volume.
 

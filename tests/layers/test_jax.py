@@ -13,10 +13,7 @@ pytestmark = [
     pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is the process"),
     pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed"),
 ]
-FEW = (
-    "((outputs or gradients) and (ltc-auto or ltc-memory or cfc-auto or cfc-backbone)) or reference"
-    " or (training and (ltc or cfc))"
-)
+FEW = "((outputs or gradients) and (ltc-auto or cfc-auto)) or reference"
 
 
 def run_on_jax(*arguments: str) -> None:

@@ -20,7 +20,7 @@ KINDS = {
 }
 kinds = pytest.mark.parametrize("kind", KINDS)
 # Where compiling takes most of the time: an own solver, a loop that is taken again, and one around the other.
-few_kinds = pytest.mark.parametrize("kind", ["ltc", "cfc-dense", "ltc-memory"])
+few_kinds = pytest.mark.parametrize("kind", ["ltc", "cfc-dense", pytest.param("ltc-memory", marks=pytest.mark.slow)])
 only_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="it is TensorFlow's")
 
 

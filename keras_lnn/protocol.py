@@ -1,0 +1,35 @@
+"""What a configuration leaves out: the model's published protocol, and our defaults behind it."""
+
+from __future__ import annotations
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.data.catalog import require_data
+from keras_lnn.errors import InputError
+from keras_lnn.registry import check_arguments, get_model, require_model
+
+# What a model's protocol does not say.
+DEFAULTS = {
+    "epochs": 50,
+    "batch_size": 128,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "weight_decay": 0.0,
+    "schedule": "constant",
+    "augmentation": "none",
+    "monitor": "val_auc",
+    "early_stopping": 0,
+}
+
+
+def complete_config(config: TrainConfig) -> TrainConfig:
+    """Checks the names and fills every field that was left out from the model's protocol."""
+    require_model(config.model)
+    require_data(config.data)
+    entry = get_model(config.model)
+    arguments = check_arguments(entry, config.model_args)
+    complete = config.with_defaults({**DEFAULTS, **entry.protocol})
+    if complete.xla and complete.deterministic:
+        raise InputError(
+            "--xla and determinism exclude each other in TensorFlow. Received: both. Add --no-deterministic."
+        )
+    return complete.model_copy(update={"model_args": arguments})

@@ -1,0 +1,91 @@
+"""Searches for hyperparameters: python -m tuning --model lnn --data phantom-breast. See --help."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from keras_lnn.commands import parse_options, run_main
+from keras_lnn.config import TrainConfig, read_yaml, validate
+from keras_lnn.errors import InputError
+from tuning.settings import SearchSettings
+
+# A search decides these for its trials.
+_DECIDED = ("run_dir", "export", "export_dir", "tensorboard", "test", "start_from", "stop_after")
+
+
+class SearchCommand(SearchSettings, TrainConfig):
+    """Search for hyperparameters, each trial in a process of its own; the same command goes on with a search."""
+
+    space: Path | None = pydantic.Field(None, description="YAML file that narrows or widens what is chosen")
+    show_space: bool = pydantic.Field(False, description="print what is chosen and stop")
+    config: Path | None = pydantic.Field(None, description="YAML file of training fields; options go before it")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parses the options and searches; what is slow to import waits until the options are right."""
+    options = parse_options(SearchCommand, arguments, "python -m tuning")
+    space_file, show_space, config_file = (options.pop(name, None) for name in ("space", "show_space", "config"))
+    decided = [f"--{name.replace('_', '-')}" for name in _DECIDED if name in options]
+    if decided:
+        raise InputError(
+            f"A search decides where and what its trials write. Received: {', '.join(decided)}. Leave it out."
+        )
+    own = {name: options.pop(name) for name in list(options) if name in SearchSettings.model_fields}
+    settings = validate(SearchSettings, own)
+    given = {name: value for name, value in _read_fields(config_file).items() if name not in _DECIDED}
+    config = TrainConfig.create({**given, **options})
+
+    from keras_lnn.data.catalog import require_data
+    from keras_lnn.registry import require_model
+    from keras_lnn.terminal import make_console, start_keras
+
+    if not settings.imports:
+        require_model(config.model)
+    require_data(config.data)
+    settings.role  # noqa: B018, two roles are told before Keras is imported
+    console = make_console()
+    trials = _keep_this_process_small()
+    start_keras(console)
+    _import_own(settings.imports)
+    from tuning.display import space_table
+    from tuning.search import search
+    from tuning.space import make_space
+
+    space = make_space(config, space_file)
+    if show_space:
+        console.print(space_table(space))
+        return 0
+    search(config, space, settings, console=console, environment=trials)
+    return 0
+
+
+def _read_fields(file: Any) -> dict[str, Any]:
+    return read_yaml(file) if file is not None else {}
+
+
+def _keep_this_process_small() -> dict[str, str | None]:
+    """Keras's numpy backend is enough to choose and to wait, and imports no TensorFlow; trials have the usual one."""
+    usual = os.environ.get("KERAS_BACKEND")
+    os.environ["KERAS_BACKEND"] = "numpy"
+    return {"KERAS_BACKEND": usual}
+
+
+def _import_own(names: Sequence[str]) -> None:
+    import importlib
+
+    sys.path.insert(0, os.getcwd())
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise InputError(f"--imports must name modules that can be imported. Received: {name} ({error}).") from None
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,128 @@
+"""What a search leaves: a table of its trials, the best configuration, and pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from keras_tuner.engine.trial import Trial, TrialStatus
+from rich.console import Console
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.files import atomic_path, write_text
+from keras_lnn.terminal import loading
+from tuning.oracles import BRACKET, EPOCHS, PARENT, ROUND, SafeOracle
+from tuning.space import Space
+
+if TYPE_CHECKING:
+    from tuning.tuner import ProcessTuner
+
+_FACTS = ("spread", "best_epoch", "epochs", "seconds", "parameters")
+_OWN_COLUMNS = {BRACKET: "bracket", ROUND: "round", PARENT: "goes_on_from"}
+# Fields that say how a search handles its trials, and that someone who trains the best one does not want.
+_OF_A_SEARCH = ("stop_after", "start_from", "run_dir", "seed", "test", "export", "tensorboard")
+
+
+def trials_table(oracle: SafeOracle, space: Space) -> pd.DataFrame:
+    """One row a trial, in the order in which they began."""
+    objective = oracle.objective.name
+    rows = []
+    for name in list(oracle.start_order):
+        trial = oracle.trials[name]
+        row: dict[str, Any] = {"trial": name, "status": trial.status.lower(), objective: trial.score}
+        for fact in _FACTS:
+            row[fact] = trial.metrics.get_last_value(fact) if trial.metrics.exists(fact) else None
+        row["process_seconds"] = oracle.seconds.get(name)
+        row |= {hyperparameter: trial.hyperparameters.values.get(hyperparameter) for hyperparameter in space.ranges}
+        row |= {
+            column: trial.hyperparameters.values[key]
+            for key, column in _OWN_COLUMNS.items()
+            if key in trial.hyperparameters.values
+        }
+        rows.append(row | {"failure": trial.message})
+    table = pd.DataFrame(rows, columns=_columns(rows, objective, space))
+    whole = ["best_epoch", "epochs", "parameters", "bracket", "round"]
+    kinds = {column: "Int64" for column in whole if column in table and (table[column].dropna() % 1 == 0).all()}
+    return table.astype(kinds)
+
+
+def best_trial(oracle: SafeOracle) -> Trial | None:
+    """The whole trial with the best objective; of equals the one that began first."""
+    whole = [oracle.trials[name] for name in list(oracle.start_order)]
+    whole = [trial for trial in whole if trial.status == TrialStatus.COMPLETED and math.isfinite(trial.score)]
+    sign = -1.0 if oracle.objective.direction == "max" else 1.0
+    return min(whole, key=lambda trial: sign * trial.score, default=None)
+
+
+def best_config(oracle: SafeOracle, config: TrainConfig, space: Space) -> TrainConfig | None:
+    """What ``train.py`` takes to train the best trial for all epochs."""
+    trial = best_trial(oracle)
+    if trial is None:
+        return None
+    chosen = space.apply(config, trial.hyperparameters.values).model_dump()
+    return TrainConfig.create({name: value for name, value in chosen.items() if name not in _OF_A_SEARCH})
+
+
+def write_results(folder: Path, oracle: SafeOracle, config: TrainConfig, space: Space) -> None:
+    """Writes ``trials.csv`` and ``best.yaml``, each whole."""
+    write_text(folder / "trials.csv", trials_table(oracle, space).to_csv(index=False))
+    best = best_config(oracle, config, space)
+    if best is not None:
+        write_text(folder / "best.yaml", best.to_yaml())
+
+
+def write_pictures(folder: Path, oracle: SafeOracle, tuner: ProcessTuner, space: Space, console: Console) -> None:
+    """Draws what there is to see; nothing where no trial went well."""
+    table = trials_table(oracle, space)
+    if best_trial(oracle) is None:
+        return
+    from keras_lnn.plots import save_figure
+    from tuning import pictures
+
+    objective = oracle.objective
+    names = [name for name in space.ranges if table[name].nunique() > 1]
+    with loading(console, "drawing"):
+        figures = {
+            "progress": pictures.plot_progress(table, objective.name, objective.direction),
+            "parallel": pictures.plot_parallel(table, names, objective.name, objective.direction, space),
+            "importance": pictures.plot_importance(table, names, objective.name),
+            "learning_curves": pictures.plot_learning_curves(
+                read_histories(tuner, table), table, objective.name, objective.direction
+            ),
+        }
+        with atomic_path(folder / "plots") as temporary:
+            temporary.mkdir()
+            for name, figure in figures.items():
+                if figure is not None:
+                    save_figure(figure, temporary / f"{name}.png")
+
+
+def read_histories(tuner: ProcessTuner, table: pd.DataFrame) -> Mapping[str, pd.DataFrame]:
+    """The epochs of each trial's first run, of those that are on this machine."""
+    found = {}
+    for name in table["trial"]:
+        file = tuner.run_folders(name)[0] / "history.csv"
+        if file.is_file():
+            found[name] = pd.read_csv(file)
+    return found
+
+
+def _columns(rows: list[dict[str, Any]], objective: str, space: Space) -> list[str]:
+    own = [column for column in _OWN_COLUMNS.values() if any(column in row for row in rows)]
+    return ["trial", "status", objective, *_FACTS, "process_seconds", *space.ranges, *own, "failure"]
+
+
+def describe_values(trial: Trial, space: Space) -> str:
+    """The chosen values in one line, for the terminal."""
+    values = trial.hyperparameters.values
+    shown = [f"{name}={_short(values[name])}" for name in space.ranges if name in values]
+    if EPOCHS in values:
+        shown.insert(0, f"to epoch {values[EPOCHS]}")
+    return "  ".join(shown)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,309 @@
+"""A search from its beginning, or from where it was, to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from keras_lnn.protocol import complete_config
+from rich.console import Console
+
+from keras_lnn.config import TrainConfig, parse_duration, read_yaml
+from keras_lnn.errors import InputError
+from keras_lnn.files import write_text
+from keras_lnn.terminal import make_console
+from tuning.display import SearchDisplay
+from tuning.oracles import SafeOracle, make_oracle
+from tuning.processes import Limits, Outcome
+from tuning.results import best_config, trials_table, write_pictures, write_results
+from tuning.settings import SearchSettings, lasting, parse_address, parse_memory
+from tuning.space import Space, make_space
+from tuning.tuner import ProcessTuner, worker_environments
+
+_LOOK_EVERY_SECONDS = 0.5
+# Of a trial only the validation split is looked at, and only its run's folder is written.
+_TRIAL_FIELDS = {"test": False, "export": "none", "tensorboard": False, "run_dir": None}
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult:
+    """What a search leaves.
+
+    Args:
+        folder: Of the search.
+        tuner: KerasTuner's object; its ``oracle`` has the trials.
+        trials: One row a trial, as in ``trials.csv``.
+        best: The configuration of the best trial, as in ``best.yaml``; None where none went well.
+        stopped_because: Why it ended before all was tried, or empty.
+    """
+
+    folder: Path
+    tuner: ProcessTuner
+    trials: pd.DataFrame
+    best: TrainConfig | None
+    stopped_because: str
+
+    @property
+    def oracle(self) -> SafeOracle:
+        """KerasTuner's keeper of the trials."""
+        return self.tuner.oracle
+
+
+def search(
+    config: TrainConfig,
+    space: Space | None = None,
+    settings: SearchSettings | None = None,
+    *,
+    console: Console | None = None,
+    environment: Mapping[str, str | None] | None = None,
+    **options: Any,
+) -> SearchResult | None:
+    """Searches for hyperparameters, each trial in a process of its own; goes on with a search that was stopped.
+
+    Args:
+        config: Of the trials; what is left out follows the model's published protocol. Its seed is that of the search
+            and of each trial's first run.
+        space: What to choose from; what the model and the training suggest if not given.
+        settings: How to go about it.
+        console: Where progress is shown; standard output if not given.
+        environment: Variables of the trials' processes; None takes one away.
+        **options: Fields of the settings, instead of them: ``tuner="hyperband", max_trials=50``.
+
+    Returns:
+        What was found; None for a worker, whose chief has it.
+    """
+    settings = settings or SearchSettings(**options)
+    config = complete_config(config)
+    if settings.objective is not None:
+        config = config.model_copy(update={"monitor": settings.objective})
+    config = config.model_copy(update=_TRIAL_FIELDS)
+    work = _Search(config, space or make_space(config), settings, console or make_console(), environment or {})
+    return work.run()
+
+
+class _Search:
+    def __init__(
+        self,
+        config: TrainConfig,
+        space: Space,
+        settings: SearchSettings,
+        console: Console,
+        environment: Mapping[str, str | None],
+    ) -> None:
+        self.config = config
+        self.space = space
+        self.settings = settings
+        self.console = console
+        self.folder = (settings.search_dir or default_folder(config, settings)).absolute()
+        self.resumed = (self.folder / "oracle.json").is_file()
+        self._errors: list[BaseException] = []
+        oracle = self._make_oracle()
+        with _distributed(settings):
+            self.tuner = ProcessTuner(
+                oracle,
+                config,
+                space,
+                self.folder,
+                seeds=[config.seed + count for count in range(settings.seeds_per_trial)],
+                limits=Limits(parse_duration(settings.trial_timeout), parse_memory(settings.memory_limit)),
+                imports=settings.imports,
+                environment=environment,
+                ended=self._on_end,
+            )
+        self.display = SearchDisplay(console, self.tuner, oracle, settings)
+
+    def run(self) -> SearchResult | None:
+        if self.settings.role == "worker":
+            self.console.print(f"working for {self.settings.chief}; runs go to {self.folder}")
+            self._wait(self._start_workers(), None)
+            return None
+        with _held(self.folder):
+            oracle: SafeOracle = self.tuner.oracle
+            self._keep_settings()
+            if self.resumed:
+                oracle.reload(keep_ongoing=self.settings.role == "chief")
+            oracle.save()
+            self.display.introduce(self.folder, self.config, self.space, self.resumed)
+            try:
+                with self.display:
+                    threads = self._start_chief() if self.settings.role == "chief" else self._start_workers()
+                    self._wait(threads, oracle)
+            except KeyboardInterrupt:
+                self.console.print("stopped; the same command goes on with it")
+                raise
+            finally:
+                oracle.save()
+            return self._finish(oracle)
+
+    def _finish(self, oracle: SafeOracle) -> SearchResult:
+        write_results(self.folder, oracle, self.config, self.space)
+        write_pictures(self.folder, oracle, self.tuner, self.space, self.console)
+        self.display.conclude(self.folder)
+        return SearchResult(
+            folder=self.folder,
+            tuner=self.tuner,
+            trials=trials_table(oracle, self.space),
+            best=best_config(oracle, self.config, self.space),
+            stopped_because=oracle.stopped_because,
+        )
+
+    def _start_workers(self) -> list[threading.Thread]:
+        environments = worker_environments(self.settings.workers)
+        base = os.environ.get("KERASTUNER_TUNER_ID") or f"{os.uname().nodename}-{os.getpid()}"
+        threads = []
+        for number, environment in enumerate(environments):
+            name = base if len(environments) == 1 else f"{base}-{number}"
+            threads.append(self._start(lambda n=name, e=environment: self.tuner.run_worker(n, e), name))
+        return threads
+
+    def _start_chief(self) -> list[threading.Thread]:
+        self.tuner.oracle.silence_seconds = parse_duration(self.settings.worker_timeout)
+
+        def serve() -> None:
+            with _distributed(self.settings):
+                self.tuner.search()  # KerasTuner's own service
+
+        return [self._start(serve, "chief")]
+
+    def _start(self, work: Any, name: str) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                work()
+            except BaseException as error:
+                self._errors.append(error)
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def _wait(self, threads: list[threading.Thread], oracle: SafeOracle | None) -> None:
+        """Until all workers are done, the time is up, or something goes wrong."""
+        budget = parse_duration(self.settings.max_time)
+        last = time.monotonic()
+        try:
+            while any(thread.is_alive() for thread in threads) and not self._errors:
+                time.sleep(_LOOK_EVERY_SECONDS)
+                if oracle is None:
+                    continue
+                now = time.monotonic()
+                oracle.elapsed_seconds, last = oracle.elapsed_seconds + now - last, now
+                for worker in oracle.forget_silent_workers():
+                    self.console.print(f"worker {worker} was not heard of for {self.settings.worker_timeout}")
+                self.display.update()
+                if budget is not None and oracle.elapsed_seconds > budget:
+                    oracle.stopped_because = f"the time is up (--max-time {self.settings.max_time})"
+                    break
+                if self.settings.role == "chief" and self._is_over(oracle):
+                    break
+        finally:
+            self.tuner.stop.set()
+            if self.settings.role != "chief":
+                for thread in threads:
+                    thread.join(timeout=30)
+        if self._errors:
+            raise self._errors[0]
+
+    def _is_over(self, oracle: SafeOracle) -> bool:
+        """Whether the chief has told all workers that there is nothing more."""
+        return oracle.told_to_stop and not oracle.running() and not oracle.tuner_ids
+
+    def _on_end(self, trial: Any, outcome: Outcome) -> None:
+        self.display.report(trial, outcome)
+        if self.settings.role == "alone":
+            write_results(self.folder, self.tuner.oracle, self.config, self.space)
+
+    def _make_oracle(self) -> SafeOracle:
+        oracle = make_oracle(
+            self.settings.tuner,
+            objective=self.config.monitor,
+            hyperparameters=self.space.hyperparameters(self.config),
+            seed=self.config.seed,
+            max_trials=self.settings.most_trials,
+            epochs=self.config.epochs,
+            factor=self.settings.factor,
+        )
+        oracle.max_total_epochs = self.settings.max_total_epochs
+        oracle.max_failures = self.settings.max_failures
+        return oracle
+
+    def _keep_settings(self) -> None:
+        """Writes what the search is; where it is there already, it must be the same."""
+        path = self.folder / "search.yaml"
+        now = {
+            "config": self.config.model_dump(mode="json"),
+            "space": {row["name"]: row["choices"] for row in self.space.rows()},
+            "search": lasting(self.settings),
+        }
+        if not self.resumed:
+            write_text(path, yaml.safe_dump(now, sort_keys=False, allow_unicode=True))
+            return
+        before = read_yaml(path)
+        for part, values in now.items():
+            for name in {**values, **before.get(part, {})}:
+                old, new = before.get(part, {}).get(name), values.get(name)
+                if old != new:
+                    raise InputError(
+                        f"A search goes on as it began. Received: {name} {new}, which was {old} in {self.folder}."
+                        " Give that, or another --search-dir."
+                    )
+
+
+def default_folder(config: TrainConfig, settings: SearchSettings) -> Path:
+    """The same for the same model, data and tuner, so that the same command goes on with its search."""
+    data = re.sub(r"[^A-Za-z0-9._-]+", "-", config.data).strip("-")
+    return Path("searches", f"{config.model}-{data}-{settings.tuner}")
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Keeps other processes from the same search; the system lets go of it however this process ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as stream:
+        try:
+            import fcntl
+        except ImportError:  # Windows has no such thing
+            yield
+            return
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"A search must run once at a time. Received: {folder}, which another process is at. Wait for it, give"
+                " another --search-dir, or work for it by --chief."
+            ) from None
+        yield
+
+
+@contextlib.contextmanager
+def _distributed(settings: SearchSettings) -> Iterator[None]:
+    """Sets the three variables by which KerasTuner knows a chief and its workers."""
+    address = settings.serve or settings.chief
+    if address is None:
+        yield
+        return
+    host, port = parse_address(address)
+    name = "chief" if settings.serve else os.environ.get("KERASTUNER_TUNER_ID", f"worker-{os.getpid()}")
+    variables = {
+        "KERASTUNER_ORACLE_IP": host,
+        "KERASTUNER_ORACLE_PORT": str(port),
+        "KERASTUNER_TUNER_ID": name,
+    }
+    before = {key: os.environ.get(key) for key in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value

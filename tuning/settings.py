@@ -1,0 +1,131 @@
+"""What a search is: validated once, written to its folder, and the same when it goes on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from keras_lnn.config import Monitor, parse_duration
+from keras_lnn.errors import InputError
+
+Tuner = Literal["hyperband", "random", "bayesian", "grid"]
+
+_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def parse_memory(text: str | int | float | None) -> float | None:
+    """Bytes of a size such as ``4G``, ``800M`` or a plain number."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9.]+)\s*([kmgt]?)i?b?", str(text).strip().lower())
+    try:
+        size = float(match.group(1)) * _UNITS[match.group(2)]
+    except (AttributeError, ValueError):
+        raise ValueError("must be a number of bytes with K, M, G or T, such as 4G") from None
+    if size <= 0:
+        raise ValueError("must be more than zero")
+    return size
+
+
+class SearchSettings(pydantic.BaseModel):
+    """How a search goes about it; what its trials are is said by a TrainConfig and a space."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
+
+    tuner: Tuner = pydantic.Field("random", description="how the values are chosen")
+    max_trials: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
+        None, description="trials at most (default: 30; hyperband and grid end by themselves)"
+    )
+    max_total_epochs: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
+        None, description="no trial begins once all of them together were trained for so many epochs"
+    )
+    max_time: str | None = pydantic.Field(
+        None, description="the search stops after this time, such as 90s, 30m or 8h; trials that run are killed"
+    )
+    objective: Monitor | None = pydantic.Field(
+        None, description="validation value that trials are judged by (default: --monitor)"
+    )
+    seeds_per_trial: Annotated[int, pydantic.Field(ge=1)] = pydantic.Field(
+        1, description="runs of each trial, a seed each; their mean is what counts"
+    )
+    factor: Annotated[int, pydantic.Field(ge=2)] = pydantic.Field(
+        3, description="of hyperband: one in so many goes on, for so many times the epochs"
+    )
+    workers: Annotated[int, pydantic.Field(ge=1)] = pydantic.Field(
+        1, description="trials at a time on this machine; they share its processors, and each gets one of its GPUs"
+    )
+    trial_timeout: str | None = pydantic.Field(None, description="a trial that takes longer is killed, such as 10m")
+    memory_limit: str | None = pydantic.Field(None, description="a trial that uses more is killed, such as 4G")
+    max_failures: Annotated[int, pydantic.Field(ge=1)] = pydantic.Field(
+        10, description="the search stops when so many trials in a row have failed"
+    )
+    imports: tuple[str, ...] = pydantic.Field((), description="modules with models of your own, as a,b")
+    search_dir: Path | None = pydantic.Field(
+        None, description="folder of the search (default: searches/MODEL-DATA-TUNER); where it is there, it goes on"
+    )
+    serve: str | None = pydantic.Field(None, description="HOST:PORT; deal out trials to workers on other machines")
+    chief: str | None = pydantic.Field(None, description="HOST:PORT; run the trials that this chief deals out")
+    worker_timeout: str = pydantic.Field(
+        "60s", description="a worker that the chief has not heard of for so long loses its trial to another"
+    )
+
+    @pydantic.field_validator("max_time", "trial_timeout", "worker_timeout", mode="before")
+    @classmethod
+    def _duration(cls, value: Any) -> str | None:
+        parse_duration(value)
+        return None if value is None else str(value)
+
+    @pydantic.field_validator("memory_limit", mode="before")
+    @classmethod
+    def _memory(cls, value: Any) -> str | None:
+        parse_memory(value)
+        return None if value is None else str(value)
+
+    @pydantic.field_validator("imports", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+    @pydantic.field_validator("serve", "chief", mode="after")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_address(value)
+        return value
+
+    @property
+    def most_trials(self) -> int | None:
+        """At most so many, or as many as the tuner makes."""
+        return 30 if self.max_trials is None and self.tuner in ("random", "bayesian") else self.max_trials
+
+    @property
+    def role(self) -> str:
+        """``alone``, ``chief`` or ``worker``."""
+        if self.serve is not None and self.chief is not None:
+            raise InputError("A process serves or works. Received: --serve and --chief. Leave one away.")
+        return "chief" if self.serve is not None else "worker" if self.chief is not None else "alone"
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Host and port."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
+        raise ValueError("must be HOST:PORT, such as 10.0.0.5:8000")
+    return host, int(port)
+
+
+# What may differ when a search goes on.
+_MAY_CHANGE = frozenset(
+    [
+        *("max_trials", "max_total_epochs", "max_time", "workers", "trial_timeout", "memory_limit", "max_failures"),
+        *("search_dir", "serve", "chief", "worker_timeout"),
+    ]
+)
+
+
+def lasting(settings: SearchSettings) -> dict[str, Any]:
+    """The settings that a search keeps to its end."""
+    return {name: value for name, value in settings.model_dump(mode="json").items() if name not in _MAY_CHANGE}

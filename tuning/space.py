@@ -1,0 +1,187 @@
+"""What a search chooses from: the ranges of the model's own arguments and of the training fields, and a user's file."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+
+from keras_lnn.config import TrainConfig, read_yaml
+from keras_lnn.errors import InputError, suggest
+from keras_lnn.ranges import Choice, Range, find_range
+from keras_lnn.registry import builder_arguments, check_arguments, get_model
+
+# The training fields that a search chooses; any other field of a configuration may be named in a file.
+TRAINING_RANGES: dict[str, Range | Choice] = {
+    "learning_rate": Range(1e-4, 1e-2, log=True),
+    "weight_decay": Choice((0.0, 1e-5, 1e-4, 1e-3)),
+    "batch_size": Choice((32, 64, 128)),
+    "optimizer": Choice(("adam", "adamw", "nadam", "rmsprop")),
+    "schedule": Choice(("constant", "cosine", "warmup-cosine")),
+    "augmentation": Choice(("none", "auto")),
+}
+
+# A search decides these itself, or they are what it is judged by.
+_NOT_SEARCHED = frozenset(
+    [
+        *("model", "model_args", "data", "data_dir", "monitor", "epochs", "seed", "deterministic", "run_dir", "test"),
+        *("time_budget", "tensorboard", "export", "export_dir", "start_from", "stop_after", "accept_checksum"),
+        *("image_dir", "file_column", "label_columns", "split_column", "group_column", "skip_bad"),
+    ]
+)
+_KEYS = ("low", "high", "step", "log")
+_EXAMPLE = "Write such as {low: 0.0001, high: 0.01, log: true}, [32, 64] or one value"
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """What a search chooses from.
+
+    Args:
+        model: Name of the model.
+        ranges: For each name of a builder argument or a training field what it may be.
+    """
+
+    model: str
+    ranges: Mapping[str, Range | Choice]
+
+    def hyperparameters(self, config: TrainConfig) -> keras_tuner.HyperParameters:
+        """KerasTuner's own description; the published value is the default where it is among the choices."""
+        published = {**config.model_dump(), **_builder_defaults(self.model), **config.model_args}
+        found = keras_tuner.HyperParameters()
+        for name, entry in self.ranges.items():
+            default = published.get(name)
+            if isinstance(entry, Choice):
+                found.Choice(name, list(entry.values), default=default if default in entry.values else None)
+                continue
+            options: dict[str, Any] = {"sampling": "log" if entry.log else "linear"}
+            inside = isinstance(default, int | float) and entry.low <= default <= entry.high
+            options["default"] = default if inside and _on_grid(entry, default) else None
+            if entry.step is not None:
+                options["step"] = int(entry.step) if _is_whole(entry) else entry.step
+            kind = found.Int if _is_whole(entry) else found.Float
+            number = int if _is_whole(entry) else float
+            kind(name, number(entry.low), number(entry.high), **options)
+        return found
+
+    def apply(self, config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
+        """The configuration with the chosen values; KerasTuner's own entries are passed over."""
+        chosen = {name: value for name, value in values.items() if name in self.ranges}
+        arguments = {name: value for name, value in chosen.items() if name not in TrainConfig.model_fields}
+        fields = {name: value for name, value in chosen.items() if name in TrainConfig.model_fields}
+        return TrainConfig.create({**config.model_dump(), **fields, "model_args": {**config.model_args, **arguments}})
+
+    def rows(self) -> list[dict[str, str]]:
+        """One row a name, to be shown."""
+        return [
+            {
+                "name": name,
+                "of": "training" if name in TrainConfig.model_fields else self.model,
+                "choices": _describe(entry),
+            }
+            for name, entry in self.ranges.items()
+        ]
+
+
+def make_space(config: TrainConfig, file: Path | None = None) -> Space:
+    """The space of a configuration's model, narrowed or widened by a file.
+
+    The file has a line a name: a mapping of ``low``, ``high`` and perhaps ``step`` and ``log``, a list of values, or
+    one value, which fixes it. What is given by the configuration's ``model_args`` is not searched.
+
+    Args:
+        config: Of the trials.
+        file: YAML, or None.
+    """
+    ranges = {**builder_ranges(config.model), **TRAINING_RANGES}
+    for name, content in (read_yaml(file) if file is not None else {}).items():
+        _require_name(name, config.model)
+        ranges[name] = _read_entry(name, content)
+    ranges = {name: entry for name, entry in ranges.items() if name not in config.model_args}
+    space = Space(config.model, ranges)
+    for name, entry in ranges.items():
+        _check_entry(space, config, name, entry)
+    if not ranges:
+        raise InputError("A search must have something to choose. Received: no names. Add some to the file of --space.")
+    return space
+
+
+def builder_ranges(model: str) -> dict[str, Range | Choice]:
+    """The ranges that stand beside the arguments of a model's builder."""
+    types = typing.get_type_hints(get_model(model).builder, include_extras=True)
+    found = {name: find_range(types[name]) for name in builder_arguments(get_model(model))}
+    return {name: entry for name, entry in found.items() if entry is not None}
+
+
+def _builder_defaults(model: str) -> dict[str, Any]:
+    return {name: parameter.default for name, parameter in builder_arguments(get_model(model)).items()}
+
+
+def _require_name(name: str, model: str) -> None:
+    known = {*builder_arguments(get_model(model)), *(set(TrainConfig.model_fields) - _NOT_SEARCHED)}
+    if name in _NOT_SEARCHED:
+        raise InputError(f"A search does not choose {name}. Received: it in the space. Remove it, or give --{name}.")
+    if name not in known:
+        raise InputError(f"There is nothing named {name!r} to choose. {suggest(str(name), known)}")
+
+
+def _read_entry(name: str, content: Any) -> Range | Choice:
+    if isinstance(content, Mapping):
+        unknown = [key for key in content if key not in _KEYS]
+        numbers = [content.get(key) for key in ("low", "high")]
+        numbers += [content["step"]] if content.get("step") is not None else []
+        if unknown or any(isinstance(value, bool) or not isinstance(value, int | float) for value in numbers):
+            raise InputError(
+                f"A range has numbers low, high and perhaps step, log. Received: {name}: {content}. {_EXAMPLE}."
+            )
+        entry = Range(content["low"], content["high"], content.get("step"), content.get("log", False) is True)
+        finite = all(math.isfinite(number) for number in numbers)
+        if not finite or entry.low >= entry.high or (entry.log and entry.low <= 0) or (entry.step or 1) <= 0:
+            raise InputError(
+                f"A range goes from low to a higher number, from above 0 where it is log, by a step above 0. Received:"
+                f" {name}: {content}. {_EXAMPLE}."
+            )
+        if entry.log and entry.step is not None:
+            raise InputError(f"A range has a step or is log. Received: {name}: {content}. Leave one away.")
+        return entry
+    values = content if isinstance(content, list) else [content]
+    if not values or any(isinstance(value, list | dict) for value in values):
+        raise InputError(f"The choices of {name} must be plain values. Received: {content}. {_EXAMPLE}.")
+    if any(value is None for value in values):
+        raise InputError(f"A choice must have a value. Received: {name}: {content}. Name each value.")
+    # KerasTuner wants one type; 0 beside 0.001 is a number like it.
+    if any(isinstance(value, float) for value in values) and not any(isinstance(value, str) for value in values):
+        values = [float(value) for value in values]
+    if len({type(value) for value in values}) > 1:
+        raise InputError(f"The choices of {name} must be of one kind. Received: {content}. Write all alike.")
+    return Choice(tuple(dict.fromkeys(values)))
+
+
+def _check_entry(space: Space, config: TrainConfig, name: str, entry: Range | Choice) -> None:
+    """Each end of a range and each choice must be a value that the argument or the field takes."""
+    for value in entry.values if isinstance(entry, Choice) else (entry.low, entry.high):
+        number = int(value) if isinstance(entry, Range) and _is_whole(entry) else value
+        changed = space.apply(config, {name: number})
+        if name not in TrainConfig.model_fields:
+            check_arguments(get_model(config.model), {name: changed.model_args[name]})
+
+
+def _is_whole(entry: Range) -> bool:
+    return all(isinstance(number, int) for number in (entry.low, entry.high, entry.step or 1))
+
+
+def _on_grid(entry: Range, value: float) -> bool:
+    step = entry.step or (1 if _is_whole(entry) and not entry.log else None)
+    return step is None or math.isclose((value - entry.low) / step, round((value - entry.low) / step), abs_tol=1e-9)
+
+
+def _describe(entry: Range | Choice) -> str:
+    if isinstance(entry, Choice):
+        return ", ".join(map(str, entry.values))
+    how = ", log" if entry.log else f", step {entry.step:g}" if entry.step else ""
+    return f"{entry.low:g} to {entry.high:g}{how}"

@@ -1,0 +1,218 @@
+"""KerasTuner's tuner for trials that run in processes of their own, on this machine and on others."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+from keras_tuner.engine.base_tuner import BaseTuner
+from keras_tuner.engine.trial import Trial, TrialStatus
+
+from keras_lnn.config import TrainConfig
+from tuning.oracles import EPOCHS, FAILURE, PARENT, SECONDS, SafeOracle
+from tuning.processes import Limits, Outcome, TrialProcess
+from tuning.space import Space
+
+_WAIT_SECONDS = 0.3
+_HEARTBEAT_SECONDS = 5.0
+_CHIEF_AWAY_SECONDS = 1800.0
+
+
+class ProcessTuner(BaseTuner):
+    """Runs each trial in a process of its own.
+
+    Args:
+        oracle: Chooses the values; in a worker of a distributed search it is exchanged for the chief's.
+        config: Complete, of all trials.
+        space: What is chosen.
+        folder: Of the search.
+        seeds: Of each trial's runs.
+        limits: When a trial is killed.
+        imports: Modules with people's own models.
+        environment: Variables of the trials' processes.
+        ended: Called with each trial that has ended here, and its outcome.
+    """
+
+    def __init__(
+        self,
+        oracle: SafeOracle,
+        config: TrainConfig,
+        space: Space,
+        folder: Path,
+        *,
+        seeds: list[int],
+        limits: Limits,
+        imports: tuple[str, ...] = (),
+        environment: Mapping[str, str | None] | None = None,
+        ended: Callable[[Trial, Outcome], None] = lambda trial, outcome: None,
+    ) -> None:
+        super().__init__(oracle, directory=str(folder.parent), project_name=folder.name)
+        self.config = config
+        self.space = space
+        self.folder = folder
+        self.seeds = seeds
+        self.limits = limits
+        self.imports = imports
+        self.environment = dict(environment or {})
+        self.ended = ended
+        self.stop = threading.Event()
+
+    def save(self) -> None:
+        """The oracle saves itself, and there is nothing else."""
+
+    def trial_folder(self, trial_id: str) -> Path:
+        """Where a trial's runs and its log are."""
+        return self.folder / f"trial_{trial_id}"
+
+    def run_folders(self, trial_id: str) -> list[Path]:
+        """A run's folder for each seed."""
+        return [self.trial_folder(trial_id) / f"seed-{seed}" for seed in self.seeds]
+
+    def load_model(self, trial: Trial) -> Any:
+        """The best model of a trial's first run."""
+        from keras_lnn.inference import load_model
+
+        return load_model(self.run_folders(trial.trial_id)[0])
+
+    def trial_config(self, trial: Trial) -> TrainConfig:
+        """The configuration of a trial, but for its seed and folder."""
+        values = trial.hyperparameters.values
+        stop_after = values.get(EPOCHS)
+        fields = {"stop_after": stop_after if stop_after != self.config.epochs else None}
+        return self.space.apply(self.config, values).model_copy(update=fields)
+
+    def run_worker(self, name: str, environment: Mapping[str, str | None]) -> None:
+        """Runs trials one after the other until there are no more, or the search stops.
+
+        Args:
+            name: Of the worker, told to the oracle.
+            environment: Variables of its processes.
+        """
+        standby: TrialProcess | None = None
+        try:
+            while not self.stop.is_set():
+                standby = standby or TrialProcess({**self.environment, **environment})
+                trial = self._ask(lambda: self.oracle.create_trial(name))
+                if trial is None or trial.status == TrialStatus.STOPPED:
+                    return
+                if trial.status == TrialStatus.IDLE:
+                    time.sleep(_WAIT_SECONDS)
+                    continue
+                process, standby = standby, None
+                with self._heartbeat(trial):
+                    outcome = self._run(process, trial)
+                if outcome.interrupted:
+                    if isinstance(self.oracle, SafeOracle):
+                        self.oracle.give_back(name)
+                    return
+                self._report(trial, outcome)
+                self.ended(trial, outcome)
+        finally:
+            if standby is not None:
+                standby.kill()
+
+    def _run(self, process: TrialProcess, trial: Trial) -> Outcome:
+        parent = trial.hyperparameters.values.get(PARENT)
+        starts = None if parent is None else self.run_folders(parent)
+        lacking = [folder for folder in starts or [] if not folder.is_dir()]
+        if lacking:
+            process.kill()
+            return Outcome(failure=f"goes on from {lacking[0]}, which is not here: share --search-dir among machines")
+        order = {
+            "config": self.trial_config(trial).model_dump(mode="json"),
+            "seeds": self.seeds,
+            "folders": [str(folder) for folder in self.run_folders(trial.trial_id)],
+            "starts": None if starts is None else [str(folder) for folder in starts],
+            "imports": list(self.imports),
+        }
+        return process.run(order, self.trial_folder(trial.trial_id), self.limits, self.stop)
+
+    def _report(self, trial: Trial, outcome: Outcome) -> None:
+        trial.hyperparameters.values[SECONDS] = outcome.seconds
+        if outcome.result is None:
+            trial.status, trial.message = TrialStatus.FAILED, outcome.failure
+            trial.hyperparameters.values[FAILURE] = outcome.failure
+        else:
+            trial.status = TrialStatus.COMPLETED
+            found = summarise(outcome.result, self.oracle.objective.name)
+            self._ask(lambda: self.oracle.update_trial(trial.trial_id, found, step=int(found["epochs"])))
+        self._ask(lambda: self.oracle.end_trial(trial))
+
+    def _ask(self, call: Callable[[], Any]) -> Any:
+        """What the oracle answers; a chief that is away is waited for. None where the search stops first."""
+        begun = time.monotonic()
+        while True:
+            try:
+                return call()
+            except grpc.RpcError as error:
+                if self.stop.is_set():
+                    return None
+                away = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+                if not away or time.monotonic() - begun > _CHIEF_AWAY_SECONDS:
+                    raise
+                time.sleep(_WAIT_SECONDS)
+
+    @contextlib.contextmanager
+    def _heartbeat(self, trial: Trial) -> Any:
+        """Says every few seconds that the trial's worker is alive, in the words that KerasTuner's service has."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(_HEARTBEAT_SECONDS):
+                with contextlib.suppress(grpc.RpcError):
+                    self.oracle.get_trial(trial.trial_id)
+
+        if not isinstance(self.oracle, SafeOracle):
+            threading.Thread(target=beat, daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
+
+
+def summarise(result: Mapping[str, Any], objective: str) -> dict[str, float]:
+    """What the oracle is told of a trial: means over its runs, the spread, and what they cost together."""
+    runs = result["runs"]
+    values = [run["objective"] for run in runs]
+    return {
+        objective: statistics.fmean(values),
+        "spread": statistics.stdev(values) if len(values) > 1 else 0.0,
+        "best_epoch": statistics.fmean(run["best_epoch"] for run in runs),
+        "epochs": float(sum(run["epochs"] for run in runs)),
+        "seconds": float(sum(run["seconds"] for run in runs)),
+        "parameters": float(runs[0]["parameters"]),
+    }
+
+
+def worker_environments(workers: int) -> list[dict[str, str | None]]:
+    """For each worker of this machine its share of the processors, and one of the GPUs."""
+    share = max(1, (os.cpu_count() or 1) // workers)
+    threads = {"TF_NUM_INTRAOP_THREADS": str(share), "OMP_NUM_THREADS": str(share)} if workers > 1 else {}
+    processors = list_gpus()
+    return [
+        {**threads, **({"CUDA_VISIBLE_DEVICES": processors[worker % len(processors)]} if processors else {})}
+        | {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+        for worker in range(workers)
+    ]
+
+
+def list_gpus() -> list[str]:
+    """The GPUs that this process may use, without starting any."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [part for part in chosen.split(",") if part.strip() not in ("", "-1")]
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return listed.stdout.split() if listed.returncode == 0 else []
