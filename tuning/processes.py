@@ -1,8 +1,8 @@
-"""One trial in a process of its own: started, watched, and killed with its children when it must be.
+"""Each trial in a process of its own: started, watched, and killed with its children when it must be.
 
-The process is a plain program (``python -m tuning.trial``) that reads its order from its standard input. It may be
-started before there is an order, so that it has imported Keras by then. Its standard input stays open: when the parent
-is gone, however it went, the process sees the end of it and kills itself and its children.
+A worker of a search has one helper, ``python -m tuning.trial``, which imports Keras once and starts a fresh process for
+each order that it reads from its standard input (see there). Whoever is left without a parent kills itself: the helper
+when its standard input ends, a trial when its helper is gone. So nothing runs on after a search, however it went.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -25,7 +26,8 @@ import psutil
 from keras_lnn.files import DAMAGED_FILE_ERRORS
 
 _LOOK_EVERY_SECONDS = 0.2
-_SILENCE_AT_MOST = 200
+_LONGEST_LINE = 200
+_GONE = {"status": -int(signal.SIGKILL)} if hasattr(signal, "SIGKILL") else {"status": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +60,8 @@ class Outcome:
     interrupted: bool = False
 
 
-class TrialProcess:
-    """A process that waits for the order of one trial.
+class TrialRunner:
+    """Runs one trial after the other, each in a process of its own.
 
     Args:
         environment: Variables to set beside those of this process, such as the GPU that it may see; None removes one.
@@ -68,25 +70,14 @@ class TrialProcess:
     def __init__(self, environment: Mapping[str, str | None] | None = None) -> None:
         paths = [path or os.getcwd() for path in sys.path]
         variables = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(environment or {})}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tuning.trial"],
-            env={name: value for name, value in variables.items() if value is not None},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        return self._process.pid
+        self._environment = {name: value for name, value in variables.items() if value is not None}
+        self._begin()
 
     def run(self, order: Mapping[str, Any], folder: Path, limits: Limits, stop: threading.Event) -> Outcome:
-        """Gives the order and waits for the end.
+        """Runs a trial and waits for its end.
 
         Args:
-            order: What :mod:`tuning.trial` takes; beside it, where to write the log and the result.
+            order: What :mod:`tuning.trial` takes.
             folder: Of the trial; gets ``log.txt`` and ``result.json``.
             limits: When to kill it.
             stop: Once it is set, the process is killed.
@@ -94,51 +85,89 @@ class TrialProcess:
         log, answer = folder / "log.txt", folder / "result.json"
         folder.mkdir(parents=True, exist_ok=True)
         answer.unlink(missing_ok=True)
+        if self._helper.poll() is not None:
+            self._begin()
         begun = time.monotonic()
-        with contextlib.suppress(OSError):  # it has died already: the status says how
-            self._process.stdin.write(json.dumps({**order, "log": str(log), "answer": str(answer)}).encode() + b"\n")
-            self._process.stdin.flush()
-        killed = self._watch(limits, stop, begun)
+        with contextlib.suppress(OSError):  # it has died: the status says how
+            self._helper.stdin.write(json.dumps({**order, "log": str(log), "answer": str(answer)}).encode() + b"\n")
+            self._helper.stdin.flush()
+        status, killed = self._watch(limits, stop, begun)
         seconds = time.monotonic() - begun
-        self.kill()  # what it has left behind, too
-        if stop.is_set() and killed == "":
+        if killed is not None and stop.is_set() and killed == "":
             return Outcome(seconds=seconds, interrupted=True)
         content = _read_answer(answer)
-        status = self._process.returncode
         if killed or status != 0 or content is None or "failure" in content:
             told = content.get("failure") if content else None
             return Outcome(failure=killed or told or _describe_end(status, log), seconds=seconds)
         return Outcome(result=content, seconds=seconds)
 
-    def kill(self) -> None:
-        """Kills the process and its children, and waits for it."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if hasattr(os, "killpg"):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            else:
-                self._process.kill()
+    def close(self) -> None:
+        """Ends the helper, and with it what it has started."""
         with contextlib.suppress(OSError):
-            self._process.stdin.close()
-        self._process.wait()
+            self._helper.stdin.close()
+        try:
+            self._helper.wait(5)
+        except subprocess.TimeoutExpired:
+            self._helper.kill()
+            self._helper.wait()
+        self._reader.join(5)
+        self._helper.stdout.close()
 
-    def _watch(self, limits: Limits, stop: threading.Event, begun: float) -> str | None:
-        """Waits; the reason why it was killed, empty where the search stops, None where it ended by itself."""
+    def _begin(self) -> None:
+        self._helper = subprocess.Popen(
+            [sys.executable, "-m", "tuning.trial"],
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        self._replies: queue.SimpleQueue[dict[str, int]] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._listen, args=(self._helper, self._replies), daemon=True)
+        self._reader.start()
+
+    @staticmethod
+    def _listen(helper: subprocess.Popen, replies: queue.SimpleQueue) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            for line in helper.stdout:
+                replies.put(json.loads(line))
+        replies.put(_GONE)
+
+    def _watch(self, limits: Limits, stop: threading.Event, begun: float) -> tuple[int, str | None]:
+        """Waits; the status, and the reason why it was killed: empty where the search stops, None where it was not."""
+        pid, reason = None, None
         while True:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_LOOK_EVERY_SECONDS)
-                return None
-            reason = None
-            if stop.is_set():
-                reason = ""
-            elif limits.seconds is not None and time.monotonic() - begun > limits.seconds:
-                reason = f"took longer than {limits.seconds:g} s (--trial-timeout)"
-            elif limits.memory_bytes is not None and (used := _resident(self._process.pid)) > limits.memory_bytes:
-                reason = (
-                    f"used {used / 2**20:,.0f} MiB, more than {limits.memory_bytes / 2**20:,.0f} MiB (--memory-limit)"
-                )
-            if reason is not None:
-                self.kill()
-                return reason
+            with contextlib.suppress(queue.Empty):
+                reply = self._replies.get(timeout=_LOOK_EVERY_SECONDS)
+                if "status" in reply:
+                    return reply["status"], reason
+                pid = reply["pid"]
+            if reason is None:
+                reason = self._reason_to_kill(pid, limits, stop, begun)
+            if reason is not None and pid is not None:
+                kill_group(pid)
+            elif reason is not None:  # the helper is not through its imports yet
+                self._helper.kill()
+
+    def _reason_to_kill(self, pid: int | None, limits: Limits, stop: threading.Event, begun: float) -> str | None:
+        if stop.is_set():
+            return ""
+        if limits.seconds is not None and time.monotonic() - begun > limits.seconds:
+            return f"took longer than {limits.seconds:g} s (--trial-timeout)"
+        if limits.memory_bytes is not None and pid is not None:
+            used = _resident(pid)
+            if used > limits.memory_bytes:
+                limit = limits.memory_bytes / 2**20
+                return f"used {used / 2**20:,.0f} MiB, more than {limit:,.0f} MiB (--memory-limit)"
+        return None
+
+
+def kill_group(pid: int) -> None:
+    """Kills a process that leads a group, and the group with it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(pid, signal.SIGKILL)
+        else:
+            psutil.Process(pid).kill()
 
 
 def _resident(pid: int) -> int:
@@ -162,16 +191,13 @@ def _read_answer(path: Path) -> dict[str, Any] | None:
 
 def _describe_end(status: int, log: Path) -> str:
     last = _last_line(log)
-    if status == -signal.SIGKILL:
+    if status == _GONE["status"]:
         return "was killed by the system (SIGKILL), as it does when memory runs out"
     if status < 0:
-        try:
-            name = signal.Signals(-status).name
-        except ValueError:
-            name = str(-status)
-        return f"was ended by {name}" + (f": {last}" if last else "")
-    said = f"; its last words: {last}" if last else " without a word"
-    return f"ended with exit status {status} and no result{said}"
+        with contextlib.suppress(ValueError):
+            return f"was ended by {signal.Signals(-status).name}" + (f": {last}" if last else "")
+    said = f"; its last words: {last}" if last else " and without a word"
+    return f"ended with exit status {status}, without a result{said}"
 
 
 def _last_line(log: Path) -> str:
@@ -179,4 +205,4 @@ def _last_line(log: Path) -> str:
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
         return ""
-    return next((line.strip()[:_SILENCE_AT_MOST] for line in reversed(lines) if line.strip()), "")
+    return next((line.strip()[:_LONGEST_LINE] for line in reversed(lines) if line.strip()), "")

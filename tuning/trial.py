@@ -1,4 +1,11 @@
-"""One trial: the runs of one choice of hyperparameters, a seed each, in a process of their own."""
+"""Trials, each in a fresh process; and the helper that starts them.
+
+The helper (``python -m tuning.trial``) reads an order a line, starts a process for it, answers with its number, waits
+for its end and answers with its status, until its standard input ends. To import Keras takes as long as a short trial.
+On Linux the helper therefore imports it once, without starting anything of it, and trials are forks of it: as fresh as
+a new process, since nothing has run before. On other systems, where forks are not safe, each trial imports for itself
+(``python -m tuning.trial one``).
+"""
 
 from __future__ import annotations
 
@@ -6,31 +13,50 @@ import contextlib
 import importlib
 import json
 import os
-import signal
+import queue
+import subprocess
 import sys
 import threading
+import time
 import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
 # Before anything is imported that is slow, so that the messages of its import stay out of the logs.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+_FORKS = sys.platform == "linux"
+_LOOK_EVERY_SECONDS = 0.05
+_WATCH_EVERY_SECONDS = 0.5
 
-def main() -> int:
-    """Imports, waits for the order, obeys it and writes what came of it."""
-    import keras  # noqa: F401, the slow part
 
-    from keras_lnn import training  # noqa: F401
+def serve() -> None:
+    """Starts a process for each order, one at a time, until there are no more."""
+    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_read_lines, args=(lines,), daemon=True).start()
+    answers = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is imported may print
+    if _FORKS:
+        _import_all()
+    while line := lines.get():
+        pid, wait = _start(json.loads(line))
+        _answer(answers, {"pid": pid})
+        while (status := wait()) is None:
+            with contextlib.suppress(queue.Empty):
+                if not lines.get(timeout=_LOOK_EVERY_SECONDS):
+                    from tuning.processes import kill_group
 
-    line = sys.stdin.buffer.readline()
-    if not line:
-        return 0  # the search ended before this process was needed
-    threading.Thread(target=_die_with_the_search, daemon=True).start()
-    order = json.loads(line)
-    _send_output_to(Path(order["log"]))
+                    kill_group(pid)
+                    return
+        _answer(answers, {"status": status})
+
+
+def obey(order: dict[str, Any]) -> None:
+    """Runs a trial in this process, writes what came of it and ends the process."""
     from keras_lnn.files import write_json
 
+    _send_output_to(Path(order["log"]))
     try:
         answer = run_trial(order)
     except BaseException as error:
@@ -39,8 +65,8 @@ def main() -> int:
     write_json(order["answer"], answer)
     sys.stdout.flush()
     sys.stderr.flush()
-    # Threads of the runtimes are not waited for: there is nothing left to do.
-    os._exit(0 if "failure" not in answer else 1)
+    # The threads of the runtimes are not waited for: there is nothing left to do.
+    os._exit(1 if "failure" in answer else 0)
 
 
 def run_trial(order: dict[str, Any]) -> dict[str, Any]:
@@ -51,10 +77,9 @@ def run_trial(order: dict[str, Any]) -> dict[str, Any]:
             on from, or None) and ``imports`` (modules with people's own models).
 
     Returns:
-        The objective's value, epochs, seconds and best epoch of each run, and the number of parameters.
+        ``runs``: the objective, its epoch, epochs, seconds and parameters of each.
     """
     from keras_lnn.config import TrainConfig
-    from keras_lnn.run import RunFolder
     from keras_lnn.training import resume, train
 
     for name in order["imports"]:
@@ -67,7 +92,7 @@ def run_trial(order: dict[str, Any]) -> dict[str, Any]:
         else:
             fields = {**order["config"], "seed": seed, "run_dir": folder, "start_from": start}
             result = train(TrainConfig.create(fields))
-        runs.append({"seed": seed, **_summarise(RunFolder(Path(folder)), result.metrics)})
+        runs.append({"seed": seed, **_summarise(result)})
     return {"runs": runs}
 
 
@@ -85,13 +110,17 @@ def describe_failure(error: BaseException) -> str:
     return f"{name}: {text[:200]}" if text else name
 
 
-def _summarise(folder: Any, metrics: dict[str, Any]) -> dict[str, Any]:
+def _summarise(result: Any) -> dict[str, Any]:
     import pandas as pd
 
+    from keras_lnn.errors import InputError
     from keras_lnn.recording import find_best
 
-    history = pd.read_csv(folder.history).to_dict("records")
+    metrics = result.metrics
+    history = pd.read_csv(result.folder.history).to_dict("records")
     best_epoch, best = find_best(history, metrics["monitor"])
+    if best != best:
+        raise InputError(f"The objective must be a number. Received: {best} as {metrics['monitor']} of each epoch.")
     return {
         "objective": best,
         "best_epoch": best_epoch,
@@ -101,13 +130,58 @@ def _summarise(folder: Any, metrics: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _die_with_the_search() -> None:
-    """Waits for the end of the standard input, which comes when the search is gone."""
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdin.buffer.read()
-    if hasattr(os, "killpg"):
-        os.killpg(0, signal.SIGKILL)
-    os._exit(1)
+def _import_all() -> None:
+    """What trials need; nothing of it is run, so that no threads or devices are started."""
+    for name in ("keras", "keras_lnn.training", "keras_lnn.plots", "matplotlib.figure", "keras_lnn.recording"):
+        importlib.import_module(name)
+    from keras_lnn.registry import list_models
+
+    list_models()
+
+
+def _start(order: dict[str, Any]) -> tuple[int, Any]:
+    """A process that obeys; its number, and a function that gives its status once there is one."""
+    if not _FORKS:
+        process = subprocess.Popen([sys.executable, "-m", "tuning.trial", "one"], stdin=subprocess.PIPE)
+        process.stdin.write(json.dumps(order).encode() + b"\n")
+        process.stdin.flush()
+        return process.pid, process.poll
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the thread that reads orders: the child does not need it
+        pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        threading.Thread(target=_die_with_the_helper, args=(os.getppid(),), daemon=True).start()
+        obey(order)
+
+    def wait() -> int | None:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        return os.waitstatus_to_exitcode(status) if ended else None
+
+    return pid, wait
+
+
+def _die_with_the_helper(helper: int) -> None:
+    """Kills this process and its children once its helper is gone."""
+    from tuning.processes import kill_group
+
+    while os.getppid() == helper:
+        time.sleep(_WATCH_EVERY_SECONDS)
+    kill_group(os.getpid())
+
+
+def _read_lines(lines: queue.SimpleQueue) -> None:
+    """Puts the lines of the standard input, and an empty one at its end; without the locks that a fork would copy."""
+    rest = b""
+    while piece := os.read(0, 2**16):
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            lines.put(line)
+    lines.put(b"")
+
+
+def _answer(descriptor: int, content: dict[str, int]) -> None:
+    os.write(descriptor, json.dumps(content).encode() + b"\n")
 
 
 def _send_output_to(log: Path) -> None:
@@ -117,5 +191,16 @@ def _send_output_to(log: Path) -> None:
     os.close(descriptor)
 
 
+def _obey_one() -> None:
+    """Where trials are no forks: one order, in a group of its own."""
+    if hasattr(os, "setsid"):
+        os.setsid()
+        threading.Thread(target=_die_with_the_helper, args=(os.getppid(),), daemon=True).start()
+    obey(json.loads(sys.stdin.buffer.readline()))
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    if sys.argv[1:] == ["one"]:
+        _obey_one()
+    else:
+        serve()

@@ -18,7 +18,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_lnn.config import TrainConfig
 from tuning.oracles import EPOCHS, FAILURE, PARENT, SECONDS, SafeOracle
-from tuning.processes import Limits, Outcome, TrialProcess
+from tuning.processes import Limits, Outcome, TrialRunner
 from tuning.space import Space
 
 _WAIT_SECONDS = 0.3
@@ -96,19 +96,17 @@ class ProcessTuner(BaseTuner):
             name: Of the worker, told to the oracle.
             environment: Variables of its processes.
         """
-        standby: TrialProcess | None = None
+        runner = TrialRunner({**self.environment, **environment})
         try:
             while not self.stop.is_set():
-                standby = standby or TrialProcess({**self.environment, **environment})
                 trial = self._ask(lambda: self.oracle.create_trial(name))
                 if trial is None or trial.status == TrialStatus.STOPPED:
                     return
                 if trial.status == TrialStatus.IDLE:
                     time.sleep(_WAIT_SECONDS)
                     continue
-                process, standby = standby, None
                 with self._heartbeat(trial):
-                    outcome = self._run(process, trial)
+                    outcome = self._run(runner, trial)
                 if outcome.interrupted:
                     if isinstance(self.oracle, SafeOracle):
                         self.oracle.give_back(name)
@@ -116,15 +114,13 @@ class ProcessTuner(BaseTuner):
                 self._report(trial, outcome)
                 self.ended(trial, outcome)
         finally:
-            if standby is not None:
-                standby.kill()
+            runner.close()
 
-    def _run(self, process: TrialProcess, trial: Trial) -> Outcome:
+    def _run(self, runner: TrialRunner, trial: Trial) -> Outcome:
         parent = trial.hyperparameters.values.get(PARENT)
         starts = None if parent is None else self.run_folders(parent)
         lacking = [folder for folder in starts or [] if not folder.is_dir()]
         if lacking:
-            process.kill()
             return Outcome(failure=f"goes on from {lacking[0]}, which is not here: share --search-dir among machines")
         order = {
             "config": self.trial_config(trial).model_dump(mode="json"),
@@ -133,7 +129,7 @@ class ProcessTuner(BaseTuner):
             "starts": None if starts is None else [str(folder) for folder in starts],
             "imports": list(self.imports),
         }
-        return process.run(order, self.trial_folder(trial.trial_id), self.limits, self.stop)
+        return runner.run(order, self.trial_folder(trial.trial_id), self.limits, self.stop)
 
     def _report(self, trial: Trial, outcome: Outcome) -> None:
         trial.hyperparameters.values[SECONDS] = outcome.seconds
