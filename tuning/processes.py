@@ -86,6 +86,7 @@ class TrialRunner:
         folder.mkdir(parents=True, exist_ok=True)
         answer.unlink(missing_ok=True)
         if self._helper.poll() is not None:
+            self.close()
             self._begin()
         begun = time.monotonic()
         with contextlib.suppress(OSError):  # it has died: the status says how

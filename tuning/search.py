@@ -14,12 +14,12 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from keras_lnn.protocol import complete_config
 from rich.console import Console
 
-from keras_lnn.config import TrainConfig, parse_duration, read_yaml
+from keras_lnn.config import TrainConfig, parse_duration, read_yaml, validate
 from keras_lnn.errors import InputError
 from keras_lnn.files import write_text
+from keras_lnn.protocol import complete_config
 from keras_lnn.terminal import make_console
 from tuning.display import SearchDisplay
 from tuning.oracles import SafeOracle, make_oracle
@@ -81,7 +81,7 @@ def search(
     Returns:
         What was found; None for a worker, whose chief has it.
     """
-    settings = settings or SearchSettings(**options)
+    settings = (settings or validate(SearchSettings, options)).with_environment(os.environ)
     config = complete_config(config)
     if settings.objective is not None:
         config = config.model_copy(update={"monitor": settings.objective})

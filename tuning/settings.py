@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
 
-from keras_lnn.config import Monitor, parse_duration
+from keras_lnn.config import Monitor, parse_duration, validate
 from keras_lnn.errors import InputError
 
 Tuner = Literal["hyperband", "random", "bayesian", "grid"]
@@ -100,6 +101,19 @@ class SearchSettings(pydantic.BaseModel):
     def most_trials(self) -> int | None:
         """At most so many, or as many as the tuner makes."""
         return 30 if self.max_trials is None and self.tuner in ("random", "bayesian") else self.max_trials
+
+    def with_environment(self, environment: Mapping[str, str]) -> SearchSettings:
+        """The same, as a chief or a worker where KerasTuner's three variables say so."""
+        host, port = (environment.get(f"KERASTUNER_ORACLE_{name}") for name in ("IP", "PORT"))
+        name = environment.get("KERASTUNER_TUNER_ID")
+        if host is None or self.serve is not None or self.chief is not None:
+            return self
+        if port is None or name is None:
+            raise InputError(
+                "KERASTUNER_ORACLE_IP needs KERASTUNER_ORACLE_PORT and KERASTUNER_TUNER_ID beside it. Received: only"
+                " some of them. Set all three, or none."
+            )
+        return validate(type(self), {**self.model_dump(), "serve" if "chief" in name else "chief": f"{host}:{port}"})
 
     @property
     def role(self) -> str:

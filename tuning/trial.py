@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import queue
+import shutil
 import subprocess
 import sys
 import threading
@@ -90,6 +91,7 @@ def run_trial(order: dict[str, Any]) -> dict[str, Any]:
         if (Path(folder) / "config.yaml").is_file():
             result = resume(Path(folder))
         else:
+            shutil.rmtree(folder, ignore_errors=True)  # what a process that was killed at once has left
             fields = {**order["config"], "seed": seed, "run_dir": folder, "start_from": start}
             result = train(TrainConfig.create(fields))
         runs.append({"seed": seed, **_summarise(result)})

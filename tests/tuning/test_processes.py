@@ -1,0 +1,167 @@
+"""Processes of trials that end in every way there is."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tuning.processes import Limits, TrialRunner
+
+NO_LIMITS = Limits()
+
+
+@pytest.fixture(scope="module")
+def runner():
+    # What Keras makes of a home folder is not the tests'.
+    runner = TrialRunner({"KERAS_BACKEND": None})
+    yield runner
+    runner.close()
+
+
+def order_for(folder, fault, **arguments):
+    return {
+        "config": {
+            "model": "faulty-net",
+            "model_args": {"fault": fault, **arguments},
+            "data": "tiny-stripes",
+            "epochs": 1,
+            "test": False,
+            "export": "none",
+            "tensorboard": False,
+        },
+        "seeds": [3],
+        "folders": [str(folder / "seed-3")],
+        "starts": None,
+        "imports": ["trial_models"],
+    }
+
+
+def run(runner, folder, fault, limits=NO_LIMITS, stop=None, **arguments):
+    return runner.run(order_for(folder, fault, **arguments), folder, limits, stop or threading.Event())
+
+
+def test_a_good_trial_gives_its_result(runner, tmp_path):
+    outcome = run(runner, tmp_path, "none")
+    assert outcome.failure is None
+    (found,) = outcome.result["runs"]
+    assert found["seed"] == 3
+    assert 0.0 <= found["objective"] <= 1.0
+    assert (found["epochs"], found["best_epoch"], found["parameters"]) == (1, 1, 2 * 784 + 2)
+    assert (tmp_path / "seed-3" / "metrics.json").is_file()
+    assert "quick" not in outcome.result
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("raise", "^RuntimeError: built to fail$"),
+        ("exit", "^ended with exit status 1, without a result"),
+        ("kill", r"^was killed by the system \(SIGKILL\)"),
+        ("nan", r"^The loss must stay a number\. Received: nan in epoch 1"),
+    ],
+)
+def test_a_failure_has_its_reason_and_the_next_trial_runs(runner, tmp_path, fault, message):
+    outcome = run(runner, tmp_path / fault, fault)
+    assert outcome.result is None
+    assert not outcome.interrupted
+    assert re.search(message, outcome.failure)
+    assert run(runner, tmp_path / "next", "none").failure is None
+
+
+def test_the_log_has_the_traceback(runner, tmp_path):
+    run(runner, tmp_path, "raise")
+    log = (tmp_path / "log.txt").read_text()
+    assert "Traceback" in log
+    assert 'raise RuntimeError("built to fail")' in log
+
+
+def sleepers():
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if process.info["cmdline"] and process.info["cmdline"][-1] == "import time; time.sleep(1000)"
+    ]
+
+
+def assert_no_sleepers():
+    deadline = time.monotonic() + 10
+    while sleepers():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_trial_that_hangs_is_killed_with_its_children(runner, tmp_path):
+    outcome = run(runner, tmp_path, "hang", Limits(seconds=4.0))
+    assert outcome.failure == "took longer than 4 s (--trial-timeout)"
+    assert_no_sleepers()
+    assert run(runner, tmp_path / "next", "none").failure is None
+
+
+def test_a_trial_that_eats_memory_is_killed(runner, tmp_path):
+    outcome = run(runner, tmp_path, "memory", Limits(memory_bytes=1.5 * 2**30))
+    assert outcome.failure.startswith("used 1,")
+    assert outcome.failure.endswith("more than 1,536 MiB (--memory-limit)")
+    assert run(runner, tmp_path / "next", "none").failure is None
+
+
+def test_stopping_kills_the_trial_and_says_nothing_of_it(runner, tmp_path):
+    stop = threading.Event()
+    threading.Timer(2.0, stop.set).start()
+    outcome = run(runner, tmp_path, "hang", stop=stop)
+    assert outcome.interrupted
+    assert outcome.failure is None
+    assert_no_sleepers()
+    assert run(runner, tmp_path / "next", "none").failure is None
+
+
+def test_an_interrupted_trial_goes_on_from_its_folder(runner, tmp_path):
+    (tmp_path / "seed-3").mkdir()
+    (tmp_path / "seed-3" / "environment.json").write_text("{}")  # killed before it had a configuration
+    first = run(runner, tmp_path, "none")
+    again = run(runner, tmp_path, "none")
+    assert first.result == again.result
+
+
+def test_a_helper_that_is_killed_takes_its_trial_along_and_another_takes_its_place(tmp_path):
+    runner = TrialRunner({"KERAS_BACKEND": None})
+    try:
+        assert run(runner, tmp_path / "first", "none").failure is None
+        threading.Timer(2.0, runner._helper.kill).start()
+        outcome = run(runner, tmp_path / "second", "hang")
+        assert outcome.failure.startswith("was killed by the system")
+        assert_no_sleepers()
+        assert run(runner, tmp_path / "third", "none").failure is None
+    finally:
+        runner.close()
+
+
+SCRIPT = """
+import sys, threading
+from pathlib import Path
+sys.path[:0] = {paths!r}
+from test_processes import run
+from tuning.processes import TrialRunner
+print("begun", flush=True)
+run(TrialRunner(), Path({folder!r}), "hang")
+"""
+
+
+def test_nothing_runs_on_when_the_search_is_killed(tmp_path):
+    script = SCRIPT.format(paths=[str(Path(__file__).parent), *sys.path], folder=str(tmp_path))
+    search = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, start_new_session=True)
+    assert search.stdout.readline() == b"begun\n"
+    deadline = time.monotonic() + 90
+    while not sleepers():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    os.kill(search.pid, signal.SIGKILL)
+    search.wait()
+    search.stdout.close()
+    assert_no_sleepers()

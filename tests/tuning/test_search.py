@@ -1,0 +1,356 @@
+"""Whole searches, with real processes: what they leave, how they fail, stop, go on and share the work."""
+
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from rich.console import Console
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.errors import InputError
+from keras_lnn.ranges import Choice
+from tuning.search import search
+from tuning.settings import SearchSettings, parse_memory
+from tuning.space import Space
+
+pytestmark = pytest.mark.filterwarnings("ignore:(currentThread|getName)\\(\\) is deprecated:DeprecationWarning")
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+QUICK = TrainConfig(model="quick-net", data="tiny-stripes", epochs=2, batch_size=16)
+SMALL_SPACE = "{units: [2, 4, 6, 8], activation: [relu, tanh], learning_rate: [0.01, 0.001]}"
+FEW = ("weight_decay", "batch_size", "optimizer", "schedule", "augmentation")
+
+
+def run_search(config, space, folder, **options):
+    with open(os.devnull, "w") as nothing:
+        console = Console(file=nothing, width=140, markup=False)
+        return search(config, space, console=console, imports=("trial_models",), search_dir=folder, **options)
+
+
+def small_space():
+    return Space("quick-net", {"units": Choice((2, 4, 6, 8)), "learning_rate": Choice((0.01, 0.001))})
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory):
+    """One search over every fault, and what it printed."""
+    import trial_models
+
+    folder = tmp_path_factory.mktemp("faults") / "search"
+    config = TrainConfig(model="faulty-net", data="tiny-stripes", batch_size=16)
+    space = Space("faulty-net", {"fault": Choice(trial_models.FAULTS), "learning_rate": Choice((0.1, 0.01))})
+    with open(folder.with_name("console.txt"), "w+") as file:
+        console = Console(file=file, width=200, markup=False, highlight=False)
+        limits = {"trial_timeout": "6s", "memory_limit": "1500M", "max_failures": 100}
+        result = search(
+            config, space, console=console, imports=("trial_models",), search_dir=folder, tuner="grid", **limits
+        )
+        file.seek(0)
+        return result, file.read()
+
+
+def test_a_search_with_every_fault_ends_and_names_them(faults):
+    result, printed = faults
+    trials = result.trials
+    assert result.stopped_because == ""
+    assert len(trials) == 14
+    good = trials[trials["fault"] == "none"]
+    assert list(good["status"]) == ["completed"] * 2
+    assert good["val_auc"].between(0, 1).all()
+    assert good["failure"].isna().all()
+    failed = trials[trials["fault"] != "none"]
+    assert (failed["status"] == "failed").all()
+    assert failed["val_auc"].isna().all()
+    reasons = {
+        "raise": "RuntimeError: built to fail",
+        "memory": r"used .* MiB, more than 1,500 MiB \(--memory-limit\)",
+        "hang": r"took longer than 6 s \(--trial-timeout\)",
+        "nan": "The loss must stay a number. Received: nan",
+        "exit": "ended with exit status 1, without a result",
+        "kill": r"was killed by the system \(SIGKILL\)",
+    }
+    for fault, reason in reasons.items():
+        told = failed.loc[failed["fault"] == fault, "failure"]
+        assert len(told) == 2
+        assert all(re.match(reason, text) for text in told)
+        assert re.search(rf"trial \d+ failed: {reason}.*log\.txt", printed)
+    assert "2 trials are whole, 12 failed" in printed
+
+
+def test_what_a_search_leaves(faults):
+    result, printed = faults
+    files = {path.name for path in result.folder.iterdir() if path.is_file()} - {".lock"}
+    assert files == {"trials.csv", "best.yaml", "search.yaml", "oracle.json"}
+    assert not list(result.folder.rglob("*.partial"))
+    pictures = {path.name for path in (result.folder / "plots").iterdir()}
+    assert pictures == {"progress.png", "parallel.png", "importance.png", "learning_curves.png"}
+    table = pd.read_csv(result.folder / "trials.csv", dtype={"trial": str})
+    assert list(table["trial"]) == list(result.trials["trial"])
+    best = TrainConfig.from_yaml(result.folder / "best.yaml")
+    assert best == result.best
+    whole = table[table["status"] == "completed"]
+    assert best.learning_rate == whole.loc[whole["val_auc"].idxmax(), "learning_rate"]
+    assert best.test
+    assert (best.seed, best.run_dir, best.export, best.tensorboard) == (0, None, "saved_model", True)
+    run = result.tuner.run_folders(whole["trial"].iloc[0])[0]
+    metrics = yaml.safe_load((run / "metrics.json").read_text())
+    assert "test" not in metrics
+    assert metrics["val"]["auc"]["value"] == pytest.approx(whole["val_auc"].iloc[0], abs=0.02)
+    assert set(pd.read_csv(run / "predictions.csv")["split"]) == {"val"}
+    assert result.tuner.load_model(result.oracle.get_best_trials()[0]).count_params() == 2 * 784 + 2
+    assert "train it: python train.py --config" in printed
+
+
+def command(folder, *options):
+    given = ["--model", "quick-net", "--data", "tiny-stripes", "--epochs", "2", "--imports", "trial_models"]
+    space = folder.parent / "space.yaml"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    text = SMALL_SPACE.strip("{}").replace("], ", "]\n") + "\n" + "".join(f"{name}: {value}\n" for name, value in FIXED)
+    space.write_text(text)
+    return [
+        *(sys.executable, "-m", "tuning", *given, "--space", str(space), "--search-dir", str(folder)),
+        *("--tuner", "random", *options),
+    ]
+
+
+FIXED = (("weight_decay", 0.0), ("batch_size", 16), ("optimizer", "adam"), ("schedule", "constant"))
+FIXED += (("augmentation", "none"),)
+
+
+def start(arguments, **variables):
+    paths = os.pathsep.join([str(ROOT), str(HERE), str(HERE.parent)])
+    return subprocess.Popen(
+        arguments,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": paths, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process):
+    printed, _ = process.communicate(timeout=280)
+    assert process.returncode == 0, printed
+    return printed
+
+
+def trials_of(folder):
+    table = pd.read_csv(folder / "trials.csv", dtype={"trial": str})
+    kept = ["trial", "status", "val_auc", "epochs", "units", "activation", "learning_rate"]
+    return table[kept].sort_values("trial", ignore_index=True)
+
+
+def kill_and_resume(tmp_path, kills, trials):
+    whole = finish(start(command(tmp_path / "whole" / "search", "--max-trials", str(trials))))
+    assert f"{trials} trials are whole, 0 failed" in whole
+    generator = random.Random(0)
+    folder = tmp_path / "killed" / "search"
+    for _ in range(kills):
+        process = start(command(folder, "--max-trials", str(trials)))
+        time.sleep(generator.uniform(4.0, 24.0))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    finish(start(command(folder, "--max-trials", str(trials))))
+    pd.testing.assert_frame_equal(trials_of(folder), trials_of(tmp_path / "whole" / "search"))
+    assert not list(folder.glob("*.partial"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_search_killed_at_random_moments_is_the_search_that_was_not(tmp_path):
+    kill_and_resume(tmp_path, kills=10, trials=12)
+
+
+def test_a_search_that_is_killed_goes_on(tmp_path):
+    folder = tmp_path / "search"
+    first = start(command(folder, "--max-trials", "4"))
+    deadline = time.monotonic() + 120
+    while not (folder / "trial_1" / "seed-0").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    begun = (folder / "trial_0" / "seed-0" / "metrics.json").stat().st_mtime
+    printed = finish(start(command(folder, "--max-trials", "4")))
+    assert "goes on with" in printed
+    assert "4 trials are whole, 0 failed" in printed
+    assert (folder / "trial_0" / "seed-0" / "metrics.json").stat().st_mtime == begun
+    whole = run_search_in_this_process(tmp_path / "whole", 4)
+    pd.testing.assert_frame_equal(trials_of(folder), whole)
+
+
+def run_search_in_this_process(folder, trials):
+    from tuning.space import make_space
+
+    config = QUICK
+    space = make_space(config, folder.parent / "space.yaml")
+    run_search(config, space, folder, max_trials=trials)
+    return trials_of(folder)
+
+
+def test_two_workers_try_the_same_values(tmp_path):
+    alone = run_search(QUICK, small_space(), tmp_path / "one", max_trials=4)
+    shared = run_search(QUICK, small_space(), tmp_path / "two", max_trials=4, workers=2)
+    columns = ["trial", "status", "units", "learning_rate"]
+    pd.testing.assert_frame_equal(
+        *(result.trials.sort_values("trial", ignore_index=True)[columns] for result in (alone, shared))
+    )
+
+
+def test_several_seeds_and_hyperband_go_on_from_checkpoints(tmp_path):
+    config = QUICK.model_copy(update={"epochs": 3, "schedule": "cosine"})
+    result = run_search(config, small_space(), tmp_path / "search", tuner="hyperband", seeds_per_trial=2)
+    trials = result.trials
+    assert (trials["status"] == "completed").all()
+    promoted = trials[trials["round"] > 0]
+    assert len(promoted)
+    for _, row in promoted.iterrows():
+        folders = result.tuner.run_folders(row["trial"]), result.tuner.run_folders(row["goes_on_from"])
+        for now, before in zip(*folders, strict=True):
+            history, old = (pd.read_csv(folder / "history.csv") for folder in (now, before))
+            pd.testing.assert_frame_equal(history.iloc[: len(old)], old)
+            assert len(history) == 3
+            assert now.name == before.name
+    # As if it had been trained at one go: the schedule is that of the whole run.
+    from keras_lnn.training import train
+
+    row = promoted.iloc[0]
+    trial = result.oracle.trials[row["trial"]]
+    fields = {"seed": 1, "run_dir": tmp_path / "whole", "stop_after": None}
+    with open(os.devnull, "w") as nothing:
+        whole = train(result.tuner.trial_config(trial).model_copy(update=fields), Console(file=nothing)).folder
+    second = pd.read_csv(result.tuner.run_folders(row["trial"])[1] / "history.csv")
+    pd.testing.assert_frame_equal(pd.read_csv(whole.history).drop(columns="seconds"), second.drop(columns="seconds"))
+    assert row["spread"] >= 0.0
+    assert row["epochs"] == 6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_chief_and_two_workers_survive_deaths_and_give_the_same_table(tmp_path):
+    alone = run_search_alone(tmp_path)
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{found.getsockname()[1]}"
+    folder = tmp_path / "shared" / "search"
+    options = ("--max-trials", "6", "--worker-timeout", "12s")
+    chief = start(command(folder, *options, "--serve", address))
+    workers = [start(command(folder, *options, "--chief", address), KERASTUNER_TUNER_ID=f"w{k}") for k in range(2)]
+    wait_for(folder / "trial_1" / "seed-0")
+    os.killpg(workers[0].pid, signal.SIGKILL)  # a worker dies with its trial
+    workers[0].communicate()
+    wait_for(folder / "trial_2" / "seed-0")
+    os.killpg(chief.pid, signal.SIGKILL)  # the chief comes back
+    chief.communicate()
+    chief = start(command(folder, *options, "--serve", address))
+    extra = start(command(folder, *options), KERASTUNER_ORACLE_IP="127.0.0.1",
+                  KERASTUNER_ORACLE_PORT=address.rpartition(":")[2], KERASTUNER_TUNER_ID="w2")  # fmt: skip
+    printed = finish(chief)
+    assert "6 trials are whole, 0 failed" in printed
+    finish(workers[1])
+    finish(extra)
+    pd.testing.assert_frame_equal(trials_of(folder), alone)
+
+
+def run_search_alone(tmp_path):
+    folder = tmp_path / "alone" / "search"
+    finish(start(command(folder, "--max-trials", "6")))
+    return trials_of(folder)
+
+
+def wait_for(path):
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_search_is_held_by_one_process_and_goes_on_as_it_began(tmp_path):
+    import fcntl
+
+    result = run_search(QUICK, small_space(), tmp_path / "search", max_trials=1)
+    assert len(result.trials) == 1
+    with pytest.raises(InputError, match=r"goes on as it began\. Received: epochs 3, which was 2"):
+        run_search(QUICK.model_copy(update={"epochs": 3}), small_space(), tmp_path / "search")
+    with pytest.raises(InputError, match=r"Received: tuner grid, which was random"):
+        run_search(QUICK, small_space(), tmp_path / "search", tuner="grid")
+    with open(tmp_path / "search" / ".lock", "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="once at a time"):
+            run_search(QUICK, small_space(), tmp_path / "search", max_trials=1)
+    again = run_search(QUICK, small_space(), tmp_path / "search", max_trials=2)  # more of the same
+    assert len(again.trials) == 2
+
+
+def test_the_time_is_up(tmp_path):
+    config = TrainConfig(model="faulty-net", model_args={"seconds": 60.0}, data="tiny-stripes")
+    space = Space("faulty-net", {"fault": Choice(("none", "raise"))})
+    begun = time.monotonic()
+    result = run_search(config, space, tmp_path / "search", max_trials=2, max_time="3s")
+    assert time.monotonic() - begun < 30
+    assert result.stopped_because == "the time is up (--max-time 3s)"
+    assert result.best is None
+    assert list(result.trials["status"]) == ["running"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--tuner", "best"], "tuner must be 'hyperband', 'random', 'bayesian' or 'grid'. Received: 'best'"),
+        (["--memory-limit", "much"], "memory_limit must be a number of bytes with K, M, G or T"),
+        (["--trial-timeout", "soon"], "trial_timeout must be seconds or a number with s, m or h"),
+        (["--serve", "nowhere"], "serve must be HOST:PORT"),
+        (["--serve", "a:1", "--chief", "b:2"], "serves or works"),
+        (["--no-test"], "A search decides what its trials write"),
+        (["--model", "lnm"], "There is no model 'lnm'. Did you mean lnn"),
+        (["--max-trails", "3"], "There is no option --max-trails. Did you mean --max-trials?"),
+        (["--imports", "no_such_module", "--data", "phantom-breast"], "--imports must name modules"),
+        (["--space", "no.yaml"], "must be a YAML file that can be read"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, capsys, options, message):
+    from keras_lnn.commands import run_main
+    from tuning import __main__ as program
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "tensorflow"))
+    monkeypatch.setattr(sys, "argv", ["tuning", *options])
+    with pytest.raises(SystemExit) as caught:
+        run_main(program.main)
+    assert caught.value.code == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_sizes_of_memory():
+    assert [parse_memory(text) for text in ("4G", "800M", "1.5 GiB", "100", None)] == [
+        4 * 2**30,
+        800 * 2**20,
+        1.5 * 2**30,
+        100,
+        None,
+    ]
+
+
+def test_the_three_variables_make_a_chief_or_a_worker():
+    address = {"KERASTUNER_ORACLE_IP": "10.0.0.1", "KERASTUNER_ORACLE_PORT": "8000"}
+    settings = SearchSettings()
+    assert settings.with_environment({}) == settings
+    assert settings.with_environment(address | {"KERASTUNER_TUNER_ID": "chief"}).serve == "10.0.0.1:8000"
+    assert settings.with_environment(address | {"KERASTUNER_TUNER_ID": "w3"}).chief == "10.0.0.1:8000"
+    with pytest.raises(InputError, match="Set all three"):
+        settings.with_environment(address)
