@@ -387,3 +387,24 @@ def test_the_best_epoch_is_the_earliest_of_equals():
     assert find_best(history, "val_loss") == (2, 1)
     history[1]["val_auc"] = float("nan")
     assert find_best(history, "val_auc") == (3, 0.9)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_run_that_goes_on_from_another_is_the_run_at_one_go(tiny_data, tmp_path, console):
+    fields = SMALL | {"schedule": "cosine", "augmentation": "mirror", "epochs": 4, "test": False}
+    whole = train(config_for(tiny_data, tmp_path, run_dir=tmp_path / "whole", **fields), console)
+    first = train(config_for(tiny_data, tmp_path, run_dir=tmp_path / "first", stop_after=2, **fields), console)
+    assert first.metrics["epochs"] == 2
+    options = {"run_dir": tmp_path / "second", "start_from": tmp_path / "first"}
+    second = train(config_for(tiny_data, tmp_path, **options, **fields), console)
+    assert_same_run(second.folder, whole.folder)
+    assert len(pd.read_csv(first.folder.history)) == 2
+    assert "test" not in whole.metrics
+    assert set(pd.read_csv(whole.folder.predictions)["split"]) == {"val"}
+    labels = pd.read_csv(whole.folder.labels)
+    assert list(labels["support"]) == [10, 10]
+    for changes in ({"seed": 1}, {"optimizer": "sgd"}, {"model_args": {"filters": 5}}):
+        with pytest.raises(InputError, match=rf"with another {next(iter(changes))}\. Give"):
+            train(config_for(tiny_data, tmp_path, **options | {"run_dir": None}, **fields | changes), console)
+    with pytest.raises(InputError, match="must be a folder"):
+        train(config_for(tiny_data, tmp_path, start_from=tmp_path / "nowhere", **fields), console)

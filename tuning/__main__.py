@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     decided = [f"--{name.replace('_', '-')}" for name in _DECIDED if name in options]
     if decided:
         raise InputError(
-            f"A search decides where and what its trials write. Received: {', '.join(decided)}. Leave it out."
+            f"A search decides what its trials write, and where. Received: {', '.join(decided)}. Leave it out."
         )
     own = {name: options.pop(name) for name in list(options) if name in SearchSettings.model_fields}
     settings = validate(SearchSettings, own)
@@ -45,9 +45,9 @@ def main(arguments: Sequence[str]) -> int:
     from keras_lnn.registry import require_model
     from keras_lnn.terminal import make_console, start_keras
 
-    if not settings.imports:
+    if not settings.imports:  # else their models and data are not known yet
         require_model(config.model)
-    require_data(config.data)
+        require_data(config.data)
     settings.role  # noqa: B018, two roles are told before Keras is imported
     console = make_console()
     trials = _keep_this_process_small()

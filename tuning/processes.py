@@ -35,7 +35,7 @@ class Limits:
     """When a trial's process is killed.
 
     Args:
-        seconds: Of a trial, from its order to its result.
+        seconds: Of a trial, from the start of its process.
         memory_bytes: Of the resident set of the process and its children together.
     """
 
@@ -50,7 +50,7 @@ class Outcome:
     Args:
         result: What it has written, where it ended well.
         failure: The reason in a few words, where it did not.
-        seconds: From its order to its end.
+        seconds: From the start of its process to its end.
         interrupted: Whether it was stopped because the search stops, so that it says nothing of the trial.
     """
 
@@ -88,13 +88,11 @@ class TrialRunner:
         if self._helper.poll() is not None:
             self.close()
             self._begin()
-        begun = time.monotonic()
         with contextlib.suppress(OSError):  # it has died: the status says how
             self._helper.stdin.write(json.dumps({**order, "log": str(log), "answer": str(answer)}).encode() + b"\n")
             self._helper.stdin.flush()
-        status, killed = self._watch(limits, stop, begun)
-        seconds = time.monotonic() - begun
-        if killed is not None and stop.is_set() and killed == "":
+        status, killed, seconds = self._watch(limits, stop)
+        if killed == "":
             return Outcome(seconds=seconds, interrupted=True)
         content = _read_answer(answer)
         if killed or status != 0 or content is None or "failure" in content:
@@ -133,33 +131,33 @@ class TrialRunner:
                 replies.put(json.loads(line))
         replies.put(_GONE)
 
-    def _watch(self, limits: Limits, stop: threading.Event, begun: float) -> tuple[int, str | None]:
-        """Waits; the status, and the reason why it was killed: empty where the search stops, None where it was not."""
-        pid, reason = None, None
+    def _watch(self, limits: Limits, stop: threading.Event) -> tuple[int, str | None, float]:
+        """Waits; the status, the reason why it was killed, and how long it ran once the helper had started it.
+
+        The reason is empty where the search stops and None where it was not killed.
+        """
+        pid, reason, begun = None, None, time.monotonic()
         while True:
             with contextlib.suppress(queue.Empty):
                 reply = self._replies.get(timeout=_LOOK_EVERY_SECONDS)
                 if "status" in reply:
-                    return reply["status"], reason
-                pid = reply["pid"]
+                    return reply["status"], reason, time.monotonic() - begun
+                pid, begun = reply["pid"], time.monotonic()
             if reason is None:
-                reason = self._reason_to_kill(pid, limits, stop, begun)
+                reason = "" if stop.is_set() else None if pid is None else _reason_to_kill(pid, limits, begun)
             if reason is not None and pid is not None:
                 kill_group(pid)
             elif reason is not None:  # the helper is not through its imports yet
                 self._helper.kill()
 
-    def _reason_to_kill(self, pid: int | None, limits: Limits, stop: threading.Event, begun: float) -> str | None:
-        if stop.is_set():
-            return ""
-        if limits.seconds is not None and time.monotonic() - begun > limits.seconds:
-            return f"took longer than {limits.seconds:g} s (--trial-timeout)"
-        if limits.memory_bytes is not None and pid is not None:
-            used = _resident(pid)
-            if used > limits.memory_bytes:
-                limit = limits.memory_bytes / 2**20
-                return f"used {used / 2**20:,.0f} MiB, more than {limit:,.0f} MiB (--memory-limit)"
-        return None
+
+def _reason_to_kill(pid: int, limits: Limits, begun: float) -> str | None:
+    if limits.seconds is not None and time.monotonic() - begun > limits.seconds:
+        return f"took longer than {limits.seconds:g} s (--trial-timeout)"
+    if limits.memory_bytes is not None and (used := _resident(pid)) > limits.memory_bytes:
+        limit = limits.memory_bytes / 2**20
+        return f"used {used / 2**20:,.0f} MiB, more than {limit:,.0f} MiB (--memory-limit)"
+    return None
 
 
 def kill_group(pid: int) -> None:

@@ -129,6 +129,7 @@ def test_an_interrupted_trial_goes_on_from_its_folder(runner, tmp_path):
     assert first.result == again.result
 
 
+@pytest.mark.slow
 def test_a_helper_that_is_killed_takes_its_trial_along_and_another_takes_its_place(tmp_path):
     runner = TrialRunner({"KERAS_BACKEND": None})
     try:
