@@ -1,20 +1,24 @@
 """How much of a result is luck: the same configuration over several seeds, each an ordinary run.
 
 python benchmarks/seeds.py --model lnn --data breastmnist --seeds 5
+python benchmarks/seeds.py --model lnn --data breastmnist --seeds 10 --compare searches/lnn-breastmnist-random/best.yaml
+
+With ``--compare`` a second configuration is trained with the same seeds, and the mean of the differences has a paired
+95% interval (Student's t over the seeds).
 """
 
 import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pydantic
 from rich.table import Table
 
 from keras_lnn.commands import parse_command, run_main
-from keras_lnn.config import TrainConfig
+from keras_lnn.config import TrainConfig, read_yaml
 from keras_lnn.files import without_nan
 from keras_lnn.model_card import metric_label
 from keras_lnn.terminal import make_console, start_keras
@@ -23,10 +27,11 @@ SHOWN = ("auc", "accuracy", "f1")
 
 
 class SeedsCommand(TrainConfig):
-    """Train one configuration with several seeds and print the test metrics of each, their mean and range."""
+    """Train one configuration with several seeds and print the test metrics of each, their mean and spread."""
 
     seed: int = pydantic.Field(0, ge=0, description="the first seed")
     seeds: int = pydantic.Field(5, ge=1, description="how many seeds")
+    compare: Path | None = pydantic.Field(None, description="YAML file of a second configuration, such as best.yaml")
     export: Literal["saved_model", "keras", "none"] = pydantic.Field("none", description="format in which each leaves")
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object instead of the table")
 
@@ -34,36 +39,80 @@ class SeedsCommand(TrainConfig):
 def main(arguments: Sequence[str]) -> int:
     """Trains and prints."""
     command = parse_command(SeedsCommand, arguments, "benchmarks/seeds.py")
-    console = make_console(stderr=True)
-    start_keras(console)
-    from keras_lnn.training import train
-
+    start_keras(make_console(stderr=True))
     data = re.sub(r"[^A-Za-z0-9._-]+", "-", command.data)
     parent = command.run_dir or Path("runs", f"seeds-{command.model}-{data}")
-    values = command.model_dump(exclude={"seeds", "json_output"})
+    values = command.model_dump(exclude={"seeds", "json_output", "compare"})
     seeds = range(command.seed, command.seed + command.seeds)
-    results = []
-    for seed in seeds:
-        config = TrainConfig.create(values | {"seed": seed, "run_dir": parent / str(seed)})
-        results.append(train(config, console).metrics["test"])
-    # An undefined metric is None.
-    found = {
-        name: [np.nan if result[name]["value"] is None else result[name]["value"] for result in results]
-        for name in SHOWN
-    }
+    configurations = {"": values}
+    if command.compare is not None:
+        same = ("data", "data_dir", "size", "export")
+        second = read_yaml(command.compare) | {name: values[name] for name in same}
+        configurations = {"first": values, "second": second}
+    found = {name: train_seeds(fields, seeds, parent / name) for name, fields in configurations.items()}
     if command.json_output:
         print(json.dumps(without_nan({"runs": str(parent), "test": found}), indent=2))
         return 0
-    table = Table(
-        title=f"{command.model} on {command.data}, test split, best epoch by validation", title_justify="left"
-    )
-    for name in ("", *map(str, seeds), "mean", "lowest", "highest"):
-        table.add_column(name, justify="right")
-    for name, numbers in found.items():
-        summary = (np.mean(numbers), min(numbers), max(numbers))
-        table.add_row(metric_label(name), *(f"{number:.4f}" for number in (*numbers, *summary)))
-    make_console().print(table)
+    print_seeds(found, seeds, f"{command.model} on {command.data}, test split, best epoch by validation")
     return 0
+
+
+def train_seeds(fields: dict[str, Any], seeds: Sequence[int], parent: Path) -> dict[str, list[float]]:
+    """The test metrics of each seed; runs that are there already are not repeated."""
+    from keras_lnn.run import RunFolder
+    from keras_lnn.training import resume, train
+
+    results = []
+    for seed in seeds:
+        folder = RunFolder(parent / str(seed))
+        if folder.config.is_file():
+            result = resume(folder.path)
+        else:
+            result = train(TrainConfig.create(fields | {"seed": seed, "run_dir": folder.path}))
+        results.append(result.metrics["test"])
+    # An undefined metric is None.
+    return {
+        name: [np.nan if result[name]["value"] is None else result[name]["value"] for result in results]
+        for name in SHOWN
+    }
+
+
+def print_seeds(found: dict[str, dict[str, list[float]]], seeds: Sequence[int], title: str) -> None:
+    """A row a metric and configuration, and of two configurations their paired differences."""
+    table = Table(title=title, title_justify="left")
+    for name in ("", *map(str, seeds), "mean", "SD", "lowest", "highest"):
+        table.add_column(name, justify="right")
+    for metric in SHOWN:
+        for configuration, metrics in found.items():
+            numbers = metrics[metric]
+            summary = (
+                np.mean(numbers),
+                np.std(numbers, ddof=1) if len(numbers) > 1 else 0.0,
+                min(numbers),
+                max(numbers),
+            )
+            label = f"{metric_label(metric)} {configuration}".strip()
+            table.add_row(label, *(f"{number:.4f}" for number in (*numbers, *summary)))
+    console = make_console()
+    console.print(table)
+    if len(found) == 2 and len(seeds) > 1:
+        for metric in SHOWN:
+            mean, low, high = paired_interval(found["first"][metric], found["second"][metric])
+            console.print(
+                f"{metric_label(metric)}, second less first: {mean:+.4f} (95% interval {low:+.4f} to {high:+.4f})"
+            )
+
+
+def paired_interval(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:
+    """The mean of the differences and its 95% interval."""
+    from scipy import stats
+
+    differences = np.subtract(second, first)
+    mean, error = differences.mean(), stats.sem(differences)
+    if error == 0.0:
+        return mean, mean, mean
+    low, high = stats.t.interval(0.95, len(differences) - 1, loc=mean, scale=error)
+    return float(mean), float(low), float(high)
 
 
 if __name__ == "__main__":
