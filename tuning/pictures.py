@@ -42,17 +42,17 @@ def plot_progress(table: pandas.DataFrame, objective: str, direction: str) -> Fi
         objective: Its column.
         direction: ``max`` or ``min``.
     """
+    table = table[table["status"].isin(["completed", "failed"])]
     figure = new_figure(9.0, 3.6)
     best_of = np.fmax.accumulate if direction == "max" else np.fmin.accumulate
     values = table[objective].to_numpy(float)
     seconds = table["process_seconds"].fillna(0.0).to_numpy(float).cumsum()
     left, right = figure.subplots(1, 2, sharey=True)
-    divisor, unit = (
-        (3600.0, "hours") if seconds[-1] > 7200 else (60.0, "minutes") if seconds[-1] > 120 else (1.0, "seconds")
-    )
+    units = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
+    unit = next((name for name, length in units.items() if seconds[-1] > 2.0 * length), "seconds")
     for axes, places, label in (
         (left, np.arange(1, len(values) + 1), "trial"),
-        (right, seconds / divisor, f"{unit} of all trials"),
+        (right, seconds / units[unit], f"{unit} of all trials"),
     ):
         style_axes(axes, "", label, objective if axes is left else "")
         axes.plot(places, values, "o", color=BLUE, markersize=4, alpha=0.75, label="trial")
@@ -134,7 +134,7 @@ def plot_importance(table: pandas.DataFrame, names: Sequence[str], objective: st
         return None
     figure = new_figure(6.5, 0.32 * len(names) + 1.5)
     axes = figure.subplots()
-    style_axes(axes, "", f"loss of {objective} explained when shuffled", "")
+    style_axes(axes, "", f"share of the variance of {objective} that is lost when shuffled", "")
     if len(whole) < _FEWEST_FOR_IMPORTANCE:
         write_note(axes, f"fewer than {_FEWEST_FOR_IMPORTANCE} whole trials")
     else:
