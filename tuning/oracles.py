@@ -40,6 +40,7 @@ FAILURE, SECONDS = "tuner/failure", "tuner/seconds"
 PARENT, EPOCHS, BRACKET, ROUND = "tuner/trial_id", "tuner/epochs", "tuner/bracket", "tuner/round"
 
 _LOST_AT_MOST = 3
+_FIRST_AT_LEAST = 5
 _OWN_STATE = ("lost", "seconds", "elapsed_seconds")
 
 
@@ -312,4 +313,7 @@ def make_oracle(
         oracle = SafeHyperband(max_epochs=epochs, factor=factor, **options)
         oracle.max_trials = max_trials
         return oracle
+    if tuner == "bayesian":
+        # KerasTuner's own number, three times the dimensions, is a whole search of random values.
+        options["num_initial_points"] = max(_FIRST_AT_LEAST, (max_trials or 0) // 4)
     return _ORACLES[tuner](max_trials=max_trials, **options)
