@@ -123,10 +123,11 @@ class SearchDisplay:
     def _table(self) -> Group:
         oracle, space = self.oracle, self.tuner.space
         names = list(oracle.start_order)
-        table = Table(title_justify="left", expand=False)
+        table = Table(expand=True)
         for column in ("trial", "state", oracle.objective.name, "epochs", "seconds"):
-            table.add_column(column, justify="left" if column == "state" else "right", no_wrap=True)
-        table.add_column("values", overflow="ellipsis", no_wrap=True)
+            width = max(7, len(column))
+            table.add_column(column, justify="left" if column == "state" else "right", no_wrap=True, min_width=width)
+        table.add_column("values", overflow="ellipsis", no_wrap=True, ratio=1)
         best = best_trial(oracle)
         for name in names[-_SHOWN_TRIALS:]:
             trial = oracle.trials[name]

@@ -1,0 +1,80 @@
+"""What a search shows, without a search."""
+
+import io
+
+import pytest
+from keras_tuner.engine.trial import TrialStatus
+from rich.console import Console
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.protocol import complete_config
+from keras_lnn.ranges import Choice
+from tuning.display import SearchDisplay
+from tuning.oracles import FAILURE, SECONDS, make_oracle
+from tuning.processes import Limits, Outcome
+from tuning.settings import SearchSettings
+from tuning.space import Space
+from tuning.tuner import ProcessTuner
+
+pytestmark = pytest.mark.filterwarnings("ignore:(currentThread|getName)\\(\\) is deprecated:DeprecationWarning")
+
+
+def make_display(folder, terminal):
+    config = complete_config(TrainConfig(model="dnn", data="phantom-breast"))
+    space = Space("dnn", {"units": Choice((8, 16, 32, 64)), "dropout": Choice((0.0, 0.25))})
+    oracle = make_oracle(
+        "random",
+        objective="val_auc",
+        hyperparameters=space.hyperparameters(config),
+        seed=0,
+        max_trials=4,
+        epochs=3,
+        factor=3,
+    )
+    tuner = ProcessTuner(oracle, config, space, folder, seeds=[0], limits=Limits())
+    console = Console(file=io.StringIO(), width=110, force_terminal=terminal, markup=False, highlight=False)
+    return SearchDisplay(console, tuner, oracle, SearchSettings(max_trials=4))
+
+
+def fill(display, folder):
+    """One good trial, one that failed and one that runs; the outcomes of the first two."""
+    oracle = display.oracle
+    good, bad, busy = (oracle.create_trial(name) for name in "abc")
+    oracle.update_trial(good.trial_id, {"val_auc": 0.875, "epochs": 3}, step=3)
+    good.status, good.hyperparameters.values[SECONDS] = TrialStatus.COMPLETED, 12.0
+    oracle.end_trial(good)
+    bad.status = TrialStatus.FAILED
+    bad.hyperparameters.values |= {FAILURE: "built to fail [sic]", SECONDS: 2.0}
+    oracle.end_trial(bad)
+    history = folder / f"trial_{busy.trial_id}" / "seed-0" / "history.csv"
+    history.parent.mkdir(parents=True)
+    history.write_text("epoch,loss,val_auc\n1,0.7,0.5\n2,0.6,0.625\n")
+    outcomes = Outcome(result={"runs": [{"objective": 0.875}]}, seconds=12.0), Outcome(failure="built to fail [sic]")
+    return list(zip((good, bad), outcomes, strict=True))
+
+
+def test_the_table_has_the_state_of_each_trial(tmp_path):
+    display = make_display(tmp_path / "search", terminal=True)
+    fill(display, tmp_path / "search")
+    with display:
+        display.update()
+    shown = display.console.file.getvalue()
+    lines = [" ".join(line.replace("│", " ").split()) for line in shown.splitlines()]
+    for words in ("0 done 0.8750 3 12 units=", "1 failed 2 units=", "2 runs 0.6250 2 units="):
+        assert any(words in line for line in lines), words
+    assert "2 of 4 trials done" in shown
+    assert "best 0.8750 in trial 0" in shown
+
+
+def test_a_log_has_a_line_a_trial_and_the_end_names_what_failed(tmp_path):
+    display = make_display(tmp_path / "search", terminal=False)
+    for trial, outcome in fill(display, tmp_path / "search"):
+        display.report(trial, outcome)
+    display.oracle.stopped_because = "the time is up"
+    display.conclude(tmp_path / "search")
+    shown = display.console.file.getvalue()
+    assert "trial 0  0.8750  12 s  units=" in shown
+    assert shown.count("trial 1 failed: built to fail [sic]") == 2
+    assert "stopped: the time is up" in shown
+    assert "1 trials are whole, 1 failed" in shown
+    assert "python train.py --config" in shown
