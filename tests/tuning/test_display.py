@@ -1,6 +1,7 @@
 """What a search shows, without a search."""
 
 import io
+import re
 
 import pytest
 from keras_tuner.engine.trial import TrialStatus
@@ -58,7 +59,7 @@ def test_the_table_has_the_state_of_each_trial(tmp_path):
     fill(display, tmp_path / "search")
     with display:
         display.update()
-    shown = display.console.file.getvalue()
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", display.console.file.getvalue())
     lines = [" ".join(line.replace("│", " ").split()) for line in shown.splitlines()]
     for words in ("0 done 0.8750 3 12 units=", "1 failed 2 units=", "2 runs 0.6250 2 units="):
         assert any(words in line for line in lines), words
