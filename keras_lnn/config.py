@@ -122,6 +122,9 @@ class TrainConfig(pydantic.BaseModel):
     early_stopping: Annotated[int, pydantic.Field(ge=0)] | None = pydantic.Field(
         None, description=f"epochs without improvement before the run stops, 0 for never {MODEL_DEFAULT}"
     )
+    split_seed: Annotated[int, pydantic.Field(ge=0, lt=2**31)] | None = pydantic.Field(
+        None, description="of the splits of images that come without (default: --seed)"
+    )
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**31)] = pydantic.Field(
         0, description="of initialisation, order, augmentation and dropout"
     )
@@ -177,6 +180,11 @@ class TrainConfig(pydantic.BaseModel):
     def to_yaml(self) -> str:
         """The configuration as YAML, every field on a line."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    @property
+    def seed_of_splits(self) -> int:
+        """Of the splits of images that come without."""
+        return self.seed if self.split_seed is None else self.split_seed
 
     def own_images(self) -> "OwnImages":
         """What is said of folders and tables of own images."""

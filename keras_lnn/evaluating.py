@@ -56,7 +56,7 @@ def evaluate_model(
         data_dir=data_dir or (config.data_dir if config else None),
         accept_checksum=accept_checksum or bool(config and config.accept_checksum),
         # The seed decides the split of data that come without one: with another, training images would be tested.
-        seed=signature.seed or 0,
+        seed=(signature.seed if signature.split_seed is None else signature.split_seed) or 0,
         progress=progress,
         own=dataclasses.replace(
             config.own_images() if own and config else OwnImages(),

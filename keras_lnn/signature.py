@@ -35,6 +35,7 @@ class Signature:
         thresholds: Above which probability each of several labels is predicted, chosen on validation; None for 0.5.
         fit: How image files get their size, ``stretch`` or ``pad``.
         window: Centre and width of the values shown of files with more than 8 bits; None for what the files say.
+        split_seed: Of the splits, where the data came without; None for the run's.
     """
 
     model: str
@@ -53,6 +54,7 @@ class Signature:
     thresholds: tuple[float, ...] | None = None
     fit: str = "stretch"
     window: tuple[float, float] | None = None
+    split_seed: int | None = None
 
     def get_task(self) -> Task:
         """What the model answers."""

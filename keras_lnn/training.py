@@ -142,7 +142,7 @@ def _load(config: TrainConfig, console: Console) -> ImageData:
             size=config.size,
             data_dir=config.data_dir,
             accept_checksum=config.accept_checksum,
-            seed=config.seed,
+            seed=config.seed_of_splits,
             progress=progress,
             own=config.own_images(),
         )
@@ -262,6 +262,7 @@ class _Trainer:
             licence=self.data.licence,
             parameters=count_parameters(self.model),
             seed=self.config.seed,
+            split_seed=self.config.seed_of_splits,
             best_epoch=best_epoch,
             trained_by=f"keras-lnn {__version__}",
             fit=rendering.fit,

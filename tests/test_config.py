@@ -35,6 +35,7 @@ OFF_DEFAULT = {
     "augmentation": "auto",
     "monitor": "val_loss",
     "early_stopping": 4,
+    "split_seed": 4,
     "seed": 9,
     "deterministic": False,
     "precision": "mixed_float16",

@@ -7,8 +7,8 @@ import importlib
 from typing import Any
 
 _PUBLIC = {
-    "search": "search",
-    "SearchResult": "search",
+    "search": "searching",
+    "SearchResult": "searching",
     "SearchSettings": "settings",
     "Space": "space",
     "make_space": "space",

@@ -54,10 +54,10 @@ def main(arguments: Sequence[str]) -> int:
     start_keras(console)
     _import_own(settings.imports)
     from tuning.display import space_table
-    from tuning.search import search
+    from tuning.searching import search
     from tuning.space import make_space
 
-    space = make_space(config, space_file)
+    space = make_space(config, space_file, fixed=options)
     if show_space:
         console.print(space_table(space))
         return 0

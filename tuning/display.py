@@ -141,7 +141,7 @@ class SearchDisplay:
         return Group(Text(head, style="bold"), table)
 
     def _cells(self, trial: Trial) -> list[Any]:
-        if trial.status == TrialStatus.COMPLETED:
+        if trial.score is not None and trial.metrics.exists("epochs"):
             epochs = int(trial.metrics.get_last_value("epochs"))
             return ["done", f"{trial.score:.4f}", str(epochs), f"{self.oracle.seconds.get(trial.trial_id, 0):.0f}"]
         if trial.status == TrialStatus.FAILED:

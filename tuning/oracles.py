@@ -10,14 +10,18 @@ What KerasTuner 1.4.8 leaves open, and what is done about it here:
 - its Hyperband promotes only once a round has as many whole trials as places, so that failed ones stop it. Here a
   failed trial counts as thrown out;
 - a worker that dies keeps its trial for ever. Here one that has not been heard of for a while loses it;
+- an exception inside an oracle leaves its lock closed, and every other thread waits for ever. Here it is opened;
 - three failures in a row raise inside a lock that is never opened again. Here the search stops and says why.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,7 @@ from keras_tuner.oracles import (
     HyperbandOracle,
     RandomSearchOracle,
 )
+from keras_tuner.src.engine.oracle import LOCKS, THREADS  # there is no public way to them
 
 from keras_lnn.errors import InputError
 from keras_lnn.files import DAMAGED_FILE_ERRORS, write_json
@@ -37,11 +42,31 @@ from tuning.settings import Tuner
 # Values that KerasTuner keeps beside those of the hyperparameters; the first two are ours, since its messages between
 # machines have no room for why a trial failed and how long it took. They are taken out when a trial ends.
 FAILURE, SECONDS = "tuner/failure", "tuner/seconds"
+# Says in a trial that a chief deals out which search it is of.
+SETTINGS = "tuner/settings"
 PARENT, EPOCHS, BRACKET, ROUND = "tuner/trial_id", "tuner/epochs", "tuner/bracket", "tuner/round"
 
 _LOST_AT_MOST = 3
 _FIRST_AT_LEAST = 5
-_OWN_STATE = ("lost", "seconds", "elapsed_seconds")
+_OWN_STATE = ("lost", "seconds", "elapsed_seconds", "told_to_stop")
+
+
+def locked(method: Callable[..., Any]) -> Callable[..., Any]:
+    """One thread at a time, in KerasTuner's own lock, which its methods within do not ask for again."""
+
+    @functools.wraps(method)
+    def run(oracle: SafeOracle, *arguments: Any, **options: Any) -> Any:
+        name = threading.current_thread().name
+        if THREADS[oracle] == name:
+            return method(oracle, *arguments, **options)
+        with LOCKS[oracle]:
+            THREADS[oracle] = name
+            try:
+                return method(oracle, *arguments, **options)
+            finally:
+                THREADS[oracle] = None
+
+    return run
 
 
 class SafeOracle(keras_tuner.Oracle):
@@ -60,13 +85,15 @@ class SafeOracle(keras_tuner.Oracle):
         self.stopped_because = ""
         # Whether a worker was told that there is nothing more.
         self.told_to_stop = False
+        self.settings = ""
+        self._ended_before = 0
         # How often each trial has lost its worker, and when a worker was last heard of.
         self.lost: dict[str, int] = {}
         self._heard: dict[str, float] = {}
         # How long each trial's process took.
         self.seconds: dict[str, float] = {}
 
-    @keras_tuner.synchronized
+    @locked
     def create_trial(self, tuner_id: str) -> Trial:
         """A trial to run, or one that says to wait or to stop."""
         self._heard[tuner_id] = time.monotonic()
@@ -76,23 +103,44 @@ class SafeOracle(keras_tuner.Oracle):
             trial = Trial(self.hyperparameters.copy(), trial_id="", status=TrialStatus.STOPPED)
         else:
             trial = super().create_trial(tuner_id)
+            if trial.status == TrialStatus.STOPPED and self.ongoing_trials:
+                # Another worker may be lost, and its trial must find one that is still there.
+                trial.status = TrialStatus.IDLE
+                self.tuner_ids.add(tuner_id)
         self.told_to_stop = self.told_to_stop or trial.status == TrialStatus.STOPPED
+        if trial.status == TrialStatus.RUNNING and self.settings:
+            trial.hyperparameters.values[SETTINGS] = self.settings
         return trial
 
-    @keras_tuner.synchronized
+    @locked
+    def update_trial(self, trial_id: str, metrics: dict[str, float], step: int = 0) -> Trial:
+        """Takes the metrics of a trial, and saves them: a worker may repeat its next call only."""
+        trial = self.trials[trial_id]
+        if trial_id not in self.end_order:
+            trial = super().update_trial(trial_id, metrics, step)
+            self.save()
+        return trial
+
+    @locked
     def end_trial(self, trial: Trial) -> None:
         """Takes a result; a trial that has ended before, as when its worker was thought lost, stays as it was."""
-        if trial.trial_id in self.end_order:
-            return
         known = self.trials[trial.trial_id]
-        trial.message = trial.hyperparameters.values.pop(FAILURE, trial.message)
-        self.seconds[trial.trial_id] = trial.hyperparameters.values.pop(SECONDS, math.nan)
+        if trial.trial_id in self.end_order:
+            holders = [name for name, held in self.ongoing_trials.items() if held is known]
+            for name in holders:
+                self.ongoing_trials.pop(name)
+            return
+        values = trial.hyperparameters.values
+        values.pop(SETTINGS, None)
+        trial.message = values.pop(FAILURE, trial.message)
+        self.seconds[trial.trial_id] = values.pop(SECONDS, math.nan)
         super().end_trial(trial)
+        self._retry_queue = [name for name in self._retry_queue if name != trial.trial_id]
         if known.status == TrialStatus.FAILED and known.message is None:
             known.message = "the objective is not a number"
         self.save()
 
-    @keras_tuner.synchronized
+    @locked
     def get_trial(self, trial_id: str) -> Trial:
         """A trial; to ask for one that is running is its worker's way to say that it is alive."""
         for worker, trial in self.ongoing_trials.items():
@@ -100,7 +148,7 @@ class SafeOracle(keras_tuner.Oracle):
                 self._heard[worker] = time.monotonic()
         return super().get_trial(trial_id)
 
-    @keras_tuner.synchronized
+    @locked
     def forget_silent_workers(self) -> list[str]:
         """Takes the trials of workers that were not heard of for long, to give them to others; their names."""
         now = time.monotonic()
@@ -114,7 +162,7 @@ class SafeOracle(keras_tuner.Oracle):
             self.save()
         return silent
 
-    @keras_tuner.synchronized
+    @locked
     def give_back(self, tuner_id: str) -> None:
         """Puts back the trial of a worker that was interrupted through no fault of the trial."""
         trial = self.ongoing_trials.pop(tuner_id, None)
@@ -165,6 +213,9 @@ class SafeOracle(keras_tuner.Oracle):
         self._retry_queue = [name for name in reversed(open_ended) if name not in held]
         self.tuner_ids = set(self.ongoing_trials)
         self._heard = dict.fromkeys(self.tuner_ids, time.monotonic())
+        self._ended_before = len(self.end_order)
+        # More trials may be asked for than before.
+        self.told_to_stop = self.told_to_stop and not open_ended and not self.remaining_trials()
 
     def _save_trial(self, trial: Trial) -> None:
         """The one file has it."""
@@ -175,7 +226,7 @@ class SafeOracle(keras_tuner.Oracle):
     def _spent(self) -> str:
         """Why the search is to stop before all is tried, or nothing."""
         ended = [self.trials[name] for name in self.end_order]
-        recent = ended[-self.max_failures :]
+        recent = ended[self._ended_before :][-self.max_failures :]  # what failed before may have been mended
         if len(recent) == self.max_failures and all(trial.status == TrialStatus.FAILED for trial in recent):
             return f"the last {self.max_failures} trials failed, the last one because it {recent[-1].message}"
         epochs = sum(int(trial.metrics.get_last_value("epochs")) for trial in ended if trial.metrics.exists("epochs"))
@@ -219,6 +270,13 @@ class SafeGrid(SafeOracle, GridSearchOracle):
         links._data_to_index = {name: place for place, name in enumerate(memory)}
         links._next_index.clear()
         links._next_index.update(following)
+        # The end of a trial is saved before the grid goes on from it; what it has gone on from it passes over.
+        self._populate_next += [name for name in self.end_order if name not in self._populate_next]
+
+    def _put_back(self, trial: Trial, lost: bool) -> None:
+        super()._put_back(trial, lost)
+        if trial.trial_id in self.end_order:
+            self._populate_next.append(trial.trial_id)
 
 
 class SafeHyperband(SafeOracle, HyperbandOracle):
@@ -259,7 +317,7 @@ class SafeHyperband(SafeOracle, HyperbandOracle):
         expected = len(rounds[0]) if bracket.get("exhausted") else self._get_size(number, 0)
         for place in range(1, len(rounds)):
             gone_on = {entry["past_id"] for entry in rounds[place]}
-            before = [self.trials[entry["id"]] for entry in rounds[place - 1]]
+            before = [self.trials[entry["id"]] for entry in rounds[place - 1] if entry["id"] in self.end_order]
             failed = sum(trial.status == TrialStatus.FAILED for trial in before)
             whole = [
                 trial for trial in before if trial.status == TrialStatus.COMPLETED and trial.trial_id not in gone_on

@@ -15,6 +15,7 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ from keras_lnn.files import DAMAGED_FILE_ERRORS
 
 _LOOK_EVERY_SECONDS = 0.2
 _LONGEST_LINE = 200
-_GONE = {"status": -int(signal.SIGKILL)} if hasattr(signal, "SIGKILL") else {"status": 1}
+_KILLED = -9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,14 +112,23 @@ class TrialRunner:
             self._helper.wait()
         self._reader.join(5)
         self._helper.stdout.close()
+        self._files.close()
+
+    def _last_message(self) -> str:
+        self._messages.seek(0)
+        lines = self._messages.read().decode(errors="replace").split("\n")
+        return next((line.strip()[:_LONGEST_LINE] for line in reversed(lines) if line.strip()), "")
 
     def _begin(self) -> None:
+        self._files = contextlib.ExitStack()
+        # What the helper says, should it not begin.
+        self._messages = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115, the stack closes it
         self._helper = subprocess.Popen(
             [sys.executable, "-m", "tuning.trial"],
             env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._messages,
         )
         self._replies: queue.SimpleQueue[dict[str, int]] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._listen, args=(self._helper, self._replies), daemon=True)
@@ -129,7 +139,7 @@ class TrialRunner:
         with contextlib.suppress(OSError, ValueError):
             for line in helper.stdout:
                 replies.put(json.loads(line))
-        replies.put(_GONE)
+        replies.put({"status": helper.wait(), "gone": True})
 
     def _watch(self, limits: Limits, stop: threading.Event) -> tuple[int, str | None, float]:
         """Waits; the status, the reason why it was killed, and how long it ran once the helper had started it.
@@ -140,6 +150,8 @@ class TrialRunner:
         while True:
             with contextlib.suppress(queue.Empty):
                 reply = self._replies.get(timeout=_LOOK_EVERY_SECONDS)
+                if "gone" in reply and reply["status"] != _KILLED and reason is None:
+                    reason = f"could not begin: {self._last_message() or 'its helper ended'}"
                 if "status" in reply:
                     return reply["status"], reason, time.monotonic() - begun
                 pid, begun = reply["pid"], time.monotonic()
@@ -190,7 +202,7 @@ def _read_answer(path: Path) -> dict[str, Any] | None:
 
 def _describe_end(status: int, log: Path) -> str:
     last = _last_line(log)
-    if status == _GONE["status"]:
+    if status == _KILLED:
         return "was killed by the system (SIGKILL), as it does when memory runs out"
     if status < 0:
         with contextlib.suppress(ValueError):

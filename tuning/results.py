@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from keras_tuner.engine.trial import Trial, TrialStatus
+from keras_tuner.engine.trial import Trial
 from rich.console import Console
 
 from keras_lnn.config import TrainConfig
@@ -52,7 +52,7 @@ def trials_table(oracle: SafeOracle, space: Space) -> pd.DataFrame:
 def best_trial(oracle: SafeOracle) -> Trial | None:
     """The whole trial with the best objective; of equals the one that began first."""
     whole = [oracle.trials[name] for name in list(oracle.start_order)]
-    whole = [trial for trial in whole if trial.status == TrialStatus.COMPLETED and math.isfinite(trial.score)]
+    whole = [trial for trial in whole if trial.score is not None and math.isfinite(trial.score)]
     sign = -1.0 if oracle.objective.direction == "max" else 1.0
     return min(whole, key=lambda trial: sign * trial.score, default=None)
 

@@ -14,6 +14,7 @@ from keras_lnn.errors import InputError
 
 Tuner = Literal["hyperband", "random", "bayesian", "grid"]
 
+_SHORTEST_SILENCE_SECONDS = 10.0
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
@@ -78,6 +79,15 @@ class SearchSettings(pydantic.BaseModel):
     def _duration(cls, value: Any) -> str | None:
         parse_duration(value)
         return None if value is None else str(value)
+
+    @pydantic.field_validator("worker_timeout", mode="after")
+    @classmethod
+    def _longer_than_a_heartbeat(cls, value: str) -> str:
+        if parse_duration(value) < _SHORTEST_SILENCE_SECONDS:
+            raise ValueError(
+                f"must be at least {_SHORTEST_SILENCE_SECONDS:g} s: workers say every 3 s that they are alive"
+            )
+        return value
 
     @pydantic.field_validator("memory_limit", mode="before")
     @classmethod

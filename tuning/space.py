@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,16 @@ TRAINING_RANGES: dict[str, Range | Choice] = {
 _NOT_SEARCHED = frozenset(
     [
         *("model", "model_args", "data", "data_dir", "monitor", "epochs", "seed", "deterministic", "run_dir", "test"),
-        *("time_budget", "tensorboard", "export", "export_dir", "start_from", "stop_after", "accept_checksum"),
+        *(
+            "split_seed",
+            "time_budget",
+            "tensorboard",
+            "export",
+            "export_dir",
+            "start_from",
+            "stop_after",
+            "accept_checksum",
+        ),
         *("image_dir", "file_column", "label_columns", "split_column", "group_column", "skip_bad"),
     ]
 )
@@ -88,7 +97,7 @@ class Space:
         ]
 
 
-def make_space(config: TrainConfig, file: Path | None = None) -> Space:
+def make_space(config: TrainConfig, file: Path | None = None, *, fixed: Collection[str] = ()) -> Space:
     """The space of a configuration's model, narrowed or widened by a file.
 
     The file has a line a name: a mapping of ``low``, ``high`` and perhaps ``step`` and ``log``, a list of values, or
@@ -97,8 +106,10 @@ def make_space(config: TrainConfig, file: Path | None = None) -> Space:
     Args:
         config: Of the trials.
         file: YAML, or None.
+        fixed: Training fields whose values were given and that are not searched, unless the file names them.
     """
     ranges = {**builder_ranges(config.model), **TRAINING_RANGES}
+    ranges = {name: entry for name, entry in ranges.items() if name not in fixed}
     for name, content in (read_yaml(file) if file is not None else {}).items():
         _require_name(name, config.model)
         ranges[name] = _read_entry(name, content)

@@ -78,7 +78,7 @@ def run_trial(order: dict[str, Any]) -> dict[str, Any]:
             on from, or None) and ``imports`` (modules with people's own models).
 
     Returns:
-        ``runs``: the objective, its epoch, epochs, seconds and parameters of each.
+        ``runs``: the objective, its epoch, epochs and seconds of this trial, and parameters of each.
     """
     from keras_lnn.config import TrainConfig
     from keras_lnn.training import resume, train
@@ -88,13 +88,13 @@ def run_trial(order: dict[str, Any]) -> dict[str, Any]:
     runs = []
     starts = order["starts"] or [None] * len(order["seeds"])
     for seed, folder, start in zip(order["seeds"], order["folders"], starts, strict=True):
-        if (Path(folder) / "config.yaml").is_file():
+        config = TrainConfig.create({**order["config"], "seed": seed, "run_dir": folder, "start_from": start})
+        if _is_run_of(Path(folder), config):
             result = resume(Path(folder))
         else:
-            shutil.rmtree(folder, ignore_errors=True)  # what a process that was killed at once has left
-            fields = {**order["config"], "seed": seed, "run_dir": folder, "start_from": start}
-            result = train(TrainConfig.create(fields))
-        runs.append({"seed": seed, **_summarise(result)})
+            shutil.rmtree(folder, ignore_errors=True)  # of another search, or killed as it began
+            result = train(config)
+        runs.append({"seed": seed, **_summarise(result, start)})
     return {"runs": runs}
 
 
@@ -112,12 +112,30 @@ def describe_failure(error: BaseException) -> str:
     return f"{name}: {text[:200]}" if text else name
 
 
-def _summarise(result: Any) -> dict[str, Any]:
+def _is_run_of(folder: Path, config: Any) -> bool:
+    """Whether a folder holds this run, begun before."""
+    from keras_lnn.config import TrainConfig
+    from keras_lnn.errors import InputError
+    from keras_lnn.protocol import complete_config
+
+    try:
+        known = TrainConfig.from_yaml(folder / "config.yaml")
+    except InputError:
+        return False
+    wanted = complete_config(config)
+    if wanted.augmentation == "auto":  # a run writes what that meant
+        wanted = wanted.model_copy(update={"augmentation": known.augmentation})
+    return known == wanted
+
+
+def _summarise(result: Any, start: str | None) -> dict[str, Any]:
     import pandas as pd
 
     from keras_lnn.errors import InputError
     from keras_lnn.recording import find_best
+    from keras_lnn.run import RunFolder
 
+    before = None if start is None else RunFolder(Path(start)).read_checkpoint()
     metrics = result.metrics
     history = pd.read_csv(result.folder.history).to_dict("records")
     best_epoch, best = find_best(history, metrics["monitor"])
@@ -126,8 +144,8 @@ def _summarise(result: Any) -> dict[str, Any]:
     return {
         "objective": best,
         "best_epoch": best_epoch,
-        "epochs": len(history),
-        "seconds": metrics["seconds"],
+        "epochs": len(history) - (before.epoch if before else 0),
+        "seconds": metrics["seconds"] - (before.seconds if before else 0.0),
         "parameters": metrics["parameters"],
     }
 

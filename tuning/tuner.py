@@ -17,13 +17,15 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_lnn.config import TrainConfig
-from tuning.oracles import EPOCHS, FAILURE, PARENT, SECONDS, SafeOracle
+from keras_lnn.errors import InputError
+from tuning.oracles import EPOCHS, FAILURE, PARENT, SECONDS, SETTINGS, SafeOracle
 from tuning.processes import Limits, Outcome, TrialRunner
 from tuning.space import Space
 
 _WAIT_SECONDS = 0.3
-_HEARTBEAT_SECONDS = 5.0
+HEARTBEAT_SECONDS = 3.0
 _CHIEF_AWAY_SECONDS = 1800.0
+_ANSWER_SECONDS = 10.0
 
 
 class ProcessTuner(BaseTuner):
@@ -38,6 +40,7 @@ class ProcessTuner(BaseTuner):
         limits: When a trial is killed.
         imports: Modules with people's own models.
         environment: Variables of the trials' processes.
+        settings: Says which search it is; a chief's and its workers' must be the same.
         ended: Called with each trial that has ended here, and its outcome.
     """
 
@@ -52,6 +55,7 @@ class ProcessTuner(BaseTuner):
         limits: Limits,
         imports: tuple[str, ...] = (),
         environment: Mapping[str, str | None] | None = None,
+        settings: str = "",
         ended: Callable[[Trial, Outcome], None] = lambda trial, outcome: None,
     ) -> None:
         super().__init__(oracle, directory=str(folder.parent), project_name=folder.name)
@@ -62,8 +66,13 @@ class ProcessTuner(BaseTuner):
         self.limits = limits
         self.imports = imports
         self.environment = dict(environment or {})
+        self.settings = settings
         self.ended = ended
         self.stop = threading.Event()
+        if not isinstance(self.oracle, SafeOracle):
+            from keras_tuner.src.distribute import oracle_client
+
+            oracle_client.TIMEOUT = _ANSWER_SECONDS  # an hour otherwise, in which nothing can stop a worker
 
     def save(self) -> None:
         """The oracle saves itself, and there is nothing else."""
@@ -105,6 +114,7 @@ class ProcessTuner(BaseTuner):
                 if trial.status == TrialStatus.IDLE:
                     time.sleep(_WAIT_SECONDS)
                     continue
+                self._require_same_search(trial)
                 with self._heartbeat(trial):
                     outcome = self._run(runner, trial)
                 if outcome.interrupted:
@@ -115,6 +125,15 @@ class ProcessTuner(BaseTuner):
                 self.ended(trial, outcome)
         finally:
             runner.close()
+
+    def _require_same_search(self, trial: Trial) -> None:
+        """A worker's trials must be the chief's: the same model, data, space and seeds."""
+        chief = trial.hyperparameters.values.get(SETTINGS, self.settings)
+        if chief != self.settings:
+            raise InputError(
+                "A worker must be given the options of its chief. Received: others than the chief at this address."
+                " Give the same model, data, space, seeds and training options."
+            )
 
     def _run(self, runner: TrialRunner, trial: Trial) -> Outcome:
         parent = trial.hyperparameters.values.get(PARENT)
@@ -132,6 +151,7 @@ class ProcessTuner(BaseTuner):
         return runner.run(order, self.trial_folder(trial.trial_id), self.limits, self.stop)
 
     def _report(self, trial: Trial, outcome: Outcome) -> None:
+        trial = Trial.from_state(trial.get_state())  # the oracle's own object changes within its lock only
         trial.hyperparameters.values[SECONDS] = outcome.seconds
         if outcome.result is None:
             trial.status, trial.message = TrialStatus.FAILED, outcome.failure
@@ -153,7 +173,11 @@ class ProcessTuner(BaseTuner):
                     return None
                 away = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
                 if not away or time.monotonic() - begun > _CHIEF_AWAY_SECONDS:
-                    raise
+                    told = error.details() or error.code().name
+                    raise InputError(
+                        f"The chief must answer and know this search. Received: {told}. Start it again by the same"
+                        " command, or begin this worker anew."
+                    ) from None
                 time.sleep(_WAIT_SECONDS)
 
     @contextlib.contextmanager
@@ -162,7 +186,7 @@ class ProcessTuner(BaseTuner):
         over = threading.Event()
 
         def beat() -> None:
-            while not over.wait(_HEARTBEAT_SECONDS):
+            while not over.wait(HEARTBEAT_SECONDS):
                 with contextlib.suppress(grpc.RpcError):
                     self.oracle.get_trial(trial.trial_id)
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 import time
 
 import keras_tuner
@@ -244,3 +245,91 @@ def test_an_objective_that_is_no_number_is_a_failure(tmp_path):
     finish(oracle, trial, value=math.nan)
     assert oracle.trials[trial.trial_id].status == TrialStatus.FAILED
     assert oracle.trials[trial.trial_id].message == "the objective is not a number"
+
+
+def create_in_vain(oracle):
+    with pytest.raises(OSError, match="no space"):
+        oracle.create_trial("w")
+
+
+def test_an_exception_leaves_the_oracle_open_to_others(tmp_path, monkeypatch):
+    oracle = make("random", tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(oracle, "save", lambda: (_ for _ in ()).throw(OSError("no space left")))
+        failing = threading.Thread(target=create_in_vain, args=(oracle,), name="other")
+        failing.start()
+        failing.join()
+    found = []
+    asking = threading.Thread(target=lambda: found.append(oracle.create_trial("v")), daemon=True)
+    asking.start()
+    asking.join(10)
+    assert found
+
+
+def test_a_late_result_ends_the_trial_for_its_next_worker_too(tmp_path):
+    oracle = make("random", tmp_path)
+    oracle.silence_seconds = 0.0
+    trial = oracle.create_trial("slow")
+    time.sleep(0.01)
+    oracle.forget_silent_workers()
+    finish(oracle, trial, value=0.4)  # before another was given it
+    assert oracle.create_trial("other").trial_id != trial.trial_id
+    late = oracle.create_trial("slow")
+    time.sleep(0.01)
+    oracle.forget_silent_workers()
+    assert oracle.create_trial("third").trial_id != trial.trial_id
+    again = oracle.create_trial("fourth")
+    assert late.trial_id in {again.trial_id, *(held.trial_id for held in oracle.running().values())}
+    finish(oracle, late, value=0.6)
+    finish(oracle, late, value=0.1)
+    assert late.trial_id not in {held.trial_id for held in oracle.running().values()}
+    assert oracle.trials[late.trial_id].score == 0.6
+
+
+def test_a_worker_waits_while_another_may_still_be_lost(tmp_path):
+    oracle = make("random", tmp_path, max_trials=2)
+    first, second = oracle.create_trial("a"), oracle.create_trial("b")
+    finish(oracle, first)
+    assert oracle.create_trial("a").status == TrialStatus.IDLE
+    oracle.silence_seconds = 0.0
+    time.sleep(0.01)
+    oracle.forget_silent_workers()
+    again = oracle.create_trial("a")
+    assert again.trial_id == second.trial_id
+    finish(oracle, again)
+    assert oracle.create_trial("a").status == TrialStatus.STOPPED
+    assert oracle.told_to_stop
+    assert reload("random", tmp_path).told_to_stop is False  # saved before; a chief goes by the number of trials
+
+
+def test_metrics_survive_a_chief_that_is_killed_before_the_end(tmp_path):
+    oracle = make("random", tmp_path)
+    trial = oracle.create_trial("far")
+    oracle.update_trial(trial.trial_id, {"val_auc": 0.5, "epochs": 1}, step=1)
+    oracle = reload("random", tmp_path, keep_ongoing=True)
+    trial.status = TrialStatus.COMPLETED
+    oracle.end_trial(trial)
+    assert oracle.trials[trial.trial_id].score == 0.5
+
+
+def test_a_grid_goes_on_behind_a_trial_whose_worker_was_lost(tmp_path):
+    oracle = make("grid", tmp_path)
+    oracle.silence_seconds = 0.0
+    lost = oracle.create_trial("w").trial_id
+    while oracle.trials[lost].status != TrialStatus.FAILED:
+        time.sleep(0.005)
+        oracle.forget_silent_workers()
+        oracle.create_trial("w")
+    oracle.silence_seconds = math.inf
+    run(oracle)
+    assert len(oracle.trials) == 12
+
+
+def test_failures_of_before_do_not_stop_a_search_that_goes_on(tmp_path):
+    oracle = make("random", tmp_path)
+    oracle.max_failures = 3
+    run(oracle, lambda trial: True)
+    assert len(oracle.trials) == 3
+    oracle = reload("random", tmp_path)
+    oracle.max_failures = 3
+    assert len(run(oracle).trials) == 12

@@ -166,3 +166,21 @@ def test_nothing_runs_on_when_the_search_is_killed(tmp_path):
     search.wait()
     search.stdout.close()
     assert_no_sleepers()
+
+
+def test_a_helper_that_cannot_begin_says_why(tmp_path):
+    runner = TrialRunner({"KERAS_BACKEND": "no-such-backend"})
+    try:
+        outcome = run(runner, tmp_path, "none")
+    finally:
+        runner.close()
+    assert outcome.failure.startswith("could not begin: ")
+    assert "no-such-backend" in outcome.failure
+
+
+def test_a_folder_of_another_search_is_no_result(runner, tmp_path):
+    first = run(runner, tmp_path, "none")
+    other = order_for(tmp_path, "none") | {"seeds": [4], "folders": [str(tmp_path / "seed-3")]}
+    again = runner.run(other, tmp_path, NO_LIMITS, threading.Event())
+    assert first.result["runs"][0]["objective"] != again.result["runs"][0]["objective"]
+    assert again.result["runs"][0]["seed"] == 4

@@ -18,7 +18,7 @@ from rich.console import Console
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.ranges import Choice
-from tuning.search import search
+from tuning.searching import search
 from tuning.settings import SearchSettings, parse_memory
 from tuning.space import Space
 
@@ -237,7 +237,25 @@ def test_several_seeds_and_hyperband_go_on_from_checkpoints(tmp_path):
     second = pd.read_csv(result.tuner.run_folders(row["trial"])[1] / "history.csv")
     pd.testing.assert_frame_equal(pd.read_csv(whole.history).drop(columns="seconds"), second.drop(columns="seconds"))
     assert row["spread"] >= 0.0
-    assert row["epochs"] == 6
+    assert row["epochs"] == 4  # two of each seed: the first was the parent's
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_worker_with_other_options_is_refused_and_the_time_of_a_chief_ends_it(tmp_path):
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{found.getsockname()[1]}"
+    folder = tmp_path / "shared" / "search"
+    chief = start(command(folder, "--serve", address, "--max-time", "60s"))
+    other = start(command(folder, "--chief", address, "--batch-size", "8"))
+    printed, _ = other.communicate(timeout=120)
+    assert other.returncode == 2
+    assert "A worker must be given the options of its chief" in printed
+    worker = start(command(folder, "--chief", address))
+    printed = finish(chief)
+    assert "the time is up" in printed
+    finish(worker)
 
 
 @pytest.mark.slow
@@ -313,6 +331,7 @@ def test_the_time_is_up(tmp_path):
         (["--memory-limit", "much"], "memory_limit must be a number of bytes with K, M, G or T"),
         (["--trial-timeout", "soon"], "trial_timeout must be seconds or a number with s, m or h"),
         (["--serve", "nowhere"], "serve must be HOST:PORT"),
+        (["--worker-timeout", "4s"], "worker_timeout must be at least 10 s"),
         (["--serve", "a:1", "--chief", "b:2"], "serves or works"),
         (["--no-test"], "A search decides what its trials write, and where. Received: --test"),
         (["--model", "lnm"], "There is no model 'lnm'. Did you mean lnn"),
@@ -335,6 +354,25 @@ def test_a_mistake_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, cap
     assert message in told
     assert told.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_two_calls_in_one_process_and_a_port_that_is_taken(tmp_path):
+    import tuning
+
+    assert tuning.search is search
+    assert tuning.search is search
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(InputError, match="must be an address of this machine that is free"):
+            run_search(QUICK, small_space(), tmp_path / "search", serve=address)
+
+
+def test_the_split_is_that_of_the_search_for_every_seed(faults):
+    result, _ = faults
+    assert result.best.split_seed == 0
+    row = result.trials[result.trials["status"] == "completed"].iloc[0]
+    run = result.tuner.run_folders(row["trial"])[0]
+    assert TrainConfig.from_yaml(run / "config.yaml").split_seed == 0
 
 
 def test_sizes_of_memory():

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
+import json
 import os
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -31,6 +34,7 @@ from tuning.tuner import ProcessTuner, worker_environments
 
 _LOOK_EVERY_SECONDS = 0.5
 # Of a trial only the validation split is looked at, and only its run's folder is written.
+_PATHS = ("data", "data_dir", "image_dir", "run_dir", "export_dir", "start_from")
 _TRIAL_FIELDS = {"test": False, "export": "none", "tensorboard": False, "run_dir": None}
 
 
@@ -85,7 +89,8 @@ def search(
     config = complete_config(config)
     if settings.objective is not None:
         config = config.model_copy(update={"monitor": settings.objective})
-    config = config.model_copy(update=_TRIAL_FIELDS)
+    # All runs of all trials, and whoever trains the best one, must have the same test split.
+    config = config.model_copy(update={**_TRIAL_FIELDS, "split_seed": config.seed_of_splits})
     work = _Search(config, space or make_space(config), settings, console or make_console(), environment or {})
     return work.run()
 
@@ -117,8 +122,10 @@ class _Search:
                 limits=Limits(parse_duration(settings.trial_timeout), parse_memory(settings.memory_limit)),
                 imports=settings.imports,
                 environment=environment,
+                settings="" if settings.role == "alone" else self._digest(),
                 ended=self._on_end,
             )
+        oracle.settings = self.tuner.settings
         self.display = SearchDisplay(console, self.tuner, oracle, settings)
 
     def run(self) -> SearchResult | None:
@@ -168,6 +175,8 @@ class _Search:
     def _start_chief(self) -> list[threading.Thread]:
         self.tuner.oracle.silence_seconds = parse_duration(self.settings.worker_timeout)
 
+        _require_free(self.settings.serve)
+
         def serve() -> None:
             with _distributed(self.settings):
                 self.tuner.search()  # KerasTuner's own service
@@ -188,20 +197,25 @@ class _Search:
     def _wait(self, threads: list[threading.Thread], oracle: SafeOracle | None) -> None:
         """Until all workers are done, the time is up, or something goes wrong."""
         budget = parse_duration(self.settings.max_time)
-        last = time.monotonic()
+        begun = last = time.monotonic()
         try:
-            while any(thread.is_alive() for thread in threads) and not self._errors:
+            while any(thread.is_alive() for thread in threads):
                 time.sleep(_LOOK_EVERY_SECONDS)
-                if oracle is None:
-                    continue
+                if self._errors:
+                    break
                 now = time.monotonic()
+                if oracle is None:
+                    if budget is not None and now - begun > budget:
+                        break
+                    continue
                 oracle.elapsed_seconds, last = oracle.elapsed_seconds + now - last, now
                 for worker in oracle.forget_silent_workers():
                     self.console.print(f"worker {worker} was not heard of for {self.settings.worker_timeout}")
                 self.display.update()
                 if budget is not None and oracle.elapsed_seconds > budget:
                     oracle.stopped_because = f"the time is up (--max-time {self.settings.max_time})"
-                    break
+                    if self.settings.role != "chief":
+                        break  # a chief waits until its workers know
                 if self.settings.role == "chief" and self._is_over(oracle):
                     break
         finally:
@@ -213,8 +227,10 @@ class _Search:
             raise self._errors[0]
 
     def _is_over(self, oracle: SafeOracle) -> bool:
-        """Whether the chief has told all workers that there is nothing more."""
-        return oracle.told_to_stop and not oracle.running() and not oracle.tuner_ids
+        """Whether there is nothing more, and all workers that there are know it."""
+        limit = oracle.max_trials is not None and len(oracle.end_order) >= oracle.max_trials
+        nothing_left = oracle.told_to_stop or bool(oracle.stopped_because) or limit
+        return nothing_left and not oracle.running() and not oracle.tuner_ids
 
     def _on_end(self, trial: Any, outcome: Outcome) -> None:
         self.display.report(trial, outcome)
@@ -235,14 +251,24 @@ class _Search:
         oracle.max_failures = self.settings.max_failures
         return oracle
 
-    def _keep_settings(self) -> None:
-        """Writes what the search is; where it is there already, it must be the same."""
-        path = self.folder / "search.yaml"
-        now = {
+    def _describe(self) -> dict[str, dict[str, Any]]:
+        """What a search keeps to its end."""
+        return {
             "config": self.config.model_dump(mode="json"),
             "space": {row["name"]: row["choices"] for row in self.space.rows()},
             "search": lasting(self.settings),
         }
+
+    def _digest(self) -> str:
+        """By which a worker sees that it is given what its chief is; paths may differ from machine to machine."""
+        content = self._describe()
+        content["config"] = {name: value for name, value in content["config"].items() if name not in _PATHS}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _keep_settings(self) -> None:
+        """Writes what the search is; where it is there already, it must be the same."""
+        path = self.folder / "search.yaml"
+        now = self._describe()
         if not self.resumed:
             write_text(path, yaml.safe_dump(now, sort_keys=False, allow_unicode=True))
             return
@@ -281,6 +307,18 @@ def _held(folder: Path) -> Iterator[None]:
                 " another --search-dir, or work for it by --chief."
             ) from None
         yield
+
+
+def _require_free(address: str) -> None:
+    """Checks that nobody listens there: the service itself would share the port with another chief."""
+    try:
+        with socket.create_server(parse_address(address)):
+            return
+    except OSError as error:
+        raise InputError(
+            f"--serve must be an address of this machine that is free. Received: {address} ({error.strerror})."
+            " Choose another port."
+        ) from None
 
 
 @contextlib.contextmanager
