@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import platform
 import re
 import socket
 import threading
@@ -165,7 +166,7 @@ class _Search:
 
     def _start_workers(self) -> list[threading.Thread]:
         environments = worker_environments(self.settings.workers)
-        base = os.environ.get("KERASTUNER_TUNER_ID") or f"{os.uname().nodename}-{os.getpid()}"
+        base = os.environ.get("KERASTUNER_TUNER_ID") or f"{platform.node()}-{os.getpid()}"
         threads = []
         for number, environment in enumerate(environments):
             name = base if len(environments) == 1 else f"{base}-{number}"

@@ -45,7 +45,7 @@ class SearchSettings(pydantic.BaseModel):
         None, description="no trial begins once all of them together were trained for so many epochs"
     )
     max_time: str | None = pydantic.Field(
-        None, description="the search stops after this time, such as 90s, 30m or 8h; trials that run are killed"
+        None, description="the search stops after this time, such as 90s, 30m or 8h; trials of this machine are killed"
     )
     objective: Monitor | None = pydantic.Field(
         None, description="validation value that trials are judged by (default: --monitor)"
