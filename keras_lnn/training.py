@@ -52,9 +52,9 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainResult:
     data = _load(config, console)
     augmentation = config.augmentation if config.augmentation != "auto" else data.augmentation
     config = config.model_copy(update={"augmentation": augmentation})
+    before = None if config.start_from is None else _require_start(config, data)
     trainer = _Trainer(config, data, console)
     environment = describe_environment() | {"seed": config.seed, "data_checksum": data.checksum}
-    before = None if config.start_from is None else _require_start(config, data)
     folder = RunFolder.create(config, environment)
     return trainer.run(folder, None if before is None else folder.take_over(before))
 

@@ -457,11 +457,6 @@ not_on_jax = pytest.mark.skipif(
 
 
 @not_on_jax
-def test_results_are_the_same_on_jax():
-    run_on_jax("-k", "count or one_hot")
-
-
-@not_on_jax
 @pytest.mark.slow
 def test_all_of_it_holds_on_jax():
     run_on_jax()

@@ -113,7 +113,7 @@ class Killed(BaseException):
             False,
             marks=pytest.mark.slow,
         ),
-        (SMALL | {"optimizer": "sgd", "class_weight": "balanced"}, False),
+        pytest.param(SMALL | {"optimizer": "sgd", "class_weight": "balanced"}, False, marks=pytest.mark.slow),
         (SMALL | {"optimizer": "rmsprop", "augmentation": "any-orientation"}, True),
     ],
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import trial_models
 import yaml
 from rich.console import Console
 
@@ -26,6 +27,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:(currentThread|getName)\\(\\) is
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+FAULTY = TrainConfig(model="faulty-net", data="tiny-stripes", batch_size=16)
+FAULT_RANGES = {"fault": Choice(trial_models.FAULTS), "learning_rate": Choice((0.01,))}
 QUICK = TrainConfig(model="quick-net", data="tiny-stripes", epochs=2, batch_size=16)
 SMALL_SPACE = "{units: [2, 4, 6, 8], activation: [relu, tanh], learning_rate: [0.01, 0.001]}"
 FEW = ("weight_decay", "batch_size", "optimizer", "schedule", "augmentation")
@@ -44,16 +47,13 @@ def small_space():
 @pytest.fixture(scope="module")
 def faults(tmp_path_factory):
     """One search over every fault, and what it printed."""
-    import trial_models
-
     folder = tmp_path_factory.mktemp("faults") / "search"
-    config = TrainConfig(model="faulty-net", data="tiny-stripes", batch_size=16)
-    space = Space("faulty-net", {"fault": Choice(trial_models.FAULTS), "learning_rate": Choice((0.01,))})
+    space = Space("faulty-net", FAULT_RANGES)
     with open(folder.with_name("console.txt"), "w+") as file:
         console = Console(file=file, width=200, markup=False, highlight=False)
         limits = {"trial_timeout": "5s", "memory_limit": "1500M", "max_failures": 100}
         result = search(
-            config, space, console=console, imports=("trial_models",), search_dir=folder, tuner="grid", **limits
+            FAULTY, space, console=console, imports=("trial_models",), search_dir=folder, tuner="grid", **limits
         )
         file.seek(0)
         return result, file.read()
@@ -298,19 +298,21 @@ def wait_for(path):
         time.sleep(0.1)
 
 
-def test_a_search_is_held_by_one_process_and_goes_on_as_it_began(tmp_path):
+def test_a_search_is_held_by_one_process_and_goes_on_as_it_began(faults):
     import fcntl
 
-    result = run_search(QUICK, small_space(), tmp_path / "search", max_trials=1)
-    assert len(result.trials) == 1
-    with pytest.raises(InputError, match=r"goes on as it began\. Received: epochs 3, which was 2"):
-        run_search(QUICK.model_copy(update={"epochs": 3}), small_space(), tmp_path / "search")
-    with pytest.raises(InputError, match=r"Received: tuner grid, which was random"):
-        run_search(QUICK, small_space(), tmp_path / "search", tuner="grid")
-    with open(tmp_path / "search" / ".lock", "w") as stream:
+    result, _ = faults
+    folder, config, space = result.folder, FAULTY, Space("faulty-net", FAULT_RANGES)
+    with pytest.raises(InputError, match=r"goes on as it began\. Received: epochs 3, which was 1"):
+        run_search(config.model_copy(update={"epochs": 3}), space, folder, tuner="grid")
+    with pytest.raises(InputError, match=r"Received: tuner random, which was grid"):
+        run_search(config, space, folder)
+    with pytest.raises(InputError, match=r"Received: learning_rate None, which was 0\.01"):
+        run_search(config, Space("faulty-net", {"fault": FAULT_RANGES["fault"]}), folder, tuner="grid")
+    with open(folder / ".lock", "w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         with pytest.raises(InputError, match="once at a time"):
-            run_search(QUICK, small_space(), tmp_path / "search", max_trials=1)
+            run_search(config, space, folder, tuner="grid")
 
 
 def test_the_time_is_up(tmp_path):
