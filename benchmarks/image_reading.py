@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 import pydantic
 from PIL import Image
-from rich.table import Table
 
 from keras_lnn.commands import parse_command, run_main
 from keras_lnn.data.options import OwnImages
-from keras_lnn.terminal import make_console, start_keras
+from keras_lnn.terminal import make_console, print_rows, start_keras
 
 _CLASSES = ("benign", "malignant")
 _BATCH = 256
@@ -51,12 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     if command.json_output:
         print(json.dumps(rows, indent=2))
         return 0
-    table = Table(title=f"{command.images:,} PNG files to {command.size} pixels (medians)", title_justify="left")
-    for name in rows[0]:
-        table.add_column(name.replace("_", " "), justify="left" if name == "reader" else "right")
-    for row in rows:
-        table.add_row(*(f"{value:,.2f}" if isinstance(value, float) else str(value) for value in row.values()))
-    make_console().print(table)
+    print_rows(rows, f"{command.images:,} PNG files to {command.size} pixels (medians)", digits=2)
     return 0
 
 

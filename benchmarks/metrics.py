@@ -14,10 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pydantic
-from rich.table import Table
 
 from keras_lnn.commands import parse_command, run_main
-from keras_lnn.terminal import loading, make_console, start_keras
+from keras_lnn.terminal import loading, make_console, print_rows, start_keras
 
 
 class MetricsCommand(pydantic.BaseModel):
@@ -42,12 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         print(json.dumps(rows, indent=2))
         return 0
     title = f"{command.labels} labels, batch {command.batch_size}, milliseconds an update (medians)"
-    table = Table(title=title, title_justify="left")
-    for name in rows[0]:
-        table.add_column(name.replace("_", " "), justify="left" if name == "set" else "right")
-    for row in rows:
-        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()))
-    make_console().print(table)
+    print_rows(rows, title, digits=3)
     return 0
 
 

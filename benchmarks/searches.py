@@ -22,10 +22,9 @@ from typing import Any
 import pandas as pd
 import psutil
 import pydantic
-from rich.table import Table
 
 from keras_lnn.commands import parse_command, run_main
-from keras_lnn.terminal import loading, make_console
+from keras_lnn.terminal import loading, make_console, print_rows
 
 _HERE = Path(__file__).resolve()
 _MIB = 2**20
@@ -56,12 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         print(json.dumps(rows, indent=2))
         return 0
     title = f"{command.trials} trials of {command.model} on {command.data}, {command.epochs} epochs"
-    table = Table(title=title, title_justify="left")
-    for name in rows[0]:
-        table.add_column(name.replace("_", " "), justify="left" if name == "search" else "right")
-    for row in rows:
-        table.add_row(*(f"{value:,.1f}" if isinstance(value, float) else str(value) for value in row.values()))
-    make_console().print(table)
+    print_rows(rows, title, digits=1)
     return 0
 
 

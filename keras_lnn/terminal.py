@@ -100,6 +100,16 @@ class EpochDisplay:
             self.console.print(f"epoch {epoch}/{self.epochs}  {text}")
 
 
+def print_rows(rows: list[dict[str, Any]], title: str, digits: int) -> None:
+    """A table of what was measured, with a column a key; text stands at the left, numbers at the right."""
+    table = Table(title=title, title_justify="left")
+    for name, value in rows[0].items():
+        table.add_column(name.replace("_", " "), justify="left" if isinstance(value, str) else "right")
+    for row in rows:
+        table.add_row(*(f"{value:,.{digits}f}" if isinstance(value, float) else str(value) for value in row.values()))
+    make_console().print(table)
+
+
 def print_metrics(console: Console, metrics: dict[str, Any], title: str) -> None:
     """The warnings, then one table of metrics with intervals."""
     for warning in metrics["warnings"]:
