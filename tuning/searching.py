@@ -34,8 +34,9 @@ from tuning.space import Space, make_space
 from tuning.tuner import ProcessTuner, worker_environments
 
 _LOOK_EVERY_SECONDS = 0.5
-# Of a trial only the validation split is looked at, and only its run's folder is written.
+# What may differ between the machines of one search.
 _PATHS = ("data", "data_dir", "image_dir", "run_dir", "export_dir", "start_from")
+# Of a trial only the validation split is looked at, and only its run's folder is written.
 _TRIAL_FIELDS = {"test": False, "export": "none", "tensorboard": False, "run_dir": None}
 
 
@@ -175,7 +176,6 @@ class _Search:
 
     def _start_chief(self) -> list[threading.Thread]:
         self.tuner.oracle.silence_seconds = parse_duration(self.settings.worker_timeout)
-
         _require_free(self.settings.serve)
 
         def serve() -> None:

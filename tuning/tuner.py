@@ -23,7 +23,7 @@ from tuning.processes import Limits, Outcome, TrialRunner
 from tuning.space import Space
 
 _WAIT_SECONDS = 0.3
-HEARTBEAT_SECONDS = 3.0
+_HEARTBEAT_SECONDS = 3.0
 _CHIEF_AWAY_SECONDS = 1800.0
 _ANSWER_SECONDS = 10.0
 
@@ -186,7 +186,7 @@ class ProcessTuner(BaseTuner):
         over = threading.Event()
 
         def beat() -> None:
-            while not over.wait(HEARTBEAT_SECONDS):
+            while not over.wait(_HEARTBEAT_SECONDS):
                 with contextlib.suppress(grpc.RpcError):
                     self.oracle.get_trial(trial.trial_id)
 

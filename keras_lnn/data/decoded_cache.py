@@ -55,7 +55,7 @@ def open_or_decode(
         digests: A hash of the content of each.
         shape: The shape of one image or volume.
         rendering: How the files become pixels.
-        folder: Where the cache is; the folder of tables in the usual one if not given.
+        folder: Where the cache is; the folder of own images in the usual one if not given.
         progress: Called with the fraction of the images that is decoded.
 
     Returns:

@@ -55,7 +55,6 @@ def test_a_good_trial_gives_its_result(runner, tmp_path):
     assert 0.0 <= found["objective"] <= 1.0
     assert (found["epochs"], found["best_epoch"], found["parameters"]) == (1, 1, 2 * 784 + 2)
     assert (tmp_path / "seed-3" / "metrics.json").is_file()
-    assert "quick" not in outcome.result
 
 
 @pytest.mark.parametrize(

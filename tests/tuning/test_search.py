@@ -31,7 +31,6 @@ FAULTY = TrainConfig(model="faulty-net", data="tiny-stripes", batch_size=16)
 FAULT_RANGES = {"fault": Choice(trial_models.FAULTS), "learning_rate": Choice((0.01,))}
 QUICK = TrainConfig(model="quick-net", data="tiny-stripes", epochs=2, batch_size=16)
 SMALL_SPACE = "{units: [2, 4, 6, 8], activation: [relu, tanh], learning_rate: [0.01, 0.001]}"
-FEW = ("weight_decay", "batch_size", "optimizer", "schedule", "augmentation")
 
 
 def run_search(config, space, folder, **options):
