@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,32 @@ def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
     elif start is None:
         console.print("there is no whole checkpoint; the run begins anew")
     return _Trainer(config, data, console).run(folder, start)
+
+
+def train_or_resume(config: TrainConfig, console: Console | None = None) -> TrainResult:
+    """Trains to the folder that the configuration names; goes on where this very run was interrupted there.
+
+    What else is in the folder is removed: a run of another configuration, or one killed as it began.
+
+    Args:
+        config: What to train, with a ``run_dir``.
+        console: Where progress is shown; standard output if not given.
+    """
+    if _is_run_of(config.run_dir, config):
+        return resume(config.run_dir, console)
+    shutil.rmtree(config.run_dir, ignore_errors=True)
+    return train(config, console)
+
+
+def _is_run_of(folder: Path, config: TrainConfig) -> bool:
+    try:
+        known = TrainConfig.from_yaml(folder / "config.yaml")
+    except InputError:
+        return False
+    wanted = complete_config(config)
+    if wanted.augmentation == "auto":  # a run writes what that meant
+        wanted = wanted.model_copy(update={"augmentation": known.augmentation})
+    return known == wanted
 
 
 def _require_start(config: TrainConfig, data: ImageData) -> RunFolder:

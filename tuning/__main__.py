@@ -42,6 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     config = TrainConfig.create({**given, **options})
 
     from keras_lnn.data.catalog import require_data
+    from keras_lnn.processes import ProcessRunner, keep_this_process_small, share_processors
     from keras_lnn.registry import require_model
     from keras_lnn.terminal import make_console, start_keras
 
@@ -50,7 +51,9 @@ def main(arguments: Sequence[str]) -> int:
         require_data(config.data)
     settings.role  # noqa: B018, two roles are told before Keras is imported
     console = make_console()
-    trials = _keep_this_process_small()
+    # The trials' processes import TensorFlow while this one, which needs none, reads the space.
+    runner = None if show_space else ProcessRunner(share_processors(settings.workers))
+    keep_this_process_small()
     start_keras(console)
     _import_own(settings.imports)
     from tuning.display import space_table
@@ -61,19 +64,15 @@ def main(arguments: Sequence[str]) -> int:
     if show_space:
         console.print(space_table(space))
         return 0
-    search(config, space, settings, console=console, environment=trials)
+    try:
+        search(config, space, settings, console=console, runner=runner)
+    finally:
+        runner.close()
     return 0
 
 
 def _read_fields(file: Any) -> dict[str, Any]:
     return read_yaml(file) if file is not None else {}
-
-
-def _keep_this_process_small() -> dict[str, str | None]:
-    """Keras's numpy backend is enough to choose and to wait, and imports no TensorFlow; trials have the usual one."""
-    usual = os.environ.get("KERAS_BACKEND")
-    os.environ["KERAS_BACKEND"] = "numpy"
-    return {"KERAS_BACKEND": usual}
 
 
 def _import_own(names: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,15 @@ from rich.console import Console
 from keras_lnn.config import TrainConfig, parse_duration, read_yaml, validate
 from keras_lnn.errors import InputError
 from keras_lnn.files import write_text
+from keras_lnn.processes import Limits, Outcome, ProcessRunner, share_gpus, share_processors
 from keras_lnn.protocol import complete_config
 from keras_lnn.terminal import make_console
 from tuning.display import SearchDisplay
 from tuning.oracles import SafeOracle, make_oracle
-from tuning.processes import Limits, Outcome
 from tuning.results import best_config, trials_table, write_pictures, write_results
 from tuning.settings import SearchSettings, lasting, parse_address, parse_memory
 from tuning.space import Space, make_space
-from tuning.tuner import ProcessTuner, worker_environments
+from tuning.tuner import ProcessTuner
 
 _LOOK_EVERY_SECONDS = 0.5
 # What may differ between the machines of one search.
@@ -70,7 +70,7 @@ def search(
     settings: SearchSettings | None = None,
     *,
     console: Console | None = None,
-    environment: Mapping[str, str | None] | None = None,
+    runner: ProcessRunner | None = None,
     **options: Any,
 ) -> SearchResult | None:
     """Searches for hyperparameters, each trial in a process of its own; goes on with a search that was stopped.
@@ -81,7 +81,7 @@ def search(
         space: What to choose from; what the model and the training suggest if not given.
         settings: How to go about it.
         console: Where progress is shown; standard output if not given.
-        environment: Variables of the trials' processes; None takes one away.
+        runner: Of the trials' processes; one of this search's own if not given.
         **options: Fields of the settings, instead of them: ``tuner="hyperband", max_trials=50``.
 
     Returns:
@@ -93,8 +93,12 @@ def search(
         config = config.model_copy(update={"monitor": settings.objective})
     # All runs of all trials, and whoever trains the best one, must have the same test split.
     config = config.model_copy(update={**_TRIAL_FIELDS, "split_seed": config.seed_of_splits})
-    work = _Search(config, space or make_space(config), settings, console or make_console(), environment or {})
-    return work.run()
+    own = runner or ProcessRunner(share_processors(settings.workers))
+    try:
+        return _Search(config, space or make_space(config), settings, console or make_console(), own).run()
+    finally:
+        if runner is None:
+            own.close()
 
 
 class _Search:
@@ -104,7 +108,7 @@ class _Search:
         space: Space,
         settings: SearchSettings,
         console: Console,
-        environment: Mapping[str, str | None],
+        runner: ProcessRunner,
     ) -> None:
         self.config = config
         self.space = space
@@ -120,10 +124,10 @@ class _Search:
                 config,
                 space,
                 self.folder,
+                runner=runner,
                 seeds=[config.seed + count for count in range(settings.seeds_per_trial)],
                 limits=Limits(parse_duration(settings.trial_timeout), parse_memory(settings.memory_limit)),
                 imports=settings.imports,
-                environment=environment,
                 settings="" if settings.role == "alone" else self._digest(),
                 ended=self._on_end,
             )
@@ -166,7 +170,7 @@ class _Search:
         )
 
     def _start_workers(self) -> list[threading.Thread]:
-        environments = worker_environments(self.settings.workers)
+        environments = share_gpus(self.settings.workers)
         base = os.environ.get("KERASTUNER_TUNER_ID") or f"{platform.node()}-{os.getpid()}"
         threads = []
         for number, environment in enumerate(environments):

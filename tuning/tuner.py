@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import statistics
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,8 +16,8 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
+from keras_lnn.processes import Limits, Outcome, ProcessRunner
 from tuning.oracles import EPOCHS, FAILURE, PARENT, SECONDS, SETTINGS, SafeOracle
-from tuning.processes import Limits, Outcome, TrialRunner
 from tuning.space import Space
 
 _WAIT_SECONDS = 0.3
@@ -36,10 +34,10 @@ class ProcessTuner(BaseTuner):
         config: Complete, of all trials.
         space: What is chosen.
         folder: Of the search.
+        runner: Of their processes.
         seeds: Of each trial's runs.
         limits: When a trial is killed.
         imports: Modules with people's own models.
-        environment: Variables of the trials' processes.
         settings: Says which search it is; a chief's and its workers' must be the same.
         ended: Called with each trial that has ended here, and its outcome.
     """
@@ -51,10 +49,10 @@ class ProcessTuner(BaseTuner):
         space: Space,
         folder: Path,
         *,
+        runner: ProcessRunner,
         seeds: list[int],
         limits: Limits,
         imports: tuple[str, ...] = (),
-        environment: Mapping[str, str | None] | None = None,
         settings: str = "",
         ended: Callable[[Trial, Outcome], None] = lambda trial, outcome: None,
     ) -> None:
@@ -65,7 +63,7 @@ class ProcessTuner(BaseTuner):
         self.seeds = seeds
         self.limits = limits
         self.imports = imports
-        self.environment = dict(environment or {})
+        self.runner = runner
         self.settings = settings
         self.ended = ended
         self.stop = threading.Event()
@@ -105,26 +103,22 @@ class ProcessTuner(BaseTuner):
             name: Of the worker, told to the oracle.
             environment: Variables of its processes.
         """
-        runner = TrialRunner({**self.environment, **environment})
-        try:
-            while not self.stop.is_set():
-                trial = self._ask(lambda: self.oracle.create_trial(name))
-                if trial is None or trial.status == TrialStatus.STOPPED:
-                    return
-                if trial.status == TrialStatus.IDLE:
-                    time.sleep(_WAIT_SECONDS)
-                    continue
-                self._require_same_search(trial)
-                with self._heartbeat(trial):
-                    outcome = self._run(runner, trial)
-                if outcome.interrupted:
-                    if isinstance(self.oracle, SafeOracle):
-                        self.oracle.give_back(name)
-                    return
-                self._report(trial, outcome)
-                self.ended(trial, outcome)
-        finally:
-            runner.close()
+        while not self.stop.is_set():
+            trial = self._ask(lambda: self.oracle.create_trial(name))
+            if trial is None or trial.status == TrialStatus.STOPPED:
+                return
+            if trial.status == TrialStatus.IDLE:
+                time.sleep(_WAIT_SECONDS)
+                continue
+            self._require_same_search(trial)
+            with self._heartbeat(trial):
+                outcome = self._run(trial, environment)
+            if outcome.interrupted:
+                if isinstance(self.oracle, SafeOracle):
+                    self.oracle.give_back(name)
+                return
+            self._report(trial, outcome)
+            self.ended(trial, outcome)
 
     def _require_same_search(self, trial: Trial) -> None:
         """A worker's trials must be the chief's: the same model, data, space and seeds."""
@@ -135,7 +129,7 @@ class ProcessTuner(BaseTuner):
                 " Give the same model, data, space, seeds and training options."
             )
 
-    def _run(self, runner: TrialRunner, trial: Trial) -> Outcome:
+    def _run(self, trial: Trial, environment: Mapping[str, str | None]) -> Outcome:
         parent = trial.hyperparameters.values.get(PARENT)
         starts = None if parent is None else self.run_folders(parent)
         lacking = [folder for folder in starts or [] if not folder.is_dir()]
@@ -148,7 +142,14 @@ class ProcessTuner(BaseTuner):
             "starts": None if starts is None else [str(folder) for folder in starts],
             "imports": list(self.imports),
         }
-        return runner.run(order, self.trial_folder(trial.trial_id), self.limits, self.stop)
+        return self.runner.run(
+            "tuning.trial:run_trial",
+            order,
+            self.trial_folder(trial.trial_id),
+            limits=self.limits,
+            stop=self.stop,
+            environment=environment,
+        )
 
     def _report(self, trial: Trial, outcome: Outcome) -> None:
         trial = Trial.from_state(trial.get_state())  # the oracle's own object changes within its lock only
@@ -210,29 +211,3 @@ def summarise(result: Mapping[str, Any], objective: str) -> dict[str, float]:
         "seconds": float(sum(run["seconds"] for run in runs)),
         "parameters": float(runs[0]["parameters"]),
     }
-
-
-def worker_environments(workers: int) -> list[dict[str, str | None]]:
-    """For each worker of this machine its share of the processors, and one of the GPUs."""
-    share = max(1, (os.cpu_count() or 1) // workers)
-    threads = {"TF_NUM_INTRAOP_THREADS": str(share), "OMP_NUM_THREADS": str(share)} if workers > 1 else {}
-    processors = list_gpus()
-    return [
-        {**threads, **({"CUDA_VISIBLE_DEVICES": processors[worker % len(processors)]} if processors else {})}
-        | {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-        for worker in range(workers)
-    ]
-
-
-def list_gpus() -> list[str]:
-    """The GPUs that this process may use, without starting any."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        return [part for part in chosen.split(",") if part.strip() not in ("", "-1")]
-    try:
-        listed = subprocess.run(
-            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, timeout=20
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return listed.stdout.split() if listed.returncode == 0 else []

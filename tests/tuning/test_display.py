@@ -8,11 +8,11 @@ from keras_tuner.engine.trial import TrialStatus
 from rich.console import Console
 
 from keras_lnn.config import TrainConfig
+from keras_lnn.processes import Limits, Outcome
 from keras_lnn.protocol import complete_config
 from keras_lnn.ranges import Choice
 from tuning.display import SearchDisplay
 from tuning.oracles import FAILURE, SECONDS, make_oracle
-from tuning.processes import Limits, Outcome
 from tuning.settings import SearchSettings
 from tuning.space import Space
 from tuning.tuner import ProcessTuner
@@ -32,7 +32,7 @@ def make_display(folder, terminal):
         epochs=3,
         factor=3,
     )
-    tuner = ProcessTuner(oracle, config, space, folder, seeds=[0], limits=Limits())
+    tuner = ProcessTuner(oracle, config, space, folder, runner=None, seeds=[0], limits=Limits())
     console = Console(file=io.StringIO(), width=110, force_terminal=terminal, markup=False, highlight=False)
     return SearchDisplay(console, tuner, oracle, SearchSettings(max_trials=4))
 

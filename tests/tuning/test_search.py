@@ -72,8 +72,8 @@ def test_a_search_with_every_fault_ends_and_names_them(faults):
     assert failed["val_auc"].isna().all()
     reasons = {
         "raise": "RuntimeError: built to fail",
-        "memory": r"used .* MiB, more than 1,500 MiB \(--memory-limit\)",
-        "hang": r"took longer than 5 s \(--trial-timeout\)",
+        "memory": r"used .* MiB, more than its limit of 1,500 MiB",
+        "hang": r"took longer than its limit of 5 s",
         "nan": "The loss must stay a number. Received: nan",
         "exit": "ended with exit status 1, without a result",
         "kill": r"was killed by the system \(SIGKILL\)",

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tuning.processes import Limits, TrialRunner
+from keras_lnn.processes import Limits, ProcessRunner, list_gpus, share_gpus, share_processors
 
 NO_LIMITS = Limits()
 
@@ -20,7 +20,7 @@ NO_LIMITS = Limits()
 @pytest.fixture(scope="module")
 def runner():
     # What Keras makes of a home folder is not the tests'.
-    runner = TrialRunner({"KERAS_BACKEND": None})
+    runner = ProcessRunner({"KERAS_BACKEND": None})
     yield runner
     runner.close()
 
@@ -44,7 +44,11 @@ def order_for(folder, fault, **arguments):
 
 
 def run(runner, folder, fault, limits=NO_LIMITS, stop=None, **arguments):
-    return runner.run(order_for(folder, fault, **arguments), folder, limits, stop or threading.Event())
+    return run_order(runner, order_for(folder, fault, **arguments), folder, limits, stop)
+
+
+def run_order(runner, order, folder, limits=NO_LIMITS, stop=None):
+    return runner.run("tuning.trial:run_trial", order, folder, limits=limits, stop=stop or threading.Event())
 
 
 def test_a_good_trial_gives_its_result(runner, tmp_path):
@@ -98,7 +102,7 @@ def assert_no_sleepers():
 
 def test_a_trial_that_hangs_is_killed_with_its_children(runner, tmp_path):
     outcome = run(runner, tmp_path, "hang", Limits(seconds=4.0))
-    assert outcome.failure == "took longer than 4 s (--trial-timeout)"
+    assert outcome.failure == "took longer than its limit of 4 s"
     assert_no_sleepers()
     assert run(runner, tmp_path / "next", "none").failure is None
 
@@ -106,7 +110,7 @@ def test_a_trial_that_hangs_is_killed_with_its_children(runner, tmp_path):
 def test_a_trial_that_eats_memory_is_killed(runner, tmp_path):
     outcome = run(runner, tmp_path, "memory", Limits(memory_bytes=1.5 * 2**30))
     assert outcome.failure.startswith("used 1,")
-    assert outcome.failure.endswith("more than 1,536 MiB (--memory-limit)")
+    assert outcome.failure.endswith("more than its limit of 1,536 MiB")
     assert run(runner, tmp_path / "next", "none").failure is None
 
 
@@ -128,12 +132,51 @@ def test_an_interrupted_trial_goes_on_from_its_folder(runner, tmp_path):
     assert first.result == again.result
 
 
+def test_two_at_a_time_do_not_mix(runner, tmp_path):
+    outcomes = {}
+
+    def go(fault):
+        outcomes[fault] = run(runner, tmp_path / fault, fault, seconds=1.0)
+
+    threads = [threading.Thread(target=go, args=(fault,)) for fault in ("none", "raise", "exit", "kill")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes["none"].failure is None
+    assert outcomes["raise"].failure == "RuntimeError: built to fail"
+    assert "exit status 1" in outcomes["exit"].failure
+    assert "SIGKILL" in outcomes["kill"].failure
+
+
+def test_a_process_has_its_own_variables(runner, tmp_path):
+    given = {"KERAS_LNN_TEST": "7", "HOME": None}
+    run_work = {"limits": NO_LIMITS, "stop": threading.Event()}
+    outcome = runner.run("work_samples:tell_variables", {}, tmp_path, environment=given, **run_work)
+    assert outcome.result["KERAS_LNN_TEST"] == "7"
+    assert "HOME" not in outcome.result
+    outcome = runner.run("work_samples:tell_variables", {}, tmp_path, **run_work)
+    assert "KERAS_LNN_TEST" not in outcome.result
+
+
+def test_processors_and_gpus_are_shared(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 9)
+    assert share_processors(2)["TF_NUM_INTRAOP_THREADS"] == "4"
+    assert share_processors(20)["OMP_NUM_THREADS"] == "1"
+    assert "OMP_NUM_THREADS" not in share_processors(1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    assert list_gpus() == ["4", "6"]
+    assert share_gpus(3) == [{"CUDA_VISIBLE_DEVICES": number} for number in ("4", "6", "4")]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert share_gpus(2) == [{}, {}]
+
+
 @pytest.mark.slow
 def test_a_helper_that_is_killed_takes_its_trial_along_and_another_takes_its_place(tmp_path):
-    runner = TrialRunner({"KERAS_BACKEND": None})
+    runner = ProcessRunner({"KERAS_BACKEND": None})
     try:
         assert run(runner, tmp_path / "first", "none").failure is None
-        threading.Timer(2.0, runner._helper.kill).start()
+        threading.Timer(2.0, runner._helper.process.kill).start()
         outcome = run(runner, tmp_path / "second", "hang")
         assert outcome.failure.startswith("was killed by the system")
         assert_no_sleepers()
@@ -147,9 +190,9 @@ import sys, threading
 from pathlib import Path
 sys.path[:0] = {paths!r}
 from test_processes import run
-from tuning.processes import TrialRunner
+from keras_lnn.processes import ProcessRunner
 print("begun", flush=True)
-run(TrialRunner(), Path({folder!r}), "hang")
+run(ProcessRunner(), Path({folder!r}), "hang")
 """
 
 
@@ -168,7 +211,7 @@ def test_nothing_runs_on_when_the_search_is_killed(tmp_path):
 
 
 def test_a_helper_that_cannot_begin_says_why(tmp_path):
-    runner = TrialRunner({"KERAS_BACKEND": "no-such-backend"})
+    runner = ProcessRunner({"KERAS_BACKEND": "no-such-backend"})
     try:
         outcome = run(runner, tmp_path, "none")
     finally:
@@ -180,6 +223,6 @@ def test_a_helper_that_cannot_begin_says_why(tmp_path):
 def test_a_folder_of_another_search_is_no_result(runner, tmp_path):
     first = run(runner, tmp_path, "none")
     other = order_for(tmp_path, "none") | {"seeds": [4], "folders": [str(tmp_path / "seed-3")]}
-    again = runner.run(other, tmp_path, NO_LIMITS, threading.Event())
+    again = run_order(runner, other, tmp_path)
     assert first.result["runs"][0]["objective"] != again.result["runs"][0]["objective"]
     assert again.result["runs"][0]["seed"] == 4
