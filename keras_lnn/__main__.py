@@ -1,4 +1,4 @@
-"""The other commands: python -m keras_lnn list | evaluate | predict | export | import."""
+"""The other commands: python -m keras_lnn list | evaluate | compare | predict | export | import."""
 
 import importlib
 from collections.abc import Sequence
@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from keras_lnn.commands import parse_command, run_main
 from keras_lnn.errors import InputError, suggest
 
-# Each is a class of options and a function in keras_lnn.command_line, named alike.
+# Each is a class of options and a function, named alike, in keras_lnn.command_line or a package of its own.
 COMMANDS = {
     "list": "what there is: models or data sets",
     "evaluate": "metrics of a trained model with 95% intervals",
+    "compare": "trained models on the same test samples, as a page with tests and pictures",
+    "study": "a published experiment: networks, data sets and seeds, with tables and pictures",
     "predict": "probabilities for image files and folders",
     "export": "a trained model as SavedModel or .keras, with its card",
     "import": "weights learned in PyTorch into the Keras model",
 }
+_PACKAGES = {"compare": "keras_lnn.comparing.command", "study": "keras_lnn.studies.command"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -27,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     name, *rest = arguments
     if name not in COMMANDS:
         raise InputError(f"There is no command {name!r}. {suggest(name, COMMANDS)}")
-    module = importlib.import_module("keras_lnn.command_line")
+    module = importlib.import_module(_PACKAGES.get(name, "keras_lnn.command_line"))
     command = parse_command(getattr(module, f"{name.capitalize()}Command"), rest, f"python -m keras_lnn {name}")
     getattr(module, f"run_{name}")(command)
     return 0

@@ -1,6 +1,7 @@
 """What a training run is: one frozen, typed configuration, validated once, read from and written to YAML."""
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from keras_lnn.data.options import OwnImages
 
 Monitor = Literal["val_loss", "val_auc", "val_accuracy", "val_f1"]
+_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 MODEL_DEFAULT = "(default: the model's published protocol)"
 
 
@@ -29,6 +31,20 @@ def parse_duration(text: str | float | int | None) -> float | None:
     if not 0 < seconds < float("inf"):
         raise ValueError("must be more than zero")
     return seconds
+
+
+def parse_memory(text: str | int | float | None) -> float | None:
+    """Bytes of a size such as ``4G``, ``800M`` or a plain number."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9.]+)\s*([kmgt]?)i?b?", str(text).strip().lower())
+    try:
+        size = float(match.group(1)) * _UNITS[match.group(2)]
+    except (AttributeError, ValueError):
+        raise ValueError("must be a number of bytes with K, M, G or T, such as 4G") from None
+    if size <= 0:
+        raise ValueError("must be more than zero")
+    return size
 
 
 def parse_window(text: str | None) -> tuple[float, float] | None:
@@ -114,13 +130,27 @@ class TrainConfig(pydantic.BaseModel):
         "none", description="balanced: rare classes count as much as frequent ones in the loss"
     )
     augmentation: str | None = pydantic.Field(
-        None, description=f"none, shift-rotate, mirror, any-orientation, auto (what suits the data) {MODEL_DEFAULT}"
+        None,
+        description="none, shift-rotate, mirror, any-orientation, flip-shift, or auto, which suits the data "
+        f"{MODEL_DEFAULT}",
     )
     monitor: Monitor | None = pydantic.Field(
         None, description=f"validation value that chooses the best epoch {MODEL_DEFAULT}"
     )
     early_stopping: Annotated[int, pydantic.Field(ge=0)] | None = pydantic.Field(
         None, description=f"epochs without improvement before the run stops, 0 for never {MODEL_DEFAULT}"
+    )
+    early_stopping_margin: Annotated[float, pydantic.Field(ge=0)] | None = pydantic.Field(
+        None,
+        description=f"an epoch counts as no improvement where it is worse than the best by so much {MODEL_DEFAULT}",
+    )
+    keep: Literal["best", "last"] | None = pydantic.Field(
+        None, description=f"epoch that is tested and exported: the best by --monitor, or the last one {MODEL_DEFAULT}"
+    )
+    weight_average: Annotated[float, pydantic.Field(ge=0, lt=1)] | None = pydantic.Field(
+        None,
+        description=f"of the running average of the weights that is validated and kept, how much stays in each step, "
+        f"such as 0.99; 0 for none {MODEL_DEFAULT}",
     )
     split_seed: Annotated[int, pydantic.Field(ge=0, lt=2**31)] | None = pydantic.Field(
         None, description="of the splits of images that come without (default: --seed)"

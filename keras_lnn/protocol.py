@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from keras_lnn.config import TrainConfig
 from keras_lnn.data.catalog import require_data
 from keras_lnn.errors import InputError
@@ -18,6 +20,9 @@ DEFAULTS = {
     "augmentation": "none",
     "monitor": "val_auc",
     "early_stopping": 0,
+    "early_stopping_margin": 0.0,
+    "keep": "best",
+    "weight_average": 0.0,
 }
 
 
@@ -33,3 +38,15 @@ def complete_config(config: TrainConfig) -> TrainConfig:
             "--xla and determinism exclude each other in TensorFlow. Received: both. Add --no-deterministic."
         )
     return complete.model_copy(update={"model_args": arguments})
+
+
+def is_run_of(folder: Path, config: TrainConfig) -> bool:
+    """Whether a folder holds the run of a configuration, complete or not."""
+    try:
+        known = TrainConfig.from_yaml(folder / "config.yaml")
+    except InputError:
+        return False
+    wanted = complete_config(config)
+    if wanted.augmentation == "auto":  # a run writes what that meant
+        wanted = wanted.model_copy(update={"augmentation": known.augmentation})
+    return known == wanted.model_copy(update={"run_dir": known.run_dir})  # a folder may have been moved

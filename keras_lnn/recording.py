@@ -1,9 +1,11 @@
 """What watches a run while it trains: history, best epoch, checkpoints, early stopping, time budget, divergence."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -11,7 +13,11 @@ from keras import ops
 
 from keras_lnn.errors import InputError
 from keras_lnn.run import Checkpoint, RunFolder
+from keras_lnn.selection import Selection
 from keras_lnn.terminal import EpochDisplay
+
+if TYPE_CHECKING:
+    from keras_lnn.averaging import WeightAverage
 
 
 class TrainingDiverged(InputError):
@@ -40,14 +46,6 @@ def assign_variables(variables: list[Any], values: list[np.ndarray]) -> None:
         variable.assign(value)
 
 
-def find_best(history: list[dict[str, float]], monitor: str) -> tuple[int, float]:
-    """The best epoch and its value: the smallest loss or the largest of anything else, the earliest of equals."""
-    sign = 1.0 if monitor.endswith("loss") else -1.0
-    ranked = [(sign * row[monitor] if math.isfinite(row[monitor]) else math.inf, int(row["epoch"])) for row in history]
-    epoch = min(ranked)[1]
-    return epoch, next(row[monitor] for row in history if row["epoch"] == epoch)
-
-
 @dataclasses.dataclass(eq=False)
 class Recorder(keras.callbacks.Callback):
     """Keeps every epoch, so that a run can be killed at any time and go on as if nothing had happened.
@@ -58,19 +56,19 @@ class Recorder(keras.callbacks.Callback):
 
     Args:
         folder: Of the run.
-        monitor: The validation value that chooses the best epoch.
-        patience: Epochs without improvement before the run stops, 0 for never.
+        selection: Which epoch is kept, and when the run stops.
         display: Shows each epoch.
         start: The checkpoint that the run goes on from, or None.
         budget_seconds: Training stops after that time, or None.
+        average: Of the weights, which is kept in their place, or None.
     """
 
     folder: RunFolder
-    monitor: str
-    patience: int
+    selection: Selection
     display: EpochDisplay
     start: Checkpoint | None = None
     budget_seconds: float | None = None
+    average: WeightAverage | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -111,24 +109,24 @@ class Recorder(keras.callbacks.Callback):
                 f"The loss must stay a number. Received: {row['loss']} in epoch {epoch + 1}. Lower --learning-rate."
             )
         self.history.append(row)
-        best_epoch, best_value = find_best(self.history, self.monitor)
+        kept_epoch, kept_value = self.selection.choose(self.history)
         checkpoint = Checkpoint(
             epoch=epoch + 1,
             model=read_variables(model_variables(self.model)),
             optimizer=read_variables(self.model.optimizer.variables),
             history=self.history,
             seconds=self.seconds,
+            average=[] if self.average is None else self.average.read(),
         )
-        self.folder.write_checkpoint(checkpoint, best_epoch)
+        self.folder.write_checkpoint(checkpoint, kept_epoch)
         self.folder.write_history(self.history)
-        self.display.show(row, best_epoch, best_value)
+        self.display.show(row, kept_epoch, kept_value)
         if self._stops_early():
             self.model.stop_training = True
 
     def _stops_early(self) -> bool:
-        waited = len(self.history) - find_best(self.history, self.monitor)[0]
-        if self.patience and waited >= self.patience:
-            self.stopped_because = f"no improvement for {self.patience} epochs"
+        if self.selection.stops(self.history):
+            self.stopped_because = f"no improvement for {self.selection.patience} epochs"
             return True
         return False
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Builder = Callable[..., "keras.Model"]
 
+_SOURCES = Path(__file__).with_name("models")
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelEntry:
@@ -58,15 +60,42 @@ def register_model(*, family: str, reference_data: str, **protocol: Any) -> Call
     """
 
     def register(builder: Builder) -> Builder:
-        name = _public_name(builder.__name__)
-        if name in _MODELS:
-            known = _MODELS[name].builder
-            raise ValueError(f"A model name must be new. Received: {name}, which {known.__module__} defines already.")
-        summary = (inspect.getdoc(builder) or "").partition("\n")[0]
-        _MODELS[name] = ModelEntry(name, family, summary, builder, reference_data, protocol)
+        _add_model(_public_name(builder.__name__), family, builder, reference_data, protocol)
         return builder
 
     return register
+
+
+def register_networks(
+    table: str, *, family: str, reference_data: str, **protocol: Any
+) -> Callable[[Callable[..., Builder]], Callable[..., Builder]]:
+    """Makes known every network of a table of layer facts, under the name that it has there.
+
+    The function under this decorator takes a name, the facts of that network, and whatever the table has beside its
+    ``networks`` by name, and returns the network's builder.
+
+    Args:
+        table: YAML file beside the models' sources.
+        family: What kind of network they are.
+        reference_data: Catalog name of the data set for which they were published or made.
+        **protocol: Training defaults, fields of :class:`~keras_lnn.config.TrainConfig`.
+    """
+
+    def register(make_builder: Callable[..., Builder]) -> Callable[..., Builder]:
+        content = dict(_read_table(table))
+        for name, facts in content.pop("networks").items():
+            _add_model(name, family, make_builder(name, facts, **content), reference_data, protocol)
+        return make_builder
+
+    return register
+
+
+def _add_model(name: str, family: str, builder: Builder, reference_data: str, protocol: Mapping[str, Any]) -> None:
+    if name in _MODELS:
+        known = _MODELS[name].builder
+        raise ValueError(f"A model name must be new. Received: {name}, which {known.__module__} defines already.")
+    summary = (inspect.getdoc(builder) or "").partition("\n")[0]
+    _MODELS[name] = ModelEntry(name, family, summary, builder, reference_data, protocol)
 
 
 def get_model(name: str) -> ModelEntry:
@@ -152,10 +181,20 @@ def _load_models() -> None:
 
 @functools.cache
 def _names_in_sources() -> tuple[str, ...]:
-    names = []
-    for file in sorted(Path(__file__).with_name("models").glob("*.py")):
+    names: list[str] = []
+    for file in sorted(_SOURCES.glob("*.py")):
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            calls = [d.func for d in getattr(node, "decorator_list", []) if isinstance(d, ast.Call)]
-            if any(isinstance(call, ast.Name) and call.id == register_model.__name__ for call in calls):
-                names.append(_public_name(node.name))
+            for call in getattr(node, "decorator_list", []):
+                decorator = getattr(getattr(call, "func", None), "id", "")
+                if decorator == register_model.__name__:
+                    names.append(_public_name(node.name))
+                elif decorator == register_networks.__name__:
+                    names.extend(_read_table(ast.literal_eval(call.args[0]))["networks"])
     return tuple(names)
+
+
+@functools.cache
+def _read_table(name: str) -> Mapping[str, Any]:
+    import yaml
+
+    return yaml.safe_load((_SOURCES / name).read_text(encoding="utf-8"))

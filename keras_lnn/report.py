@@ -16,8 +16,9 @@ from keras_lnn.errors import InputError
 from keras_lnn.evaluation import evaluate_predictions
 from keras_lnn.files import atomic_path, without_nan, write_json, write_text
 from keras_lnn.inference import predict_probabilities
-from keras_lnn.recording import assign_variables, find_best, model_variables
+from keras_lnn.recording import assign_variables, model_variables
 from keras_lnn.run import RunFolder
+from keras_lnn.selection import Selection
 from keras_lnn.signature import Signature, read_signature, save_keras
 from keras_lnn.tasks import Task
 from keras_lnn.terminal import loading, print_labels, print_metrics, print_written
@@ -96,11 +97,11 @@ def labels_table(per_class: dict[str, dict[str, Any]]) -> pd.DataFrame:
 
 
 def write_report(report: RunReport, model: Any, console: Console) -> dict[str, Any]:
-    """Saves the last and the best model, tests the best one once, and writes all results.
+    """Saves the last model and the one that is kept, tests that one once, and writes all results.
 
     Args:
         report: The run.
-        model: Its model, at the last epoch's weights; afterwards at the best epoch's.
+        model: Its model; afterwards at the weights of the epoch that is kept.
         console: Where the table goes.
 
     Returns:
@@ -111,10 +112,12 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
     folder.write_history(report.history)
     measured = ("val", "test") if report.config.test else ("val",)
     shown = measured[-1]
-    with loading(console, "testing the best epoch" if report.config.test else "measuring the best epoch"):
+    selection = Selection.of(report.config)
+    with loading(console, f"{'testing' if report.config.test else 'measuring'} the {selection.keep} epoch"):
+        assign_variables(model_variables(model), folder.read_last())
         save_keras(model, report.signature, folder.last_model)
-        best_epoch, _ = find_best(report.history, report.config.monitor)
-        assign_variables(model_variables(model), folder.read_best(best_epoch))
+        kept_epoch, _ = selection.choose(report.history)
+        assign_variables(model_variables(model), folder.read_best(kept_epoch))
         splits = {name: report.data.splits[name] for name in measured}
         probabilities = {name: predict_probabilities(model, split.images, task) for name, split in splits.items()}
         if task.multi_label:
@@ -142,7 +145,7 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
     print_metrics(
         console,
         metrics,
-        f"{'test' if report.config.test else 'validation'} of epoch {best_epoch}, the best by {report.config.monitor}",
+        f"{'test' if report.config.test else 'validation'} of {selection.describe(kept_epoch)}",
     )
     print_written(console, written)
     return metrics
@@ -171,6 +174,7 @@ def _gather(report: RunReport, found: dict[str, dict[str, Any]]) -> dict[str, An
         "best_epoch": report.signature.best_epoch,
         "epochs": len(report.history),
         "monitor": report.config.monitor,
+        "keep": report.config.keep,
         "parameters": report.signature.parameters,
         "seconds": round(report.seconds, 2),
         "stopped_because": report.stopped_because,

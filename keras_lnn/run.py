@@ -36,6 +36,7 @@ class Checkpoint:
         optimizer: Values of the optimizer's variables, in order.
         history: One row an epoch.
         seconds: Spent in training so far.
+        average: Averages of the model's variables, where the run keeps them.
     """
 
     epoch: int
@@ -43,6 +44,12 @@ class Checkpoint:
     optimizer: list[np.ndarray]
     history: list[dict[str, float]]
     seconds: float
+    average: list[np.ndarray] = dataclasses.field(default_factory=list)
+
+    @property
+    def kept(self) -> list[np.ndarray]:
+        """The values that serve as the model of this epoch."""
+        return self.average or self.model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,14 +169,14 @@ class RunFolder:
     def write_checkpoint(self, checkpoint: Checkpoint, best_epoch: int) -> None:
         """Keeps a checkpoint; where its epoch is the best so far, its model is kept as such before."""
         if best_epoch == checkpoint.epoch:
-            _write_arrays(self._best(best_epoch), {"model": checkpoint.model}, {})
+            _write_arrays(self._best(best_epoch), {"model": checkpoint.kept}, {})
         meta = {
             "epoch": checkpoint.epoch,
             "history": checkpoint.history,
             "seconds": checkpoint.seconds,
             "best": best_epoch,
         }
-        arrays = {"model": checkpoint.model, "optimizer": checkpoint.optimizer}
+        arrays = {"model": checkpoint.model, "optimizer": checkpoint.optimizer, "average": checkpoint.average}
         _write_arrays(self._checkpoint(checkpoint.epoch), arrays, meta)
         self._forget_old_checkpoints()
 
@@ -181,7 +188,7 @@ class RunFolder:
                 _read_arrays(self._best(meta["best"]))
             except DAMAGED_FILE_ERRORS:
                 continue
-            return Checkpoint(meta["epoch"], arrays["model"], arrays["optimizer"], meta["history"], meta["seconds"])
+            return Checkpoint(**{name: meta[name] for name in ("epoch", "history", "seconds")}, **arrays)
         return None
 
     def take_over(self, before: "RunFolder") -> Checkpoint:
@@ -199,6 +206,13 @@ class RunFolder:
     def read_best(self, epoch: int) -> list[np.ndarray]:
         """Values of the model's variables at the best epoch."""
         return _read_arrays(self._best(epoch))[0]["model"]
+
+    def read_last(self) -> list[np.ndarray]:
+        """Values that serve as the model of the last epoch."""
+        found = self.read_checkpoint()
+        if found is None:
+            raise InputError(f"A run ends with a whole checkpoint. Received: {self.path}, which has lost its own.")
+        return found.kept
 
     def prepare_resume(self) -> Checkpoint | None:
         """The checkpoint to go on from; removes what was half-written and checkpoints that are of no use."""
@@ -259,7 +273,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
 
 
 def _read_arrays(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]]:
-    groups: dict[str, list[np.ndarray]] = {"model": [], "optimizer": []}
+    groups: dict[str, list[np.ndarray]] = {"model": [], "optimizer": [], "average": []}
     with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
         meta = json.loads(str(stored["meta"]))
         for key in sorted(stored.files):

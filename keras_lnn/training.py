@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from rich.console import Console
 
+from keras_lnn.averaging import WeightAverage
 from keras_lnn.backend import describe_environment, prepare_backend
 from keras_lnn.config import TrainConfig, parse_duration
 from keras_lnn.data import ImageData, load_data
@@ -17,12 +18,14 @@ from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, trainin
 from keras_lnn.errors import InputError
 from keras_lnn.files import require_writable
 from keras_lnn.inference import BATCH_SIZE
-from keras_lnn.protocol import complete_config
-from keras_lnn.recording import Recorder, assign_variables, find_best, model_variables
+from keras_lnn.layers import SingleLogit
+from keras_lnn.protocol import complete_config, is_run_of
+from keras_lnn.recording import Recorder, assign_variables, model_variables
 from keras_lnn.registry import build_model, count_parameters
 from keras_lnn.report import RunReport, write_report
 from keras_lnn.run import Checkpoint, RunFolder
 from keras_lnn.schedules import make_schedule
+from keras_lnn.selection import Selection
 from keras_lnn.signature import Signature
 from keras_lnn.tasks import Task
 from keras_lnn.terminal import EpochDisplay, loading, make_console, print_check
@@ -98,28 +101,17 @@ def train_or_resume(config: TrainConfig, console: Console | None = None) -> Trai
         config: What to train, with a ``run_dir``.
         console: Where progress is shown; standard output if not given.
     """
-    if _is_run_of(config.run_dir, config):
+    if is_run_of(config.run_dir, config):
         return resume(config.run_dir, console)
     shutil.rmtree(config.run_dir, ignore_errors=True)
     return train(config, console)
-
-
-def _is_run_of(folder: Path, config: TrainConfig) -> bool:
-    try:
-        known = TrainConfig.from_yaml(folder / "config.yaml")
-    except InputError:
-        return False
-    wanted = complete_config(config)
-    if wanted.augmentation == "auto":  # a run writes what that meant
-        wanted = wanted.model_copy(update={"augmentation": known.augmentation})
-    return known == wanted
 
 
 def _require_start(config: TrainConfig, data: ImageData) -> RunFolder:
     """The run to go on from: it must have learned the same data in the same way."""
     before = RunFolder.open(config.start_from)
     known = complete_config(TrainConfig.from_yaml(before.config))
-    kept = ("model", "model_args", "optimizer", "batch_size", "precision", "seed")
+    kept = ("model", "model_args", "optimizer", "batch_size", "precision", "seed", "weight_average")
     differing = [name for name in kept if getattr(known, name) != getattr(config, name)]
     if before.read_environment().get("data_checksum") != data.checksum:
         differing.insert(0, "data")
@@ -146,6 +138,11 @@ def compile_model(model: keras.Model, task: Task, config: TrainConfig, steps: in
     Returns:
         Class weights for ``fit``, or None.
     """
+    if task.multi_label and any(isinstance(layer, SingleLogit) for layer in model.layers):
+        raise InputError(
+            f"Two labels to an image need two logits. Received: {config.model} with one logit for two classes. Give"
+            " --model-args single_logit=no."
+        )
     class_weights = positive_weights = None
     if config.class_weight == "balanced":
         class_weights, positive_weights = task.balanced_weights(labels)
@@ -206,12 +203,12 @@ class _Trainer:
             raise
 
     def _finish(self, folder: RunFolder, recorder: Recorder) -> TrainResult:
-        best_epoch, _ = find_best(recorder.history, self.config.monitor)
+        kept_epoch, _ = recorder.selection.choose(recorder.history)
         report = RunReport(
             folder=folder,
             config=self.config,
             data=self.data,
-            signature=self._signature(best_epoch),
+            signature=self._signature(kept_epoch),
             history=recorder.history,
             seconds=recorder.seconds,
             stopped_because=recorder.stopped_because,
@@ -236,15 +233,21 @@ class _Trainer:
             assign_variables(model.optimizer.variables, start.optimizer)
         first_epoch = start.epoch if start else 0
         last_epoch = min(config.epochs, config.stop_after or config.epochs)
-        display = EpochDisplay(self.console, last_epoch, first_epoch, config.monitor)
-        budget = parse_duration(config.time_budget)
-        recorder = Recorder(folder, config.monitor, config.early_stopping, display, start, budget)
+        recorder = Recorder(
+            folder,
+            Selection.of(config),
+            EpochDisplay(self.console, last_epoch, first_epoch, config.monitor),
+            start,
+            parse_duration(config.time_budget),
+            WeightAverage(config.weight_average, start and start.average) if config.weight_average else None,
+        )
         if recorder.is_finished(last_epoch):
             return recorder
-        callbacks: list[Any] = [recorder]
+        # The averages of a step are there before its epoch is recorded.
+        callbacks: list[Any] = [*([recorder.average] if recorder.average else []), recorder]
         if config.tensorboard:
             callbacks.append(keras.callbacks.TensorBoard(str(folder.tensorboard), write_graph=False))
-        with display:
+        with recorder.display:
             model.fit(
                 self._batches(first_epoch) if first_epoch else self.batches,
                 epochs=last_epoch,

@@ -21,7 +21,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.evaluating import _in_order_of, evaluate_model
 from keras_lnn.inference import load_predictor
 from keras_lnn.protocol import complete_config
-from keras_lnn.recording import TrainingDiverged, find_best
+from keras_lnn.recording import TrainingDiverged
 from keras_lnn.run import RunFolder
 from keras_lnn.signature import read_signature
 from keras_lnn.training import resume, train
@@ -114,7 +114,7 @@ class Killed(BaseException):
             marks=pytest.mark.slow,
         ),
         pytest.param(SMALL | {"optimizer": "sgd", "class_weight": "balanced"}, False, marks=pytest.mark.slow),
-        (SMALL | {"optimizer": "rmsprop", "augmentation": "any-orientation"}, True),
+        (SMALL | {"optimizer": "rmsprop", "augmentation": "any-orientation", "weight_average": 0.9}, True),
     ],
 )
 @pytest.mark.usefixtures("no_pictures")
@@ -378,15 +378,35 @@ def test_a_mistake_is_told_before_anything_is_written(tiny_data, tmp_path, conso
     assert not (tmp_path / "run").exists()
 
 
-def test_the_best_epoch_is_the_earliest_of_equals():
-    history = [
-        {"epoch": i + 1, "val_auc": auc, "val_loss": loss}
-        for i, (auc, loss) in enumerate([(0.5, 3), (0.9, 1), (0.9, 2)])
-    ]
-    assert find_best(history, "val_auc") == (2, 0.9)
-    assert find_best(history, "val_loss") == (2, 1)
-    history[1]["val_auc"] = float("nan")
-    assert find_best(history, "val_auc") == (3, 0.9)
+@pytest.mark.usefixtures("no_pictures")
+def test_the_last_epoch_is_tested_where_it_is_to_be_kept(tiny_data, tmp_path, console):
+    config = config_for(tiny_data, tmp_path, epochs=6, keep="last", learning_rate=0.05, **SMALL)
+    found = train(config, console)
+    assert found.metrics["best_epoch"] == found.metrics["epochs"] == 6
+    assert found.metrics["keep"] == "last"
+    pairs = zip(weights_of(found.folder.best_model), weights_of(found.folder.last_model), strict=True)
+    assert all(np.array_equal(kept, last) for kept, last in pairs)
+    history = pd.read_csv(found.folder.history)
+    assert found.metrics["val"]["accuracy"]["value"] == pytest.approx(history["val_accuracy"].iloc[-1])
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_average_of_the_weights_is_validated_and_kept(tiny_data, tmp_path, console):
+    fields = SMALL | {"epochs": 3, "learning_rate": 0.05, "keep": "last", "batch_size": 20}
+    plain = train(config_for(tiny_data, tmp_path, run_dir=tmp_path / "plain", **fields), console)
+    averaged = train(
+        config_for(tiny_data, tmp_path, run_dir=tmp_path / "averaged", weight_average=0.5, **fields), console
+    )
+    last = [found.folder.read_checkpoint() for found in (plain, averaged)]
+    for without, beside in zip(last[0].model, last[1].model, strict=True):
+        np.testing.assert_array_equal(without, beside)  # training itself is the same
+    weights = zip(weights_of(averaged.folder.best_model), weights_of(plain.folder.best_model), strict=True)
+    assert any(not np.allclose(average, own) for average, own in weights)
+    history = pd.read_csv(averaged.folder.history)
+    assert averaged.metrics["val"]["accuracy"]["value"] == pytest.approx(history["val_accuracy"].iloc[-1])
+    own = pd.read_csv(plain.folder.history)
+    assert list(history["loss"]) == list(own["loss"])
+    assert list(history["val_loss"]) != list(own["val_loss"])
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -20,7 +20,7 @@ import pandas as pd
 import yaml
 from rich.console import Console
 
-from keras_lnn.config import TrainConfig, parse_duration, read_yaml, validate
+from keras_lnn.config import TrainConfig, parse_duration, parse_memory, read_yaml, validate
 from keras_lnn.errors import InputError
 from keras_lnn.files import write_text
 from keras_lnn.processes import Limits, Outcome, ProcessRunner, share_gpus, share_processors
@@ -29,7 +29,7 @@ from keras_lnn.terminal import make_console
 from tuning.display import SearchDisplay
 from tuning.oracles import SafeOracle, make_oracle
 from tuning.results import best_config, trials_table, write_pictures, write_results
-from tuning.settings import SearchSettings, lasting, parse_address, parse_memory
+from tuning.settings import SearchSettings, lasting, parse_address
 from tuning.space import Space, make_space
 from tuning.tuner import ProcessTuner
 

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
 
-from keras_lnn.config import Monitor, parse_duration, validate
+from keras_lnn.config import Monitor, parse_duration, parse_memory, validate
 from keras_lnn.errors import InputError
 
 Tuner = Literal["hyperband", "random", "bayesian", "grid"]
 
 _SHORTEST_SILENCE_SECONDS = 10.0
-_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-
-
-def parse_memory(text: str | int | float | None) -> float | None:
-    """Bytes of a size such as ``4G``, ``800M`` or a plain number."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"([0-9.]+)\s*([kmgt]?)i?b?", str(text).strip().lower())
-    try:
-        size = float(match.group(1)) * _UNITS[match.group(2)]
-    except (AttributeError, ValueError):
-        raise ValueError("must be a number of bytes with K, M, G or T, such as 4G") from None
-    if size <= 0:
-        raise ValueError("must be more than zero")
-    return size
 
 
 class SearchSettings(pydantic.BaseModel):

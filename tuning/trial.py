@@ -34,13 +34,13 @@ def _summarise(result: Any, start: str | None) -> dict[str, Any]:
     import pandas as pd
 
     from keras_lnn.errors import InputError
-    from keras_lnn.recording import find_best
     from keras_lnn.run import RunFolder
+    from keras_lnn.selection import Selection
 
     before = None if start is None else RunFolder(Path(start)).read_checkpoint()
     metrics = result.metrics
     history = pd.read_csv(result.folder.history).to_dict("records")
-    best_epoch, best = find_best(history, metrics["monitor"])
+    best_epoch, best = Selection(metrics["monitor"], metrics["keep"]).choose(history)
     if best != best:
         raise InputError(f"The objective must be a number. Received: {best} as {metrics['monitor']} of each epoch.")
     return {

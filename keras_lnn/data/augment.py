@@ -10,13 +10,14 @@ from keras_lnn.errors import InputError, suggest
 # Small enough that a lesion at the border stays in the image.
 _SHIFT_FRACTION = 0.08
 _ROTATION_TURNS = 15 / 360
+_FLIP_SHIFT = "flip-shift"
 
 Augmentation = Callable[[Any, Any], Any]
 
 
 def augmentation_names() -> list[str]:
     """The names that ``--augmentation`` takes, besides ``auto``."""
-    return list(_RECIPES)
+    return [*_RECIPES, _FLIP_SHIFT]
 
 
 def make_augmentation(name: str, image_shape: tuple[int, ...], seed: int) -> Augmentation | None:
@@ -26,19 +27,22 @@ def make_augmentation(name: str, image_shape: tuple[int, ...], seed: int) -> Aug
 
     Args:
         name: ``none``; ``shift-rotate``; ``mirror`` (left-right as well); ``any-orientation`` (both mirrors and any
-            rotation).
+            rotation); ``flip-shift`` (mirrors and shifts by whole pixels along every axis, the slices' too: quick, and
+            masks stay masks).
         image_shape: (height, width, channels) or (depth, height, width, channels).
         seed: With the step, all that the result depends on.
 
     Returns:
         The function, or None where nothing is done.
     """
-    if name not in _RECIPES:
-        raise InputError(f"There is no augmentation {name!r}. {suggest(name, [*_RECIPES, 'auto'])}")
+    if name not in augmentation_names():
+        raise InputError(f"There is no augmentation {name!r}. {suggest(name, [*augmentation_names(), 'auto'])}")
+    generator = _StepSeed(seed)
+    if name == _FLIP_SHIFT:
+        return lambda images, step: _flip_and_shift(images, image_shape, generator.begin(step))
     chain = _RECIPES[name]()
     if not chain:
         return None
-    generator = _StepSeed(seed)
     height, width = image_shape[-3:-1]
 
     def augment(images: Any, step: Any) -> Any:
@@ -62,9 +66,10 @@ class _StepSeed(keras.random.SeedGenerator):
         self.step = 0
         self.calls = 0
 
-    def begin(self, step: Any) -> None:
+    def begin(self, step: Any) -> "_StepSeed":
         self.step = step
         self.calls = 0
+        return self
 
     def next(self, ordered: bool = True) -> Any:
         import tensorflow as tf
@@ -84,6 +89,20 @@ def _apply(chain: Sequence[Any], images: Any, generator: _StepSeed) -> Any:
         finally:
             layer.backend.reset()
     return images
+
+
+def _flip_and_shift(images: Any, shape: tuple[int, ...], generator: _StepSeed) -> Any:
+    """Each image by its own chance: along every axis its rows in this or that order, from a place near the first."""
+    import tensorflow as tf
+
+    count = tf.shape(images)[0]
+    for axis, side in enumerate(shape[:-1], start=1):
+        most = round(_SHIFT_FRACTION * side)
+        shift = tf.random.stateless_uniform((count, 1), generator.next(), -most, most + 1, tf.int32)
+        flipped = tf.random.stateless_uniform((count, 1), generator.next()) < 0.5
+        place = tf.clip_by_value(tf.range(side)[None] + shift, 0, side - 1)
+        images = tf.gather(images, tf.where(flipped, side - 1 - place, place), axis=axis, batch_dims=1)
+    return tf.ensure_shape(images, (None, *shape))
 
 
 def _swap_depth_and_width(images: Any, shape: tuple[int, ...]) -> Any:

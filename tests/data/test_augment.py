@@ -65,6 +65,29 @@ def test_all_slices_of_a_volume_move_together():
     assert not np.allclose(changed, volume)
 
 
+@pytest.mark.parametrize("shape", [(5, 28, 12, 1), (28, 14, 2)])
+def test_flip_shift_mirrors_and_moves_by_whole_pixels_along_every_axis(shape):
+    # Every pixel says where it was, so that what happened along each axis can be read off.
+    places = np.stack(np.meshgrid(*map(np.arange, shape[:-1]), indexing="ij"), axis=0)
+    seen = [set() for _ in shape[:-1]]
+    for axis, coordinates in enumerate(places):
+        image = np.broadcast_to(coordinates[..., None], shape).astype(np.float32)
+        changed = apply("flip-shift", np.repeat(image[None], 64, axis=0))
+        lines = np.moveaxis(changed, axis + 1, -1).reshape(64, -1, shape[axis])
+        assert (lines == lines[:, :1]).all()
+        rows, most = np.arange(shape[axis]), round(0.08 * shape[axis])
+        known = {
+            tuple(order): (shift, flip)
+            for shift in range(-most, most + 1)
+            for flip, order in enumerate(
+                (np.clip(rows + shift, 0, len(rows) - 1), len(rows) - 1 - np.clip(rows + shift, 0, len(rows) - 1))
+            )
+        }
+        seen[axis] = {known[tuple(line.astype(int))] for line in lines[:, 0]}
+        assert {flip for _, flip in seen[axis]} == {0, 1}
+        assert len({shift for shift, _ in seen[axis]}) == 2 * most + 1
+
+
 def test_every_data_set_names_one_that_exists():
     assert {entry.augmentation for entry in catalog().values()} <= set(augmentation_names())
 

@@ -16,11 +16,11 @@ import trial_models
 import yaml
 from rich.console import Console
 
-from keras_lnn.config import TrainConfig
+from keras_lnn.config import TrainConfig, parse_memory
 from keras_lnn.errors import InputError
 from keras_lnn.ranges import Choice
 from tuning.searching import search
-from tuning.settings import SearchSettings, parse_memory
+from tuning.settings import SearchSettings
 from tuning.space import Space
 
 pytestmark = pytest.mark.filterwarnings("ignore:(currentThread|getName)\\(\\) is deprecated:DeprecationWarning")

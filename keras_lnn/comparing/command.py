@@ -1,0 +1,70 @@
+"""The command ``python -m keras_lnn compare``."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pydantic
+from pydantic_settings import CliPositionalArg
+
+from keras_lnn.files import require_writable
+from keras_lnn.terminal import loading, make_console, print_written
+
+if TYPE_CHECKING:
+    from keras_lnn.comparing.comparison import Comparison
+
+_MODELS_IN_A_NAME = 3
+
+
+class CompareCommand(pydantic.BaseModel):
+    """Compare trained models on the same test samples: which differences the data show, and which they do not.
+
+    Runs that differ in nothing but their seed count as one model.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    runs: CliPositionalArg[list[Path]] = pydantic.Field(description="runs, and folders that are searched for runs")
+    output: Path | None = pydantic.Field(
+        None, description="folder for the page, tables and pictures (default: comparisons/DATA-MODELS)"
+    )
+    split: Literal["test", "val"] = pydantic.Field("test", description="whose samples")
+    reference: str | None = pydantic.Field(
+        None, description="model that the others are told against (default: the best by mean validation AUC)"
+    )
+    json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object")
+
+
+def run_compare(command: CompareCommand) -> None:
+    """Compares, writes and prints."""
+    from keras_lnn.comparing.comparison import compare
+    from keras_lnn.comparing.runs import load_runs
+    from keras_lnn.comparing.writing import print_comparison, write_comparison
+
+    if command.output is not None:
+        require_writable(command.output, "--output")
+    console, quiet = make_console(), make_console(stderr=True)
+    with loading(quiet, "reading runs"):
+        runs = load_runs(command.runs, split=command.split)
+    with loading(quiet, "comparing") as progress:
+        comparison = compare(runs, command.reference, progress=progress)
+    output = command.output or Path("comparisons", default_name(comparison))
+    require_writable(output, "The output")
+    written = write_comparison(comparison, output, quiet)
+    if command.json_output:
+        print(json.dumps(comparison.to_json(), indent=2, ensure_ascii=False))
+        return
+    print_comparison(comparison, console)
+    print_written(console, written)
+
+
+def default_name(comparison: Comparison) -> str:
+    """A short name for the folder: the data, and the models or how many there are."""
+    names = sorted(model.name for model in comparison.models)
+    models = "-".join(names) if len(names) <= _MODELS_IN_A_NAME else f"{len(names)}-models"
+    data = Path(comparison.example.config.data.split(":", 1)[-1]).stem
+    split = "" if comparison.example.split == "test" else f"-{comparison.example.split}"
+    return re.sub(r"[^A-Za-z0-9._=-]+", "-", f"{data}-{models}{split}").strip("-.")[:100]

@@ -1,0 +1,307 @@
+"""What a comparison says: every number of every model and of every pair, worked out once."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from keras_lnn.comparing.groups import Group, group_runs
+from keras_lnn.comparing.measuring import LOWER_IS_BETTER, correct_answers, degrees_of_samples, measure_model
+from keras_lnn.comparing.runs import Run, check_same_samples
+from keras_lnn.errors import InputError, suggest
+from keras_lnn.files import without_nan
+from keras_lnn.paired_tests import Difference, Measured, compare_accuracy, compare_means, holm, mean_over_runs
+from keras_lnn.statistics import Estimate
+
+# Up to so many models each pair is told in words; beyond, each model against the reference.
+MOST_TOLD_ALL = 5
+SIGNIFICANT = 0.05
+# Of precision and the mean F1 over classes, which follow from the others, no differences are tested.
+_TESTED = (
+    "auc",
+    "accuracy",
+    "f1",
+    "sensitivity",
+    "specificity",
+    "balanced_accuracy",
+    "average_precision",
+    "brier",
+    "f1_tuned",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """One model with the numbers of all its runs.
+
+    Args:
+        name: Tells it from the others.
+        runs: One a seed.
+        settings: What tells it from the others, as text by field.
+        measured: Every metric of every run.
+        metrics: Mean over the runs with its 95% interval.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+    settings: dict[str, str]
+    measured: dict[str, Measured]
+    metrics: dict[str, Estimate]
+
+    @property
+    def seeds(self) -> int:
+        """How many runs there are."""
+        return len(self.runs)
+
+    @property
+    def collapsed(self) -> int:
+        """How many of the runs always answer the same."""
+        return sum(run.collapsed for run in self.runs)
+
+    @property
+    def validation_auc(self) -> float:
+        """Mean over the runs; nan where one has none."""
+        return float(np.mean([run.validation_auc for run in self.runs]))
+
+    @property
+    def seconds(self) -> float:
+        """Of training, mean over the runs."""
+        return float(np.mean([run.seconds for run in self.runs]))
+
+    @property
+    def seconds_an_epoch(self) -> float:
+        """Of training, mean over the runs."""
+        return float(np.mean([run.seconds / max(run.epochs, 1) for run in self.runs]))
+
+    @property
+    def file_bytes(self) -> int | None:
+        """Size of best.keras, the largest of the runs; None where there is none."""
+        return max((run.file_bytes for run in self.runs if run.file_bytes is not None), default=None)
+
+    def spread(self, metric: str) -> float:
+        """Standard deviation between the seeds; nan for one."""
+        values = self.measured[metric].values
+        return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+
+    def to_row(self) -> dict[str, Any]:
+        """The row of comparison.csv."""
+        row: dict[str, Any] = {"model": self.name, "seeds": self.seeds, "collapsed": self.collapsed}
+        for name, estimate in self.metrics.items():
+            row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+            row[f"{name}_between_seeds"] = self.spread(name)
+        row |= {"validation_auc": self.validation_auc, "parameters": self.runs[0].parameters}
+        row |= {"seconds": self.seconds, "seconds_an_epoch": self.seconds_an_epoch, "best_keras_bytes": self.file_bytes}
+        return row | self.settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """One metric of two models.
+
+    Args:
+        metric: Its name.
+        first: Name of one model.
+        second: Name of the other.
+        first_value: Mean over its runs.
+        second_value: Mean over its runs.
+        difference: The first less the second, with its 95% interval, which is not corrected, and p.
+        test: How it was tested.
+        corrected: p after Holm's correction for all pairs of the metric.
+        corrected_against_reference: p after the correction for the pairs with the reference; nan for others.
+    """
+
+    metric: str
+    first: str
+    second: str
+    first_value: float
+    second_value: float
+    difference: Difference
+    test: str
+    corrected: float = math.nan
+    corrected_against_reference: float = math.nan
+
+    def seen_from(self, name: str) -> Pair:
+        """The same with that model first."""
+        if name == self.first:
+            return self
+        turned = self.difference
+        difference = dataclasses.replace(turned, value=-turned.value, low=-turned.high, high=-turned.low)
+        names = {"first": self.second, "second": self.first}
+        values = {"first_value": self.second_value, "second_value": self.first_value}
+        return dataclasses.replace(self, **names, **values, difference=difference)
+
+    def to_row(self) -> dict[str, Any]:
+        """The row of pairs.csv."""
+        row = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del row["difference"]
+        found = dataclasses.asdict(self.difference)
+        return {**row, "difference": found.pop("value"), **found}
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Models on the same samples.
+
+    Args:
+        models: The highest AUC first.
+        pairs: Each two models by each metric that is tested.
+        reference: Name of the model that the others are told against.
+        reference_given: Whether somebody chose it; else it has the highest validation AUC.
+        left_out: Runs that repeat a seed of their model.
+    """
+
+    models: tuple[Model, ...]
+    pairs: tuple[Pair, ...]
+    reference: str
+    reference_given: bool
+    left_out: tuple[Run, ...]
+
+    @property
+    def example(self) -> Run:
+        """Any run: what it says of the data and the samples holds for all."""
+        return self.models[0].runs[0]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics that every model has."""
+        return tuple(name for name in self.models[0].metrics if all(name in model.metrics for model in self.models))
+
+    @property
+    def all_pairs_told(self) -> bool:
+        """Whether every pair is told in words, or each model against the reference."""
+        return len(self.models) <= MOST_TOLD_ALL and not self.reference_given
+
+    def comparisons(self, metric: str) -> int:
+        """For how many comparisons the told p-values of a metric are corrected."""
+        return sum(not math.isnan(pair.difference.p) for pair in self.told(metric))
+
+    def told(self, metric: str) -> list[Pair]:
+        """The pairs of one metric that are told in words; those with the reference have it second."""
+        pairs = [pair for pair in self.pairs if pair.metric == metric]
+        if self.all_pairs_told:
+            return pairs
+        chosen = [pair for pair in pairs if self.reference in (pair.first, pair.second)]
+        return [pair.seen_from(pair.second if pair.first == self.reference else pair.first) for pair in chosen]
+
+    def told_p(self, pair: Pair) -> float:
+        """p of a pair, corrected for those that are told."""
+        return pair.corrected if self.all_pairs_told else pair.corrected_against_reference
+
+    def models_table(self) -> pd.DataFrame:
+        """One row a model."""
+        return pd.DataFrame([model.to_row() for model in self.models])
+
+    def pairs_table(self) -> pd.DataFrame:
+        """One row a pair and metric."""
+        return pd.DataFrame([pair.to_row() for pair in self.pairs])
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain JSON content."""
+        example = self.example
+        return without_nan(
+            {
+                "data": example.config.data,
+                "split": example.split,
+                "samples": example.samples,
+                "reference": self.reference,
+                "models": [{**model.to_row(), "runs": [str(run.path) for run in model.runs]} for model in self.models],
+                "pairs": [pair.to_row() for pair in self.pairs],
+                "left_out": [str(run.path) for run in self.left_out],
+            }
+        )
+
+
+def compare(
+    runs: Sequence[Run],
+    reference: str | None = None,
+    *,
+    resamples: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Comparison:
+    """Measures every model and tests every pair.
+
+    Args:
+        runs: From ``load_runs``.
+        reference: Name of the model that the others are told against; the one with the highest mean validation AUC
+            if not given, which the samples of the test split have no part in.
+        resamples: Bootstrap resamples; 2,000 if not given.
+        progress: Called with the fraction done.
+
+    Raises:
+        InputError: If there is no run, the runs' samples differ or no model has the name of the reference.
+    """
+    if not runs:
+        raise InputError("There must be a run to compare. Received: none. Give what load_runs returns.")
+    check_same_samples(runs)
+    groups = group_runs(runs)
+    names = [group.name for group in groups]
+    if reference is not None and reference not in names:
+        raise InputError(f"The reference must be one of the models. Received: {reference}. {suggest(reference, names)}")
+    models = []
+    for place, group in enumerate(groups):
+        models.append(_measure(group, resamples, _part(progress, place, len(groups))))
+    chosen = reference or max(models, key=lambda model: _or_lowest(model.validation_auc)).name
+    models.sort(key=lambda model: (-_or_lowest(model.metrics["auc"].value), model.name))
+    return Comparison(
+        models=tuple(models),
+        pairs=tuple(_test_all(models, chosen)),
+        reference=chosen,
+        reference_given=reference is not None,
+        left_out=tuple(run for group in groups for run in group.left_out),
+    )
+
+
+def _measure(group: Group, resamples: int | None, progress: Callable[[float], None] | None) -> Model:
+    measured = measure_model(group.runs, **({} if resamples is None else {"resamples": resamples}), progress=progress)
+    # The sum of the squares over several classes is at most two.
+    highest = {"brier": 2.0} if group.runs[0].task == "multi-class" and len(group.runs[0].class_names) > 2 else {}
+    metrics = {name: mean_over_runs(found, highest=highest.get(name, 1.0)) for name, found in measured.items()}
+    return Model(group.name, group.runs, group.settings, measured, metrics)
+
+
+def _test_all(models: Sequence[Model], reference: str) -> list[Pair]:
+    tested = []
+    for metric in _TESTED:
+        if not all(metric in model.measured for model in models):
+            continue
+        pairs = [_test(metric, first, second) for place, first in enumerate(models) for second in models[place + 1 :]]
+        with_reference = np.array([reference in (pair.first, pair.second) for pair in pairs], dtype=bool)
+        p_values = np.array([pair.difference.p for pair in pairs])
+        corrected, against = holm(p_values), holm(np.where(with_reference, p_values, np.nan))
+        tested += [
+            dataclasses.replace(pair, corrected=float(of_all), corrected_against_reference=float(of_few))
+            for pair, of_all, of_few in zip(pairs, corrected, against, strict=True)
+        ]
+    return tested
+
+
+def _test(metric: str, first: Model, second: Model) -> Pair:
+    one, other = first.measured[metric], second.measured[metric]
+    run = first.runs[0]
+    if metric == "accuracy" and one.runs == other.runs == 1 and run.task != "multi-label":
+        difference = compare_accuracy(correct_answers(run), correct_answers(second.runs[0]))
+        test = "McNemar, mid-p"
+    else:
+        apart = one.deviations.mean(axis=0) - other.deviations.mean(axis=0)
+        difference = compare_means(one, other, degrees=degrees_of_samples(metric, apart, run))
+        test = {"auc": "DeLong", "accuracy": "paired t"}.get(metric, "paired bootstrap")
+        test += "" if one.runs == other.runs == 1 else ", with seeds"
+    return Pair(metric, first.name, second.name, one.mean, other.mean, difference, test)
+
+
+def is_better(metric: str, value: float, than: float) -> bool:
+    """Whether one value of a metric is better than another."""
+    return value < than if metric in LOWER_IS_BETTER else value > than
+
+
+def _part(progress: Callable[[float], None] | None, place: int, count: int) -> Callable[[float], None] | None:
+    return None if progress is None else lambda done: progress((place + done) / count)
+
+
+def _or_lowest(value: float) -> float:
+    return -math.inf if math.isnan(value) else value

@@ -1,0 +1,138 @@
+"""Which runs are seeds of one model, and what each model is called."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from keras_lnn.comparing.runs import Run
+from keras_lnn.config import TrainConfig
+
+# What does not make another model: where things are, what is written, and the data, which is the same for all.
+_BESIDE_THE_MODEL = {
+    "model",
+    "model_args",
+    "data",
+    "seed",
+    "split_seed",
+    "run_dir",
+    "export",
+    "export_dir",
+    "tensorboard",
+    "data_dir",
+    "image_dir",
+    "accept_checksum",
+    "file_column",
+    "label_columns",
+    "split_column",
+    "group_column",
+    "skip_bad",
+    "deterministic",
+    "xla",
+    "test",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """The runs of one model.
+
+    Args:
+        name: Tells it from the other models.
+        runs: One a seed, by their seeds.
+        settings: What tells it from the others, as text by field.
+        left_out: Runs that repeat a seed.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+    settings: dict[str, str]
+    left_out: tuple[Run, ...] = ()
+
+
+def group_runs(runs: Sequence[Run]) -> list[Group]:
+    """Puts the runs together whose configurations differ in nothing but the seed and in where things are.
+
+    Of two runs with the same seed the first is taken: they are copies of each other, not two draws.
+
+    Returns:
+        The models in the order of their first runs. Runs of a study or a search, which lie in ``MODEL/seed-N``, have
+        the name of that folder; others have the name of their network, with what differs where it does not suffice.
+    """
+    gathered: dict[str, list[Run]] = {}
+    for run in runs:
+        gathered.setdefault(json.dumps(_settings(run), sort_keys=True), []).append(run)
+    described = [_settings(members[0]) for members in gathered.values()]
+    differing = sorted({key for row in described for key in row if len({_text(one.get(key)) for one in described}) > 1})
+    groups = []
+    names = _names(list(gathered.values()), described)
+    for members, row, name in zip(gathered.values(), described, names, strict=True):
+        by_seed: dict[int, Run] = {}
+        for run in members:
+            by_seed.setdefault(run.config.seed, run)
+        kept = tuple(by_seed[seed] for seed in sorted(by_seed))
+        left_out = tuple(run for run in members if by_seed[run.config.seed] is not run)
+        settings = {key: _text(row.get(key)) for key in differing if key != "model"}
+        groups.append(Group(name, kept, settings, left_out))
+    return groups
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    values = run.config.model_dump(mode="json")
+    found = {name: value for name, value in values.items() if name not in _BESIDE_THE_MODEL}
+    # Each seed goes on from a run of its own: that it does counts, from which does not.
+    found["start_from"] = found["start_from"] is not None
+    # A builder may call an argument like a field of the configuration.
+    arguments = {f"model_args.{name}" if name in values else name: of for name, of in run.config.model_args.items()}
+    return {"model": run.config.model, **found, **arguments}
+
+
+def _names(members: list[list[Run]], described: list[dict[str, Any]]) -> list[str]:
+    names = [_folder_name(runs) or row["model"] for runs, row in zip(members, described, strict=True)]
+    for name in {name for name in names if names.count(name) > 1}:
+        places = [index for index, one in enumerate(names) if one == name]
+        rows = [described[place] for place in places]
+        fields = _telling_fields(rows)
+        for place, row in zip(places, rows, strict=True):
+            # An argument that was not given has the builder's default, of which nothing is known here.
+            told = [f"{field}={_text(row[field])}" for field in fields if field in row]
+            names[place] = " ".join([name, *told])
+    return _unique(names)
+
+
+def _folder_name(runs: list[Run]) -> str:
+    parents = {run.path.resolve().parent.name for run in runs if re.fullmatch(r"seed[-_]?\d+", run.path.resolve().name)}
+    whole = len(parents) == 1 and all(run.path.resolve().parent.name in parents for run in runs)
+    return parents.pop() if whole else ""
+
+
+def _telling_fields(rows: list[dict[str, Any]]) -> list[str]:
+    """The fewest fields that tell the rows from each other, arguments of the network before those of training."""
+    keys = list(dict.fromkeys(key for row in reversed(rows) for key in row))
+    differing = [key for key in keys if len({_text(row.get(key)) for row in rows}) > 1]
+    arguments = [key for key in differing if key not in TrainConfig.model_fields]
+    ordered = arguments + [key for key in differing if key not in arguments]
+    for count in (1, 2):
+        for chosen in itertools.combinations(ordered, count):
+            if len({tuple(_text(row.get(key)) for key in chosen) for row in rows}) == len(rows):
+                return list(chosen)
+    return ordered
+
+
+def _unique(names: list[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    unique = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        unique.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return unique
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "default" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,239 @@
+"""The comparison as one HTML page that needs nothing else: no network, no other file, and no script to be complete."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from keras_lnn.comparing.comparison import Comparison, Model, Pair
+from keras_lnn.comparing.page_style import SCRIPT, STYLE
+from keras_lnn.comparing.words import (
+    interval,
+    number,
+    p_value,
+    signed,
+    tell_all,
+    tell_cautions,
+    tell_reference,
+    tell_summary,
+)
+from keras_lnn.model_card import metric_label
+from keras_lnn.statistics import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SPLITS = {"test": "test", "val": "validation"}
+_CAPTIONS = {
+    "roc": "ROC curves of all models over each other.",
+    "metrics": "Every metric of every model, with 95% intervals.",
+    "differences_auc": "AUC of each row's model less that of each column's; pairs.csv has the numbers.",
+    "differences_accuracy": "Accuracy of each row's model less that of each column's; pairs.csv has the numbers.",
+}
+# Sentences beyond so many are folded away; the first ones are those that the data show.
+_MOST_SENTENCES_OPEN = 6
+
+
+def comparison_page(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
+    """The whole page.
+
+    Args:
+        comparison: What it tells.
+        figures: From ``draw_all``, by name.
+    """
+    example = comparison.example
+    count = len(comparison.models)
+    title = f"{count} model{'s' if count != 1 else ''} on {example.config.data}"
+    sections = [
+        _header(comparison, title),
+        _findings(comparison),
+        _section("Models", _models_table(comparison) + _facts_table(comparison)),
+        _section("Curves and intervals", "".join(_picture(name, figures[name]) for name in ("roc", "metrics"))),
+        _differences(comparison, figures),
+        _section("Runs", _runs_table(comparison)),
+        _section("How the numbers were worked out", _methods(comparison)),
+    ]
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        # Without an icon of its own a browser would ask the server for one.
+        f'<link rel="icon" href="data:,">\n<title>{escape(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n'
+        f"<main>\n{''.join(sections)}</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n"
+    )
+
+
+def _header(comparison: Comparison, title: str) -> str:
+    example = comparison.example
+    counts = example.positive.sum(axis=0)
+    shares = [f"{name}: {count:,}" for name, count in zip(example.class_names, counts, strict=True)]
+    shown = "; ".join(shares[:15]) + ("; ..." if len(shares) > 15 else "")
+    about = f"{example.samples:,} {_SPLITS[example.split]} samples ({shown})."
+    if example.task == "binary":
+        about += f" AUC, F1, precision, sensitivity and average precision are those of {example.class_names[1]}."
+    return f"<header>\n<h1>{escape(title)}</h1>\n<p>{escape(about)}</p>\n</header>\n"
+
+
+def _findings(comparison: Comparison) -> str:
+    parts = []
+    if len(comparison.models) > 2 or comparison.reference_given:
+        parts.append(f"<p>{escape(tell_reference(comparison))}</p>\n")
+    parts += [f'<p class="caution">{escape(text)}</p>\n' for text in tell_cautions(comparison)]
+    for metric, sentences in tell_all(comparison).items():
+        parts.append(f"<h3>{escape(tell_summary(comparison, metric))}</h3>\n")
+        parts.append(_list(sentences[:_MOST_SENTENCES_OPEN]))
+        rest = sentences[_MOST_SENTENCES_OPEN:]
+        if rest:
+            parts.append(f"<details>\n<summary>{len(rest)} more sentences</summary>\n{_list(rest)}</details>\n")
+    return _section("What the data show, and what they do not", "".join(parts))
+
+
+def _models_table(comparison: Comparison) -> str:
+    names = comparison.metrics
+    several = any(model.seeds > 1 for model in comparison.models)
+    caption = f"{'Means over the seeds' if several else 'Metrics'} with 95% intervals, the highest AUC first"
+    head = ["model", "seeds", *(metric_label(name) for name in names)]
+    rows = []
+    for model in comparison.models:
+        rows.append([_name(model), str(model.seeds), *(_estimate(model.metrics[name]) for name in names)])
+    return _table(caption, head, rows)
+
+
+def _facts_table(comparison: Comparison) -> str:
+    settings = list(comparison.models[0].settings)
+    several = any(model.seeds > 1 for model in comparison.models)
+    head = ["model", "validation AUC", "parameters", "training, s", "s an epoch", "best.keras, KB"]
+    head += ["AUC between seeds", "accuracy between seeds"] if several else []
+    rows = []
+    for model in comparison.models:
+        size = "–" if model.file_bytes is None else f"{model.file_bytes / 1000:,.0f}"
+        row = [_name(model), number(model.validation_auc), f"{model.runs[0].parameters:,}"]
+        row += [f"{model.seconds:,.1f}", f"{model.seconds_an_epoch:,.2f}", size]
+        row += [number(model.spread(metric)) for metric in ("auc", "accuracy")] if several else []
+        rows.append([*row, *(model.settings[name] for name in settings)])
+    caption = "Size and cost; between seeds: standard deviation" if several else "Size and cost"
+    caption += "; then the settings that differ" if settings else ""
+    return _table(caption, head + [name.replace("_", " ") for name in settings], rows)
+
+
+def _differences(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
+    if not comparison.pairs:
+        return ""
+    content = "".join(_picture(name, figure) for name, figure in figures.items() if name.startswith("differences"))
+    metrics = dict.fromkeys(pair.metric for pair in comparison.pairs)
+    told = [pair for metric in metrics for pair in comparison.told(metric)]
+    head = ["metric", "first", "second", "of the first", "of the second", "difference", "95% interval", "p, corrected"]
+    rows = [_pair_row(comparison, pair) for pair in told]
+    which = "Each pair" if comparison.all_pairs_told else f"Each model against {comparison.reference}"
+    caption = f"{which}, p corrected within each metric; pairs.csv has every pair"
+    table = _table(caption, head, rows, texts=3)
+    if len(rows) > 40:
+        table = f"<details>\n<summary>{len(rows)} differences as numbers</summary>\n{table}</details>\n"
+    return _section("Differences", content + table)
+
+
+def _pair_row(comparison: Comparison, pair: Pair) -> list[str]:
+    found = pair.difference
+    ends = "–" if found.low != found.low else f"{signed(found.low)} to {signed(found.high)}"
+    p = p_value(comparison.told_p(pair)).removeprefix("p ").removeprefix("= ")
+    values = (number(pair.first_value), number(pair.second_value), signed(found.value))
+    return [metric_label(pair.metric), pair.first, pair.second, *values, ends, p]
+
+
+def _runs_table(comparison: Comparison) -> str:
+    head = ["model", "folder", "seed", "AUC", "accuracy", "epochs", "warning"]
+    rows = []
+    for model in comparison.models:
+        for place, run in enumerate(model.runs):
+            values = [number(float(model.measured[name].values[place])) for name in ("auc", "accuracy")]
+            warning = "collapsed" if run.collapsed else ""
+            rows.append([model.name, str(run.path), str(run.config.seed), *values, str(run.epochs), warning])
+    table = _table("Every run", head, rows, texts=2)
+    if len(rows) <= 12:
+        return table
+    return f"<details>\n<summary>{len(rows)} runs</summary>\n{table}</details>\n"
+
+
+def _methods(comparison: Comparison) -> str:
+    several = any(model.seeds > 1 for model in comparison.models)
+    points = [
+        "Intervals of one model hold the truth in about 95% of cases: they are symmetric on the logit scale, with "
+        "DeLong's variance for AUC and that of 2,000 resamples of the samples for the other metrics. The percentile "
+        "intervals in a run's own metrics.json are a little narrower.",
+        "AUC is compared by DeLong's test on the same samples"
+        + ("" if comparison.example.task == "binary" else ", of the mean over the classes or labels")
+        + ". Accuracy of two single runs is compared by McNemar's test (mid-p), with Bonett and Price's interval. The "
+        "other metrics are compared by a bootstrap that draws the same samples for both models.",
+        "p-values are corrected by Holm's method within each metric. Intervals of differences are not corrected.",
+        "No difference shown does not mean that there is none: the interval says how large it may be.",
+    ]
+    if several:
+        points.insert(
+            2,
+            "Of several seeds the means are compared. Their uncertainty has two parts: the choice of the test samples, "
+            "which is common to all models, and the seeds, of which the variance between them tells; Student's t with "
+            "Welch and Satterthwaite's degrees of freedom allows for the few seeds.",
+        )
+    return _list(points)
+
+
+def _section(heading: str, content: str) -> str:
+    return f"<section>\n<h2>{escape(heading)}</h2>\n{content}</section>\n"
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return "<ul>\n" + "".join(f"<li>{_prose(text)}</li>\n" for text in sentences) + "</ul>\n"
+
+
+def _prose(text: str) -> str:
+    """Text as HTML, in which no line ends within a p-value."""
+    return re.sub(r"\bp (=|&lt;) (?=[\d.])", r"p&nbsp;\1&nbsp;", escape(text))
+
+
+def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
+    """A table whose first ``texts`` columns are words; what follows a line break in a cell is small.
+
+    It scrolls by itself where the page is narrow.
+    """
+    columns = "".join(
+        f"<th scope=col{' class=text' if place < texts else ''}>{escape(name)}</th>" for place, name in enumerate(head)
+    )
+    lines = []
+    for row in rows:
+        cells = [f'<th scope="row">{escape(row[0])}</th>']
+        for place, cell in enumerate(row[1:], start=1):
+            value, _, below = cell.partition("\n")
+            small = f"<small>{escape(below)}</small>" if below else ""
+            cells.append(f"<td{' class=text' if place < texts else ''}>{escape(value)}{small}</td>")
+        lines.append(f"<tr>{''.join(cells)}</tr>\n")
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">\n<table>\n'
+        f"<caption>{escape(caption)}</caption>\n<thead><tr>{columns}</tr></thead>\n<tbody>\n{''.join(lines)}</tbody>\n"
+        "</table>\n</div>\n"
+    )
+
+
+def _picture(name: str, figure: Figure) -> str:
+    """A picture as an SVG of its own inside the page, so that names within one do not meet those of another."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    content = base64.b64encode(buffer.getvalue()).decode("ascii")
+    caption = escape(_CAPTIONS[name])
+    width = round(float(figure.get_size_inches()[0]) * 96)
+    return (
+        f'<figure>\n<div class="scroll" tabindex="0" role="region" aria-label="{caption}">'
+        f'<img src="data:image/svg+xml;base64,{content}" alt="{caption}" width="{width}"></div>\n'
+        f"<figcaption>{caption}</figcaption>\n</figure>\n"
+    )
+
+
+def _estimate(estimate: Estimate) -> str:
+    value, _, ends = interval(estimate).partition(" ")
+    return f"{value}\n{ends.strip('()')}"
+
+
+def _name(model: Model) -> str:
+    return model.name + (" (collapsed)" if model.collapsed else "")

@@ -1,0 +1,270 @@
+"""Finds and reads complete runs, and checks that all of them answered the same samples."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.errors import InputError
+from keras_lnn.evaluation import evaluate_predictions
+from keras_lnn.files import DAMAGED_FILE_ERRORS
+from keras_lnn.run import RunFolder
+
+_PROBABILITY, _TRUTH = "probability ", "truth "
+# What predictions.csv and metrics.json of one run may differ by: both come from the same float32 probabilities.
+_SAME_ACCURACY = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A complete run, with its answers to the samples of one split.
+
+    Args:
+        path: Its folder, as it was given or found.
+        config: Its complete configuration.
+        split: ``test`` or ``val``.
+        task: ``binary``, ``multi-class`` or ``multi-label``.
+        class_names: One name a class or label.
+        truth: Class indices (samples,), or 0/1 (samples, labels).
+        probabilities: (samples, classes or labels).
+        files: Name of each sample's file, or empty where there are none.
+        thresholds: Of each of several labels, chosen on validation; None for one half.
+        validation_auc: Of the epoch that was kept; nan where it is not defined.
+        parameters: Numbers that were learned.
+        seconds: Of training.
+        epochs: That were trained.
+        checksum: Of the data, or empty where it is not known.
+        file_bytes: Size of best.keras, or None where it is not there.
+        warnings: What the numbers of this split do not show.
+    """
+
+    path: Path
+    config: TrainConfig
+    split: str
+    task: str
+    class_names: tuple[str, ...]
+    truth: np.ndarray
+    probabilities: np.ndarray
+    files: tuple[str, ...]
+    thresholds: tuple[float, ...] | None
+    validation_auc: float
+    parameters: int
+    seconds: float
+    epochs: int
+    checksum: str
+    file_bytes: int | None
+    warnings: tuple[str, ...]
+
+    @property
+    def samples(self) -> int:
+        """How many samples it answered."""
+        return len(self.truth)
+
+    @property
+    def positive(self) -> np.ndarray:
+        """Whether each sample is of each class or has each label, (samples, classes)."""
+        if self.task == "multi-label":
+            return self.truth.astype(bool)
+        return self.truth[:, None] == np.arange(len(self.class_names))
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether it always gives the same answer, or never predicts some label."""
+        return any("has collapsed" in warning for warning in self.warnings)
+
+
+def load_runs(paths: Iterable[str | os.PathLike], *, split: str = "test") -> list[Run]:
+    """Reads all complete runs in some folders.
+
+    Args:
+        paths: Runs, or folders that are searched for runs at any depth.
+        split: Whose samples are compared, ``test`` or ``val``.
+
+    Returns:
+        The runs in the order of the paths, each once.
+
+    Raises:
+        InputError: If a folder holds no complete run, a file is damaged, or the samples differ between runs.
+    """
+    if split not in ("test", "val"):
+        raise InputError(f"split must be test or val. Received: {split}.")
+    found: dict[Path, Path] = {}
+    for path in map(Path, paths):
+        for folder in find_runs(path):
+            found.setdefault(folder.resolve(), folder)
+    if not found:
+        raise InputError("There must be a run to compare. Received: no path. Name folders of runs.")
+    runs = [read_run(folder, split) for folder in found.values()]
+    check_same_samples(runs)
+    return runs
+
+
+def find_runs(path: Path) -> list[Path]:
+    """The folders of the complete runs at or below a path, sorted."""
+    if not path.is_dir():
+        raise InputError(f"What is compared are folders of runs. Received: {path}, which is no folder.")
+    unfinished, complete = [], []
+    for place, folders, files in os.walk(path):
+        # What a killed process was writing, and other hidden things, are no runs.
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if "config.yaml" in files:
+            folders.clear()
+            (complete if {"metrics.json", "predictions.csv"} <= set(files) else unfinished).append(Path(place))
+    if not complete:
+        there = f"{len(unfinished)} without metrics.json or predictions.csv" if unfinished else "none"
+        raise InputError(
+            f"A folder must hold complete runs (config.yaml, metrics.json, predictions.csv). Received: {path} with "
+            f"{there}. {'Go on with them by train.py --resume.' if unfinished else 'Train some by train.py.'}"
+        )
+    return sorted(complete)
+
+
+def read_run(path: Path, split: str = "test") -> Run:
+    """Reads one complete run; whatever is damaged or does not fit together is one clear line."""
+    folder = RunFolder.open(path)
+    config = TrainConfig.from_yaml(folder.config)
+    metrics = folder.read_metrics()
+    if metrics is None:
+        raise InputError(f"A run's metrics.json must be whole. Received: {folder.metrics}. Train it once more.")
+    if split not in metrics:
+        raise InputError(
+            f"Runs are compared on a split that they were measured on. Received: {path}, which has no {split} split "
+            f"(it was trained with --no-test). Compare by --split val."
+        )
+    try:
+        class_names = tuple(metrics["classes"])
+        per_class = metrics["per_class"][split]
+        thresholds = [per_class[name].get("threshold") for name in class_names]
+        accuracy, validation = metrics[split]["accuracy"]["value"], metrics["val"]["auc"]["value"]
+        about = {
+            "validation_auc": math.nan if validation is None else float(validation),
+            "parameters": int(metrics["parameters"]),
+            "seconds": float(metrics["seconds"]),
+            "epochs": int(metrics["epochs"]),
+            "thresholds": None if None in thresholds else tuple(thresholds),
+        }
+    except DAMAGED_FILE_ERRORS as error:
+        raise InputError(
+            f"A run's metrics.json must have its metrics. Received: {folder.metrics} ({_explain(error)}). "
+            "Train it once more."
+        ) from None
+    task, truth, probabilities, files = read_predictions(folder.predictions, split, class_names)
+    if metrics.get("positive_class") is None and task == "binary":
+        task = "multi-class"
+    measured = _measure(folder.predictions, task, truth, probabilities, class_names)
+    if accuracy is None or abs(measured.metrics["accuracy"].value - accuracy) > _SAME_ACCURACY:
+        raise InputError(
+            f"predictions.csv must hold what metrics.json was worked out from. Received: {folder.path} with an "
+            f"accuracy of {measured.metrics['accuracy'].value:.4f} against {accuracy}: rows are missing or altered. "
+            "Train it once more."
+        )
+    checksum = folder.read_environment().get("data_checksum")
+    size = folder.best_model.stat().st_size if folder.best_model.is_file() else None
+    return Run(
+        path=path,
+        config=config,
+        split=split,
+        task=task,
+        class_names=class_names,
+        truth=truth,
+        probabilities=probabilities,
+        files=files,
+        checksum=checksum if isinstance(checksum, str) else "",
+        file_bytes=size,
+        warnings=measured.warnings,
+        **about,
+    )
+
+
+def read_predictions(
+    path: Path, split: str, class_names: Sequence[str]
+) -> tuple[str, np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Reads the samples of one split from a predictions.csv.
+
+    Args:
+        path: The file.
+        split: Whose rows.
+        class_names: Whose columns.
+
+    Returns:
+        The task, the truth, the probabilities and the names of the files, as in :class:`Run`.
+    """
+    try:
+        table = pd.read_csv(path, dtype={"file": str}, keep_default_na=True, low_memory=False)
+        table = table[table["split"] == split]
+        if list(table["index"]) != list(range(len(table))) or table.empty:
+            raise ValueError(f"the rows of {split} are not 0, 1, 2, ...")
+        probabilities = table[[_PROBABILITY + name for name in class_names]].to_numpy(dtype=np.float64)
+        if "truth" in table:
+            task, labels = "binary" if len(class_names) == 2 else "multi-class", table["truth"]
+        else:
+            task, labels = "multi-label", table[[_TRUTH + name for name in class_names]]
+        truth = labels.to_numpy(dtype=np.float64)
+        if not np.array_equal(truth, np.floor(truth)):
+            raise ValueError("truth is not whole numbers")
+        files = tuple(table["file"].astype(str)) if "file" in table else ()
+    except (*DAMAGED_FILE_ERRORS, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(
+            f"predictions.csv must be as the run has written it. Received: {path} ({_explain(error)}). "
+            "Train it once more."
+        ) from None
+    return task, truth.astype(np.int64), probabilities, files
+
+
+def check_same_samples(runs: Sequence[Run]) -> None:
+    """Checks that all runs answered the same samples; the first that did not is named.
+
+    The files of one data set differ between sizes of the images, so checksums count among runs of one size.
+    """
+    first = runs[0]
+    by_size: dict[int | None, Run] = {}
+    for run in runs:
+        alike = by_size.setdefault(run.config.size, run)
+        known = run.checksum and alike.checksum
+        if first.class_names != run.class_names or first.task != run.task:
+            _refuse(first, run, f"{first.task}: {_listed(first)}", f"{run.task}: {_listed(run)}")
+        if known and run.checksum != alike.checksum:
+            _refuse(alike, run, f"{alike.config.data} ({alike.checksum})", f"{run.config.data} ({run.checksum})")
+        if first.samples != run.samples:
+            _refuse(first, run, *(f"{one.samples} {one.split} samples of {one.config.data}" for one in (first, run)))
+        if first.files and run.files and first.files != run.files:
+            place = int(np.argmax(np.array(first.files) != np.array(run.files)))
+            _refuse(first, run, f"{first.files[place]} as sample {place}", run.files[place])
+        if not np.array_equal(first.truth, run.truth):
+            count = int((first.truth != run.truth).reshape(first.samples, -1).any(axis=1).sum())
+            _refuse(first, run, f"{first.samples} labels of {first.config.data}", f"{count} others")
+
+
+def _measure(path: Path, task: str, truth: np.ndarray, probabilities: np.ndarray, class_names: tuple[str, ...]) -> Any:
+    try:
+        return evaluate_predictions(truth, probabilities, task=task, class_names=class_names, resamples=1)
+    except InputError as error:
+        raise InputError(f"predictions.csv must be as the run has written it. Received: {path}: {error}") from None
+
+
+def _refuse(first: Run, second: Run, of_first: str, of_second: str) -> None:
+    advice = "Name folders of one data set"
+    if first.config.seed_of_splits != second.config.seed_of_splits:
+        advice += ", trained with one --split-seed where its splits are drawn"
+    raise InputError(
+        f"Runs are compared on the same {first.split} samples. Received: {first.path} with {of_first}, {second.path} "
+        f"with {of_second}. {advice}."
+    )
+
+
+def _listed(run: Run) -> str:
+    shown = ", ".join(run.class_names[:4])
+    return shown if len(run.class_names) <= 4 else f"{shown}, ... ({len(run.class_names)})"
+
+
+def _explain(error: Exception) -> str:
+    text = str(error.args[0]) if error.args else type(error).__name__
+    return f"no column or key {text}" if isinstance(error, KeyError) else text

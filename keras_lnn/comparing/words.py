@@ -1,0 +1,187 @@
+"""What the numbers say in plain words, and what they do not."""
+
+from __future__ import annotations
+
+import math
+
+from keras_lnn.comparing.comparison import SIGNIFICANT, Comparison, Model, Pair, is_better
+from keras_lnn.model_card import metric_label
+from keras_lnn.statistics import Estimate
+
+# Metrics of which sentences speak; all others are in the tables.
+TOLD = ("auc", "accuracy")
+# A true difference is found in four of five sets of samples where it is this many standard errors beyond the limit.
+_FOUR_OF_FIVE = 0.8416
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number between 0 and 1 without the zero before its point, as ``.871``."""
+    if math.isnan(value):
+        return "–"
+    text = f"{abs(value):.{digits}f}"
+    sign = "−" if value < 0 and float(text) else ""
+    return sign + (text[1:] if text.startswith("0.") else text)
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A difference with its sign, as ``+.091``."""
+    if math.isnan(value):
+        return "–"
+    return number(value, digits) if value < 0 and round(value, digits) else f"+{number(abs(value), digits)}"
+
+
+def p_value(value: float) -> str:
+    """A p-value, as ``p = .0002``."""
+    if math.isnan(value):
+        return "no p-value"
+    if value < 0.0001:
+        return "p < .0001"
+    digits = 4 if value < 0.001 else 3 if value < 0.1 else 2
+    return f"p = {number(value, digits)}" if round(value, digits) < 1 else "p = 1"
+
+
+def interval(estimate: Estimate) -> str:
+    """A value with its interval, as ``.871 (.80 to .92)``."""
+    if math.isnan(estimate.low):
+        return number(estimate.value)
+    return f"{number(estimate.value)} ({number(estimate.low)} to {number(estimate.high)})"
+
+
+def tell_pair(comparison: Comparison, pair: Pair) -> str:
+    """What is known of one pair of models by one metric."""
+    label, difference = metric_label(pair.metric), pair.difference
+    if math.isnan(difference.value):
+        return f"The {label} of {pair.first} and {pair.second} cannot be compared: it is not defined."
+    if difference.standard_error == 0:
+        return _tell_without_spread(pair, label)
+    p = comparison.told_p(pair)
+    count = comparison.comparisons(pair.metric)
+    after = f" after correction for {count} comparisons" if count > 1 else ""
+    if count > 1 and difference.p < SIGNIFICANT <= p:
+        after += f", {p_value(difference.p)} before"
+    if p < SIGNIFICANT:
+        pair = pair if is_better(pair.metric, pair.first_value, pair.second_value) else pair.seen_from(pair.second)
+        found = pair.difference
+        which = "higher" if found.value > 0 else "lower"
+        return (
+            f"{pair.first} has a {which} {label} than {pair.second}: {number(pair.first_value)} against "
+            f"{number(pair.second_value)}, a difference of {signed(found.value)} (95% interval {signed(found.low)} to "
+            f"{signed(found.high)}, {p_value(p)}{after})."
+        )
+    seen = smallest_seen(comparison, pair)
+    return (
+        f"The data do not show which of {pair.first} and {pair.second} has the better {label}: "
+        f"{number(pair.first_value)} against {number(pair.second_value)}, a difference of {signed(difference.value)} "
+        f"(95% interval {signed(difference.low)} to {signed(difference.high)}, {p_value(p)}{after}). "
+        f"{_tell_smallest(comparison, pair, seen)}"
+    )
+
+
+def smallest_seen(comparison: Comparison, pair: Pair) -> float:
+    """The true difference that would be found in four of five such experiments, after the correction."""
+    from scipy.stats import t
+
+    level = SIGNIFICANT / 2 / max(comparison.comparisons(pair.metric), 1)
+    limit = float(t.isf(level, pair.difference.degrees))
+    return (limit + _FOUR_OF_FIVE) * pair.difference.standard_error
+
+
+def tell_all(comparison: Comparison) -> dict[str, list[str]]:
+    """The sentences of each metric that is told, what the data show first."""
+    found = {}
+    for metric in TOLD:
+        pairs = sorted(comparison.told(metric), key=lambda pair: (_order(comparison.told_p(pair)), pair.first))
+        if pairs:
+            found[metric] = [tell_pair(comparison, pair) for pair in pairs]
+    return found
+
+
+def tell_summary(comparison: Comparison, metric: str) -> str:
+    """How many of the told differences of a metric the data show."""
+    pairs = comparison.told(metric)
+    shown = sum(comparison.told_p(pair) < SIGNIFICANT for pair in pairs)
+    label = metric_label(metric)
+    label = label[0].upper() + label[1:]
+    if len(pairs) == 1:
+        return f"{label}: the data {'show' if shown else 'do not show'} a difference."
+    if comparison.all_pairs_told:
+        return f"{label}: the data show {shown or 'none'} of {len(pairs)} differences between two models."
+    return (
+        f"{label}: for {shown or 'none'} of the {len(pairs)} other models the data show a difference from "
+        f"{comparison.reference}."
+    )
+
+
+def tell_cautions(comparison: Comparison) -> list[str]:
+    """What to keep in mind: single seeds, collapsed runs, copies, and what the metrics rest on."""
+    models, example = comparison.models, comparison.example
+    single = [model.name for model in models if model.seeds == 1]
+    cautions = []
+    if len(models) == 1:
+        cautions.append("There is one model only, so there is nothing to compare it with.")
+    if len(single) == len(models):
+        subject = "Each model was" if len(models) > 1 else "The model was"
+        these = "these trained models" if len(models) > 1 else "this trained model"
+        cautions.append(f"{subject} trained once: what is said here is of {these}, not of the method.")
+    elif single:
+        cautions.append(
+            f"{_join(single)} {'was' if len(single) == 1 else 'were'} trained once: how much another seed would change "
+            "is not in those intervals."
+        )
+    cautions += [_tell_collapse(model) for model in models if model.collapsed]
+    if comparison.left_out:
+        places = _join([str(run.path) for run in comparison.left_out])
+        cautions.append(f"Left out, because another run of the same model has the same seed: {places}.")
+    if example.split == "val":
+        cautions.append("Validation has chosen the epochs, so its numbers are too good.")
+    # The runs' own warnings on the samples are the same for all of them.
+    of_samples = [warning for warning in example.warnings if "collapsed" not in warning]
+    return cautions + of_samples
+
+
+def tell_reference(comparison: Comparison) -> str:
+    """Which model is the reference, and why."""
+    if comparison.reference_given:
+        return f"Reference: {comparison.reference}, as asked for."
+    return f"Reference: {comparison.reference}, the best by its mean validation AUC."
+
+
+def _tell_without_spread(pair: Pair, label: str) -> str:
+    if pair.difference.value == 0 or pair.difference.p == 1:
+        return f"{pair.first} and {pair.second} have the same {label}: their answers do not differ in it."
+    return (
+        f"{pair.first} has {number(pair.first_value)} and {pair.second} {number(pair.second_value)} as {label}; how "
+        "far chance reaches cannot be told, because nothing varies over the samples."
+    )
+
+
+def _tell_smallest(comparison: Comparison, pair: Pair, seen: float) -> str:
+    example = comparison.example
+    seeds = {model.seeds for model in comparison.models if model.name in (pair.first, pair.second)}
+    given = f"With {example.samples:,} {_split_name(example.split)} samples"
+    if seeds != {1}:
+        given += f" and {seeds.pop()} seeds each" if len(seeds) == 1 else f" and {min(seeds)} and {max(seeds)} seeds"
+    if seen >= 1:
+        return f"{given} hardly any difference could be seen."
+    rounded = number(seen, 2 if seen >= 0.01 else 3)
+    return f"{given} only differences above about {rounded} are likely to be seen."
+
+
+def _tell_collapse(model: Model) -> str:
+    if model.seeds == 1:
+        return f"{model.name}: {next(text for text in model.runs[0].warnings if 'has collapsed' in text)}"
+    return f"{model.name}: {model.collapsed} of {model.seeds} runs have collapsed, they never predict some class."
+
+
+def _split_name(split: str) -> str:
+    return {"val": "validation"}.get(split, split)
+
+
+def _join(names: list[str]) -> str:
+    if len(names) > 6:
+        names = [*names[:5], f"{len(names) - 5} more"]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _order(p: float) -> float:
+    return math.inf if math.isnan(p) else p

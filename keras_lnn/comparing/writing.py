@@ -1,0 +1,83 @@
+"""Writes a comparison to a folder, whole files only, and tells it on the terminal."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from keras_lnn.comparing.comparison import Comparison
+from keras_lnn.comparing.words import interval, tell_all, tell_cautions, tell_reference, tell_summary
+from keras_lnn.errors import InputError
+from keras_lnn.files import atomic_path, write_text
+from keras_lnn.model_card import metric_label
+from keras_lnn.terminal import loading
+
+_ON_THE_TERMINAL = ("auc", "accuracy", "f1", "balanced_accuracy")
+_MOST_SENTENCES = 6
+
+
+def write_comparison(comparison: Comparison, folder: str | os.PathLike, console: Console) -> dict[str, Path]:
+    """Writes the page, the two tables and the pictures.
+
+    Args:
+        comparison: From ``compare``.
+        folder: Where to; what an earlier comparison has left there is replaced.
+        console: Where progress is shown.
+
+    Returns:
+        The paths of what was written, by what it is.
+    """
+    from keras_lnn.comparing.page import comparison_page
+    from keras_lnn.comparing.pictures import draw_all
+    from keras_lnn.plots.style import save_figure
+
+    folder = Path(folder)
+    written = {"page": folder / "comparison.html", "models": folder / "comparison.csv"}
+    written |= {"pairs": folder / "pairs.csv", "pictures": folder / "plots"}
+    try:
+        with loading(console, "drawing"):
+            figures = draw_all(comparison)
+            with atomic_path(written["pictures"]) as temporary:
+                temporary.mkdir()
+                for name, figure in figures.items():
+                    save_figure(figure, temporary / f"{name}.png")
+        write_text(written["models"], comparison.models_table().to_csv(index=False))
+        write_text(written["pairs"], comparison.pairs_table().to_csv(index=False))
+        # Last, so that where the page is, the rest is too.
+        write_text(written["page"], comparison_page(comparison, figures))
+    except OSError as error:
+        raise InputError(
+            f"The output must be a folder that can be written to. Received: {folder} ({error.strerror}). "
+            "Choose another --output."
+        ) from None
+    return written
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """The cautions, a table of the models, and what the data show in words."""
+    for text in tell_cautions(comparison):
+        console.print(Text.assemble(("warning: ", "bold yellow"), text))
+    example = comparison.example
+    title = f"{example.config.data}, {example.samples:,} {example.split} samples, means with 95% intervals"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("model", overflow="fold")
+    shown = [name for name in _ON_THE_TERMINAL if name in comparison.metrics]
+    for name in ("seeds", *map(metric_label, shown), "parameters", "seconds"):
+        table.add_column(name, justify="right")
+    for model in comparison.models:
+        cells = [interval(model.metrics[name]) for name in shown]
+        cells += [f"{model.runs[0].parameters:,}", f"{model.seconds:,.1f}"]
+        table.add_row(Text(model.name), str(model.seeds), *cells)
+    console.print(table)
+    if len(comparison.models) > 2:
+        console.print(tell_reference(comparison))
+    for metric, sentences in tell_all(comparison).items():
+        console.print(Text(tell_summary(comparison, metric), style="bold"))
+        for sentence in sentences[:_MOST_SENTENCES]:
+            console.print(f"- {sentence}")
+        if len(sentences) > _MOST_SENTENCES:
+            console.print(f"- {len(sentences) - _MOST_SENTENCES} more in the page")

@@ -1,0 +1,71 @@
+"""Answers averaged over flipped views of an image, inside the model: what is exported answers as what was tested."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class FlippedViews(keras.layers.Layer):
+    """Outside training, the image and its mirror images along every combination of axes, as one larger batch.
+
+    In training an image passes as it is: there flips are augmentation.
+
+    (batch, ...) to (views * batch, ...), where ``views`` is two to the number of axes; :class:`MeanOfViews` undoes it.
+
+    Args:
+        axes: Of the batch, from 1 on, such as (1, 2, 3) for volumes: eight views.
+        **kwargs: Of :class:`keras.layers.Layer`.
+
+    Example:
+        >>> FlippedViews((1, 2))(keras.ops.ones((2, 28, 28, 1))).shape
+        (8, 28, 28, 1)
+    """
+
+    def __init__(self, axes: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axes = tuple(axes)
+
+    def call(self, images: Any, training: bool = False) -> Any:
+        if training:
+            return images
+        subsets = itertools.chain(*(itertools.combinations(self.axes, size) for size in range(len(self.axes) + 1)))
+        return ops.concatenate([ops.flip(images, axis) if axis else images for axis in subsets], axis=0)
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (None, *shape[1:])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "axes": list(self.axes)}
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class MeanOfViews(keras.layers.Layer):
+    """Outside training, the mean of the answers to each image's views: (views * batch, answers) to (batch, answers).
+
+    Args:
+        views: How many each image has.
+        **kwargs: Of :class:`keras.layers.Layer`.
+
+    Example:
+        >>> MeanOfViews(4)(keras.ops.ones((8, 3))).shape
+        (2, 3)
+    """
+
+    def __init__(self, views: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.views = views
+
+    def call(self, answers: Any, training: bool = False) -> Any:
+        if training:
+            return answers
+        return ops.mean(ops.reshape(answers, (self.views, -1, *answers.shape[1:])), axis=0)
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (None, *shape[1:])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "views": self.views}

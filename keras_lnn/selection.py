@@ -1,0 +1,67 @@
+"""Which epoch of a run is kept, and when a run has seen enough: both follow from its history alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from keras_lnn.config import TrainConfig
+
+
+def find_best(history: list[dict[str, float]], monitor: str) -> tuple[int, float]:
+    """The best epoch and its value: the smallest loss or the largest of anything else, the earliest of equals."""
+    epoch = min(_ranked(history, monitor))[1]
+    return epoch, _value(history, epoch, monitor)
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """The rules by which a run keeps an epoch and stops.
+
+    Args:
+        monitor: The validation value that epochs are judged by.
+        keep: ``best`` by that value, or ``last``.
+        patience: Epochs behind the best one that count against it before the run stops, 0 for never.
+        margin: An epoch counts against it where it is worse than the best by so much.
+    """
+
+    monitor: str
+    keep: str = "best"
+    patience: int = 0
+    margin: float = 0.0
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> Selection:
+        """The rules of a complete configuration."""
+        return cls(config.monitor, config.keep, config.early_stopping, config.early_stopping_margin)
+
+    def choose(self, history: list[dict[str, float]]) -> tuple[int, float]:
+        """The epoch that is kept, and its value."""
+        if self.keep == "last":
+            epoch = int(history[-1]["epoch"])
+            return epoch, _value(history, epoch, self.monitor)
+        return find_best(history, self.monitor)
+
+    def stops(self, history: list[dict[str, float]]) -> bool:
+        """Whether enough epochs behind the best one were worse."""
+        if not self.patience:
+            return False
+        ranked = _ranked(history, self.monitor)
+        best, best_epoch = min(ranked)
+        worse = [value for value, epoch in ranked if epoch > best_epoch and value - best >= self.margin]
+        return len(worse) >= self.patience
+
+    def describe(self, epoch: int) -> str:
+        """Which epoch it is, in words."""
+        return f"epoch {epoch}, the {'last' if self.keep == 'last' else f'best by {self.monitor}'}"
+
+
+def _ranked(history: list[dict[str, float]], monitor: str) -> list[tuple[float, int]]:
+    sign = 1.0 if monitor.endswith("loss") else -1.0
+    return [(sign * row[monitor] if math.isfinite(row[monitor]) else math.inf, int(row["epoch"])) for row in history]
+
+
+def _value(history: list[dict[str, float]], epoch: int, monitor: str) -> float:
+    return next(row[monitor] for row in history if row["epoch"] == epoch)

@@ -1,0 +1,1 @@
+"""Published experiments as declarations: networks, data sets, seeds, protocol and published figures in one file."""

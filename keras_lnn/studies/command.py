@@ -1,0 +1,252 @@
+"""``python -m keras_lnn study``: what it takes, what it shows and what it leaves."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import pydantic
+from pydantic_settings import CliPositionalArg
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from keras_lnn.config import parse_duration, parse_memory
+from keras_lnn.errors import InputError
+from keras_lnn.files import write_text
+from keras_lnn.processes import Limits, Outcome, ProcessRunner, keep_this_process_small, share_processors
+from keras_lnn.studies.declaration import Study, StudyRun, choose, lay_out, load_study, path_name
+from keras_lnn.terminal import loading, make_console, print_written, start_keras
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from keras_lnn.studies.running import Progress
+
+_SHOWN_FAILURES = 20
+
+
+class StudyCommand(pydantic.BaseModel):
+    """Train a study's networks on its data sets with several seeds, each run in a process of its own.
+
+    The same command goes on with a study that was stopped or killed: runs that are done are kept.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    study: CliPositionalArg[str] = pydantic.Field(description="name, such as term-paper, or a YAML file")
+    models: str | None = pydantic.Field(None, description="networks of the study, as a,b (default: all)")
+    data: str | None = pydantic.Field(None, description="data sets, as a,b (default: all of the study)")
+    seeds: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
+        None, description="runs of each network on each data set (default: as the study says)"
+    )
+    protocol: str | None = pydantic.Field(None, description="a protocol of the study (default: its first)")
+    quick: bool = pydantic.Field(False, description="two epochs and one seed, to see that all runs through")
+    workers: Annotated[int, pydantic.Field(ge=1)] = pydantic.Field(
+        1, description="runs at a time; they share the processors, and each gets one of the GPUs"
+    )
+    study_dir: Path | None = pydantic.Field(None, description="folder of the study (default: studies/STUDY-PROTOCOL)")
+    data_dir: Path | None = pydantic.Field(None, description="folder of the data files")
+    accept_checksum: bool = pydantic.Field(False, description="take a data file with another checksum")
+    run_timeout: str | None = pydantic.Field(None, description="a run that takes longer is killed, such as 30m")
+    memory_limit: str | None = pydantic.Field(None, description="a run that uses more is killed, such as 4G")
+    show: bool = pydantic.Field(False, description="print what is done and what is left, and stop")
+
+    @pydantic.field_validator("run_timeout", mode="before")
+    @classmethod
+    def _duration(cls, value: str | None) -> str | None:
+        parse_duration(value)
+        return value
+
+    @pydantic.field_validator("memory_limit", mode="before")
+    @classmethod
+    def _memory(cls, value: str | None) -> str | None:
+        parse_memory(value)
+        return value
+
+
+def run_study(command: StudyCommand) -> None:
+    """Runs the study and writes what it has found."""
+    study = load_study(command.study)
+    runs, folder = _lay_out(study, command)
+    console = make_console()
+    # The runs' processes import TensorFlow while this one, which needs none, looks at what is there.
+    runner = None if command.show else ProcessRunner(share_processors(command.workers))
+    try:
+        keep_this_process_small()
+        start_keras(console)
+        from keras_lnn.protocol import complete_config
+        from keras_lnn.studies.running import Progress, find_done, run_all
+
+        for run in runs:
+            complete_config(run.config)  # a mistake is told before the first run
+        display = _Display(console, study, runs, folder)
+        if runner is None:
+            display.show_state(Progress(runs, find_done(runs), command.workers))
+            return
+        limits = Limits(parse_duration(command.run_timeout), parse_memory(command.memory_limit))
+        try:
+            with display:
+                progress = run_all(
+                    runs, runner, workers=command.workers, limits=limits, ended=display.report, watch=display.watch
+                )
+        except KeyboardInterrupt:
+            console.print("stopped; the same command goes on with it")
+            raise
+    finally:
+        if runner is not None:
+            runner.close()
+    written = write_results(folder, study, runs, progress.failures, console)
+    display.conclude(progress, written)
+    if progress.failures:
+        raise InputError(
+            f"All runs of a study must end well. Received: {len(progress.failures)} that failed, with their reasons"
+            " above. The same command tries them again."
+        )
+
+
+def write_results(
+    folder: Path, study: Study, runs: list[StudyRun], failures: dict[Path, str], console: Console
+) -> dict[str, Path]:
+    """Writes results, tables, pictures and a comparison a data set; gives their paths."""
+    from keras_lnn.studies.pictures import write_pictures
+    from keras_lnn.studies.results import results_table, summary_table
+    from keras_lnn.studies.tables import FORMATS, print_summary
+
+    results = results_table(runs, failures)
+    write_text(folder / "results.csv", results.to_csv(index=False))
+    written = {"results": folder / "results.csv"}
+    summary = summary_table(results, study)
+    if summary.empty:
+        return written
+    write_text(folder / "summary.csv", summary.to_csv(index=False))
+    for suffix, write in FORMATS.items():
+        write_text(folder / f"table.{suffix}", write(summary, study.title))
+    print_summary(console, summary, study.title)
+    with loading(console, "drawing"):
+        write_pictures(folder / "plots", study, results, summary)
+    written |= {"tables": folder / "table.txt", "pictures": folder / "plots"}
+    return written | _compare(folder, results, console)
+
+
+def _compare(folder: Path, results: pd.DataFrame, console: Console) -> dict[str, Path]:
+    from keras_lnn.comparing import compare, load_runs, write_comparison
+
+    written = {}
+    done = results[results["status"] == "done"]
+    for data, rows in done.groupby("data", sort=False):
+        if rows["network"].nunique() < 2:
+            continue
+        output = folder / f"comparison-{path_name(str(data))}"
+        with loading(console, f"comparing on {data}"):
+            write_comparison(compare(load_runs(rows["run"])), output, console)
+        written[f"compared on {data}"] = output / "comparison.html"
+    return written
+
+
+def _lay_out(study: Study, command: StudyCommand) -> tuple[list[StudyRun], Path]:
+    protocol = choose("protocol", [command.protocol] if command.protocol else None, list(study.protocols))[0]
+    name = f"{path_name(Path(command.study).stem)}-{protocol}{'-quick' if command.quick else ''}"
+    folder = command.study_dir or Path("studies", name)
+    fields = {"data_dir": command.data_dir, "accept_checksum": command.accept_checksum}
+    runs = lay_out(
+        study,
+        folder,
+        networks=_split(command.models),
+        data=_split(command.data),
+        seeds=command.seeds,
+        protocol=protocol,
+        quick=command.quick,
+        fields=fields,
+    )
+    return runs, folder
+
+
+def _split(names: str | None) -> list[str] | None:
+    return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
+
+
+class _Display:
+    """A study on the terminal: a line a run that has ended, and below them what runs, what is left and until when."""
+
+    def __init__(self, console: Console, study: Study, runs: list[StudyRun], folder: Path) -> None:
+        self.console = console
+        self.study = study
+        self.runs = runs
+        self.folder = folder
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._introduced = False
+
+    def __enter__(self) -> _Display:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show_state(self, progress: Progress) -> None:
+        """What is there, and what is left."""
+        self._introduce(progress)
+        for run in progress.left:
+            self.console.print(f"left: {run.name}")
+
+    def watch(self, progress: Progress) -> None:
+        """Shows the state of now."""
+        if not self._introduced:
+            self._introduce(progress)
+        if self._live is not None:
+            now = time.monotonic()
+            running = [run for run in self.runs if run.folder in progress.running]
+            lines = [f"runs: {run.name}, {now - progress.running[run.folder]:.0f} s" for run in running]
+            self._live.update(Text("\n".join([*lines, self._rest(progress)])), refresh=True)
+
+    def report(self, run: StudyRun, outcome: Outcome, progress: Progress) -> None:
+        """A line for a run that has ended."""
+        if not self._introduced:
+            self._introduce(progress)
+        if outcome.failure is not None:
+            self.console.print(Text.assemble((f"{run.name} failed: ", "bold red"), outcome.failure))
+            return
+        from keras_lnn.run import RunFolder
+
+        metrics = RunFolder(run.folder).read_metrics()
+        auc, accuracy = (metrics["test"][name]["value"] for name in ("auc", "accuracy"))
+        shown = "-" if auc is None else f"{auc:.3f}"
+        self.console.print(
+            f"{run.name}: AUC {shown}, accuracy {accuracy:.3f}, {metrics['epochs']} epochs in {outcome.seconds:.0f} s;"
+            f" {self._rest(progress)}"
+        )
+
+    def conclude(self, progress: Progress, written: dict[str, Path]) -> None:
+        """The failed runs with their reasons, and what was written."""
+        failed = [run for run in self.runs if run.folder in progress.failures]
+        self.console.print(f"{len(progress.done)} of {len(self.runs)} runs are done, {len(failed)} failed")
+        for run in failed[:_SHOWN_FAILURES]:
+            log = run.folder.with_name(f"{run.folder.name}-process") / "log.txt"
+            reason = progress.failures[run.folder]
+            self.console.print(Text.assemble((f"{run.name} failed: ", "bold red"), f"{reason}  {log}"))
+        print_written(self.console, written)
+
+    def _introduce(self, progress: Progress) -> None:
+        self._introduced = True
+        self.console.print(f"{self.study.title}: {len(self.runs)} runs -> {self.folder}")
+        there = len(progress.done)
+        if there:
+            self.console.print(f"{there} of them are done, {len(self.runs) - there} are left")
+
+    def _rest(self, progress: Progress) -> str:
+        left = len(progress.left)
+        if left == 0:
+            return "none is left"
+        seconds = progress.seconds_left()
+        until = "" if seconds is None else f", until about {_clock(seconds)}"
+        return f"{left} {'is' if left == 1 else 'are'} left{until}"
+
+
+def _clock(seconds: float) -> str:
+    end = datetime.datetime.now() + datetime.timedelta(seconds=seconds)
+    return f"{end:%H:%M}" if seconds < 12 * 3600 else f"{end:%d %b %H:%M}"

@@ -1,0 +1,210 @@
+"""The pictures of a study, drawn from its own runs: ROC curves, AUC against size, and the spread over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from keras_lnn.files import atomic_path
+from keras_lnn.model_card import metric_label
+from keras_lnn.plots.style import (
+    BLUE,
+    DARK_GREY,
+    GREY,
+    LABEL_SIZE,
+    PALETTE,
+    SMALL_SIZE,
+    VERMILLION,
+    literal,
+    new_figure,
+    save_figure,
+    set_heading,
+    style_axes,
+)
+from keras_lnn.studies.declaration import Study, path_name
+from keras_lnn.studies.results import METRICS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COLUMNS_OF_ROC = 4
+_GRID = np.linspace(0.0, 1.0, 201)
+
+
+def write_pictures(folder: Path, study: Study, results: pd.DataFrame, summary: pd.DataFrame) -> None:
+    """Draws every picture of every data set."""
+    done = results[results["status"] == "done"]
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        for data, rows in done.groupby("data", sort=False):
+            means = summary[summary["data"] == data]
+            figures = {
+                "roc": plot_roc_of_networks(rows, str(data)),
+                "size": plot_size(means, study, str(data)),
+                "seeds": plot_seeds(rows, study, str(data)),
+            }
+            for name, figure in figures.items():
+                save_figure(figure, temporary / f"{path_name(str(data))}-{name}.png")
+
+
+def plot_roc_of_networks(results: pd.DataFrame, data: str) -> Figure:
+    """A panel a network: the ROC curve of each seed, and their mean.
+
+    Of more than two classes each against the rest, averaged.
+
+    Args:
+        results: Rows of ``results.csv`` of one data set that are done.
+        data: Its name.
+    """
+    networks = list(dict.fromkeys(results["network"]))
+    columns = min(_COLUMNS_OF_ROC, len(networks))
+    rows = -(-len(networks) // columns)
+    figure = new_figure(2.3 * columns + 0.4, 2.4 * rows + 0.6)
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for index, axes in enumerate(panels.flat):
+        if index >= len(networks):
+            axes.set_visible(False)
+            continue
+        group = results[results["network"] == networks[index]]
+        curves = [_read_curve(Path(run)) for run in group["run"]]
+        axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
+        for curve in curves:
+            axes.plot(_GRID, curve, color=BLUE, linewidth=0.7, alpha=0.45)
+        axes.plot(_GRID, np.mean(curves, axis=0), color=BLUE, linewidth=1.8)
+        style_axes(axes, networks[index])
+        axes.title.set_fontsize(LABEL_SIZE)
+        axes.text(
+            0.97,
+            0.05,
+            f"AUC {group['auc'].mean():.3f}",
+            transform=axes.transAxes,
+            ha="right",
+            fontsize=SMALL_SIZE + 1,
+            color=DARK_GREY,
+        )
+        axes.set_aspect("equal")
+    figure.supxlabel("1 - specificity", fontsize=LABEL_SIZE)
+    figure.supylabel("sensitivity", fontsize=LABEL_SIZE)
+    set_heading(figure, f"{data}: ROC of each seed (thin) and their mean")
+    return figure
+
+
+def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
+    """AUC against the number of parameters: our means with the spread over seeds, and the published figures.
+
+    Args:
+        summary: Rows of ``summary.csv`` of one data set.
+        study: With its published figures.
+        data: The data set's name.
+    """
+    figure = new_figure(7.5, 4.6)
+    axes = figure.subplots()
+    spread = summary["auc_sd"].fillna(0.0)
+    axes.errorbar(
+        summary["parameters"],
+        summary["auc_mean"],
+        yerr=spread,
+        fmt="o",
+        color=BLUE,
+        markersize=5,
+        linewidth=1.0,
+        capsize=2,
+        label="ours, mean and SD over seeds",
+        zorder=3,
+    )
+    published = summary.dropna(subset=["auc_published"])
+    if len(published):
+        axes.scatter(
+            published["parameters"],
+            published["auc_published"].astype(float),
+            marker="x",
+            color=VERMILLION,
+            s=28,
+            label="published, one run",
+            zorder=2,
+        )
+    best = max(study.benchmarks.get(data, {}).items(), key=lambda item: item[1]["auc"], default=None)
+    if best is not None:
+        axes.axhline(best[1]["auc"], color=GREY, linestyle="--", linewidth=1.0, label=f"{best[0]} (MedMNIST's authors)")
+    if len(summary) <= 12:
+        for _, row in summary.iterrows():
+            axes.annotate(
+                literal(str(row["network"])),
+                (row["parameters"], row["auc_mean"]),
+                xytext=(6, 5),
+                textcoords="offset points",
+                fontsize=SMALL_SIZE,
+                color=DARK_GREY,
+            )
+    axes.set_xscale("log")
+    low, high = summary["parameters"].min(), summary["parameters"].max()
+    axes.set_xlim(low / 1.4, high * 2.0)
+    ticks = [value for value in (1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6) if low / 1.4 <= value <= high * 2.0]
+    axes.set_xticks(ticks, [f"{int(value):,}" for value in ticks])
+    axes.minorticks_off()
+    style_axes(axes, f"{data}: AUC against size", "parameters", "AUC, test split")
+    axes.legend(fontsize=SMALL_SIZE + 0.5, frameon=False, loc="lower right")
+    return figure
+
+
+def plot_seeds(results: pd.DataFrame, study: Study, data: str) -> Figure:
+    """A box a network and metric over the seeds, every run as a dot, and the published figure.
+
+    Args:
+        results: Rows of ``results.csv`` of one data set that are done.
+        study: With its published figures.
+        data: The data set's name.
+    """
+    networks = list(results.groupby("network")["auc"].mean().sort_values().index)
+    figure = new_figure(9.0, 0.34 * len(networks) + 1.6)
+    panels = figure.subplots(1, len(METRICS), sharey=True)
+    places = np.arange(len(networks))
+    for axes, metric in zip(panels, METRICS, strict=True):
+        values = [results.loc[results["network"] == name, metric].dropna().to_numpy() for name in networks]
+        axes.boxplot(
+            values,
+            positions=places,
+            orientation="horizontal",
+            widths=0.55,
+            showfliers=False,
+            medianprops={"color": PALETTE[0], "linewidth": 1.6},
+            boxprops={"color": GREY},
+            whiskerprops={"color": GREY},
+            capprops={"color": GREY},
+        )
+        for place, numbers in zip(places, values, strict=True):
+            axes.plot(numbers, np.full(len(numbers), place), "o", color=BLUE, markersize=3, alpha=0.7)
+        _mark_published(axes, study, data, networks, metric)
+        axes.set_yticks(places, [literal(name) for name in networks])
+        axes.set_ylim(-0.7, len(networks) - 0.3)
+        style_axes(axes, metric_label(metric), f"{metric_label(metric)}, test split")
+    set_heading(figure, f"{data}: runs over the seeds (box: quartiles) and the published run (x)")
+    return figure
+
+
+def _mark_published(axes: object, study: Study, data: str, networks: Sequence[str], metric: str) -> None:
+    known = study.published.get(data, {})
+    marked = [(known[name][metric], place) for place, name in enumerate(networks) if metric in known.get(name, {})]
+    if marked:
+        axes.plot(*zip(*marked, strict=True), "x", color=VERMILLION, markersize=6, zorder=4)  # type: ignore[attr-defined]
+
+
+def _read_curve(run: Path) -> np.ndarray:
+    """Sensitivity over the grid of false positive rates, the mean over the classes where there are more than two."""
+    from sklearn.metrics import roc_curve
+
+    from keras_lnn.comparing.runs import read_run
+
+    answers = read_run(run)
+    columns = range(len(answers.class_names)) if answers.task != "binary" else [1]
+    curves = []
+    for column in columns:
+        positive = answers.positive[:, column]
+        if positive.any() and not positive.all():
+            false, true, _ = roc_curve(positive, answers.probabilities[:, column])
+            curves.append(np.interp(_GRID, false, true))
+    return np.mean(curves, axis=0) if curves else np.full(len(_GRID), np.nan)

@@ -1,0 +1,81 @@
+"""What a study has found: a row a run, and a row a network with its mean, spread, intervals and published figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from keras_lnn.run import RunFolder
+from keras_lnn.studies.declaration import Study, StudyRun
+
+METRICS = ("auc", "accuracy")
+_CONFIDENCE = 0.95
+
+
+def results_table(runs: Sequence[StudyRun], failures: dict[Path, str]) -> pd.DataFrame:
+    """One row a run: its test metrics with their intervals, what it cost, and the reason where it failed."""
+    return pd.DataFrame([_row(run, failures.get(run.folder)) for run in runs])
+
+
+def _row(run: StudyRun, failure: str | None) -> dict[str, Any]:
+    metrics = RunFolder(run.folder).read_metrics()
+    status = "done" if metrics else "failed" if failure else "left"
+    row: dict[str, Any] = {"data": run.config.data, "network": run.network, "seed": run.config.seed, "status": status}
+    if metrics:
+        for name, estimate in metrics["test"].items():
+            row |= {name: estimate["value"], f"{name}_low": estimate["low"], f"{name}_high": estimate["high"]}
+        row |= {f"val_{name}": metrics["val"][name]["value"] for name in METRICS}
+        row |= {name: metrics[name] for name in ("parameters", "epochs", "best_epoch", "seconds")}
+        # The median: the first epoch holds what is compiled.
+        row["seconds_an_epoch"] = float(pd.read_csv(RunFolder(run.folder).history)["seconds"].median())
+        row["collapsed"] = any("collapsed" in warning for warning in metrics["warnings"])
+    return row | {"failure": failure, "run": str(run.folder)}
+
+
+def summary_table(results: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """One row a data set and network, of the runs that are done.
+
+    ``low`` and ``high`` of a metric are the 95% interval of the mean over seeds, by Student's t: what other seeds would
+    give on the same test samples. ``published_fits`` says whether the published figure, of a single run, lies among 95%
+    of single runs as these (the prediction interval of one more).
+    """
+    done = results[results["status"] == "done"]
+    rows = []
+    for (data, network), group in done.groupby(["data", "network"], sort=False):
+        row: dict[str, Any] = {"data": data, "network": network, "runs": len(group)}
+        row["parameters"] = int(group["parameters"].iloc[0])
+        row["published_parameters"] = study.parameters.get(network)
+        for metric in METRICS:
+            published = study.published.get(data, {}).get(network, {}).get(metric)
+            row |= {f"{metric}_{name}": value for name, value in summarise(group[metric], published).items()}
+        row["seconds_an_epoch"] = group["seconds_an_epoch"].median()
+        row["epochs"] = group["epochs"].mean()
+        row["seconds"] = group["seconds"].sum()
+        row["collapsed"] = int(group["collapsed"].astype(bool).sum())
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def summarise(values: Sequence[float], published: float | None = None) -> dict[str, Any]:
+    """Mean, spread and intervals of one metric over seeds; nan and None where too few seeds say nothing."""
+    from scipy import stats
+
+    numbers = np.asarray(values, dtype=np.float64)
+    numbers = numbers[~np.isnan(numbers)]
+    count = len(numbers)
+    mean = float(numbers.mean()) if count else math.nan
+    summary = {"mean": mean, "sd": math.nan, "low": math.nan, "high": math.nan}
+    summary |= {"published": published, "published_fits": None}
+    if count > 1:
+        deviation = float(numbers.std(ddof=1))
+        reach = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, count - 1)) * deviation
+        half = reach / math.sqrt(count)
+        summary |= {"sd": deviation, "low": mean - half, "high": mean + half}
+        if published is not None:
+            summary["published_fits"] = bool(abs(published - mean) <= reach * math.sqrt(1 + 1 / count))
+    return summary

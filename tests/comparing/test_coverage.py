@@ -1,0 +1,128 @@
+"""Whether 95% intervals hold the truth in 95% of experiments, and tests err in 5%, on sets of BreastMNIST's size."""
+
+import numpy as np
+import pytest
+from run_samples import BREAST
+from simulation import POSITIVE, SAMPLES, Truth, draw_scores, measure_accuracy, measure_auc
+
+from keras_lnn.comparing.measuring import measure_model
+from keras_lnn.comparing.runs import Run
+from keras_lnn.config import TrainConfig
+from keras_lnn.evaluation import evaluate_predictions
+from keras_lnn.paired_tests import compare_accuracy, compare_auc, compare_means, mean_over_runs, welch_degrees
+
+EXPERIMENTS = 1000
+STRENGTHS = {"apart": (1.9, 1.5), "equal": (1.7, 1.7), "strong": (2.5, 2.1)}
+
+
+def simulate(strengths, seeds, seed_effect):
+    """For each interval, how often it holds the truth, and for each difference how often p is below .05."""
+    truths = [Truth(strength, seed_effect, strengths[0] / 2) for strength in strengths]
+    auc, accuracy = ([getattr(truth, name) for truth in truths] for name in ("auc", "accuracy"))
+    held, rejected = {}, {}
+    generator = np.random.default_rng(17)
+
+    def note(name, found, truth):
+        held.setdefault(name, []).append(found.low <= truth <= found.high)
+        if hasattr(found, "p"):
+            rejected.setdefault(name, []).append(found.p < 0.05)
+
+    for _ in range(EXPERIMENTS):
+        scores = draw_scores(generator, truths, seeds)
+        areas = [measure_auc(rows) for rows in scores]
+        correct = [(rows > truths[0].threshold) == POSITIVE for rows in scores]
+        shares = [measure_accuracy(rows) for rows in correct]
+        note("AUC", mean_over_runs(areas[0]), auc[0])
+        note("accuracy", mean_over_runs(shares[0]), accuracy[0])
+        note("accuracy difference", compare_means(*shares, degrees=SAMPLES - 1), accuracy[0] - accuracy[1])
+        if seeds == 1:
+            note("AUC difference", compare_auc(POSITIVE, scores[0][0], scores[1][0]), auc[0] - auc[1])
+            note("McNemar", compare_accuracy(correct[0][0], correct[1][0]), accuracy[0] - accuracy[1])
+        else:
+            apart = areas[0].deviations.mean(axis=0) - areas[1].deviations.mean(axis=0)
+            degrees = welch_degrees(apart, POSITIVE.astype(int))
+            note("AUC difference", compare_means(*areas, degrees=degrees), auc[0] - auc[1])
+    shares_of = [{name: float(np.mean(values)) for name, values in found.items()} for found in (held, rejected)]
+    print(strengths, seeds, seed_effect, *shares_of)
+    return shares_of
+
+
+@pytest.mark.parametrize(("seeds", "seed_effect"), [(1, 0.0), (5, 0.25)])
+@pytest.mark.parametrize("strengths", STRENGTHS)
+def test_intervals_hold_the_truth_and_tests_err_as_often_as_they_say(strengths, seeds, seed_effect):
+    held, rejected = simulate(STRENGTHS[strengths], seeds, seed_effect)
+    assert {name: share for name, share in held.items() if not 0.93 <= share <= 0.97} == {}
+    if strengths == "equal":
+        assert {name: share for name, share in rejected.items() if not 0.03 <= share <= 0.07} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seeds", "seed_effect"), [(3, 0.4), (5, 0.0), (5, 0.5), (10, 0.25)])
+def test_other_numbers_and_spreads_of_seeds(seeds, seed_effect):
+    held, _ = simulate(STRENGTHS["apart"], seeds, seed_effect)
+    # A quantile for each part is careful where few seeds differ much.
+    assert {name: share for name, share in held.items() if not 0.93 <= share <= 0.985} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seeds", "seed_effect"), [(1, 0.0), (5, 0.25)])
+def test_bootstrapped_differences(seeds, seed_effect):
+    truths = [Truth(strength, seed_effect, 0.85) for strength in (1.9, 1.5)]
+    expected = [bootstrapped_truth(truth) for truth in truths]
+    generator = np.random.default_rng(23)
+    single = {name: [] for name in expected[0]}
+    apart = {name: [] for name in expected[0]}
+    for _ in range(EXPERIMENTS):
+        models = [
+            measure_model([make_run(row, truths[0]) for row in rows], resamples=200)
+            for rows in draw_scores(generator, truths, seeds)
+        ]
+        for name in expected[0]:
+            found = mean_over_runs(models[0][name])
+            single[name].append(found.low <= expected[0][name] <= found.high)
+            found = compare_means(models[0][name], models[1][name], degrees=SAMPLES - 1)
+            apart[name].append(found.low <= expected[0][name] - expected[1][name] <= found.high)
+    for held in (single, apart):
+        shares = {name: float(np.mean(values)) for name, values in held.items()}
+        print(seeds, shares)
+        assert {name: share for name, share in shares.items() if not 0.93 <= share <= 0.975} == {}
+
+
+@pytest.mark.slow
+def test_percentile_intervals_of_a_run_hold_a_little_less_than_they_say():
+    truth = Truth(1.6, 0.0, 0.8)
+    generator = np.random.default_rng(5)
+    held = {"auc": [], "accuracy": []}
+    for _ in range(EXPERIMENTS):
+        run = make_run(draw_scores(generator, [truth], 1)[0][0], truth)
+        found = evaluate_predictions(
+            run.truth, run.probabilities, task="binary", class_names=BREAST, resamples=500
+        ).metrics
+        for name, values in held.items():
+            values.append(found[name].low <= getattr(truth, name) <= found[name].high)
+    shares = {name: float(np.mean(values)) for name, values in held.items()}
+    print(shares)
+    assert 0.91 <= shares["auc"] <= 0.96
+    assert 0.91 <= shares["accuracy"] <= 0.97
+
+
+def make_run(scores, truth):
+    """A run whose probability passes one half where the score passes the threshold."""
+    positive = 1 / (1 + np.exp(truth.threshold - scores))
+    about = {"path": None, "config": TrainConfig(), "split": "test", "task": "binary", "class_names": BREAST}
+    about |= {"files": (), "thresholds": None, "validation_auc": 0.5, "parameters": 1, "seconds": 1.0, "epochs": 1}
+    about |= {"checksum": "", "file_bytes": None, "warnings": ()}
+    return Run(truth=POSITIVE.astype(int), probabilities=np.stack([1 - positive, positive], axis=1), **about)
+
+
+def bootstrapped_truth(truth):
+    """The metrics of endless samples, with the share of positives of the small set."""
+    share = POSITIVE.mean()
+    right, wrong = share * truth.sensitivity, (1 - share) * (1 - truth.specificity)
+    return {
+        "f1": 2 * right / (right + wrong + share),
+        "precision": right / (right + wrong),
+        "sensitivity": truth.sensitivity,
+        "specificity": truth.specificity,
+        "balanced_accuracy": (truth.sensitivity + truth.specificity) / 2,
+    }
