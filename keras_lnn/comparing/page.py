@@ -167,7 +167,9 @@ def _methods(comparison: Comparison) -> str:
         + ("" if comparison.example.task == "binary" else ", of the mean over the classes or labels")
         + ". Accuracy of two single runs is compared by McNemar's test (mid-p), with Bonett and Price's interval. The "
         "other metrics are compared by a bootstrap that draws the same samples for both models.",
-        "p-values are corrected by Holm's method within each metric. Intervals of differences are not corrected.",
+        "p-values are corrected by Holm's method within each metric: in sentences and tables for the pairs that are "
+        "told there, in the maps of differences for all pairs; pairs.csv has both. Intervals of differences are not "
+        "corrected.",
         "No difference shown does not mean that there is none: the interval says how large it may be.",
     ]
     if several:

@@ -160,9 +160,8 @@ def plot_differences(comparison: Comparison, metric: str) -> Figure:
     bar.outline.set_visible(False)
     bar.ax.yaxis.set_major_formatter(lambda value, _: signed(value, 2) if round(value, 2) else "0")
     mark = "bold" if len(names) <= _MOST_WITH_NUMBERS else "dot"
-    set_heading(
-        figure, f"{metric_label(metric)}: row less column; {mark}: p < .05 after correction for {len(pairs)} pairs"
-    )
+    meaning = f"{mark}: p < .05 after correction for {len(pairs)} pairs"
+    set_heading(figure, f"Difference of {metric_label(metric)}: row less column; {meaning}")
     return figure
 
 
@@ -204,17 +203,13 @@ def _mean_curve(model: Model) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _average(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    curves = [curve for curve in curves if len(curve[0])]
     if not curves:
         return np.array([]), np.array([])
-    heights = np.mean([_interpolate(*curve) for curve in curves if len(curve[0])], axis=0)
+    # Where a curve rises straight up, interp takes the upper end at that rate and the lower one just below it.
+    heights = np.mean([np.interp(_FALSE_POSITIVE_RATES, *curve) for curve in curves], axis=0)
     # Every curve begins in the corner, though some jump there.
     return np.concatenate([[0], _FALSE_POSITIVE_RATES]), np.concatenate([[0], heights])
-
-
-def _interpolate(false_positive_rate: np.ndarray, true_positive_rate: np.ndarray) -> np.ndarray:
-    """Heights at the fixed rates; where a curve rises straight up, its upper end."""
-    last = np.flatnonzero(np.append(np.diff(false_positive_rate) > 0, True))
-    return np.interp(_FALSE_POSITIVE_RATES, false_positive_rate[last], true_positive_rate[last])
 
 
 def _of_what(comparison: Comparison) -> str:
@@ -260,5 +255,4 @@ def _colour_map(metric: str) -> Colormap:
     colours = ["#E99E62", "#F7F7F7", "#6BAED6"]
     better_is_more = is_better(metric, 1.0, 0.0)
     found = LinearSegmentedColormap.from_list("differences", colours if better_is_more else colours[::-1])
-    found.set_bad("white")
-    return found
+    return found.with_extremes(bad="white")

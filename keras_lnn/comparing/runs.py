@@ -139,23 +139,7 @@ def read_run(path: Path, split: str = "test") -> Run:
             f"Runs are compared on a split that they were measured on. Received: {path}, which has no {split} split "
             f"(it was trained with --no-test). Compare by --split val."
         )
-    try:
-        class_names = tuple(metrics["classes"])
-        per_class = metrics["per_class"][split]
-        thresholds = [per_class[name].get("threshold") for name in class_names]
-        accuracy, validation = metrics[split]["accuracy"]["value"], metrics["val"]["auc"]["value"]
-        about = {
-            "validation_auc": math.nan if validation is None else float(validation),
-            "parameters": int(metrics["parameters"]),
-            "seconds": float(metrics["seconds"]),
-            "epochs": int(metrics["epochs"]),
-            "thresholds": None if None in thresholds else tuple(thresholds),
-        }
-    except DAMAGED_FILE_ERRORS as error:
-        raise InputError(
-            f"A run's metrics.json must have its metrics. Received: {folder.metrics} ({_explain(error)}). "
-            "Train it once more."
-        ) from None
+    class_names, accuracy, about = _read_numbers(folder, metrics, split)
     task, truth, probabilities, files = read_predictions(folder.predictions, split, class_names)
     if metrics.get("positive_class") is None and task == "binary":
         task = "multi-class"
@@ -241,6 +225,30 @@ def check_same_samples(runs: Sequence[Run]) -> None:
         if not np.array_equal(first.truth, run.truth):
             count = int((first.truth != run.truth).reshape(first.samples, -1).any(axis=1).sum())
             _refuse(first, run, f"{first.samples} labels of {first.config.data}", f"{count} others")
+
+
+def _read_numbers(
+    folder: RunFolder, metrics: dict[str, Any], split: str
+) -> tuple[tuple[str, ...], Any, dict[str, Any]]:
+    """The classes, the accuracy of the split, and further fields of :class:`Run` from the content of metrics.json."""
+    try:
+        class_names = tuple(metrics["classes"])
+        per_class = metrics["per_class"][split]
+        thresholds = [per_class[name].get("threshold") for name in class_names]
+        accuracy, validation = metrics[split]["accuracy"]["value"], metrics["val"]["auc"]["value"]
+        about = {
+            "validation_auc": math.nan if validation is None else float(validation),
+            "parameters": int(metrics["parameters"]),
+            "seconds": float(metrics["seconds"]),
+            "epochs": int(metrics["epochs"]),
+            "thresholds": None if None in thresholds else tuple(thresholds),
+        }
+    except DAMAGED_FILE_ERRORS as error:
+        raise InputError(
+            f"A run's metrics.json must have its metrics. Received: {folder.metrics} ({_explain(error)}). "
+            "Train it once more."
+        ) from None
+    return class_names, accuracy, about
 
 
 def _measure(path: Path, task: str, truth: np.ndarray, probabilities: np.ndarray, class_names: tuple[str, ...]) -> Any:

@@ -30,11 +30,10 @@ def layout(summary: pd.DataFrame) -> tuple[list[str], dict[str, Cells]]:
     head = ["network", "parameters", "runs"]
     for metric in METRICS:
         label = metric_label(metric)
-        head += [f"{label} (SD)", "95% interval", "published", "fits"]
-    head += ["epochs", "s an epoch"]
-    return head, {
-        data: [_cells(row) for _, row in rows.iterrows()] for data, rows in summary.groupby("data", sort=False)
-    }
+        head += [f"{label} (SD)", "95% interval", "published"]
+    head += ["epochs", "s/epoch"]
+    groups = summary.groupby("data", sort=False)
+    return head, {str(data): [_cells(row) for _, row in rows.iterrows()] for data, rows in groups}
 
 
 def print_summary(console: Console, summary: pd.DataFrame, title: str) -> None:

@@ -45,7 +45,7 @@ class Truth:
         return (POSITIVES * self.sensitivity + (SAMPLES - POSITIVES) * self.specificity) / SAMPLES
 
 
-def draw_scores(generator, truths, seeds):
+def draw_scores(generator, truths, seeds, positive=POSITIVE):
     """Scores of each model, (seeds, samples), for one draw of the test samples and of the seeds."""
     common = generator.standard_normal(SAMPLES)
     drawn = []
@@ -54,7 +54,7 @@ def draw_scores(generator, truths, seeds):
         noise = generator.standard_normal((seeds, SAMPLES))
         strength = truth.strength + truth.seed_effect * generator.standard_normal((seeds, 1))
         difficulty = np.sqrt(COMMON) * common + np.sqrt(OWN) * own + np.sqrt(OF_SEED) * noise
-        drawn.append(strength * POSITIVE + difficulty)
+        drawn.append(strength * positive + difficulty)
     return drawn
 
 

@@ -73,19 +73,22 @@ def test_bootstrapped_differences(seeds, seed_effect):
     single = {name: [] for name in expected[0]}
     apart = {name: [] for name in expected[0]}
     for _ in range(EXPERIMENTS):
+        # A resample has another share of positives, so the experiments have too: precision depends on it.
+        positive = generator.random(SAMPLES) < POSITIVE.mean()
         models = [
-            measure_model([make_run(row, truths[0]) for row in rows], resamples=200)
-            for rows in draw_scores(generator, truths, seeds)
+            measure_model([make_run(row, truths[0], positive) for row in rows], resamples=200)
+            for rows in draw_scores(generator, truths, seeds, positive)
         ]
         for name in expected[0]:
             found = mean_over_runs(models[0][name])
             single[name].append(found.low <= expected[0][name] <= found.high)
             found = compare_means(models[0][name], models[1][name], degrees=SAMPLES - 1)
             apart[name].append(found.low <= expected[0][name] - expected[1][name] <= found.high)
-    for held in (single, apart):
+    # One model's interval adds a quantile for the samples and one for the seeds, which is a little more than it needs.
+    for held, most in ((single, 0.97 if seeds == 1 else 0.98), (apart, 0.97)):
         shares = {name: float(np.mean(values)) for name, values in held.items()}
         print(seeds, shares)
-        assert {name: share for name, share in shares.items() if not 0.93 <= share <= 0.975} == {}
+        assert {name: share for name, share in shares.items() if not 0.93 <= share <= most} == {}
 
 
 @pytest.mark.slow
@@ -106,13 +109,13 @@ def test_percentile_intervals_of_a_run_hold_a_little_less_than_they_say():
     assert 0.91 <= shares["accuracy"] <= 0.97
 
 
-def make_run(scores, truth):
+def make_run(scores, truth, positive=POSITIVE):
     """A run whose probability passes one half where the score passes the threshold."""
-    positive = 1 / (1 + np.exp(truth.threshold - scores))
+    probability = 1 / (1 + np.exp(truth.threshold - scores))
     about = {"path": None, "config": TrainConfig(), "split": "test", "task": "binary", "class_names": BREAST}
     about |= {"files": (), "thresholds": None, "validation_auc": 0.5, "parameters": 1, "seconds": 1.0, "epochs": 1}
     about |= {"checksum": "", "file_bytes": None, "warnings": ()}
-    return Run(truth=POSITIVE.astype(int), probabilities=np.stack([1 - positive, positive], axis=1), **about)
+    return Run(truth=positive.astype(int), probabilities=np.stack([1 - probability, probability], axis=1), **about)
 
 
 def bootstrapped_truth(truth):

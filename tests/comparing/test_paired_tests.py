@@ -123,10 +123,10 @@ def test_macro_variance_is_that_of_a_bootstrap():
     scores = generator.normal(size=(300, 3)) + 1.2 * np.eye(3)[truth]
     _, deviations = macro_auc_deviations(truth[:, None] == np.arange(3), scores)
     areas = []
-    for _ in range(800):
+    for _ in range(300):
         drawn = generator.integers(300, size=300)
         areas.append(np.mean([roc_auc_score(truth[drawn] == label, scores[drawn, label]) for label in range(3)]))
-    assert math.sqrt((deviations**2).sum()) == pytest.approx(np.std(areas), rel=0.1)
+    assert math.sqrt((deviations**2).sum()) == pytest.approx(np.std(areas), rel=0.13)
 
 
 def test_mean_deviations_are_the_paired_t_test():

@@ -98,7 +98,7 @@ def test_runs_without_a_test_split(tmp_path):
 def test_other_samples(tmp_path, change, message):
     write(tmp_path / "a", names=[f"{index}.png" for index in range(156)])
     write(tmp_path / "b", **{"seed": 1, **change})
-    refuse(f"Runs are compared on the same test samples. Received: .*a with .*b with .*", tmp_path)
+    refuse("Runs are compared on the same test samples. Received: .*a with .*b with .*", tmp_path)
     refuse(message, tmp_path)
 
 

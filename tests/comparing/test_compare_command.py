@@ -1,0 +1,116 @@
+"""The command as people type it: what it writes and prints, and one line for each mistake."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+from run_samples import binary_probabilities, make_truth, write_breast_runs, write_run
+
+import keras_lnn
+from keras_lnn import __main__ as program
+from keras_lnn.commands import run_main
+
+ROOT = Path(keras_lnn.__file__).parents[1]
+
+
+@pytest.fixture
+def run_compare(monkeypatch, capfd):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["program", "compare", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            run_main(program.main)
+        return (caught.value.code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return write_breast_runs(tmp_path_factory.mktemp("runs"), {"lnn": 1.2, "dnn": 0.4, "cnn": 1.1}, 2)
+
+
+def test_it_writes_a_page_tables_and_pictures(run_compare, runs, tmp_path):
+    status, out, _ = run_compare(runs, "--output", tmp_path / "new" / "comparison")
+    assert status == 0
+    folder = tmp_path / "new" / "comparison"
+    assert {path.name for path in folder.iterdir()} == {"comparison.html", "comparison.csv", "pairs.csv", "plots"}
+    assert sorted(pd.read_csv(folder / "comparison.csv")["model"]) == ["cnn", "dnn", "lnn"]
+    pairs = pd.read_csv(folder / "pairs.csv")
+    assert len(pairs) == 3 * pairs["metric"].nunique() == 24
+    for name in ("roc", "metrics", "differences_auc", "differences_accuracy"):
+        with Image.open(folder / "plots" / f"{name}.png") as image:
+            assert image.format == "PNG"
+    assert "lnn has a higher AUC than dnn" in out
+    assert str(folder / "comparison.html") in out
+    status, _, _ = run_compare(runs, "--output", folder)
+    assert status == 0
+
+
+def test_it_names_its_folder_and_prints_json(run_compare, runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = run_compare(runs / "lnn-0", runs / "dnn-0", "--json")
+    assert status == 0
+    content = json.loads(out)
+    assert [model["model"] for model in content["models"]] == ["lnn", "dnn"]
+    assert content["samples"] == 156
+    assert (tmp_path / "comparisons" / "breastmnist-dnn-lnn" / "comparison.html").is_file()
+
+
+def test_validation_and_reference(run_compare, runs, tmp_path):
+    status, out, _ = run_compare(runs, "--split", "val", "--reference", "dnn", "--output", tmp_path / "out")
+    assert status == 0
+    assert "78 val samples" in out
+    assert "Reference: dnn, as asked for." in out
+
+
+def test_one_model_is_told_alone(run_compare, runs, tmp_path):
+    status, out, _ = run_compare(runs / "lnn-0", "--output", tmp_path / "out")
+    assert status == 0
+    assert "There is one model only, so there is nothing to compare it with." in out
+    assert (tmp_path / "out" / "pairs.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing"], "What is compared are folders of runs"),
+        (["runs", "--reference", "lmn"], "Received: lmn. Did you mean lnn"),
+        (["runs", "--split", "train"], "split must be 'test' or 'val'. Received: 'train'"),
+        (["runs", "--outptu", "x"], "There is no option --outptu. Did you mean --output?"),
+        (["runs", "other"], "Runs are compared on the same test samples"),
+        (["runs", "--output", "file"], "must be a folder that can be written to"),
+    ],
+)
+def test_mistakes_are_one_line(run_compare, runs, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").symlink_to(runs)
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    truth = make_truth(80, 50)
+    write_run(tmp_path / "other", truth, binary_probabilities(truth, 1.0, 0))
+    status, out, errors = run_compare(*arguments)
+    assert status == 2
+    assert message in errors
+    assert errors.count("\n") == 1
+    assert out == ""
+    assert not (tmp_path / "comparisons").exists()
+
+
+def test_it_needs_no_keras(runs, tmp_path):
+    script = (
+        "import sys\nfrom keras_lnn.__main__ import main\n"
+        f"main(['compare', {str(runs)!r}, '--output', {str(tmp_path / 'out')!r}])\n"
+        "print('heavy:', [name for name in ('keras', 'tensorflow', 'jax', 'sklearn') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.endswith("heavy: []\n")
+
+
+def test_help_lists_it(run_compare):
+    status, out, _ = run_compare("--help")
+    assert status == 0
+    assert "--reference" in out
+    assert "compare" in program.COMMANDS

@@ -1,0 +1,203 @@
+"""The numbers of a comparison against scikit-learn, a direct bootstrap and the tests called alone."""
+
+import math
+
+import numpy as np
+import pytest
+from run_samples import (
+    BLOOD,
+    CHEST,
+    binary_probabilities,
+    class_probabilities,
+    label_probabilities,
+    make_truth,
+    write_breast_runs,
+    write_run,
+)
+from sklearn.metrics import accuracy_score, average_precision_score, f1_score, recall_score, roc_auc_score
+
+from keras_lnn.comparing import compare, load_runs
+from keras_lnn.comparing.measuring import COMPARED, correct_answers, measure_model
+from keras_lnn.errors import InputError
+from keras_lnn.evaluation import evaluate_predictions
+from keras_lnn.paired_tests import compare_accuracy, compare_auc, compare_means, holm
+
+TRUTH = make_truth()
+FEW = 200
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    """Three models of one run each."""
+    folder = write_breast_runs(tmp_path_factory.mktemp("three"), {"lnn": 1.0, "dnn": 0.4, "cnn": 1.3})
+    return compare(load_runs([folder]), resamples=FEW)
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory):
+    """Two models of four seeds each."""
+    folder = write_breast_runs(tmp_path_factory.mktemp("seeds"), {"lnn": 1.2, "dnn": 0.6}, seeds=4)
+    return compare(load_runs([folder]), resamples=FEW)
+
+
+def find_pair(comparison, metric, first, second):
+    return next(
+        pair for pair in comparison.pairs if pair.metric == metric and {pair.first, pair.second} == {first, second}
+    )
+
+
+def test_values_are_those_of_the_run_and_of_scikit_learn(three):
+    for model in three.models:
+        run = model.runs[0]
+        expected = evaluate_predictions(
+            run.truth, run.probabilities, task="binary", class_names=run.class_names, resamples=1
+        ).metrics
+        for name in COMPARED:
+            assert model.metrics[name].value == pytest.approx(expected[name].value, abs=1e-12)
+            assert model.metrics[name].low < model.metrics[name].value < model.metrics[name].high
+        assert model.metrics["auc"].value == pytest.approx(roc_auc_score(run.truth, run.probabilities[:, 1]))
+        assert correct_answers(run).mean() == pytest.approx(accuracy_score(run.truth, run.probabilities.argmax(axis=1)))
+
+
+def test_single_runs_are_compared_by_delong_and_mcnemar(three):
+    by_name = {model.name: model.runs[0] for model in three.models}
+    for metric, expected in (
+        ("auc", compare_auc(TRUTH == 1, *(by_name[name].probabilities[:, 1] for name in ("cnn", "dnn")))),
+        ("accuracy", compare_accuracy(*(correct_answers(by_name[name]) for name in ("cnn", "dnn")))),
+    ):
+        found = find_pair(three, metric, "cnn", "dnn").seen_from("cnn")
+        assert found.difference.value == pytest.approx(expected.value)
+        assert found.difference.p == pytest.approx(expected.p)
+        assert found.difference.low == pytest.approx(expected.low)
+
+
+def test_bootstrap_is_a_direct_loop_with_scikit_learn(three):
+    one, other = (next(model.runs[0] for model in three.models if model.name == name) for name in ("cnn", "dnn"))
+    measures = {
+        "f1": lambda truth, scores: f1_score(truth, scores > 0.5),
+        "sensitivity": lambda truth, scores: recall_score(truth, scores > 0.5),
+        "average_precision": average_precision_score,
+        "brier": lambda truth, scores: np.mean((truth - scores) ** 2),
+    }
+    generator = np.random.default_rng(0)
+    rows = {name: [] for name in measures}
+    for _ in range(FEW):
+        drawn = generator.integers(len(TRUTH), size=len(TRUTH))
+        for name, measure in measures.items():
+            values = [measure(TRUTH[drawn], run.probabilities[drawn, 1]) for run in (one, other)]
+            rows[name].append(values[0] - values[1])
+    for name, values in rows.items():
+        # The same generator draws the same samples, so that the errors are equal and not only alike.
+        found = find_pair(three, name, "cnn", "dnn").difference
+        assert found.standard_error == pytest.approx(np.std(values, ddof=1), rel=1e-9)
+
+
+def test_every_run_meets_the_same_resamples(three):
+    run = three.models[0].runs[0]
+    (one, other) = (measure_model([run], resamples=FEW)["f1"].deviations for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+    found = compare_means(measure_model([run], resamples=FEW)["f1"], three.models[0].measured["f1"])
+    assert (found.value, found.standard_error) == (0, 0)
+
+
+def test_means_over_seeds(seeds):
+    model = seeds.models[0]
+    areas = [roc_auc_score(TRUTH, run.probabilities[:, 1]) for run in model.runs]
+    assert model.seeds == 4
+    assert model.metrics["auc"].value == pytest.approx(np.mean(areas))
+    assert model.spread("auc") == pytest.approx(np.std(areas, ddof=1))
+    pair = find_pair(seeds, "auc", "lnn", "dnn").seen_from("lnn")
+    assert pair.test == "DeLong, with seeds"
+    assert pair.difference.value == pytest.approx(pair.first_value - pair.second_value)
+    assert pair.difference.degrees < 200
+    assert find_pair(seeds, "accuracy", "lnn", "dnn").test == "paired t, with seeds"
+
+
+def test_models_are_ordered_and_the_reference_is_the_best_on_validation(three):
+    areas = [model.metrics["auc"].value for model in three.models]
+    assert areas == sorted(areas, reverse=True)
+    assert three.reference == max(three.models, key=lambda model: model.validation_auc).name
+    assert not three.reference_given
+
+
+def test_correction_counts_all_pairs_or_those_with_the_reference(three):
+    pairs = [pair for pair in three.pairs if pair.metric == "auc"]
+    p_values = [pair.difference.p for pair in pairs]
+    np.testing.assert_allclose([pair.corrected for pair in pairs], holm(p_values))
+    assert three.comparisons("auc") == 3
+    runs = [model.runs[0] for model in three.models]
+    chosen = compare(runs, "dnn", resamples=20)
+    assert chosen.comparisons("auc") == 2
+    told = chosen.told("auc")
+    assert [pair.second for pair in told] == ["dnn", "dnn"]
+    np.testing.assert_allclose([chosen.told_p(pair) for pair in told], holm([pair.difference.p for pair in told]))
+    without = [pair for pair in chosen.pairs if "dnn" not in (pair.first, pair.second)]
+    assert all(math.isnan(pair.corrected_against_reference) for pair in without)
+
+
+def test_a_pair_seen_from_the_other_side(three):
+    pair = three.pairs[0]
+    turned = pair.seen_from(pair.second)
+    assert (turned.first, turned.first_value) == (pair.second, pair.second_value)
+    assert turned.difference.value == -pair.difference.value
+    assert (turned.difference.low, turned.difference.high) == (-pair.difference.high, -pair.difference.low)
+    assert turned.seen_from(pair.first) == pair
+
+
+def test_several_classes(tmp_path):
+    truth = np.arange(90) % 3
+    for place, model in enumerate(["lnn", "cnn"]):
+        probabilities = class_probabilities(truth, 3, 1 + place, place)
+        write_run(tmp_path / model, truth, probabilities, model=model, class_names=BLOOD, task="multi-class")
+    comparison = compare(load_runs([tmp_path]), resamples=FEW)
+    cnn = comparison.models[0]
+    assert cnn.name == "cnn"
+    expected = roc_auc_score(truth, cnn.runs[0].probabilities, multi_class="ovr")
+    assert cnn.metrics["auc"].value == pytest.approx(expected)
+    assert 0 < cnn.metrics["brier"].low < cnn.metrics["brier"].high < 2
+    assert find_pair(comparison, "accuracy", "lnn", "cnn").test == "McNemar, mid-p"
+
+
+def test_several_labels_with_thresholds(tmp_path):
+    truth = (np.random.default_rng(2).random((120, 4)) < 0.3).astype(np.uint8)
+    for place, model in enumerate(["lnn", "cnn"]):
+        probabilities = label_probabilities(truth, 1 + place, place)
+        about = {"class_names": CHEST, "task": "multi-label", "thresholds": (0.3, 0.4, 0.5, 0.6)}
+        write_run(tmp_path / model, truth, probabilities, model=model, **about)
+    comparison = compare(load_runs([tmp_path]), resamples=FEW)
+    run = comparison.models[0].runs[0]
+    assert comparison.models[0].metrics["accuracy"].value == pytest.approx(((run.probabilities > 0.5) == truth).mean())
+    expected = f1_score(truth, run.probabilities > np.array(run.thresholds), average="macro")
+    assert comparison.models[0].metrics["f1_tuned"].value == pytest.approx(expected)
+    assert find_pair(comparison, "accuracy", "lnn", "cnn").test == "paired t"
+
+
+def test_one_model_and_its_tables(tmp_path):
+    write_run(tmp_path / "run", TRUTH, binary_probabilities(TRUTH, 1.0, 0))
+    comparison = compare(load_runs([tmp_path]), resamples=20)
+    assert comparison.pairs == ()
+    assert len(comparison.models_table()) == 1
+    assert comparison.pairs_table().empty
+    assert comparison.to_json()["pairs"] == []
+
+
+def test_tables_and_json_say_the_same(seeds):
+    models, pairs = seeds.models_table(), seeds.pairs_table()
+    content = seeds.to_json()
+    assert list(models["model"]) == [model["model"] for model in content["models"]] == ["lnn", "dnn"]
+    assert models["seeds"].tolist() == [4, 4]
+    assert models["auc_low"][0] == content["models"][0]["auc_low"] == seeds.models[0].metrics["auc"].low
+    assert len(pairs) == len(content["pairs"]) == len(seeds.pairs)
+    assert set(pairs.columns) >= {"metric", "first", "second", "difference", "low", "high", "p", "corrected", "test"}
+
+
+def test_mistakes(three, tmp_path):
+    runs = [model.runs[0] for model in three.models]
+    with pytest.raises(InputError, match=r"reference must be one of the models\. Received: cn\. Did you mean cnn"):
+        compare(runs, "cn")
+    with pytest.raises(InputError, match="There must be a run to compare"):
+        compare([])
+    other = np.roll(TRUTH, 1)
+    write_run(tmp_path / "other", other, binary_probabilities(other, 1.0, 0))
+    with pytest.raises(InputError, match="on the same test samples"):
+        compare([*runs, *load_runs([tmp_path])])

@@ -1,0 +1,153 @@
+"""The page: complete in itself, readable by a browser without a network, with everything that was found."""
+
+import html
+import os
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+from run_samples import write_breast_runs
+
+from keras_lnn.comparing import compare, load_runs
+from keras_lnn.comparing.page import comparison_page
+from keras_lnn.comparing.pictures import draw_all
+from keras_lnn.comparing.words import tell_all, tell_cautions
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+OPTIONS += ["--disable-background-networking", "--disable-component-update", "--enable-logging=stderr"]
+STRENGTHS = {"lnn": 1.2, "a <b> & c": 0.4, "cnn": 1.1}
+
+
+class Reader(HTMLParser):
+    """Gathers the tags with their attributes, and the text."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.text, self.open = [], "", []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in ("meta", "link", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory):
+    return compare(load_runs([write_breast_runs(tmp_path_factory.mktemp("page"), STRENGTHS, 2)]), resamples=50)
+
+
+@pytest.fixture(scope="module")
+def page(comparison):
+    return comparison_page(comparison, draw_all(comparison))
+
+
+@pytest.fixture(scope="module")
+def read(page):
+    reader = Reader()
+    reader.feed(page)
+    assert reader.open == []
+    return reader
+
+
+def plain(text):
+    return re.sub(r"\s+", " ", text.replace("\xa0", " "))
+
+
+def test_everything_that_is_told_is_there(comparison, read):
+    text = plain(read.text)
+    told = [sentence for sentences in tell_all(comparison).values() for sentence in sentences]
+    for sentence in [*told, *tell_cautions(comparison), *STRENGTHS]:
+        assert sentence in text
+
+
+def test_nothing_is_loaded(page, read):
+    places = [
+        attributes[name] for _, attributes in read.tags for name in ("src", "href", "srcset") if name in attributes
+    ]
+    assert places
+    assert all(place.startswith("data:") for place in places)
+    assert "url(" not in page
+    assert "@import" not in page
+    assert "http" not in page
+
+
+def test_tables_and_pictures_can_be_heard(read):
+    headings = [attributes for tag, attributes in read.tags if tag == "th"]
+    assert headings
+    assert {attributes.get("scope") for attributes in headings} == {"col", "row"}
+    pictures = [attributes for tag, attributes in read.tags if tag == "img"]
+    assert len(pictures) == 4
+    assert all(len(attributes["alt"]) > 20 for attributes in pictures)
+    tags = [tag for tag, _ in read.tags]
+    assert tags.count("caption") == tags.count("table") == 4
+    assert dict(read.tags)["html"] == {"lang": "en"}
+
+
+def test_rows_are_models(comparison, read, page):
+    for model in comparison.models:
+        row = re.search(rf'<th scope="row">{re.escape(html.escape(model.name))}</th>.*?</tr>', page)[0]
+        estimate = model.metrics["auc"]
+        numbers = [f"{value:.3f}".removeprefix("0") for value in (estimate.value, estimate.low, estimate.high)]
+        assert f"{numbers[0]}<small>{numbers[1]} to {numbers[2]}</small>" in row
+
+
+def test_one_model_has_no_differences(tmp_path):
+    comparison = compare(load_runs([write_breast_runs(tmp_path, {"lnn": 1.0})]), resamples=20)
+    page = comparison_page(comparison, draw_all(comparison))
+    assert "nothing to compare it with" in page
+    assert "<h2>Differences</h2>" not in page
+
+
+def browse(folder, *options):
+    command = [BROWSER, *OPTIONS, f"--user-data-dir={folder / 'profile'}", *options]
+    environment = {**os.environ, "HOME": str(folder)}
+    return subprocess.run(
+        [*command, (folder / "comparison.html").as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment,
+        check=True,
+    )
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+def test_a_browser_renders_it_without_complaint(comparison, page, tmp_path):
+    (tmp_path / "comparison.html").write_text(page, encoding="utf-8")
+    done = browse(tmp_path, "--dump-dom")
+    assert "CONSOLE" not in done.stderr
+    rendered = Reader()
+    rendered.feed(done.stdout)
+    for sentence in tell_all(comparison)["auc"]:
+        assert sentence in plain(rendered.text)
+    # The script has run: every heading of a column can be chosen.
+    tags = [tag for tag, _ in rendered.tags]
+    columns = [attributes for tag, attributes in rendered.tags if tag == "th" and attributes["scope"] == "col"]
+    assert tags.count("button") == len(columns) > 20
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+@pytest.mark.parametrize("width", [1280, 400])
+def test_a_browser_shows_it_within_the_window(page, tmp_path, width):
+    """Nothing but the tables and pictures, which scroll by themselves, is wider than the window."""
+    # No window is narrower than 500 pixels, but a frame in one is.
+    measure = "document.title = `${this.contentDocument.documentElement.scrollWidth} ${this.clientWidth}`"
+    frame = f'<iframe srcdoc="{html.escape(page)}" onload="{measure}" style="border:0;width:{width}px;height:900px">'
+    (tmp_path / "comparison.html").write_text(f"<title></title><body style=margin:0>{frame}</iframe>", encoding="utf-8")
+    done = browse(tmp_path, "--dump-dom", "--window-size=1400,950")
+    found = re.search(r"<title>(\d+) (\d+)</title>", done.stdout)
+    assert int(found[1]) <= int(found[2]) == width
+    browse(tmp_path, "--window-size=1400,950", f"--screenshot={tmp_path / 'page.png'}")
+    with Image.open(tmp_path / "page.png") as image:
+        assert np.asarray(image.convert("L"))[:900, :width].std() > 5

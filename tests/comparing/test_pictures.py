@@ -1,0 +1,95 @@
+"""What the pictures show, and that every kind of comparison can be drawn whole."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from run_samples import BLOOD, class_probabilities, write_breast_runs, write_run
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from keras_lnn.comparing import compare, load_runs
+from keras_lnn.comparing.pictures import draw_all, plot_differences, plot_metrics, plot_roc_curves, roc_points
+from keras_lnn.errors import InputError
+from keras_lnn.plots import save_figure
+
+
+def build(folder, count, seeds=1):
+    strengths = {f"network-{index:02d}": 0.2 + 0.05 * index for index in range(count)}
+    return compare(load_runs([write_breast_runs(folder, strengths, seeds)]), resamples=20)
+
+
+@pytest.mark.parametrize("steps", [3, 10**6])
+def test_corners_of_a_curve_are_scikit_learns(steps):
+    generator = np.random.default_rng(0)
+    positive, scores = generator.random(80) < 0.4, generator.integers(0, steps, 80) / 7
+    false, true = roc_points(positive, scores)
+    expected = roc_curve(positive, scores, drop_intermediate=False)
+    np.testing.assert_allclose(false, expected[0])
+    np.testing.assert_allclose(true, expected[1])
+
+
+@pytest.mark.parametrize(("count", "seeds"), [(1, 1), (2, 3), (9, 1)])
+def test_every_picture_is_saved_whole(tmp_path, count, seeds):
+    figures = draw_all(build(tmp_path / "runs", count, seeds))
+    expected = {"roc", "metrics", "differences_auc", "differences_accuracy"} if count > 2 else {"roc", "metrics"}
+    assert set(figures) == expected
+    for name, figure in figures.items():
+        save_figure(figure, tmp_path / f"{name}.png")
+        with Image.open(tmp_path / f"{name}.png") as image:
+            pixels = np.asarray(image.convert("L"))
+        assert pixels.std() > 5
+        edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+        assert (edges == 255).all(), f"{name} is cut off at its edge"
+
+
+def test_curves_have_the_areas_that_the_legend_says(tmp_path):
+    comparison = build(tmp_path, 3, seeds=2)
+    figure = plot_roc_curves(comparison)
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    for model in comparison.models:
+        area = model.metrics["auc"].value
+        line = lines[f"{area:.3f}".removeprefix("0") + f"  {model.name}"]
+        assert np.trapezoid(line.get_ydata(), line.get_xdata()) == pytest.approx(area, abs=0.004)
+
+
+def test_curve_of_several_classes_is_their_mean(tmp_path):
+    truth = np.arange(300) % 3
+    probabilities = class_probabilities(truth, 3, 1.0, 0)
+    write_run(tmp_path / "run", truth, probabilities, class_names=BLOOD, task="multi-class")
+    line = plot_roc_curves(compare(load_runs([tmp_path]), resamples=20)).axes[0].lines[-1]
+    expected = roc_auc_score(truth, probabilities, multi_class="ovr")
+    assert np.trapezoid(line.get_ydata(), line.get_xdata()) == pytest.approx(expected, abs=0.004)
+
+
+def test_many_models_have_grey_curves_but_the_reference_has_a_colour(tmp_path):
+    build(tmp_path, 9)
+    comparison = compare(load_runs([tmp_path]), "network-00", resamples=20)
+    labels = [text.get_text() for text in plot_roc_curves(comparison).legends[0].get_texts()]
+    assert len(labels) == 8
+    assert any("network-00" in label for label in labels)
+    assert labels[-1] == "2 other models"
+
+
+def test_map_of_differences_is_antisymmetric_and_marks_what_is_left(tmp_path):
+    comparison = build(tmp_path, 9)
+    axes = plot_differences(comparison, "auc").axes[0]
+    values = axes.images[0].get_array()
+    np.testing.assert_allclose(values.filled(0), -values.filled(0).T)
+    assert values[0, 8] == pytest.approx(
+        comparison.models[0].metrics["auc"].value - comparison.models[8].metrics["auc"].value
+    )
+    bold = sum(text.get_weight() == "bold" for text in axes.texts)
+    shown = sum(pair.corrected < 0.05 for pair in comparison.pairs if pair.metric == "auc")
+    assert bold == 2 * shown > 0
+    with pytest.raises(InputError, match=r"at least two models\. Received: 1"):
+        plot_differences(build(tmp_path / "one", 1), "auc")
+
+
+def test_metrics_are_drawn_where_they_are(tmp_path):
+    comparison = build(tmp_path, 2, seeds=3)
+    figure = plot_metrics(comparison)
+    axes = next(axes for axes in figure.axes if axes.get_title(loc="left") == "AUC")
+    drawn = {tuple(np.round(line.get_xdata(), 9)) for line in axes.lines}
+    for model in comparison.models:
+        estimate = model.metrics["auc"]
+        assert (round(estimate.low, 9), round(estimate.high, 9)) in drawn
+        assert tuple(np.round(model.measured["auc"].values, 9)) in drawn

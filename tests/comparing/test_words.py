@@ -1,0 +1,151 @@
+"""Every kind of sentence, word for word."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from run_samples import binary_probabilities, make_truth, write_breast_runs, write_run
+
+from keras_lnn.comparing import compare, load_runs, words
+from keras_lnn.paired_tests import Difference
+from keras_lnn.statistics import Estimate
+
+TRUTH = make_truth()
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    folder = write_breast_runs(tmp_path_factory.mktemp("two"), {"A": 1.2, "B": 0.4})
+    return compare(load_runs([folder]), resamples=50)
+
+
+def with_difference(comparison, metric="auc", **changes):
+    """The only pair of two models with another result."""
+    found = {"value": 0.091, "low": 0.05, "high": 0.13, "standard_error": 0.02, "degrees": math.inf, "p": 0.0002}
+    pair = next(pair for pair in comparison.pairs if pair.metric == metric)
+    difference = Difference(**{**found, **changes})
+    return dataclasses.replace(
+        pair, first="A", second="B", first_value=0.871, second_value=0.78, difference=difference, corrected=difference.p
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.871, ".871"), (1.0, "1.000"), (0.0, ".000"), (-0.0204, "−.020"), (0.99996, "1.000"), (math.nan, "–")],
+)
+def test_numbers(value, text):
+    assert words.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.091, "+.091"), (-0.021, "−.021"), (-0.0001, "+.000"), (0.0, "+.000"), (math.nan, "–")]
+)
+def test_signed_numbers(value, text):
+    assert words.signed(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.00001, "p < .0001"),
+        (0.0002, "p = .0002"),
+        (0.0123, "p = .012"),
+        (0.94, "p = .94"),
+        (0.999, "p = 1"),
+        (1.0, "p = 1"),
+        (math.nan, "no p-value"),
+    ],
+)
+def test_p_values(value, text):
+    assert words.p_value(value) == text
+
+
+def test_intervals():
+    assert words.interval(Estimate(0.871, 0.8, 0.92)) == ".871 (.800 to .920)"
+    assert words.interval(Estimate(1.0, math.nan, math.nan)) == "1.000"
+
+
+def test_a_difference_that_the_data_show(two):
+    assert words.tell_pair(two, with_difference(two)) == (
+        "A has a higher AUC than B: .871 against .780, a difference of +.091 (95% interval +.050 to +.130, p = .0002)."
+    )
+
+
+def test_the_better_model_comes_first(two):
+    sentence = words.tell_pair(two, with_difference(two, "brier"))
+    # A has the larger Brier score, which is the worse one.
+    assert sentence.startswith("B has a lower Brier score than A: .780 against .871, a difference of −.091 (95% inter")
+
+
+def test_a_difference_that_the_data_do_not_show(two):
+    pair = with_difference(two, value=0.004, low=-0.021, high=0.03, standard_error=0.013, p=0.76)
+    # (1.960 + 0.842) times .013 is .036.
+    assert words.tell_pair(two, pair) == (
+        "The data do not show which of A and B has the better AUC: .871 against .780, a difference of +.004 (95% "
+        "interval −.021 to +.030, p = .76). With 156 test samples only differences above about .04 are likely to be "
+        "seen."
+    )
+    assert words.smallest_seen(two, pair) == pytest.approx(2.8016 * 0.013, abs=1e-5)
+
+
+def test_a_difference_without_any_spread(two):
+    nothing = {"low": math.nan, "high": math.nan, "standard_error": 0.0}
+    sentence = words.tell_pair(two, with_difference(two, p=math.nan, **nothing))
+    assert sentence.startswith("A has .871 and B .780 as AUC; how far chance reaches cannot be told")
+    same = words.tell_pair(two, with_difference(two, value=0.0, p=1.0, **nothing))
+    assert same == "A and B have the same AUC: their answers do not differ in it."
+    undefined = words.tell_pair(two, with_difference(two, value=math.nan, p=math.nan, **nothing))
+    assert undefined == "The AUC of A and B cannot be compared: it is not defined."
+
+
+def test_corrections_are_named(tmp_path):
+    comparison = compare(load_runs([write_breast_runs(tmp_path, {"A": 1.2, "B": 0.4, "C": 1.1})]), resamples=50)
+    sentences = [sentence for found in words.tell_all(comparison).values() for sentence in found]
+    assert len(sentences) == 6
+    assert all("after correction for 3 comparisons" in sentence for sentence in sentences)
+    pair = dataclasses.replace(with_difference(comparison, p=0.03), corrected=0.09)
+    assert "p = .090 after correction for 3 comparisons, p = .030 before)" in words.tell_pair(comparison, pair)
+    assert words.tell_summary(comparison, "auc").startswith("AUC: the data show ")
+    assert words.tell_summary(comparison, "auc").endswith(" of 3 differences between two models.")
+    assert (
+        words.tell_reference(comparison) == f"Reference: {comparison.reference}, the best by its mean validation AUC."
+    )
+
+
+def test_many_models_are_told_against_the_reference(tmp_path):
+    strengths = {f"network-{index}": 0.4 + 0.1 * index for index in range(7)}
+    comparison = compare(load_runs([write_breast_runs(tmp_path, strengths)]), resamples=20)
+    sentences = words.tell_all(comparison)["auc"]
+    assert len(sentences) == 6
+    assert all(comparison.reference in sentence and "for 6 comparisons" in sentence for sentence in sentences)
+    assert words.tell_summary(comparison, "auc").endswith(
+        f"of the 6 other models the data show a difference from {comparison.reference}."
+    )
+    told = compare(load_runs([tmp_path]), "network-0", resamples=20)
+    assert words.tell_reference(told) == "Reference: network-0, as asked for."
+
+
+def test_cautions(two, tmp_path):
+    once = "Each model was trained once: what is said here is of these trained models, not of the method."
+    assert words.tell_cautions(two) == [once]
+    constant = np.tile([0.4, 0.6], (len(TRUTH), 1))
+    write_run(tmp_path / "a", TRUTH, constant, model="dnn")
+    alone = words.tell_cautions(compare(load_runs([tmp_path]), resamples=20))
+    assert alone[0] == "There is one model only, so there is nothing to compare it with."
+    assert alone[1].startswith("The model was trained once: what is said here is of this trained model")
+    assert alone[2].startswith("dnn: The model predicts 'normal, benign' for every one of 156 samples")
+    for seed in range(2):
+        write_run(tmp_path / f"b{seed}", TRUTH, binary_probabilities(TRUTH, 1.0, seed), seed=seed)
+    write_run(tmp_path / "b-again", TRUTH, binary_probabilities(TRUTH, 1.0, 1), seed=1)
+    mixed = words.tell_cautions(compare(load_runs([tmp_path]), resamples=20))
+    assert mixed[0].startswith("dnn was trained once: how much another seed would change is not in")
+    assert any(text.startswith("Left out, because another run of the same model has the same seed") for text in mixed)
+    validation = words.tell_cautions(compare(load_runs([tmp_path], split="val"), resamples=20))
+    assert "Validation has chosen the epochs, so its numbers are too good." in validation
+
+
+def test_seeds_are_named_where_they_limit_what_can_be_seen(tmp_path):
+    folder = write_breast_runs(tmp_path, {"lnn": 1.0, "dnn": 1.0}, seeds=2)
+    sentence = words.tell_all(compare(load_runs([folder]), resamples=20))["auc"][0]
+    assert "With 156 test samples and 2 seeds each only differences above about" in sentence

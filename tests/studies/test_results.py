@@ -1,0 +1,99 @@
+"""What a study makes of its runs, without training any."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from keras_lnn.studies.declaration import Study, lay_out
+from keras_lnn.studies.results import results_table, summarise, summary_table
+from keras_lnn.studies.tables import FORMATS
+
+STUDY = Study(
+    title="Some & others",
+    data=["tiny-stripes"],
+    seeds=3,
+    networks={"dnn": {}, "wide_one": {"model": "dnn"}},
+    published={"tiny-stripes": {"dnn": {"auc": 0.75, "accuracy": 0.2}}},
+    parameters={"dnn": 100},
+)
+
+
+@pytest.fixture
+def results(tmp_path):
+    runs = lay_out(STUDY, tmp_path)
+    for index, run in enumerate(runs[:-1]):
+        run.folder.mkdir(parents=True)
+        (run.folder / "config.yaml").write_text(run.config.to_yaml())
+        (run.folder / "history.csv").write_text("epoch,seconds\n1,9.0\n2,1.0\n3,1.5\n")
+        estimate = {"value": 0.7 + 0.01 * index, "low": 0.6, "high": 0.9}
+        metrics = dict.fromkeys(("auc", "accuracy"), estimate)
+        content = {"test": metrics, "val": metrics, "parameters": 100, "epochs": 3, "best_epoch": 2, "seconds": 12.0}
+        content["warnings"] = ["it has collapsed to one class"] if index == 0 else []
+        (run.folder / "metrics.json").write_text(json.dumps(content))
+    return results_table(runs, {runs[-1].folder: "RuntimeError: built to fail"})
+
+
+def test_a_row_a_run(results):
+    assert list(results["status"]) == ["done"] * 5 + ["failed"]
+    assert list(results["failure"].fillna("")) == [""] * 5 + ["RuntimeError: built to fail"]
+    assert list(results["seed"]) == [0, 0, 1, 1, 2, 2]
+    assert results["seconds_an_epoch"].iloc[0] == 1.5
+    assert results["auc_low"].iloc[0] == 0.6
+    assert list(results["collapsed"].iloc[:5]) == [True, False, False, False, False]
+
+
+def test_a_row_a_network(results):
+    summary = summary_table(results, STUDY).set_index("network")
+    values = [0.7, 0.72, 0.74]
+    row = summary.loc["dnn"]
+    low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
+    assert row["auc_mean"] == pytest.approx(0.72)
+    assert row["auc_sd"] == pytest.approx(0.02)
+    assert (row["auc_low"], row["auc_high"]) == (pytest.approx(low), pytest.approx(high))
+    assert (row["runs"], row["parameters"], row["published_parameters"], row["collapsed"]) == (3, 100, 100, 1)
+    assert row["auc_published_fits"] is True
+    assert row["accuracy_published_fits"] is False
+    assert summary.loc["wide_one", "runs"] == 2
+    assert summary.loc["wide_one", "auc_published"] is None or math.isnan(summary.loc["wide_one", "auc_published"])
+
+
+def test_a_published_run_fits_where_nineteen_of_twenty_runs_lie():
+    generator = np.random.default_rng(0)
+    runs = generator.normal(0.8, 0.02, (4000, 6))
+    fits = [summarise(values[:5], values[5])["published_fits"] for values in runs]
+    assert 0.94 < np.mean(fits) < 0.96
+    means = [summarise(values[:5]) for values in runs]
+    assert 0.94 < np.mean([found["low"] <= 0.8 <= found["high"] for found in means]) < 0.96
+
+
+def test_one_run_has_no_spread():
+    found = summarise([0.8], 0.7)
+    assert found["mean"] == 0.8
+    assert math.isnan(found["sd"])
+    assert found["published_fits"] is None
+    assert math.isnan(summarise([math.nan])["mean"])
+
+
+@pytest.mark.parametrize("suffix", list(FORMATS))
+def test_every_format_has_every_number(results, suffix):
+    text = FORMATS[suffix](summary_table(results, STUDY), STUDY.title)
+    for shown in ("0.720 (0.020)", "0.750 yes", "0.200 no", "1.50", "100"):
+        assert shown in text
+    escaped = {"tex": "wide\\_one", "html": "Some &amp; others"}.get(suffix, "wide_one")
+    assert escaped in text
+    if suffix == "md":
+        lines = [line for line in text.split("\n") if line.startswith("|")]
+        assert len({line.count("|") for line in lines}) == 1
+        assert len(lines) == 4
+    if suffix == "tex":
+        assert text.count("\\begin{table}") == text.count("\\end{table}") == 1
+        assert "%" not in text.replace("\\%", "").replace("% needs", "")
+
+
+def test_nothing_done_is_no_summary(tmp_path):
+    assert summary_table(results_table(lay_out(STUDY, tmp_path), {}), STUDY).empty
+    assert isinstance(results_table(lay_out(STUDY, tmp_path), {}), pd.DataFrame)

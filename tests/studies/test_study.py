@@ -1,0 +1,160 @@
+"""Whole studies, with real processes: what they leave, and that a kill, a failure and a changed option lose nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+STUDY = """
+title: Small networks
+data: [phantom-breast]
+seeds: 2
+protocols:
+  published: {epochs: 2, keep: last, batch_size: 128}
+networks:
+  dnn: {model_args: {units: 4, second_units: 4}}
+  wide: {model: dnn, model_args: {units: 8, second_units: 4}}
+published:
+  phantom-breast:
+    dnn: {auc: 0.9, accuracy: 0.8}
+benchmarks:
+  phantom-breast:
+    ResNet: {auc: 0.95, accuracy: 0.9}
+"""
+SAME = ["data", "network", "seed", "status", "auc", "accuracy", "f1", "best_epoch", "parameters"]
+
+
+def command(folder, *options):
+    file = folder.parent / "small.yaml"
+    file.write_text(STUDY)
+    arguments = [sys.executable, "-m", "keras_lnn", "study", str(file), "--study-dir", str(folder), *options]
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    variables.pop("KERAS_BACKEND", None)
+    return {"args": arguments, "env": variables, "cwd": folder.parent, "stdout": subprocess.PIPE, "text": True}
+
+
+def run(folder, *options, status=0):
+    done = subprocess.run(**command(folder, *options), stderr=subprocess.PIPE)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "study"
+    return folder, run(folder, "--workers", "2")
+
+
+def test_it_leaves_tables_pictures_and_a_comparison(whole):
+    folder, printed = whole
+    results = pd.read_csv(folder / "results.csv")
+    assert len(results) == 4
+    assert (results["status"] == "done").all()
+    for row in results.itertuples():
+        metrics = json.loads((Path(row.run) / "metrics.json").read_text())
+        assert row.auc == pytest.approx(metrics["test"]["auc"]["value"])
+        assert row.best_epoch == 2
+    summary = pd.read_csv(folder / "summary.csv")
+    assert list(summary["network"]) == ["dnn", "wide"]
+    assert summary["auc_mean"].iloc[0] == pytest.approx(results[results["network"] == "dnn"]["auc"].mean())
+    assert {path.name for path in folder.glob("table.*")} == {"table.txt", "table.md", "table.tex", "table.html"}
+    assert {path.name for path in (folder / "plots").iterdir()} == {
+        f"phantom-breast-{name}.png" for name in ("roc", "size", "seeds")
+    }
+    assert (folder / "comparison-phantom-breast" / "comparison.html").is_file()
+    assert "Small networks: 4 runs" in printed
+    assert "wide on phantom-breast, seed 1: AUC" in printed
+    assert "4 of 4 runs are done, 0 failed" in printed
+
+
+def test_the_same_command_trains_nothing_again(whole):
+    folder, _ = whole
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("metrics.json")}
+    printed = run(folder, "--show")
+    assert "4 of them are done, 0 are left" in printed
+    printed = run(folder)
+    assert "4 of them are done, 0 are left" in printed
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("metrics.json")}
+
+
+def test_other_options_are_told_and_nothing_is_lost(whole):
+    folder, _ = whole
+    before = sorted(folder.rglob("*"))
+    printed = run(folder, "--quick", status=2)  # other epochs
+    assert "goes on with the configuration that it began with" in printed
+    assert sorted(folder.rglob("*")) == before
+
+
+def assert_same_table(folder, whole):
+    first, second = (
+        pd.read_csv(path / "results.csv").sort_values(["network", "seed"], ignore_index=True)[SAME]
+        for path in (folder, whole)
+    )
+    pd.testing.assert_frame_equal(first, second)
+
+
+def kill_behind(folder, seconds):
+    """Starts the study and kills it with its processes some time behind its first run's beginning."""
+    process = subprocess.Popen(**command(folder), stderr=subprocess.STDOUT, start_new_session=True)
+    deadline = time.monotonic() + 90
+    while not list(folder.rglob("environment.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def test_a_killed_study_gives_the_table_of_one_that_was_not(whole, tmp_path):
+    folder = tmp_path / "study"
+    kill_behind(folder, 2.0)
+    assert not (folder / "results.csv").exists()
+    run(folder)
+    assert_same_table(folder, whole[0])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seconds", [0.2, 1.0, 4.0, 6.0, 9.0])
+def test_a_study_killed_at_any_time_gives_the_same_table(whole, tmp_path, seconds):
+    folder = tmp_path / "study"
+    kill_behind(folder, seconds)
+    kill_behind(folder, seconds / 2)
+    run(folder)
+    assert_same_table(folder, whole[0])
+
+
+def test_a_run_that_fails_is_named_and_tried_again(tmp_path):
+    folder = tmp_path / "study"
+    printed = run(folder, "--run-timeout", "0.1s", "--models", "dnn", "--seeds", "1", status=2)
+    assert "dnn on phantom-breast, seed 0 failed: took longer than its limit of 0.1 s" in printed
+    assert "Received: 1 that failed" in printed
+    results = pd.read_csv(folder / "results.csv")
+    assert list(results["status"]) == ["failed"]
+    printed = run(folder, "--models", "dnn", "--seeds", "1")
+    assert "1 of 1 runs are done, 0 failed" in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--models", "wyde"), "error: The study has no network 'wyde'. Did you mean wide?"),
+        (("--data", "breastmist"), "error: There is no data set 'breastmist'. Did you mean breastmnist"),
+        (("--memory-limit", "much"), "memory_limit must be a number of bytes"),
+        (("--seeds", "0"), "seeds must be greater than or equal to 1"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(tmp_path, options, message):
+    folder = tmp_path / "study"
+    printed = run(folder, *options, status=2)
+    assert message in printed
+    assert "Traceback" not in printed
+    assert not folder.exists()
