@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pydantic
 from pydantic_settings import CliPositionalArg
@@ -98,7 +98,8 @@ def run_study(command: StudyCommand) -> None:
     finally:
         if runner is not None:
             runner.close()
-    written = write_results(folder, study, runs, progress.failures, console)
+    shown = [*runs, *_done_before(study, command, folder, runs)]
+    written = write_results(folder, study, shown, progress.failures, console)
     display.conclude(progress, written)
     if progress.failures:
         raise InputError(
@@ -150,18 +151,24 @@ def _lay_out(study: Study, command: StudyCommand) -> tuple[list[StudyRun], Path]
     protocol = choose("protocol", [command.protocol] if command.protocol else None, list(study.protocols))[0]
     name = f"{path_name(Path(command.study).stem)}-{protocol}{'-quick' if command.quick else ''}"
     folder = command.study_dir or Path("studies", name)
+    asked = {"networks": _split(command.models), "data": _split(command.data), "seeds": command.seeds}
+    return lay_out(study, folder, **asked, **_common(command)), folder
+
+
+def _common(command: StudyCommand) -> dict[str, Any]:
     fields = {"data_dir": command.data_dir, "accept_checksum": command.accept_checksum}
-    runs = lay_out(
-        study,
-        folder,
-        networks=_split(command.models),
-        data=_split(command.data),
-        seeds=command.seeds,
-        protocol=protocol,
-        quick=command.quick,
-        fields=fields,
-    )
-    return runs, folder
+    return {"protocol": command.protocol, "quick": command.quick, "fields": fields}
+
+
+def _done_before(study: Study, command: StudyCommand, folder: Path, runs: list[StudyRun]) -> list[StudyRun]:
+    """What the folder holds beside the runs that were asked for now: a table does not forget what is done."""
+    from keras_lnn.studies.running import is_done
+
+    asked = {run.folder for run in runs}
+    data = dict.fromkeys([*study.data, *(run.config.data for run in runs)])
+    seeds = max(study.seeds, command.seeds or 1)
+    known = lay_out(study, folder, data=list(data), seeds=seeds, **_common(command))
+    return [run for run in known if run.folder not in asked and is_done(run)]
 
 
 def _split(names: str | None) -> list[str] | None:
@@ -206,8 +213,6 @@ class _Display:
 
     def report(self, run: StudyRun, outcome: Outcome, progress: Progress) -> None:
         """A line for a run that has ended."""
-        if not self._introduced:
-            self._introduce(progress)
         if outcome.failure is not None:
             self.console.print(Text.assemble((f"{run.name} failed: ", "bold red"), outcome.failure))
             return

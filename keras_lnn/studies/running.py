@@ -71,6 +71,11 @@ def run_one(order: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": metrics["seconds"], "epochs": metrics["epochs"]}
 
 
+def is_done(run: StudyRun) -> bool:
+    """Whether a run is complete, with its own configuration."""
+    return is_run_of(run.folder, run.config) and RunFolder(run.folder).read_metrics() is not None
+
+
 def find_done(runs: Sequence[StudyRun]) -> set[Path]:
     """The runs that are complete; one of another configuration in a run's folder is an error.
 
@@ -108,12 +113,13 @@ def run_all(
         workers: Runs at a time.
         limits: When a run is killed.
         ended: Called with each run that has ended, one at a time.
-        watch: Called now and then while they run.
+        watch: Called before the first run begins, and now and then while they run.
 
     Returns:
         What was done, and what failed.
     """
     progress = Progress(runs, find_done(runs), workers)
+    watch(progress)
     waiting: queue.SimpleQueue[StudyRun] = queue.SimpleQueue()
     for run in progress.left:
         waiting.put(run)
