@@ -38,7 +38,7 @@ TUNED = "f1_tuned"
 CALIBRATION_BINS = 15
 # A model that answers the same for this share of the samples, or more, has learnt nothing else.
 COLLAPSED_SHARE = 0.99
-# With fewer samples of a class a resample often holds hardly any, and percentile intervals come out too narrow.
+# With fewer samples of a class a resample often holds hardly any, and intervals come out too narrow.
 FEW_SAMPLES = 10
 
 
@@ -83,15 +83,14 @@ def evaluate_predictions(
     confidence: float = 0.95,
     progress: Callable[[float], None] | None = None,
 ) -> Evaluation:
-    """Computes all metrics with percentile bootstrap intervals over the samples.
+    """Computes all metrics with bootstrap intervals over the samples.
 
     ``auc`` and ``accuracy`` are those of ``medmnist.evaluator``. For two classes ``f1``, ``precision``,
     ``sensitivity``, ``specificity`` and ``average_precision`` speak of class 1, else they are means over classes or
     labels. Ratios with nothing below the line are 0; an AUC that lacks one of its two sides is nan and is left out of
     the mean. ``brier`` is the mean squared error of class 1 for two classes, its sum over several classes, its mean
     over labels. ``expected_calibration_error`` has 15 bins, open below and closed above, over the confidence in the
-    answer (for labels over all their probabilities together); resampling adds noise to each bin, so its interval lies
-    too high for a well calibrated model and may leave out the value.
+    answer (for labels over all their probabilities together).
 
     Args:
         truth: Class indices (samples,), or for ``multi-label`` 0/1 (samples, labels).
@@ -110,13 +109,21 @@ def evaluate_predictions(
     Raises:
         InputError: If truth, probabilities and names do not fit together.
     """
-    predictions = _Predictions.checked(truth, probabilities, task, tuple(class_names), thresholds)
-    statistics = _WeightedMetrics(predictions)
-    estimates = bootstrap(
-        statistics, len(predictions.positive), resamples=resamples, seed=seed, confidence=confidence, progress=progress
-    )
+    predictions = CheckedPredictions.checked(truth, probabilities, task, tuple(class_names), thresholds)
+    statistics = WeightedMetrics(predictions)
     tuned = () if thresholds is None else (TUNED,)
     overall, of_classes = (*METRICS, *tuned), (*CLASS_METRICS, *tuned)
+    highest = np.ones(len(overall) + len(of_classes) * len(class_names))
+    highest[overall.index("brier")] = predictions.highest_brier
+    estimates = bootstrap(
+        statistics,
+        len(predictions.positive),
+        resamples=resamples,
+        seed=seed,
+        confidence=confidence,
+        highest=highest,
+        progress=progress,
+    )
     supports = predictions.positive.sum(axis=0)
     per_class: dict[str, dict[str, Estimate | int | float]] = {}
     for index, class_name in enumerate(predictions.class_names):
@@ -129,7 +136,7 @@ def evaluate_predictions(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Predictions:
+class CheckedPredictions:
     """Checked input; the arrays are (samples, classes or labels)."""
 
     task: str
@@ -143,6 +150,11 @@ class _Predictions:
     def two_classes(self) -> bool:
         return self.task != "multi-label" and len(self.class_names) == 2
 
+    @property
+    def highest_brier(self) -> float:
+        """The squares over several classes sum to two at most."""
+        return 1.0 if self.task == "multi-label" or self.two_classes else 2.0
+
     @classmethod
     def checked(
         cls,
@@ -151,7 +163,7 @@ class _Predictions:
         task: str,
         class_names: tuple[str, ...],
         thresholds: Sequence[float] | None,
-    ) -> _Predictions:
+    ) -> CheckedPredictions:
         if task not in TASKS:
             raise InputError(f"task must be one of {', '.join(TASKS)}. Received: {task}. {suggest(task, TASKS)}")
         probabilities = _check_probabilities(probabilities, task, class_names)
@@ -167,10 +179,10 @@ class _Predictions:
         return cls(task, class_names, probabilities, positive, predicted, tuned)
 
 
-class _WeightedMetrics:
+class WeightedMetrics:
     """From weights (resamples, samples) to the rows of the metrics, then of each class metric for each class."""
 
-    def __init__(self, predictions: _Predictions):
+    def __init__(self, predictions: CheckedPredictions):
         from scipy.sparse import csr_array, vstack
 
         self._predictions = predictions
@@ -226,14 +238,14 @@ class _WeightedMetrics:
         return defined_mean(np.where(confusion.actual > 0, confusion.sensitivity(), np.nan))
 
 
-def _brier_losses(predictions: _Predictions) -> np.ndarray:
+def _brier_losses(predictions: CheckedPredictions) -> np.ndarray:
     squares = (predictions.probabilities - predictions.positive) ** 2
     if predictions.two_classes:
         return squares[:, 1]
     return squares.mean(axis=1) if predictions.task == "multi-label" else squares.sum(axis=1)
 
 
-def _calibration_gaps(predictions: _Predictions) -> Any:
+def _calibration_gaps(predictions: CheckedPredictions) -> Any:
     """Confidence minus correctness of each sample, in the row of its bin (bins, samples); labels are pooled."""
     from scipy.sparse import csr_array
 
@@ -317,13 +329,13 @@ def _check_thresholds(thresholds: Sequence[float], task: str, class_names: tuple
     return values
 
 
-def _find_warnings(predictions: _Predictions) -> tuple[str, ...]:
+def _find_warnings(predictions: CheckedPredictions) -> tuple[str, ...]:
     collapse = _label_collapse if predictions.task == "multi-label" else _class_collapse
     found = [collapse(predictions), _one_sided(predictions), _few_samples(predictions)]
     return tuple(sentence for sentence in found if sentence)
 
 
-def _class_collapse(predictions: _Predictions) -> str:
+def _class_collapse(predictions: CheckedPredictions) -> str:
     samples = len(predictions.positive)
     answers, actual = predictions.predicted.sum(axis=0), predictions.positive.sum(axis=0)
     favourite = int(answers.argmax())
@@ -344,7 +356,7 @@ def _class_collapse(predictions: _Predictions) -> str:
     return sentence + "."
 
 
-def _label_collapse(predictions: _Predictions) -> str:
+def _label_collapse(predictions: CheckedPredictions) -> str:
     samples = len(predictions.positive)
     missed = predictions.positive.any(axis=0) & ~predictions.predicted.any(axis=0)
     if not missed.any():
@@ -360,7 +372,7 @@ def _label_collapse(predictions: _Predictions) -> str:
     )
 
 
-def _one_sided(predictions: _Predictions) -> str:
+def _one_sided(predictions: CheckedPredictions) -> str:
     actual = predictions.positive.sum(axis=0)
     one_sided = (actual == 0) | (actual == len(predictions.positive))
     if not one_sided.any():
@@ -371,7 +383,7 @@ def _one_sided(predictions: _Predictions) -> str:
     )
 
 
-def _few_samples(predictions: _Predictions) -> str:
+def _few_samples(predictions: CheckedPredictions) -> str:
     actual = predictions.positive.sum(axis=0)
     labels = predictions.task == "multi-label"
     counts = np.minimum(actual, len(predictions.positive) - actual) if labels else actual
@@ -384,7 +396,7 @@ def _few_samples(predictions: _Predictions) -> str:
     )
 
 
-def _listed(predictions: _Predictions, chosen: np.ndarray, counts: np.ndarray | None = None) -> str:
+def _listed(predictions: CheckedPredictions, chosen: np.ndarray, counts: np.ndarray | None = None) -> str:
     """The names of the chosen classes, with their counts where given."""
     return ", ".join(
         f"'{predictions.class_names[index]}'" + ("" if counts is None else f" ({counts[index]})")

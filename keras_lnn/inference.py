@@ -1,5 +1,6 @@
 """Saved models at work: a run, a ``.keras`` file or an exported folder, from raw images to probabilities."""
 
+import math
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +12,13 @@ from keras_lnn.run import RunFolder
 from keras_lnn.signature import Signature, read_signature
 from keras_lnn.tasks import Task
 
-BATCH_SIZE = 256
+_MOST_IMAGES, _FEWEST_IMAGES = 256, 16
+_PIXELS_A_BATCH = 2**20
+
+
+def batch_size_for(image_shape: tuple[int, ...]) -> int:
+    """Images to a batch outside training: fewer where they are large, since maps and views of them take memory."""
+    return max(_FEWEST_IMAGES, min(_MOST_IMAGES, _PIXELS_A_BATCH // math.prod(image_shape[:-1])))
 
 
 class Predictor(Protocol):
@@ -77,8 +84,8 @@ def predict_probabilities(model: Any, images: ImageArray, task: Task) -> np.ndar
 
 def in_batches(images: ImageArray, predict: Any) -> np.ndarray:
     """Applies a function to one batch after the other."""
-    starts = range(0, len(images), BATCH_SIZE)
-    parts = [predict(np.ascontiguousarray(images[start : start + BATCH_SIZE])) for start in starts]
+    size = batch_size_for(images.shape[1:])
+    parts = [predict(np.ascontiguousarray(images[start : start + size])) for start in range(0, len(images), size)]
     return np.concatenate(parts).astype(np.float64)
 
 

@@ -11,8 +11,10 @@ from keras_lnn.data.medical_files import is_nifti
 from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
 from keras_lnn.files import DAMAGED_FILE_ERRORS
-from keras_lnn.inference import BATCH_SIZE, Predictor
+from keras_lnn.inference import Predictor
 from keras_lnn.signature import Signature
+
+_FILES_AT_A_TIME = 256
 
 
 def predict_files(
@@ -32,11 +34,11 @@ def predict_files(
     volumes = len(signature.image_shape) == 4
     files = find_files(paths, volumes)
     parts = []
-    for start in range(0, len(files), BATCH_SIZE):
-        piece = files[start : start + BATCH_SIZE]
+    for start in range(0, len(files), _FILES_AT_A_TIME):
+        piece = files[start : start + _FILES_AT_A_TIME]
         parts.append(predictor.predict(_read(piece, signature)))
         if progress:
-            progress(min(1.0, (start + BATCH_SIZE) / len(files)))
+            progress(min(1.0, (start + _FILES_AT_A_TIME) / len(files)))
     probabilities = np.concatenate(parts)
     names = np.array(signature.class_names)
     if signature.get_task().multi_label:

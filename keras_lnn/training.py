@@ -17,7 +17,7 @@ from keras_lnn.data import ImageData, load_data
 from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from keras_lnn.errors import InputError
 from keras_lnn.files import require_writable
-from keras_lnn.inference import BATCH_SIZE
+from keras_lnn.inference import batch_size_for
 from keras_lnn.layers import SingleLogit
 from keras_lnn.protocol import complete_config, is_run_of
 from keras_lnn.recording import Recorder, assign_variables, model_variables
@@ -253,7 +253,7 @@ class _Trainer:
                 epochs=last_epoch,
                 initial_epoch=first_epoch,
                 steps_per_epoch=self.steps,
-                validation_data=evaluation_batches(self.data.splits["val"], BATCH_SIZE),
+                validation_data=evaluation_batches(self.data.splits["val"], batch_size_for(self.data.image_shape)),
                 class_weight=self.class_weights,
                 shuffle=False,
                 callbacks=callbacks,

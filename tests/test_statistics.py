@@ -19,6 +19,7 @@ from keras_lnn.statistics import (
     Estimate,
     Ranking,
     bootstrap,
+    bounded_interval,
     defined_mean,
     divide_or_zero,
     percentile_interval,
@@ -148,6 +149,21 @@ def test_intervals_of_an_accuracy_cover_it_as_often_as_they_say(confidence):
         covered += estimate.low <= true_accuracy <= estimate.high
     three_standard_errors = 3 * np.sqrt(confidence * (1 - confidence) / experiments)
     assert covered / experiments == pytest.approx(confidence, abs=three_standard_errors)
+
+
+def test_bounded_intervals_stay_within_their_limits():
+    generator = np.random.default_rng(0)
+    resampled = np.concatenate([generator.normal(0.97, 0.02, 4000), [np.nan] * 7])
+    low, high = bounded_interval(0.97, resampled, 0.95, 1.0)
+    assert 0.88 < low < 0.97 < high < 1.0
+    assert 0.97 - low > high - 0.97
+    mirrored = bounded_interval(0.03, 1 - resampled, 0.95, 1.0)
+    assert mirrored == (pytest.approx(1 - high), pytest.approx(1 - low))
+    assert bounded_interval(1.94, 2 * resampled, 0.95, 2.0) == (pytest.approx(2 * low), pytest.approx(2 * high))
+    narrow = generator.normal(0.5, 1e-3, 4000)
+    assert bounded_interval(0.5, narrow, 0.95, 1.0) == pytest.approx(np.percentile(narrow, [2.5, 97.5]), abs=2e-4)
+    assert bounded_interval(1.0, resampled, 0.9, 1.0) == percentile_interval(resampled, 0.9)
+    assert bounded_interval(0.5, np.full(9, 0.5), 0.9, 1.0) == (0.5, 0.5)
 
 
 def test_percentile_interval_leaves_out_what_is_not_defined():

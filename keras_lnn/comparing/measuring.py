@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from keras_lnn.comparing.runs import Run
-from keras_lnn.evaluation import METRICS, TUNED, _Predictions, _WeightedMetrics
+from keras_lnn.evaluation import METRICS, TUNED, CheckedPredictions, WeightedMetrics
 from keras_lnn.paired_tests import (
     Measured,
     macro_auc_deviations,
@@ -49,7 +49,7 @@ def measure_model(
     values: dict[str, list[float]] = {name: [] for name in names}
     deviations: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for place, run in enumerate(runs):
-        statistics = _WeightedMetrics(_checked(run))
+        statistics = WeightedMetrics(_checked(run))
         places = {name: (*METRICS, TUNED).index(name) for name in names}
         whole, chunks, done = statistics(np.ones((1, samples)))[:, 0], [], 0
         for weights in resample_weights(samples, resamples, seed=0):
@@ -82,5 +82,5 @@ def _auc_deviations(run: Run) -> np.ndarray:
     return macro_auc_deviations(run.positive[:, chosen], run.probabilities[:, chosen])[1]
 
 
-def _checked(run: Run) -> _Predictions:
-    return _Predictions.checked(run.truth, run.probabilities, run.task, run.class_names, run.thresholds)
+def _checked(run: Run) -> CheckedPredictions:
+    return CheckedPredictions.checked(run.truth, run.probabilities, run.task, run.class_names, run.thresholds)

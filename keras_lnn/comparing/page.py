@@ -161,8 +161,7 @@ def _methods(comparison: Comparison) -> str:
     several = any(model.seeds > 1 for model in comparison.models)
     points = [
         "Intervals of one model hold the truth in about 95% of cases: they are symmetric on the logit scale, with "
-        "DeLong's variance for AUC and that of 2,000 resamples of the samples for the other metrics. The percentile "
-        "intervals in a run's own metrics.json are a little narrower.",
+        "DeLong's variance for AUC and that of 2,000 resamples of the samples for the other metrics.",
         "AUC is compared by DeLong's test on the same samples"
         + ("" if comparison.example.task == "binary" else ", of the mean over the classes or labels")
         + ". Accuracy of two single runs is compared by McNemar's test (mid-p), with Bonett and Price's interval. The "
