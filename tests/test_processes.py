@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import trial_models
 
 from keras_lnn.processes import Limits, ProcessRunner, list_gpus, share_gpus, share_processors
 
@@ -89,7 +90,7 @@ def sleepers():
     return [
         process
         for process in psutil.process_iter(["cmdline"])
-        if process.info["cmdline"] and process.info["cmdline"][-1] == "import time; time.sleep(1000)"
+        if process.info["cmdline"] and process.info["cmdline"][-1] == trial_models.SLEEPER
     ]
 
 

@@ -14,6 +14,8 @@ from keras_lnn.ranges import Choice, Range
 from keras_lnn.registry import register_model
 
 register_tiny_data()
+# Tests of several processes at a time look for their own sleeper only.
+SLEEPER = f"import time; time.sleep(1000)  # {os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
 FAULTS = ("none", "raise", "memory", "hang", "nan", "exit", "kill")
 
 
@@ -57,7 +59,7 @@ def _eat() -> None:
 
 
 def _hang() -> None:
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+    subprocess.Popen([sys.executable, "-c", SLEEPER])
     time.sleep(1000)
 
 

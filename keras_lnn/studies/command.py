@@ -14,9 +14,11 @@ from rich.live import Live
 from rich.text import Text
 
 from keras_lnn.config import parse_duration, parse_memory
+from keras_lnn.data.catalog import require_data
 from keras_lnn.errors import InputError
 from keras_lnn.files import write_text
 from keras_lnn.processes import Limits, Outcome, ProcessRunner, keep_this_process_small, share_processors
+from keras_lnn.registry import require_model
 from keras_lnn.studies.declaration import Study, StudyRun, choose, lay_out, load_study, path_name
 from keras_lnn.terminal import loading, make_console, print_written, start_keras
 
@@ -71,6 +73,9 @@ def run_study(command: StudyCommand) -> None:
     """Runs the study and writes what it has found."""
     study = load_study(command.study)
     runs, folder = _lay_out(study, command)
+    for run in runs:  # names are checked before Keras is imported
+        require_model(run.config.model)
+        require_data(run.config.data)
     console = make_console()
     # The runs' processes import TensorFlow while this one, which needs none, looks at what is there.
     runner = None if command.show else ProcessRunner(share_processors(command.workers))
@@ -99,6 +104,8 @@ def run_study(command: StudyCommand) -> None:
         if runner is not None:
             runner.close()
     shown = [*runs, *_done_before(study, command, folder, runs)]
+    order = list(study.networks)
+    shown.sort(key=lambda run: (run.config.data, order.index(run.network), run.config.seed))
     written = write_results(folder, study, shown, progress.failures, console)
     display.conclude(progress, written)
     if progress.failures:

@@ -87,6 +87,7 @@ def plot_roc_of_networks(results: pd.DataFrame, data: str) -> Figure:
             color=DARK_GREY,
         )
         axes.set_aspect("equal")
+        axes.tick_params(labelbottom=index >= len(networks) - columns)
     figure.supxlabel("1 - specificity", fontsize=LABEL_SIZE)
     figure.supylabel("sensitivity", fontsize=LABEL_SIZE)
     set_heading(figure, f"{data}: ROC of each seed (thin) and their mean")

@@ -23,7 +23,9 @@ def test_it_is_small_and_its_controls_are_as_large():
     assert 0.98 < dense / ltc < 1.02
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["ltc", "lstm", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("cfc", "dense"))]
+)
 def test_forward_backward_and_back_from_the_file(kind, tmp_path):
     model = build_model("lnn-3d", SHAPE, 2, recurrence=kind)
     with tf.GradientTape() as tape:
@@ -82,7 +84,10 @@ def test_the_distance_between_slices_is_their_elapsed_time():
     np.testing.assert_allclose(timeless.predict_on_batch(VOLUMES), same.predict_on_batch(VOLUMES), atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(12, 30, 20, 3), (64, 64, 64, 1), (20, 120, 120, 1)])
+@pytest.mark.parametrize(
+    "shape",
+    [(12, 30, 20, 3), *(pytest.param(shape, marks=pytest.mark.slow) for shape in ((64, 64, 64, 1), (20, 120, 120, 1)))],
+)
 def test_volumes_of_any_shape(shape):
     model = build_model("lnn-3d", shape, 5)
     assert model.predict_on_batch(np.full((2, *shape), 100.0, np.float32)).shape == (2, 5)

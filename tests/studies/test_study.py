@@ -133,6 +133,7 @@ def test_a_study_killed_at_any_time_gives_the_same_table(whole, tmp_path, second
     assert_same_table(folder, whole[0])
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_named_and_tried_again(tmp_path):
     folder = tmp_path / "study"
     printed = run(folder, "--run-timeout", "0.1s", "--models", "dnn", "--seeds", "1", status=2)
