@@ -383,6 +383,7 @@ def test_all_arguments_survive_saving():
 
 
 def test_a_model_is_trained_with_it_and_logs_each_result_by_its_name():
+    keras.utils.set_random_seed(0)
     truth, probabilities, _ = draw("multi-label", 32, 2)
     model = keras.Sequential([keras.Input((LABELS,)), keras.layers.Dense(LABELS, activation="sigmoid")])
     results = ["accuracy", "f1", "auc", "recall_per_class"]

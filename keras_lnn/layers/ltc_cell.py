@@ -33,6 +33,7 @@ _RANGES = {
 }
 _MAPPINGS = ("affine", "linear", None)
 _NOT_NEGATIVE = ("gleak", "cm", "w", "sensory_w")
+_SHORTEST_TIME = 1e-8
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
@@ -135,6 +136,8 @@ class LTCCell(LiquidCell):
         conductance = received[:, 1] + leak + self.epsilon
         if elapsed_time is None:
             return driving, conductance
+        # A neuron without capacitance follows its inputs at once, however little time passes; without any it has 0 / 0.
+        elapsed_time = ops.maximum(elapsed_time, _SHORTEST_TIME)
         return driving, conductance, ops.transpose(elapsed_time, (1, 2, 0)) / self.ode_unfolds
 
     def fold(self, is_timed: bool) -> dict[str, Any]:

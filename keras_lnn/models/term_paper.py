@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import keras
 from keras import layers, ops
@@ -12,6 +12,7 @@ from ncps.wirings import AutoNCP, FullyConnected, Wiring
 from keras_lnn.errors import InputError
 from keras_lnn.layers import LTC, SingleLogit, apply_to_slices
 from keras_lnn.models.blocks import convolution_block, extra_halvings, require_image_shape
+from keras_lnn.ranges import Choice
 from keras_lnn.registry import Builder, register_networks
 
 Axis = Literal["depth", "height", "width"]
@@ -113,7 +114,7 @@ def term_paper_network(name: str, facts: Mapping[str, Any], stems: Mapping[str, 
         image_shape: tuple[int, ...],
         outputs: int,
         *,
-        axis: Axis = "depth",
+        axis: Annotated[Axis, Choice(("depth", "height", "width"))] = "depth",
         recur_over: RecurOver = "slices",
         single_logit: bool = True,
     ) -> keras.Model:

@@ -147,6 +147,18 @@ def test_no_time_changes_nothing():
     np.testing.assert_allclose(numpy_of(state), start, atol=1e-6)
 
 
+def test_no_time_without_capacitance_is_no_division_by_nothing():
+    layer = LTC(AutoNCP(8, 2), return_sequences=True)
+    series, times = keras.Input((STEPS, FEATURES)), keras.Input((STEPS,))
+    model = keras.Model([series, times], layer((series, times)))
+    layer.cell.cm.assign(ops.zeros_like(layer.cell.cm))
+    model.compile("sgd", "mse")
+    batch = [draw_inputs(), np.zeros((BATCH, STEPS), "float32")]
+    assert np.isfinite(model.predict_on_batch(batch)).all()
+    model.train_on_batch(batch, np.ones((BATCH, STEPS, 2), "float32"))
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
 @only_tensorflow
 @pytest.mark.parametrize("kind", ["ltc", "cfc", "cfc-pure"])
 def test_gradients_of_times_masks_and_states_are_finite_differences(kind):
