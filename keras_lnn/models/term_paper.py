@@ -79,7 +79,7 @@ def _make_wiring(kind: str, units: int, motor_neurons: int) -> Wiring:
 
 
 def _describe(facts: Mapping[str, Any]) -> str:
-    parts = [words.replace(" outputs", "").replace("dense outputs", "dense") for words in facts["layers"]]
+    parts = [words.replace(" outputs", "") for words in facts["layers"]]
     shown = [part for part in parts if part not in ("relu", "dense")]
     return f"Convolutions ({facts['stem']}) on each slice, then {', '.join(shown) or 'dense layers'}; mean over slices."
 
