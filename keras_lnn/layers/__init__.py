@@ -5,7 +5,17 @@ from keras_lnn.layers.cfc_cell import CfCCell, lecun_tanh
 from keras_lnn.layers.ltc import LTC
 from keras_lnn.layers.ltc_cell import LTCCell
 from keras_lnn.layers.mixed_memory import MixedMemoryCell
-from keras_lnn.layers.sequences import apply_to_slices, channels_as_steps
+from keras_lnn.layers.scan_orders import ScanOrder, scan_order
+from keras_lnn.layers.sequences import (
+    Channels,
+    Columns,
+    Patches,
+    RestoreMaps,
+    Rows,
+    SequenceLayer,
+    Slices,
+    apply_to_slices,
+)
 from keras_lnn.layers.single_logit import SingleLogit
 from keras_lnn.layers.views import FlippedViews, MeanOfViews
 from keras_lnn.layers.wired_cfc_cell import WiredCfCCell
@@ -14,13 +24,21 @@ __all__ = [
     "LTC",
     "CfC",
     "CfCCell",
+    "Channels",
+    "Columns",
     "FlippedViews",
     "LTCCell",
     "MeanOfViews",
     "MixedMemoryCell",
+    "Patches",
+    "RestoreMaps",
+    "Rows",
+    "ScanOrder",
+    "SequenceLayer",
     "SingleLogit",
+    "Slices",
     "WiredCfCCell",
     "apply_to_slices",
-    "channels_as_steps",
     "lecun_tanh",
+    "scan_order",
 ]

@@ -1,12 +1,17 @@
-"""From images and volumes to sequences, as plain functions on tensors of a functional model."""
+"""From images, feature maps and volumes to sequences, and back."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_lnn.errors import InputError
+from keras_lnn.layers.scan_orders import ScanOrder, scan_order
 
 
 def apply_to_slices(block: Callable[[Any], Any], volumes: Any) -> Any:
@@ -26,18 +31,251 @@ def apply_to_slices(block: Callable[[Any], Any], volumes: Any) -> Any:
     return ops.reshape(slices, (-1, depth, *slices.shape[1:]))
 
 
-def channels_as_steps(maps: Any, steps: int) -> Any:
-    """Reads feature maps channel by channel as a sequence: each step holds whole channels, one after another.
+class SequenceLayer(keras.layers.Layer):
+    """Reads maps (batch, height, width, channels) or (batch, depth, height, width, channels) as a sequence.
+
+    It moves values and changes none: (batch, steps, features). Subclasses say what a step is.
 
     Args:
-        maps: (batch, height, width, channels); the channels must be a multiple of the steps.
-        steps: Length of the sequence.
-
-    Returns:
-        (batch, steps, channels / steps * height * width).
+        reverse: Whether the last step comes first.
+        **kwargs: Of :class:`keras.layers.Layer`.
     """
-    _, height, width, channels = maps.shape
-    if steps < 1 or channels % steps:
-        raise InputError(f"The sequence length must divide the {channels} channels. Received: {steps}.")
-    maps = keras.layers.Permute((3, 1, 2))(maps)
-    return keras.layers.Reshape((steps, channels // steps * height * width))(maps)
+
+    def __init__(self, *, reverse: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.reverse = reverse
+
+    def read_steps(self, maps: Any) -> Any:
+        """The steps in their order, before they are reversed."""
+        raise NotImplementedError
+
+    def call(self, maps: Any) -> Any:
+        if len(maps.shape) not in (4, 5) or None in maps.shape[1:]:
+            raise InputError(
+                f"{type(self).__name__} reads maps of known size, (batch, height, width, channels) or (batch, depth, "
+                f"height, width, channels). Received: {tuple(maps.shape)}."
+            )
+        steps = self.read_steps(maps)
+        return ops.flip(steps, axis=1) if self.reverse else steps
+
+    def positions(self, map_shape: Sequence[int]) -> np.ndarray:
+        """Where each value of the sequence comes from.
+
+        Args:
+            map_shape: Of one map, (height, width, channels) or (depth, height, width, channels).
+
+        Returns:
+            Flat indices into the map, (steps, features).
+        """
+        numbered = np.arange(math.prod(map_shape), dtype="int32").reshape(1, *map_shape)
+        return ops.convert_to_numpy(self.call(ops.convert_to_tensor(numbered)))[0]
+
+    def inverse(self, map_shape: Sequence[int]) -> RestoreMaps:
+        """The layer that makes maps of this sequence again; an InputError where steps overlap or leave something out.
+
+        Args:
+            map_shape: Of one map, (height, width, channels) or (depth, height, width, channels).
+        """
+        return RestoreMaps(self, map_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "reverse": self.reverse}
+
+
+class _Lines(SequenceLayer):
+    """A step is everything at one place of one axis."""
+
+    axis_from_the_end = -3
+
+    def read_steps(self, maps: Any) -> Any:
+        axis = len(maps.shape) + self.axis_from_the_end
+        if axis < 1:
+            raise InputError(
+                f"{type(self).__name__} reads volumes (batch, depth, height, width, channels). Received: maps of "
+                f"shape {tuple(maps.shape)}. Read rows or columns."
+            )
+        others = [other for other in range(1, len(maps.shape)) if other != axis]
+        moved = maps if axis == 1 else ops.transpose(maps, (0, axis, *others))
+        return ops.reshape(moved, (-1, moved.shape[1], math.prod(moved.shape[2:])))
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class Rows(_Lines):
+    """A step is a row, of a volume the rows of all its slices at this height.
+
+    (batch, height, width, channels) to (batch, height, width * channels).
+
+    Example:
+        >>> Rows()(keras.ops.ones((2, 8, 6, 4))).shape
+        (2, 8, 24)
+    """
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class Columns(_Lines):
+    """A step is a column, of a volume the columns of all its slices at this place.
+
+    (batch, height, width, channels) to (batch, width, height * channels).
+
+    Example:
+        >>> Columns()(keras.ops.ones((2, 8, 6, 4))).shape
+        (2, 6, 32)
+    """
+
+    axis_from_the_end = -2
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class Slices(_Lines):
+    """A step is a slice of a volume along its depth; along the other axes :class:`Rows` and :class:`Columns` read it.
+
+    (batch, depth, height, width, channels) to (batch, depth, height * width * channels).
+
+    Example:
+        >>> Slices()(keras.ops.ones((2, 5, 8, 6, 4))).shape
+        (2, 5, 192)
+    """
+
+    axis_from_the_end = -4
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class Channels(SequenceLayer):
+    """A step is a whole channel, or several, one after another.
+
+    (batch, height, width, channels) to (batch, steps, channels / steps * height * width).
+
+    Args:
+        steps: Length of the sequence, which divides the channels; as many as there are channels if not given.
+        reverse: Whether the last step comes first.
+        **kwargs: Of :class:`keras.layers.Layer`.
+
+    Example:
+        >>> Channels(steps=16)(keras.ops.ones((2, 2, 2, 128))).shape
+        (2, 16, 32)
+    """
+
+    def __init__(self, steps: int | None = None, *, reverse: bool = False, **kwargs: Any) -> None:
+        super().__init__(reverse=reverse, **kwargs)
+        self.steps = steps
+
+    def read_steps(self, maps: Any) -> Any:
+        channels = maps.shape[-1]
+        steps = channels if self.steps is None else self.steps
+        if steps < 1 or channels % steps:
+            raise InputError(f"The sequence length must divide the {channels} channels. Received: {steps}.")
+        places = range(1, len(maps.shape) - 1)
+        maps = ops.transpose(maps, (0, len(maps.shape) - 1, *places))
+        return ops.reshape(maps, (-1, steps, math.prod(maps.shape[1:]) // steps))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "steps": self.steps}
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class Patches(SequenceLayer):
+    """A step is a patch, of a volume a cube.
+
+    (batch, height, width, channels) to (batch, patches, size * size * channels). Patches that would not lie wholly
+    inside the map are left out, as a convolution without padding leaves them out.
+
+    Args:
+        size: Side of a patch.
+        stride: From one patch to the next; less than the size lets them overlap. The size if not given.
+        order: In which they follow one another, see :func:`~keras_lnn.layers.scan_orders.scan_order`.
+        reverse: Whether the last step comes first.
+        **kwargs: Of :class:`keras.layers.Layer`.
+
+    Example:
+        >>> Patches(4)(keras.ops.ones((2, 8, 8, 3))).shape
+        (2, 4, 48)
+        >>> Patches(2, stride=1, order="zigzag")(keras.ops.ones((2, 7, 7, 8))).shape
+        (2, 36, 32)
+    """
+
+    def __init__(
+        self,
+        size: int,
+        stride: int | None = None,
+        order: ScanOrder = "rows",
+        *,
+        reverse: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(reverse=reverse, **kwargs)
+        if size < 1 or (stride is not None and stride < 1):
+            raise InputError(f"Size and stride of patches must be at least 1. Received: {size} and {stride}.")
+        self.size = size
+        self.stride = stride
+        self.order = order
+
+    def grid(self, map_shape: Sequence[int]) -> tuple[int, ...]:
+        """How many patches there are along each axis of a map (..., channels)."""
+        sides = tuple(map_shape[:-1])
+        if self.size > min(sides):
+            raise InputError(
+                f"A patch must not be larger than the map. Received: patches of {self.size} on a map of "
+                f"{'x'.join(map(str, sides))}. Choose smaller patches or a larger map."
+            )
+        return tuple((side - self.size) // (self.stride or self.size) + 1 for side in sides)
+
+    def read_steps(self, maps: Any) -> Any:
+        grid = self.grid(maps.shape[1:])
+        stride, axes = self.stride or self.size, len(grid)
+        for axis, count in enumerate(grid):
+            place = 1 + 2 * axis
+            if stride == self.size:  # cut, which is free, instead of gathered
+                shape = maps.shape
+                kept = (slice(None),) * place + (slice(0, count * self.size),)
+                maps = ops.reshape(maps[kept], (-1, *shape[1:place], count, self.size, *shape[place + 1 :]))
+            else:
+                rows = np.arange(count)[:, None] * stride + np.arange(self.size)
+                maps = ops.take(maps, rows, axis=place)
+        inside = [2 + 2 * axis for axis in range(axes)]
+        maps = ops.transpose(maps, (0, *(index - 1 for index in inside), *inside, 1 + 2 * axes))
+        steps = ops.reshape(maps, (-1, math.prod(grid), self.size**axes * maps.shape[-1]))
+        order = scan_order(grid, self.order)
+        return steps if self.order == "rows" else ops.take(steps, order, axis=1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "size": self.size, "stride": self.stride, "order": self.order}
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class RestoreMaps(keras.layers.Layer):
+    """Maps of a sequence: what a :class:`SequenceLayer` has read, each value back in its place.
+
+    (batch, steps, features) to (batch, *map_shape).
+
+    Args:
+        sequence: The layer that read the maps; each value of a map must be in its sequence once.
+        map_shape: Of one map.
+        **kwargs: Of :class:`keras.layers.Layer`.
+
+    Example:
+        >>> maps = keras.random.uniform((2, 8, 8, 3))
+        >>> patches = Patches(4, order="zigzag")
+        >>> bool((patches.inverse((8, 8, 3))(patches(maps)) == maps).numpy().all())
+        True
+    """
+
+    def __init__(self, sequence: SequenceLayer | dict[str, Any], map_shape: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sequence = keras.saving.deserialize_keras_object(sequence) if isinstance(sequence, dict) else sequence
+        self.map_shape = tuple(map_shape)
+        positions = self.sequence.positions(self.map_shape).reshape(-1)
+        if not np.array_equal(np.sort(positions), np.arange(math.prod(self.map_shape))):
+            raise InputError(
+                f"Maps can be made again of steps that hold each value once. Received: "
+                f"{type(self.sequence).__name__} of a map of {'x'.join(map(str, self.map_shape))}, which overlaps or "
+                "leaves something out. Choose a stride equal to the size, and a size that divides the sides."
+            )
+        self._order = np.argsort(positions)
+
+    def call(self, steps: Any) -> Any:
+        values = ops.reshape(steps, (-1, len(self._order)))
+        return ops.reshape(ops.take(values, self._order, axis=1), (-1, *self.map_shape))
+
+    def get_config(self) -> dict[str, Any]:
+        sequence = keras.saving.serialize_keras_object(self.sequence)
+        return {**super().get_config(), "sequence": sequence, "map_shape": list(self.map_shape)}

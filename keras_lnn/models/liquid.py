@@ -7,7 +7,7 @@ from annotated_types import Ge, Lt
 from ncps.wirings import AutoNCP
 
 from keras_lnn.errors import InputError
-from keras_lnn.layers import apply_to_slices, channels_as_steps
+from keras_lnn.layers import Channels, apply_to_slices
 from keras_lnn.models.blocks import (
     convolution_block,
     extra_halvings,
@@ -70,7 +70,7 @@ def lnn(
         flatten = keras.layers.Flatten()
         maps = apply_to_slices(lambda slices: flatten(_stem(slices)), pixels)
     else:
-        maps = channels_as_steps(_stem(pixels), sequence_length)
+        maps = Channels(sequence_length)(_stem(pixels))
     if dropout:
         maps = keras.layers.Dropout(dropout)(maps)
     wiring = AutoNCP(units, outputs, sparsity_level=sparsity, seed=wiring_seed)
