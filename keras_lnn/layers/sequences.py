@@ -45,16 +45,27 @@ class SequenceLayer(keras.layers.Layer):
         super().__init__(**kwargs)
         self.reverse = reverse
 
+    def count_steps(self, map_shape: tuple[int, ...]) -> tuple[int, int]:
+        """How many steps there are of a map, and how many features each has; an InputError where it does not fit."""
+        raise NotImplementedError
+
     def read_steps(self, maps: Any) -> Any:
         """The steps in their order, before they are reversed."""
         raise NotImplementedError
 
-    def call(self, maps: Any) -> Any:
-        if len(maps.shape) not in (4, 5) or None in maps.shape[1:]:
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.compute_output_shape(input_shape)  # a mistake is told as it is, not as an error of a call
+        super().build(input_shape)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        if len(input_shape) not in (4, 5) or None in input_shape[1:]:
             raise InputError(
                 f"{type(self).__name__} reads maps of known size, (batch, height, width, channels) or (batch, depth, "
-                f"height, width, channels). Received: {tuple(maps.shape)}."
+                f"height, width, channels). Received: {tuple(input_shape)}."
             )
+        return (input_shape[0], *self.count_steps(tuple(input_shape[1:])))
+
+    def call(self, maps: Any) -> Any:
         steps = self.read_steps(maps)
         return ops.flip(steps, axis=1) if self.reverse else steps
 
@@ -67,6 +78,7 @@ class SequenceLayer(keras.layers.Layer):
         Returns:
             Flat indices into the map, (steps, features).
         """
+        self.compute_output_shape((1, *map_shape))
         numbered = np.arange(math.prod(map_shape), dtype="int32").reshape(1, *map_shape)
         return ops.convert_to_numpy(self.call(ops.convert_to_tensor(numbered)))[0]
 
@@ -87,13 +99,17 @@ class _Lines(SequenceLayer):
 
     axis_from_the_end = -3
 
+    def count_steps(self, map_shape: tuple[int, ...]) -> tuple[int, int]:
+        if len(map_shape) < -self.axis_from_the_end:
+            raise InputError(
+                f"{type(self).__name__} reads volumes (depth, height, width, channels). Received: maps of shape "
+                f"{map_shape}. Read rows or columns."
+            )
+        steps = map_shape[self.axis_from_the_end]
+        return steps, math.prod(map_shape) // steps
+
     def read_steps(self, maps: Any) -> Any:
         axis = len(maps.shape) + self.axis_from_the_end
-        if axis < 1:
-            raise InputError(
-                f"{type(self).__name__} reads volumes (batch, depth, height, width, channels). Received: maps of "
-                f"shape {tuple(maps.shape)}. Read rows or columns."
-            )
         others = [other for other in range(1, len(maps.shape)) if other != axis]
         moved = maps if axis == 1 else ops.transpose(maps, (0, axis, *others))
         return ops.reshape(moved, (-1, moved.shape[1], math.prod(moved.shape[2:])))
@@ -159,14 +175,18 @@ class Channels(SequenceLayer):
         super().__init__(reverse=reverse, **kwargs)
         self.steps = steps
 
-    def read_steps(self, maps: Any) -> Any:
-        channels = maps.shape[-1]
+    def count_steps(self, map_shape: tuple[int, ...]) -> tuple[int, int]:
+        channels = map_shape[-1]
         steps = channels if self.steps is None else self.steps
         if steps < 1 or channels % steps:
             raise InputError(f"The sequence length must divide the {channels} channels. Received: {steps}.")
+        return steps, math.prod(map_shape) // steps
+
+    def read_steps(self, maps: Any) -> Any:
+        steps, features = self.count_steps(tuple(maps.shape[1:]))
         places = range(1, len(maps.shape) - 1)
         maps = ops.transpose(maps, (0, len(maps.shape) - 1, *places))
-        return ops.reshape(maps, (-1, steps, math.prod(maps.shape[1:]) // steps))
+        return ops.reshape(maps, (-1, steps, features))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "steps": self.steps}
@@ -218,6 +238,10 @@ class Patches(SequenceLayer):
                 f"{'x'.join(map(str, sides))}. Choose smaller patches or a larger map."
             )
         return tuple((side - self.size) // (self.stride or self.size) + 1 for side in sides)
+
+    def count_steps(self, map_shape: tuple[int, ...]) -> tuple[int, int]:
+        grid = self.grid(map_shape)
+        return math.prod(grid), self.size ** len(grid) * map_shape[-1]
 
     def read_steps(self, maps: Any) -> Any:
         grid = self.grid(maps.shape[1:])

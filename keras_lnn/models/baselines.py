@@ -6,7 +6,8 @@ import keras
 from annotated_types import Ge, Lt
 from keras import layers
 
-from keras_lnn.models.blocks import convolution_block, extra_halvings, require_image_shape, scale_pixels
+from keras_lnn.models.backbones import cnn_stem
+from keras_lnn.models.blocks import require_image_shape, scale_pixels
 from keras_lnn.ranges import Choice, Range
 from keras_lnn.registry import register_model
 
@@ -65,14 +66,7 @@ def cnn(
     """
     require_image_shape(image_shape, smallest_side=8, volumes=False, model="cnn")
     inputs = keras.Input(image_shape)
-    maps = scale_pixels(inputs)
-    for _ in range(extra_halvings(image_shape)):
-        maps = layers.MaxPooling2D(2)(convolution_block(maps, filters, 3, padding=1, normalise=True))
-    for factor in (1, 2, 4):
-        for _ in range(2):
-            maps = convolution_block(maps, filters * factor, 3, padding=1, normalise=True)
-        maps = layers.MaxPooling2D(2)(maps)
-    maps = convolution_block(maps, filters * 4, 3, padding=1, normalise=True)
+    maps = cnn_stem(scale_pixels(inputs), filters)
     features = layers.GlobalAveragePooling2D()(maps)
     if dropout:
         features = layers.Dropout(dropout)(features)

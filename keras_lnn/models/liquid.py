@@ -1,6 +1,6 @@
 """Liquid networks: convolutions, then a wired CfC that reads their maps as a sequence."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import keras
 from annotated_types import Ge, Lt
@@ -8,13 +8,8 @@ from ncps.wirings import AutoNCP
 
 from keras_lnn.errors import InputError
 from keras_lnn.layers import Channels, apply_to_slices
-from keras_lnn.models.blocks import (
-    convolution_block,
-    extra_halvings,
-    liquid_layers,
-    require_image_shape,
-    scale_pixels,
-)
+from keras_lnn.models.backbones import lnn_stem
+from keras_lnn.models.blocks import liquid_layers, require_image_shape, scale_pixels
 from keras_lnn.ranges import Choice, Range
 from keras_lnn.registry import register_model
 
@@ -68,9 +63,9 @@ def lnn(
     volumes = len(image_shape) == 4
     if volumes:
         flatten = keras.layers.Flatten()
-        maps = apply_to_slices(lambda slices: flatten(_stem(slices)), pixels)
+        maps = apply_to_slices(lambda slices: flatten(lnn_stem(slices)), pixels)
     else:
-        maps = Channels(sequence_length)(_stem(pixels))
+        maps = Channels(sequence_length)(lnn_stem(pixels))
     if dropout:
         maps = keras.layers.Dropout(dropout)(maps)
     wiring = AutoNCP(units, outputs, sparsity_level=sparsity, seed=wiring_seed)
@@ -79,18 +74,3 @@ def lnn(
         pooling = keras.layers.GlobalMaxPooling1D if over_slices == "max" else keras.layers.GlobalAveragePooling1D
         logits = pooling()(logits)
     return keras.Model(inputs, logits)
-
-
-def _stem(maps: Any) -> Any:
-    halvings = extra_halvings(maps.shape[1:])
-    blocks = (
-        {"filters": 16, "kernel": 3},
-        {"filters": 32, "kernel": 3, "strides": 2, "padding": 2, "normalise": True},
-        {"filters": 64, "kernel": 5, "strides": 2, "padding": 2},
-        {"filters": 128, "kernel": 5, "strides": 2, "padding": 2, "normalise": True},
-    )
-    for index, block in enumerate(blocks):
-        maps = convolution_block(maps, **block)
-        if index < halvings:
-            maps = keras.layers.MaxPooling2D(2)(maps)
-    return keras.layers.MaxPooling2D(2)(maps)

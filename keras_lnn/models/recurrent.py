@@ -1,12 +1,13 @@
 """Plain recurrent heads on convolutions: the yardsticks of the liquid networks."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import keras
 from annotated_types import Ge, Lt
 
-from keras_lnn.layers import apply_to_slices
-from keras_lnn.models.blocks import convolution_block, extra_halvings, require_image_shape, scale_pixels
+from keras_lnn.layers import Rows, apply_to_slices
+from keras_lnn.models.backbones import recurrent_stem
+from keras_lnn.models.blocks import require_image_shape, scale_pixels
 from keras_lnn.ranges import Choice, Range
 from keras_lnn.registry import register_model
 
@@ -63,22 +64,10 @@ def _recurrent_network(
     pixels = scale_pixels(inputs)
     if len(image_shape) == 4:
         flatten = keras.layers.Flatten()
-        sequence = apply_to_slices(lambda slices: flatten(_stem(slices, filters)), pixels)
+        sequence = apply_to_slices(lambda slices: flatten(recurrent_stem(slices, filters)), pixels)
     else:
-        maps = _stem(pixels, filters)
-        _, height, width, channels = maps.shape
-        sequence = keras.layers.Reshape((height, width * channels))(maps)
+        sequence = Rows()(recurrent_stem(pixels, filters))
     features = layer(sequence)
     if dropout:
         features = keras.layers.Dropout(dropout)(features)
     return keras.Model(inputs, keras.layers.Dense(outputs)(features))
-
-
-def _stem(maps: Any, filters: int) -> Any:
-    """Two blocks with pooling; larger images are halved first, by pooling alone, to the size of 28 to 55 pixels."""
-    for _ in range(extra_halvings(maps.shape[1:])):
-        maps = keras.layers.AveragePooling2D(2)(maps)
-    for factor in (1, 2):
-        maps = convolution_block(maps, filters * factor, 3, padding=1, normalise=True)
-        maps = keras.layers.MaxPooling2D(2)(maps)
-    return maps

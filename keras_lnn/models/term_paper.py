@@ -11,7 +11,8 @@ from ncps.wirings import AutoNCP, FullyConnected, Wiring
 
 from keras_lnn.errors import InputError
 from keras_lnn.layers import LTC, SingleLogit, apply_to_slices
-from keras_lnn.models.blocks import convolution_block, extra_halvings, require_image_shape
+from keras_lnn.models.backbones import term_paper_stem
+from keras_lnn.models.blocks import require_image_shape
 from keras_lnn.ranges import Choice
 from keras_lnn.registry import Builder, register_networks
 
@@ -29,19 +30,6 @@ def _check(name: str, image_shape: tuple[int, ...]) -> None:
             "Choose another model or data set."
         )
     require_image_shape(image_shape, smallest_side=20, volumes=True, model=name)
-
-
-def _apply_stem(stem: Sequence[str], maps: Any) -> Any:
-    """The convolutions; larger images are halved first, so that the number of parameters stays."""
-    for _ in range(extra_halvings(maps.shape[1:])):
-        maps = layers.AveragePooling2D(2)(maps)
-    for layer in stem:
-        kind, *numbers = layer.split()
-        if kind == "pool":
-            maps = layers.MaxPooling2D(2)(maps)
-        else:
-            maps = convolution_block(maps, *map(int, numbers))
-    return maps
 
 
 def _apply_layer(words: str, features: Any, logits: int, recur_over: RecurOver) -> Any:
@@ -97,7 +85,7 @@ def _describe(facts: Mapping[str, Any]) -> str:
     early_stopping_margin=1e-3,
     keep="last",
 )
-def term_paper_network(name: str, facts: Mapping[str, Any], stems: Mapping[str, Sequence[str]]) -> Builder:
+def term_paper_network(name: str, facts: Mapping[str, Any]) -> Builder:
     """The builder of one network of the table.
 
     The protocol is the published one: training stops once the validation loss has been more than .001 above its best in
@@ -107,7 +95,6 @@ def term_paper_network(name: str, facts: Mapping[str, Any], stems: Mapping[str, 
     Args:
         name: As published.
         facts: Its stem and layers.
-        stems: The stems by name.
     """
 
     def build(
@@ -137,7 +124,7 @@ def term_paper_network(name: str, facts: Mapping[str, Any], stems: Mapping[str, 
             order[0], order[_AXES[axis] - 1] = _AXES[axis], 1
             pixels = layers.Permute(order)(pixels)
         flatten = layers.Flatten()
-        features = apply_to_slices(lambda slices: flatten(_apply_stem(stems[facts["stem"]], slices)), pixels)
+        features = apply_to_slices(lambda slices: flatten(term_paper_stem(slices, facts["stem"])), pixels)
         logits = 1 if outputs == 2 and single_logit else outputs
         for layer in facts["layers"]:
             features = _apply_layer(layer, features, logits, recur_over)
