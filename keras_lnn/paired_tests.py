@@ -254,6 +254,35 @@ def compare_auc(positive: np.ndarray, first: np.ndarray, second: np.ndarray, con
     return compare_means(*runs, degrees=degrees, confidence=confidence)
 
 
+def compare_resampled(differences: np.ndarray, test_over_train: float, *, confidence: float = 0.95) -> Difference:
+    """The mean difference of two models over several random splits of the same samples.
+
+    The splits share most of their training samples, so their differences are not independent, and the plain paired
+    t-test finds differences where there are none. Nadeau and Bengio (2003), "Inference for the generalization error",
+    Machine Learning 52, 239, add the share of test to training samples to the variance of the mean.
+
+    Args:
+        differences: The first model less the second, one a split.
+        test_over_train: Test samples of a split over its training samples.
+        confidence: Coverage of the interval.
+
+    Returns:
+        The mean; of one split its uncertainty is nan.
+    """
+    from scipy.stats import t
+
+    count = len(differences)
+    if count < 2:
+        return Difference(float(np.mean(differences)) if count else math.nan, *[math.nan] * 5)
+    value = float(np.mean(differences))
+    error = math.sqrt(float(np.var(differences, ddof=1)) * (1 / count + test_over_train))
+    if error**2 <= _NO_VARIANCE:
+        return Difference(value, value, value, 0.0, count - 1, 1.0 if value == 0 else 0.0)
+    reach = float(t.ppf((1 + confidence) / 2, count - 1)) * error
+    p = 2 * float(t.sf(abs(value) / error, count - 1))
+    return Difference(value, value - reach, value + reach, error, count - 1, p)
+
+
 def compare_accuracy(first: np.ndarray, second: np.ndarray, confidence: float = 0.95) -> Difference:
     """McNemar's test of two models' right answers to the same samples, with an interval of the difference.
 

@@ -203,6 +203,15 @@ def read_predictions(
     return task, truth.astype(np.int64), probabilities, files
 
 
+def same_samples(runs: Sequence[Run]) -> bool:
+    """Whether all runs answered the same samples."""
+    try:
+        check_same_samples(runs)
+    except InputError:
+        return False
+    return True
+
+
 def check_same_samples(runs: Sequence[Run]) -> None:
     """Checks that all runs answered the same samples; the first that did not is named.
 

@@ -119,9 +119,11 @@ def write_results(
     folder: Path, study: Study, runs: list[StudyRun], failures: dict[Path, str], console: Console
 ) -> dict[str, Path]:
     """Writes results, tables, pictures and a comparison a data set; gives their paths."""
+    import pandas as pd
+
     from keras_lnn.studies.pictures import write_pictures
     from keras_lnn.studies.results import results_table, summary_table
-    from keras_lnn.studies.tables import FORMATS, print_summary
+    from keras_lnn.studies.tables import FORMATS, Content, print_summary
 
     results = results_table(runs, failures)
     write_text(folder / "results.csv", results.to_csv(index=False))
@@ -129,29 +131,43 @@ def write_results(
     summary = summary_table(results, study)
     if summary.empty:
         return written
+    differences, pages = _compare(folder, study, results, console)
+    if not differences.empty:
+        write_text(folder / "differences.csv", differences.to_csv(index=False))
+        written["differences"] = folder / "differences.csv"
     write_text(folder / "summary.csv", summary.to_csv(index=False))
+    shown = differences if study.reference else pd.DataFrame()
+    content = Content(study.title, summary, shown, study.shuffled_splits)
     for suffix, write in FORMATS.items():
-        write_text(folder / f"table.{suffix}", write(summary, study.title))
-    print_summary(console, summary, study.title)
+        write_text(folder / f"table.{suffix}", write(content))
+    print_summary(console, content)
     with loading(console, "drawing"):
         write_pictures(folder / "plots", study, results, summary)
-    written |= {"tables": folder / "table.txt", "pictures": folder / "plots"}
-    return written | _compare(folder, results, console)
+    return written | {"tables": folder / "table.txt", "pictures": folder / "plots"} | pages
 
 
-def _compare(folder: Path, results: pd.DataFrame, console: Console) -> dict[str, Path]:
-    from keras_lnn.comparing import compare, load_runs, write_comparison
+def _compare(
+    folder: Path, study: Study, results: pd.DataFrame, console: Console
+) -> tuple[pd.DataFrame, dict[str, Path]]:
+    """What the networks are ahead of the reference or behind it, and a page of comparison a data set."""
+    import pandas as pd
 
-    written = {}
+    from keras_lnn.comparing import write_comparison
+    from keras_lnn.studies.differences import compare_networks
+
+    found, pages = [], {}
     done = results[results["status"] == "done"]
     for data, rows in done.groupby("data", sort=False):
         if rows["network"].nunique() < 2:
             continue
-        output = folder / f"comparison-{path_name(str(data))}"
-        with loading(console, f"comparing on {data}"):
-            write_comparison(compare(load_runs(rows["run"])), output, console)
-        written[f"compared on {data}"] = output / "comparison.html"
-    return written
+        with loading(console, f"comparing on {data}") as progress:
+            comparison, differences = compare_networks(rows, study.reference, progress)
+        found.append(differences.assign(data=data))
+        if comparison is not None:
+            output = folder / f"comparison-{path_name(str(data))}"
+            write_comparison(comparison, output, console)
+            pages[f"compared on {data}"] = output / "comparison.html"
+    return (pd.concat(found, ignore_index=True) if found else pd.DataFrame()), pages
 
 
 def _lay_out(study: Study, command: StudyCommand) -> tuple[list[StudyRun], Path]:

@@ -28,6 +28,8 @@ class Study(pydantic.BaseModel):
         title: What it is.
         data: Names of data sets.
         seeds: Runs of each network on each data set.
+        reference: The network that the others are compared with; the one with the best validation AUC if not given.
+        shuffled_splits: Whether each seed has a split of its own, of data sets that come without.
         protocols: By name, the training fields that hold for all networks; the first one is what a study follows.
         networks: By name, the training fields of each, ``model`` among them; the model of that name if not given.
         published: By data set and network, published metrics.
@@ -40,6 +42,8 @@ class Study(pydantic.BaseModel):
     title: str
     data: tuple[str, ...] = pydantic.Field(min_length=1)
     seeds: int = pydantic.Field(5, ge=1)
+    reference: str | None = None
+    shuffled_splits: bool = False
     protocols: dict[str, dict[str, Any]] = pydantic.Field(default={"published": {}}, min_length=1)
     networks: dict[str, dict[str, Any]] = pydantic.Field(min_length=1)
     published: dict[str, dict[str, Figures]] = {}
@@ -52,6 +56,8 @@ class Study(pydantic.BaseModel):
             decided = [field for field in fields if field in _DECIDED]
             if decided:
                 raise ValueError(f"must leave {', '.join(decided)} to the study, which {name} does not")
+        if self.reference is not None and self.reference not in self.networks:
+            raise ValueError(f"must have its reference among its networks, where {self.reference} is not")
         return self
 
 
@@ -135,7 +141,10 @@ def lay_out(
         for set_name in data or study.data:
             for name in names:
                 config = {"model": name, **study.protocols[protocol], **study.networks[name], **(fields or {})}
-                config |= {"data": set_name, "seed": seed, "split_seed": 0, "export": "none", "tensorboard": False}
+                arguments = (part.get("model_args", {}) for part in (study.protocols[protocol], study.networks[name]))
+                config["model_args"] = {key: value for part in arguments for key, value in part.items()}
+                config |= {"data": set_name, "seed": seed, "split_seed": seed if study.shuffled_splits else 0}
+                config |= {"export": "none", "tensorboard": False}
                 config |= {"epochs": QUICK_EPOCHS, "early_stopping": 0} if quick else {}
                 config["run_dir"] = folder / path_name(set_name) / path_name(name) / f"seed-{seed}"
                 runs.append(StudyRun(name, TrainConfig.create(config)))

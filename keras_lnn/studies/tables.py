@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import math
 from collections.abc import Callable
@@ -14,77 +15,141 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_lnn.model_card import metric_label
+from keras_lnn.studies.differences import tell_differences
 from keras_lnn.studies.results import METRICS
 
 Cells = list[list[str]]
 
-CAPTION = (
+_CAPTION = (
     "Means over the seeds on the test split, their standard deviation, and the 95% interval of the mean (Student's t:"
-    " other seeds, same test samples). The published figure is of one run; 'yes' says that it lies where 95% of single"
-    " runs as ours would lie, 'no' that it does not."
+    " other seeds{}).{}"
+)
+_PUBLISHED = (
+    " The published figure is of one run; 'yes' says that it lies where 95% of single runs as ours would lie, 'no' that"
+    " it does not."
 )
 
 
-def layout(summary: pd.DataFrame) -> tuple[list[str], dict[str, Cells]]:
-    """The head, and for each data set the rows, as text."""
-    head = ["network", "parameters", "runs"]
-    for metric in METRICS:
-        label = metric_label(metric)
-        head += [f"{label} (SD)", "95% interval", "published"]
-    head += ["epochs", "s/epoch"]
-    groups = summary.groupby("data", sort=False)
-    return head, {str(data): [_cells(row) for _, row in rows.iterrows()] for data, rows in groups}
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """What a table says.
+
+    Args:
+        title: Of the study.
+        summary: From :func:`~keras_lnn.studies.results.summary_table`.
+        differences: From :func:`~keras_lnn.studies.differences.compare_networks`, with a column ``data``; empty where
+            they are not to be shown.
+        shuffled_splits: Whether the seeds had splits of their own.
+    """
+
+    title: str
+    summary: pd.DataFrame
+    differences: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame)
+    shuffled_splits: bool = False
+
+    @property
+    def head(self) -> list[str]:
+        """The names of the columns."""
+        names = ["network", "parameters", "runs"]
+        for metric in METRICS:
+            names += [f"{metric_label(metric)} (SD)", "95% interval"]
+            names += ["published"] if self._has_published else []
+            names += [f"less {self.differences['reference'].iloc[0]}"] if len(self.differences) else []
+        return [*names, "epochs", "s/epoch"]
+
+    @property
+    def tables(self) -> dict[str, Cells]:
+        """The rows of each data set, as text."""
+        groups = self.summary.groupby("data", sort=False)
+        return {str(data): [self._cells(row) for _, row in rows.iterrows()] for data, rows in groups}
+
+    @property
+    def remarks(self) -> list[str]:
+        """What stands below."""
+        samples = " and splits" if self.shuffled_splits else ", same test samples"
+        caption = _CAPTION.format(samples, _PUBLISHED if self._has_published else "")
+        return [caption, *tell_differences(self.differences)] if len(self.differences) else [caption]
+
+    @property
+    def _has_published(self) -> bool:
+        return bool(self.summary[[f"{metric}_published" for metric in METRICS]].notna().any(axis=None))
+
+    def _cells(self, row: pd.Series) -> list[str]:
+        cells = [str(row["network"]), f"{row['parameters']:,}", f"{row['runs']}"]
+        for metric in METRICS:
+            mean, spread = row[f"{metric}_mean"], row[f"{metric}_sd"]
+            cells.append(_number(mean) + ("" if _missing(spread) else f" ({_number(spread)})"))
+            low, high = row[f"{metric}_low"], row[f"{metric}_high"]
+            cells.append("-" if _missing(low) else f"{_number(low)} to {_number(high)}")
+            if self._has_published:
+                fits = row[f"{metric}_published_fits"]
+                told = "" if _missing(fits) else " yes" if fits else " no"
+                cells.append(_number(row[f"{metric}_published"]) + told)
+            if len(self.differences):
+                cells.append(self._difference(row, metric))
+        return [*cells, f"{row['epochs']:.0f}", f"{row['seconds_an_epoch']:.2f}"]
+
+    def _difference(self, row: pd.Series, metric: str) -> str:
+        known = self.differences
+        found = known[
+            (known["data"] == row["data"]) & (known["network"] == row["network"]) & (known["metric"] == metric)
+        ]
+        if found.empty:
+            return "-"
+        value, low, high = (found[name].iloc[0] for name in ("difference", "low", "high"))
+        return f"{value:+.3f}" + ("" if _missing(low) else f" ({low:+.3f} to {high:+.3f})")
 
 
-def print_summary(console: Console, summary: pd.DataFrame, title: str) -> None:
+def print_summary(console: Console, content: Content) -> None:
     """One table a data set."""
-    head, tables = layout(summary)
-    for data, rows in tables.items():
-        name = f"{title}: {data}"
+    head = content.head
+    for data, rows in content.tables.items():
+        name = f"{content.title}: {data}"
         table = Table(title=name, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for index, name in enumerate(head):
             table.add_column(name, justify="right" if index else "left", no_wrap=True)
         for row in rows:
             table.add_row(*map(Text, row))
         console.print(table)
-    console.print(Text(CAPTION))
+    for remark in content.remarks:
+        console.print(Text(remark))
 
 
-def to_text(summary: pd.DataFrame, title: str) -> str:
+def to_text(content: Content) -> str:
     """Columns of even width."""
-    head, tables = layout(summary)
-    parts = [title]
-    for data, rows in tables.items():
+    head = content.head
+    parts = [content.title]
+    for data, rows in content.tables.items():
         widths = [max(len(row[index]) for row in [head, *rows]) for index in range(len(head))]
         lines = [_pad(row, widths) for row in [head, ["-" * width for width in widths], *rows]]
         parts.append("\n".join([data, *lines]))
-    return "\n\n".join([*parts, CAPTION]) + "\n"
+    return "\n\n".join([*parts, *content.remarks]) + "\n"
 
 
-def to_markdown(summary: pd.DataFrame, title: str) -> str:
+def to_markdown(content: Content) -> str:
     """A heading and a table a data set."""
-    head, tables = layout(summary)
+    head = content.head
 
     def line(cells: list[str]) -> str:
         return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
     rule = line(["---", *["---:"] * (len(head) - 1)])
-    parts = [f"# {title}"]
-    for data, rows in tables.items():
+    parts = [f"# {content.title}"]
+    for data, rows in content.tables.items():
         parts.append("\n".join([f"## {data}", "", line(head), rule, *map(line, rows)]))
-    return "\n\n".join([*parts, CAPTION]) + "\n"
+    return "\n\n".join([*parts, *content.remarks]) + "\n"
 
 
-def to_latex(summary: pd.DataFrame, title: str) -> str:
+def to_latex(content: Content) -> str:
     """A table environment a data set, for documents that load booktabs."""
-    head, tables = layout(summary)
+    head = content.head
 
     def line(cells: list[str]) -> str:
         return f"{' & '.join(map(_escape_latex, cells))} \\\\"
 
     parts = []
-    for data, rows in tables.items():
-        caption = _escape_latex(f"{title}: {data}. {CAPTION}")
+    for data, rows in content.tables.items():
+        caption = _escape_latex(f"{content.title}: {data}. {' '.join(content.remarks)}")
         parts.append(
             "\n".join(
                 [
@@ -105,25 +170,26 @@ def to_latex(summary: pd.DataFrame, title: str) -> str:
     return "% needs \\usepackage{booktabs}\n" + "\n\n".join(parts) + "\n"
 
 
-def to_html(summary: pd.DataFrame, title: str) -> str:
+def to_html(content: Content) -> str:
     """A page of its own."""
-    head, tables = layout(summary)
+    head, title = content.head, content.title
     style = (
         "body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#222}table{border-collapse:collapse;margin:0 0 2rem}"
         "th,td{padding:.25rem .7rem;text-align:right;white-space:nowrap}th:first-child,td:first-child{text-align:left}"
         "thead th{border-bottom:2px solid #444}tbody tr:nth-child(even){background:#f4f4f4}.wide{overflow-x:auto}"
     )
     parts = [f"<h1>{html.escape(title)}</h1>"]
-    for data, rows in tables.items():
+    for data, rows in content.tables.items():
         heads = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
         body = "".join(map(_html_row, rows))
         parts.append(
             f'<h2>{html.escape(data)}</h2><div class="wide"><table><thead><tr>{heads}</tr></thead>'
             f"<tbody>{body}</tbody></table></div>"
         )
+    remarks = "".join(f"<p>{html.escape(remark)}</p>" for remark in content.remarks)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{style}</style></head><body>{''.join(parts)}<p>{html.escape(CAPTION)}</p></body></html>\n"
+        f"<style>{style}</style></head><body>{''.join(parts)}{remarks}</body></html>\n"
     )
 
 
@@ -132,25 +198,12 @@ def _html_row(cells: list[str]) -> str:
     return f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
 
 
-FORMATS: dict[str, Callable[[pd.DataFrame, str], str]] = {
+FORMATS: dict[str, Callable[[Content], str]] = {
     "txt": to_text,
     "md": to_markdown,
     "tex": to_latex,
     "html": to_html,
 }
-
-
-def _cells(row: pd.Series) -> list[str]:
-    cells = [str(row["network"]), f"{row['parameters']:,}", f"{row['runs']}"]
-    for metric in METRICS:
-        mean, spread = row[f"{metric}_mean"], row[f"{metric}_sd"]
-        cells.append(_number(mean) + ("" if _missing(spread) else f" ({_number(spread)})"))
-        low, high = row[f"{metric}_low"], row[f"{metric}_high"]
-        cells.append("-" if _missing(low) else f"{_number(low)} to {_number(high)}")
-        fits = row[f"{metric}_published_fits"]
-        told = "" if _missing(fits) else " yes" if fits else " no"
-        cells.append(_number(row[f"{metric}_published"]) + told)
-    return [*cells, f"{row['epochs']:.0f}", f"{row['seconds_an_epoch']:.2f}"]
 
 
 def _missing(value: Any) -> bool:

@@ -10,7 +10,7 @@ from scipy import stats
 
 from keras_lnn.studies.declaration import Study, lay_out
 from keras_lnn.studies.results import results_table, summarise, summary_table
-from keras_lnn.studies.tables import FORMATS
+from keras_lnn.studies.tables import FORMATS, Content
 
 STUDY = Study(
     title="Some & others",
@@ -80,7 +80,7 @@ def test_one_run_has_no_spread():
 
 @pytest.mark.parametrize("suffix", list(FORMATS))
 def test_every_format_has_every_number(results, suffix):
-    text = FORMATS[suffix](summary_table(results, STUDY), STUDY.title)
+    text = FORMATS[suffix](Content(STUDY.title, summary_table(results, STUDY)))
     for shown in ("0.720 (0.020)", "0.750 yes", "0.200 no", "1.50", "100"):
         assert shown in text
     escaped = {"tex": "wide\\_one", "html": "Some &amp; others"}.get(suffix, "wide_one")

@@ -1,0 +1,118 @@
+"""What a study's networks are ahead of its reference or behind it, with intervals, whatever splits its runs had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from keras_lnn.comparing.comparison import Comparison, compare
+from keras_lnn.comparing.runs import read_run, same_samples
+from keras_lnn.data.splitting import FRACTIONS
+from keras_lnn.model_card import metric_label
+from keras_lnn.paired_tests import compare_resampled, holm
+from keras_lnn.studies.declaration import path_name
+from keras_lnn.studies.results import METRICS
+
+SIGNIFICANT = 0.05
+
+
+def compare_networks(
+    results: pd.DataFrame, reference: str | None, progress: Callable[[float], None] | None = None
+) -> tuple[Comparison | None, pd.DataFrame]:
+    """Compares the networks of a study on one data set.
+
+    Runs that answered the same test samples are compared sample by sample. Where each seed had its own shuffled split
+    they are compared split by split, by :func:`~keras_lnn.paired_tests.compare_resampled`.
+
+    Args:
+        results: Rows of results.csv of one data set that are done, of at least two networks.
+        reference: The network that the others are compared with; the one with the best validation AUC if not given.
+        progress: Called with the fraction done.
+
+    Returns:
+        The comparison for a page, None where the samples differ; and a row a network and metric: the network's mean
+        less the reference's, its 95% interval, p, and p after Holm's correction for all networks.
+    """
+    runs = [read_run(Path(run)) for run in results["run"]]
+    names = list(dict.fromkeys(results["network"]))
+    known = reference if reference in names else None
+    if same_samples(runs):
+        comparison = compare(runs, None if known is None else path_name(known), progress=progress)
+        return comparison, _of_comparison(comparison, names)
+    return None, _of_splits(results, known or _best(results))
+
+
+def tell_differences(differences: pd.DataFrame) -> list[str]:
+    """Sentences that say which networks differ from the reference."""
+    told = []
+    for (data, metric), rows in differences.groupby(["data", "metric"], sort=False):
+        label, reference = metric_label(str(metric)), rows["reference"].iloc[0]
+        found = rows[rows["corrected"] < SIGNIFICANT]
+        among = f"of {len(rows)} network{'s' if len(rows) > 1 else ''}"
+        if found.empty:
+            widest = (rows["high"] - rows["low"]).max() / 2
+            told.append(
+                f"{data}, {label}: the data do not show that any {among} differs from {reference}"
+                f" (p at least {rows['corrected'].min():.2f} after Holm's correction; intervals reach up to"
+                f" ±{widest:.3f})."
+            )
+            continue
+        parts = [
+            f"{row.network} {row.difference:+.3f} ({row.low:+.3f} to {row.high:+.3f})" for row in found.itertuples()
+        ]
+        told.append(f"{data}, {label}: {len(found)} {among} differ from {reference}: {', '.join(parts)}.")
+    return told
+
+
+def _of_comparison(comparison: Comparison, names: Sequence[str]) -> pd.DataFrame:
+    by_path = {path_name(name): name for name in names}
+    rows: list[dict[str, Any]] = []
+    for metric in METRICS:
+        pairs = [pair for pair in comparison.pairs if pair.metric == metric]
+        for pair in pairs:
+            if comparison.reference not in (pair.first, pair.second):
+                continue
+            pair = pair.seen_from(pair.second if pair.first == comparison.reference else pair.first)
+            rows.append(
+                {
+                    "network": by_path.get(pair.first, pair.first),
+                    "reference": by_path.get(pair.second, pair.second),
+                    "metric": metric,
+                    "difference": pair.difference.value,
+                    "low": pair.difference.low,
+                    "high": pair.difference.high,
+                    "p": pair.difference.p,
+                    "corrected": pair.corrected_against_reference,
+                    "test": pair.test,
+                }
+            )
+    return _in_order(rows, names)
+
+
+def _of_splits(results: pd.DataFrame, reference: str) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for metric in METRICS:
+        values = results.pivot_table(index="seed", columns="network", values=metric)
+        found = {
+            name: compare_resampled((values[name] - values[reference]).dropna().to_numpy(), FRACTIONS[2] / FRACTIONS[0])
+            for name in values.columns
+            if name != reference
+        }
+        corrected = holm(np.array([difference.p for difference in found.values()]))
+        for (name, difference), p in zip(found.items(), corrected, strict=True):
+            about = {"network": name, "reference": reference, "metric": metric, "difference": difference.value}
+            about |= {"low": difference.low, "high": difference.high, "p": difference.p, "corrected": float(p)}
+            rows.append({**about, "test": "corrected resampled t"})
+    return _in_order(rows, list(dict.fromkeys(results["network"])))
+
+
+def _in_order(rows: list[dict[str, Any]], names: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame(sorted(rows, key=lambda row: (METRICS.index(row["metric"]), names.index(row["network"]))))
+
+
+def _best(results: pd.DataFrame) -> str:
+    return str(results.groupby("network", sort=False)["val_auc"].mean().idxmax())
