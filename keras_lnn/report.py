@@ -207,10 +207,26 @@ def _draw_test(report: RunReport, model: Any, probabilities: np.ndarray, metrics
         "reliability": plots.plot_reliability(*about, expected_calibration_error=calibration),
         "examples": plots.plot_examples(test.images, *about, names=test.names),
     }
+    return figures | _draw_layers(model, test.images[:1], report.config.model)
+
+
+def _draw_layers(model: Any, images: np.ndarray, name: str) -> dict[str, Any]:
+    """The wirings of a model, and the ways in which it reads an image."""
+    import keras
+
+    from keras_lnn import plots
+    from keras_lnn.layers import SequenceLayer
+
+    figures = {}
     for layer in model.layers:
-        wiring = getattr(layer, "built_wiring", None)
+        wiring = getattr(getattr(layer, "forward_layer", layer), "built_wiring", None)
         if wiring is not None:
-            figures[f"wiring_{layer.name}"] = plots.plot_wiring(
-                wiring, f"Wiring of {layer.name} in {report.config.model}"
+            figures[f"wiring_{layer.name}"] = plots.plot_wiring(wiring, f"Wiring of {layer.name} in {name}")
+        if isinstance(layer, SequenceLayer):
+            maps = keras.Model(model.inputs, layer.input).predict_on_batch(images.astype("float32"))[0]
+            image = images[0] if images.ndim == 4 else None
+            title = f"How {layer.name} reads an image in {name}"
+            figures[f"sequence_{layer.name}"] = plots.plot_sequence(
+                layer.positions(maps.shape), np.asarray(maps), image, title
             )
     return figures

@@ -9,6 +9,7 @@ from keras_lnn.plots.history import plot_history
 from keras_lnn.plots.labels import plot_labels
 from keras_lnn.plots.reliability import plot_reliability
 from keras_lnn.plots.samples import plot_contact_sheet, plot_examples
+from keras_lnn.plots.sequence import plot_sequence
 from keras_lnn.plots.style import save_figure
 from keras_lnn.plots.wiring import plot_wiring
 
@@ -21,6 +22,7 @@ __all__ = [
     "plot_precision_recall",
     "plot_reliability",
     "plot_roc",
+    "plot_sequence",
     "plot_wiring",
     "save_figure",
 ]
