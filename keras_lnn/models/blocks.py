@@ -2,12 +2,21 @@
 
 import math
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
-from keras import layers
+from keras import initializers, layers
 
 import keras_lnn.layers
 from keras_lnn.errors import InputError
+
+Initialisation = Literal[
+    "he-normal", "he-uniform", "glorot-normal", "glorot-uniform", "lecun-normal", "lecun-uniform", "orthogonal"
+]
+
+
+def make_initializer(initialisation: Initialisation) -> initializers.Initializer:
+    """Keras's initializer of a name, a new one each time: layers that share one begin with the same weights."""
+    return initializers.get(initialisation.replace("-", "_"))
 
 
 def liquid_layers(source: str) -> ModuleType:
@@ -25,7 +34,14 @@ def scale_pixels(images: Any) -> Any:
 
 
 def convolution_block(
-    maps: Any, filters: int, kernel: int, *, strides: int = 1, padding: int = 0, normalise: bool = False
+    maps: Any,
+    filters: int,
+    kernel: int,
+    *,
+    strides: int = 1,
+    padding: int = 0,
+    normalise: bool = False,
+    initialisation: Initialisation = "glorot-uniform",
 ) -> Any:
     """Zero padding on every side, convolution, batch normalisation if asked for, relu.
 
@@ -34,7 +50,7 @@ def convolution_block(
     """
     if padding:
         maps = layers.ZeroPadding2D(padding)(maps)
-    maps = layers.Conv2D(filters, kernel, strides)(maps)
+    maps = layers.Conv2D(filters, kernel, strides, kernel_initializer=make_initializer(initialisation))(maps)
     if normalise:
         maps = layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(maps)
     return layers.ReLU()(maps)
