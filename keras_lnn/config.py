@@ -13,7 +13,8 @@ from keras_lnn.errors import InputError, suggest
 if TYPE_CHECKING:
     from keras_lnn.data.options import OwnImages
 
-Monitor = Literal["val_loss", "val_auc", "val_accuracy", "val_f1"]
+Monitor = Literal["val_loss", "val_auc", "val_accuracy", "val_f1", "val_score"]
+Loss = Literal["cross-entropy", "focal", "asymmetric", "bce-dice", "focal-tversky", "soft-f1", "mean-squared-error"]
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 MODEL_DEFAULT = "(default: the model's published protocol)"
 
@@ -118,13 +119,17 @@ class TrainConfig(pydantic.BaseModel):
     weight_decay: Annotated[float, pydantic.Field(ge=0)] | None = pydantic.Field(
         None, description=f"decoupled weight decay {MODEL_DEFAULT}"
     )
-    schedule: Literal["constant", "cosine", "warmup-cosine", "exponential"] | None = pydantic.Field(
+    schedule: Literal["constant", "cosine", "cosine-restarts", "warmup-cosine", "exponential"] | None = pydantic.Field(
         None, description=f"course of the learning rate over the run {MODEL_DEFAULT}"
     )
-    loss: Literal["cross-entropy", "focal", "asymmetric"] = pydantic.Field(
+    restart_epochs: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
+        None, description=f"epochs behind which --schedule cosine-restarts begins anew {MODEL_DEFAULT}"
+    )
+    loss: Loss = pydantic.Field(
         "cross-entropy",
         description="what training minimises; focal: easy answers count less, asymmetric: the many negatives of rare "
-        "labels count less still (several labels to an image only)",
+        "labels count less still (several labels to an image only), bce-dice, focal-tversky and soft-f1: overlap of "
+        "probabilities and truth over each batch, mean-squared-error: of probabilities",
     )
     class_weight: Literal["none", "balanced"] = pydantic.Field(
         "none", description="balanced: rare classes count as much as frequent ones in the loss"
@@ -135,7 +140,9 @@ class TrainConfig(pydantic.BaseModel):
         f"{MODEL_DEFAULT}",
     )
     monitor: Monitor | None = pydantic.Field(
-        None, description=f"validation value that chooses the best epoch {MODEL_DEFAULT}"
+        None,
+        description="validation value that chooses the best epoch; val_score: 0.2 accuracy + 0.3 F1 + 0.5 IoU "
+        f"{MODEL_DEFAULT}",
     )
     early_stopping: Annotated[int, pydantic.Field(ge=0)] | None = pydantic.Field(
         None, description=f"epochs without improvement before the run stops, 0 for never {MODEL_DEFAULT}"

@@ -17,6 +17,7 @@ DEFAULTS = {
     "learning_rate": 1e-3,
     "weight_decay": 0.0,
     "schedule": "constant",
+    "restart_epochs": 10,
     "augmentation": "none",
     "monitor": "val_auc",
     "early_stopping": 0,
@@ -43,7 +44,8 @@ def complete_config(config: TrainConfig) -> TrainConfig:
 def is_run_of(folder: Path, config: TrainConfig) -> bool:
     """Whether a folder holds the run of a configuration, complete or not."""
     try:
-        known = TrainConfig.from_yaml(folder / "config.yaml")
+        # Completed, since fields may have come that the run was begun without.
+        known = complete_config(TrainConfig.from_yaml(folder / "config.yaml"))
     except InputError:
         return False
     wanted = complete_config(config)

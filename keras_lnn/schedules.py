@@ -7,19 +7,25 @@ import keras
 WARMUP_FRACTION = 0.1
 
 
-def make_schedule(name: str, learning_rate: float, total_steps: int) -> Any:
+def make_schedule(name: str, learning_rate: float, total_steps: int, restart_steps: int | None = None) -> Any:
     """A learning rate or a schedule for a Keras optimizer.
 
     Args:
-        name: ``constant``; ``cosine`` falls to zero along half a cosine; ``warmup-cosine`` first rises over a tenth of
-            the steps; ``exponential`` falls evenly on a logarithmic scale to a hundredth.
+        name: ``constant``; ``cosine`` falls to zero along half a cosine; ``cosine-restarts`` does so again and again
+            (Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017, with periods of equal
+            length); ``warmup-cosine`` first rises over a tenth of the steps; ``exponential`` falls evenly on a
+            logarithmic scale to a hundredth.
         learning_rate: At the start, or at the top behind the warm-up.
         total_steps: Of the whole run.
+        restart_steps: Steps behind which ``cosine-restarts`` begins anew; never if not given.
     """
     if name == "constant":
         return learning_rate
     if name == "exponential":
         return keras.optimizers.schedules.ExponentialDecay(learning_rate, max(total_steps, 1), decay_rate=0.01)
+    if name == "cosine-restarts":
+        period = restart_steps or max(total_steps, 1)
+        return keras.optimizers.schedules.CosineDecayRestarts(learning_rate, period, t_mul=1.0, m_mul=1.0)
     warmup = max(1, round(WARMUP_FRACTION * total_steps)) if name == "warmup-cosine" else 0
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0 if warmup else learning_rate,

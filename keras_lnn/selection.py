@@ -60,8 +60,10 @@ class Selection:
 
 def _ranked(history: list[dict[str, float]], monitor: str) -> list[tuple[float, int]]:
     sign = 1.0 if monitor.endswith("loss") else -1.0
-    return [(sign * row[monitor] if math.isfinite(row[monitor]) else math.inf, int(row["epoch"])) for row in history]
+    # A run that goes on from another may have epochs in which its value was not yet measured.
+    values = [(row.get(monitor, math.nan), int(row["epoch"])) for row in history]
+    return [(sign * value if math.isfinite(value) else math.inf, epoch) for value, epoch in values]
 
 
 def _value(history: list[dict[str, float]], epoch: int, monitor: str) -> float:
-    return next(row[monitor] for row in history if row["epoch"] == epoch)
+    return next(row.get(monitor, math.nan) for row in history if row["epoch"] == epoch)

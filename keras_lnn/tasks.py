@@ -8,6 +8,13 @@ import numpy as np
 from keras_lnn.errors import InputError
 
 TASKS = ("binary", "multi-class", "ordinal", "multi-label")
+# Losses of probabilities, with their classes in keras_lnn.losses; these weigh the classes themselves.
+_PROBABILITY_LOSSES = {
+    "bce-dice": "BinaryCrossentropyDice",
+    "focal-tversky": "FocalTversky",
+    "soft-f1": "SoftF1",
+    "mean-squared-error": "ProbabilitySquaredError",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,36 +42,43 @@ class Task:
         """Whether an image can carry several labels."""
         return self.kind == "multi-label"
 
-    def loss(self, name: str = "cross-entropy", positive_weights: np.ndarray | None = None) -> Any:
+    def loss(self, name: str = "cross-entropy", weights: np.ndarray | None = None) -> Any:
         """The training loss, from logits.
 
+        ``bce-dice``, ``focal-tversky``, ``soft-f1`` and ``mean-squared-error`` are of the probabilities that the model
+        answers by: the softmax of classes, the sigmoid of each label. The published BCE-Dice of two classes took the
+        sigmoid of each logit instead, which leaves the sum of the two probabilities open.
+
         Args:
-            name: ``cross-entropy``, ``focal`` or, for several labels, ``asymmetric``.
-            positive_weights: For several labels, how much a positive of each label counts.
+            name: ``cross-entropy``, ``focal``, for several labels ``asymmetric``, or a loss of probabilities.
+            weights: How much each class counts, or for several labels a positive of each; of two classes and more,
+                cross-entropy and focal take theirs from ``fit``.
         """
         import keras
 
-        from keras_lnn.losses import ASYMMETRIC, FOCAL, FocalCrossentropy, MultiLabelCrossentropy
+        from keras_lnn import losses
 
+        weights = None if weights is None else weights.tolist()
+        if name in _PROBABILITY_LOSSES:
+            return getattr(losses, _PROBABILITY_LOSSES[name])("sigmoid" if self.multi_label else "softmax", weights)
         if self.multi_label:
-            shape = {"cross-entropy": (), "focal": FOCAL, "asymmetric": ASYMMETRIC}[name]
-            weights = None if positive_weights is None else positive_weights.tolist()
-            return MultiLabelCrossentropy(*shape, positive_weights=weights)
+            shape = {"cross-entropy": (), "focal": losses.FOCAL, "asymmetric": losses.ASYMMETRIC}[name]
+            return losses.MultiLabelCrossentropy(*shape, positive_weights=weights)
         if name == "asymmetric":
             raise InputError(
                 f"The asymmetric loss is for several labels to an image. Received: a {self.kind} task. "
                 f"Choose --loss focal or cross-entropy."
             )
         if name == "focal":
-            return FocalCrossentropy()
+            return losses.FocalCrossentropy()
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True, name="loss")
 
     def metrics(self) -> list[Any]:
         """What is shown and kept each epoch, from one state."""
-        from custom_metrics import ClassificationMetrics
+        from keras_lnn.score import ScoredMetrics
 
         kind = "multi-class" if self.kind == "ordinal" else self.kind
-        return [ClassificationMetrics(kind, ["accuracy", "f1", "auc"], from_logits=True)]
+        return [ScoredMetrics(kind, ["accuracy", "f1", "auc"], from_logits=True)]
 
     def probabilities(self, logits: Any) -> Any:
         """Logits as probabilities, in float32 whatever the precision of the model; tensors of any backend."""
@@ -73,17 +87,22 @@ class Task:
         logits = ops.cast(logits, "float32")
         return ops.sigmoid(logits) if self.multi_label else ops.softmax(logits, axis=-1)
 
-    def balanced_weights(self, labels: np.ndarray) -> tuple[dict[int, float] | None, np.ndarray | None]:
+    def balanced_weights(
+        self, labels: np.ndarray, loss: str = "cross-entropy"
+    ) -> tuple[dict[int, float] | None, np.ndarray | None]:
         """Weights under which rare classes count as much as frequent ones.
 
         Args:
             labels: Of the training split.
+            loss: Which is to be weighed.
 
         Returns:
-            Class weights for ``fit`` and positive weights for :meth:`loss`; one of the two is None.
+            Class weights for ``fit``, which multiplies the loss of each sample, and weights for :meth:`loss`, where a
+            batch has one loss or a sample many labels; one of the two is None.
         """
         if self.multi_label:
             positives = labels.sum(axis=0)
             return None, (len(labels) - positives) / np.maximum(positives, 1)
         counts = np.bincount(labels, minlength=self.outputs)
-        return {index: len(labels) / (self.outputs * max(count, 1)) for index, count in enumerate(counts)}, None
+        weights = len(labels) / (self.outputs * np.maximum(counts, 1))
+        return (None, weights) if loss in _PROBABILITY_LOSSES else (dict(enumerate(weights.tolist())), None)

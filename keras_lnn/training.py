@@ -136,23 +136,24 @@ def compile_model(model: keras.Model, task: Task, config: TrainConfig, steps: in
         labels: Of the training split, for balanced weights.
 
     Returns:
-        Class weights for ``fit``, or None.
+        Class weights for ``fit``, or None: what several labels or a whole batch cost is weighed by the loss itself.
     """
     if task.multi_label and any(isinstance(layer, SingleLogit) for layer in model.layers):
         raise InputError(
             f"Two labels to an image need two logits. Received: {config.model} with one logit for two classes. Give"
             " --model-args single_logit=no."
         )
-    class_weights = positive_weights = None
+    class_weights = loss_weights = None
     if config.class_weight == "balanced":
-        class_weights, positive_weights = task.balanced_weights(labels)
+        class_weights, loss_weights = task.balanced_weights(labels, config.loss)
     optimizer_class = type(keras.optimizers.get(config.optimizer))
-    rate = make_schedule(config.schedule, config.learning_rate, steps)
+    restart_steps = max(steps * config.restart_epochs // config.epochs, 1)
+    rate = make_schedule(config.schedule, config.learning_rate, steps, restart_steps)
     # AdamW takes no None, and has a weight decay of its own where none is given.
     decay = config.weight_decay if config.weight_decay or config.optimizer == "adamw" else None
     model.compile(
         optimizer=optimizer_class(learning_rate=rate, weight_decay=decay),
-        loss=task.loss(config.loss, positive_weights),
+        loss=task.loss(config.loss, loss_weights),
         metrics=task.metrics(),
         jit_compile=config.xla,
     )

@@ -30,6 +30,7 @@ OFF_DEFAULT = {
     "learning_rate": 0.5,
     "weight_decay": 0.25,
     "schedule": "cosine",
+    "restart_epochs": 4,
     "loss": "focal",
     "class_weight": "balanced",
     "augmentation": "auto",

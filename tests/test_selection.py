@@ -1,5 +1,6 @@
 """Which epoch is kept, and when enough has been seen."""
 
+import numpy as np
 import pytest
 
 from keras_lnn.config import TrainConfig
@@ -18,6 +19,21 @@ def test_the_best_epoch_is_the_earliest_of_equals():
     assert find_best(history, "val_loss") == (2, 1)
     history[1]["val_auc"] = float("nan")
     assert find_best(history, "val_auc") == (3, 0.9)
+
+
+def test_the_largest_score_is_the_best():
+    history = history_of(val_score=[0.5, 0.8, 0.7], val_loss=[1, 2, 3])
+    assert find_best(history, "val_score") == (2, 0.8)
+    assert Selection("val_score", patience=1).stops(history)
+    assert not Selection("val_score", patience=2).stops(history)
+
+
+def test_epochs_without_the_value_are_never_the_best():
+    """As those of a run that another goes on from, which measured something else."""
+    history = [{"epoch": 1, "val_auc": 0.9}, {"epoch": 2, "val_auc": 0.8, "val_score": 0.3}]
+    assert find_best(history, "val_score") == (2, 0.3)
+    assert np.isnan(find_best(history[:1], "val_score")[1])
+    assert Selection("val_score", keep="last").choose(history) == (2, 0.3)
 
 
 def test_the_last_epoch_is_kept_where_it_is_to_be():

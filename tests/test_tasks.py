@@ -4,11 +4,24 @@ import keras
 import numpy as np
 import pytest
 from scipy.special import expit, softmax
+from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 
+from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
-from keras_lnn.losses import ASYMMETRIC, FOCAL, FocalCrossentropy, MultiLabelCrossentropy
-from keras_lnn.schedules import make_schedule
+from keras_lnn.losses import (
+    ASYMMETRIC,
+    FOCAL,
+    BinaryCrossentropyDice,
+    FocalCrossentropy,
+    FocalTversky,
+    MultiLabelCrossentropy,
+    ProbabilitySquaredError,
+    SoftF1,
+)
+from keras_lnn.protocol import complete_config
+from keras_lnn.score import ScoredMetrics
 from keras_lnn.tasks import Task
+from keras_lnn.training import compile_model
 
 LOGITS = np.random.default_rng(0).normal(0, 2, (8, 3)).astype(np.float32)
 
@@ -23,7 +36,7 @@ def test_classes_are_a_softmax(kind):
     assert float(task.loss()(labels, LOGITS)) == pytest.approx(expected, rel=1e-5)
     (metric,) = task.metrics()
     metric.update_state(labels, LOGITS)
-    assert list(metric.result()) == ["accuracy", "f1", "auc"]
+    assert list(metric.result()) == ["accuracy", "f1", "auc", "score"]
 
 
 def test_labels_are_sigmoids():
@@ -43,7 +56,8 @@ def test_two_classes_are_told_by_their_difference():
     (metric,) = Task("binary", ("a", "b")).metrics()
     metric.update_state([0, 1, 1], [[2.0, 1.0], [0.0, 3.0], [1.0, 0.0]])
     found = {name: round(float(value), 4) for name, value in metric.result().items()}
-    assert found == {"accuracy": 0.6667, "f1": 0.6667, "auc": 0.75}
+    # 0.2 of two in three, 0.3 of F1 2/3, 0.5 of one common in two.
+    assert found == {"accuracy": 0.6667, "f1": 0.6667, "auc": 0.75, "score": 0.5833}
 
 
 def test_balanced_weights_give_every_class_the_same_share():
@@ -110,23 +124,90 @@ def test_tasks_know_their_losses():
         classes.loss("asymmetric")
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("constant", [1.0, 1.0, 1.0]),
-        ("cosine", [1.0, 0.5, 0.0]),
-        ("exponential", [1.0, 0.1, 0.01]),
-        ("warmup-cosine", [0.0, 0.5868, 0.0]),
-    ],
-)
-def test_courses_of_the_learning_rate(name, expected):
-    schedule = make_schedule(name, 1.0, 100)
-    values = [schedule if isinstance(schedule, float) else float(schedule(step)) for step in (0, 50, 100)]
-    assert values == pytest.approx(expected, abs=1e-3)
+NEW_LOSSES = {
+    "bce-dice": BinaryCrossentropyDice,
+    "focal-tversky": FocalTversky,
+    "soft-f1": SoftF1,
+    "mean-squared-error": ProbabilitySquaredError,
+}
 
 
-def test_warm_up_ends_at_the_top():
-    schedule = make_schedule("warmup-cosine", 0.2, 100)
-    rates = [float(schedule(step)) for step in range(100)]
-    assert max(rates) == pytest.approx(0.2)
-    assert rates.index(max(rates)) == 10
+@pytest.mark.parametrize("name", NEW_LOSSES)
+def test_losses_of_probabilities_take_those_that_the_model_answers_by(name):
+    labels, classes = Task("multi-label", ("a", "b", "c")), Task("multi-class", ("a", "b", "c"))
+    for task, truth in ((labels, TRUTH), (classes, np.arange(8) % 3)):
+        loss = task.loss(name)
+        assert type(loss) is NEW_LOSSES[name]
+        given = NEW_LOSSES[name]("given")(truth, task.probabilities(LOGITS))
+        assert float(loss(truth, LOGITS)) == pytest.approx(float(given), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["cross-entropy", "focal", *NEW_LOSSES])
+@pytest.mark.parametrize("kind", ["multi-class", "multi-label"])
+def test_balanced_weights_go_to_fit_or_to_the_loss(name, kind):
+    task = Task(kind, ("a", "b", "c"))
+    classes = np.array([0] * 6 + [1] * 3 + [2])
+    labels = np.eye(3, dtype=np.uint8)[classes] if kind == "multi-label" else classes
+    expected = [4 / 6, 7 / 3, 9.0] if kind == "multi-label" else [10 / 18, 10 / 9, 10 / 3]
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    config = complete_config(TrainConfig.create({"model": "dnn", "loss": name, "class_weight": "balanced"}))
+    of_fit = compile_model(model, task, config, 10, labels)
+    if kind == "multi-class" and name not in NEW_LOSSES:
+        assert list(of_fit.values()) == pytest.approx(expected)
+        return
+    assert of_fit is None
+    weights = model.loss.class_weights if name in NEW_LOSSES else model.loss.positive_weights
+    assert weights == pytest.approx(expected)
+    weighted, plain = _pull(model.loss, labels), _pull(task.loss(name), labels)
+    assert weighted[2] / weighted[0] > 1.5 * plain[2] / plain[0] > 0
+
+
+def _pull(loss, labels):
+    """How much the loss draws the logits of the positives of each class up."""
+    import tensorflow as tf
+
+    logits = tf.zeros((10, 3))
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        value = loss(labels, logits)
+    up = -tape.gradient(value, logits).numpy()
+    truth = labels if labels.ndim == 2 else np.eye(3)[labels]
+    return (up * truth).sum(axis=0)
+
+
+@pytest.mark.parametrize("kind", ["binary", "multi-class", "ordinal", "multi-label"])
+def test_the_score_is_made_of_what_scikit_learn_finds(kind):
+    generator = np.random.default_rng(4)
+    outputs = 2 if kind == "binary" else 3
+    logits = generator.normal(0, 1, (60, outputs)).astype(np.float32)
+    if kind == "multi-label":
+        truth, predicted, average = generator.integers(0, 2, (60, 3)), logits > 0, "macro"
+        accuracy = (truth == predicted).mean()
+    else:
+        truth, predicted = generator.integers(0, outputs, 60), logits.argmax(axis=1)
+        average = "binary" if kind == "binary" else "macro"
+        accuracy = accuracy_score(truth, predicted)
+    expected = 0.2 * accuracy + 0.3 * f1_score(truth, predicted, average=average)
+    expected += 0.5 * jaccard_score(truth, predicted, average=average)
+    (metric,) = Task(kind, ("a", "b", "c")[:outputs]).metrics()
+    for half in (slice(0, 25), slice(25, 60)):
+        metric.update_state(truth[half], logits[half])
+    assert float(metric.result()["score"]) == pytest.approx(expected, rel=1e-5)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
+    again.update_state(truth, logits)
+    assert type(again) is ScoredMetrics
+    assert float(again.result()["score"]) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("f1", "printed"), [(96.13, 92.56), (95.42, 91.25)])
+def test_what_was_published_as_dice_is_the_iou(f1, printed):
+    # Counts with that F1; their IoU is the number that was printed, and their Dice is F1 itself.
+    hits = 10_000
+    errors = round(2 * hits * (1 / (f1 / 100) - 1))
+    truth = np.repeat([1, 1, 0], [hits, errors, 10])
+    logits = np.stack([np.repeat([-1, 1, 1], [hits, errors, 10]), np.zeros(len(truth))], axis=1)
+    metric = ScoredMetrics("binary", ["f1", "dice", "iou"], from_logits=True)
+    metric.update_state(truth, logits)
+    found = {name: float(value) * 100 for name, value in metric.result().items()}
+    assert found["f1"] == found["dice"] == pytest.approx(f1, abs=0.006)
+    assert found["iou"] == pytest.approx(printed, abs=0.02)

@@ -16,11 +16,11 @@ from PIL import Image
 from rich.console import Console
 
 from keras_lnn.config import TrainConfig
-from keras_lnn.data import DataEntry, ImageData, Split, register_data
+from keras_lnn.data import DataEntry, ImageData, Split, load_data, register_data
 from keras_lnn.errors import InputError
 from keras_lnn.evaluating import _in_order_of, evaluate_model
 from keras_lnn.inference import load_predictor
-from keras_lnn.protocol import complete_config
+from keras_lnn.protocol import complete_config, is_run_of
 from keras_lnn.recording import TrainingDiverged
 from keras_lnn.run import RunFolder
 from keras_lnn.signature import read_signature
@@ -105,6 +105,20 @@ class Killed(BaseException):
     pass
 
 
+def stop_behind(epoch: int, config: TrainConfig, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trains, and dies once an epoch is written."""
+
+    def stop(self, checkpoint, best_epoch, write=RunFolder.write_checkpoint):
+        write(self, checkpoint, best_epoch)
+        if checkpoint.epoch == epoch:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "write_checkpoint", stop)
+        with pytest.raises(Killed):
+            train(config, console)
+
+
 @pytest.mark.parametrize(
     ("fields", "truncate"),
     [
@@ -121,22 +135,52 @@ class Killed(BaseException):
 def test_a_stopped_run_goes_on_bit_for_bit(tiny_data, tmp_path, console, monkeypatch, fields, truncate):
     whole = train(config_for(tiny_data, tmp_path, epochs=5, **fields), console).folder
     path = tmp_path / "killed"
-
-    def stop(self, checkpoint, best_epoch, write=RunFolder.write_checkpoint):
-        write(self, checkpoint, best_epoch)
-        if checkpoint.epoch == 3:
-            raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(RunFolder, "write_checkpoint", stop)
-        with pytest.raises(Killed):
-            train(config_for(tiny_data, tmp_path, epochs=5, run_dir=path, **fields), console)
+    stop_behind(3, config_for(tiny_data, tmp_path, epochs=5, run_dir=path, **fields), console, monkeypatch)
     if truncate:
         newest = path / "checkpoints" / "epoch-000003.npz"
         newest.write_bytes(newest.read_bytes()[:5000])
     assert_same_run(resume(path, console).folder, whole)
     again = resume(path, console)
     assert again.metrics == json.loads(whole.metrics.read_text()) | {"seconds": again.metrics["seconds"]}
+
+
+@pytest.mark.parametrize(
+    ("loss", "class_weight"),
+    [("bce-dice", "balanced"), ("focal-tversky", "none"), ("soft-f1", "balanced"), ("mean-squared-error", "balanced")],
+)
+@pytest.mark.usefixtures("no_pictures")
+def test_losses_of_a_batch_restarts_and_the_score_go_together(tmp_path, console, monkeypatch, loss, class_weight):
+    fields = {"model": "dnn", "model_args": {"units": 32, "second_units": 8}, "batch_size": 300, "epochs": 5}
+    fields |= {"loss": loss, "class_weight": class_weight, "schedule": "cosine-restarts", "restart_epochs": 2}
+    whole = train(config_for("phantom-breast", tmp_path, monitor="val_score", learning_rate=3e-3, **fields), console)
+    history = pd.read_csv(whole.folder.history)
+    # The rate of the next step: at the end of a period that of the next one.
+    steps = len(load_data("phantom-breast").splits["train"]) // 300 + 1
+    done = np.arange(1, 6) * steps % (2 * steps) / (2 * steps)
+    np.testing.assert_allclose(history["learning_rate"], 1.5e-3 * (1 + np.cos(np.pi * done)), rtol=1e-4)
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    assert whole.metrics["best_epoch"] == history["val_score"].idxmax() + 1
+    for row in history.to_dict("records"):
+        for side in ("", "val_"):
+            f1 = row[f"{side}f1"]
+            expected = 0.2 * row[f"{side}accuracy"] + 0.3 * f1 + 0.5 * f1 / (2 - f1)
+            assert row[f"{side}score"] == pytest.approx(expected, rel=1e-4)
+    assert "val_score 0." in Path(console.file.name).read_text()
+    if loss == "bce-dice":
+        killed = config_for("phantom-breast", tmp_path, monitor="val_score", learning_rate=3e-3, **fields)
+        killed = killed.model_copy(update={"run_dir": tmp_path / "killed"})
+        stop_behind(3, killed, console, monkeypatch)
+        assert_same_run(resume(killed.run_dir, console).folder, whole.folder)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_run_from_before_a_field_was_there_is_still_the_run(tiny_data, tmp_path, console):
+    config = config_for(tiny_data, tmp_path, epochs=1, test=False, **SMALL)
+    folder = train(config, console).folder
+    lines = folder.config.read_text().splitlines()
+    folder.config.write_text("\n".join(line for line in lines if not line.startswith("restart_epochs")) + "\n")
+    assert is_run_of(folder.path, config)
+    assert not is_run_of(folder.path, config.model_copy(update={"restart_epochs": 3}))
 
 
 def train_in_child(config: TrainConfig, resuming: bool) -> None:

@@ -29,6 +29,16 @@ def test_history_draws_each_column_and_marks_the_best_epoch():
         assert axes.get_title(loc="right") == f"validation {history[f'val_{metric}'][3]:.3f}"
 
 
+def test_history_has_room_for_all_that_a_run_measures():
+    shown = ["accuracy", "f1", "auc", "score"]
+    columns = {f"{side}{name}": np.linspace(0.2, 0.9, 5) for side in ("", "val_") for name in shown}
+    figure = plots.plot_history(make_history(5, learning_rate=[3, 2, 1, 3, 2], **columns), best_epoch=2)
+    assert sorted(titles(figure)) == sorted(["loss", "accuracy", "F1", "AUC", "score", "learning rate"])
+    panel = figure.axes[titles(figure).index("score")]
+    np.testing.assert_array_equal(labelled_lines(panel)["val_score"].get_ydata(), columns["val_score"])
+    assert panel.get_title(loc="right") == f"validation {columns['val_score'][1]:.3f}"
+
+
 @pytest.mark.parametrize(("rates", "scale"), [([1e-2, 1e-2, 1e-3, 1e-4], "log"), ([1e-3, 9e-4, 8e-4, 7e-4], "linear")])
 def test_history_draws_a_learning_rate_that_changes(rates, scale):
     figure = plots.plot_history(make_history(4, learning_rate=rates), best_epoch=None)

@@ -1,4 +1,4 @@
-"""Losses that Keras does not have, from logits and finite at any of them."""
+"""Cross-entropies in which easy answers count less, from logits and finite at any of them."""
 
 from collections.abc import Sequence
 from typing import Any

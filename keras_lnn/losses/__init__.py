@@ -1,0 +1,18 @@
+"""Losses that Keras does not have, from logits and finite at any of them."""
+
+from keras_lnn.losses.crossentropies import ASYMMETRIC, FOCAL, FocalCrossentropy, MultiLabelCrossentropy
+from keras_lnn.losses.overlaps import BinaryCrossentropyDice, FocalTversky, SoftF1
+from keras_lnn.losses.probabilities import Probabilities, ProbabilityLoss, ProbabilitySquaredError
+
+__all__ = [
+    "ASYMMETRIC",
+    "FOCAL",
+    "BinaryCrossentropyDice",
+    "FocalCrossentropy",
+    "FocalTversky",
+    "MultiLabelCrossentropy",
+    "Probabilities",
+    "ProbabilityLoss",
+    "ProbabilitySquaredError",
+    "SoftF1",
+]

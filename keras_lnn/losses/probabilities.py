@@ -1,0 +1,148 @@
+"""What the losses of probabilities share: how predictions and targets are read, and what class weights weigh."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import keras
+from keras import ops
+
+Probabilities = Literal["softmax", "sigmoid", "given"]
+# A logit below any other, for what is left out of a sum of exponentials; an infinite one has gradients that are nan.
+_NOTHING = -1e9
+
+
+class ProbabilityLoss(keras.losses.Loss):
+    """A loss of probabilities, of images or of each pixel, whose classes may have weights.
+
+    Predictions are (batch, ..., classes). Targets are class indices (batch, ...) or (batch, ..., 1), or 0/1 for each
+    class or label, of the shape of the predictions. The axes between, as of pixels, count as more samples. Whatever
+    the precision of a model, sums are in float32 at least: a mask has more pixels than float16 can count.
+
+    A class weight says how much the class counts. Where classes exclude each other (indices, or a softmax), an answer
+    counts by the weight of its sample's class, as in ``fit(class_weight=...)``; otherwise positives of a label count by
+    its weight and negatives by 1. Overlaps are one a class, and their mean over the classes is weighted, divided by
+    the sum of the weights. They count all classes alike already: with weights of rarity the rare ones come first.
+
+    Args:
+        probabilities: ``softmax`` or ``sigmoid`` of logits, or ``given``, where predictions are probabilities.
+        class_weights: One a class or label; all alike if not given.
+        name: Of the loss.
+        **kwargs: Of :class:`keras.losses.Loss`.
+    """
+
+    def __init__(
+        self,
+        probabilities: Probabilities = "softmax",
+        class_weights: Sequence[float] | None = None,
+        name: str = "loss",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, **kwargs)
+        if probabilities not in get_args(Probabilities):
+            known = ", ".join(get_args(Probabilities))
+            raise ValueError(f"probabilities must be one of {known}. Received: {probabilities!r}.")
+        weights = None if class_weights is None else [float(weight) for weight in class_weights]
+        if weights is not None and not (all(0 <= weight < math.inf for weight in weights) and sum(weights) > 0):
+            raise ValueError(
+                f"class_weights must be finite, none below 0 and one above. Received: {weights}. Give one a class."
+            )
+        self.probabilities = probabilities
+        self.class_weights = weights
+
+    def get_config(self) -> dict[str, Any]:
+        """What makes the same loss again."""
+        return {**super().get_config(), "probabilities": self.probabilities, "class_weights": self.class_weights}
+
+    def read(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
+        """Targets as 0/1, predictions, both (batch, ..., classes), and how much each answer counts."""
+        y_pred = ops.convert_to_tensor(y_pred)
+        y_pred = ops.cast(y_pred, keras.backend.result_type(keras.backend.standardize_dtype(y_pred.dtype), "float32"))
+        y_true = ops.convert_to_tensor(y_true)
+        if len(y_pred.shape) < 2:
+            raise ValueError(f"Predictions must be (batch, ..., classes). Received: shape {tuple(y_pred.shape)}.")
+        classes = y_pred.shape[-1]
+        if self.probabilities == "softmax" and classes < 2:
+            raise ValueError("A softmax is of two classes at least. Received: 1. Give probabilities='sigmoid'.")
+        if self.class_weights is not None and len(self.class_weights) != classes:
+            raise ValueError(
+                f"class_weights must be as many as there are classes or labels, {classes}. Received: "
+                f"{len(self.class_weights)}."
+            )
+        if len(y_true.shape) == len(y_pred.shape) - 1:
+            y_true = y_true[..., None]
+        indices = y_true.shape[-1] == 1 < classes
+        _require_shape(y_true, (*y_pred.shape[:-1], 1) if indices else y_pred.shape, y_pred)
+        truth = ops.one_hot(ops.cast(y_true[..., 0], "int32"), classes) if indices else y_true
+        truth = ops.cast(truth, y_pred.dtype)
+        return truth, y_pred, self._count(truth, exclusive=indices or self.probabilities == "softmax")
+
+    def _count(self, truth: Any, exclusive: bool) -> Any:
+        if self.class_weights is None:
+            return 1.0
+        weights = ops.convert_to_tensor(self.class_weights, dtype=truth.dtype)
+        if exclusive:
+            return ops.sum(truth * weights, axis=-1, keepdims=True)
+        return 1.0 + truth * (weights - 1.0)
+
+    def both(self, y_pred: Any) -> tuple[Any, Any]:
+        """The probability of each class or label, and of its absence."""
+        if self.probabilities == "sigmoid":
+            return ops.sigmoid(y_pred), ops.sigmoid(-y_pred)
+        found = ops.softmax(y_pred, axis=-1) if self.probabilities == "softmax" else y_pred
+        return found, 1.0 - found
+
+    def log_both(self, y_pred: Any) -> tuple[Any, Any]:
+        """Their logarithms, finite at any logit."""
+        if self.probabilities == "sigmoid":
+            return -ops.softplus(-y_pred), -ops.softplus(y_pred)
+        if self.probabilities == "given":
+            found = ops.clip(y_pred, keras.config.epsilon(), 1.0 - keras.config.epsilon())
+            return ops.log(found), ops.log1p(-found)
+        logarithm = ops.log_softmax(y_pred, axis=-1)
+        # Of the largest, 1 - p is rounded off; the others' sum is not. The others are at most a half.
+        largest = ops.one_hot(ops.argmax(y_pred, axis=-1), y_pred.shape[-1], dtype="bool")
+        others = ops.logsumexp(ops.where(largest, _NOTHING, y_pred), axis=-1, keepdims=True)
+        of_largest = others - ops.logsumexp(y_pred, axis=-1, keepdims=True)
+        of_others = ops.log1p(-ops.where(largest, 0.0, ops.exp(logarithm)))
+        return logarithm, ops.where(largest, of_largest, of_others)
+
+    def mean_over_classes(self, values: Any) -> Any:
+        """The mean of one value a class, by the weights of the classes."""
+        if self.class_weights is None:
+            return ops.mean(values)
+        weights = [weight / sum(self.class_weights) for weight in self.class_weights]
+        return ops.sum(values * ops.convert_to_tensor(weights, dtype=values.dtype))
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class ProbabilitySquaredError(ProbabilityLoss):
+    r"""Mean over the classes of :math:`(p - y)^2`, with targets of 0 and 1: Brier's score over the number of classes.
+
+    It has a value for each sample, and pixel, which Keras weighs and reduces as that of any other loss.
+
+    Args:
+        probabilities: ``softmax``, ``sigmoid`` or ``given``.
+        class_weights: One a class or label; a sample counts by the weight of its class.
+        name: Of the loss.
+        **kwargs: Of :class:`keras.losses.Loss`.
+
+    Example:
+        >>> float(ProbabilitySquaredError("given")([1], [[0.5, 0.5]]))
+        0.25
+    """
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss of each sample."""
+        truth, y_pred, count = self.read(y_true, y_pred)
+        return ops.mean(count * ops.square(self.both(y_pred)[0] - truth), axis=-1)
+
+
+def _require_shape(y_true: Any, expected: tuple[int | None, ...], y_pred: Any) -> None:
+    """Checks what is known of the targets' shape: another one might be broadcast, which is not what is meant."""
+    pairs = zip(y_true.shape, expected, strict=False)
+    if len(y_true.shape) != len(expected) or any(a != b for a, b in pairs if None not in (a, b)):
+        raise ValueError(
+            f"Targets must be class indices, or 0/1 of the predictions' shape. Received: {tuple(y_true.shape)} for "
+            f"predictions {tuple(y_pred.shape)}."
+        )

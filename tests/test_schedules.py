@@ -1,0 +1,64 @@
+"""Courses of the learning rate: their values, where they turn, and that they follow from the step alone."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.protocol import complete_config
+from keras_lnn.schedules import make_schedule
+from keras_lnn.tasks import Task
+from keras_lnn.training import compile_model
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("constant", [1.0, 1.0, 1.0]),
+        ("cosine", [1.0, 0.5, 0.0]),
+        ("exponential", [1.0, 0.1, 0.01]),
+        ("warmup-cosine", [0.0, 0.5868, 0.0]),
+    ],
+)
+def test_courses_of_the_learning_rate(name, expected):
+    schedule = make_schedule(name, 1.0, 100)
+    values = [schedule if isinstance(schedule, float) else float(schedule(step)) for step in (0, 50, 100)]
+    assert values == pytest.approx(expected, abs=1e-3)
+
+
+def test_warm_up_ends_at_the_top():
+    schedule = make_schedule("warmup-cosine", 0.2, 100)
+    rates = [float(schedule(step)) for step in range(100)]
+    assert max(rates) == pytest.approx(0.2)
+    assert rates.index(max(rates)) == 10
+
+
+@pytest.mark.parametrize("period", [1, 3, 7, 49, 350])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_cosine_restarts_begin_anew_at_the_very_step(period, compiled):
+    import tensorflow as tf
+
+    schedule = make_schedule("cosine-restarts", 0.5, 10 * period, period)
+    steps = np.arange(6 * period)
+    rate = tf.function(schedule, jit_compile=compiled, input_signature=[tf.TensorSpec((), tf.int64)], autograph=False)
+    chosen = np.flatnonzero((steps % period < 2) | (steps % period == period - 1))
+    expected = 0.25 * (1 + np.cos(np.pi * (chosen % period) / period))
+    np.testing.assert_allclose([float(rate(step)) for step in chosen], expected, atol=1e-6)
+
+
+def test_a_restart_that_is_not_told_never_comes():
+    rates = [float(make_schedule("cosine-restarts", 1.0, 100)(step)) for step in range(100)]
+    assert rates == pytest.approx([float(make_schedule("cosine", 1.0, 100)(step)) for step in range(100)], abs=1e-6)
+
+
+@pytest.mark.parametrize(("restart_epochs", "epochs"), [(None, 50), (4, 30), (7, 3)])
+def test_restarts_are_counted_in_epochs(restart_epochs, epochs):
+    fields = {"model": "dnn", "schedule": "cosine-restarts", "restart_epochs": restart_epochs, "epochs": epochs}
+    config = complete_config(TrainConfig.create(fields))
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    compile_model(model, Task("binary", ("a", "b")), config, 13 * epochs, np.array([0, 1]))
+    for restart in (13 * (restart_epochs or 10), 26 * (restart_epochs or 10)):
+        model.optimizer.iterations.assign(restart - 1)
+        assert float(model.optimizer.learning_rate) < 1e-6
+        model.optimizer.iterations.assign(restart)
+        assert float(model.optimizer.learning_rate) == pytest.approx(config.learning_rate)
