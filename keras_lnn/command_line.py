@@ -184,15 +184,22 @@ def run_import(command: ImportCommand) -> None:
 
 def _model_rows() -> list[dict[str, Any]]:
     start_keras(make_console(stderr=True))
+    import keras
+
     from keras_lnn.data.catalog import get_entry
     from keras_lnn.registry import count_parameters, list_models
 
     rows = []
-    for entry in list_models():
-        data = get_entry(entry.reference_data)
-        shape = (*(data.sizes[0],) * data.dimensions, data.channels)
-        parameters = count_parameters(entry.builder(shape, len(data.class_names)))
-        rows.append({"name": entry.name, "family": entry.family, "parameters": parameters, "summary": entry.summary})
+    # Weights that are only counted get no values: the largest networks alone would be a gigabyte of random numbers.
+    with keras.StatelessScope(initialize_variables=False):
+        for entry in list_models():
+            data = get_entry(entry.reference_data)
+            shape = (*(data.sizes[0],) * data.dimensions, data.channels)
+            parameters = count_parameters(entry.builder(shape, len(data.class_names)))
+            row = {"name": entry.name, "family": entry.family, "parameters": parameters, "summary": entry.summary}
+            rows.append(row)
+    # Else Keras gives them values with the next layer that is made.
+    keras.utils.clear_session()
     return rows
 
 

@@ -125,11 +125,12 @@ class TrainConfig(pydantic.BaseModel):
     restart_epochs: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
         None, description=f"epochs behind which --schedule cosine-restarts begins anew {MODEL_DEFAULT}"
     )
-    loss: Loss = pydantic.Field(
-        "cross-entropy",
+    loss: Loss | None = pydantic.Field(
+        None,
         description="what training minimises; focal: easy answers count less, asymmetric: the many negatives of rare "
         "labels count less still (several labels to an image only), bce-dice, focal-tversky and soft-f1: overlap of "
-        "probabilities and truth over each batch, mean-squared-error: of probabilities",
+        "probabilities and truth over each batch, mean-squared-error: of probabilities "
+        f"{MODEL_DEFAULT}",
     )
     class_weight: Literal["none", "balanced"] = pydantic.Field(
         "none", description="balanced: rare classes count as much as frequent ones in the loss"

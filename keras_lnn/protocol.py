@@ -18,6 +18,7 @@ DEFAULTS = {
     "weight_decay": 0.0,
     "schedule": "constant",
     "restart_epochs": 10,
+    "loss": "cross-entropy",
     "augmentation": "none",
     "monitor": "val_auc",
     "early_stopping": 0,

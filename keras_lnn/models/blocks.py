@@ -10,7 +10,14 @@ import keras_lnn.layers
 from keras_lnn.errors import InputError
 
 Initialisation = Literal[
-    "he-normal", "he-uniform", "glorot-normal", "glorot-uniform", "lecun-normal", "lecun-uniform", "orthogonal"
+    "he-normal",
+    "he-uniform",
+    "glorot-normal",
+    "glorot-uniform",
+    "lecun-normal",
+    "lecun-uniform",
+    "orthogonal",
+    "framework-uniform",
 ]
 
 

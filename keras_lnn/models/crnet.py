@@ -43,7 +43,11 @@ _PROTOCOL = {
     "batch_size": 64,
     "optimizer": "adam",
     "learning_rate": 1e-4,
-    "schedule": "cosine",
+    "loss": "bce-dice",
+    "schedule": "cosine-restarts",
+    "restart_epochs": 10,
+    "monitor": "val_score",
+    "augmentation": "crnet",
 }
 
 

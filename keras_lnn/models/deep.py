@@ -1,0 +1,142 @@
+"""What the deep networks share: layers of images or volumes, stems by size, initialisation by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import keras
+from keras import layers
+
+from keras_lnn.errors import InputError
+from keras_lnn.layers import apply_to_slices
+from keras_lnn.models.blocks import Initialisation, make_initializer, require_image_shape, scale_pixels
+
+Stem = Literal["auto", "small", "large"]
+Volumes = Literal["2.5d", "3d"]
+
+# As published, with weight_decay decoupled from the gradient, where the study added it to the gradient.
+PROTOCOL = {
+    "epochs": 15,
+    "batch_size": 32,
+    "optimizer": "adam",
+    "learning_rate": 1e-4,
+    "weight_decay": 1e-5,
+    "augmentation": "any-orientation",
+}
+SMALLEST_SIDE = 28
+_SMALLEST_DEPTH = 12
+_LARGE_FROM = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerMaker:
+    """Applies new layers to maps of images or of volumes, all with one initialisation.
+
+    Args:
+        initialisation: Of the weights; with ``framework-uniform`` of the biases too, as PyTorch has it.
+    """
+
+    initialisation: Initialisation
+
+    def apply_convolution(
+        self,
+        maps: Any,
+        filters: int,
+        kernel: int,
+        *,
+        strides: int = 1,
+        padding: int = 0,
+        use_bias: bool = True,
+        activation: str | None = None,
+        name: str | None = None,
+    ) -> Any:
+        """A convolution behind zero padding on every side."""
+        volumes = len(maps.shape) == 5
+        same = strides == 1 and kernel == 2 * padding + 1
+        if padding and not same:
+            maps = (layers.ZeroPadding3D if volumes else layers.ZeroPadding2D)(padding)(maps)
+        return (layers.Conv3D if volumes else layers.Conv2D)(
+            filters,
+            kernel,
+            strides,
+            padding="same" if same else "valid",
+            use_bias=use_bias,
+            activation=activation,
+            name=name,
+            **self._initializers(kernel ** (len(maps.shape) - 2) * maps.shape[-1]),
+        )(maps)
+
+    def apply_dense(self, features: Any, units: int, activation: str | None = None) -> Any:
+        """A dense layer."""
+        return layers.Dense(units, activation=activation, **self._initializers(features.shape[-1]))(features)
+
+    def _initializers(self, fan_in: int) -> dict[str, Any]:
+        most = 1 / math.sqrt(fan_in)
+        uniform = self.initialisation == "framework-uniform"
+        return {
+            "kernel_initializer": make_initializer(self.initialisation),
+            "bias_initializer": keras.initializers.RandomUniform(-most, most) if uniform else "zeros",
+        }
+
+
+def apply_max_pooling(maps: Any, window: int, strides: int) -> Any:
+    """Max pooling, along those axes only that are as long as the window: small maps stay what they are."""
+    fits = [side >= window for side in maps.shape[1:-1]]
+    if not any(fits):
+        return maps
+    pooling = layers.MaxPooling3D if len(fits) == 3 else layers.MaxPooling2D
+    return pooling([window if fit else 1 for fit in fits], [strides if fit else 1 for fit in fits])(maps)
+
+
+def flatten_at_most(maps: Any, side: int) -> Any:
+    """Maps as features; larger ones are first pooled to the side, so that the number of weights behind stays."""
+    sides = maps.shape[1:-1]
+    if max(sides) > side:
+        pooling = layers.AdaptiveAveragePooling3D if len(sides) == 3 else layers.AdaptiveAveragePooling2D
+        maps = pooling(tuple(min(side, own) for own in sides))(maps)
+    return layers.Flatten()(maps)
+
+
+def is_small(image_shape: tuple[int, ...], stem: Stem) -> bool:
+    """Whether the first convolution is 3x3 with stride 1 and without pooling, as suits small images."""
+    return stem == "small" or (stem == "auto" and max(image_shape[-3:-1]) < _LARGE_FROM)
+
+
+def build_deep_network(
+    model: str,
+    image_shape: tuple[int, ...],
+    outputs: int,
+    read: Callable[[Any], Any],
+    make: LayerMaker,
+    volumes: Volumes,
+    dropout: float,
+) -> keras.Model:
+    """Pixels, a body that gives features, dropout, and the last dense layer.
+
+    Args:
+        model: Its name, for messages.
+        image_shape: (height, width, channels) or (depth, height, width, channels).
+        outputs: Logits.
+        read: From maps (batch, ..., channels) to (batch, features).
+        make: Of the last layer.
+        volumes: ``2.5d``: every slice is read as an image, and their features are averaged; ``3d``: read as a whole.
+        dropout: Fraction dropped before the last layer.
+    """
+    require_image_shape(image_shape, smallest_side=SMALLEST_SIDE, volumes=True, model=model)
+    if len(image_shape) == 4 and volumes == "3d" and image_shape[0] < _SMALLEST_DEPTH:
+        raise InputError(
+            f"Model {model} with volumes=3d needs at least {_SMALLEST_DEPTH} slices. Received: shape {image_shape}. "
+            f"Give --model-args volumes=2.5d."
+        )
+    inputs = keras.Input(image_shape)
+    pixels = scale_pixels(inputs)
+    if len(image_shape) == 4 and volumes == "2.5d":
+        features = layers.GlobalAveragePooling1D(name="mean_of_slices")(apply_to_slices(read, pixels))
+    else:
+        features = read(pixels)
+    if dropout:
+        features = layers.Dropout(dropout)(features)
+    return keras.Model(inputs, make.apply_dense(features, outputs))
