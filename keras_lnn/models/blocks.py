@@ -22,7 +22,12 @@ Initialisation = Literal[
 
 
 def make_initializer(initialisation: Initialisation) -> initializers.Initializer:
-    """Keras's initializer of a name, a new one each time: layers that share one begin with the same weights."""
+    """Keras's initializer of a name, a new one each time: layers that share one begin with the same weights.
+
+    ``framework-uniform`` is what PyTorch starts with: its kaiming_uniform with a = sqrt(5).
+    """
+    if initialisation == "framework-uniform":
+        return initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
     return initializers.get(initialisation.replace("-", "_"))
 
 
