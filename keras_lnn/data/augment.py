@@ -40,7 +40,8 @@ def list_operations(name: str) -> list[str]:
                 f"The augmentation {part} stands alone. Received: {name!r}. Leave out {part}, or what stands beside it."
             )
         if part not in augmentation_names():
-            raise InputError(f"There is no augmentation {part!r}. {suggest(part, [*augmentation_names(), _AUTO])}")
+            choices = {*augmentation_names(), _AUTO} - {part}
+            raise InputError(f"There is no augmentation {part!r}. {suggest(part, choices)}")
     return [operation for part in parts for operation in RECIPES.get(part, part).split("+")]
 
 

@@ -95,7 +95,8 @@ def _brightness() -> Operation:
 def _contrast() -> Operation:
     import keras
 
-    layer = keras.layers.RandomContrast(_FRACTION, (0, _RANGE), dtype="float32")
+    # Of a single number the layer makes changes towards more contrast only.
+    layer = keras.layers.RandomContrast((_FRACTION, _FRACTION), (0, _RANGE), dtype="float32")
     return functools.partial(_apply_layer, layer)
 
 
