@@ -16,6 +16,7 @@ class TrainCommand(TrainConfig):
 
     config: Path | None = pydantic.Field(None, description="YAML file of fields; options given here go before it")
     print_config: bool = pydantic.Field(False, description="print the whole configuration as YAML and stop")
+    show_augmentation: Path | None = pydantic.Field(None, description="draw augmented images to this PNG file and stop")
     resume: Path | None = pydantic.Field(None, description="go on with this run from its last whole epoch")
 
 
@@ -24,8 +25,9 @@ def main(arguments: Sequence[str]) -> int:
     options = parse_options(TrainCommand, arguments, "train.py")
     config_file = options.pop("config", None)
     print_config = options.pop("print_config", False)
+    picture = options.pop("show_augmentation", None)
     run_dir = options.pop("resume", None)
-    if run_dir is not None and (options or config_file is not None or print_config):
+    if run_dir is not None and (options or config_file is not None or print_config or picture is not None):
         raise InputError("--resume goes on with the run's own configuration. Received: other options. Leave them out.")
     config = TrainConfig.create({**(read_yaml(config_file) if config_file is not None else {}), **options})
 
@@ -39,14 +41,17 @@ def main(arguments: Sequence[str]) -> int:
         from keras_lnn.run import RunFolder
 
         RunFolder.open(Path(run_dir))
-    start_keras(make_console(stderr=print_config))
-    from keras_lnn import protocol, training
+    console = make_console(stderr=print_config)
+    start_keras(console)
+    from keras_lnn import protocol, showing, training
 
     if run_dir is not None:
         training.resume(Path(run_dir))
-    elif print_config:
+    if picture is not None:
+        showing.show_augmentation(config, Path(picture), console)
+    if print_config:
         sys.stdout.write(protocol.complete_config(config).to_yaml())
-    else:
+    if run_dir is None and picture is None and not print_config:
         training.train(config)
     return 0
 

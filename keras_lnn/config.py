@@ -137,7 +137,9 @@ class TrainConfig(pydantic.BaseModel):
     )
     augmentation: str | None = pydantic.Field(
         None,
-        description="none, shift-rotate, mirror, any-orientation, flip-shift, or auto, which suits the data "
+        description="none; auto, which suits the data; shift-rotate, mirror, any-orientation, crnet, of volumes "
+        "flip-shift or flip-turn-shift; or these and single operations joined by +, such as resized-crop+flip+noise: "
+        "shift, rotate, turn, flip, flip-both, resized-crop, noise, blur, brightness, contrast, turn-right-angles "
         f"{MODEL_DEFAULT}",
     )
     monitor: Monitor | None = pydantic.Field(

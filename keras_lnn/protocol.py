@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from keras_lnn.config import TrainConfig
+from keras_lnn.data.arrays import ImageData
+from keras_lnn.data.augment import list_operations
 from keras_lnn.data.catalog import require_data
 from keras_lnn.errors import InputError
 from keras_lnn.registry import check_arguments, get_model, require_model
@@ -35,11 +37,20 @@ def complete_config(config: TrainConfig) -> TrainConfig:
     entry = get_model(config.model)
     arguments = check_arguments(entry, config.model_args)
     complete = config.with_defaults({**DEFAULTS, **entry.protocol})
+    if complete.augmentation != "auto":
+        list_operations(complete.augmentation)
     if complete.xla and complete.deterministic:
         raise InputError(
             "--xla and determinism exclude each other in TensorFlow. Received: both. Add --no-deterministic."
         )
     return complete.model_copy(update={"model_args": arguments})
+
+
+def name_augmentation(config: TrainConfig, data: ImageData) -> TrainConfig:
+    """The configuration with what ``auto`` means for these data."""
+    if config.augmentation != "auto":
+        return config
+    return config.model_copy(update={"augmentation": data.augmentation})
 
 
 def is_run_of(folder: Path, config: TrainConfig) -> bool:

@@ -19,7 +19,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.files import require_writable
 from keras_lnn.inference import batch_size_for
 from keras_lnn.layers import SingleLogit
-from keras_lnn.protocol import complete_config, is_run_of
+from keras_lnn.protocol import complete_config, is_run_of, name_augmentation
 from keras_lnn.recording import Recorder, assign_variables, model_variables
 from keras_lnn.registry import build_model, count_parameters
 from keras_lnn.report import RunReport, write_report
@@ -53,9 +53,8 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainResult:
     """
     console = console or make_console()
     config = complete_config(config)
-    data = _load(config, console)
-    augmentation = config.augmentation if config.augmentation != "auto" else data.augmentation
-    config = config.model_copy(update={"augmentation": augmentation})
+    data = load_images(config, console)
+    config = name_augmentation(config, data)
     before = None if config.start_from is None else _require_start(config, data)
     trainer = _Trainer(config, data, console)
     environment = describe_environment() | {"seed": config.seed, "data_checksum": data.checksum}
@@ -78,7 +77,7 @@ def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
         return TrainResult(folder, metrics)
     start = folder.prepare_resume()
     config = complete_config(TrainConfig.from_yaml(folder.config))
-    data = _load(config, console)
+    data = load_images(config, console)
     known = folder.read_environment().get("data_checksum", data.checksum)
     if data.checksum != known:
         raise InputError(
@@ -160,7 +159,8 @@ def compile_model(model: keras.Model, task: Task, config: TrainConfig, steps: in
     return class_weights
 
 
-def _load(config: TrainConfig, console: Console) -> ImageData:
+def load_images(config: TrainConfig, console: Console) -> ImageData:
+    """The data of a configuration, with what a look at own images found shown on the console."""
     with loading(console, f"loading {config.data}") as progress:
         data = load_data(
             config.data,

@@ -100,7 +100,14 @@ def test_help_names_every_field(run_train):
         (["--model", "lnnn"], "There is no model 'lnnn'. Did you mean lnn"),
         (["--data", "brestmnist"], "There is no data set 'brestmnist'. Did you mean breastmnist"),
         (["--config", "nowhere.yaml"], "The configuration must be a YAML file that can be read."),
+        (["--augmentation", "flip+nose"], "There is no augmentation 'nose'. Did you mean noise"),
+        (
+            ["--augmentation", "turn-right-angels"],
+            "There is no augmentation 'turn-right-angels'. Did you mean turn-right",
+        ),
+        (["--show-augmentation", "sheet.jpg"], "A picture's path must end in .png. Received: sheet.jpg."),
         (["--resume", "nowhere"], "A run must be a folder. Received: nowhere"),
+        (["--resume", "there", "--show-augmentation", "a.png"], "--resume goes on with the run's own configuration."),
         (["--resume", "there", "--epochs", "3"], "--resume goes on with the run's own configuration."),
         (["--model-args", "units=many"], "Argument units of model lnn must be a valid integer"),
         (["--precision", "float8"], "precision must be 'float32'"),
@@ -127,6 +134,18 @@ def test_the_printed_configuration_is_taken_as_it_is(run_train, tmp_path):
     assert run_train("--config", str(path), "--print-config")[1] == out
     changed = run_train("--config", str(path), "--print-config", "--seed", "4", "--no-tensorboard")[1]
     assert yaml.safe_load(changed) == values | {"seed": 4, "tensorboard": False}
+
+
+def test_a_sheet_of_augmented_images_is_drawn_instead_of_training(run_train, tiny_data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = run_train("--data", tiny_data, "--augmentation", "crnet", "--show-augmentation", "sheet.png")
+    assert status == 0
+    assert out == "augmentation  sheet.png\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
+    options = ("--show-augmentation", "other.png", "--print-config")
+    status, out, err = run_train("--data", tiny_data, "--augmentation", "crnet", *options)
+    assert (yaml.safe_load(out)["augmentation"], err) == ("crnet", "augmentation  other.png\n")
+    assert (tmp_path / "other.png").read_bytes() == (tmp_path / "sheet.png").read_bytes()
 
 
 def test_unknown_keys_in_a_file_fail(run_train, tmp_path):

@@ -1,139 +1,134 @@
-"""Augmentation by Keras's own layers, the same for the same (seed, step) wherever a run was resumed."""
+"""Augmentation by named pipelines, the same for the same (seed, step) wherever a run was resumed."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
-
+from keras_lnn.data.augment_affine import AFFINE_OPERATIONS, affine_stage
+from keras_lnn.data.augment_grid import GRID_OPERATIONS, RIGHT_ANGLES, equal_axes, grid_stage
+from keras_lnn.data.augment_values import VALUE_OPERATIONS, value_stage
 from keras_lnn.errors import InputError, suggest
 
-# Small enough that a lesion at the border stays in the image.
-_SHIFT_FRACTION = 0.08
-_ROTATION_TURNS = 15 / 360
-_FLIP_SHIFT = "flip-shift"
+RECIPES = {
+    "shift-rotate": "shift+rotate",
+    "mirror": "flip+shift+rotate",
+    "any-orientation": "flip-both+shift+turn",
+    "crnet": "resized-crop+flip+rotate+noise+blur+brightness+contrast",
+    "flip-turn-shift": "turn-right-angles+flip-shift",
+}
+# Operations by name and what does neighbours of one kind.
+_STAGES = ((AFFINE_OPERATIONS, affine_stage), (GRID_OPERATIONS, grid_stage), (VALUE_OPERATIONS, value_stage))
+_OPERATIONS = {name: make_stage for operations, make_stage in _STAGES for name in operations}
+_NONE, _AUTO = "none", "auto"
 
-Augmentation = Callable[[Any, Any], Any]
+Augmentation = Callable[..., Any]
 
 
 def augmentation_names() -> list[str]:
-    """The names that ``--augmentation`` takes, besides ``auto``."""
-    return [*_RECIPES, _FLIP_SHIFT]
+    """The names that ``--augmentation`` takes, besides ``auto``; all but ``none`` can be joined by ``+``."""
+    return [_NONE, *RECIPES, *_OPERATIONS]
+
+
+def list_operations(name: str) -> list[str]:
+    """The single operations, in their order, of a name of :func:`augmentation_names` or several joined by ``+``."""
+    parts = [part.strip() for part in name.split("+")]
+    if parts == [_NONE]:
+        return []
+    for part in parts:
+        if len(parts) > 1 and part in (_NONE, _AUTO):
+            raise InputError(
+                f"The augmentation {part} stands alone. Received: {name!r}. Leave out {part}, or what stands beside it."
+            )
+        if part not in augmentation_names():
+            choices = {*augmentation_names(), _AUTO} - {part}
+            raise InputError(f"There is no augmentation {part!r}. {suggest(part, choices)}")
+    return [operation for part in parts for operation in RECIPES.get(part, part).split("+")]
 
 
 def make_augmentation(name: str, image_shape: tuple[int, ...], seed: int) -> Augmentation | None:
-    """A function of a batch of images (float32) and the number of the training step, for use in tf.data.
+    """A function that changes a batch of images by chance, for use in tf.data.
 
-    Volumes are turned as a whole: all slices of one get the same random change.
+    Operations:
+        ``shift`` by up to 8% of the side; ``rotate`` by up to 15 degrees; ``turn`` by any angle; ``flip`` left and
+        right; ``flip-both`` left and right, top and bottom; ``resized-crop`` of 80 to 100% of the area, brought back
+        to the image's size; ``noise`` of up to 5% of the range; ``blur`` over 3, 5 or 7 pixels; ``brightness`` and
+        ``contrast`` by up to 20%; ``flip-shift``, mirrors and shifts by whole pixels along every axis, the slices'
+        too; ``turn-right-angles`` between all axes of equal length.
+
+    Recipes:
+        ``shift-rotate``; ``mirror`` (left and right as well); ``any-orientation`` (both mirrors and any angle);
+        ``crnet`` (resized crop, flip, rotation, noise, blur, brightness and contrast); ``flip-turn-shift`` (every
+        mirror image and rotation of a volume that keeps its voxels whole).
+
+    Neighbours among the operations that move pixels are done as one, so pixels are interpolated once. In a volume
+    each slice gets the change of its volume.
 
     Args:
-        name: ``none``; ``shift-rotate``; ``mirror`` (left-right as well); ``any-orientation`` (both mirrors and any
-            rotation); ``flip-shift`` (mirrors and shifts by whole pixels along every axis, the slices' too: quick, and
-            masks stay masks).
+        name: ``none``, or operations and recipes joined by ``+``, which are done in this order.
         image_shape: (height, width, channels) or (depth, height, width, channels).
         seed: With the step, all that the result depends on.
 
     Returns:
-        The function, or None where nothing is done.
-    """
-    if name not in augmentation_names():
-        raise InputError(f"There is no augmentation {name!r}. {suggest(name, [*augmentation_names(), 'auto'])}")
-    generator = _StepSeed(seed)
-    if name == _FLIP_SHIFT:
-        return lambda images, step: _flip_and_shift(images, image_shape, generator.begin(step))
-    chain = _RECIPES[name]()
-    if not chain:
-        return None
-    height, width = image_shape[-3:-1]
+        None where nothing is done, else ``augment(images, step, masks=None)``: of a batch of images with values 0..255
+        and the number of the training step it makes the changed images, float32. With integer masks, of the images'
+        shape without channels, it makes (images, masks): what moves pixels moves the masks alike, by their nearest
+        values, and what changes values leaves them alone.
 
-    def augment(images: Any, step: Any) -> Any:
-        generator.begin(step)
-        if len(image_shape) == 4:
-            folded = _swap_depth_and_width(images, image_shape)
-            changed = _apply(chain, folded, generator)
-            return _restore_depth(changed, image_shape)
-        images.set_shape((None, height, width, image_shape[-1]))
-        return _apply(chain, images, generator)
+    Raises:
+        InputError: If there is no such name, or an operation makes no sense for images of this shape.
+    """
+    operations = list_operations(name)
+    if len(image_shape) not in (3, 4):
+        raise InputError(
+            "Images must be (height, width, channels) or (depth, height, width, channels). Received: "
+            f"{tuple(image_shape)}. Reshape them."
+        )
+    if RIGHT_ANGLES in operations and not equal_axes(image_shape[:-1]):
+        raise InputError(
+            f"{RIGHT_ANGLES} needs two axes of equal length. Received: images of {'x'.join(map(str, image_shape))}. "
+            "Give another --augmentation, or square images."
+        )
+    if not operations:
+        return None
+    return _pipeline(operations, tuple(image_shape), seed)
+
+
+def _pipeline(operations: Sequence[str], shape: tuple[int, ...], seed: int) -> Augmentation:
+    from keras_lnn.data.augment_seed import StepSeed
+
+    stages = [make_stage(list(names)) for make_stage, names in itertools.groupby(operations, _OPERATIONS.get)]
+    draw = StepSeed(seed)
+
+    def augment(images: Any, step: Any, masks: Any = None) -> Any:
+        import tensorflow as tf
+
+        # tf.data computes on the processor: elsewhere the same call would differ in its last bits.
+        with tf.device("CPU:0"):
+            draw.begin(step)
+            images = tf.ensure_shape(tf.cast(images, tf.float32), (None, *shape))
+            marks = None if masks is None else _take_masks(masks, shape)
+            for apply in stages:
+                images, marks = apply(images, marks, draw)
+            images = tf.ensure_shape(images, (None, *shape))
+            return images if masks is None else (images, _give_masks(marks, masks, shape))
 
     return augment
 
 
-class _StepSeed(keras.random.SeedGenerator):
-    """Seeds that follow from the run's seed and the step alone; Keras's own generator remembers its calls instead."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(seed)
-        self.seed = seed
-        self.step = 0
-        self.calls = 0
-
-    def begin(self, step: Any) -> "_StepSeed":
-        self.step = step
-        self.calls = 0
-        return self
-
-    def next(self, ordered: bool = True) -> Any:
-        import tensorflow as tf
-
-        self.calls += 1
-        seeds = tf.stack([tf.cast(self.seed, tf.int32), tf.cast(self.step, tf.int32)])
-        return tf.cast(tf.random.experimental.stateless_fold_in(seeds, self.calls), tf.int32)
-
-
-def _apply(chain: Sequence[Any], images: Any, generator: _StepSeed) -> Any:
-    for layer in chain:
-        # Inside tf.data the layers compute with TensorFlow whatever backend trains the model.
-        layer.backend.set_backend("tensorflow")
-        try:
-            change = layer.get_random_transformation(images, training=True, seed=generator)
-            images = layer.transform_images(images, change, training=True)
-        finally:
-            layer.backend.reset()
-    return images
-
-
-def _flip_and_shift(images: Any, shape: tuple[int, ...], generator: _StepSeed) -> Any:
-    """Each image by its own chance: along every axis its rows in this or that order, from a place near the first."""
+def _take_masks(masks: Any, shape: tuple[int, ...]) -> Any:
+    """The masks as images of one channel, of a type that every operation takes."""
     import tensorflow as tf
 
-    count = tf.shape(images)[0]
-    for axis, side in enumerate(shape[:-1], start=1):
-        most = round(_SHIFT_FRACTION * side)
-        shift = tf.random.stateless_uniform((count, 1), generator.next(), -most, most + 1, tf.int32)
-        flipped = tf.random.stateless_uniform((count, 1), generator.next()) < 0.5
-        place = tf.clip_by_value(tf.range(side)[None] + shift, 0, side - 1)
-        images = tf.gather(images, tf.where(flipped, side - 1 - place, place), axis=axis, batch_dims=1)
-    return tf.ensure_shape(images, (None, *shape))
+    masks = tf.convert_to_tensor(masks)
+    if not masks.dtype.is_integer or not masks.shape.is_compatible_with((None, *shape[:-1])):
+        raise InputError(
+            f"Masks must be whole numbers of the shape (batch, {', '.join(map(str, shape[:-1]))}). Received: "
+            f"{masks.dtype.name} of {tuple(masks.shape)}. Give one label a pixel."
+        )
+    return tf.ensure_shape(tf.cast(masks, tf.int32), (None, *shape[:-1]))[..., None]
 
 
-def _swap_depth_and_width(images: Any, shape: tuple[int, ...]) -> Any:
+def _give_masks(marks: Any, masks: Any, shape: tuple[int, ...]) -> Any:
     import tensorflow as tf
 
-    depth, height, width, channels = shape
-    return tf.reshape(tf.transpose(images, (0, 2, 3, 1, 4)), (-1, height, width, depth * channels))
-
-
-def _restore_depth(images: Any, shape: tuple[int, ...]) -> Any:
-    import tensorflow as tf
-
-    depth, height, width, channels = shape
-    return tf.transpose(tf.reshape(images, (-1, height, width, depth, channels)), (0, 3, 1, 2, 4))
-
-
-def _shift() -> Any:
-    return keras.layers.RandomTranslation(_SHIFT_FRACTION, _SHIFT_FRACTION, fill_mode="nearest", dtype="float32")
-
-
-def _rotate(turns: float) -> Any:
-    return keras.layers.RandomRotation(turns, fill_mode="nearest", dtype="float32")
-
-
-_RECIPES: dict[str, Callable[[], list[Any]]] = {
-    "none": list,
-    "shift-rotate": lambda: [_shift(), _rotate(_ROTATION_TURNS)],
-    "mirror": lambda: [keras.layers.RandomFlip("horizontal", dtype="float32"), _shift(), _rotate(_ROTATION_TURNS)],
-    "any-orientation": lambda: [
-        keras.layers.RandomFlip("horizontal_and_vertical", dtype="float32"),
-        _shift(),
-        _rotate(0.5),
-    ],
-}
+    return tf.ensure_shape(tf.cast(marks[..., 0], tf.convert_to_tensor(masks).dtype), (None, *shape[:-1]))

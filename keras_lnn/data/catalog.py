@@ -7,6 +7,7 @@ import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
+from keras_lnn.data.augment import list_operations
 from keras_lnn.errors import InputError, suggest
 
 # What names begin with that are not in the catalog: people's own folders and tables, sets of tensorflow-datasets.
@@ -30,7 +31,7 @@ class DataEntry:
         samples: Images in each split.
         loader: ``module:function`` that gives an :class:`~keras_lnn.data.arrays.ImageData`. It is called with what it
             asks for by name among ``entry``, ``size``, ``data_dir``, ``accept_checksum``, ``seed``, ``progress``.
-        augmentation: A name of :mod:`keras_lnn.data.augment` that does not change what the labels say.
+        augmentation: Names of :mod:`keras_lnn.data.augment`, joined by ``+``: what does not change what the labels say.
         licence: Under which the images may be used.
         sources: For each size the address and the MD5 of its file; empty where nothing is downloaded.
     """
@@ -124,9 +125,10 @@ _REGISTERED: dict[str, DataEntry] = {}
 
 
 def register_data(entry: DataEntry) -> DataEntry:
-    """Adds a data set from outside the catalog; the name must be new."""
+    """Adds a data set from outside the catalog; its name must be new, and that of its augmentation known."""
     if entry.name in catalog():
         raise ValueError(f"A data set name must be new. Received: {entry.name}, which the catalog has already.")
+    list_operations(entry.augmentation)
     _REGISTERED[entry.name] = entry
     return entry
 

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -30,7 +31,7 @@ def training_batches(
         seed: Of order and augmentation.
         epochs: Epochs of the whole run.
         first_epoch: Where the stream begins, from 0.
-        augmentation: A name of :mod:`keras_lnn.data.augment`.
+        augmentation: Names of :mod:`keras_lnn.data.augment`, joined by ``+``.
 
     Returns:
         Batches of float32 pixel values 0..255 and labels.
@@ -39,7 +40,7 @@ def training_batches(
 
     @functools.lru_cache(maxsize=2)
     def order(epoch: int) -> np.ndarray:
-        return np.random.default_rng([seed, epoch]).permutation(len(split))
+        return _order(split, seed, epoch)
 
     def rows(step: int) -> np.ndarray:
         epoch, batch = divmod(step, steps)
@@ -56,6 +57,39 @@ def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
         return slice(step * batch_size, (step + 1) * batch_size)
 
     return _batches(split, tf.data.Dataset.range(steps_per_epoch(split, batch_size)), rows, None)
+
+
+def seen_in_training(
+    split: Split, samples: Sequence[int], *, batch_size: int, seed: int, epochs: int, augmentation: str
+) -> np.ndarray:
+    """What :func:`training_batches` makes of some images in the first epochs of a run.
+
+    Args:
+        split: Images and labels.
+        samples: Which images.
+        batch_size: Images to a batch.
+        seed: Of order and augmentation.
+        epochs: How many epochs.
+        augmentation: Names of :mod:`keras_lnn.data.augment`, joined by ``+``.
+
+    Returns:
+        float32, (samples, epochs, ...shape of an image).
+    """
+    augment = make_augmentation(augmentation, split.images.shape[1:], seed)
+    steps = steps_per_epoch(split, batch_size)
+    seen = np.zeros((len(samples), epochs, *split.images.shape[1:]), np.float32)
+    for epoch in range(epochs):
+        order = _order(split, seed, epoch)
+        batches, places = np.divmod(np.argsort(order)[list(samples)], batch_size)
+        for batch in np.unique(batches):
+            images = split.images[order[batch * batch_size : (batch + 1) * batch_size]].astype(np.float32)
+            images = augment(images, epoch * steps + batch).numpy() if augment else images
+            seen[batches == batch, epoch] = images[places[batches == batch]]
+    return seen
+
+
+def _order(split: Split, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(len(split))
 
 
 def _batches(split: Split, numbers: tf.data.Dataset, rows: object, augment: object) -> tf.data.Dataset:

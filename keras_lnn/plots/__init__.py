@@ -3,6 +3,7 @@
 Nothing here uses ``pyplot``: no display is needed and no global setting is read or changed.
 """
 
+from keras_lnn.plots.augmentation import plot_augmentation
 from keras_lnn.plots.confusion import plot_confusion
 from keras_lnn.plots.curves import plot_precision_recall, plot_roc
 from keras_lnn.plots.history import plot_history
@@ -10,10 +11,11 @@ from keras_lnn.plots.labels import plot_labels
 from keras_lnn.plots.reliability import plot_reliability
 from keras_lnn.plots.samples import plot_contact_sheet, plot_examples
 from keras_lnn.plots.sequence import plot_sequence
-from keras_lnn.plots.style import save_figure
+from keras_lnn.plots.style import require_png, save_figure
 from keras_lnn.plots.wiring import plot_wiring
 
 __all__ = [
+    "plot_augmentation",
     "plot_confusion",
     "plot_contact_sheet",
     "plot_examples",
@@ -24,5 +26,6 @@ __all__ = [
     "plot_roc",
     "plot_sequence",
     "plot_wiring",
+    "require_png",
     "save_figure",
 ]

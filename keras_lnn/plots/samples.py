@@ -85,7 +85,7 @@ def plot_examples(
         captions = _captions(row, predictions, names)
         cells = [Cell(picture, *words) for picture, words in zip(_pictures(images, row.samples), captions, strict=True)]
         blocks.append(Block(row.title, cells, row.note))
-    heading = f"Examples among {total} images{_view(images)} (blue: right, orange: wrong)"
+    heading = f"Examples among {total} images{view_of(images)} (blue: right, orange: wrong)"
     return draw_sheet(heading, blocks, EXAMPLE_INCHES)
 
 
@@ -128,7 +128,7 @@ def plot_contact_sheet(
         spread = np.linspace(0, len(indices) - 1, min(count, len(indices))).round().astype(np.int64)
         cells = [Cell(picture) for picture in _pictures(images, indices[spread])]
         blocks.append(Block(f"{name} ({len(indices)} of {total})", cells, "no image has this label"))
-    heading = f"{title or 'Examples of each class'}: {total} images{_view(images)}"
+    heading = f"{title or 'Examples of each class'}: {total} images{view_of(images)}"
     return draw_sheet(heading, blocks, CONTACT_INCHES)
 
 
@@ -204,5 +204,6 @@ def _pictures(images: Any, samples: np.ndarray) -> np.ndarray:
     return pictures
 
 
-def _view(images: Any) -> str:
+def view_of(images: Any) -> str:
+    """What a heading adds where images are volumes."""
     return ", middle slice of each volume" if len(images.shape) == 5 else ""

@@ -101,6 +101,12 @@ def literal(text: str) -> str:
     return text.replace("\\$", "$").replace("$", "\\$")
 
 
+def require_png(path: str | os.PathLike) -> None:
+    """Checks the name of a picture, which may be told long before there is one."""
+    if Path(path).suffix.lower() != ".png":
+        raise InputError(f"A picture's path must end in .png. Received: {path}. Name the file {Path(path).stem}.png.")
+
+
 def save_figure(figure: Figure, path: str | os.PathLike) -> None:
     """Writes a figure as a PNG file that is whole or absent.
 
@@ -111,7 +117,6 @@ def save_figure(figure: Figure, path: str | os.PathLike) -> None:
     Raises:
         InputError: If the path does not end in ``.png``.
     """
-    if Path(path).suffix.lower() != ".png":
-        raise InputError(f"A picture's path must end in .png. Received: {path}. Name the file {Path(path).stem}.png.")
+    require_png(path)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=DOTS_PER_INCH, format="png")

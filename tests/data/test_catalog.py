@@ -1,5 +1,6 @@
 """The catalog: complete, metadata only."""
 
+import dataclasses
 import os
 
 import pytest
@@ -51,6 +52,13 @@ def test_an_unknown_name_lists_the_nearest():
 def test_a_size_must_exist():
     with pytest.raises(InputError, match=r"these sizes: 28\. Received: 64"):
         load_data("phantom-breast", size=64)
+
+
+def test_a_new_data_set_names_an_augmentation_that_exists():
+    entry = dataclasses.replace(get_entry("phantom-breast"), name="phantom-lung", augmentation="flip+nose")
+    with pytest.raises(InputError, match="no augmentation 'nose'"):
+        register_data(entry)
+    assert "phantom-lung" not in catalog()
 
 
 def test_names_are_given_once(tiny_data):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_lnn.data import Split
-from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from keras_lnn.data.pipeline import evaluation_batches, seen_in_training, steps_per_epoch, training_batches
 
 
 def make_split(count: int = 23, shape: tuple[int, ...] = (12, 12, 1)) -> Split:
@@ -59,3 +59,15 @@ def test_several_labels_stay_a_table():
     images, labels = next(iter(training_batches(split, batch_size=5, seed=0, epochs=1)))
     assert labels.shape == (5, 4)
     assert images.shape == (5, 12, 12, 1)
+
+
+@pytest.mark.parametrize("augmentation", ["none", "mirror+noise"])
+def test_what_is_seen_in_training_is_what_the_stream_gives(augmentation):
+    split = make_split()
+    samples, options = [0, 7, 22], {"batch_size": 5, "seed": 3, "epochs": 3, "augmentation": augmentation}
+    seen = seen_in_training(split, samples, **options)
+    assert seen.shape == (3, 3, 12, 12, 1)
+    stream = collect(training_batches(split, **options))
+    for epoch in range(3):
+        images, labels = (np.concatenate(parts) for parts in zip(*stream[5 * epoch : 5 * epoch + 5], strict=True))
+        np.testing.assert_allclose(seen[:, epoch], images[np.argsort(labels)][samples], atol=1e-3)

@@ -1,0 +1,59 @@
+"""A sheet of what augmentation makes of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_lnn.errors import InputError
+from keras_lnn.plots.arguments import check_images
+from keras_lnn.plots.samples import view_of
+from keras_lnn.plots.sheet import IMAGES_IN_A_ROW, Block, Cell, draw_sheet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+IMAGE_INCHES = 1.1
+
+
+def plot_augmentation(images: Any, versions: Any, names: Sequence[str], title: str) -> Figure:
+    """Draws images, each in a row with what augmentation makes of it from epoch to epoch.
+
+    Args:
+        images: (samples, height, width, channels), or volumes (samples, depth, height, width, channels), of which the
+            middle slice is drawn; 1 or 3 channels, values 0..255.
+        versions: (samples, epochs, ...shape of an image), values 0..255; seven epochs at most.
+        names: What stands over each row.
+        title: What the heading says before what is seen.
+
+    Returns:
+        The figure.
+
+    Raises:
+        InputError: If the arguments do not fit together.
+    """
+    images, versions = np.asarray(images), np.asarray(versions)
+    count = check_images(images)
+    most = IMAGES_IN_A_ROW - 1
+    if versions.shape != (count, *versions.shape[1:2], *images.shape[1:]) or len(names) != count:
+        raise InputError(
+            "versions must be (samples, epochs, ...shape of an image) with a name a sample. Received: "
+            f"{versions.shape} and {len(names)} names for images {images.shape}. Give those of the same images."
+        )
+    if not 1 <= versions.shape[1] <= most:
+        raise InputError(f"versions must be of 1 to {most} epochs. Received: {versions.shape[1]}. Leave some out.")
+    blocks = []
+    for number, (image, row, name) in enumerate(zip(images, versions, names, strict=True)):
+        words = ["original", *(f"epoch {epoch}" for epoch in range(1, len(row) + 1))] if number == 0 else None
+        pictures = [_picture(one) for one in (image, *row)]
+        cells = [Cell(picture, words[place] if words else "") for place, picture in enumerate(pictures)]
+        blocks.append(Block(name, cells, ""))
+    return draw_sheet(f"{title}: what training sees{view_of(images)}", blocks, IMAGE_INCHES)
+
+
+def _picture(image: np.ndarray) -> np.ndarray:
+    if image.ndim == 4:
+        image = image[len(image) // 2]
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)

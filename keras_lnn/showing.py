@@ -1,0 +1,71 @@
+"""What training would see, drawn before it begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.data import ImageData
+from keras_lnn.data.augment import list_operations
+from keras_lnn.data.pipeline import seen_in_training
+from keras_lnn.plots import plot_augmentation, require_png, save_figure
+from keras_lnn.protocol import complete_config, name_augmentation
+from keras_lnn.terminal import make_console, print_written
+from keras_lnn.training import load_images
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SAMPLES, _EPOCHS = 6, 7
+
+
+def show_augmentation(config: TrainConfig, path: Path, console: Console | None = None) -> None:
+    """Draws what augmentation makes of some training images to a PNG file.
+
+    Args:
+        config: Of the run; fields left out follow the model's published protocol.
+        path: The file to write.
+        console: Where progress is shown; standard output if not given.
+    """
+    require_png(path)
+    console = console or make_console()
+    config = complete_config(config)
+    save_figure(draw_augmentation(config, load_images(config, console)), path)
+    print_written(console, {"augmentation": path})
+
+
+def draw_augmentation(config: TrainConfig, data: ImageData) -> Figure:
+    """Draws training images, each beside what a run of a configuration would see of it in its first epochs.
+
+    Args:
+        config: A complete configuration.
+        data: What it is trained on.
+
+    Returns:
+        The figure.
+    """
+    config = name_augmentation(config, data)
+    split = data.splits["train"]
+    samples = np.unique(np.linspace(0, len(split) - 1, _SAMPLES).round().astype(np.int64))
+    options = {"batch_size": config.batch_size, "seed": config.seed, "augmentation": config.augmentation}
+    versions = seen_in_training(split, samples, epochs=_EPOCHS, **options)
+    names = [_name(data, sample) for sample in samples]
+    return plot_augmentation(split.images[samples], versions, names, _title(config))
+
+
+def _title(config: TrainConfig) -> str:
+    operations = "+".join(list_operations(config.augmentation)) or "none"
+    meaning = "" if operations == config.augmentation else f" ({operations})"
+    return f"Augmentation {config.augmentation}{meaning} of {config.data}, seed {config.seed}"
+
+
+def _name(data: ImageData, sample: int) -> str:
+    """Which image it is, and of which class or with which labels."""
+    label = data.splits["train"].labels[sample]
+    present = [label] if np.ndim(label) == 0 else np.flatnonzero(label)
+    words = ", ".join(data.class_names[index] for index in present) or "no label"
+    return f"#{sample}: {words}"

@@ -1,0 +1,60 @@
+"""The sheet of augmented images shows what a run would see."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.data import load_data
+from keras_lnn.data.pipeline import training_batches
+from keras_lnn.protocol import complete_config
+from keras_lnn.showing import draw_augmentation, show_augmentation
+
+
+def drawn(figure) -> np.ndarray:
+    """The images of all rows, (rows, columns, height, width)."""
+    pictures = np.stack([np.asarray(axes.images[0].get_array()) for axes in figure.axes])
+    return pictures.reshape(-1, 8, *pictures.shape[1:])
+
+
+@pytest.mark.parametrize(("asked", "done"), [("auto", "mirror"), ("flip+noise", "flip+noise")])
+def test_the_sheet_shows_the_stream_of_the_run(tiny_data, asked, done):
+    config = complete_config(
+        TrainConfig.create({"data": tiny_data, "augmentation": asked, "batch_size": 16, "seed": 4})
+    )
+    data = load_data(tiny_data)
+    figure = draw_augmentation(config, data)
+    rows, split = drawn(figure), data.splits["train"]
+    samples = [0, 12, 24, 35, 47, 59]
+    np.testing.assert_array_equal(rows[:, 0], split.images[samples][..., 0])
+    stream = list(training_batches(split, batch_size=16, seed=4, epochs=7, augmentation=done))
+    for epoch in range(7):
+        images = np.concatenate([images for images, _ in stream[4 * epoch : 4 * epoch + 4]])[..., 0]
+        for row in rows[:, epoch + 1]:
+            assert np.abs(images - row.astype(np.float32)).max(axis=(1, 2)).min() < 0.51
+    words = [text.get_text() for text in figure.texts]
+    assert done in words[0]
+    assert "seed 4" in words[0].replace("\n", " ")
+    assert words[1:3] == ["#0: level", "#12: level"]
+
+
+def test_without_augmentation_the_images_stay_as_they_are(tiny_data):
+    config = complete_config(TrainConfig.create({"data": tiny_data, "augmentation": "none"}))
+    rows = drawn(draw_augmentation(config, load_data(tiny_data)))
+    assert (rows == rows[:, :1]).all()
+
+
+def test_labels_of_an_image_are_named_together():
+    config = complete_config(TrainConfig.create({"data": "phantom-chest", "augmentation": "flip"}))
+    figure = draw_augmentation(config, load_data("phantom-chest"))
+    words = [text.get_text() for text in figure.texts]
+    assert "#800: no label" in words
+    assert "#1199: effusion, infiltration" in words
+
+
+def test_the_file_is_a_picture(tiny_data, tmp_path):
+    path = tmp_path / "sheets" / "mirror.png"
+    show_augmentation(TrainConfig.create({"data": tiny_data, "augmentation": "mirror"}), path)
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        assert min(picture.size) > 900
