@@ -190,8 +190,7 @@ def _model_rows() -> list[dict[str, Any]]:
     rows = []
     for entry in list_models():
         data = get_entry(entry.reference_data)
-        shape = (*(data.sizes[0],) * data.dimensions, data.channels)
-        parameters = count_parameters(entry.builder(shape, len(data.class_names)))
+        parameters = count_parameters(entry.builder(data.image_shape(), len(data.class_names)))
         rows.append({"name": entry.name, "family": entry.family, "parameters": parameters, "summary": entry.summary})
     return rows
 

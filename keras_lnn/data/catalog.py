@@ -22,7 +22,7 @@ class DataEntry:
     Args:
         name: By which people ask for it.
         title: One line of what it shows.
-        task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
+        task: ``binary``, ``multi-class``, ``ordinal``, ``multi-label`` or ``segmentation``.
         class_names: In the order of the label indices.
         channels: 1 for grey, 3 for colour.
         dimensions: 2 for images, 3 for volumes.
@@ -33,6 +33,7 @@ class DataEntry:
         augmentation: A name of :mod:`keras_lnn.data.augment` that does not change what the labels say.
         licence: Under which the images may be used.
         sources: For each size the address and the MD5 of its file; empty where nothing is downloaded.
+        depth: Slices of a volume where they are not as many as the side has pixels.
     """
 
     name: str
@@ -47,6 +48,12 @@ class DataEntry:
     augmentation: str = "shift-rotate"
     licence: str = ""
     sources: Mapping[int, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    depth: int | None = None
+
+    def image_shape(self, size: int | None = None) -> tuple[int, ...]:
+        """The shape of one image, channels last; of the first size if none is given."""
+        sides = (size or self.sizes[0],) * self.dimensions
+        return (*(sides if self.depth is None else (self.depth, *sides[1:])), self.channels)
 
 
 _ENTRIES = (
@@ -94,6 +101,43 @@ _ENTRIES = (
         sizes=(28,),
         samples={"train": 2000, "val": 400, "test": 1000},
         loader="keras_lnn.data.phantom_chest:phantom_chest",
+        licence="Apache-2.0 (generated)",
+    ),
+    DataEntry(
+        name="phantom-liver",
+        title="generated: slices of the abdomen with masks of liver and tumours",
+        task="segmentation",
+        class_names=("background", "liver", "tumour"),
+        channels=1,
+        dimensions=2,
+        sizes=(64, 32, 128),
+        samples={"train": 320, "val": 60, "test": 120},
+        loader="keras_lnn.data.phantom_liver:phantom_liver",
+        licence="Apache-2.0 (generated)",
+    ),
+    DataEntry(
+        name="phantom-liver-volumes",
+        title="generated: eight noisy neighbouring slices each of the same patients, with masks",
+        task="segmentation",
+        class_names=("background", "liver", "tumour"),
+        channels=1,
+        dimensions=3,
+        sizes=(64, 32, 128),
+        samples={"train": 96, "val": 18, "test": 36},
+        loader="keras_lnn.data.phantom_liver:phantom_liver_volumes",
+        licence="Apache-2.0 (generated)",
+        depth=8,
+    ),
+    DataEntry(
+        name="phantom-liver-classes",
+        title="generated: the same slices by what their masks show",
+        task="multi-class",
+        class_names=("no liver", "liver", "lesion"),
+        channels=1,
+        dimensions=2,
+        sizes=(64, 32, 128),
+        samples={"train": 320, "val": 60, "test": 120},
+        loader="keras_lnn.data.phantom_liver:phantom_liver_classes",
         licence="Apache-2.0 (generated)",
     ),
 )

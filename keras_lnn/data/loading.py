@@ -72,7 +72,10 @@ def load_data(
 
 
 def check_data(data: ImageData) -> None:
-    """Checks what every source must hold to: whole splits, matching labels within range, uint8 images."""
+    """Checks what every source must hold to: whole splits, matching labels within range, uint8 images.
+
+    Masks must be as large as their images.
+    """
     for name in SPLITS:
         split = data.splits[name]
         if len(split) == 0:
@@ -84,12 +87,32 @@ def check_data(data: ImageData) -> None:
             )
         if split.images.dtype != np.uint8:
             raise InputError(f"Images must be uint8. Received: {data.name} with {split.images.dtype} in {name}.")
+        if split.groups is not None and len(split.groups) != len(split):
+            raise InputError(
+                f"Every image needs a group where some have one. Received: {data.name} with {len(split.groups)} groups"
+                f" of {len(split)} images in {name}."
+            )
+        _check_kind_of_labels(data, name)
         highest = 1 if data.task == "multi-label" else len(data.class_names) - 1
         if split.labels.min() < 0 or split.labels.max() > highest:
             raise InputError(
                 f"Labels of {data.name} must lie between 0 and {highest}. Received: "
                 f"{split.labels.min()} to {split.labels.max()} in {name}."
             )
+
+
+def _check_kind_of_labels(data: ImageData, name: str) -> None:
+    split = data.splits[name]
+    if data.task != "segmentation":
+        if split.has_masks:
+            raise InputError(f"Masks are for the task segmentation. Received: {data.name}, {data.task}, with masks.")
+        return
+    shape = tuple(split.images.shape[:-1])
+    if split.labels.shape != shape or split.labels.dtype != np.uint8:
+        raise InputError(
+            f"Masks must be uint8 and as large as their images, {shape}. Received: {data.name} with"
+            f" {split.labels.dtype} of {split.labels.shape} in {name}."
+        )
 
 
 def _require_size(entry: DataEntry, size: int | None) -> int:

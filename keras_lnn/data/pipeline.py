@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_lnn.data.arrays import Split
 from keras_lnn.data.augment import make_augmentation
+from keras_lnn.errors import InputError
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
@@ -25,7 +26,7 @@ def training_batches(
     across the epochs' ends.
 
     Args:
-        split: Images and labels.
+        split: Images and labels, or masks.
         batch_size: Images to a batch.
         seed: Of order and augmentation.
         epochs: Epochs of the whole run.
@@ -33,8 +34,10 @@ def training_batches(
         augmentation: A name of :mod:`keras_lnn.data.augment`.
 
     Returns:
-        Batches of float32 pixel values 0..255 and labels.
+        Batches of float32 pixel values 0..255 and labels, of masks uint8 class indices.
     """
+    if split.has_masks and augmentation != "none":
+        raise InputError(f"Augmentation must leave masks where they are. Received: {augmentation}. Choose none.")
     steps = steps_per_epoch(split, batch_size)
 
     @functools.lru_cache(maxsize=2)
