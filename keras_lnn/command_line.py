@@ -83,7 +83,14 @@ def run_list(command: ListCommand) -> None:
         table.add_column(name, no_wrap=name in ("name", "here"))
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
-    make_console().print(table)
+    console = make_console()
+    console.print(table)
+    if command.what == "data":
+        from keras_lnn.data.catalog import OTHER_SOURCES
+
+        width = max(map(len, OTHER_SOURCES))
+        for name, what in OTHER_SOURCES.items():
+            console.print(f"{name.ljust(width)}  {what}")
 
 
 def run_evaluate(command: EvaluateCommand) -> None:

@@ -12,7 +12,16 @@ from keras_lnn.errors import InputError, suggest
 # What names begin with that are not in the catalog: people's own folders and tables, sets of tensorflow-datasets.
 FOLDER = "folder:"
 TABLE = "table:"
+MASKS = "masks:"
+MASK_CLASSES = "mask-classes:"
 TFDS = "tfds:"
+OTHER_SOURCES = {
+    f"{FOLDER}PATH": "own images in a folder a class",
+    f"{TABLE}FILE": "own images that a table names with their labels",
+    f"{MASKS}DIR": "own images with masks, which give each pixel a class",
+    f"{MASK_CLASSES}DIR": "the same images by the highest class in their masks",
+    f"{TFDS}NAME": "image classification sets of tensorflow-datasets",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,15 +194,15 @@ def get_entry(name: str) -> DataEntry:
     entries = catalog()
     if name not in entries:
         raise InputError(
-            f"There is no data set {name!r}. {suggest(name, entries)} Own images are folder:PATH or "
-            f"table:FILE, sets of tensorflow-datasets are tfds:NAME."
+            f"There is no data set {name!r}. {suggest(name, entries)} Own images are folder:PATH, table:FILE, "
+            f"masks:DIR or mask-classes:DIR, sets of tensorflow-datasets are tfds:NAME."
         )
     return entries[name]
 
 
 def require_data(name: str) -> None:
     """Checks that a data set of this name can be asked for, without reading it."""
-    if not name.startswith((FOLDER, TABLE, TFDS)):
+    if not name.startswith((FOLDER, TABLE, MASKS, MASK_CLASSES, TFDS)):
         get_entry(name)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_lnn.data.arrays import SPLITS, ImageData
-from keras_lnn.data.catalog import FOLDER, TABLE, TFDS, DataEntry, get_entry
+from keras_lnn.data.catalog import FOLDER, MASK_CLASSES, MASKS, TABLE, TFDS, DataEntry, get_entry
 from keras_lnn.data.options import OwnImages
 from keras_lnn.errors import InputError
 
@@ -30,13 +30,14 @@ def load_data(
 
     Args:
         name: From the catalog, ``folder:PATH`` (images in a folder a class), ``table:FILE`` (images that a CSV
-            or TSV file names) or ``tfds:NAME``.
+            or TSV file names), ``masks:DIR`` (images with masks), ``mask-classes:DIR`` (the same images by the highest
+            class in their masks) or ``tfds:NAME``.
         size: Side in pixels; 28 for the catalog if not given, 64 for own images, their own for tfds.
         data_dir: Folder of the data files, before the usual places.
         accept_checksum: Take a file with another checksum if its arrays are right.
         seed: Of the split, where the data come without one.
         progress: Is told the fraction done, where loading takes long.
-        own: What folders and tables are, and how their files become pixels.
+        own: What folders, tables and manifests are, and how their files become pixels.
 
     Returns:
         Images and labels of the splits; images stay uint8.
@@ -49,6 +50,11 @@ def load_data(
         from keras_lnn.data.tables import load_table
 
         data = load_table(name.removeprefix(TABLE), own, side=size or 64, seed=seed, progress=progress)
+    elif name.startswith((MASKS, MASK_CLASSES)):
+        from keras_lnn.data.masks import load_mask_classes, load_masks
+
+        load, prefix = (load_masks, MASKS) if name.startswith(MASKS) else (load_mask_classes, MASK_CLASSES)
+        data = load(name.removeprefix(prefix), own, side=size or 64, seed=seed, progress=progress)
     elif name.startswith(TFDS):
         from keras_lnn.data.tfds import load_tfds
 
