@@ -83,7 +83,14 @@ def run_list(command: ListCommand) -> None:
         table.add_column(name, no_wrap=name in ("name", "here"))
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
-    make_console().print(table)
+    console = make_console()
+    console.print(table)
+    if command.what == "data":
+        from keras_lnn.data.catalog import OTHER_SOURCES
+
+        width = max(map(len, OTHER_SOURCES))
+        for name, what in OTHER_SOURCES.items():
+            console.print(f"{name.ljust(width)}  {what}")
 
 
 def run_evaluate(command: EvaluateCommand) -> None:
@@ -194,8 +201,7 @@ def _model_rows() -> list[dict[str, Any]]:
     with keras.StatelessScope(initialize_variables=False):
         for entry in list_models():
             data = get_entry(entry.reference_data)
-            shape = (*(data.sizes[0],) * data.dimensions, data.channels)
-            parameters = count_parameters(entry.builder(shape, len(data.class_names)))
+            parameters = count_parameters(entry.builder(data.image_shape(), len(data.class_names)))
             row = {"name": entry.name, "family": entry.family, "parameters": parameters, "summary": entry.summary}
             rows.append(row)
     # Else Keras gives them values with the next layer that is made.

@@ -72,8 +72,8 @@ class TrainConfig(pydantic.BaseModel):
     )
     data: str = pydantic.Field(
         "phantom-breast",
-        description="data set: a name from the catalog (python -m keras_lnn list data), folder:PATH, table:FILE or "
-        "tfds:NAME",
+        description="data set: a name from the catalog (python -m keras_lnn list data), folder:PATH, table:FILE, "
+        "masks:DIR, mask-classes:DIR or tfds:NAME",
     )
     size: Annotated[int, pydantic.Field(ge=8)] | None = pydantic.Field(
         None, description="side of the images in pixels (default: 28 for the catalog, 64 for own images)"

@@ -32,6 +32,13 @@ class Task:
     kind: str
     class_names: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        if self.kind not in TASKS:
+            raise InputError(
+                f"A network's task must be {', '.join(TASKS[:-1])} or {TASKS[-1]}. Received: {self.kind}."
+                " Choose data of one of these."
+            )
+
     @property
     def outputs(self) -> int:
         """How many logits a model gives."""

@@ -22,6 +22,7 @@ from keras_lnn.layers.mixed_memory import MixedMemoryCell
 from keras_lnn.registry import build_model, count_parameters, get_model
 from keras_lnn.run import RunFolder
 from keras_lnn.signature import Signature, save_keras
+from keras_lnn.tasks import Task
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -43,9 +44,8 @@ def import_weights(weights: Path, config: TrainConfig, implicit_param_constraint
         implicit_param_constraints: See :func:`load_torch_weights`.
     """
     entry, data = get_model(config.model), get_entry(config.data)
-    size = config.size or data.sizes[0]
-    image_shape = (*(size,) * data.dimensions, data.channels)
-    model = build_model(entry.name, image_shape, len(data.class_names), **config.model_args)
+    image_shape = data.image_shape(config.size)
+    model = build_model(entry.name, image_shape, Task(data.task, data.class_names).outputs, **config.model_args)
     load_torch_weights(model, read_state_dict(weights), implicit_param_constraints)
     checksum = f"sha256:{file_digest(weights)}"
     folder = RunFolder.create(config, describe_environment() | {"weights": weights.name, "weights_checksum": checksum})

@@ -287,7 +287,7 @@ class _Trainer:
             task=self.data.task,
             class_names=self.data.class_names,
             image_shape=self.data.image_shape,
-            data=re.sub(r"^(folder:|table:).*/(?=[^/]+/*$)", r"\1", self.data.name),
+            data=re.sub(r"^(folder:|table:|masks:|mask-classes:).*/(?=[^/]+/*$)", r"\1", self.data.name),
             size=self.config.size,
             checksum=self.data.checksum,
             licence=self.data.licence,

@@ -30,16 +30,24 @@ class Split:
 
     Args:
         images: uint8, (samples, height, width, channels) or (samples, depth, height, width, channels).
-        labels: int64 class indices (samples,), or for several labels to an image uint8 0/1 (samples, labels).
+        labels: int64 class indices (samples,), for several labels to an image uint8 0/1 (samples, labels), or masks:
+            uint8 class indices of the shape of the images without their channels.
         names: Where each sample comes from (file names), or None where the position says it all.
+        groups: What the samples belong to, such as patients, whose images are not independent; None where unknown.
     """
 
     images: ImageArray
     labels: np.ndarray
     names: Sequence[str] | None = None
+    groups: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether each pixel has a label."""
+        return self.labels.ndim > 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +56,15 @@ class ImageData:
 
     Args:
         name: Its name in the catalog, or ``folder:...``, ``tfds:...``.
-        task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
+        task: ``binary``, ``multi-class``, ``ordinal``, ``multi-label`` or ``segmentation`` (a class for each pixel).
         class_names: One name a class or label, in the order of the indices.
         splits: ``train``, ``val`` and ``test``.
         checksum: Says which bytes the images came from, such as ``md5:...``; kept with a run.
         augmentation: What suits these images, by name; small shifts and rotations change no label.
         licence: Under which the images may be used; empty where unknown.
         check: What a look at people's own images found; None where there was none.
+        colours: Of masks whose classes are colours, one ``#rrggbb`` a class, so that masks can be written as they were
+            read; None where they are indices.
     """
 
     name: str
@@ -65,6 +75,7 @@ class ImageData:
     augmentation: str = "shift-rotate"
     licence: str = ""
     check: DataCheck | None = None
+    colours: tuple[str, ...] | None = None
 
     @property
     def image_shape(self) -> tuple[int, ...]:

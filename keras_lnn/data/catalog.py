@@ -13,7 +13,16 @@ from keras_lnn.errors import InputError, suggest
 # What names begin with that are not in the catalog: people's own folders and tables, sets of tensorflow-datasets.
 FOLDER = "folder:"
 TABLE = "table:"
+MASKS = "masks:"
+MASK_CLASSES = "mask-classes:"
 TFDS = "tfds:"
+OTHER_SOURCES = {
+    f"{FOLDER}PATH": "own images in a folder a class",
+    f"{TABLE}FILE": "own images that a table names with their labels",
+    f"{MASKS}DIR": "own images with masks, which give each pixel a class",
+    f"{MASK_CLASSES}DIR": "the same images by the highest class in their masks",
+    f"{TFDS}NAME": "image classification sets of tensorflow-datasets",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +32,7 @@ class DataEntry:
     Args:
         name: By which people ask for it.
         title: One line of what it shows.
-        task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
+        task: ``binary``, ``multi-class``, ``ordinal``, ``multi-label`` or ``segmentation``.
         class_names: In the order of the label indices.
         channels: 1 for grey, 3 for colour.
         dimensions: 2 for images, 3 for volumes.
@@ -34,6 +43,7 @@ class DataEntry:
         augmentation: Names of :mod:`keras_lnn.data.augment`, joined by ``+``: what does not change what the labels say.
         licence: Under which the images may be used.
         sources: For each size the address and the MD5 of its file; empty where nothing is downloaded.
+        depth: Slices of a volume where they are not as many as the side has pixels.
     """
 
     name: str
@@ -48,6 +58,12 @@ class DataEntry:
     augmentation: str = "shift-rotate"
     licence: str = ""
     sources: Mapping[int, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    depth: int | None = None
+
+    def image_shape(self, size: int | None = None) -> tuple[int, ...]:
+        """The shape of one image, channels last; of the first size if none is given."""
+        sides = (size or self.sizes[0],) * self.dimensions
+        return (*(sides if self.depth is None else (self.depth, *sides[1:])), self.channels)
 
 
 _ENTRIES = (
@@ -97,6 +113,43 @@ _ENTRIES = (
         loader="keras_lnn.data.phantom_chest:phantom_chest",
         licence="Apache-2.0 (generated)",
     ),
+    DataEntry(
+        name="phantom-liver",
+        title="generated: slices of the abdomen with masks of liver and tumours",
+        task="segmentation",
+        class_names=("background", "liver", "tumour"),
+        channels=1,
+        dimensions=2,
+        sizes=(64, 32, 128),
+        samples={"train": 320, "val": 60, "test": 120},
+        loader="keras_lnn.data.phantom_liver:phantom_liver",
+        licence="Apache-2.0 (generated)",
+    ),
+    DataEntry(
+        name="phantom-liver-volumes",
+        title="generated: eight noisy neighbouring slices each of the same patients, with masks",
+        task="segmentation",
+        class_names=("background", "liver", "tumour"),
+        channels=1,
+        dimensions=3,
+        sizes=(64, 32, 128),
+        samples={"train": 96, "val": 18, "test": 36},
+        loader="keras_lnn.data.phantom_liver:phantom_liver_volumes",
+        licence="Apache-2.0 (generated)",
+        depth=8,
+    ),
+    DataEntry(
+        name="phantom-liver-classes",
+        title="generated: the same slices by what their masks show",
+        task="multi-class",
+        class_names=("no liver", "liver", "lesion"),
+        channels=1,
+        dimensions=2,
+        sizes=(64, 32, 128),
+        samples={"train": 320, "val": 60, "test": 120},
+        loader="keras_lnn.data.phantom_liver:phantom_liver_classes",
+        licence="Apache-2.0 (generated)",
+    ),
 )
 
 # Left and right tell organs apart (a kidney, the heart's side), so those sets are never flipped.
@@ -143,15 +196,15 @@ def get_entry(name: str) -> DataEntry:
     entries = catalog()
     if name not in entries:
         raise InputError(
-            f"There is no data set {name!r}. {suggest(name, entries)} Own images are folder:PATH or "
-            f"table:FILE, sets of tensorflow-datasets are tfds:NAME."
+            f"There is no data set {name!r}. {suggest(name, entries)} Own images are folder:PATH, table:FILE, "
+            f"masks:DIR or mask-classes:DIR, sets of tensorflow-datasets are tfds:NAME."
         )
     return entries[name]
 
 
 def require_data(name: str) -> None:
     """Checks that a data set of this name can be asked for, without reading it."""
-    if not name.startswith((FOLDER, TABLE, TFDS)):
+    if not name.startswith((FOLDER, TABLE, MASKS, MASK_CLASSES, TFDS)):
         get_entry(name)
 
 

@@ -178,8 +178,9 @@ class _Worker:
 def _work() -> None:
     """Decodes until nothing more comes."""
     path, offset, shape, rendering = json.loads(sys.stdin.readline())
-    fit, window = rendering
-    target = PixelFile(Path(path), offset, tuple(shape), Rendering(fit, None if window is None else tuple(window)))
+    fit, *lists = rendering
+    window, classes = (None if values is None else tuple(values) for values in lists)
+    target = PixelFile(Path(path), offset, tuple(shape), Rendering(fit, window, classes))
     for line in sys.stdin:
         start, files = json.loads(line)
         print(json.dumps(dataclasses.asdict(target.fill(start, files, 1))), flush=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import io
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_lnn.data import medical_files, png_files
+from keras_lnn.data.mask_pixels import read_mask
 from keras_lnn.data.options import FITS, Rendering
+from keras_lnn.data.pillow_files import fitted_size, open_image, with_channels
 from keras_lnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def guess_channels(paths: Sequence[str | os.PathLike]) -> int:
     A colour file whose pixels happen to be grey counts as colour. Files that cannot be opened are passed over, since
     ``read_images`` names them.
     """
-    with _quiet_pillow(), ThreadPoolExecutor(_workers()) as pool:
+    with quiet_decoders(), ThreadPoolExecutor(worker_count()) as pool:
         for start in range(0, len(paths), 1024):
             if not all(pool.map(_has_grey_header, paths[start : start + 1024])):
                 return 3
@@ -181,11 +182,11 @@ def decode_images(
             try:
                 into[row] = _decode(sources[row], into.shape[1:], rendering, brightest)
             except Exception as error:  # what decoders raise on damaged files has no common class
-                faults[row] = _fault(error)
+                faults[row] = name_fault(error)
         return stop
 
-    pool = ThreadPoolExecutor(workers or _workers())
-    with _quiet_pillow():
+    pool = ThreadPoolExecutor(workers or worker_count())
+    with quiet_decoders():
         try:
             for stop in pool.map(read_chunk, range(0, len(sources), _CHUNK)):
                 if progress is not None:
@@ -213,13 +214,14 @@ def _has_image_suffix(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES or name.lower().endswith(medical_files.SUFFIXES)
 
 
-def _workers() -> int:
+def worker_count() -> int:
+    """Threads that keep this machine busy with decoding."""
     # Some more than there are processors: now and then each waits for the disk or for Python's lock.
     return min(32, (os.cpu_count() or 1) + 2)
 
 
 @contextlib.contextmanager
-def _quiet_pillow() -> Iterator[None]:
+def quiet_decoders() -> Iterator[None]:
     """Keeps the decoders' remarks on odd but readable files away; entered once around a pool, as filters are global."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"(PIL|pydicom|nibabel)\.")
@@ -244,34 +246,22 @@ def _has_grey_header(path: str | os.PathLike) -> bool:
 def _decode(source: ImageSource, shape: tuple[int, ...], rendering: Rendering, brightest: list[int]) -> np.ndarray:
     from PIL import Image
 
+    if rendering.classes is not None:
+        return read_mask(source, shape, rendering)
     if len(shape) == 4:
         return medical_files.read_volume(source, shape, rendering)
     height, width, channels = shape
     if medical_files.is_medical(source):
         pixels = Image.fromarray(medical_files.read_slice(source, rendering.window))
-        return _to_size(_with_channels(pixels, channels), shape, rendering.fit)
+        return _to_size(with_channels(pixels, channels), shape, rendering.fit)
     plain = png_files.read_plain_png(source, Image.MAX_IMAGE_PIXELS)
-    image = _open_image(source, max(height, width), channels) if plain is None else Image.fromarray(plain)
+    image = open_image(source, max(height, width), channels) if plain is None else Image.fromarray(plain)
     # Older Pillows open PNG files of 16 bits in the mode of 32.
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         values = np.asarray(image)
         brightest.append(int(values.max()))
         image = Image.fromarray(_to_8_bits(values, rendering.window))
-    return _to_size(_with_channels(image, channels), shape, rendering.fit)
-
-
-def _open_image(source: ImageSource, longest: int, channels: int) -> Image.Image:
-    """The decoded image, upright."""
-    from PIL import Image, ImageOps
-
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-        if image.format == "JPEG" and image.mode in ("L", "RGB"):
-            # Decodes to a fraction of the size that is still twice the wanted one (either way round, as the
-            # orientation comes later): as good, several times as fast.
-            image.draft("L" if channels == 1 else image.mode, (2 * longest, 2 * longest))
-        upright = ImageOps.exif_transpose(image)
-        upright.load()
-        return upright
+    return _to_size(with_channels(image, channels), shape, rendering.fit)
 
 
 def _to_8_bits(values: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:
@@ -291,11 +281,7 @@ def _to_size(image: Image.Image, shape: tuple[int, ...], fit: str) -> np.ndarray
     from PIL import Image
 
     height, width, channels = shape
-    if fit == "pad":
-        scale = min(width / image.width, height / image.height)
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    else:
-        size = (width, height)
+    size = fitted_size(image.size, (width, height), fit)
     if image.size != size:
         # What is more than twice too large is first halved (or more) by means of whole pixels.
         image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
@@ -307,19 +293,8 @@ def _to_size(image: Image.Image, shape: tuple[int, ...], fit: str) -> np.ndarray
     return np.asarray(image).reshape(height, width, channels)
 
 
-def _with_channels(image: Image.Image, channels: int) -> Image.Image:
-    from PIL import Image
-
-    if image.mode in ("I", "F"):
-        raise InputError("32 bits a pixel, not 8 or 16")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    # A grey image gets its three channels once it is small.
-    return image if image.mode == "L" else image.convert("L" if channels == 1 else "RGB")
-
-
-def _fault(error: Exception) -> str:
+def name_fault(error: Exception) -> str:
+    """What is wrong with an image file, in a few words."""
     from PIL import Image, UnidentifiedImageError
 
     if isinstance(error, InputError):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_lnn.data.arrays import SPLITS, ImageData
-from keras_lnn.data.catalog import FOLDER, TABLE, TFDS, DataEntry, get_entry
+from keras_lnn.data.catalog import FOLDER, MASK_CLASSES, MASKS, TABLE, TFDS, DataEntry, get_entry
 from keras_lnn.data.options import OwnImages
 from keras_lnn.errors import InputError
 
@@ -30,13 +30,14 @@ def load_data(
 
     Args:
         name: From the catalog, ``folder:PATH`` (images in a folder a class), ``table:FILE`` (images that a CSV
-            or TSV file names) or ``tfds:NAME``.
+            or TSV file names), ``masks:DIR`` (images with masks), ``mask-classes:DIR`` (the same images by the highest
+            class in their masks) or ``tfds:NAME``.
         size: Side in pixels; 28 for the catalog if not given, 64 for own images, their own for tfds.
         data_dir: Folder of the data files, before the usual places.
         accept_checksum: Take a file with another checksum if its arrays are right.
         seed: Of the split, where the data come without one.
         progress: Is told the fraction done, where loading takes long.
-        own: What folders and tables are, and how their files become pixels.
+        own: What folders, tables and manifests are, and how their files become pixels.
 
     Returns:
         Images and labels of the splits; images stay uint8.
@@ -49,6 +50,11 @@ def load_data(
         from keras_lnn.data.tables import load_table
 
         data = load_table(name.removeprefix(TABLE), own, side=size or 64, seed=seed, progress=progress)
+    elif name.startswith((MASKS, MASK_CLASSES)):
+        from keras_lnn.data.masks import load_mask_classes, load_masks
+
+        load, prefix = (load_masks, MASKS) if name.startswith(MASKS) else (load_mask_classes, MASK_CLASSES)
+        data = load(name.removeprefix(prefix), own, side=size or 64, seed=seed, progress=progress)
     elif name.startswith(TFDS):
         from keras_lnn.data.tfds import load_tfds
 
@@ -72,7 +78,10 @@ def load_data(
 
 
 def check_data(data: ImageData) -> None:
-    """Checks what every source must hold to: whole splits, matching labels within range, uint8 images."""
+    """Checks what every source must hold to: whole splits, matching labels within range, uint8 images.
+
+    Masks must be as large as their images.
+    """
     for name in SPLITS:
         split = data.splits[name]
         if len(split) == 0:
@@ -84,12 +93,32 @@ def check_data(data: ImageData) -> None:
             )
         if split.images.dtype != np.uint8:
             raise InputError(f"Images must be uint8. Received: {data.name} with {split.images.dtype} in {name}.")
+        if split.groups is not None and len(split.groups) != len(split):
+            raise InputError(
+                f"Every image needs a group where some have one. Received: {data.name} with {len(split.groups)} groups"
+                f" of {len(split)} images in {name}."
+            )
+        _check_kind_of_labels(data, name)
         highest = 1 if data.task == "multi-label" else len(data.class_names) - 1
         if split.labels.min() < 0 or split.labels.max() > highest:
             raise InputError(
                 f"Labels of {data.name} must lie between 0 and {highest}. Received: "
                 f"{split.labels.min()} to {split.labels.max()} in {name}."
             )
+
+
+def _check_kind_of_labels(data: ImageData, name: str) -> None:
+    split = data.splits[name]
+    if data.task != "segmentation":
+        if split.has_masks:
+            raise InputError(f"Masks are for the task segmentation. Received: {data.name}, {data.task}, with masks.")
+        return
+    shape = tuple(split.images.shape[:-1])
+    if split.labels.shape != shape or split.labels.dtype != np.uint8:
+        raise InputError(
+            f"Masks must be uint8 and as large as their images, {shape}. Received: {data.name} with"
+            f" {split.labels.dtype} of {split.labels.shape} in {name}."
+        )
 
 
 def _require_size(entry: DataEntry, size: int | None) -> int:

@@ -94,8 +94,7 @@ def read_volume(source: str | os.PathLike | bytes, shape: tuple[int, ...], rende
     if values.ndim != 3:
         raise InputError("an image among volumes")
     values = _windowed(values, rendering.window).astype(np.float32)
-    extent = np.multiply(values.shape, spacing) if rendering.fit == "pad" else np.ones(3)
-    size = np.maximum(1, np.rint(np.array(shape[:3]) * extent / extent.max())).astype(int)
+    size = np.array(fitted_volume(values.shape, spacing, shape[:3], rendering.fit))
     shrinking = np.array(values.shape) / size
     values = ndimage.gaussian_filter(values, np.maximum(0, (shrinking - 1) / 2), truncate=2)
     values = ndimage.zoom(values, size / values.shape, order=1, mode="nearest", grid_mode=True)
@@ -106,6 +105,37 @@ def read_volume(source: str | os.PathLike | bytes, shape: tuple[int, ...], rende
     )
     volume[(*place, 0)] = np.rint(np.clip(values, 0, 255))
     return volume
+
+
+def fitted_volume(
+    shape: tuple[int, ...], spacing: tuple[float, ...], wanted: tuple[int, ...], fit: str
+) -> tuple[int, ...]:
+    """Depth, height and width of a volume within those that are wanted: all of them, or keeping its proportions."""
+    extent = np.multiply(shape, spacing) if fit == "pad" else np.ones(len(wanted))
+    return tuple(np.maximum(1, np.rint(np.array(wanted) * extent / extent.max())).astype(int).tolist())
+
+
+def read_nifti_values(path: str | os.PathLike) -> tuple[np.ndarray, tuple[float, ...]]:
+    """The values of a NIfTI file as they are, (height, width) or (depth, height, width), and their spacing."""
+    return _read_nifti(path)
+
+
+def native_shape(path: str | os.PathLike) -> tuple[int, ...]:
+    """Reads the head of a file: (height, width), or (depth, height, width) of a volume in its patient's orientation."""
+    if not is_nifti(path):
+        head = _import("pydicom", "dicom").dcmread(path, stop_before_pixels=True)
+        return int(head.Rows), int(head.Columns)
+    nibabel = _import("nibabel", "nifti")
+    image = nibabel.load(path)
+    shape = image.shape[:3]
+    if len(image.shape) == 3:
+        # Where each axis of the file goes when the volume is turned upright.
+        axes = nibabel.orientations.io_orientation(image.affine)[:, 0]
+        shape = tuple(shape[int(np.flatnonzero(axes == axis)[0])] for axis in range(3))
+    if _planes(image.shape) == 2 and len(shape) == 3:
+        axis = int(np.argmin(shape))
+        shape = shape[:axis] + shape[axis + 1 :]
+    return tuple(map(int, shape[::-1]))
 
 
 def _is_dicom(source: str | os.PathLike) -> bool:

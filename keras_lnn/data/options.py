@@ -17,15 +17,18 @@ class Rendering:
         fit: ``stretch`` fills the size; ``pad`` keeps the aspect ratio and fills up with black.
         window: Centre and width of the values that are shown, for files of more than 8 bits; None for the window that
             a DICOM file names, else the whole range.
+        classes: Of masks, what a pixel of each class has in the file: its value, or its colour as ``#rrggbb``; pixels
+            become class indices. Where this is empty, all that is not black is class 1. None for images.
     """
 
     fit: str = "stretch"
     window: tuple[float, float] | None = None
+    classes: tuple[int | str, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class OwnImages:
-    """The options of ``folder:`` and ``table:``, under the names that they have in a configuration.
+    """The options of ``folder:``, ``table:`` and ``masks:``, under the names that they have in a configuration.
 
     Args:
         image_dir: Where the files of a table are; None for the table's own folder.

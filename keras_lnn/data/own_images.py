@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_lnn.data import medical_files
-from keras_lnn.data.arrays import ImageData, Split
+from keras_lnn.data.arrays import ImageArray, ImageData, Split
 from keras_lnn.data.checking import check_splits, name_some
 from keras_lnn.data.decoded_cache import CachedImages, open_or_decode
 from keras_lnn.data.grouping import complete_grouped_splits, require_each_class
@@ -28,12 +28,13 @@ class LabelledFiles:
 
     Args:
         names: What the files are called in all that is told.
-        task: ``binary``, ``multi-class`` or ``multi-label``.
+        task: ``binary``, ``multi-class``, ``multi-label`` or ``segmentation``.
         class_names: One name a class or label.
-        labels: As in :class:`~keras_lnn.data.arrays.Split`.
+        labels: As in :class:`~keras_lnn.data.arrays.Split`; of masks each file has one.
         splits: ``train``, ``val`` or ``test``; None where nothing says.
         groups: What belongs together; None where nothing says.
         notes: What was decided about them, one sentence each.
+        present: Where labels are masks, whether each class is in each of them, 0 or 1.
     """
 
     names: list[str]
@@ -43,9 +44,12 @@ class LabelledFiles:
     splits: list[str] | None = None
     groups: list[str] | None = None
     notes: tuple[str, ...] = ()
+    present: np.ndarray | None = None
 
     def indicators(self) -> np.ndarray:
         """The labels as 0 or 1, a column a class."""
+        if self.present is not None:
+            return self.present
         if self.labels.ndim == 2:
             return self.labels
         return (self.labels[:, None] == np.arange(len(self.class_names))).astype(np.uint8)
@@ -56,7 +60,14 @@ class LabelledFiles:
             name: None if getattr(self, name) is None else [getattr(self, name)[row] for row in rows]
             for name in ("names", "splits", "groups")
         }
-        return dataclasses.replace(self, labels=self.labels[np.asarray(rows, int)], **chosen)
+        rows = np.asarray(rows, int)
+        present = None if self.present is None else self.present[rows]
+        return dataclasses.replace(self, labels=self.labels[rows], present=present, **chosen)
+
+    def to_split(self, images: ImageArray, rows: np.ndarray) -> Split:
+        """A split of some of the files, whose images are given."""
+        groups = None if self.groups is None else [self.groups[row] for row in rows]
+        return Split(images, self.labels[rows], [self.names[row] for row in rows], groups)
 
 
 def load_own_images(
@@ -90,7 +101,7 @@ def load_own_images(
         The images with a report on them.
     """
     _make_splits(labelled, seed)  # what is wrong with the splits is told before thousands of files are decoded
-    digests, faults = _digest(files)
+    digests, faults = digest_files(files)
     if len(faults) == len(files):
         raise InputError(
             describe_faults(faults, files, "Check the folder; for a table, --image-dir and the column of files.")
@@ -106,10 +117,7 @@ def load_own_images(
         task=labelled.task,
         class_names=labelled.class_names,
         splits={
-            split: Split(
-                SelectedRows(cached.images, stored[part]), labelled.labels[part], [labelled.names[row] for row in part]
-            )
-            for split, part in rows.items()
+            split: labelled.to_split(SelectedRows(cached.images, stored[part]), part) for split, part in rows.items()
         },
         checksum=checksum(labelled, digests),
         check=check_splits(
@@ -145,7 +153,7 @@ def _make_splits(labelled: LabelledFiles, seed: int) -> dict[str, np.ndarray]:
     return rows
 
 
-def _digest(files: Sequence[Path]) -> tuple[list[str], dict[int, str]]:
+def digest_files(files: Sequence[Path]) -> tuple[list[str], dict[int, str]]:
     """The hash of each file's content, and what is wrong with those that have none."""
     faults: dict[int, str] = {}
 

@@ -26,7 +26,7 @@ def training_batches(
     across the epochs' ends.
 
     Args:
-        split: Images and labels.
+        split: Images and labels, or masks.
         batch_size: Images to a batch.
         seed: Of order and augmentation.
         epochs: Epochs of the whole run.
@@ -34,7 +34,7 @@ def training_batches(
         augmentation: Names of :mod:`keras_lnn.data.augment`, joined by ``+``.
 
     Returns:
-        Batches of float32 pixel values 0..255 and labels.
+        Batches of float32 pixel values 0..255 and labels, of masks uint8 class indices.
     """
     steps = steps_per_epoch(split, batch_size)
 
@@ -103,6 +103,8 @@ def _batches(split: Split, numbers: tf.data.Dataset, rows: object, augment: obje
         images.set_shape((None, *split.images.shape[1:]))
         labels.set_shape((None, *split.labels.shape[1:]))
         images = tf.cast(images, tf.float32)
-        return (augment(images, step) if augment else images), labels
+        if augment is None:
+            return images, labels
+        return augment(images, step, labels) if split.has_masks else (augment(images, step), labels)
 
     return numbers.map(load, num_parallel_calls=2, deterministic=True).prefetch(tf.data.AUTOTUNE)

@@ -17,7 +17,7 @@ from keras_lnn.data.table_file import TextTable
 from keras_lnn.errors import InputError, suggest
 
 # Compared without case, blanks, underscores and hyphens, so that "Image Index" is imageindex.
-_FILE_NAMES = frozenset(
+FILE_NAMES = frozenset(
     [
         "file",
         "filename",
@@ -55,8 +55,8 @@ _CLASS_NAMES = frozenset(
         "target",
     ]
 )
-_SPLIT_NAMES = frozenset(["split", "splits", "subset", "partition"])
-_GROUP_NAMES = frozenset(["group", "groupid", "patient", "patientid", "patients", "subject", "subjectid"])
+SPLIT_NAMES = frozenset(["split", "splits", "subset", "partition"])
+GROUP_NAMES = frozenset(["group", "groupid", "patient", "patientid", "patients", "subject", "subjectid"])
 
 _BETWEEN_NAMES = "|"
 _NO_LABEL = "nofinding"
@@ -67,19 +67,19 @@ _NAMED_AT_MOST = 5
 
 def read_columns(table: TextTable, options: OwnImages) -> LabelledFiles:
     """Finds the columns and reads their cells; each mistake is one sentence with its line."""
-    file_column = _find(table, "file", options.file_column, _FILE_NAMES, required=True)
-    split_column = _find(table, "split", options.split_column, _SPLIT_NAMES)
-    group_column = _find(table, "group", options.group_column, _GROUP_NAMES)
+    file_column = find_column(table, "file", options.file_column, FILE_NAMES, required=True)
+    split_column = find_column(table, "split", options.split_column, SPLIT_NAMES)
+    group_column = find_column(table, "group", options.group_column, GROUP_NAMES)
     taken = [name for name in (file_column, split_column, group_column) if name is not None]
     label_columns = _find_labels(table, options.label_columns, taken)
     task, class_names, labels = _read_labels(table, label_columns)
     labelled = LabelledFiles(
-        names=_require_filled(table, file_column, "a file"),
+        names=require_filled(table, file_column, "a file"),
         task=task,
         class_names=class_names,
         labels=labels,
-        splits=None if split_column is None else _read_splits(table, split_column),
-        groups=None if group_column is None else _require_filled(table, group_column, "a group"),
+        splits=None if split_column is None else read_splits(table, split_column),
+        groups=None if group_column is None else require_filled(table, group_column, "a group"),
         notes=_describe_use(table, file_column, label_columns, split_column, group_column),
     )
     if labelled.splits is not None and labelled.groups is not None:
@@ -98,10 +98,13 @@ def _describe_use(
     return tuple(notes + ([f"columns ignored: {name_some(ignored)}"] if ignored else []))
 
 
-def _find(table: TextTable, role: str, named: str | None, names: frozenset[str], required: bool = False) -> str | None:
+def find_column(
+    table: TextTable, role: str, named: str | None, names: frozenset[str], required: bool = False
+) -> str | None:
+    """The column of a role: the one that an option names, else the one whose name is among those that are usual."""
     if named is not None:
-        return _require_column(table, named, f"--{role}-column")
-    found = [name for name in table.columns if _plain(name) in names]
+        return require_column(table, named, f"--{role}-column")
+    found = [name for name in table.columns if plain_name(name) in names]
     if len(found) > 1:
         raise InputError(
             f"There must be one {role} column. Received: {', '.join(found)} in {table.path}."
@@ -110,12 +113,13 @@ def _find(table: TextTable, role: str, named: str | None, names: frozenset[str],
     if required and not found:
         raise InputError(
             f"A table must have a {role} column, named such as file, filename, image or path. Received: columns"
-            f" {_listed(table.columns)} in {table.path}. Rename one, or say which with --{role}-column NAME."
+            f" {list_columns(table.columns)} in {table.path}. Rename one, or say which with --{role}-column NAME."
         )
     return found[0] if found else None
 
 
-def _require_column(table: TextTable, named: str, option: str) -> str:
+def require_column(table: TextTable, named: str, option: str) -> str:
+    """The column that an option names, in letters of any case."""
     found = [name for name in table.columns if name and name == named] or [
         name for name in table.columns if name and name.lower() == named.lower()
     ]
@@ -130,7 +134,7 @@ def _require_column(table: TextTable, named: str, option: str) -> str:
 
 def _find_labels(table: TextTable, named: Sequence[str] | None, taken: Sequence[str]) -> tuple[str, ...]:
     if named is not None:
-        chosen = tuple(_require_column(table, name, "--label-columns") for name in named)
+        chosen = tuple(require_column(table, name, "--label-columns") for name in named)
         doubled = [name for name in chosen if chosen.count(name) > 1 or name in taken]
         if doubled or not chosen:
             raise InputError(
@@ -139,7 +143,7 @@ def _find_labels(table: TextTable, named: Sequence[str] | None, taken: Sequence[
             )
         return chosen
     free = [name for name in table.columns if name and name not in taken]
-    classes = [name for name in free if _plain(name) in _CLASS_NAMES]
+    classes = [name for name in free if plain_name(name) in _CLASS_NAMES]
     if len(classes) > 1:
         raise InputError(
             f"There must be one class column. Received: {', '.join(classes)} in {table.path}."
@@ -155,7 +159,8 @@ def _find_labels(table: TextTable, named: Sequence[str] | None, taken: Sequence[
     if not nearly:
         raise InputError(
             f"A table must have a class column, named such as label, class or diagnosis, or columns of 0 and 1."
-            f" Received: columns {_listed(table.columns)} in {table.path}. Say which with --label-columns NAME,NAME."
+            f" Received: columns {list_columns(table.columns)} in {table.path}."
+            " Say which with --label-columns NAME,NAME."
         )
     return tuple(nearly)
 
@@ -168,8 +173,8 @@ def _read_labels(table: TextTable, columns: tuple[str, ...]) -> tuple[str, tuple
     cells = table.column(column)
     if any(_BETWEEN_NAMES in cell for cell in cells):
         return _read_joined_names(table, column)
-    cells = _require_filled(table, column, "a label")
-    if _plain(column) not in _CLASS_NAMES and sum(_bit(cell) is not None for cell in cells) * 2 > len(cells):
+    cells = require_filled(table, column, "a label")
+    if plain_name(column) not in _CLASS_NAMES and sum(_bit(cell) is not None for cell in cells) * 2 > len(cells):
         labels = _read_bits(table, column).astype(np.int64)
         names = (f"no {column}", column)
     else:
@@ -199,7 +204,7 @@ def _read_joined_names(table: TextTable, column: str) -> tuple[str, tuple[str, .
     found: list[set[str]] = []
     for row, cell in enumerate(table.column(column)):
         names = {part.strip() for part in cell.split(_BETWEEN_NAMES)} - {""}
-        labels = {name for name in names if _plain(name) != _NO_LABEL}
+        labels = {name for name in names if plain_name(name) != _NO_LABEL}
         if any(name.lower() in _MISSING for name in labels) or (labels and labels != names):
             raise InputError(
                 f"A cell must hold names joined by |, or nothing, or No Finding alone. Received: {cell!r} in column"
@@ -221,7 +226,8 @@ def _read_bits(table: TextTable, column: str) -> np.ndarray:
     return np.array(bits, np.uint8)
 
 
-def _read_splits(table: TextTable, column: str) -> list[str]:
+def read_splits(table: TextTable, column: str) -> list[str]:
+    """The cells of a column of splits as train, val and test."""
     spelled = {spelling: split for split, spellings in SPLIT_SPELLINGS.items() for spelling in spellings}
     splits = [spelled.get(cell.lower()) for cell in table.column(column)]
     _require_all(table, column, [split is not None for split in splits], "A split must be train, val or test")
@@ -234,7 +240,8 @@ def _read_splits(table: TextTable, column: str) -> list[str]:
     return splits
 
 
-def _require_filled(table: TextTable, column: str, what: str) -> list[str]:
+def require_filled(table: TextTable, column: str, what: str) -> list[str]:
+    """The cells of a column, none of them empty."""
     cells = table.column(column)
     _require_all(table, column, [cell.lower() not in _MISSING for cell in cells], f"Every row must name {what}")
     return cells
@@ -256,10 +263,12 @@ def _bit(cell: str) -> int | None:
     return _BITS.get(cell.lower())
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A column's name without what people write in different ways."""
     return re.sub(r"[\s_-]", "", name.lower())
 
 
-def _listed(columns: Sequence[str]) -> str:
+def list_columns(columns: Sequence[str]) -> str:
+    """The names of a table's columns, in words."""
     shown = [name or "(no name)" for name in columns[:20]]
     return ", ".join(shown) + (f" and {len(columns) - 20} more" if len(columns) > 20 else "")

@@ -1,0 +1,191 @@
+"""The masks of a folder, looked through: all there, readable, as large as their images, of known classes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from keras_lnn.data.checking import name_some
+from keras_lnn.data.images import Progress, quiet_decoders, worker_count
+from keras_lnn.data.mask_classes import BACKGROUND, MaskClasses, MaskFacts, choose_classes, read_classes, scan_masks
+from keras_lnn.data.mask_files import CLASSES, MaskedFiles, find_masked_files
+from keras_lnn.data.mask_pixels import native_shape
+from keras_lnn.data.options import OwnImages
+from keras_lnn.data.own_images import LabelledFiles, digest_files
+from keras_lnn.errors import InputError
+
+_BLACK = (0, "#000000")
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundMasks:
+    """Images whose masks fit, with the content of each mask file once.
+
+    Args:
+        files: Images and masks.
+        classes: Of the masks.
+        unique: Mask files of different content, in the order of their hashes.
+        digests: Of the content of each of them.
+        places: For each image and column of masks the place among them; -1 where a class has no file.
+        present: Whether each class is in the masks of each image in their own size, 0 or 1.
+        volumes: Whether masks have a depth.
+    """
+
+    files: MaskedFiles
+    classes: MaskClasses
+    unique: list[Path]
+    digests: list[str]
+    places: np.ndarray
+    present: np.ndarray
+    volumes: bool
+
+    def labelled(
+        self,
+        task: str,
+        class_names: tuple[str, ...],
+        labels: np.ndarray,
+        *,
+        present: np.ndarray | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> LabelledFiles:
+        """The images with labels that follow from their masks."""
+        return LabelledFiles(
+            names=self.files.names,
+            task=task,
+            class_names=class_names,
+            labels=labels,
+            splits=self.files.splits,
+            groups=self.files.groups,
+            notes=(*self.files.notes, *self.classes.notes, *notes),
+            present=present,
+        )
+
+
+def find_masks(root: Path, options: OwnImages, progress: Progress | None = None) -> FoundMasks:
+    """Finds the masks of the images in a folder and looks them through; each kind of mistake is one sentence.
+
+    Args:
+        root: The folder.
+        options: What a manifest's columns are, and whether images with bad masks are left out.
+        progress: Called with the fraction of the masks that is looked through.
+    """
+    files = find_masked_files(root, options)
+    files = _leave_out(files, _missing(files, root), options, "have a mask", "Add the masks or remove the images")
+    digests, faults = _digest(files)
+    files = _leave_out(files, _each(files, faults), options, "have a readable mask", "Mend or replace the masks")
+    by_content = {digests[path] + path.suffix.lower(): path for path in _paths(files)}
+    unique = [by_content[key] for key in sorted(by_content)]
+    place_of_content = {key: place for place, key in enumerate(sorted(by_content))}
+    places = {path: place_of_content[digests[path] + path.suffix.lower()] for path in _paths(files)}
+    known = _read_known(root, files)
+    unique_digests = [digests[path] for path in unique]
+    facts = scan_masks(unique, unique_digests, known.coloured if known and known.values else None, progress)
+    faults = {path: facts.faults[place] for path, place in places.items() if place in facts.faults}
+    files = _leave_out(files, _each(files, faults), options, "have a readable mask", "Mend or replace the masks")
+    sizes = _wrong_sizes(files, facts, places)
+    files = _leave_out(files, sizes, options, "have a mask of its own size", "Mend or replace the masks")
+    classes = known or choose_classes({value for path in _paths(files) for value in facts.values[places[path]]})
+    if classes.values:
+        unknown = {path: _describe_unknown(facts.values[place], classes) for path, place in places.items()}
+        bad = _each(files, {path: reason for path, reason in unknown.items() if reason})
+        files = _leave_out(files, bad, options, f"have a mask of the classes in {CLASSES}", "Add them there")
+    used = sorted({places[path] for path in _paths(files)})
+    renumbered = {place: number for number, place in enumerate(used)}
+    return FoundMasks(
+        files=files,
+        classes=classes,
+        unique=[unique[place] for place in used],
+        digests=[unique_digests[place] for place in used],
+        places=np.array(
+            [[-1 if mask is None else renumbered[places[mask]] for mask in masks] for masks in files.masks], int
+        ),
+        present=_find_present(files, classes, facts, places),
+        volumes=len(facts.shapes[used[0]]) == 3,
+    )
+
+
+def _paths(files: MaskedFiles) -> list[Path]:
+    return sorted({mask for masks in files.masks for mask in masks if mask is not None})
+
+
+def _each(files: MaskedFiles, faults: Mapping[Path, str]) -> dict[int, str]:
+    """What is wrong with the masks of each image, by its row."""
+    return {row: faults[mask] for row, masks in enumerate(files.masks) for mask in reversed(masks) if mask in faults}
+
+
+def _leave_out(files: MaskedFiles, bad: Mapping[int, str], options: OwnImages, rule: str, remedy: str) -> MaskedFiles:
+    """Goes on without some images where that is allowed."""
+    if not bad:
+        return files
+    named = [f"{files.names[row]} ({bad[row]})" for row in sorted(bad)]
+    if not options.skip_bad or len(bad) == len(files.names):
+        other = "" if options.skip_bad else ", or go on without these images by --skip-bad"
+        raise InputError(
+            f"Every image must {rule}. Received: {len(bad)} of {len(files.names)} images that do not:"
+            f" {name_some(named)}. {remedy}{other}."
+        )
+    kept = files.take([row for row in range(len(files.names)) if row not in bad])
+    warning = f"left out {len(bad)} of {len(files.names)} images that do not {rule}: {name_some(named)}"
+    return dataclasses.replace(kept, warnings=(*kept.warnings, warning))
+
+
+def _missing(files: MaskedFiles, root: Path) -> dict[int, str]:
+    missing = {}
+    for path in _paths(files):
+        if not path.is_file():
+            shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+            missing[path] = f"no {shown}{'' if path.suffix else '.*'}"
+    bad = _each(files, missing)
+    return bad | {row: "no mask" for row, masks in enumerate(files.masks) if not files.columns and None in masks}
+
+
+def _digest(files: MaskedFiles) -> tuple[dict[Path, str], dict[Path, str]]:
+    paths = _paths(files)
+    digests, faults = digest_files(paths)
+    return dict(zip(paths, digests, strict=True)), {paths[row]: reason for row, reason in faults.items()}
+
+
+def _read_known(root: Path, files: MaskedFiles) -> MaskClasses | None:
+    """The classes that are said: by the columns of a manifest, or in a table."""
+    if files.columns:
+        return MaskClasses((BACKGROUND, *files.columns), ())
+    return read_classes(root / CLASSES) if (root / CLASSES).is_file() else None
+
+
+def _wrong_sizes(files: MaskedFiles, facts: MaskFacts, places: Mapping[Path, int]) -> dict[int, str]:
+    def compare(row: int) -> str | None:
+        try:
+            shape = native_shape(files.images[row])
+        except Exception:  # whoever decodes the image names it
+            return None
+        shapes = [facts.shapes[places[mask]] for mask in files.masks[row] if mask is not None]
+        wrong = [other for other in shapes if other != shape]
+        return f"{_as_size(shape)}, its mask {_as_size(wrong[0])}" if wrong else None
+
+    with quiet_decoders(), ThreadPoolExecutor(worker_count()) as pool:
+        found = enumerate(pool.map(compare, range(len(files.images)), chunksize=64))
+        return {row: reason for row, reason in found if reason is not None}
+
+
+def _as_size(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, reversed(shape)))
+
+
+def _describe_unknown(values: list, classes: MaskClasses) -> str:
+    unknown = [value for value in values if value not in classes.values]
+    return f"{'colour' if classes.coloured else 'index'} {name_some(list(map(str, unknown)))}" if unknown else ""
+
+
+def _find_present(files: MaskedFiles, classes: MaskClasses, facts: MaskFacts, places: Mapping[Path, int]) -> np.ndarray:
+    def is_drawn(mask: Path | None) -> bool:
+        return mask is not None and any(value not in _BLACK for value in facts.values[places[mask]])
+
+    if files.columns:
+        rows = [[True, *map(is_drawn, masks)] for masks in files.masks]
+    else:
+        rows = [[value in facts.values[places[mask]] for value in classes.values] for (mask,) in files.masks]
+    return np.array(rows, np.uint8)

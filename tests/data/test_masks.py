@@ -1,0 +1,485 @@
+"""Images with masks through the real loader: what a pixel means, who is in which split, and what is refused."""
+
+import io
+
+import numpy as np
+import pytest
+from mask_samples import COLOURS, by_name, draw, load, write_manifest, write_pairs
+from PIL import Image
+from table_samples import write_table
+
+from keras_lnn.commands import parse_command, run_main
+from keras_lnn.config import TrainConfig
+from keras_lnn.data import decoded_cache, load_data, mask_classes
+from keras_lnn.data.loading import check_data
+from keras_lnn.data.mask_pixels import read_mask
+from keras_lnn.data.options import OwnImages, Rendering
+from keras_lnn.errors import InputError
+from keras_lnn.training import train
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_LNN_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "set"
+
+
+def assert_drawn(data):
+    """Images and masks are those that were drawn, each mask with its image."""
+    check_data(data)
+    found = by_name(data)
+    for number, (image, mask, _) in found.items():
+        expected_image, expected_mask = draw(number)
+        assert np.array_equal(image[..., 0], expected_image)
+        assert np.array_equal(mask, expected_mask)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["index", "colour", "palette"])
+def test_masks_of_the_same_names(root, kind):
+    data = load(write_pairs(root, kind=kind))
+    assert (data.task, data.image_shape) == ("segmentation", (12, 10, 1))
+    assert len(assert_drawn(data)) == 30
+    names = ("#00c800", "#ff0000") if kind == "colour" else ("class 1", "class 2")
+    assert data.class_names == ("background", *names)
+    assert data.colours == (("#000000", *names) if kind == "colour" else None)
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 21, "val": 3, "test": 6}
+    assert all(set(np.unique(split.labels)) == {0, 1, 2} for split in data.splits.values())
+    assert data.splits["val"].groups is None
+    assert any("images of one patient may be in two splits" in note for note in data.check.notes)
+    assert data.check.counts["test"]["background"] == 6
+
+
+def test_indices_colours_and_one_file_a_class_agree(tmp_path):
+    found = []
+    for kind, table in (("index", "mask"), ("colour", "mask"), ("palette", "mask"), ("index", "columns")):
+        root = write_pairs(tmp_path / f"{kind}-{table}", kind=kind)
+        write_manifest(root, kind=table)
+        if table == "mask":
+            cells = [("none", "#000000"), ("liver", "0 200 0"), ("tumour", "red")]
+            cells = [(name, k) for k, (name, _) in enumerate(cells)] if kind == "index" else cells
+            write_table(root / "classes.csv", ("name", "index" if kind == "index" else "colour"), cells)
+        data = load(root)
+        assert data.class_names[1:] == ("liver", "tumour")
+        assert_drawn(data)
+        assert (data.colours is not None) == (kind in ("colour", "palette"))
+        found.append({name: (split.names, split.groups, split.labels.tobytes()) for name, split in data.splits.items()})
+    assert found[0] == found[1] == found[2] == found[3]
+
+
+def test_rows_of_the_table_are_the_order_of_colours(root):
+    write_pairs(root, kind="colour")
+    rows = [("black", "#000"), ("tumour", "255,0,0"), ("liver", "rgb(0,200,0)")]
+    write_table(root / "classes.csv", ("Class", "Color"), rows)
+    data = load(root)
+    assert data.class_names == ("black", "tumour", "liver")
+    assert data.colours == ("#000000", "#ff0000", "#00c800")
+    for number, (_, mask, _) in by_name(data).items():
+        assert np.array_equal(mask, np.array([0, 2, 1])[draw(number)[1]])
+
+
+@pytest.mark.parametrize("values", [(0, 128, 255), (0, 1000, 40000)])
+def test_values_for_the_eye_become_classes_in_their_order(root, values):
+    write_pairs(root)
+    for number in range(30):
+        mask = np.array(values, np.uint16 if max(values) > 255 else np.uint8)[draw(number)[1]]
+        Image.fromarray(mask).save(root / "masks" / f"{number:02}.png")
+    data = load(root)
+    assert data.class_names == ("background", "class 1", "class 2")
+    assert_drawn(data)
+    write_table(root / "classes.csv", ("name", "value"), list(zip(("none", "liver", "tumour"), values, strict=True)))
+    assert load(root).class_names == ("none", "liver", "tumour")
+    assert_drawn(load(root))
+
+
+def test_grey_masks_in_three_channels_and_an_empty_grey_one_among_colours(root, tmp_path):
+    write_pairs(root)
+    for number in range(0, 30, 2):
+        Image.fromarray(draw(number)[1]).convert("RGB").save(root / "masks" / f"{number:02}.png")
+    assert_drawn(load(root))
+    coloured = write_pairs(tmp_path / "coloured", kind="colour")
+    Image.fromarray(np.zeros((12, 10), np.uint8)).save(coloured / "masks" / "05.png")
+    palette = Image.fromarray(draw(6)[1])
+    palette.putpalette(COLOURS.ravel().tolist())
+    palette.save(coloured / "masks" / "06.png")
+    data = load(coloured)
+    assert data.class_names == ("background", "#00c800", "#ff0000")
+    assert_drawn(data)
+
+
+def test_a_class_between_that_no_mask_has_keeps_its_index(root):
+    write_pairs(root)
+    for number in range(30):
+        Image.fromarray(np.array([0, 1, 3], np.uint8)[draw(number)[1]]).save(root / "masks" / f"{number:02}.png")
+    data = load(root)
+    assert data.class_names == ("background", "class 1", "class 2", "class 3")
+    assert any("no image of train has class 2" in warning for warning in data.check.warnings)
+
+
+def test_patients_are_never_in_two_splits_and_known_of_each_sample(root):
+    write_pairs(root)
+    write_manifest(root, patients=10)
+    for seed in range(5):
+        data = load(root, seed=seed)
+        patients = [set(split.groups) for split in data.splits.values()]
+        assert sum(map(len, patients)) == len(set.union(*patients)) == 10
+        assert all(patients)
+        assert not data.check.warnings
+        for number, (_, _, group) in assert_drawn(data).items():
+            assert group == f"P{number % 10}"
+    assert load(root, seed=0).splits["test"].names == load(root, seed=0).splits["test"].names
+    assert len({tuple(load(root, seed=seed).splits["test"].names) for seed in range(5)}) > 1
+
+
+def test_own_splits_that_mix_patients_stay_and_are_named(root):
+    write_pairs(root)
+    write_manifest(root, splits=lambda number: ("train", "val", "test")[number % 10 % 3])
+    assert not load(root).check.warnings
+    write_manifest(root, splits=lambda number: "test" if number in (4, 14, 7) else ("train", "val")[number % 10 == 3])
+    data = load(root)
+    (warning,) = [line for line in data.check.warnings if "patient" in line]
+    assert warning.startswith("2 patients stand in two splits, so the results are too good: P4 (test and train), P7")
+    assert {name.partition(".")[0] for name in data.splits["test"].names} == {"04", "14", "07"}
+
+
+def test_a_split_that_is_missing_is_made_by_patient(root):
+    write_pairs(root)
+    write_manifest(root, splits=lambda number: "test" if number % 10 < 2 else "train")
+    data = load(root)
+    assert set(data.splits["test"].groups) == {"P0", "P1"}
+    assert not set(data.splits["train"].groups) & set(data.splits["val"].groups)
+
+
+def test_a_manifest_may_leave_masks_to_their_names(root):
+    write_pairs(root)
+    rows = [(f"images/{number:02}.png", f"P{number % 10}", number) for number in range(30)]
+    write_table(root / "manifest.csv", ("image", "patient", "age"), rows)
+    data = load(root)
+    assert sum(map(len, data.splits.values())) == 30
+    assert any(note == "columns ignored: age" for note in data.check.notes)
+    for split in data.splits.values():
+        for name, mask in zip(split.names, split.labels, strict=True):
+            assert np.array_equal(mask, draw(int(name[7:9]))[1])
+
+
+def test_columns_are_found_by_options_too(root):
+    write_pairs(root)
+    write_manifest(root, kind="columns")
+    table = (root / "manifest.csv").read_text().replace("image,patient,", "slice,case,")
+    (root / "manifest.csv").write_text(table)
+    data = load(root, file_column="slice", group_column="case", label_columns=("tumour", "liver"))
+    assert data.class_names == ("background", "tumour", "liver")
+    for number, (_, mask, group) in by_name(data).items():
+        assert np.array_equal(mask, np.array([0, 2, 2])[draw(number)[1]])  # the liver lies over the tumour
+        assert group == f"P{number % 10}"
+
+
+def test_the_class_of_an_image_is_the_highest_in_its_mask(root):
+    write_pairs(root)
+    write_manifest(root, kind="columns", patients=15)
+    data = load(root, classes=True, side=4)
+    check_data(data)
+    assert (data.task, data.class_names) == ("multi-class", ("background", "liver", "tumour"))
+    for number, (_, label, group) in by_name(data).items():
+        assert label == draw(number)[1].max()
+        assert group == f"P{number % 15}"
+    assert load_data(f"mask-classes:{root}", size=8).name == f"mask-classes:{root}"
+
+
+def test_a_lesion_too_small_for_the_size_still_counts_for_the_class(root):
+    write_pairs(root)
+    for number in range(1, 30, 2):
+        mask = np.zeros((12, 10), np.uint8)
+        mask[3, 3] = 1
+        Image.fromarray(mask).save(root / "masks" / f"{number:02}.png")
+    for number in range(0, 30, 2):
+        Image.fromarray(np.zeros((12, 10), np.uint8)).save(root / "masks" / f"{number:02}.png")
+    data = load(root, classes=True, side=2)
+    assert data.task == "binary"
+    assert all(label == number % 2 for number, (_, label, _) in by_name(data).items())
+    assert all((split.labels == 0).all() for split in load(root, side=2).splits.values())
+
+
+def test_a_class_that_is_never_the_highest_is_left_out(root):
+    write_pairs(root, count=40)
+    for number in range(40):
+        Image.fromarray(np.full((12, 10), 1 + number % 2, np.uint8)).save(root / "masks" / f"{number:02}.png")
+    data = load(root, classes=True)
+    assert data.class_names == ("class 1", "class 2")
+    assert any("left out: background" in note for note in data.check.notes)
+    for number in range(40):
+        mask = np.ones((12, 10), np.uint8)
+        mask[0] = 0
+        Image.fromarray(mask).save(root / "masks" / f"{number:02}.png")
+    with pytest.raises(InputError, match=r"2 classes of images. Received: class 1 as the highest"):
+        load(root, classes=True)
+
+
+def test_nearest_pixels_of_any_size_and_padding():
+    mask = np.zeros((8, 16), np.uint8)
+    mask[:, 8:] = 1
+    mask[:4, :8] = 2
+    file = encode(mask)
+    rendering = Rendering("stretch", None, (0, 1, 2))
+    assert np.array_equal(read_mask(file, (8, 16, 1), rendering)[..., 0], mask)
+    half = read_mask(file, (4, 8, 1), rendering)[..., 0]
+    assert np.array_equal(half, mask[::2, ::2])
+    assert np.array_equal(read_mask(file, (16, 32, 1), rendering)[..., 0], mask.repeat(2, 0).repeat(2, 1))
+    padded = read_mask(file, (16, 16, 1), Rendering("pad", None, (2, 1, 0)))[..., 0]
+    assert np.array_equal(padded[4:12], 2 - mask)
+    assert not padded[:4].any()
+    assert not padded[12:].any()
+
+
+def encode(pixels):
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+@pytest.mark.parametrize("side", [8, 24])
+def test_masks_lie_on_their_images_at_any_size(root, fit, side):
+    write_pairs(root, shape=(48, 30))
+    for number, (image, mask, _) in by_name(load(root, side=side, fit=fit)).items():
+        bright = image[..., 0].astype(int) - number % 20
+        whole = np.stack([np.roll(mask, (a, b), (0, 1)) for a in (-1, 0, 1) for b in (-1, 0, 1)])
+        inner = (whole == mask).all(axis=0)
+        inner[[0, -1]] = inner[:, [0, -1]] = False
+        tissue = inner & (mask > 0)
+        assert (np.abs(bright[tissue] - np.array([20, 120, 220])[mask[tissue]]) <= 2).all()
+        assert (bright[inner & (mask == 0)] <= 22).all()
+
+
+def test_the_window_of_16_bit_images(root):
+    write_pairs(root)
+    for number in range(30):
+        image = draw(number)[0].astype(np.uint16) * 10 + 1000
+        Image.fromarray(image).save(root / "images" / f"{number:02}.png")
+    data = load(root, window=(1000 + 1275, 2550))
+    assert_drawn(data)
+    assert not any("16-bit" in warning for warning in data.check.warnings)
+    assert any("16-bit" in warning for warning in load(root).check.warnings)
+
+
+def test_a_second_call_decodes_nothing_and_new_content_is_seen(root, monkeypatch):
+    write_pairs(root)
+    first = load(root)
+
+    def refuse(*_, **__):
+        raise AssertionError("decoded again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(decoded_cache, "decode_to_file", refuse)
+        patched.setattr(mask_classes, "find_values", refuse)
+        second = load(root, seed=1)
+        assert_drawn(second)
+    assert second.checksum == first.checksum
+    Image.fromarray(draw(1)[1]).save(root / "masks" / "03.png")
+    changed = load(root)
+    assert changed.checksum != first.checksum
+    assert np.array_equal(by_name(changed)[3][1], draw(1)[1])
+
+
+def test_progress_goes_up_to_the_end(root):
+    write_pairs(root)
+    told = []
+    load_data(f"masks:{root}", size=12, progress=told.append)
+    assert told == sorted(told)
+    assert told[0] < 0.15
+    assert told[-1] == 1.0
+
+
+def test_many_masks_are_decoded_by_processes(root):
+    write_pairs(root, count=700, names="{:03}")
+    for number, (_, mask, _) in by_name(load(root)).items():
+        assert np.array_equal(mask, draw(number)[1])
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+def test_nifti_volumes_come_back(root, fit):
+    nibabel = pytest.importorskip("nibabel")
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    drawn = {}
+    for number in range(12):
+        mask = np.zeros((10, 10, 10), np.uint8)  # z, y, x
+        corner = generator.integers(1, 4, 3)
+        mask[tuple(slice(start, start + 6) for start in corner)] = 1
+        mask[tuple(slice(start + 1, start + 4) for start in corner)] = 2 if number % 3 else 1
+        drawn[f"{number:02}"] = mask
+        # Stored from the feet up and from the right; and the mask of every other one the other way round.
+        stored = mask[:, ::-1].T
+        affine = np.diag([1.0, 1.0, 1.0, 1.0])
+        nibabel.save(
+            nibabel.Nifti1Image(stored.astype(np.int16) * 100 - 50, affine), root / f"images/{number:02}.nii.gz"
+        )
+        if number % 2:
+            stored, affine = stored[::-1], np.diag([-1.0, 1.0, 1.0, 1.0])
+            affine[0, 3] = 9.0
+        nibabel.save(nibabel.Nifti1Image(stored, affine), root / f"masks/{number:02}.nii.gz")
+    data = load(root, side=10, fit=fit, window=(50.0, 200.0))
+    check_data(data)
+    assert data.image_shape == (10, 10, 10, 1)
+    for split in data.splits.values():
+        assert split.labels.shape == (len(split), 10, 10, 10)
+        for name, image, mask in zip(split.names, split.images[np.arange(len(split))], split.labels, strict=True):
+            assert np.array_equal(mask, drawn[name[:2]])
+            assert np.array_equal(image[..., 0], np.array([0, 128, 255], np.uint8)[mask])
+    half = load(root, side=5, fit=fit)
+    for name, mask in zip(half.splits["train"].names, half.splits["train"].labels, strict=True):
+        assert np.array_equal(mask, drawn[name[:2]][1::2, 1::2, 1::2])
+    assert load(root, classes=True, side=5).class_names == ("class 1", "class 2")
+
+
+def test_what_is_wrong_with_the_folder(root, tmp_path):
+    with pytest.raises(InputError, match=r"masks:DIR must name a folder. Received: .*set, which is not there"):
+        load(root)
+    root.mkdir()
+    with pytest.raises(InputError, match=r"folders images and masks, or a manifest.csv. Received: .* without images"):
+        load(root)
+    (root / "images").mkdir()
+    (root / "masks").mkdir()
+    with pytest.raises(InputError, match=r"There must be images with masks. Received: none in .*images\."):
+        load(root)
+    write_pairs(root, count=3)
+    Image.fromarray(draw(0)[0]).save(root / "images" / "00.tif")
+    with pytest.raises(InputError, match=r"must differ. Received: images/00.png and images/00.tif"):
+        load(root)
+
+
+def test_missing_masks_are_named_and_counted(root):
+    write_pairs(root)
+    for number in (3, 8):
+        (root / "masks" / f"{number:02}.png").unlink()
+    (root / "masks" / "extra.png").write_bytes((root / "masks" / "00.png").read_bytes())
+    expected = r"must have a mask. Received: 2 of 30 .*: 03.png \(no masks/03\.\*\), 08.png .*Add the masks.*--skip-bad"
+    with pytest.raises(InputError, match=expected):
+        load(root)
+    data = load(root, skip_bad=True)
+    assert sorted(assert_drawn(data)) == [number for number in range(30) if number not in (3, 8)]
+    assert any("left out 2 of 30 images that do not have a mask" in line for line in data.check.warnings)
+    assert "1 masks have no image" in data.check.notes
+
+
+def test_masks_of_another_size(root):
+    write_pairs(root)
+    Image.fromarray(draw(4)[1][:6, :5]).save(root / "masks" / "04.png")
+    with pytest.raises(InputError, match=r"of its own size. Received: 1 of 30 .*: 04.png \(10x12, its mask 5x6\)"):
+        load(root)
+    assert len(assert_drawn(load(root, skip_bad=True))) == 29
+
+
+def test_an_image_that_lies_on_its_side_has_the_size_that_is_seen(root):
+    write_pairs(root)
+    image = Image.fromarray(draw(4)[0])
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.transpose(Image.Transpose.ROTATE_90).save(root / "images" / "04.png", exif=exif)
+    assert_drawn(load(root))
+
+
+def test_unknown_colours_and_indices(root, tmp_path):
+    write_pairs(root)
+    write_table(root / "classes.csv", ("name", "index"), [("none", 0), ("liver", 1)])
+    expected = r"of the classes in classes.csv. Received: 8 of 30 .*: 03.png \(index 2\).*Add them there"
+    with pytest.raises(InputError, match=expected):
+        load(root)
+    assert len(by_name(load(root, skip_bad=True))) == 22
+    write_table(root / "classes.csv", ("name", "colour"), [("none", "black"), ("liver", "white")])
+    with pytest.raises(InputError, match=r"24 of 30 .* 01.png \(colour #010101\)"):
+        load(root)
+    coloured = write_pairs(tmp_path / "coloured", kind="colour")
+    write_table(coloured / "classes.csv", ("name", "index"), [("none", 0), ("liver", 1)])
+    with pytest.raises(InputError, match=r"a readable mask. .* 01.png \(in colour, though its classes are values\)"):
+        load(coloured)
+
+
+def test_files_that_are_no_masks(root):
+    write_pairs(root)
+    noise = np.random.default_rng(0).integers(0, 255, (12, 10, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(root / "masks" / "01.png")
+    with pytest.raises(
+        InputError, match=r"at most 64 classes. Received: 1\d\d values, as smoothed or lossy files have"
+    ):
+        load(root)
+    (root / "masks" / "01.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"a readable mask. Received: 1 of 30 .*: 01.png \(not an image\)"):
+        load(root)
+    assert len(assert_drawn(load(root, skip_bad=True))) == 29
+    for number in range(30):
+        Image.fromarray(np.zeros((12, 10), np.uint8)).save(root / "masks" / f"{number:02}.png")
+    with pytest.raises(InputError, match=r"at least 2 .* Received: only one value"):
+        load(root)
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "expected"),
+    [
+        (
+            ("name", "size"),
+            [("a", 0), ("b", 1)],
+            r"columns name and colour, or name and index. Received: columns name, ",
+        ),
+        (("colour", "index"), [("#000", 0), ("#fff", 1)], r"columns name and colour"),
+        (("name", "index"), [("a", 0), ("b", 0)], r"2 to 256 classes, .* Received: 0 more than once"),
+        (("name", "index"), [("a", 0), ("a", 1)], r"Received: a more than once"),
+        (("name", "index"), [("a", 0)], r"Received: 1 of them"),
+        (("name", "index"), [("a", 0), ("b", "x")], r"An index must be .* Received: x \(line 3 of"),
+        (("name", "colour"), [("a", "#000"), ("b", "blurple")], r"A colour must be .* Received: blurple \(line 3 of"),
+        (("name", "colour"), [("a", "#000"), ("b", "0 0 256")], r"Received: 0 0 256 \(line 3"),
+    ],
+)
+def test_what_is_wrong_with_the_classes(root, header, rows, expected):
+    write_pairs(root, count=3)
+    write_table(root / "classes.csv", header, rows)
+    with pytest.raises(InputError, match=expected):
+        load(root)
+
+
+def test_what_is_wrong_with_a_manifest(root):
+    write_pairs(root)
+
+    def refused(header, rows, expected, **options):
+        write_table(root / "manifest.csv", header, rows)
+        with pytest.raises(InputError, match=expected):
+            load(root, **options)
+
+    refused(("scanner", "mask"), [("a", "b")], r"must have a file column, named such as file, .*columns scanner, mask")
+    refused(("image", "mask"), [("00.png", "00.png")] * 2, r"name each image once. Received: 00.png \(line 3\) again")
+    refused(("image", "mask"), [("00.png", "")], r"Every row must name a mask. Received: an empty cell \(line 2\)")
+    refused(("image", "mask", "seg"), [("00.png", "a", "b")], r"must be one mask column. Received: mask, seg")
+    refused(("image", "mask"), [("00.png", "no.png")], r"1 of 1 .*: 00.png \(no no.png\)")
+    refused(
+        ("image", "mask"), [("00.png", "00.png")], r"must name a column .*Received: tumor", label_columns=("tumor",)
+    )
+    (root / "masks").rename(root / "elsewhere")
+    refused(("image", "age"), [("00.png", 3)], r"column mask, or one column a class .* Received: columns image, age")
+    rows = [(f"{number:02}.png", "elsewhere/06.png") for number in (0, 3, 6, 77)]
+    refused(("image", "mask"), rows, r"77.png \(missing\)")
+
+
+def test_mistakes_on_the_command_line_are_one_line(root, capfd, monkeypatch):
+    write_pairs(root)
+    (root / "masks" / "03.png").unlink()
+    arguments = ["--model", "cnn", "--data", f"masks:{root}", "--run-dir", str(root / "run")]
+    monkeypatch.setattr("sys.argv", ["train.py", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        run_main(lambda given: train(parse_command(TrainConfig, given, "train.py")))
+    assert stopped.value.code == 2
+    error = capfd.readouterr().err
+    assert error.startswith("error: Every image must have a mask.")
+    assert error.count("\n") == 1
+    assert not (root / "run").exists()
+
+
+def test_the_loader_knows_the_names(root):
+    write_pairs(root)
+    data = load_data(f"masks:{root}", size=16, own=OwnImages(fit="pad"))
+    assert data.name == f"masks:{root}"
+    assert data.image_shape == (16, 16, 1)
