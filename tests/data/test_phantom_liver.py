@@ -15,6 +15,7 @@ from keras_lnn.data.phantom_abdomen import draw_patient, render
 from keras_lnn.data.phantom_liver import phantom_liver, phantom_liver_classes, phantom_liver_volumes
 from keras_lnn.data.pipeline import evaluation_batches, training_batches
 from keras_lnn.errors import InputError
+from keras_lnn.torch_weights import import_weights
 
 NAMES = ("phantom-liver", "phantom-liver-volumes", "phantom-liver-classes")
 
@@ -160,6 +161,8 @@ def test_what_masks_must_be(slices):
 def test_what_cannot_segment_yet_says_so(slices, tmp_path):
     with pytest.raises(InputError, match=r"task must be binary.*Received: segmentation"):
         train(TrainConfig(model="cnn", data="phantom-liver", run_dir=tmp_path / "run"))
+    with pytest.raises(InputError, match=r"task must be binary.*Received: segmentation"):
+        import_weights(tmp_path / "none.npz", TrainConfig(model="cnn", data="phantom-liver", run_dir=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
