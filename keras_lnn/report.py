@@ -225,7 +225,7 @@ def _draw_layers(model: Any, images: np.ndarray, name: str) -> dict[str, Any]:
         if isinstance(layer, SequenceLayer):
             maps = keras.Model(model.inputs, layer.input).predict_on_batch(images.astype("float32"))[0]
             image = images[0] if images.ndim == 4 else None
-            title = f"How {layer.name} reads an image in {name}"
+            title = f"How {name} reads an image, layer {layer.name}"
             figures[f"sequence_{layer.name}"] = plots.plot_sequence(
                 layer.positions(maps.shape), np.asarray(maps), image, title
             )
