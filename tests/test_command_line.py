@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -180,13 +181,19 @@ def test_overview_and_unknown_commands(run_program):
         assert f"usage: python -m keras_lnn {name}" in out
 
 
-def test_lists(run_program, real_data_dir, tiny_data):
+def test_list_of_models(run_program):
     status, out, err = run_program("list", "models", "--json")
     assert (status, err) == (0, "")
     models = {row["name"]: row for row in json.loads(out)}
     assert models["lnn"]["parameters"] == 263_048
     assert models["dnn"]["parameters"] == 935_298
+    assert models["resnet152"]["parameters"] > 58_000_000
     assert {"family", "summary"} <= set(models["cnn"])
+    # What was only counted leaves nothing behind: layers have values again.
+    assert keras.layers.Dense(2)(np.ones((1, 3))).shape == (1, 2)
+
+
+def test_list_of_data(run_program, real_data_dir):
     rows = {
         row["name"]: row
         for row in json.loads(run_program("list", "data", "--json", "--data-dir", str(real_data_dir))[1])
