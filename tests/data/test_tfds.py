@@ -4,58 +4,12 @@ import re
 
 import numpy as np
 import pytest
+from tfds_samples import define_builder, image_features, picture, prepare
 
-from keras_lnn.data import tfds as tfds_module
 from keras_lnn.data.tfds import load_tfds
 from keras_lnn.errors import InputError
 
 tensorflow_datasets = pytest.importorskip("tensorflow_datasets")
-
-
-def picture(number, shape):
-    """Tells the number of its sample in every pixel, with a mark in one corner."""
-    pixels = np.full(shape, number, np.uint8)
-    pixels[0, 0] = 255
-    return pixels
-
-
-def define_builder(name, features, splits, generate, **members):
-    """A builder class that is never registered, so that nothing of it outlives the test."""
-    core = tensorflow_datasets.core
-
-    def info(self):
-        keys = members.get("supervised_keys")
-        return core.DatasetInfo(builder=self, features=features, supervised_keys=keys)
-
-    def split_generators(self, manager):
-        return {split: generate(split, count) for split, count in splits.items()}
-
-    content = {
-        "VERSION": core.Version("1.2.0"),
-        "__module__": __name__,
-        "_info": info,
-        "_split_generators": split_generators,
-        "_generate_examples": lambda self: iter(()),
-        **members,
-    }
-    with core.registered.skip_registration():
-        return type(name, (core.GeneratorBasedBuilder,), content)
-
-
-def prepare(builder_class, data_dir):
-    with tfds_module._quiet():
-        builder_class(data_dir=data_dir).download_and_prepare()
-
-
-def image_features(shape, classes=("flat", "raised", "round")):
-    features = tensorflow_datasets.features
-    return features.FeaturesDict(
-        {
-            "picture": features.Image(shape=shape),
-            "kind": features.ClassLabel(names=list(classes)),
-            "remark": features.Text(),
-        }
-    )
 
 
 def generate_grey(split, count):
@@ -152,7 +106,7 @@ def test_large_sets_go_to_a_file_of_the_cache(data_dir, tmp_path, monkeypatch):
     on_disk = load_tfds("train_test", data_dir=data_dir, limit_bytes=1000)
     (cached,) = tmp_path.rglob("*.npy")
     assert np.load(cached).shape == (39, 12, 10, 1)
-    monkeypatch.setattr(tfds_module, "read_images", None)
+    monkeypatch.setattr("keras_lnn.data.tfds.read_images", None)
     again = load_tfds("train_test", data_dir=data_dir, limit_bytes=1000)
     for split in in_memory.splits:
         assert not isinstance(on_disk.splits[split].images, np.ndarray)
