@@ -85,7 +85,7 @@ class Task:
         from keras_lnn.score import ScoredMetrics
 
         kind = "multi-class" if self.kind == "ordinal" else self.kind
-        return [ScoredMetrics(kind, ["accuracy", "f1", "auc"], from_logits=True)]
+        return [ScoredMetrics(kind, ["accuracy", "f1", "auc"], from_logits=True, keep_confusion=True)]
 
     def probabilities(self, logits: Any) -> Any:
         """Logits as probabilities, in float32 whatever the precision of the model; tensors of any backend."""
