@@ -64,6 +64,8 @@ class ClassificationMetrics(keras.metrics.Metric):
         from_logits: Whether predictions are logits, not probabilities.
         class_names: Of the results by class; their indices if not given.
         bins: Of each histogram of scores, from which the curves are computed.
+        keep_confusion: Whether :meth:`confusion_matrix` can be asked for; of several classes it is counted beside the
+            rest, by one product of matrices a batch.
         name: Of the metric.
         **kwargs: Of :class:`keras.metrics.Metric`.
 
@@ -83,6 +85,7 @@ class ClassificationMetrics(keras.metrics.Metric):
         from_logits: bool = False,
         class_names: Sequence[str] | None = None,
         bins: int = 8000,
+        keep_confusion: bool = False,
         name: str = "classification",
         **kwargs: Any,
     ) -> None:
@@ -99,6 +102,7 @@ class ClassificationMetrics(keras.metrics.Metric):
         if bins < 2:
             raise ValueError(f"bins must be at least 2. Received: {bins}.")
         self.bins = bins
+        self.keep_confusion = keep_confusion
         self.counts = None
 
     def build(self, labels: int) -> None:
@@ -110,9 +114,13 @@ class ClassificationMetrics(keras.metrics.Metric):
                 raise ValueError(
                     f"{what} must be as many as there are classes or labels, {expected}. Received: {known}."
                 )
-        # Hits, predicted and actual of each class, then the samples; and what rounding has kept of them so far.
-        self.counts = self.add_variable((3 * labels + 1,), initializer="zeros", name="counts")
-        self.remainder = self.add_variable((3 * labels + 1,), initializer="zeros", name="remainder")
+        # Hits, predicted and actual of each class, then the samples, then which class was taken for which; and what
+        # rounding has kept of them so far.
+        self._counts_cells = self.keep_confusion and self.kind == "multi-class"
+        size = 3 * labels + 1 + (labels**2 if self._counts_cells else 0)
+        self.counts = self.add_variable((size,), initializer="zeros", name="counts")
+        self.remainder = self.add_variable((size,), initializer="zeros", name="remainder")
+        self._labels = labels
         self._by_sample = [base for base, average in self._parsed if average == "samples" or base == "subset_accuracy"]
         if self._by_sample:
             self.by_sample = self.add_variable((len(self._by_sample),), initializer="zeros", name="by_sample")
@@ -130,7 +138,11 @@ class ClassificationMetrics(keras.metrics.Metric):
         weights = _weights(sample_weight, leading[:-1] if len(leading) > 1 else leading)
         hits = truth * predicted
         parts = ops.concatenate([hits, predicted, truth, ops.ones_like(truth[:, :1])], axis=1)
-        self._add(ops.matmul(weights[None], parts)[0])
+        added = ops.matmul(weights[None], parts)[0]
+        if self._counts_cells:
+            cells = ops.matmul(ops.transpose(truth * weights[:, None]), predicted)
+            added = ops.concatenate([added, ops.reshape(cells, (-1,))])
+        self._add(added)
         if self._by_sample:
             sums = [ops.sum(part, axis=1) for part in (hits, predicted, truth)]
             rows = [
@@ -158,6 +170,25 @@ class ClassificationMetrics(keras.metrics.Metric):
                 found[f"{base}_{name}"] = value[index]
         return found
 
+    def confusion_matrix(self) -> Any:
+        """How often each class was taken for which, (truth, predicted); (labels, 2, 2) for several labels to a sample.
+
+        Example:
+            >>> metric = ClassificationMetrics("multi-class", ["accuracy"], keep_confusion=True)
+            >>> metric.update_state([0, 2, 2], [[0.8, 0.1, 0.1], [0.1, 0.2, 0.7], [0.6, 0.1, 0.3]])
+            >>> keras.ops.convert_to_numpy(metric.confusion_matrix()).astype(int).tolist()
+            [[1, 0, 0], [0, 0, 0], [1, 0, 1]]
+        """
+        if not self.keep_confusion or self.counts is None:
+            missing = "no sample" if self.keep_confusion else "keep_confusion=False"
+            raise ValueError(f"A confusion matrix is of samples that were counted for it. Received: {missing}.")
+        if self._counts_cells:
+            return ops.reshape(self.counts[3 * self._labels + 1 :], (self._labels, self._labels))
+        total, (hits, predicted, actual) = self._split_counts()
+        absent = ops.stack([total - predicted - actual + hits, predicted - hits], axis=-1)
+        cells = ops.stack([absent, ops.stack([actual - hits, hits], axis=-1)], axis=-2)
+        return cells[0] if self.kind == "binary" else cells
+
     def get_config(self) -> dict[str, Any]:
         """What makes the same metric again."""
         threshold = self.threshold if np.ndim(self.threshold) == 0 else [float(value) for value in self.threshold]
@@ -169,6 +200,7 @@ class ClassificationMetrics(keras.metrics.Metric):
             "from_logits": self.from_logits,
             "class_names": self.class_names,
             "bins": self.bins,
+            "keep_confusion": self.keep_confusion,
         }
 
     def _read(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
@@ -230,16 +262,19 @@ class ClassificationMetrics(keras.metrics.Metric):
         added = ops.segment_sum(ops.reshape(weights, (-1,)), ops.reshape(cells, (-1,)), count)
         return ops.reshape(added, (labels, 2, self.bins))
 
+    def _split_counts(self) -> tuple[Any, tuple[Any, Any, Any]]:
+        """The samples; and hits, predicted and actual of each class."""
+        counts = ops.reshape(self.counts[: 3 * self._labels], (3, self._labels))
+        return self.counts[3 * self._labels], (counts[0], counts[1], counts[2])
+
     def _compute(self, base: str, average: str | None) -> Any:
-        total, counts = self.counts[-1], ops.reshape(self.counts[:-1], (3, -1))
-        hits, predicted, actual = counts[0], counts[1], counts[2]
+        total, (hits, predicted, actual) = self._split_counts()
         if average == "samples" or base == "subset_accuracy":
             return _divide(self.by_sample[self._by_sample.index(base)], total)
         if average == "micro":
             if base in _CURVES:
                 return _curve(base, ops.sum(self.scores, axis=0, keepdims=True))[0]
-            labels = counts.shape[-1]
-            return _ratio(base, ops.sum(hits), ops.sum(predicted), ops.sum(actual), labels * total)
+            return _ratio(base, ops.sum(hits), ops.sum(predicted), ops.sum(actual), self._labels * total)
         if average is None and self.kind == "multi-class":
             return self._of_all_classes(base, hits, predicted, actual, total)
         if base in _CURVES:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from keras_lnn.class_curves import ClassCurves
 from keras_lnn.config import TrainConfig
 from keras_lnn.data.arrays import ImageData, Split
 from keras_lnn.errors import InputError
@@ -19,6 +20,7 @@ from keras_lnn.inference import predict_probabilities
 from keras_lnn.recording import assign_variables, model_variables
 from keras_lnn.run import RunFolder
 from keras_lnn.selection import Selection
+from keras_lnn.shares import count_epochs, is_cut_short
 from keras_lnn.signature import Signature, read_signature, save_keras
 from keras_lnn.tasks import Task
 from keras_lnn.terminal import loading, print_labels, print_metrics, print_written
@@ -37,6 +39,7 @@ class RunReport:
         history: One row an epoch.
         seconds: Spent in training.
         stopped_because: Why training ended before its last epoch, or empty.
+        confusion: Of each of the last epochs which class was taken for which on validation.
     """
 
     folder: RunFolder
@@ -46,6 +49,7 @@ class RunReport:
     history: list[dict[str, float]]
     seconds: float
     stopped_because: str
+    confusion: list[np.ndarray] = dataclasses.field(default_factory=list)
 
 
 def evaluate_split(split: Split, probabilities: np.ndarray, signature: Signature, split_name: str) -> dict[str, Any]:
@@ -128,9 +132,10 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
         write_text(folder.predictions, pd.concat(tables).to_csv(index=False))
         found = {name: evaluate_split(splits[name], probabilities[name], report.signature, name) for name in measured}
     metrics = _gather(report, found)
+    curves = _write_curves(report)
     write_text(folder.labels, labels_table(metrics["per_class"][shown]).to_csv(index=False))
     with loading(console, "drawing"):
-        _draw(report, model, probabilities.get("test"), metrics)
+        _draw(report, model, probabilities.get("test"), metrics, curves)
     written = {"run": folder.path, "pictures": folder.plots}
     if report.config.export != "none":
         from keras_lnn.export import export_model
@@ -140,7 +145,8 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
             written["exported"] = export_model(folder.best_model, output, report.config.export, metrics)
     write_json(folder.metrics, metrics)
     if report.stopped_because:
-        console.print(f"stopped after epoch {len(report.history)}: {report.stopped_because}")
+        where = "in" if is_cut_short(report.history[-1]) else "after"
+        console.print(f"stopped {where} epoch {len(report.history)}: {report.stopped_because}")
     print_labels(console, metrics["per_class"][shown])
     print_metrics(
         console,
@@ -173,6 +179,7 @@ def _gather(report: RunReport, found: dict[str, dict[str, Any]]) -> dict[str, An
         "warnings": last["warnings"],
         "best_epoch": report.signature.best_epoch,
         "epochs": len(report.history),
+        "epochs_trained": round(count_epochs(report.history), 4),
         "monitor": report.config.monitor,
         "keep": report.config.keep,
         "parameters": report.signature.parameters,
@@ -181,11 +188,35 @@ def _gather(report: RunReport, found: dict[str, dict[str, Any]]) -> dict[str, An
     }
 
 
-def _draw(report: RunReport, model: Any, probabilities: np.ndarray | None, metrics: dict[str, Any]) -> None:
+def _write_curves(report: RunReport) -> ClassCurves | None:
+    """Writes what each epoch took for what; nothing of a task whose metrics do not count it."""
+    if not report.confusion:
+        return None
+    task = report.signature.get_task()
+    curves = ClassCurves(report.confusion, len(report.history), task.class_names, task.multi_label)
+    if not task.multi_label:
+        write_text(report.folder.confusion, curves.cells().to_csv(index=False))
+    write_text(report.folder.class_accuracy, curves.accuracy().to_csv())
+    write_text(report.folder.class_correlation, curves.correlation().to_csv())
+    return curves
+
+
+def _draw(
+    report: RunReport,
+    model: Any,
+    probabilities: np.ndarray | None,
+    metrics: dict[str, Any],
+    curves: ClassCurves | None,
+) -> None:
     from keras_lnn import plots
 
     figures = {"history": plots.plot_history(pd.DataFrame(report.history), report.signature.best_epoch)}
     if probabilities is not None:
+        if curves is not None:
+            figures["class_accuracy"] = plots.plot_class_accuracy(
+                curves.accuracy(), report.signature.best_epoch, curves.multi_label
+            )
+            figures["class_correlation"] = plots.plot_class_correlation(curves.correlation(), len(curves.accuracy()))
         figures |= _draw_test(report, model, probabilities, metrics)
     with atomic_path(report.folder.plots) as temporary:
         temporary.mkdir()

@@ -24,6 +24,8 @@ from keras_lnn.files import (
 
 # The newest checkpoint, and the one before in case the newest is damaged.
 _CHECKPOINTS_KEPT = 2
+# The lists of arrays in a checkpoint.
+_GROUPS = ("model", "optimizer", "average", "confusion")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Checkpoint:
         history: One row an epoch.
         seconds: Spent in training so far.
         average: Averages of the model's variables, where the run keeps them.
+        confusion: Of each epoch how often each class was taken for which on validation; of the last ones, where a run
+            was begun before it was counted.
     """
 
     epoch: int
@@ -45,6 +49,7 @@ class Checkpoint:
     history: list[dict[str, float]]
     seconds: float
     average: list[np.ndarray] = dataclasses.field(default_factory=list)
+    confusion: list[np.ndarray] = dataclasses.field(default_factory=list)
 
     @property
     def kept(self) -> list[np.ndarray]:
@@ -112,6 +117,21 @@ class RunFolder:
         return self.path / "history.csv"
 
     @property
+    def confusion(self) -> Path:
+        """Which class was taken for which on validation: one row an epoch and cell."""
+        return self.path / "confusion.csv"
+
+    @property
+    def class_accuracy(self) -> Path:
+        """Validation accuracy of each class or label: one row an epoch."""
+        return self.path / "class_accuracy.csv"
+
+    @property
+    def class_correlation(self) -> Path:
+        """How the accuracies of two classes or labels go together over the epochs."""
+        return self.path / "class_correlation.csv"
+
+    @property
     def metrics(self) -> Path:
         """What the best model reaches, with intervals; written last, so its presence says that the run is complete."""
         return self.path / "metrics.json"
@@ -176,7 +196,7 @@ class RunFolder:
             "seconds": checkpoint.seconds,
             "best": best_epoch,
         }
-        arrays = {"model": checkpoint.model, "optimizer": checkpoint.optimizer, "average": checkpoint.average}
+        arrays = {name: getattr(checkpoint, name) for name in _GROUPS}
         _write_arrays(self._checkpoint(checkpoint.epoch), arrays, meta)
         self._forget_old_checkpoints()
 
@@ -273,7 +293,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
 
 
 def _read_arrays(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]]:
-    groups: dict[str, list[np.ndarray]] = {"model": [], "optimizer": [], "average": []}
+    groups: dict[str, list[np.ndarray]] = {name: [] for name in _GROUPS}
     with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
         meta = json.loads(str(stored["meta"]))
         for key in sorted(stored.files):

@@ -106,7 +106,7 @@ class Task:
             results = ["accuracy", "pixel_error", "dice", "iou", "dice_per_class"]
             return [SegmentationMetrics(results, class_names=self.class_names)]
         kind = "multi-class" if self.kind == "ordinal" else self.kind
-        return [ScoredMetrics(kind, ["accuracy", "f1", "auc"], from_logits=True)]
+        return [ScoredMetrics(kind, ["accuracy", "f1", "auc"], from_logits=True, keep_confusion=True)]
 
     def probabilities(self, logits: Any) -> Any:
         """Logits as probabilities, in float32 whatever the precision of the model; tensors of any backend."""

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_lnn.model_card import metric_label
+from keras_lnn.shares import is_cut_short
 
 if TYPE_CHECKING:
     from keras_lnn.data.checking import DataCheck
@@ -93,8 +94,10 @@ class EpochDisplay:
             f"loss {row['loss']:.4f}  {self.monitor} {row[self.monitor]:.4f}  "
             f"best {best_value:.4f} in epoch {best_epoch}"
         )
+        cut = is_cut_short(row)
+        text = f"{row['fraction']:.0%} of the epoch  {text}" if cut else text
         self._progress.update(self._bar, completed=epoch, description=text)
-        due = time.monotonic() - self._last_line > _LOG_EVERY_SECONDS or epoch in (1, self.epochs)
+        due = time.monotonic() - self._last_line > _LOG_EVERY_SECONDS or cut or epoch in (1, self.epochs)
         if due and not self.console.is_terminal:
             self._last_line = time.monotonic()
             self.console.print(f"epoch {epoch}/{self.epochs}  {text}")

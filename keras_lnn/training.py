@@ -226,6 +226,7 @@ class _Trainer:
             data=self.data,
             signature=self._signature(kept_epoch),
             history=recorder.history,
+            confusion=recorder.confusion,
             seconds=recorder.seconds,
             stopped_because=recorder.stopped_because,
         )

@@ -376,6 +376,7 @@ def test_all_arguments_survive_saving():
         from_logits=True,
         class_names=("a", "b"),
         bins=50,
+        keep_confusion=True,
         name="mine",
     )
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
@@ -415,6 +416,45 @@ def test_a_mistake_is_told(arguments, message):
     kind, results, threshold, bins = (*arguments, *(None, ["f1"], 0.5, 10)[len(arguments) :])
     with pytest.raises(ValueError, match=message):
         ClassificationMetrics(kind, results, threshold=threshold, bins=bins)
+
+
+@kinds
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10**6), skew=st.sampled_from([0.0, 0.2, 0.5, 1.0]), outputs=st.sampled_from([1, 2]))
+def test_confusion_is_that_of_scikit_learn(kind, seed, skew, outputs):
+    metric = ClassificationMetrics(kind, ["accuracy"], keep_confusion=True)
+    batches = [draw(kind, samples, seed + samples, skew, outputs) for samples in (7, 20)]
+    for batch in batches:
+        metric.update_state(*batch)
+    truth, probabilities, weights = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    if kind == "multi-label":
+        wanted = reference.multilabel_confusion_matrix(truth, probabilities > 0.5, sample_weight=weights)
+    else:
+        several = probabilities.shape[1] > 1
+        predicted = probabilities.argmax(axis=1) if several else (probabilities[:, 0] > 0.5).astype(int)
+        classes = np.arange(LABELS if kind == "multi-class" else 2)
+        wanted = reference.confusion_matrix(truth, predicted, labels=classes, sample_weight=weights)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(metric.confusion_matrix()), wanted, atol=1e-4)
+
+
+def test_confusion_changes_no_other_result():
+    truth, probabilities, weights = draw("multi-class", 40, 1)
+    names = RESULTS["multi-class"]
+    plain, counting = (ClassificationMetrics("multi-class", names, keep_confusion=keep) for keep in (False, True))
+    for metric in (plain, counting):
+        metric.update_state(truth, probabilities, weights)
+    assert {name: float(value) for name, value in plain.result().items()} == {
+        name: float(value) for name, value in counting.result().items()
+    }
+
+
+def test_confusion_that_was_not_counted_is_told():
+    metric = ClassificationMetrics("binary", ["f1"])
+    metric.update_state([1], [[0.7]])
+    with pytest.raises(ValueError, match=r"counted for it. Received: keep_confusion=False"):
+        metric.confusion_matrix()
+    with pytest.raises(ValueError, match=r"counted for it. Received: no sample"):
+        ClassificationMetrics("binary", ["f1"], keep_confusion=True).confusion_matrix()
 
 
 def test_what_does_not_fit_the_predictions_is_told():

@@ -16,7 +16,9 @@ def folder(tmp_path):
 def checkpoint(epoch: int) -> Checkpoint:
     history = [{"epoch": number, "val_auc": 0.1 * number} for number in range(1, epoch + 1)]
     model = [np.full((2, 3), epoch, np.float32), np.array(epoch, np.int64)]
-    return Checkpoint(epoch, model, [np.arange(epoch, dtype=np.float32)], history, 1.5 * epoch)
+    confusion = [np.full((2, 2), number) for number in range(1, epoch + 1)]
+    arrays = [np.arange(epoch, dtype=np.float32)]
+    return Checkpoint(epoch, model, arrays, history, 1.5 * epoch, confusion=confusion)
 
 
 def test_a_new_folder_holds_configuration_and_environment(folder):
@@ -84,7 +86,9 @@ def test_a_checkpoint_comes_back_and_old_ones_go(folder):
     found = folder.read_checkpoint()
     expected = checkpoint(4)
     assert (found.epoch, found.history, found.seconds) == (4, expected.history, 6.0)
-    for left, right in zip(found.model + found.optimizer, expected.model + expected.optimizer, strict=True):
+    assert len(found.confusion) == 4
+    arrays = [each.model + each.optimizer + each.confusion for each in (found, expected)]
+    for left, right in zip(*arrays, strict=True):
         np.testing.assert_array_equal(left, right)
         assert left.dtype == right.dtype
     np.testing.assert_array_equal(folder.read_best(2)[0], np.full((2, 3), 2))

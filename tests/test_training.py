@@ -1,6 +1,7 @@
 """The whole road: train, stop, kill, go on, and what a run leaves behind."""
 
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -14,6 +15,7 @@ import pytest
 from conftest import TINY, register_tiny_data, tiny_stripes
 from PIL import Image
 from rich.console import Console
+from sklearn.metrics import confusion_matrix
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.data import DataEntry, ImageData, Split, load_data, register_data
@@ -21,8 +23,9 @@ from keras_lnn.errors import InputError
 from keras_lnn.evaluating import _in_order_of, evaluate_model
 from keras_lnn.inference import load_predictor
 from keras_lnn.protocol import complete_config, is_run_of
-from keras_lnn.recording import TrainingDiverged
+from keras_lnn.recording import Recorder, TrainingDiverged
 from keras_lnn.run import RunFolder
+from keras_lnn.shares import count_epochs, describe_epochs
 from keras_lnn.signature import read_signature
 from keras_lnn.training import resume, train
 
@@ -55,6 +58,7 @@ def test_a_run_leaves_all_that_is_promised(tiny_data, tmp_path, console):
     assert list(folder.tensorboard.rglob("events*"))
     names = {path.name for path in folder.plots.iterdir()}
     pictures = {"history", "roc", "precision_recall", "confusion", "reliability", "examples", "labels", "wiring_cfc"}
+    pictures |= {"sequence_channels", "class_accuracy", "class_correlation"}
     assert names == {f"{name}.png" for name in pictures}
     history = pd.read_csv(folder.history)
     assert list(history["epoch"]) == list(range(1, 9))
@@ -98,7 +102,8 @@ def assert_same_run(first: RunFolder, second: RunFolder) -> None:
         assert all(np.array_equal(left, right) for left, right in pairs)
     histories = [pd.read_csv(folder.history).drop(columns="seconds") for folder in (first, second)]
     pd.testing.assert_frame_equal(*histories)
-    assert first.predictions.read_text() == second.predictions.read_text()
+    for name in ("predictions", "confusion", "class_accuracy", "class_correlation"):
+        assert getattr(first, name).read_text() == getattr(second, name).read_text()
 
 
 class Killed(BaseException):
@@ -265,7 +270,90 @@ def test_a_time_budget_stops_within_a_step(tiny_data, tmp_path, console):
         config_for(tiny_data, tmp_path, epochs=100_000, time_budget="3s", batch_size=4, **SMALL), console
     ).metrics
     assert 3.0 <= metrics["seconds"] < 20.0
-    assert metrics["stopped_because"] == "the time budget of 3 s is spent"
+    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    whole, rest = divmod(metrics["epochs_trained"], 1)
+    assert metrics["epochs"] == len(history) == whole + bool(rest)
+    assert list(history["fraction"][:-1]) == [1.0] * (len(history) - 1)
+    assert history["fraction"].iloc[-1] == pytest.approx(rest or 1.0, abs=1e-4)
+    assert (rest or 1.0) * 15 == pytest.approx(round((rest or 1.0) * 15), abs=1e-2)  # steps of an epoch
+    told = f"the time budget of 3 s is spent: {describe_epochs(history.to_dict('records'))}"
+    assert metrics["stopped_because"] == told
+    assert f"stopped {'in' if rest else 'after'} epoch {len(history)}: {told}" in printed(console)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_run_killed_behind_a_cut_epoch_ends_there(tiny_data, tmp_path, console, monkeypatch):
+    """The clock jumps in the third step of the second epoch, so that the cut is at the same step in both runs."""
+    fields = {"epochs": 50, "time_budget": "1h", "batch_size": 16, "model": "dnn", "model_args": {"units": 8}}
+
+    def late(self, batch, logs=None, own=Recorder.on_train_batch_end):
+        if len(self.history) == 1 and batch == 2:
+            self._seconds_before = 4000.0
+        own(self, batch, logs)
+
+    monkeypatch.setattr(Recorder, "on_train_batch_end", late)
+    whole = train(config_for(tiny_data, tmp_path, **fields), console)
+    assert whole.metrics["epochs_trained"] == 1.75
+    told = "the time budget of 3600 s is spent: 1 whole epoch and 75% of the next"
+    assert whole.metrics["stopped_because"] == told
+    path = tmp_path / "killed"
+    stop_behind(2, config_for(tiny_data, tmp_path, run_dir=path, **fields), console, monkeypatch)
+    again = resume(path, console)
+    assert_same_run(again.folder, whole.folder)
+    assert (again.metrics["epochs_trained"], again.metrics["stopped_because"]) == (1.75, told)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_budget_spent_behind_the_last_step_cuts_no_new_epoch(tiny_data, tmp_path, console, monkeypatch):
+    def late(self, logs=None):
+        self._seconds_before = 4000.0
+
+    monkeypatch.setattr(Recorder, "on_test_end", late)
+    fields = {"epochs": 50, "time_budget": "1h", "model": "dnn", "model_args": {"units": 8}}
+    metrics = train(config_for(tiny_data, tmp_path, **fields), console).metrics
+    assert (metrics["epochs"], metrics["epochs_trained"]) == (1, 1.0)
+    assert metrics["stopped_because"] == "the time budget of 3600 s is spent: 1 whole epoch"
+
+
+def printed(console: Console) -> str:
+    console.file.flush()
+    return " ".join(Path(console.file.name).read_text().split())
+
+
+@pytest.mark.parametrize(
+    ("fractions", "count", "told"),
+    [
+        ([1.0, 1.0], 2.0, "2 whole epochs"),
+        ([1.0, 0.37], 1.37, "1 whole epoch and 37% of the next"),
+        ([0.001], 0.001, "1% of the first epoch"),
+        ([1.0, 0.999], 1.999, "1 whole epoch and 99% of the next"),
+    ],
+)
+def test_what_a_budget_was_enough_for_is_told(fractions, count, told):
+    history = [{"epoch": index, "fraction": fraction} for index, fraction in enumerate(fractions, start=1)]
+    assert count_epochs(history) == pytest.approx(count)
+    assert describe_epochs(history) == told
+    # Rows from before there was a budget are of whole epochs.
+    assert count_epochs([{"epoch": 1}, {"epoch": 2, "fraction": math.nan}]) == 2.0
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_each_epoch_keeps_what_was_taken_for_what(tiny_data, tmp_path, console):
+    fields = {"keep": "last", "epochs": 3, "model": "dnn", "model_args": {"units": 8}, "weight_average": 0.5}
+    folder = train(config_for(tiny_data, tmp_path, **fields), console).folder
+    answers = pd.read_csv(folder.predictions).query("split == 'val'")
+    predicted = answers[["probability level", "probability upright"]].to_numpy().argmax(axis=1)
+    expected = confusion_matrix(answers["truth"], predicted)
+    cells = pd.read_csv(folder.confusion)
+    assert list(cells.columns) == ["epoch", "truth", "predicted", "count"]
+    np.testing.assert_array_equal(cells.query("epoch == 3")["count"].to_numpy().reshape(2, 2), expected)
+    assert list(cells.groupby("epoch")["count"].sum()) == [20, 20, 20]
+    assert list(cells["truth"][:4]) == ["level", "level", "upright", "upright"]
+    curves = pd.read_csv(folder.class_accuracy, index_col="epoch")
+    history = pd.read_csv(folder.history)
+    np.testing.assert_allclose(curves.mean(axis=1), history["val_accuracy"], rtol=1e-6)  # equally frequent classes
+    correlation = pd.read_csv(folder.class_correlation, index_col="class")
+    pd.testing.assert_frame_equal(correlation, curves.corr().rename_axis("class"))
 
 
 def test_a_loss_that_is_no_number_is_told(tiny_data, tmp_path, console):
@@ -335,6 +423,11 @@ def test_every_task_goes_all_the_way(kind, class_weight, tmp_path, console):
     assert set(result.metrics["per_class"]["test"]) == {"a", "b", "c"}
     assert result.metrics["positive_class"] is None
     assert pd.read_csv(result.folder.predictions).filter(like="probability").shape == (30, 3)
+    curves = pd.read_csv(result.folder.class_accuracy, index_col="epoch")
+    assert (list(curves.columns), list(curves.index)) == (["a", "b", "c"], [1, 2])
+    assert result.folder.confusion.is_file() == (kind != "multi-label")
+    if kind == "multi-label":
+        np.testing.assert_allclose(curves.mean(axis=1), pd.read_csv(result.folder.history)["val_accuracy"], rtol=1e-5)
 
 
 @pytest.mark.usefixtures("no_pictures")

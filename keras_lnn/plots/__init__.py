@@ -4,6 +4,7 @@ Nothing here uses ``pyplot``: no display is needed and no global setting is read
 """
 
 from keras_lnn.plots.augmentation import plot_augmentation
+from keras_lnn.plots.classes import plot_class_accuracy, plot_class_correlation
 from keras_lnn.plots.confusion import plot_confusion
 from keras_lnn.plots.curves import plot_precision_recall, plot_roc
 from keras_lnn.plots.history import plot_history
@@ -16,6 +17,8 @@ from keras_lnn.plots.wiring import plot_wiring
 
 __all__ = [
     "plot_augmentation",
+    "plot_class_accuracy",
+    "plot_class_correlation",
     "plot_confusion",
     "plot_contact_sheet",
     "plot_examples",

@@ -18,6 +18,7 @@ from keras_lnn.plots.style import (
     style_axes,
     write_note,
 )
+from keras_lnn.shares import describe_epochs, is_cut_short
 
 if TYPE_CHECKING:
     import pandas
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 ABBREVIATIONS = {"auc": "AUC", "mcc": "MCC", "f1": "F1", "pr": "PR", "roc": "ROC", "mse": "MSE", "mae": "MAE"}
 MOST_PANELS_IN_A_ROW = 3
 MOST_EPOCHS_WITH_MARKERS = 30
+_NO_METRICS = ("epoch", "seconds", "fraction")
 
 
 def plot_history(history: pandas.DataFrame, best_epoch: int | None) -> Figure:
@@ -34,7 +36,8 @@ def plot_history(history: pandas.DataFrame, best_epoch: int | None) -> Figure:
 
     Args:
         history: One row an epoch: ``epoch`` (from 1), pairs such as ``loss`` and ``val_loss``, and perhaps
-            ``learning_rate`` (drawn where it changes) and ``seconds`` (not drawn).
+            ``learning_rate`` (drawn where it changes), ``seconds`` and ``fraction`` (not drawn; an epoch that was
+            cut short is told of in the heading).
         best_epoch: The epoch whose weights were kept, marked in each panel; None where there is none.
 
     Returns:
@@ -66,14 +69,16 @@ def plot_history(history: pandas.DataFrame, best_epoch: int | None) -> Figure:
         axes.set_xlabel("epoch", fontsize=LABEL_SIZE)
     _draw_legend(figure, [str(name) for name in history.columns], best_epoch)
     noun = "epoch" if len(epochs) == 1 else "epochs"
+    rows = history.to_dict("records")
+    trained = describe_epochs(rows) if is_cut_short(rows[-1]) else f"{len(epochs)} {noun}"
     best = "" if best_epoch is None else f", best epoch {best_epoch}"
-    set_heading(figure, f"Training over {len(epochs)} {noun}{best}")
+    set_heading(figure, f"Training over {trained}{best}")
     return figure
 
 
 def _metric_names(history: pandas.DataFrame) -> list[str]:
     names = [str(name).removeprefix("val_") for name in history.columns]
-    metrics = [name for name in dict.fromkeys(names) if name not in ("epoch", "seconds", "learning_rate")]
+    metrics = [name for name in dict.fromkeys(names) if name not in (*_NO_METRICS, "learning_rate")]
     if "learning_rate" in names:
         rates = _numbers(history, "learning_rate")
         rates = rates[np.isfinite(rates)]

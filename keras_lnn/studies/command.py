@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ from keras_lnn.files import write_text
 from keras_lnn.processes import Limits, Outcome, ProcessRunner, keep_this_process_small, share_processors
 from keras_lnn.registry import require_model
 from keras_lnn.studies.declaration import Study, StudyRun, choose, lay_out, load_study, path_name
+from keras_lnn.studies.grid import Point, parse_assignments
 from keras_lnn.terminal import loading, make_console, print_written, start_keras
 
 if TYPE_CHECKING:
@@ -43,6 +45,15 @@ class StudyCommand(pydantic.BaseModel):
     data: str | None = pydantic.Field(None, description="data sets, as a,b (default: all of the study)")
     seeds: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
         None, description="runs of each network on each data set (default: as the study says)"
+    )
+    grid: str | None = pydantic.Field(
+        None,
+        description="values of the protocol's grid or of further training fields, with each of which the networks are "
+        "trained, such as 'time_budget=30s,60s,90s learning_rate=1e-3'",
+    )
+    fields: str | None = pydantic.Field(
+        None,
+        description="training fields of all runs, in the place of the study's own, such as 'size=64 batch_size=16'",
     )
     protocol: str | None = pydantic.Field(None, description="a protocol of the study (default: its first)")
     quick: bool = pydantic.Field(False, description="two epochs and one seed, to see that all runs through")
@@ -77,6 +88,9 @@ def run_study(command: StudyCommand) -> None:
         require_model(run.config.model)
         require_data(run.config.data)
     console = make_console()
+    notes = _tell_shares(runs, command.workers)
+    for note in notes:
+        console.print(note)
     # The runs' processes import TensorFlow while this one, which needs none, looks at what is there.
     runner = None if command.show else ProcessRunner(share_processors(command.workers))
     try:
@@ -105,8 +119,10 @@ def run_study(command: StudyCommand) -> None:
             runner.close()
     shown = [*runs, *_done_before(study, command, folder, runs)]
     order = list(study.networks)
-    shown.sort(key=lambda run: (run.config.data, order.index(run.network), run.config.seed))
-    written = write_results(folder, study, shown, progress.failures, console)
+    shown.sort(key=lambda run: (run.config.data, order.index(run.base), run.config.seed))  # the rest as laid out
+    protocol = study.protocols[command.protocol or next(iter(study.protocols))]
+    notes = [note for note in (study.note, protocol.note, *notes) if note]
+    written = write_results(folder, study, shown, progress.failures, console, figures=protocol.figures, notes=notes)
     display.conclude(progress, written)
     if progress.failures:
         raise InputError(
@@ -116,7 +132,14 @@ def run_study(command: StudyCommand) -> None:
 
 
 def write_results(
-    folder: Path, study: Study, runs: list[StudyRun], failures: dict[Path, str], console: Console
+    folder: Path,
+    study: Study,
+    runs: list[StudyRun],
+    failures: dict[Path, str],
+    console: Console,
+    *,
+    figures: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> dict[str, Path]:
     """Writes results, tables, pictures and a comparison a data set; gives their paths."""
     import pandas as pd
@@ -137,12 +160,14 @@ def write_results(
         written["differences"] = folder / "differences.csv"
     write_text(folder / "summary.csv", summary.to_csv(index=False))
     shown = differences if study.reference else pd.DataFrame()
-    content = Content(study.title, summary, shown, study.shuffled_splits)
+    elsewhere = not set(summary["data"]) & set(study.published)
+    content = Content(study.title, summary, shown, study.shuffled_splits, notes, elsewhere)
     for suffix, write in FORMATS.items():
         write_text(folder / f"table.{suffix}", write(content))
     print_summary(console, content)
     with loading(console, "drawing"):
-        write_pictures(folder / "plots", study, results, summary)
+        fields = list(dict.fromkeys(field for run in runs for field in run.point.values))
+        write_pictures(folder / "plots", study, results, summary, figures=figures, fields=fields)
     return written | {"tables": folder / "table.txt", "pictures": folder / "plots"} | pages
 
 
@@ -175,11 +200,15 @@ def _lay_out(study: Study, command: StudyCommand) -> tuple[list[StudyRun], Path]
     name = f"{path_name(Path(command.study).stem)}-{protocol}{'-quick' if command.quick else ''}"
     folder = command.study_dir or Path("studies", name)
     asked = {"networks": _split(command.models), "data": _split(command.data), "seeds": command.seeds}
+    asked["grid"] = parse_assignments(command.grid, "--grid")
     return lay_out(study, folder, **asked, **_common(command)), folder
 
 
 def _common(command: StudyCommand) -> dict[str, Any]:
-    fields = {"data_dir": command.data_dir, "accept_checksum": command.accept_checksum}
+    given = parse_assignments(command.fields, "--fields")
+    # What has a comma of its own, such as a window, is one value here.
+    given = {name: values[0] if len(values) == 1 else ",".join(map(str, values)) for name, values in given.items()}
+    fields = Point(given).apply({"data_dir": command.data_dir, "accept_checksum": command.accept_checksum})
     return {"protocol": command.protocol, "quick": command.quick, "fields": fields}
 
 
@@ -192,6 +221,16 @@ def _done_before(study: Study, command: StudyCommand, folder: Path, runs: list[S
     seeds = max(study.seeds, command.seeds or 1)
     known = lay_out(study, folder, data=list(data), seeds=seeds, **_common(command))
     return [run for run in known if run.folder not in asked and is_done(run)]
+
+
+def _tell_shares(runs: list[StudyRun], workers: int) -> list[str]:
+    """What must be known of runs that have a time and not the processors to themselves."""
+    if workers == 1 or not any(run.config.time_budget for run in runs):
+        return []
+    return [
+        f"{workers} runs at a time shared the processors: within the same time budget each saw fewer images than it"
+        " would alone. --workers 1 compares them fairly."
+    ]
 
 
 def _split(names: str | None) -> list[str] | None:

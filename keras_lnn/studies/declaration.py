@@ -6,12 +6,13 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 
 from keras_lnn.config import TrainConfig, read_yaml, validate
 from keras_lnn.errors import InputError, suggest
+from keras_lnn.studies.grid import Grid, Point, lay_out_grid
 
 QUICK_EPOCHS = 2
 _BUILT_IN = Path(__file__).parent
@@ -19,6 +20,45 @@ _BUILT_IN = Path(__file__).parent
 _DECIDED = ("data", "seed", "run_dir", "export", "export_dir", "tensorboard", "start_from", "stop_after", "test")
 
 Figures = dict[str, float]
+# The data set of published figures whose images are none of the study's; they are shown beside all others.
+ELSEWHERE = "elsewhere"
+# A picture that follows each class over the epochs; the others are named by the field that they go along.
+CLASSES = "classes"
+
+
+class Protocol(pydantic.BaseModel):
+    """What holds for all networks of a study: training fields, and these.
+
+    Args:
+        grid: Training fields with several values, ``model_args.NAME`` too: each network is trained with each
+            combination, under its name with the values behind it.
+        networks: Which of the study's networks; all if not given.
+        figures: Further pictures: a field of the grid, along which the accuracy is drawn, or ``classes``.
+        note: What stands below the tables.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+
+    grid: dict[str, Annotated[list[Any], pydantic.Field(min_length=1)]] = {}
+    networks: tuple[str, ...] = ()
+    figures: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The training fields."""
+        return dict(self.model_extra or {})
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> Protocol:
+        for name in self.grid:
+            if name == "model_args" or ("." in name and not name.startswith("model_args.")):
+                raise ValueError(f"must have training fields or model_args.NAME in a grid, where {name} is neither")
+        for name in self.figures:
+            if name != CLASSES and name not in self.grid:
+                known = ", ".join([*self.grid, CLASSES])
+                raise ValueError(f"must draw figures along fields of the grid, {known}, where {name} is none")
+        return self
 
 
 class Study(pydantic.BaseModel):
@@ -30,11 +70,12 @@ class Study(pydantic.BaseModel):
         seeds: Runs of each network on each data set.
         reference: The network that the others are compared with; the one with the best validation AUC if not given.
         shuffled_splits: Whether each seed has a split of its own, of data sets that come without.
-        protocols: By name, the training fields that hold for all networks; the first one is what a study follows.
+        protocols: By name, what holds for all networks; the first one is what a study follows.
         networks: By name, the training fields of each, ``model`` among them; the model of that name if not given.
-        published: By data set and network, published metrics.
+        published: By data set and network, published metrics; of ``elsewhere`` on images that are none of these.
         benchmarks: The same of networks that are not trained here, for the pictures.
         parameters: Published parameter counts.
+        note: What stands below the tables.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -44,21 +85,31 @@ class Study(pydantic.BaseModel):
     seeds: int = pydantic.Field(5, ge=1)
     reference: str | None = None
     shuffled_splits: bool = False
-    protocols: dict[str, dict[str, Any]] = pydantic.Field(default={"published": {}}, min_length=1)
+    protocols: dict[str, Protocol] = pydantic.Field(default={"published": Protocol()}, min_length=1)
     networks: dict[str, dict[str, Any]] = pydantic.Field(min_length=1)
     published: dict[str, dict[str, Figures]] = {}
     benchmarks: dict[str, dict[str, Figures]] = {}
     parameters: dict[str, int] = {}
+    note: str = ""
 
     @pydantic.model_validator(mode="after")
     def _check_fields(self) -> Study:
-        for name, fields in {**self.protocols, **self.networks}.items():
+        protocols = {name: {**protocol.fields, **protocol.grid} for name, protocol in self.protocols.items()}
+        for name, fields in [*protocols.items(), *self.networks.items()]:
             decided = [field for field in fields if field in _DECIDED]
             if decided:
                 raise ValueError(f"must leave {', '.join(decided)} to the study, which {name} does not")
         if self.reference is not None and self.reference not in self.networks:
             raise ValueError(f"must have its reference among its networks, where {self.reference} is not")
+        for name, protocol in self.protocols.items():
+            unknown = [network for network in protocol.networks if network not in self.networks]
+            if unknown:
+                raise ValueError(f"must have {', '.join(unknown)} among its networks, which {name} names")
         return self
+
+    def published_for(self, data: str) -> tuple[dict[str, Figures], bool]:
+        """The published figures by network, and whether they are of these very images."""
+        return (self.published[data], True) if data in self.published else (self.published.get(ELSEWHERE, {}), False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,12 +117,16 @@ class StudyRun:
     """One run of a study.
 
     Args:
-        network: Its name in the study.
+        network: Its name in the study, with the values of the grid.
         config: Complete but for what the model's own protocol says.
+        base: The name of the network that is declared.
+        point: The values of the grid.
     """
 
     network: str
     config: TrainConfig
+    base: str = ""
+    point: Point = dataclasses.field(default_factory=lambda: Point({}))
 
     @property
     def folder(self) -> Path:
@@ -121,6 +176,7 @@ def lay_out(
     protocol: str | None = None,
     quick: bool = False,
     fields: dict[str, Any] | None = None,
+    grid: Grid | None = None,
 ) -> list[StudyRun]:
     """All runs of a study, first seeds first: a table of one seed is there early.
 
@@ -133,22 +189,46 @@ def lay_out(
         protocol: Name of a protocol; the first if not given.
         quick: Whether this is only to see that all runs through: two epochs, one seed.
         fields: Training fields of all runs, such as ``data_dir``.
+        grid: Values in the place of those of the protocol's grid, or fields besides.
     """
-    protocol = choose("protocol", [protocol] if protocol else None, list(study.protocols))[0]
-    names = choose("network", networks, list(study.networks))
+    decided = [field for field in {**(fields or {}), **(grid or {})} if field in _DECIDED]
+    if decided:
+        raise InputError(
+            f"A study decides {', '.join(_DECIDED)} itself. Received: {', '.join(decided)}. Give --data and --seeds"
+            " for data sets and seeds, and leave out the rest."
+        )
+    chosen = study.protocols[choose("protocol", [protocol] if protocol else None, list(study.protocols))[0]]
+    names = choose("network", networks or chosen.networks, list(study.networks))
+    points = lay_out_grid({**chosen.grid, **(grid or {})})
     runs = []
     for seed in range(1 if quick else seeds or study.seeds):
         for set_name in data or study.data:
             for name in names:
-                config = {"model": name, **study.protocols[protocol], **study.networks[name], **(fields or {})}
-                arguments = (part.get("model_args", {}) for part in (study.protocols[protocol], study.networks[name]))
+                declared = (chosen.fields, study.networks[name], fields or {})
+                config = {"model": name, **{key: value for part in declared for key, value in part.items()}}
+                arguments = (part.get("model_args", {}) for part in declared)
                 config["model_args"] = {key: value for part in arguments for key, value in part.items()}
                 config |= {"data": set_name, "seed": seed, "split_seed": seed if study.shuffled_splits else 0}
                 config |= {"export": "none", "tensorboard": False}
                 config |= {"epochs": QUICK_EPOCHS, "early_stopping": 0} if quick else {}
-                config["run_dir"] = folder / path_name(set_name) / path_name(name) / f"seed-{seed}"
-                runs.append(StudyRun(name, TrainConfig.create(config)))
+                for point in points:
+                    network = point.name(name)
+                    run_dir = folder / path_name(set_name) / path_name(network) / f"seed-{seed}"
+                    run = TrainConfig.create(point.apply({**config, "run_dir": run_dir}))
+                    runs.append(StudyRun(network, run, name, point))
+    _require_own_folders(runs)
     return runs
+
+
+def _require_own_folders(runs: Sequence[StudyRun]) -> None:
+    seen: dict[Path, str] = {}
+    for run in runs:
+        if run.folder in seen:
+            raise InputError(
+                f"Each network of a study must have a name of its own. Received: {seen[run.folder]!r} and"
+                f" {run.network!r}, which share {run.folder}. Change a name or a value of the grid."
+            )
+        seen[run.folder] = run.network
 
 
 def path_name(name: str) -> str:

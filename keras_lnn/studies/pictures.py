@@ -25,7 +25,8 @@ from keras_lnn.plots.style import (
     set_heading,
     style_axes,
 )
-from keras_lnn.studies.declaration import Study, path_name
+from keras_lnn.studies.declaration import CLASSES, Study, path_name
+from keras_lnn.studies.figures import plot_along, plot_classes_of_networks
 from keras_lnn.studies.results import METRICS
 
 if TYPE_CHECKING:
@@ -35,20 +36,46 @@ _COLUMNS_OF_ROC = 4
 _GRID = np.linspace(0.0, 1.0, 201)
 
 
-def write_pictures(folder: Path, study: Study, results: pd.DataFrame, summary: pd.DataFrame) -> None:
-    """Draws every picture of every data set."""
+def write_pictures(
+    folder: Path,
+    study: Study,
+    results: pd.DataFrame,
+    summary: pd.DataFrame,
+    *,
+    figures: Sequence[str] = (),
+    fields: Sequence[str] = (),
+) -> None:
+    """Draws every picture of every data set.
+
+    Args:
+        folder: Where to; what was there goes.
+        study: What was declared.
+        results: Rows of ``results.csv``.
+        summary: From :func:`~keras_lnn.studies.results.summary_table`.
+        figures: Those that the protocol asks for besides.
+        fields: Of the protocol's grid.
+    """
     done = results[results["status"] == "done"]
     with atomic_path(folder) as temporary:
         temporary.mkdir()
         for data, rows in done.groupby("data", sort=False):
             means = summary[summary["data"] == data]
-            figures = {
+            drawn = {
                 "roc": plot_roc_of_networks(rows, str(data)),
                 "size": plot_size(means, study, str(data)),
                 "seeds": plot_seeds(rows, study, str(data)),
             }
-            for name, figure in figures.items():
-                save_figure(figure, temporary / f"{path_name(str(data))}-{name}.png")
+            rows = rows.dropna(subset=list(fields))
+            for name in figures if len(rows) else ():
+                classes = name == CLASSES
+                drawn[path_name(name)] = (
+                    plot_classes_of_networks(rows, str(data))
+                    if classes
+                    else plot_along(rows, name, fields, study, str(data))
+                )
+            for name, figure in drawn.items():
+                if figure is not None:
+                    save_figure(figure, temporary / f"{path_name(str(data))}-{name}.png")
 
 
 def plot_roc_of_networks(results: pd.DataFrame, data: str) -> Figure:
@@ -188,7 +215,7 @@ def plot_seeds(results: pd.DataFrame, study: Study, data: str) -> Figure:
 
 
 def _mark_published(axes: object, study: Study, data: str, networks: Sequence[str], metric: str) -> None:
-    known = study.published.get(data, {})
+    known, _ = study.published_for(data)
     marked = [(known[name][metric], place) for place, name in enumerate(networks) if metric in known.get(name, {})]
     if marked:
         axes.plot(*zip(*marked, strict=True), "x", color=VERMILLION, markersize=6, zorder=4)  # type: ignore[attr-defined]

@@ -26,15 +26,25 @@ def _row(run: StudyRun, failure: str | None) -> dict[str, Any]:
     metrics = RunFolder(run.folder).read_metrics()
     status = "done" if metrics else "failed" if failure else "left"
     row: dict[str, Any] = {"data": run.config.data, "network": run.network, "seed": run.config.seed, "status": status}
+    # What was declared, and the values of the grid, to sort the rows by.
+    row |= {"base": run.base, **run.point.values}
     if metrics:
         for name, estimate in metrics["test"].items():
             row |= {name: estimate["value"], f"{name}_low": estimate["low"], f"{name}_high": estimate["high"]}
         row |= {f"val_{name}": metrics["val"][name]["value"] for name in METRICS}
         row |= {name: metrics[name] for name in ("parameters", "epochs", "best_epoch", "seconds")}
-        # The median: the first epoch holds what is compiled.
-        row["seconds_an_epoch"] = float(pd.read_csv(RunFolder(run.folder).history)["seconds"].median())
+        row["epochs"] = metrics.get("epochs_trained", metrics["epochs"])
+        row["seconds_an_epoch"] = _seconds_an_epoch(pd.read_csv(RunFolder(run.folder).history))
         row["collapsed"] = any("collapsed" in warning for warning in metrics["warnings"])
     return row | {"failure": failure, "run": str(run.folder)}
+
+
+def _seconds_an_epoch(history: pd.DataFrame) -> float:
+    """The median of the whole epochs: the first one holds what is compiled, and the last one may be cut short."""
+    whole = ~history["fraction"].lt(1.0) if "fraction" in history else pd.Series(True, index=history.index)
+    if whole.any():
+        return float(history["seconds"][whole].median())
+    return float(history["seconds"].iloc[0] / history["fraction"].iloc[0])
 
 
 def summary_table(results: pd.DataFrame, study: Study) -> pd.DataFrame:
@@ -49,10 +59,14 @@ def summary_table(results: pd.DataFrame, study: Study) -> pd.DataFrame:
     for (data, network), group in done.groupby(["data", "network"], sort=False):
         row: dict[str, Any] = {"data": data, "network": network, "runs": len(group)}
         row["parameters"] = int(group["parameters"].iloc[0])
-        row["published_parameters"] = study.parameters.get(network)
+        base = group["base"].iloc[0] if "base" in group else network
+        row["published_parameters"] = study.parameters.get(network, study.parameters.get(base))
         for metric in METRICS:
-            published = study.published.get(data, {}).get(network, {}).get(metric)
+            figures, of_these_images = study.published_for(str(data))
+            published = figures.get(network, {}).get(metric)
             row |= {f"{metric}_{name}": value for name, value in summarise(group[metric], published).items()}
+            # What was measured on other images neither fits nor does not.
+            row |= {} if of_these_images else {f"{metric}_published_fits": None}
         row["seconds_an_epoch"] = group["seconds_an_epoch"].median()
         row["epochs"] = group["epochs"].mean()
         row["seconds"] = group["seconds"].sum()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -24,6 +24,7 @@ _CAPTION = (
     "Means over the seeds on the test split, their standard deviation, and the 95% interval of the mean (Student's t:"
     " other seeds{}).{}"
 )
+_ELSEWHERE = " The published figures are of other images than these."
 _PUBLISHED = (
     " The published figure is of one run; 'yes' says that it lies where 95% of single runs as ours would lie, 'no' that"
     " it does not."
@@ -40,12 +41,16 @@ class Content:
         differences: From :func:`~keras_lnn.studies.differences.compare_networks`, with a column ``data``; empty where
             they are not to be shown.
         shuffled_splits: Whether the seeds had splits of their own.
+        notes: What else stands below.
+        elsewhere: Whether the published figures are of other images.
     """
 
     title: str
     summary: pd.DataFrame
     differences: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame)
     shuffled_splits: bool = False
+    notes: Sequence[str] = ()
+    elsewhere: bool = False
 
     @property
     def head(self) -> list[str]:
@@ -67,12 +72,18 @@ class Content:
     def remarks(self) -> list[str]:
         """What stands below."""
         samples = " and splits" if self.shuffled_splits else ", same test samples"
-        caption = _CAPTION.format(samples, _PUBLISHED if self._has_published else "")
-        return [caption, *tell_differences(self.differences)] if len(self.differences) else [caption]
+        caption = _CAPTION.format(samples, self._about_published if self._has_published else "")
+        told = tell_differences(self.differences) if len(self.differences) else []
+        return [caption, *self.notes, *told]
 
     @property
     def _has_published(self) -> bool:
         return bool(self.summary[[f"{metric}_published" for metric in METRICS]].notna().any(axis=None))
+
+    @property
+    def _about_published(self) -> str:
+        judged = self.summary[[f"{metric}_published_fits" for metric in METRICS]].notna().any(axis=None)
+        return _PUBLISHED if judged or not self.elsewhere else _ELSEWHERE
 
     def _cells(self, row: pd.Series) -> list[str]:
         cells = [str(row["network"]), f"{row['parameters']:,}", f"{row['runs']}"]
@@ -87,7 +98,7 @@ class Content:
                 cells.append(_number(row[f"{metric}_published"]) + told)
             if len(self.differences):
                 cells.append(self._difference(row, metric))
-        return [*cells, f"{row['epochs']:.0f}", f"{row['seconds_an_epoch']:.2f}"]
+        return [*cells, f"{round(row['epochs'], 1):g}", f"{row['seconds_an_epoch']:.2f}"]
 
     def _difference(self, row: pd.Series, metric: str) -> str:
         known = self.differences

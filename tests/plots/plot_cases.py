@@ -35,6 +35,11 @@ def make_history(epochs=5, **columns):
     return pandas.DataFrame(content | columns)
 
 
+def make_class_accuracy(epochs, names):
+    values = np.random.default_rng(0).random((epochs, len(names)))
+    return pandas.DataFrame(values, index=pandas.Index(range(1, epochs + 1), name="epoch"), columns=names)
+
+
 def numbered_images(count, shape=(6, 6, 1)):
     """Images of one brightness each, which says their position."""
     return np.broadcast_to(np.arange(count, dtype=np.uint8).reshape(-1, *[1] * len(shape)), (count, *shape)).copy()

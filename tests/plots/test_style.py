@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 from ncps.wirings import AutoNCP
 from PIL import Image
-from plot_cases import CHEST, built, make_history, numbered_images, predict_classes, predict_labels
+from plot_cases import (
+    CHEST,
+    TISSUE,
+    built,
+    make_class_accuracy,
+    make_history,
+    numbered_images,
+    predict_classes,
+    predict_labels,
+)
 
 from keras_lnn import plots
 from keras_lnn.errors import InputError
@@ -33,6 +42,10 @@ def draw(picture, case):
 OTHER_PICTURES = {
     "history": lambda: plots.plot_history(make_history(learning_rate=np.geomspace(1e-2, 1e-5, 5)), 3),
     "history of one epoch": lambda: plots.plot_history(make_history(1), 1),
+    "class accuracy": lambda: plots.plot_class_accuracy(make_class_accuracy(9, CHEST), 3, multi_label=True),
+    "class accuracy of one epoch": lambda: plots.plot_class_accuracy(make_class_accuracy(1, ["a", "b" * 60]), None),
+    "class correlation": lambda: plots.plot_class_correlation(make_class_accuracy(9, CHEST).corr(), 9),
+    "class correlation of three": lambda: plots.plot_class_correlation(make_class_accuracy(9, TISSUE).corr(), 9),
     "wiring": lambda: plots.plot_wiring(built(AutoNCP(19, 2), 16), "$ costs $"),
     "large wiring": lambda: plots.plot_wiring(built(AutoNCP(60, 5), 400), "A title as long as those of runs " * 4),
 }

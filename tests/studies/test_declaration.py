@@ -7,6 +7,7 @@ import pytest
 from keras_lnn.errors import InputError
 from keras_lnn.registry import model_names
 from keras_lnn.studies.declaration import Study, built_in_studies, choose, lay_out, load_study
+from keras_lnn.studies.grid import parse_assignments
 
 SMALL = """
 title: Two networks
@@ -108,3 +109,137 @@ def test_an_unknown_study_lists_those_that_there_are(tmp_path):
         load_study("term")
     with pytest.raises(InputError, match=r"must be a YAML file that can be read. Received: .*nowhere\.yaml"):
         load_study(str(tmp_path / "nowhere.yaml"))
+
+
+GRID = """
+title: A grid
+data: [tiny-stripes]
+seeds: 1
+protocols:
+  rates:
+    epochs: 3
+    grid: {learning_rate: [1.0e-3, 2.5e-5], model_args.initialisation: [he-normal, framework-uniform]}
+    networks: [alexnet]
+    figures: [learning_rate, classes]
+    note: Told below.
+  plain: {epochs: 2}
+networks:
+  alexnet: {model_args: {dropout: 0.1}}
+  resnet18: {}
+"""
+
+
+@pytest.fixture
+def grid_study(tmp_path):
+    path = tmp_path / "grid.yaml"
+    path.write_text(GRID)
+    return load_study(str(path))
+
+
+def test_a_grid_multiplies_networks_under_names_that_say_it(grid_study):
+    runs = lay_out(grid_study, Path("x"))
+    assert [run.network for run in runs] == [
+        "alexnet 1e-3 he-normal",
+        "alexnet 1e-3 framework-uniform",
+        "alexnet 2.5e-5 he-normal",
+        "alexnet 2.5e-5 framework-uniform",
+    ]
+    config = runs[2].config
+    assert (config.model, config.learning_rate, config.epochs) == ("alexnet", 2.5e-5, 3)
+    assert config.model_args == {"dropout": 0.1, "initialisation": "he-normal"}
+    assert config.run_dir == Path("x/tiny-stripes/alexnet-2.5e-5-he-normal/seed-0")
+    assert runs[2].base == "alexnet"
+    assert runs[2].point.values == {"learning_rate": 2.5e-5, "model_args.initialisation": "he-normal"}
+    assert [run.network for run in lay_out(grid_study, Path("x"), protocol="plain")] == ["alexnet", "resnet18"]
+
+
+def test_values_of_a_grid_and_fields_can_be_given(grid_study):
+    grid = {"learning_rate": [1e-4], "time_budget": ["30s", "60s"], "batch_size": [8]}
+    fields = {"size": 32, "model_args": {"dropout": 0.2}}
+    runs = lay_out(grid_study, Path("x"), networks=["resnet18"], grid=grid, fields=fields)
+    assert runs[1].network == "resnet18 1e-4 he-normal 60s batch size 8"
+    assert (len(runs), runs[1].config.time_budget, runs[1].config.size) == (4, "60s", 32)
+    assert runs[1].config.model_args == {"dropout": 0.2, "initialisation": "he-normal"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("figures: [learning_rate", "figures: [rates", "must draw figures along fields of the grid, learning_rate"),
+        ("networks: [alexnet]", "networks: [alexnett]", "must have alexnett among its networks, which rates names"),
+        ("{learning_rate: [1.0e-3, 2.5e-5],", "{learning_rate: [],", "at least 1 item"),
+        (
+            "model_args.initialisation: [he-normal, framework-uniform]",
+            "seed: [1]",
+            "must leave seed to the study, which rates does not",
+        ),
+        ("model_args.init", "other.init", r"model_args.NAME in a grid, where other.initialisation is neither"),
+    ],
+)
+def test_a_wrong_grid_is_one_line(tmp_path, old, new, message):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(GRID.replace(old, new))
+    with pytest.raises(InputError, match=message) as caught:
+        load_study(str(path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"grid": {"learning_rates": [1.0]}}, "There is no field 'learning_rates'. Did you mean learning_rate"),
+        ({"grid": {"seed": [1, 2]}}, "A study decides data, seed, .* Received: seed"),
+        ({"fields": {"run_dir": "x"}}, "A study decides .* Received: run_dir"),
+        ({"grid": {"learning_rate": [1e-3, 0.001]}}, "must have a name of its own. Received: 'alexnet 1e-3 he-normal'"),
+    ],
+)
+def test_a_wrong_value_for_the_grid_is_told(grid_study, options, message):
+    with pytest.raises(InputError, match=message):
+        lay_out(grid_study, Path("x"), **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (None, {}),
+        (
+            "time_budget=30s,1.5m learning_rate=1e-3,1e-4",
+            {"time_budget": ["30s", "1.5m"], "learning_rate": [1e-3, 1e-4]},
+        ),
+        (
+            "model_args.initialisation=he-normal size=32 xla=yes",
+            {"model_args.initialisation": ["he-normal"], "size": [32], "xla": [True]},
+        ),
+    ],
+)
+def test_assignments_are_read(text, found):
+    assert parse_assignments(text, "--grid") == found
+
+
+@pytest.mark.parametrize("text", ["time_budget", "=3", "a=", "a=1 a=2"])
+def test_a_wrong_assignment_is_told(text):
+    with pytest.raises(InputError, match=r"--grid must be FIELD=VALUE,VALUE .* Received: '"):
+        parse_assignments(text, "--grid")
+
+
+def test_the_liver_study_is_whole():
+    study = load_study("liver")
+    assert "liver" in built_in_studies()
+    runs = {name: lay_out(study, Path("here"), protocol=name, seeds=1) for name in study.protocols}
+    assert {name: len(found) for name, found in runs.items()} == {
+        "published": 14,
+        "rates": 42,
+        "fixed-time": 36,
+        "fixed-time-published": 36,
+        "classes": 1,
+    }
+    published, of_these_images = study.published_for("phantom-liver-classes")
+    assert not of_these_images
+    names = {run.network for name in ("published", "fixed-time-published") for run in runs[name]}
+    assert set(published) <= names
+    assert len(published) == 7 + 36
+    assert published["resnet50 1e-5 20m"] == {"accuracy": 0.7824}
+    assert all(0.5 < figures["accuracy"] < 1 for figures in published.values())
+    run = runs["classes"][0].config
+    assert (run.model, run.epochs, run.learning_rate) == ("alexnet", 30, 1e-5)
+    assert study.parameters["resnet34"] == 21_279_939

@@ -7,6 +7,7 @@ from run_samples import binary_probabilities, write_run
 from scipy import stats
 
 from keras_lnn.paired_tests import compare_resampled
+from keras_lnn.studies.declaration import Study
 from keras_lnn.studies.differences import compare_networks, tell_differences
 from keras_lnn.studies.results import METRICS, summary_table
 from keras_lnn.studies.tables import FORMATS, Content
@@ -98,11 +99,8 @@ def test_shuffled_splits_are_compared_split_by_split(tmp_path):
     assert (row["network"], row["reference"], row["metric"]) == ("other", "one", "auc")
     assert (row["difference"], row["low"], row["p"]) == pytest.approx((expected.value, expected.low, expected.p))
 
-    class Published:
-        published: dict = {}  # noqa: RUF012
-        parameters: dict = {}  # noqa: RUF012
-
-    content = Content("A study", summary_table(results, Published()), differences.assign(data="some"), True)
+    study = Study(title="A study", data=["some"], networks={"one": {}, "other": {}})
+    content = Content("A study", summary_table(results, study), differences.assign(data="some"), True)
     for write in FORMATS.values():
         text = write(content)
         assert "less one" in text

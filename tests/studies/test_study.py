@@ -29,20 +29,38 @@ benchmarks:
   phantom-breast:
     ResNet: {auc: 0.95, accuracy: 0.9}
 """
+TIMES = """
+title: Networks by time
+data: [phantom-breast]
+seeds: 1
+protocols:
+  fixed-time:
+    epochs: 100000
+    batch_size: 64
+    model_args: {units: 4, second_units: 4}
+    grid: {learning_rate: [1.0e-2, 1.0e-3], time_budget: [1s]}
+    figures: [time_budget, classes]
+    note: A note of the protocol.
+networks:
+  dnn: {}
+published:
+  elsewhere:
+    dnn 1e-3 1s: {accuracy: 0.9}
+"""
 SAME = ["data", "network", "seed", "status", "auc", "accuracy", "f1", "best_epoch", "parameters"]
 
 
-def command(folder, *options):
+def command(folder, *options, study=STUDY):
     file = folder.parent / "small.yaml"
-    file.write_text(STUDY)
+    file.write_text(study)
     arguments = [sys.executable, "-m", "keras_lnn", "study", str(file), "--study-dir", str(folder), *options]
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     variables.pop("KERAS_BACKEND", None)
     return {"args": arguments, "env": variables, "cwd": folder.parent, "stdout": subprocess.PIPE, "text": True}
 
 
-def run(folder, *options, status=0):
-    done = subprocess.run(**command(folder, *options), stderr=subprocess.PIPE)
+def run(folder, *options, status=0, study=STUDY):
+    done = subprocess.run(**command(folder, *options, study=study), stderr=subprocess.PIPE)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -92,6 +110,29 @@ def test_other_options_are_told_and_nothing_is_lost(whole):
     printed = run(folder, "--quick", status=2)  # other epochs
     assert "goes on with the configuration that it began with" in printed
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_grid_of_times_runs_and_is_drawn(tmp_path):
+    folder = tmp_path / "study"
+    options = ("--workers", "2", "--grid", "time_budget=2s", "--fields", "size=28")
+    printed = run(folder, *options, study=TIMES)
+    assert "2 runs at a time shared the processors" in printed
+    results = pd.read_csv(folder / "results.csv")
+    assert list(results["network"]) == ["dnn 1e-2 2s", "dnn 1e-3 2s"]
+    assert list(results["base"]) == ["dnn", "dnn"]
+    assert list(results["learning_rate"]) == [1e-2, 1e-3]
+    assert (results["seconds"] >= 2).all()
+    for row in results.itertuples():
+        metrics = json.loads((Path(row.run) / "metrics.json").read_text())
+        assert metrics["stopped_because"].startswith("the time budget of 2 s is spent: ")
+        assert row.epochs == metrics["epochs_trained"]
+        assert (Path(row.run) / "confusion.csv").is_file()
+    names = {path.name for path in (folder / "plots").iterdir()}
+    assert {"phantom-breast-time_budget.png", "phantom-breast-classes.png"} <= names
+    table = (folder / "table.txt").read_text()
+    assert "A note of the protocol." in table
+    assert "2 runs at a time shared the processors" in table
+    assert "published" not in table  # of another time
 
 
 def assert_same_table(folder, whole):
@@ -152,6 +193,9 @@ def test_a_run_that_fails_is_named_and_tried_again(tmp_path):
         (("--data", "breastmist"), "error: There is no data set 'breastmist'. Did you mean breastmnist"),
         (("--memory-limit", "much"), "memory_limit must be a number of bytes"),
         (("--seeds", "0"), "seeds must be greater than or equal to 1"),
+        (("--grid", "epochs"), "error: --grid must be FIELD=VALUE,VALUE"),
+        (("--grid", "time_budget=soon"), "time_budget must be seconds or a number with s, m or h"),
+        (("--fields", "seed=3"), "error: A study decides data, seed"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(tmp_path, options, message):

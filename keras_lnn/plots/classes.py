@@ -1,0 +1,127 @@
+"""How each class fares over the epochs of a run, and which classes gain at the cost of which."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_lnn.errors import InputError
+from keras_lnn.plots.style import (
+    DARK_GREY,
+    GREY,
+    LABEL_SIZE,
+    LINE_STYLES,
+    PALETTE,
+    SMALL_SIZE,
+    new_figure,
+    set_heading,
+    shorten_name,
+    style_axes,
+    wrap_name,
+    write_note,
+)
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_EPOCHS_WITH_MARKERS = 30
+MOST_CLASSES_WITH_NUMBERS = 12
+
+
+def plot_class_accuracy(accuracy: pandas.DataFrame, best_epoch: int | None, multi_label: bool = False) -> Figure:
+    """Draws the validation accuracy of each class over the epochs.
+
+    Args:
+        accuracy: One row an epoch, its number as the index, and one column a class or label.
+        best_epoch: The epoch whose weights were kept, marked; None where there is none.
+        multi_label: Whether the columns are labels, of which an image can carry several.
+
+    Returns:
+        The figure, a line a class.
+
+    Raises:
+        InputError: If there is no epoch or no class.
+    """
+    _require_some(accuracy)
+    figure = new_figure(7.0, max(3.2, 0.2 * accuracy.shape[1] + 1.6))
+    axes = figure.subplots()
+    draw_class_accuracy(axes, accuracy, best_epoch)
+    of = "label: of all images" if multi_label else "class: of its own images"
+    style_axes(axes, "", "epoch", f"accuracy of each {of}")
+    figure.legend(loc="outside right center", frameon=False, fontsize=LABEL_SIZE - 1)
+    best = "" if best_epoch is None else f", best epoch {best_epoch}"
+    set_heading(figure, f"Validation accuracy of each {'label' if multi_label else 'class'}{best}")
+    return figure
+
+
+def draw_class_accuracy(axes: Axes, accuracy: pandas.DataFrame, best_epoch: int | None = None) -> None:
+    """Draws a line a class into one panel."""
+    epochs = accuracy.index.to_numpy(dtype=np.float64)
+    markers = {"marker": "o", "markersize": 3.0} if len(epochs) <= MOST_EPOCHS_WITH_MARKERS else {}
+    for index, name in enumerate(accuracy.columns):
+        style = LINE_STYLES[index // len(PALETTE) % len(LINE_STYLES)]
+        colour = PALETTE[index % len(PALETTE)]
+        values = accuracy[name].to_numpy(dtype=np.float64)
+        axes.plot(epochs, values, style, color=colour, linewidth=1.5, label=shorten_name(str(name), 24), **markers)
+    if best_epoch is not None:
+        axes.axvline(best_epoch, color=GREY, linewidth=1.0, linestyle=":", zorder=1)
+    axes.set_ylim(-0.04, 1.04)
+    if len(epochs) == 1:
+        axes.set_xticks(epochs, [f"{epochs[0]:.0f}"])
+    else:
+        axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
+    if not np.isfinite(accuracy.to_numpy(dtype=np.float64)).any():
+        write_note(axes, "no image of any class")
+
+
+def plot_class_correlation(correlation: pandas.DataFrame, epochs: int) -> Figure:
+    """Draws how the accuracies of each two classes go together over the epochs.
+
+    Args:
+        correlation: Square, -1 to 1, nan where there is none.
+        epochs: Over how many epochs.
+
+    Returns:
+        The figure: below zero one class gains where the other loses.
+
+    Raises:
+        InputError: If there is no class.
+    """
+    _require_some(correlation)
+    count = len(correlation)
+    cell = 0.9 if count <= 4 else 0.55 if count <= MOST_CLASSES_WITH_NUMBERS else 0.32
+    figure = new_figure(max(cell * count + 2.6, 4.6), cell * count + 1.9)
+    axes = figure.subplots()
+    image = draw_class_correlation(axes, correlation)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, ticks=[-1, -0.5, 0, 0.5, 1])
+    bar.ax.tick_params(labelsize=LABEL_SIZE - 1)
+    bar.outline.set_visible(False)
+    set_heading(figure, f"Correlation of the classes' accuracies over {epochs} epoch{'' if epochs == 1 else 's'}")
+    return figure
+
+
+def draw_class_correlation(axes: Axes, correlation: pandas.DataFrame) -> object:
+    """Draws the matrix into one panel, with its numbers where there is room."""
+    values = correlation.to_numpy(dtype=np.float64)
+    image = axes.imshow(np.ma.masked_invalid(values), cmap="RdBu", vmin=-1, vmax=1)
+    names = [wrap_name(str(name), 16, 2) for name in correlation.columns]
+    style_axes(axes, grid=False)
+    axes.set_xticks(range(len(names)), names, fontsize=LABEL_SIZE - 1, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names, fontsize=LABEL_SIZE - 1)
+    if len(names) <= MOST_CLASSES_WITH_NUMBERS:
+        for (row, column), value in np.ndenumerate(values):
+            text = f"{value:.2f}" if np.isfinite(value) else "–"
+            colour = "white" if abs(value) > 0.6 else DARK_GREY
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=SMALL_SIZE + 0.5)
+    return image
+
+
+def _require_some(table: pandas.DataFrame) -> None:
+    if table.empty:
+        rows, columns = table.shape
+        raise InputError(
+            f"A picture of classes needs an epoch and a class. Received: {rows} rows of {columns} classes. Train first."
+        )

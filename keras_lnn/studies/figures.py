@@ -1,0 +1,171 @@
+"""The pictures that a protocol asks for: accuracy along a field of its grid, and each class over the epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from keras_lnn.config import parse_duration
+from keras_lnn.plots.classes import draw_class_accuracy, draw_class_correlation
+from keras_lnn.plots.style import (
+    BLACK,
+    LABEL_SIZE,
+    PALETTE,
+    SMALL_SIZE,
+    literal,
+    new_figure,
+    set_heading,
+    shorten_name,
+    style_axes,
+)
+from keras_lnn.run import RunFolder
+from keras_lnn.studies.declaration import Study
+from keras_lnn.studies.grid import label_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_STYLES = ("-", "--", ":", "-.")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def plot_along(results: pd.DataFrame, field: str, fields: Sequence[str], study: Study, data: str) -> Figure:
+    """Test accuracy along one field of the grid: a line a network, a panel each value of another field.
+
+    Args:
+        results: Rows of ``results.csv`` of one data set that are done.
+        field: Which goes along.
+        fields: All of the grid; the first other one with several values has the panels, the rest are told in the
+            legend.
+        study: With its published figures.
+        data: The data set's name.
+    """
+    others = [name for name in fields if name != field and results[name].nunique() > 1]
+    panel_field = others[0] if others else None
+    panels = [None] if panel_field is None else list(dict.fromkeys(results[panel_field]))
+    figure = new_figure(max(3.1 * len(panels) + 1.6, 5.6), 3.9)
+    row = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    published, _ = study.published_for(data)
+    handles: dict[str, Any] = {}
+    for axes, value in zip(row, panels, strict=True):
+        rows = results if value is None else results[results[panel_field] == value]
+        _draw_lines(axes, rows, field, others[1:], list(dict.fromkeys(results["base"])), published)
+        handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        title = "" if value is None else f"{_words(panel_field)} {label_of(panel_field, value)}"
+        style_axes(axes, title, _words(field), "test accuracy" if axes is row[0] else "")
+        _scale(axes, field, results[field])
+    figure.legend(
+        handles.values(), handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False,
+        fontsize=LABEL_SIZE - 1,
+    )  # fmt: skip
+    seeds = results["seed"].nunique()
+    told = f"mean of {seeds} seeds, each a small dot" if seeds > 1 else "one seed"
+    set_heading(figure, f"{data}: accuracy by {_words(field)} ({told})")
+    return figure
+
+
+def plot_classes_of_networks(results: pd.DataFrame, data: str) -> Figure | None:
+    """Each class's validation accuracy over the epochs, and how these go together: a row a network.
+
+    Args:
+        results: Rows of ``results.csv`` of one data set that are done.
+        data: The data set's name.
+
+    Returns:
+        The figure; None where no run has counted its classes.
+    """
+    found = {}
+    for network, rows in results.groupby("network", sort=False):
+        files = [RunFolder(Path(run)).class_accuracy for run in rows["run"]]
+        curves = [pd.read_csv(file, index_col="epoch") for file in files if file.is_file()]
+        if curves:
+            found[str(network)] = curves
+    if not found:
+        return None
+    figure = new_figure(9.0, 3.1 * len(found) + 0.6)
+    panels = figure.subplots(len(found), 2, squeeze=False, width_ratios=(1.7, 1))
+    for (left, right), (network, curves) in zip(panels, found.items(), strict=True):
+        draw_class_accuracy(left, _mean(curves))
+        style_axes(left, network, "epoch", "validation accuracy")
+        left.legend(loc="best", fontsize=SMALL_SIZE, frameon=True, framealpha=0.8, edgecolor="none")
+        draw_class_correlation(right, _mean([curve.corr() for curve in curves]))
+        style_axes(right, f"correlation over {max(map(len, curves))} epochs", grid=False)
+        right.title.set_fontsize(LABEL_SIZE)
+    seeds = max(map(len, found.values()))
+    told = f" (means of {seeds} seeds)" if seeds > 1 else ""
+    set_heading(figure, f"{data}: accuracy of each class over the epochs, and its correlation{told}")
+    return figure
+
+
+def _mean(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Cell by cell over the seeds, of those that have a number."""
+    together = pd.concat(tables)
+    return together.groupby(level=0, sort=False).mean().reindex(index=max(tables, key=len).index)
+
+
+def _draw_lines(
+    axes: Axes, rows: pd.DataFrame, field: str, rest: list[str], bases: list[str], published: dict[str, dict]
+) -> None:
+    """A line each network and combination of the other fields, and the published figures as crosses."""
+    variants = list(dict.fromkeys(map(tuple, rows[rest].itertuples(index=False)))) if rest else [()]
+    order = _positions(field, rows[field])
+    marked = False
+    for (base, variant), group in _groups(rows, rest):
+        place = bases.index(base)
+        colour, style = PALETTE[place % len(PALETTE)], _STYLES[variants.index(variant) % len(_STYLES)]
+        means = group.assign(position=group[field].map(order)).groupby("position")["accuracy"].mean().sort_index()
+        label = " ".join([base, *(label_of(name, value) for name, value in zip(rest, variant, strict=True))])
+        axes.plot(
+            means.index, means, style, marker=_MARKERS[place % len(_MARKERS)], markersize=5, linewidth=1.6,
+            color=colour, label=shorten_name(label, 34),
+        )  # fmt: skip
+        axes.plot(group[field].map(order), group["accuracy"], ".", color=colour, markersize=4, alpha=0.5)
+        known = group[group["network"].isin(published)].drop_duplicates("network")
+        known = known[[("accuracy" in published[network]) for network in known["network"]]]
+        if len(known):
+            marked = True
+            figures = [published[network]["accuracy"] for network in known["network"]]
+            axes.plot(known[field].map(order), figures, "x", color=colour, markersize=7, markeredgewidth=1.8)
+    if marked:
+        axes.plot([], [], "x", color=BLACK, markersize=7, markeredgewidth=1.8, label="published")
+
+
+def _groups(rows: pd.DataFrame, rest: list[str]) -> list[tuple[tuple[str, tuple], pd.DataFrame]]:
+    return [((key[0], tuple(key[1:])), group) for key, group in rows.groupby(["base", *rest], sort=False)]
+
+
+def _positions(field: str, values: pd.Series) -> dict[Any, float]:
+    """Where each value stands: times and numbers to scale, words one behind the other."""
+    distinct = list(dict.fromkeys(values))
+    if field == "time_budget":
+        return {value: parse_duration(value) for value in distinct}
+    if all(isinstance(value, int | float | np.number) and not isinstance(value, bool) for value in distinct):
+        return {value: float(value) for value in distinct}
+    return {value: float(index) for index, value in enumerate(distinct)}
+
+
+def _scale(axes: Axes, field: str, values: pd.Series) -> None:
+    """A tick each value; a logarithmic axis where they span more than a factor of eight."""
+    positions = _positions(field, values)
+    low, high = min(positions.values()), max(positions.values())
+    if low > 0 and high / low > 8:
+        axes.set_xscale("log")
+        axes.set_xlim(low / 1.5, high * 1.5)
+    else:
+        margin = 0.12 * (high - low) or 0.5
+        axes.set_xlim(low - margin, high + margin)
+    axes.set_xticks(list(positions.values()), [literal(_tick(field, value)) for value in positions])
+    axes.minorticks_off()
+
+
+def _tick(field: str, value: Any) -> str:
+    return f"{value:g}" if field != "learning_rate" and isinstance(value, int | float) else label_of(field, value)
+
+
+def _words(field: str) -> str:
+    return field.removeprefix("model_args.").replace("_", " ")

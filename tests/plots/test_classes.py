@@ -1,0 +1,48 @@
+"""The pictures of each class over the epochs, and of how they go together."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from plot_cases import heading, labelled_lines, make_class_accuracy, texts
+
+from keras_lnn import plots
+from keras_lnn.errors import InputError
+
+
+def test_a_line_a_class_says_its_values():
+    accuracy = make_class_accuracy(5, ["no liver", "liver", "lesion"])
+    figure = plots.plot_class_accuracy(accuracy, 4)
+    lines = labelled_lines(figure.axes[0])
+    assert list(lines) == ["no liver", "liver", "lesion"]
+    for name, line in lines.items():
+        np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3, 4, 5])
+        np.testing.assert_array_equal(line.get_ydata(), accuracy[name])
+    assert heading(figure) == "Validation accuracy of each class, best epoch 4"
+    assert heading(plots.plot_class_accuracy(accuracy, None, multi_label=True)) == "Validation accuracy of each label"
+
+
+def test_more_classes_than_colours_are_told_apart():
+    lines = labelled_lines(plots.plot_class_accuracy(make_class_accuracy(3, list("abcdefghijklmn")), None).axes[0])
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines.values()}) == 14
+
+
+def test_a_class_without_images_is_said():
+    accuracy = make_class_accuracy(2, ["a"]) * np.nan
+    assert texts(plots.plot_class_accuracy(accuracy, None).axes[0]) == ["no image of any class"]
+
+
+def test_the_matrix_has_its_numbers_and_a_dash_where_there_is_none():
+    accuracy = pd.DataFrame({"a": [0.1, 0.2, 0.4], "b": [0.9, 0.8, 0.6], "c": [0.5, 0.5, 0.5]})
+    figure = plots.plot_class_correlation(accuracy.corr(), 3)
+    assert texts(figure.axes[0]) == ["1.00", "-1.00", "–", "-1.00", "1.00", "–", "–", "–", "–"]
+    assert "over 3 epochs" in heading(figure)
+    many = make_class_accuracy(4, [f"class {index}" for index in range(13)])
+    assert texts(plots.plot_class_correlation(many.corr(), 4).axes[0]) == []
+
+
+@pytest.mark.parametrize("table", [pd.DataFrame(), pd.DataFrame(columns=["a"])])
+def test_nothing_to_draw_is_told(table):
+    with pytest.raises(InputError, match=r"needs an epoch and a class. Received: 0 rows"):
+        plots.plot_class_accuracy(table, None)
+    with pytest.raises(InputError, match="needs an epoch and a class"):
+        plots.plot_class_correlation(table, 3)
