@@ -156,6 +156,15 @@ def _draw_legend(figure: Figure, columns: list[str], best_epoch: int | None) -> 
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=LABEL_SIZE)
 
 
+def curve_values(history: pandas.DataFrame, column: str) -> np.ndarray | None:
+    """The finite values of a column, nan elsewhere; None where there is none."""
+    if column not in history.columns:
+        return None
+    values = _numbers(history, column)
+    values = np.where(np.isfinite(values), values, np.nan)
+    return None if np.isnan(values).all() else values
+
+
 def _numbers(history: pandas.DataFrame, column: str) -> np.ndarray:
     import pandas
 
