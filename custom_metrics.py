@@ -7,7 +7,8 @@ results as are asked for, so that a model with 14 labels updates one state and n
     model.compile(..., metrics=[ClassificationMetrics("multi-label", ["f1", "auc", "recall_per_class"])])
 
 Each result is also a metric of its own (:class:`F1`, :class:`AUC`, :class:`Dice`, ...). Values are those of
-scikit-learn with ``zero_division=0``; curves are exact up to the width of a histogram's bin.
+scikit-learn with ``zero_division=0``; curves are exact up to the width of a histogram's bin. Masks with a class for
+each pixel have a metric of their own, :class:`SegmentationMetrics`, in which a class that is nowhere does not count.
 """
 
 from collections.abc import Sequence
@@ -35,6 +36,9 @@ _RESULTS: dict[str, tuple[str | None, ...]] = {
     "average_precision": ("macro", "micro", "weighted", "per_class"),
 }
 _CURVES = ("auc", "average_precision")
+# What there is of masks: of all pixels alike, and of each class.
+_OF_PIXELS = ("accuracy", "pixel_error")
+_OVERLAPS = ("dice", "iou")
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
@@ -208,10 +212,7 @@ class ClassificationMetrics(keras.metrics.Metric):
 
     def _add(self, added: Any) -> None:
         """Adds to the counts and keeps what float32 rounds off: whole images of pixels add up beyond its 24 bits."""
-        added = added - self.remainder
-        total = self.counts + added
-        self.remainder.assign((total - self.counts) - added)
-        self.counts.assign(total)
+        _add_exactly(self.counts, self.remainder, added)
 
     def _histograms(self, log_odds: Any, truth: Any, weights: Any) -> Any:
         """Weights of negatives and positives of each class by score, (labels, 2, bins).
@@ -377,6 +378,151 @@ class IoU(_Single):
     base = "iou"
 
 
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class SegmentationMetrics(keras.metrics.Metric):
+    """Named results of masks whose pixels have one class each, streaming, from one state.
+
+    There are ``accuracy`` and ``pixel_error`` (shares of right and of wrong pixels), and of each class against the
+    others ``dice``, ``iou`` and ``class_error`` (the share of pixels that are of the class in the truth or in the
+    prediction but not in both). Such a result is the mean over the classes besides the background, of all pixels of
+    all images together. With ``_per_class`` behind it there is one result a class, ``dice_NAME``. With ``_per_image``
+    Dice or IoU are taken of each image (or volume) and class by itself, then their mean over the images, then over the
+    classes; both endings together, ``dice_per_image_per_class``, give ``dice_per_image_NAME``. An error is the same
+    either way, since all images have as many pixels.
+
+    Where truth and prediction both lack a class, there is no overlap to speak of: Dice and IoU of such an image do not
+    count in the mean over images, and those of a class that all images lack are nan and do not count in the mean over
+    classes, which is nan where no class is left. A class that only one of the two has is 0. (In
+    :class:`ClassificationMetrics` a ratio with nothing below the line is 0.)
+
+    Args:
+        results: Names of results.
+        background: Index of the class that is in no mean and no result by class; None for none.
+        class_names: Of the results by class, the background's too; their indices if not given.
+        name: Of the metric.
+        **kwargs: Of :class:`keras.metrics.Metric`.
+
+    Example:
+        >>> metric = SegmentationMetrics(["accuracy", "dice", "iou"])
+        >>> logits = keras.ops.one_hot([[[0, 1], [1, 2]]], 3)
+        >>> metric.update_state([[[0, 1], [0, 2]]], logits)
+        >>> {name: round(float(value), 3) for name, value in metric.result().items()}
+        {'accuracy': 0.75, 'dice': 0.833, 'iou': 0.75}
+    """
+
+    def __init__(
+        self,
+        results: Sequence[str] = ("accuracy", "dice", "iou"),
+        *,
+        background: int | None = 0,
+        class_names: Sequence[str] | None = None,
+        name: str = "segmentation",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, **kwargs)
+        self.results = list(results)
+        self._parsed = [_parse_mask_result(result) for result in self.results]
+        self.background = background
+        self.class_names = None if class_names is None else list(class_names)
+        self.counts = None
+
+    def build(self, classes: int) -> None:
+        """Makes the state, once the number of classes is known."""
+        if self.class_names is not None and len(self.class_names) != classes:
+            raise ValueError(
+                f"class_names must be as many as there are classes, {classes}. Received: {len(self.class_names)}."
+            )
+        if self.background is not None and not 0 <= self.background < classes:
+            raise ValueError(f"background must be a class from 0 to {classes - 1}. Received: {self.background}.")
+        # Of each class the hits, predicted and actual pixels, the sums over images of Dice and IoU, and how many images
+        # have it; then all pixels. And what rounding has kept of them so far.
+        self.counts = self.add_variable((6 * classes + 1,), initializer="zeros", name="counts")
+        self.remainder = self.add_variable((6 * classes + 1,), initializer="zeros", name="remainder")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Adds a batch.
+
+        Args:
+            y_true: Class indices (batch, ...) or (batch, ..., 1), or one-hot (batch, ..., classes).
+            y_pred: Logits or probabilities (batch, ..., classes); the largest counts.
+            sample_weight: How much each image counts, (batch,).
+        """
+        y_pred, truth = ops.convert_to_tensor(y_pred), ops.convert_to_tensor(y_true)
+        classes = y_pred.shape[-1]
+        if self.counts is None:
+            self.build(classes)
+        is_one_hot = len(truth.shape) == len(y_pred.shape) and truth.shape[-1] == classes > 1
+        batch = ops.shape(y_pred)[0]
+        if not is_one_hot:
+            truth = ops.one_hot(ops.cast(ops.reshape(truth, (batch, -1)), "int32"), classes, dtype="float32")
+        truth = ops.cast(ops.reshape(truth, (batch, -1, classes)), "float32")
+        predicted = ops.reshape(ops.argmax(y_pred, axis=-1), (batch, -1))
+        predicted = ops.one_hot(predicted, classes, dtype="float32")
+        # Of each image, (batch, classes): whole numbers, exact up to 2 ** 24 pixels.
+        hits, found, actual = (ops.sum(part, axis=1) for part in (truth * predicted, predicted, truth))
+        is_there = ops.cast(found + actual > 0, "float32")
+        overlaps = [_ratio(base, hits, found, actual) for base in _OVERLAPS]
+        rows = ops.concatenate(
+            [hits, found, actual, *overlaps, is_there, ops.sum(actual, axis=1, keepdims=True)], axis=1
+        )
+        weights = ops.ones((batch,), "float32") if sample_weight is None else ops.cast(sample_weight, "float32")
+        if len(weights.shape) != 1:
+            raise ValueError(f"sample_weight must be one an image. Received: shape {tuple(weights.shape)}.")
+        _add_exactly(self.counts, self.remainder, ops.matmul(weights[None], rows)[0])
+
+    def result(self) -> Any:
+        """All results by name."""
+        found: dict[str, Any] = {}
+        for result, (base, per_image, per_class) in zip(self.results, self._parsed, strict=True):
+            values = self._compute(base, per_image)
+            if base in _OF_PIXELS:
+                found[result] = values
+                continue
+            kept = [index for index in range(values.shape[0]) if index != self.background]
+            if not per_class:
+                values = ops.take(values, kept, axis=0)
+                found[result] = _mean_of_counted(values, ops.logical_not(ops.isnan(values)), nothing=np.nan)
+                continue
+            for index in kept:
+                name = index if self.class_names is None else self.class_names[index]
+                found[f"{result.removesuffix('_per_class')}_{name}"] = values[index]
+        return found
+
+    def get_config(self) -> dict[str, Any]:
+        """What makes the same metric again."""
+        own = {"results": self.results, "background": self.background, "class_names": self.class_names}
+        return {**super().get_config(), **own}
+
+    def _compute(self, base: str, per_image: bool) -> Any:
+        """A result of all pixels, or one a class."""
+        total, counts = self.counts[-1], ops.reshape(self.counts[:-1], (6, -1))
+        hits, found, actual = counts[0], counts[1], counts[2]
+        if base == "accuracy":
+            return _divide(ops.sum(hits), total)
+        if base == "pixel_error":
+            return _divide(total - ops.sum(hits), total)
+        if base == "class_error":
+            return _divide(found + actual - 2.0 * hits, total)
+        if per_image:
+            images = counts[5]
+            return ops.where(images > 0, _divide(counts[3 + _OVERLAPS.index(base)], images), np.nan)
+        return ops.where(found + actual > 0, _ratio(base, hits, found, actual), np.nan)
+
+
+def _parse_mask_result(result: str) -> tuple[str, bool, bool]:
+    """A result's name, whether it is taken of each image, and whether there is one a class."""
+    without_class = result.removesuffix("_per_class")
+    base = without_class.removesuffix("_per_image")
+    per_class, per_image = without_class != result, base != without_class
+    known = (*_OF_PIXELS, *_OVERLAPS, "class_error")
+    if base not in known or (per_class and base in _OF_PIXELS) or (per_image and base not in _OVERLAPS):
+        raise ValueError(
+            f"results must be of {', '.join(known)}, those of classes perhaps with _per_class behind, dice and iou "
+            f"also with _per_image or _per_image_per_class. Received: {result!r}."
+        )
+    return base, per_image, per_class
+
+
 def _parse(result: str, kind: str) -> tuple[str, str | None]:
     """A result's name and its average."""
     base = next((base for base in sorted(_RESULTS, key=len, reverse=True) if result == base), None)
@@ -455,6 +601,14 @@ def _curve(base: str, scores: Any) -> Any:
     wrong = ops.flip(ops.cumsum(ops.flip(negatives, axis=-1), axis=-1), axis=-1)
     precision = _divide(found, found + wrong)
     return _divide(ops.sum(positives * precision, axis=-1), ops.sum(positives, axis=-1))
+
+
+def _add_exactly(total: Any, remainder: Any, added: Any) -> None:
+    """Adds to a variable, and keeps in another what float32 rounds off."""
+    added = added - remainder
+    after = total + added
+    remainder.assign((after - total) - added)
+    total.assign(after)
 
 
 def _divide(above: Any, below: Any) -> Any:

@@ -28,6 +28,12 @@ DEFAULTS = {
     "keep": "best",
     "weight_average": 0.0,
 }
+_MASK_DEFAULTS = {"monitor": "val_dice"}
+# What is measured each epoch, and so can choose one.
+_MONITORS = {
+    "classes": ("val_loss", "val_auc", "val_accuracy", "val_f1", "val_score"),
+    "masks": ("val_loss", "val_dice", "val_iou", "val_accuracy"),
+}
 
 
 def complete_config(config: TrainConfig) -> TrainConfig:
@@ -36,7 +42,13 @@ def complete_config(config: TrainConfig) -> TrainConfig:
     require_data(config.data)
     entry = get_model(config.model)
     arguments = check_arguments(entry, config.model_args)
-    complete = config.with_defaults({**DEFAULTS, **entry.protocol})
+    of_masks = _MASK_DEFAULTS if entry.answers == "masks" else {}
+    complete = config.with_defaults({**DEFAULTS, **of_masks, **entry.protocol})
+    if complete.monitor not in _MONITORS[entry.answers]:
+        raise InputError(
+            f"--monitor of a network of {entry.answers} must be one of {', '.join(_MONITORS[entry.answers])}. "
+            f"Received: {complete.monitor} for {config.model}."
+        )
     if complete.augmentation != "auto":
         list_operations(complete.augmentation)
     if complete.xla and complete.deterministic:

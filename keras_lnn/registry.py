@@ -10,7 +10,7 @@ import pkgutil
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from keras_lnn.errors import InputError, suggest
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import keras
 
 Builder = Callable[..., "keras.Model"]
+Answers = Literal["classes", "masks"]
 
 _SOURCES = Path(__file__).with_name("models")
 
@@ -33,6 +34,7 @@ class ModelEntry:
         builder: Gives an uncompiled functional model from pixel values to logits.
         reference_data: Catalog name of the data set for which it was published or made.
         protocol: Fields of :class:`~keras_lnn.config.TrainConfig` as published; they fill what a user leaves out.
+        answers: ``classes``: logits of an image, (batch, outputs); ``masks``: of each pixel, (batch, ..., outputs).
     """
 
     name: str
@@ -41,12 +43,15 @@ class ModelEntry:
     builder: Builder
     reference_data: str
     protocol: Mapping[str, Any]
+    answers: Answers = "classes"
 
 
 _MODELS: dict[str, ModelEntry] = {}
 
 
-def register_model(*, family: str, reference_data: str, **protocol: Any) -> Callable[[Builder], Builder]:
+def register_model(
+    *, family: str, reference_data: str, answers: Answers = "classes", **protocol: Any
+) -> Callable[[Builder], Builder]:
     """Makes a builder known under its own name (``lnn_small`` becomes ``lnn-small``).
 
     A builder takes ``image_shape`` and ``outputs`` (how many logits) and typed keyword arguments with defaults, and
@@ -56,11 +61,13 @@ def register_model(*, family: str, reference_data: str, **protocol: Any) -> Call
     Args:
         family: What kind of network it is.
         reference_data: Catalog name of the data set for which it was published or made.
+        answers: ``classes`` of a whole image, or ``masks``: then there are as many logits for each pixel, the shape of
+            the image with ``outputs`` in the place of its channels.
         **protocol: Training defaults, fields of :class:`~keras_lnn.config.TrainConfig`.
     """
 
     def register(builder: Builder) -> Builder:
-        _add_model(_public_name(builder.__name__), family, builder, reference_data, protocol)
+        _add_model(_public_name(builder.__name__), family, builder, reference_data, protocol, answers)
         return builder
 
     return register
@@ -90,12 +97,19 @@ def register_networks(
     return register
 
 
-def _add_model(name: str, family: str, builder: Builder, reference_data: str, protocol: Mapping[str, Any]) -> None:
+def _add_model(
+    name: str,
+    family: str,
+    builder: Builder,
+    reference_data: str,
+    protocol: Mapping[str, Any],
+    answers: Answers = "classes",
+) -> None:
     if name in _MODELS:
         known = _MODELS[name].builder
         raise ValueError(f"A model name must be new. Received: {name}, which {known.__module__} defines already.")
     summary = (inspect.getdoc(builder) or "").partition("\n")[0]
-    _MODELS[name] = ModelEntry(name, family, summary, builder, reference_data, protocol)
+    _MODELS[name] = ModelEntry(name, family, summary, builder, reference_data, protocol, answers)
 
 
 def get_model(name: str) -> ModelEntry:

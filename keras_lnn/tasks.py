@@ -1,4 +1,4 @@
-"""The four kinds of task: how many outputs, which loss, which probabilities, which metrics; decided here alone."""
+"""The kinds of task: how many outputs, which loss, which probabilities, which metrics; decided here alone."""
 
 import dataclasses
 from typing import Any
@@ -7,7 +7,11 @@ import numpy as np
 
 from keras_lnn.errors import InputError
 
+# Of whole images; and a class for each pixel.
 TASKS = ("binary", "multi-class", "ordinal", "multi-label")
+SEGMENTATION = "segmentation"
+# A background of nine tenths would leave a rare class a weight of hundreds, and its few pixels nearly all of the loss.
+MOST_PIXEL_WEIGHT = 10.0
 # Losses of probabilities, with their classes in keras_lnn.losses; these weigh the classes themselves.
 _PROBABILITY_LOSSES = {
     "bce-dice": "BinaryCrossentropyDice",
@@ -22,10 +26,11 @@ class Task:
     """What a network has to answer.
 
     Two classes are two softmax outputs, as in the published networks; ordinal labels are treated as classes, as
-    MedMNIST's own evaluation does; several labels to an image are one sigmoid each. Models give logits.
+    MedMNIST's own evaluation does; several labels to an image are one sigmoid each. A segmentation is a softmax for
+    each pixel, with the background as class 0. Models give logits.
 
     Args:
-        kind: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
+        kind: ``binary``, ``multi-class``, ``ordinal``, ``multi-label`` or ``segmentation``.
         class_names: One name a class or label.
     """
 
@@ -33,9 +38,9 @@ class Task:
     class_names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if self.kind not in TASKS:
+        if self.kind not in (*TASKS, SEGMENTATION):
             raise InputError(
-                f"A network's task must be {', '.join(TASKS[:-1])} or {TASKS[-1]}. Received: {self.kind}."
+                f"A network's task must be {', '.join(TASKS)} or {SEGMENTATION}. Received: {self.kind}."
                 " Choose data of one of these."
             )
 
@@ -49,6 +54,16 @@ class Task:
         """Whether an image can carry several labels."""
         return self.kind == "multi-label"
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether each pixel has a class."""
+        return self.kind == SEGMENTATION
+
+    @property
+    def answers(self) -> str:
+        """What a network must answer by: ``classes``, or ``masks``."""
+        return "masks" if self.has_masks else "classes"
+
     def loss(self, name: str = "cross-entropy", weights: np.ndarray | None = None) -> Any:
         """The training loss, from logits.
 
@@ -58,8 +73,8 @@ class Task:
 
         Args:
             name: ``cross-entropy``, ``focal``, for several labels ``asymmetric``, or a loss of probabilities.
-            weights: How much each class counts, or for several labels a positive of each; of two classes and more,
-                cross-entropy and focal take theirs from ``fit``.
+            weights: How much each class counts, or for several labels a positive of each; of two classes and more to
+                an image, cross-entropy and focal take theirs from ``fit``.
         """
         import keras
 
@@ -77,13 +92,19 @@ class Task:
                 f"Choose --loss focal or cross-entropy."
             )
         if name == "focal":
-            return losses.FocalCrossentropy()
+            return losses.FocalCrossentropy(class_weights=weights)
+        if weights is not None:
+            return losses.FocalCrossentropy(0.0, weights)
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True, name="loss")
 
     def metrics(self) -> list[Any]:
         """What is shown and kept each epoch, from one state."""
+        from custom_metrics import SegmentationMetrics
         from keras_lnn.score import ScoredMetrics
 
+        if self.has_masks:
+            results = ["accuracy", "pixel_error", "dice", "iou", "dice_per_class"]
+            return [SegmentationMetrics(results, class_names=self.class_names)]
         kind = "multi-class" if self.kind == "ordinal" else self.kind
         return [ScoredMetrics(kind, ["accuracy", "f1", "auc"], from_logits=True)]
 
@@ -99,17 +120,21 @@ class Task:
     ) -> tuple[dict[int, float] | None, np.ndarray | None]:
         """Weights under which rare classes count as much as frequent ones.
 
+        A class of masks is as frequent as its pixels, and none counts more than ten times as much as without weights.
+
         Args:
             labels: Of the training split.
             loss: Which is to be weighed.
 
         Returns:
             Class weights for ``fit``, which multiplies the loss of each sample, and weights for :meth:`loss`, where a
-            batch has one loss or a sample many labels; one of the two is None.
+            batch has one loss or a sample many labels or pixels; one of the two is None.
         """
         if self.multi_label:
             positives = labels.sum(axis=0)
             return None, (len(labels) - positives) / np.maximum(positives, 1)
-        counts = np.bincount(labels, minlength=self.outputs)
-        weights = len(labels) / (self.outputs * np.maximum(counts, 1))
+        counts = np.bincount(labels.reshape(-1), minlength=self.outputs)
+        weights = labels.size / (self.outputs * np.maximum(counts, 1))
+        if self.has_masks:
+            return None, np.minimum(weights, MOST_PIXEL_WEIGHT)
         return (None, weights) if loss in _PROBABILITY_LOSSES else (dict(enumerate(weights.tolist())), None)

@@ -21,7 +21,7 @@ from keras_lnn.inference import batch_size_for
 from keras_lnn.layers import SingleLogit
 from keras_lnn.protocol import complete_config, is_run_of, name_augmentation
 from keras_lnn.recording import Recorder, assign_variables, model_variables
-from keras_lnn.registry import build_model, count_parameters
+from keras_lnn.registry import build_model, count_parameters, get_model, list_models
 from keras_lnn.report import RunReport, write_report
 from keras_lnn.run import Checkpoint, RunFolder
 from keras_lnn.schedules import make_schedule
@@ -124,6 +124,19 @@ def _require_start(config: TrainConfig, data: ImageData) -> RunFolder:
     return before
 
 
+def _require_answers(model: str, task: Task, data: str) -> None:
+    """Data with masks need a network that gives each pixel a class, and others one that gives it to the image."""
+    answers = get_model(model).answers
+    if answers == task.answers:
+        return
+    others = ", ".join(entry.name for entry in list_models() if entry.answers == "masks")
+    remedy = f"Choose one of {others}" if task.has_masks else "Choose another model, or data with masks"
+    raise InputError(
+        f"A {task.kind} task needs a network that answers by {task.answers}. Received: {model}, which answers by "
+        f"{answers}, for {data}. {remedy}."
+    )
+
+
 def compile_model(model: keras.Model, task: Task, config: TrainConfig, steps: int, labels: np.ndarray) -> dict | None:
     """Gives a model its optimizer, loss and metrics.
 
@@ -135,7 +148,8 @@ def compile_model(model: keras.Model, task: Task, config: TrainConfig, steps: in
         labels: Of the training split, for balanced weights.
 
     Returns:
-        Class weights for ``fit``, or None: what several labels or a whole batch cost is weighed by the loss itself.
+        Class weights for ``fit``, or None: what several labels, pixels or a whole batch cost is weighed by the loss
+        itself.
     """
     if task.multi_label and any(isinstance(layer, SingleLogit) for layer in model.layers):
         raise InputError(
@@ -184,6 +198,7 @@ class _Trainer:
         self.data = data
         self.console = console
         self.task = Task(data.task, data.class_names)
+        _require_answers(config.model, self.task, data.name)
         # What can be told now is not told behind the last epoch.
         if config.export != "none":
             require_writable(config.export_dir, "--export-dir")

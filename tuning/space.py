@@ -26,6 +26,9 @@ TRAINING_RANGES: dict[str, Range | Choice] = {
     "augmentation": Choice(("none", "auto")),
 }
 
+# Of networks of masks, where each image has thousands of answers and volumes fill the memory.
+_BATCH_SIZES_OF_MASKS = Choice((4, 8, 16, 32))
+
 # A search decides these itself, or they are what it is judged by.
 _NOT_SEARCHED = frozenset(
     [
@@ -109,6 +112,8 @@ def make_space(config: TrainConfig, file: Path | None = None, *, fixed: Collecti
         fixed: Training fields whose values were given and that are not searched, unless the file names them.
     """
     ranges = {**builder_ranges(config.model), **TRAINING_RANGES}
+    if get_model(config.model).answers == "masks":
+        ranges["batch_size"] = _BATCH_SIZES_OF_MASKS
     ranges = {name: entry for name, entry in ranges.items() if name not in fixed}
     for name, content in (read_yaml(file) if file is not None else {}).items():
         _require_name(name, config.model)

@@ -76,24 +76,47 @@ class MultiLabelCrossentropy(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class FocalCrossentropy(keras.losses.Loss):
-    r"""Cross-entropy of class indices in which easy answers count less: :math:`-(1-p)^{a} \log p` of the true class.
+    r"""Cross-entropy of class indices in which easy answers count less: :math:`-w (1-p)^{a} \log p` of the true class.
+
+    Predictions are (batch, ..., classes), targets (batch, ...) or (batch, ..., 1): axes between, as of pixels, count as
+    more samples. Without an exponent it is the cross-entropy.
 
     Args:
         exponent: :math:`a`.
+        class_weights: :math:`w`, one a class; all ones if not given. The mean is over all samples, not over their
+            weights.
         name: Of the loss.
         **kwargs: Of :class:`keras.losses.Loss`.
     """
 
-    def __init__(self, exponent: float = FOCAL[0], name: str = "loss", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        exponent: float = FOCAL[0],
+        class_weights: Sequence[float] | None = None,
+        name: str = "loss",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.exponent = exponent
+        self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The loss of each sample."""
-        truth = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), y_pred.shape[-1], dtype=y_pred.dtype)
+        """The loss of each sample, and pixel."""
+        classes = y_pred.shape[-1]
+        if self.class_weights is not None and len(self.class_weights) != classes:
+            raise ValueError(
+                f"class_weights must be as many as there are classes, {classes}. Received: {len(self.class_weights)}."
+            )
+        indices = ops.cast(ops.reshape(y_true, ops.shape(y_pred)[:-1]), "int32")
+        truth = ops.one_hot(indices, classes, dtype=y_pred.dtype)
         logarithm = ops.sum(truth * ops.log_softmax(y_pred, axis=-1), axis=-1)
-        return -ops.power(-ops.expm1(logarithm), self.exponent) * logarithm
+        value = -logarithm
+        if self.exponent:
+            value = ops.power(-ops.expm1(logarithm), self.exponent) * value
+        if self.class_weights is not None:
+            value = ops.sum(truth * ops.convert_to_tensor(self.class_weights, dtype=y_pred.dtype), axis=-1) * value
+        return value
 
     def get_config(self) -> dict[str, Any]:
         """What makes the same loss again."""
-        return {**super().get_config(), "exponent": self.exponent}
+        return {**super().get_config(), "exponent": self.exponent, "class_weights": self.class_weights}

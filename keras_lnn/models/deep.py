@@ -69,6 +69,11 @@ class LayerMaker:
             **self._initializers(kernel ** (len(maps.shape) - 2) * maps.shape[-1]),
         )(maps)
 
+    def apply_upsampling(self, maps: Any, filters: int, name: str | None = None) -> Any:
+        """A transposed convolution that doubles every side, each value by a patch of its own."""
+        transposed = layers.Conv3DTranspose if len(maps.shape) == 5 else layers.Conv2DTranspose
+        return transposed(filters, 2, 2, name=name, **self._initializers(maps.shape[-1]))(maps)
+
     def apply_dense(self, features: Any, units: int, activation: str | None = None) -> Any:
         """A dense layer."""
         return layers.Dense(units, activation=activation, **self._initializers(features.shape[-1]))(features)

@@ -1,0 +1,249 @@
+"""U-Nets, which give each pixel a class, and one whose slices of a volume tell their neighbours what they see."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import keras
+from annotated_types import Ge, Lt
+from keras import layers, ops
+
+from keras_lnn.errors import InputError
+from keras_lnn.layers import LTC, CfC, apply_to_slices
+from keras_lnn.models.blocks import Initialisation, require_image_shape, scale_pixels
+from keras_lnn.models.deep import LayerMaker
+from keras_lnn.ranges import Choice, Range
+from keras_lnn.registry import register_model
+
+Norm = Literal["none", "batch", "group"]
+Volumes = Literal["2d", "3d"]
+Recurrence = Literal["cfc", "ltc", "lstm", "dense", "none"]
+
+_SMALLEST_SIDE = 8
+_MOST_GROUPS = 8
+_FAMILY = {"family": "segmentation", "answers": "masks"}
+_PROTOCOL = {
+    "epochs": 60,
+    "batch_size": 16,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "schedule": "cosine",
+    "monitor": "val_dice",
+    "augmentation": "auto",
+}
+
+
+@register_model(**_FAMILY, reference_data="phantom-liver", **_PROTOCOL)
+def unet(
+    image_shape: tuple[int, ...],
+    outputs: int,
+    *,
+    depth: Annotated[int, Ge(1), Lt(8), Choice((2, 3, 4))] = 3,
+    width: Annotated[int, Ge(1), Choice((8, 12, 16, 24))] = 16,
+    norm: Norm = "batch",
+    dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.5)] = 0.0,
+    volumes: Volumes = "2d",
+    initialisation: Annotated[Initialisation, Choice(("he-normal", "framework-uniform"))] = "he-normal",
+) -> keras.Model:
+    """U-Net: convolutions down to small maps and back up, with what was seen on the way down beside it.
+
+    On each level two 3x3 convolutions and 2x2 max pooling, ``depth`` times, each level twice as wide as the one above;
+    two convolutions at the bottom; then on each level a transposed 2x2 convolution, the maps of the way down beside it
+    and two convolutions; a 1x1 convolution to the classes. Ronneberger et al., "U-Net: Convolutional networks for
+    biomedical image segmentation", 2015, with padded convolutions. Sides that are no multiple of ``2 ** depth`` are
+    filled up with black on both sides, and the answer is cut to the image again.
+
+    Args:
+        image_shape: (height, width, channels) or (depth, height, width, channels).
+        outputs: Classes; there are as many logits for each pixel.
+        depth: How often the maps are halved.
+        width: Channels of the first level.
+        norm: Behind each convolution: ``batch``, ``group`` (of the channels of one image, for very small batches) or
+            ``none``, as published.
+        dropout: Fraction dropped at the bottom.
+        volumes: How volumes are read: ``2d`` each slice as an image, ``3d`` by convolutions in three dimensions.
+        initialisation: Of the weights; ``framework-uniform`` is PyTorch's default.
+    """
+    blocks = _Blocks(LayerMaker(initialisation), norm, dropout, depth, width)
+    inputs, read = keras.Input(image_shape), _make_reader("unet", image_shape, outputs, blocks, volumes)
+    return keras.Model(inputs, read(inputs))
+
+
+@register_model(**_FAMILY, reference_data="phantom-liver-volumes", **{**_PROTOCOL, "batch_size": 4})
+def unet_lnn(
+    image_shape: tuple[int, ...],
+    outputs: int,
+    *,
+    recurrence: Annotated[Recurrence, Choice(("cfc", "ltc"))] = "cfc",
+    units: Annotated[int, Ge(1), Choice((16, 32, 48))] = 32,
+    levels: Annotated[int, Ge(1), Choice((1, 2, 3))] = 1,
+    depth: Annotated[int, Ge(1), Lt(8), Choice((2, 3, 4))] = 3,
+    width: Annotated[int, Ge(1), Choice((8, 12, 16, 24))] = 16,
+    norm: Norm = "batch",
+    dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.5)] = 0.0,
+    initialisation: Annotated[Initialisation, Choice(("he-normal", "framework-uniform"))] = "he-normal",
+) -> keras.Model:
+    """U-Net of slices whose smallest maps a CfC or LTC reads along the volume, in both directions.
+
+    Each slice goes through the U-Net as an image. At its bottom the values of one place in all slices are a sequence,
+    whose length is the number of slices; what the liquid layers read there, forwards and backwards, is added to the
+    maps of each slice. So a slice knows what its neighbours show before it decides.
+
+    Args:
+        image_shape: (depth, height, width, channels).
+        outputs: Classes; there are as many logits for each pixel.
+        recurrence: What reads the slices: ``cfc`` or ``ltc``; for comparison ``lstm``, ``dense`` layers that see one
+            slice at a time, of as many parameters as the CfC, and ``none``, the U-Net itself.
+        units: Neurons in each direction.
+        levels: How many levels of maps are read along the volume, from the bottom up; each by layers of its own.
+        depth: How often the maps are halved.
+        width: Channels of the first level.
+        norm: Behind each convolution: ``batch``, ``group`` or ``none``.
+        dropout: Fraction dropped at the bottom.
+        initialisation: Of the weights; ``framework-uniform`` is PyTorch's default.
+    """
+    if len(image_shape) != 4:
+        raise InputError(
+            f"Model unet-lnn reads volumes (depth, height, width, channels). Received: shape {image_shape}. "
+            "Choose volumes, or model unet."
+        )
+    if levels > depth + 1:
+        raise InputError(
+            f"levels must be at most depth and one more, {depth + 1}. Received: {levels}. Give fewer levels."
+        )
+    make = LayerMaker(initialisation)
+    inform = None if recurrence == "none" else _Neighbours(make, recurrence, units, image_shape[0])
+    blocks = _Blocks(make, norm, dropout, depth, width, inform, levels)
+    inputs, read = keras.Input(image_shape), _make_reader("unet-lnn", image_shape, outputs, blocks, "2d")
+    return keras.Model(inputs, read(inputs))
+
+
+def _make_reader(
+    model: str, image_shape: tuple[int, ...], outputs: int, blocks: _Blocks, volumes: Volumes
+) -> Callable[[Any], Any]:
+    """A function from pixel values to logits of the same sides."""
+    require_image_shape(image_shape, smallest_side=_SMALLEST_SIDE, volumes=True, model=model)
+    slice_by_slice = len(image_shape) == 4 and volumes == "2d"
+    sides = image_shape[-3:-1] if slice_by_slice else image_shape[:-1]
+    extra = [-side % 2**blocks.depth for side in sides]
+    margins = tuple((more // 2, more - more // 2) for more in extra)
+
+    def read(pixels: Any) -> Any:
+        if any(extra):
+            # Before they are scaled, zeros are black.
+            pixels = (layers.ZeroPadding3D if len(sides) == 3 else layers.ZeroPadding2D)(margins)(pixels)
+        logits = blocks.make.apply_convolution(blocks.apply(scale_pixels(pixels)), outputs, 1, name="logits")
+        if any(extra):
+            logits = (layers.Cropping3D if len(sides) == 3 else layers.Cropping2D)(margins)(logits)
+        return logits
+
+    return (lambda pixels: apply_to_slices(read, pixels)) if slice_by_slice else read
+
+
+@dataclasses.dataclass(frozen=True)
+class _Blocks:
+    """The layers of a U-Net between pixels and logits.
+
+    Args:
+        make: Of convolutions.
+        norm: Behind each of them.
+        dropout: At the bottom.
+        depth: Halvings.
+        width: Channels of the first level.
+        inform: What is done to the maps of the lowest levels.
+        levels: How many those are.
+    """
+
+    make: LayerMaker
+    norm: Norm
+    dropout: float
+    depth: int
+    width: int
+    inform: Callable[[Any, str], Any] | None = None
+    levels: int = 0
+
+    def apply(self, maps: Any) -> Any:
+        """From scaled pixels to the maps that the logits are read from."""
+        seen = []
+        for level in range(self.depth):
+            maps = self._apply_pair(maps, level, f"down{level}")
+            seen.append(maps)
+            maps = (layers.MaxPooling3D if len(maps.shape) == 5 else layers.MaxPooling2D)(2)(maps)
+        maps = self._apply_pair(maps, self.depth, "bottom")
+        if self.dropout:
+            maps = layers.Dropout(self.dropout)(maps)
+        maps = self._inform(maps, self.depth)
+        for level in reversed(range(self.depth)):
+            maps = self.make.apply_upsampling(maps, self.width << level, name=f"up{level}")
+            maps = layers.Concatenate()([self._inform(seen[level], level), maps])
+            maps = self._apply_pair(maps, level, f"back{level}")
+        return maps
+
+    def _apply_pair(self, maps: Any, level: int, name: str) -> Any:
+        for index in (1, 2):
+            filters, use_bias = self.width << level, self.norm == "none"
+            maps = self.make.apply_convolution(
+                maps, filters, 3, padding=1, use_bias=use_bias, name=f"{name}_conv{index}"
+            )
+            if self.norm == "batch":
+                maps = layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(maps)
+            elif self.norm == "group":
+                maps = layers.GroupNormalization(math.gcd(_MOST_GROUPS, filters))(maps)
+            maps = layers.ReLU()(maps)
+        return maps
+
+    def _inform(self, maps: Any, level: int) -> Any:
+        if self.inform is None or level <= self.depth - self.levels:
+            return maps
+        return self.inform(maps, f"slices{level}")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Neighbours:
+    """Adds to the maps of each slice what a recurrence over all slices of its volume finds, place by place.
+
+    Args:
+        make: Of the dense layers.
+        recurrence: What reads the slices.
+        units: Of each direction.
+        slices: Of a volume.
+    """
+
+    make: LayerMaker
+    recurrence: Recurrence
+    units: int
+    slices: int
+
+    def __call__(self, maps: Any, name: str) -> Any:
+        """Maps (volumes * slices, height, width, channels), and the same with what is added."""
+        height, width, channels = maps.shape[1:]
+        volumes = ops.reshape(maps, (-1, self.slices, height, width, channels))
+        steps = ops.reshape(ops.transpose(volumes, (0, 2, 3, 1, 4)), (-1, self.slices, channels))
+        # Into the range in which an LTC's synapses are made.
+        steps = ops.sigmoid(layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(steps))
+        found = self._read_alone(steps) if self.recurrence == "dense" else self._read_both_ways(steps, name)
+        found = self.make.apply_dense(found, channels)
+        found = ops.transpose(ops.reshape(found, (-1, height, width, self.slices, channels)), (0, 3, 1, 2, 4))
+        return layers.Add()([maps, ops.reshape(found, (-1, height, width, channels))])
+
+    def _read_both_ways(self, steps: Any, name: str) -> Any:
+        ahead = self._make_recurrence(f"{name}_forwards")(steps)
+        back = self._make_recurrence(f"{name}_backwards")(ops.flip(steps, axis=1))
+        return layers.Concatenate()([ahead, ops.flip(back, axis=1)])
+
+    def _make_recurrence(self, name: str) -> layers.Layer:
+        if self.recurrence == "lstm":
+            return layers.LSTM(self.units, return_sequences=True, name=name)
+        if self.recurrence == "ltc":
+            return LTC(self.units, return_sequences=True, name=name)
+        # Without a backbone it has the four products of an LSTM, and as many parameters.
+        return CfC(self.units, backbone_layers=0, return_sequences=True, name=name)
+
+    def _read_alone(self, steps: Any) -> Any:
+        channels, answers = steps.shape[-1], 2 * self.units
+        of_both_ways = 2 * 4 * self.units * (channels + self.units + 1)
+        hidden = max(1, (of_both_ways - answers) // (channels + 1 + answers))
+        return self.make.apply_dense(self.make.apply_dense(steps, hidden, "relu"), answers, "tanh")
