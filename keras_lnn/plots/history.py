@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ABBREVIATIONS = {"auc": "AUC", "mcc": "MCC", "f1": "F1", "pr": "PR", "roc": "ROC", "mse": "MSE", "mae": "MAE"}
+ABBREVIATIONS |= {"dice": "Dice", "iou": "IoU"}
 MOST_PANELS_IN_A_ROW = 3
 MOST_EPOCHS_WITH_MARKERS = 30
 
