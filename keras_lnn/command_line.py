@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pydantic
 from pydantic_settings import CliPositionalArg
@@ -12,6 +12,9 @@ from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.files import atomic_path
 from keras_lnn.terminal import loading, make_console, print_metrics, start_keras
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # So many answers are shown on the terminal too.
 _SHOWN_PREDICTIONS = 20
@@ -43,11 +46,16 @@ class EvaluateCommand(_Command):
 
 
 class PredictCommand(_Command):
-    """Give the class probabilities of image files; folders are searched for images."""
+    """Give the class probabilities of image files, or their masks; folders are searched for images."""
 
     model: CliPositionalArg[str] = pydantic.Field(description="run, .keras file, exported folder or name")
     images: CliPositionalArg[list[Path]] = pydantic.Field(description="image files and folders; .npy for volumes")
-    output: Path = pydantic.Field(Path("predictions.csv"), description="CSV file to write")
+    output: Path | None = pydantic.Field(
+        None,
+        description="CSV file to write; of a network of masks the folder for them and for a CSV file (default: "
+        "predictions.csv, or predictions)",
+    )
+    overlay: bool = pydantic.Field(False, description="write each mask on its image too")
 
 
 class ExportCommand(_Command):
@@ -127,19 +135,25 @@ def run_predict(command: PredictCommand) -> None:
     from keras_lnn.predicting import find_files, predict_files
     from keras_lnn.signature import read_signature
 
-    find_files(command.images, volumes=len(read_signature(find_model(command.model)).image_shape) == 4)
+    signature = read_signature(find_model(command.model))
+    find_files(command.images, volumes=len(signature.image_shape) == 4)
+    of_masks = signature.get_task().has_masks
+    if command.overlay and not of_masks:
+        raise InputError(
+            f"--overlay is for networks of masks. Received: {command.model}, which has none. Leave it out."
+        )
+    output = command.output or Path("predictions" if of_masks else "predictions.csv")
     start_keras(console)
     with loading(console, "loading the model"):
         predictor = load_predictor(command.model)
     with loading(console, "predicting") as progress:
-        table = predict_files(predictor, command.images, progress)
-    try:
-        with atomic_path(command.output) as temporary:
-            table.to_csv(temporary, index=False, errors="backslashreplace")
-    except OSError as error:
-        raise InputError(
-            f"The output must be a file to write. Received: {command.output} ({error.strerror})."
-        ) from None
+        if of_masks:
+            from keras_lnn.segmenting.predicting import predict_masks
+
+            table = predict_masks(predictor, command.images, output, overlay=command.overlay, progress=progress)
+        else:
+            table = predict_files(predictor, command.images, progress)
+            _write_table(table, output)
     if len(table) <= _SHOWN_PREDICTIONS:
         shown = Table()
         for name in table.columns:
@@ -147,7 +161,15 @@ def run_predict(command: PredictCommand) -> None:
         for row in table.itertuples(index=False):
             shown.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row))
         console.print(shown)
-    console.print(f"{len(table)} prediction{'s' if len(table) != 1 else ''}  {command.output}")
+    console.print(f"{len(table)} {'mask' if of_masks else 'prediction'}{'s' if len(table) != 1 else ''}  {output}")
+
+
+def _write_table(table: "pd.DataFrame", output: Path) -> None:
+    try:
+        with atomic_path(output) as temporary:
+            table.to_csv(temporary, index=False, errors="backslashreplace")
+    except OSError as error:
+        raise InputError(f"The output must be a file to write. Received: {output} ({error.strerror}).") from None
 
 
 def run_export(command: ExportCommand) -> None:

@@ -12,7 +12,7 @@ from keras_lnn.data import ImageData, Split, load_data
 from keras_lnn.data.options import OwnImages
 from keras_lnn.errors import InputError
 from keras_lnn.inference import load_predictor
-from keras_lnn.report import evaluate_split
+from keras_lnn.report import measure_split, metrics_of_split
 from keras_lnn.run import RunFolder
 from keras_lnn.signature import Signature
 
@@ -67,7 +67,7 @@ def evaluate_model(
     )
     _require_same_kind(loaded, signature)
     chosen = _in_order_of(signature, loaded, loaded.splits[split])
-    metrics = evaluate_split(chosen, predictor.predict(chosen.images), signature, split)
+    metrics = metrics_of_split(measure_split(chosen, predictor.answer(chosen.images), signature), signature, split)
     if own and signature.best_epoch is not None and loaded.checksum != signature.checksum:
         metrics["warnings"].append(
             f"{data} has changed since the model learned from it (checksum {loaded.checksum}, before "
@@ -96,5 +96,6 @@ def _in_order_of(signature: Signature, data: ImageData, split: Split) -> Split:
     if split.labels.ndim == 2:
         labels = split.labels[:, [data.class_names.index(name) for name in signature.class_names]]
     else:
-        labels = np.array([signature.class_names.index(name) for name in data.class_names])[split.labels]
+        places = [signature.class_names.index(name) for name in data.class_names]
+        labels = np.array(places, split.labels.dtype)[split.labels]
     return dataclasses.replace(split, labels=labels)

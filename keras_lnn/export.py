@@ -10,7 +10,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.files import atomic_path, require_no_pattern, write_json
 from keras_lnn.inference import KerasPredictor, SavedModelPredictor, load_predictor
 from keras_lnn.model_card import CARD_FILE, model_card
-from keras_lnn.signature import SIGNATURE_FILE, save_keras
+from keras_lnn.signature import SIGNATURE_FILE, Signature, save_keras
 
 Format = Literal["saved_model", "keras"]
 # Two ways through the same float32 arithmetic differ by rounding alone.
@@ -23,7 +23,8 @@ def export_model(
     """Exports a trained model to a folder of its own; what stands there is replaced once the new one is checked.
 
     The SavedModel takes raw uint8 images and gives ``probabilities``, ``predicted`` (for several labels by the
-    thresholds chosen on validation) and ``class_names``; it loads with TensorFlow alone.
+    thresholds chosen on validation) and ``class_names``; it loads with TensorFlow alone. A network of masks gives
+    ``mask``, the likeliest class of each pixel, in the place of ``predicted``.
 
     Args:
         source: A run or a ``.keras`` file.
@@ -73,16 +74,8 @@ def _write_saved_model(predictor: KerasPredictor, folder: Path) -> None:
     def serve(images: Any) -> dict[str, Any]:
         logits = model(tf.cast(images, tf.float32), training=False)
         probabilities = task.probabilities(logits)
-        if task.multi_label:
-            thresholds = signature.thresholds or [0.5] * task.outputs
-            predicted = probabilities > tf.constant(thresholds, tf.float32)
-        else:
-            predicted = tf.one_hot(tf.argmax(probabilities, axis=-1), task.outputs, on_value=True, off_value=False)
-        return {
-            "probabilities": probabilities,
-            "predicted": predicted,
-            "class_names": tf.constant(signature.class_names),
-        }
+        decision = _decide(probabilities, signature)
+        return {"probabilities": probabilities, **decision, "class_names": tf.constant(signature.class_names)}
 
     # keras.export.ExportArchive would write every weight twice.
     module = tf.Module()
@@ -91,6 +84,20 @@ def _write_saved_model(predictor: KerasPredictor, folder: Path) -> None:
     module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, tf.uint8, name="images")])
     with plain_graphs(loops=True):
         tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
+
+
+def _decide(probabilities: Any, signature: Signature) -> dict[str, Any]:
+    """What the probabilities say, by the name that it has in the answer."""
+    import tensorflow as tf
+
+    task = signature.get_task()
+    if task.has_masks:
+        return {"mask": tf.cast(tf.argmax(probabilities, axis=-1), tf.uint8)}
+    if task.multi_label:
+        thresholds = signature.thresholds or [0.5] * task.outputs
+        return {"predicted": probabilities > tf.constant(thresholds, tf.float32)}
+    answers = tf.argmax(probabilities, axis=-1)
+    return {"predicted": tf.one_hot(answers, task.outputs, on_value=True, off_value=False)}
 
 
 def _difference(predictor: KerasPredictor, folder: Path) -> float:

@@ -1,6 +1,7 @@
-"""Saved models at work: a run, a ``.keras`` file or an exported folder, from raw images to probabilities."""
+"""Saved models at work: a run, a ``.keras`` file or an exported folder, from raw images to probabilities or masks."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,7 +28,11 @@ class Predictor(Protocol):
     signature: Signature
 
     def predict(self, images: ImageArray) -> np.ndarray:
-        """Probabilities (samples, classes) of raw uint8 images, float64."""
+        """Probabilities (samples, ..., classes) of raw uint8 images, float64; of masks those of each pixel."""
+        ...
+
+    def answer(self, images: ImageArray) -> np.ndarray:
+        """What is evaluated and written: probabilities, or of masks the likeliest class of each pixel, uint8."""
         ...
 
 
@@ -44,8 +49,12 @@ class KerasPredictor:
         self.signature = signature
 
     def predict(self, images: ImageArray) -> np.ndarray:
-        """Probabilities (samples, classes) of raw uint8 images, float64."""
+        """Probabilities (samples, ..., classes) of raw uint8 images, float64; of masks those of each pixel."""
         return predict_probabilities(self.model, images, self.signature.get_task())
+
+    def answer(self, images: ImageArray) -> np.ndarray:
+        """What is evaluated and written: probabilities, or of masks the likeliest class of each pixel, uint8."""
+        return predict_answers(self.model, images, self.signature.get_task())
 
 
 class SavedModelPredictor:
@@ -67,8 +76,14 @@ class SavedModelPredictor:
             raise InputError(f"The SavedModel must be whole. Received: {folder} ({reason}). Export it again.") from None
 
     def predict(self, images: ImageArray) -> np.ndarray:
-        """Probabilities (samples, classes) of raw uint8 images, float64."""
-        return in_batches(images, lambda batch: self._model.serve(batch)["probabilities"].numpy())
+        """Probabilities (samples, ..., classes) of raw uint8 images, float64; of masks those of each pixel."""
+        return in_batches(images, lambda batch: self._model.serve(batch)["probabilities"].numpy()).astype(np.float64)
+
+    def answer(self, images: ImageArray) -> np.ndarray:
+        """What is evaluated and written: probabilities, or of masks the likeliest class of each pixel, uint8."""
+        if not self.signature.get_task().has_masks:
+            return self.predict(images)
+        return in_batches(images, lambda batch: self._model.serve(batch)["mask"].numpy())
 
 
 def predict_probabilities(model: Any, images: ImageArray, task: Task) -> np.ndarray:
@@ -79,14 +94,26 @@ def predict_probabilities(model: Any, images: ImageArray, task: Task) -> np.ndar
         logits = model.predict_on_batch(batch.astype("float32"))
         return ops.convert_to_numpy(task.probabilities(logits))
 
-    return in_batches(images, one_batch)
+    return in_batches(images, one_batch).astype(np.float64)
 
 
-def in_batches(images: ImageArray, predict: Any) -> np.ndarray:
+def predict_answers(model: Any, images: ImageArray, task: Task) -> np.ndarray:
+    """What a Keras model is judged by: probabilities of images, or of masks the likeliest class of each pixel, uint8.
+
+    Masks are made batch by batch: the probabilities of all pixels of a set would be some dozen times as large.
+    """
+    if not task.has_masks:
+        return predict_probabilities(model, images, task)
+    return in_batches(
+        images, lambda batch: model.predict_on_batch(batch.astype("float32")).argmax(axis=-1).astype(np.uint8)
+    )
+
+
+def in_batches(images: ImageArray, predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Applies a function to one batch after the other."""
     size = batch_size_for(images.shape[1:])
     parts = [predict(np.ascontiguousarray(images[start : start + size])) for start in range(0, len(images), size)]
-    return np.concatenate(parts).astype(np.float64)
+    return np.concatenate(parts)
 
 
 def find_model(name: str | Path) -> Path:

@@ -17,6 +17,15 @@ answer["predicted"]  # bool, of the same shape: what the probabilities say, by t
 model = load_predictor("{folder}")
 model.predict(images)  # uint8, {shape}, pixel values as they are; gives (samples, {classes})""",
 }
+# What a network of masks answers instead.
+_USE_OF_MASKS = {
+    "saved_model": _USE["saved_model"].partition('answer["probabilities"]')[0]
+    + """answer["mask"]  # uint8, {pixels}: the index of each pixel's class in answer["class_names"]
+answer["probabilities"]  # {pixels_of_classes}""",
+    "keras": _USE["keras"].partition("model.predict(images)")[0]
+    + """model.answer(images)  # uint8, {shape}, pixel values as they are; gives class indices {pixels}, uint8
+model.predict(images)  # the probabilities, {pixels_of_classes}""",
+}
 _LABELS = {
     "auc": "AUC",
     "accuracy": "accuracy",
@@ -29,13 +38,22 @@ _LABELS = {
     "average_precision": "average precision",
     "f1_tuned": "F1 at the chosen thresholds",
     "brier": "Brier score",
+    "dice": "Dice",
+    "iou": "IoU",
+    "dice_per_image": "Dice, mean over images",
+    "iou_per_image": "IoU, mean over images",
+    "hd95": "Hausdorff distance, 95th percentile (pixels)",
+    "surface_distance": "mean surface distance (pixels)",
     "expected_calibration_error": "expected calibration error",
 }
 
 
 def metric_label(name: str) -> str:
-    """A metric's name for people."""
-    return _LABELS.get(name, name.replace("_", " "))
+    """A metric's name for people; behind those of masks there may be the name of a class."""
+    if name in _LABELS:
+        return _LABELS[name]
+    metric, _, of_class = name.partition("_")
+    return f"{_LABELS[metric]} {of_class}" if metric in ("dice", "iou") else name.replace("_", " ")
 
 
 def model_card(signature: Signature, metrics: dict[str, Any] | None, format: str) -> str:
@@ -48,13 +66,22 @@ def model_card(signature: Signature, metrics: dict[str, Any] | None, format: str
     """
     classes = ", ".join(f"{index}: {name}" for index, name in enumerate(signature.class_names))
     shape = f"(samples, {', '.join(map(str, signature.image_shape))})"
-    use = _USE[format].format(folder="path/to/this/folder", shape=shape, classes=len(signature.class_names))
+    sides = ", ".join(map(str, signature.image_shape[:-1]))
+    of_masks = signature.get_task().has_masks
+    use = (_USE_OF_MASKS if of_masks else _USE)[format].format(
+        folder="path/to/this/folder",
+        shape=shape,
+        classes=len(signature.class_names),
+        pixels=f"(samples, {sides})",
+        pixels_of_classes=f"(samples, {sides}, {len(signature.class_names)})",
+    )
     facts = {
         "Network": f"{signature.model}, {signature.parameters:,} trainable parameters",
         "Arguments": ", ".join(f"{name}={value}" for name, value in signature.model_args.items()) or "defaults",
         "Task": f"{signature.task}; {classes}",
         "Input": f"raw uint8 images {shape}, values 0..255; the preprocessing is inside",
         "Learned from": f"{signature.data} ({signature.checksum})",
+        "Colours of the classes": _colours(signature),
         "Licence of the data": signature.licence or "not stated",
         "Seed": signature.seed,
         "Epoch, chosen on validation": signature.best_epoch,
@@ -63,13 +90,13 @@ def model_card(signature: Signature, metrics: dict[str, Any] | None, format: str
     }
     lines = [f"# {signature.model} on {signature.data}", "", "| | |", "| --- | --- |"]
     lines += [f"| {name} | {value} |" for name, value in facts.items() if value is not None]
-    lines += ["", "## Results", "", *_results(metrics), "", "## Use", "", "```python", use, "```", ""]
+    lines += ["", "## Results", "", *_results(metrics, of_masks), "", "## Use", "", "```python", use, "```", ""]
     lines += [
         "## Intended use",
         "",
         "Research and teaching on images like those it learned from. **Not for diagnosis**: it is no medical device,",
         "was not validated on patients, scanners or hospitals other than those of its data set, and says nothing of",
-        "images of another kind, for which it gives probabilities all the same.",
+        f"images of another kind, for which it gives {'masks' if of_masks else 'probabilities'} all the same.",
         "",
     ]
     return "\n".join(lines)
@@ -82,11 +109,17 @@ def _thresholds(signature: Signature) -> str | None:
     return ", ".join(f"{name} {value:.3f}" for name, value in pairs)
 
 
-def _results(metrics: dict[str, Any] | None) -> list[str]:
+def _colours(signature: Signature) -> str | None:
+    if signature.colours is None:
+        return None
+    return ", ".join(f"{name} {colour}" for name, colour in zip(signature.class_names, signature.colours, strict=True))
+
+
+def _results(metrics: dict[str, Any] | None, of_masks: bool) -> list[str]:
     if metrics is None or "test" not in metrics:
         return ["Not tested here: `python -m keras_lnn evaluate` measures it."]
     lines = [
-        "Test split, 95% bootstrap intervals over the images.",
+        f"Test split, 95% bootstrap intervals over the {'patients where they are known, else the ' * of_masks}images.",
         "",
         "| | value | interval |",
         "| --- | --- | --- |",
@@ -94,6 +127,11 @@ def _results(metrics: dict[str, Any] | None) -> list[str]:
     for name, estimate in metrics["test"].items():
         value, low, high = (_number(estimate[key]) for key in ("value", "low", "high"))
         lines.append(f"| {metric_label(name)} | {value} | {low} to {high} |")
+    if of_masks:
+        lines += [
+            "",
+            "Means over the classes without the background; Dice and IoU of all pixels of the split together.",
+        ]
     if metrics.get("positive_class"):
         lines += [
             "",

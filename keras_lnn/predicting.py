@@ -14,7 +14,7 @@ from keras_lnn.files import DAMAGED_FILE_ERRORS
 from keras_lnn.inference import Predictor
 from keras_lnn.signature import Signature
 
-_FILES_AT_A_TIME = 256
+FILES_AT_A_TIME = 256
 
 
 def predict_files(
@@ -34,11 +34,11 @@ def predict_files(
     volumes = len(signature.image_shape) == 4
     files = find_files(paths, volumes)
     parts = []
-    for start in range(0, len(files), _FILES_AT_A_TIME):
-        piece = files[start : start + _FILES_AT_A_TIME]
-        parts.append(predictor.predict(_read(piece, signature)))
+    for start in range(0, len(files), FILES_AT_A_TIME):
+        piece = files[start : start + FILES_AT_A_TIME]
+        parts.append(predictor.predict(read_files(piece, signature)))
         if progress:
-            progress(min(1.0, (start + _FILES_AT_A_TIME) / len(files)))
+            progress(min(1.0, (start + FILES_AT_A_TIME) / len(files)))
     probabilities = np.concatenate(parts)
     names = np.array(signature.class_names)
     if signature.get_task().multi_label:
@@ -66,7 +66,8 @@ def find_files(paths: Sequence[Path], volumes: bool) -> list[Path]:
     return files
 
 
-def _read(files: Sequence[Path], signature: Signature) -> np.ndarray:
+def read_files(files: Sequence[Path], signature: Signature) -> np.ndarray:
+    """Image files in the size that a model reads, uint8."""
     image_shape, rendering = signature.image_shape, Rendering(signature.fit, signature.window)
     if len(image_shape) == 3:
         return read_images(files, side=image_shape[:2], channels=image_shape[2], rendering=rendering)

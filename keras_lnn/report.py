@@ -14,9 +14,9 @@ from keras_lnn.class_curves import ClassCurves
 from keras_lnn.config import TrainConfig
 from keras_lnn.data.arrays import ImageData, Split
 from keras_lnn.errors import InputError
-from keras_lnn.evaluation import evaluate_predictions
+from keras_lnn.evaluation import Evaluation, evaluate_predictions
 from keras_lnn.files import atomic_path, without_nan, write_json, write_text
-from keras_lnn.inference import predict_probabilities
+from keras_lnn.inference import predict_answers
 from keras_lnn.recording import assign_variables, model_variables
 from keras_lnn.run import RunFolder
 from keras_lnn.selection import Selection
@@ -52,16 +52,25 @@ class RunReport:
     confusion: list[np.ndarray] = dataclasses.field(default_factory=list)
 
 
-def evaluate_split(split: Split, probabilities: np.ndarray, signature: Signature, split_name: str) -> dict[str, Any]:
-    """Metrics with intervals of one split, in the form of metrics.json."""
+def measure_split(split: Split, answers: np.ndarray, signature: Signature) -> Evaluation:
+    """How good the answers to one split are: probabilities, or masks."""
     task = signature.get_task()
-    found = evaluate_predictions(
+    if task.has_masks:
+        from keras_lnn.segmenting.evaluation import evaluate_masks
+
+        return evaluate_masks(split.labels, answers, class_names=task.class_names, groups=split.groups)
+    return evaluate_predictions(
         split.labels,
-        probabilities,
+        answers,
         task=task.kind,
         class_names=task.class_names,
         thresholds=signature.thresholds,
     )
+
+
+def metrics_of_split(found: Evaluation, signature: Signature, split_name: str) -> dict[str, Any]:
+    """Metrics with intervals of one split, in the form of metrics.json."""
+    task = signature.get_task()
     return without_nan(
         {
             split_name: found.to_json(),
@@ -84,6 +93,14 @@ def predictions_table(split: Split, probabilities: np.ndarray, task: Task, split
         columns |= {"truth": split.labels, "truth_name": [task.class_names[label] for label in split.labels]}
     columns |= {f"probability {name}": probabilities[:, index] for index, name in enumerate(task.class_names)}
     return pd.DataFrame(columns)
+
+
+def _answers_table(split: Split, answers: np.ndarray, found: Evaluation, task: Task, split_name: str) -> pd.DataFrame:
+    if task.has_masks:
+        from keras_lnn.segmenting.reporting import measures_table
+
+        return measures_table(split, found.measures, split_name)
+    return predictions_table(split, answers, task, split_name)
 
 
 def labels_table(per_class: dict[str, dict[str, Any]]) -> pd.DataFrame:
@@ -123,19 +140,19 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
         kept_epoch, _ = selection.choose(report.history)
         assign_variables(model_variables(model), folder.read_best(kept_epoch))
         splits = {name: report.data.splits[name] for name in measured}
-        probabilities = {name: predict_probabilities(model, split.images, task) for name, split in splits.items()}
+        answers = {name: predict_answers(model, split.images, task) for name, split in splits.items()}
         if task.multi_label:
-            thresholds = choose_thresholds(splits["val"].labels, probabilities["val"])
+            thresholds = choose_thresholds(splits["val"].labels, answers["val"])
             report = dataclasses.replace(report, signature=dataclasses.replace(report.signature, thresholds=thresholds))
         save_keras(model, report.signature, folder.best_model)
-        tables = [predictions_table(splits[name], probabilities[name], task, name) for name in measured]
+        found = {name: measure_split(splits[name], answers[name], report.signature) for name in measured}
+        tables = [_answers_table(splits[name], answers[name], found[name], task, name) for name in measured]
         write_text(folder.predictions, pd.concat(tables).to_csv(index=False))
-        found = {name: evaluate_split(splits[name], probabilities[name], report.signature, name) for name in measured}
-    metrics = _gather(report, found)
+    metrics = _gather(report, {name: metrics_of_split(found[name], report.signature, name) for name in measured})
     curves = _write_curves(report)
     write_text(folder.labels, labels_table(metrics["per_class"][shown]).to_csv(index=False))
     with loading(console, "drawing"):
-        _draw(report, model, probabilities.get("test"), metrics, curves)
+        _draw(report, model, answers.get("test"), found.get("test"), curves)
     written = {"run": folder.path, "pictures": folder.plots}
     if report.config.export != "none":
         from keras_lnn.export import export_model
@@ -202,43 +219,44 @@ def _write_curves(report: RunReport) -> ClassCurves | None:
 
 
 def _draw(
-    report: RunReport,
-    model: Any,
-    probabilities: np.ndarray | None,
-    metrics: dict[str, Any],
-    curves: ClassCurves | None,
+    report: RunReport, model: Any, answers: np.ndarray | None, found: Evaluation | None, curves: ClassCurves | None
 ) -> None:
     from keras_lnn import plots
 
     figures = {"history": plots.plot_history(pd.DataFrame(report.history), report.signature.best_epoch)}
-    if probabilities is not None:
+    if report.signature.get_task().has_masks:
+        from keras_lnn.segmenting.reporting import draw_masks
+
+        figures |= draw_masks(report, answers, found)
+    elif answers is not None:
         if curves is not None:
             figures["class_accuracy"] = plots.plot_class_accuracy(
                 curves.accuracy(), report.signature.best_epoch, curves.multi_label
             )
             figures["class_correlation"] = plots.plot_class_correlation(curves.correlation(), len(curves.accuracy()))
-        figures |= _draw_test(report, model, probabilities, metrics)
+        figures |= _draw_test(report, answers, found)
+    if answers is not None:
+        figures |= _draw_layers(model, report.data.splits["test"].images[:1], report.config.model)
     with atomic_path(report.folder.plots) as temporary:
         temporary.mkdir()
         for name, figure in figures.items():
             plots.save_figure(figure, temporary / f"{name}.png")
 
 
-def _draw_test(report: RunReport, model: Any, probabilities: np.ndarray, metrics: dict[str, Any]) -> dict[str, Any]:
+def _draw_test(report: RunReport, probabilities: np.ndarray, found: Evaluation) -> dict[str, Any]:
     from keras_lnn import plots
 
     test, task = report.data.splits["test"], report.signature.get_task()
     about = (test.labels, probabilities, task.kind, task.class_names)
-    calibration = metrics["test"]["expected_calibration_error"]["value"]
-    figures = {
-        "labels": plots.plot_labels(metrics["per_class"]["test"], len(test)),
+    calibration = found.metrics["expected_calibration_error"].value
+    return {
+        "labels": plots.plot_labels(without_nan(found.per_class_to_json()), len(test)),
         "roc": plots.plot_roc(*about),
         "precision_recall": plots.plot_precision_recall(*about),
         "confusion": plots.plot_confusion(*about),
         "reliability": plots.plot_reliability(*about, expected_calibration_error=calibration),
         "examples": plots.plot_examples(test.images, *about, names=test.names),
     }
-    return figures | _draw_layers(model, test.images[:1], report.config.model)
 
 
 def _draw_layers(model: Any, images: np.ndarray, name: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class Signature:
     Args:
         model: Registered name.
         model_args: Arguments of its builder.
-        task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
+        task: ``binary``, ``multi-class``, ``ordinal``, ``multi-label`` or ``segmentation``.
         class_names: One name an output.
         image_shape: Of one raw uint8 image, channels last.
         data: Name of the data set that it learned from.
@@ -36,6 +36,7 @@ class Signature:
         fit: How image files get their size, ``stretch`` or ``pad``.
         window: Centre and width of the values shown of files with more than 8 bits; None for what the files say.
         split_seed: Of the splits, where the data came without; None for the run's.
+        colours: Of masks that were coloured, the colour of each class as ``#rrggbb``; None for class indices.
     """
 
     model: str
@@ -55,6 +56,7 @@ class Signature:
     fit: str = "stretch"
     window: tuple[float, float] | None = None
     split_seed: int | None = None
+    colours: tuple[str, ...] | None = None
 
     def get_task(self) -> Task:
         """What the model answers."""
@@ -62,13 +64,18 @@ class Signature:
 
     def to_json(self) -> dict[str, Any]:
         """The signature as plain JSON content."""
-        shape = [None, *self.image_shape]
+        shape, pixels, classes = [None, *self.image_shape], [None, *self.image_shape[:-1]], len(self.class_names)
+        of_masks = self.get_task().has_masks
+        output = [*pixels, classes] if of_masks else [None, classes]
+        decision = {"name": "predicted", "dtype": "bool", "shape": [None, classes]}
+        if of_masks:
+            decision = {"name": "mask", "dtype": "uint8", "shape": pixels, "values": "class indices"}
         return {
             "format": _FORMAT,
             "made_by": "keras-lnn",
             "input": {"name": "images", "dtype": "uint8", "shape": shape, "values": "0..255, no preprocessing"},
-            "output": {"name": "probabilities", "dtype": "float32", "shape": [None, len(self.class_names)]},
-            "decision": {"name": "predicted", "dtype": "bool", "shape": [None, len(self.class_names)]},
+            "output": {"name": "probabilities", "dtype": "float32", "shape": output},
+            "decision": decision,
             **dataclasses.asdict(self),
         }
 

@@ -149,20 +149,24 @@ def print_check(console: Console, check: "DataCheck") -> None:
 
 def print_labels(console: Console, per_class: dict[str, dict[str, Any]]) -> None:
     """A row a class or label, with intervals."""
+    of_masks = any("dice" in entries for entries in per_class.values())
     tuned = any("threshold" in entries for entries in per_class.values())
     columns = {"auc": "AUC", "average_precision": "AP", "f1": "F1 above 0.5" if tuned else "F1"}
     columns |= {"f1_tuned": "F1 above threshold"} if tuned else {}
-    table = Table(title="each label, with 95% intervals", title_justify="left", title_style="bold")
-    table.add_column("label", overflow="fold")
-    table.add_column("samples", justify="right")
-    for name in columns.values():
+    if of_masks:
+        columns = {"dice": "Dice", "dice_per_image": "Dice by image", "iou": "IoU", "hd95": "HD95"}
+    counts = {"support": "images", "missed": "missed", "invented": "invented"} if of_masks else {"support": "samples"}
+    title = f"each {'class' if of_masks else 'label'}, with 95% intervals"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("class" if of_masks else "label", overflow="fold")
+    for name in (*counts.values(), *columns.values()):
         table.add_column(name, justify="right")
     if tuned:
         table.add_column("threshold", justify="right")
     for label, entries in per_class.items():
-        cells = [_short_estimate(entries[name]) for name in columns]
+        cells = [f"{entries[name]:,}" for name in counts] + [_short_estimate(entries[name]) for name in columns]
         cells += [f"{entries['threshold']:.3f}"] if tuned else []
-        table.add_row(Text(label), f"{entries['support']:,}", *cells)
+        table.add_row(Text(label), *cells)
     console.print(table)
 
 

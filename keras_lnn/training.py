@@ -314,4 +314,5 @@ class _Trainer:
             trained_by=f"keras-lnn {__version__}",
             fit=rendering.fit,
             window=rendering.window,
+            colours=self.data.colours,
         )

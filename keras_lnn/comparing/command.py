@@ -14,6 +14,8 @@ from keras_lnn.files import require_writable
 from keras_lnn.terminal import loading, make_console, print_written
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from keras_lnn.comparing.comparison import Comparison
 
 _MODELS_IN_A_NAME = 3
@@ -41,12 +43,16 @@ class CompareCommand(pydantic.BaseModel):
 def run_compare(command: CompareCommand) -> None:
     """Compares, writes and prints."""
     from keras_lnn.comparing.comparison import compare
-    from keras_lnn.comparing.runs import load_runs
+    from keras_lnn.comparing.runs import find_runs, load_runs
     from keras_lnn.comparing.writing import print_comparison, write_comparison
+    from keras_lnn.segmenting.comparing import is_mask_run
 
     if command.output is not None:
         require_writable(command.output, "--output")
     console, quiet = make_console(), make_console(stderr=True)
+    if any(is_mask_run(folder) for path in command.runs for folder in find_runs(path)):
+        _compare_masks(command, console)
+        return
     with loading(quiet, "reading runs"):
         runs = load_runs(command.runs, split=command.split)
     with loading(quiet, "comparing") as progress:
@@ -59,6 +65,27 @@ def run_compare(command: CompareCommand) -> None:
         return
     print_comparison(comparison, console)
     print_written(console, written)
+
+
+def _compare_masks(command: CompareCommand, console: Console) -> None:
+    """A table of runs of masks; the page and the pictures are of classes."""
+    from keras_lnn.comparing.runs import find_runs
+    from keras_lnn.files import without_nan, write_text
+    from keras_lnn.segmenting.comparing import compare_masks, print_mask_comparison, read_mask_run
+
+    folders = {folder.resolve(): folder for path in command.runs for folder in find_runs(path)}
+    found = compare_masks([read_mask_run(folder, command.split) for folder in folders.values()], command.reference)
+    if command.json_output:
+        content = {"models": found.models.to_dict("records"), "differences": found.differences.to_dict("records")}
+        print(json.dumps(without_nan(content), indent=2, ensure_ascii=False))
+    else:
+        print_mask_comparison(found, console)
+    if command.output is not None:
+        written = {"models": command.output / "comparison.csv", "differences": command.output / "pairs.csv"}
+        for path, table in zip(written.values(), (found.models, found.differences), strict=True):
+            write_text(path, table.to_csv(index=False))
+        if not command.json_output:
+            print_written(console, written)
 
 
 def default_name(comparison: Comparison) -> str:

@@ -188,16 +188,25 @@ def _own_window(dataset: Any) -> tuple[float, float] | None:
 
 def _read_nifti(path: str | os.PathLike) -> tuple[np.ndarray, tuple[float, ...]]:
     """The values with axes (height, width) or (depth, height, width), and the spacing along them."""
-    nibabel = _import("nibabel", "nifti")
-    image = nibabel.load(path)
+    image = _import("nibabel", "nifti").load(path)
     if len(image.shape) > 4 or len(image.shape) < 2:
         raise InputError(f"{len(image.shape)} dimensions")
+    return upright(image, np.float32)
+
+
+def upright(image: Any, dtype: type) -> tuple[np.ndarray, tuple[float, ...]]:
+    """The values of a nibabel image with its axes as those of images are, and the spacing along them.
+
+    Args:
+        image: Of two to four dimensions; of several times the first.
+        dtype: Of the values.
+    """
     planes = _planes(image.shape)
     # Values are read for the first of several times only.
     image = image.slicer[..., 0] if len(image.shape) == 4 else image
     if len(image.shape) == 3:
-        image = nibabel.as_closest_canonical(image)
-    values = np.asarray(image.dataobj, np.float32)
+        image = _import("nibabel", "nifti").as_closest_canonical(image)
+    values = np.asarray(image.dataobj, dtype)
     spacing = tuple(map(float, image.header.get_zooms()))[: values.ndim]
     if planes == 2 and values.ndim == 3:
         axis = int(np.argmin(values.shape))

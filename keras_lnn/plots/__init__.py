@@ -9,6 +9,8 @@ from keras_lnn.plots.confusion import plot_confusion
 from keras_lnn.plots.curves import plot_precision_recall, plot_roc
 from keras_lnn.plots.history import plot_history
 from keras_lnn.plots.labels import plot_labels
+from keras_lnn.plots.masks import MaskCases, plot_mask_gallery, plot_mask_overlays
+from keras_lnn.plots.overlap import plot_dice_history, plot_dice_spread
 from keras_lnn.plots.reliability import plot_reliability
 from keras_lnn.plots.samples import plot_contact_sheet, plot_examples
 from keras_lnn.plots.sequence import plot_sequence
@@ -16,14 +18,19 @@ from keras_lnn.plots.style import require_png, save_figure
 from keras_lnn.plots.wiring import plot_wiring
 
 __all__ = [
+    "MaskCases",
     "plot_augmentation",
     "plot_class_accuracy",
     "plot_class_correlation",
     "plot_confusion",
     "plot_contact_sheet",
+    "plot_dice_history",
+    "plot_dice_spread",
     "plot_examples",
     "plot_history",
     "plot_labels",
+    "plot_mask_gallery",
+    "plot_mask_overlays",
     "plot_precision_recall",
     "plot_reliability",
     "plot_roc",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ABBREVIATIONS = {"auc": "AUC", "mcc": "MCC", "f1": "F1", "pr": "PR", "roc": "ROC", "mse": "MSE", "mae": "MAE"}
+ABBREVIATIONS |= {"dice": "Dice", "iou": "IoU"}
 MOST_PANELS_IN_A_ROW = 3
 MOST_EPOCHS_WITH_MARKERS = 30
 _NO_METRICS = ("epoch", "seconds", "fraction")
@@ -159,6 +160,15 @@ def _draw_legend(figure: Figure, columns: list[str], best_epoch: int | None) -> 
         best = {"marker": "o", "markersize": 7, "markerfacecolor": "white", "markeredgecolor": DARK_GREY}
         handles.append(Line2D([], [], color=GREY, linestyle=":", label="best epoch", **best))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=LABEL_SIZE)
+
+
+def curve_values(history: pandas.DataFrame, column: str) -> np.ndarray | None:
+    """The finite values of a column, nan elsewhere; None where there is none."""
+    if column not in history.columns:
+        return None
+    values = _numbers(history, column)
+    values = np.where(np.isfinite(values), values, np.nan)
+    return None if np.isnan(values).all() else values
 
 
 def _numbers(history: pandas.DataFrame, column: str) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_lnn.plots.style import (
+    BLACK,
     DARK_GREY,
     LABEL_SIZE,
     SMALL_SIZE,
@@ -20,12 +21,30 @@ from keras_lnn.plots.style import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 IMAGES_IN_A_ROW = 8
 LEAST_WIDTH = 4.2
 MARGIN, GAP = 0.12, 0.1
-TITLE_INCHES, LINE_INCHES = 0.27, 0.132
+TITLE_INCHES, LINE_INCHES, LEGEND_INCHES = 0.27, 0.132, 0.22
+# Into so many parts each pixel is split along a side before its outline is drawn.
+_FINER = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Outline:
+    """The border of an area, drawn on an image.
+
+    Args:
+        mask: Whether each pixel belongs to the area, (height, width).
+        colour: Of the line.
+        dashed: Whether the line is broken, so that another one shows below it.
+    """
+
+    mask: np.ndarray
+    colour: str
+    dashed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +56,14 @@ class Cell:
         above: Lines over it, or nothing.
         below: Lines under it, or nothing.
         colour: Of the lines under it.
+        outlines: Drawn on it, the later ones on top.
     """
 
     picture: np.ndarray
     above: str = ""
     below: str = ""
     colour: str = DARK_GREY
+    outlines: Sequence[Outline] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,13 +81,16 @@ class Block:
     note: str
 
 
-def draw_sheet(heading: str, blocks: Sequence[Block], image_inches: float) -> Figure:
+def draw_sheet(
+    heading: str, blocks: Sequence[Block], image_inches: float, legend: Sequence[tuple[str, str]] = ()
+) -> Figure:
     """Draws blocks of images, one under the other.
 
     Args:
         heading: Over everything.
         blocks: What is drawn.
         image_inches: The width of each image.
+        legend: Names and colours of outlines, in a line under the heading.
 
     Returns:
         The figure.
@@ -76,14 +100,26 @@ def draw_sheet(heading: str, blocks: Sequence[Block], image_inches: float) -> Fi
     columns = max(1, min(IMAGES_IN_A_ROW, max(len(block.cells) for block in blocks)))
     width = max(columns * (image_inches + GAP) - GAP + 2 * MARGIN, LEAST_WIDTH)
     heading = wrap_heading(heading, width)
-    top = MARGIN + 0.21 * (heading.count("\n") + 1)
+    head = MARGIN + 0.21 * (heading.count("\n") + 1)
+    top = head + (LEGEND_INCHES if legend else 0)
     height = top + sum(_block_height(block, image_inches) for block in blocks) + MARGIN
     figure = Figure(figsize=(width, height), facecolor="white")
     figure.text(MARGIN / width, 1 - MARGIN / height, literal(heading), va="top", fontsize=TITLE_SIZE + 1)
+    if legend:
+        _draw_legend(figure, legend, (MARGIN / width, 1 - head / height))
     for block in blocks:
         _draw_block(figure, block, top, image_inches)
         top += _block_height(block, image_inches)
     return figure
+
+
+def _draw_legend(figure: Figure, legend: Sequence[tuple[str, str]], corner: tuple[float, float]) -> None:
+    from matplotlib.patches import Patch
+
+    handles = [Patch(color=colour, label=literal(name)) for name, colour in legend]
+    style = {"frameon": False, "fontsize": LABEL_SIZE, "ncols": len(handles), "handlelength": 1.0, "handleheight": 0.8}
+    padding = {"borderpad": 0.1, "borderaxespad": 0.0, "handletextpad": 0.4, "columnspacing": 1.2}
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=corner, **style, **padding)
 
 
 def _draw_block(figure: Figure, block: Block, top: float, image_inches: float) -> None:
@@ -109,11 +145,28 @@ def _draw_cell(figure: Figure, cell: Cell, place: tuple[float, float, float, flo
     axes = figure.add_axes(place)
     picture = cell.picture[..., 0] if cell.picture.shape[-1] == 1 else cell.picture
     axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_autoscale_on(False)
+    for outline in cell.outlines:
+        _draw_outline(axes, outline)
     blank_axes(axes)
     if cell.above:
         axes.set_title(cell.above, fontsize=SMALL_SIZE - 0.5, color=DARK_GREY, pad=2)
     if cell.below:
         axes.set_xlabel(cell.below, fontsize=SMALL_SIZE, color=cell.colour, labelpad=2, linespacing=1.15)
+
+
+def _draw_outline(axes: Axes, outline: Outline) -> None:
+    """Follows the sides of the pixels, which a contour through their centres would cut off."""
+    if not outline.mask.any():
+        return
+    fine = np.kron(np.pad(outline.mask, 1), np.ones((_FINER, _FINER)))
+    rows, columns = ((np.arange(length) + 0.5) / _FINER - 1.5 for length in fine.shape)
+    lines = {"levels": [0.5], "linewidths": 1.3}
+    if outline.dashed:
+        # On black a broken line stays one where another of its colour lies below it.
+        axes.contour(columns, rows, fine, colors=BLACK, **lines)
+        lines["linestyles"] = [(0, (2.0, 2.0))]
+    axes.contour(columns, rows, fine, colors=outline.colour, **lines)
 
 
 def _strip_inches(strip: Sequence[Cell], image_inches: float) -> tuple[float, float, float]:

@@ -18,6 +18,7 @@ from keras_lnn.config import parse_duration, parse_memory
 from keras_lnn.data.catalog import require_data
 from keras_lnn.errors import InputError
 from keras_lnn.files import write_text
+from keras_lnn.model_card import metric_label
 from keras_lnn.processes import Limits, Outcome, ProcessRunner, keep_this_process_small, share_processors
 from keras_lnn.registry import require_model
 from keras_lnn.studies.declaration import Study, StudyRun, choose, lay_out, load_study, path_name
@@ -279,13 +280,15 @@ class _Display:
             self.console.print(Text.assemble((f"{run.name} failed: ", "bold red"), outcome.failure))
             return
         from keras_lnn.run import RunFolder
+        from keras_lnn.studies.results import measured_metrics
 
         metrics = RunFolder(run.folder).read_metrics()
-        auc, accuracy = (metrics["test"][name]["value"] for name in ("auc", "accuracy"))
-        shown = "-" if auc is None else f"{auc:.3f}"
+        found = {name: metrics["test"][name]["value"] for name in measured_metrics(metrics["test"])}
+        shown = ", ".join(
+            f"{metric_label(name)} {'-' if value is None else f'{value:.3f}'}" for name, value in found.items()
+        )
         self.console.print(
-            f"{run.name}: AUC {shown}, accuracy {accuracy:.3f}, {metrics['epochs']} epochs in {outcome.seconds:.0f} s;"
-            f" {self._rest(progress)}"
+            f"{run.name}: {shown}, {metrics['epochs']} epochs in {outcome.seconds:.0f} s; {self._rest(progress)}"
         )
 
     def conclude(self, progress: Progress, written: dict[str, Path]) -> None:

@@ -14,8 +14,9 @@ from keras_lnn.comparing.runs import read_run, same_samples
 from keras_lnn.data.splitting import FRACTIONS
 from keras_lnn.model_card import metric_label
 from keras_lnn.paired_tests import compare_resampled, holm
+from keras_lnn.segmenting.comparing import MaskRun, compare_masks, is_mask_run, read_mask_run, same_images
 from keras_lnn.studies.declaration import path_name
-from keras_lnn.studies.results import METRICS
+from keras_lnn.studies.results import MASK_METRICS, METRICS, measured_metrics
 
 SIGNIFICANT = 0.05
 
@@ -30,16 +31,22 @@ def compare_networks(
 
     Args:
         results: Rows of results.csv of one data set that are done, of at least two networks.
-        reference: The network that the others are compared with; the one with the best validation AUC if not given.
+        reference: The network that the others are compared with; the one with the best validation AUC, or Dice of
+            masks, if not given.
         progress: Called with the fraction done.
 
     Returns:
-        The comparison for a page, None where the samples differ; and a row a network and metric: the network's mean
-        less the reference's, its 95% interval, p, and p after Holm's correction for all networks.
+        The comparison for a page, None where the samples differ or have masks; and a row a network and metric: the
+        network's mean less the reference's, its 95% interval, p, and p after Holm's correction for all networks.
     """
-    runs = [read_run(Path(run)) for run in results["run"]]
     names = list(dict.fromkeys(results["network"]))
     known = reference if reference in names else None
+    if results["run"].map(Path).map(is_mask_run).all():
+        masks = [read_mask_run(Path(run)) for run in results["run"]]
+        if not same_images(masks):
+            return None, _of_splits(results, known or _best(results))
+        return None, _of_masks(masks, names, known or _best(results))
+    runs = [read_run(Path(run)) for run in results["run"]]
     if same_samples(runs):
         comparison = compare(runs, None if known is None else path_name(known), progress=progress)
         return comparison, _of_comparison(comparison, names)
@@ -93,9 +100,17 @@ def _of_comparison(comparison: Comparison, names: Sequence[str]) -> pd.DataFrame
     return _in_order(rows, names)
 
 
+def _of_masks(runs: Sequence[MaskRun], names: Sequence[str], reference: str) -> pd.DataFrame:
+    by_path = {path_name(name): name for name in names}
+    table = compare_masks(runs, path_name(reference)).differences.rename(columns={"model": "network"})
+    for column in ("network", "reference"):
+        table[column] = [by_path.get(name, name) for name in table[column]]
+    return _in_order(table.to_dict("records"), names)
+
+
 def _of_splits(results: pd.DataFrame, reference: str) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
-    for metric in METRICS:
+    for metric in measured_metrics(results.dropna(axis="columns", how="all")):
         values = results.pivot_table(index="seed", columns="network", values=metric)
         found = {
             name: compare_resampled((values[name] - values[reference]).dropna().to_numpy(), FRACTIONS[2] / FRACTIONS[0])
@@ -111,8 +126,10 @@ def _of_splits(results: pd.DataFrame, reference: str) -> pd.DataFrame:
 
 
 def _in_order(rows: list[dict[str, Any]], names: Sequence[str]) -> pd.DataFrame:
-    return pd.DataFrame(sorted(rows, key=lambda row: (METRICS.index(row["metric"]), names.index(row["network"]))))
+    order = (*METRICS, *MASK_METRICS)
+    return pd.DataFrame(sorted(rows, key=lambda row: (order.index(row["metric"]), names.index(row["network"]))))
 
 
 def _best(results: pd.DataFrame) -> str:
-    return str(results.groupby("network", sort=False)["val_auc"].mean().idxmax())
+    first = measured_metrics(results.dropna(axis="columns", how="all"), "")[0]
+    return str(results.groupby("network", sort=False)[f"val_{first}"].mean().idxmax())

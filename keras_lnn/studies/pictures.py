@@ -27,7 +27,7 @@ from keras_lnn.plots.style import (
 )
 from keras_lnn.studies.declaration import CLASSES, Study, path_name
 from keras_lnn.studies.figures import plot_along, plot_classes_of_networks
-from keras_lnn.studies.results import METRICS
+from keras_lnn.studies.results import measured_metrics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,11 +60,9 @@ def write_pictures(
         temporary.mkdir()
         for data, rows in done.groupby("data", sort=False):
             means = summary[summary["data"] == data]
-            drawn = {
-                "roc": plot_roc_of_networks(rows, str(data)),
-                "size": plot_size(means, study, str(data)),
-                "seeds": plot_seeds(rows, study, str(data)),
-            }
+            drawn = {"size": plot_size(means, study, str(data)), "seeds": plot_seeds(rows, study, str(data))}
+            if "auc" in _metrics_of(rows):
+                drawn["roc"] = plot_roc_of_networks(rows, str(data))
             rows = rows.dropna(subset=list(fields))
             for name in figures if len(rows) else ():
                 classes = name == CLASSES
@@ -122,19 +120,21 @@ def plot_roc_of_networks(results: pd.DataFrame, data: str) -> Figure:
 
 
 def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
-    """AUC against the number of parameters: our means with the spread over seeds, and the published figures.
+    """AUC, of masks Dice, against the number of parameters: our means with the spread over seeds, and published ones.
 
     Args:
         summary: Rows of ``summary.csv`` of one data set.
         study: With its published figures.
         data: The data set's name.
     """
+    metric = measured_metrics(summary.dropna(axis="columns", how="all"), "_mean")[0]
+    label = metric_label(metric)
     figure = new_figure(7.5, 4.6)
     axes = figure.subplots()
-    spread = summary["auc_sd"].fillna(0.0)
+    spread = summary[f"{metric}_sd"].fillna(0.0)
     axes.errorbar(
         summary["parameters"],
-        summary["auc_mean"],
+        summary[f"{metric}_mean"],
         yerr=spread,
         fmt="o",
         color=BLUE,
@@ -144,25 +144,26 @@ def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
         label="ours, mean and SD over seeds",
         zorder=3,
     )
-    published = summary.dropna(subset=["auc_published"])
+    published = summary.dropna(subset=[f"{metric}_published"])
     if len(published):
         axes.scatter(
             published["parameters"],
-            published["auc_published"].astype(float),
+            published[f"{metric}_published"].astype(float),
             marker="x",
             color=VERMILLION,
             s=28,
             label="published, one run",
             zorder=2,
         )
-    best = max(study.benchmarks.get(data, {}).items(), key=lambda item: item[1]["auc"], default=None)
+    known = {name: figures[metric] for name, figures in study.benchmarks.get(data, {}).items() if metric in figures}
+    best = max(known.items(), key=lambda item: item[1], default=None)
     if best is not None:
-        axes.axhline(best[1]["auc"], color=GREY, linestyle="--", linewidth=1.0, label=f"{best[0]} (MedMNIST's authors)")
+        axes.axhline(best[1], color=GREY, linestyle="--", linewidth=1.0, label=f"{best[0]} (MedMNIST's authors)")
     if len(summary) <= 12:
         for _, row in summary.iterrows():
             axes.annotate(
                 literal(str(row["network"])),
-                (row["parameters"], row["auc_mean"]),
+                (row["parameters"], row[f"{metric}_mean"]),
                 xytext=(6, 5),
                 textcoords="offset points",
                 fontsize=SMALL_SIZE,
@@ -174,7 +175,7 @@ def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
     ticks = [value for value in (1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6) if low / 1.4 <= value <= high * 2.0]
     axes.set_xticks(ticks, [f"{int(value):,}" for value in ticks])
     axes.minorticks_off()
-    style_axes(axes, f"{data}: AUC against size", "parameters", "AUC, test split")
+    style_axes(axes, f"{data}: {label} against size", "parameters", f"{label}, test split")
     axes.legend(fontsize=SMALL_SIZE + 0.5, frameon=False, loc="lower right")
     return figure
 
@@ -187,11 +188,12 @@ def plot_seeds(results: pd.DataFrame, study: Study, data: str) -> Figure:
         study: With its published figures.
         data: The data set's name.
     """
-    networks = list(results.groupby("network")["auc"].mean().sort_values().index)
+    metrics = _metrics_of(results)
+    networks = list(results.groupby("network")[metrics[0]].mean().sort_values().index)
     figure = new_figure(9.0, 0.34 * len(networks) + 1.6)
-    panels = figure.subplots(1, len(METRICS), sharey=True)
+    panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     places = np.arange(len(networks))
-    for axes, metric in zip(panels, METRICS, strict=True):
+    for axes, metric in zip(panels, metrics, strict=True):
         values = [results.loc[results["network"] == name, metric].dropna().to_numpy() for name in networks]
         axes.boxplot(
             values,
@@ -212,6 +214,10 @@ def plot_seeds(results: pd.DataFrame, study: Study, data: str) -> Figure:
         style_axes(axes, metric_label(metric), f"{metric_label(metric)}, test split")
     set_heading(figure, f"{data}: runs over the seeds (box: quartiles) and the published run (x)")
     return figure
+
+
+def _metrics_of(results: pd.DataFrame) -> tuple[str, ...]:
+    return measured_metrics(results.dropna(axis="columns", how="all"))
 
 
 def _mark_published(axes: object, study: Study, data: str, networks: Sequence[str], metric: str) -> None:

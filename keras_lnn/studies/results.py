@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,15 @@ import pandas as pd
 from keras_lnn.run import RunFolder
 from keras_lnn.studies.declaration import Study, StudyRun
 
-METRICS = ("auc", "accuracy")
+# Of networks that answer by classes, and by masks.
+METRICS, MASK_METRICS = ("auc", "accuracy"), ("dice", "iou")
 _CONFIDENCE = 0.95
+
+
+def measured_metrics(columns: Iterable[str], ending: str = "") -> tuple[str, ...]:
+    """Which metrics of a study are among some names, with an ending such as ``_mean``: those of its kind of data."""
+    known = set(columns)
+    return tuple(name for name in (*METRICS, *MASK_METRICS) if name + ending in known)
 
 
 def results_table(runs: Sequence[StudyRun], failures: dict[Path, str]) -> pd.DataFrame:
@@ -31,7 +38,7 @@ def _row(run: StudyRun, failure: str | None) -> dict[str, Any]:
     if metrics:
         for name, estimate in metrics["test"].items():
             row |= {name: estimate["value"], f"{name}_low": estimate["low"], f"{name}_high": estimate["high"]}
-        row |= {f"val_{name}": metrics["val"][name]["value"] for name in METRICS}
+        row |= {f"val_{name}": metrics["val"][name]["value"] for name in measured_metrics(metrics["val"])}
         row |= {name: metrics[name] for name in ("parameters", "epochs", "best_epoch", "seconds")}
         row["epochs"] = metrics.get("epochs_trained", metrics["epochs"])
         row["seconds_an_epoch"] = _seconds_an_epoch(pd.read_csv(RunFolder(run.folder).history))
@@ -61,8 +68,8 @@ def summary_table(results: pd.DataFrame, study: Study) -> pd.DataFrame:
         row["parameters"] = int(group["parameters"].iloc[0])
         base = group["base"].iloc[0] if "base" in group else network
         row["published_parameters"] = study.parameters.get(network, study.parameters.get(base))
-        for metric in METRICS:
-            figures, of_these_images = study.published_for(str(data))
+        figures, of_these_images = study.published_for(str(data))
+        for metric in measured_metrics(group.dropna(axis="columns", how="all")):
             published = figures.get(network, {}).get(metric)
             row |= {f"{metric}_{name}": value for name, value in summarise(group[metric], published).items()}
             # What was measured on other images neither fits nor does not.

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from keras_lnn.model_card import metric_label
 from keras_lnn.studies.differences import tell_differences
-from keras_lnn.studies.results import METRICS
+from keras_lnn.studies.results import measured_metrics
 
 Cells = list[list[str]]
 
@@ -53,10 +53,15 @@ class Content:
     elsewhere: bool = False
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that are shown: those of classes, of masks, or both."""
+        return measured_metrics(self.summary.columns, "_mean")
+
+    @property
     def head(self) -> list[str]:
         """The names of the columns."""
         names = ["network", "parameters", "runs"]
-        for metric in METRICS:
+        for metric in self.metrics:
             names += [f"{metric_label(metric)} (SD)", "95% interval"]
             names += ["published"] if self._has_published else []
             names += [f"less {self.differences['reference'].iloc[0]}"] if len(self.differences) else []
@@ -78,16 +83,16 @@ class Content:
 
     @property
     def _has_published(self) -> bool:
-        return bool(self.summary[[f"{metric}_published" for metric in METRICS]].notna().any(axis=None))
+        return bool(self.summary[[f"{metric}_published" for metric in self.metrics]].notna().any(axis=None))
 
     @property
     def _about_published(self) -> str:
-        judged = self.summary[[f"{metric}_published_fits" for metric in METRICS]].notna().any(axis=None)
+        judged = self.summary[[f"{metric}_published_fits" for metric in self.metrics]].notna().any(axis=None)
         return _PUBLISHED if judged or not self.elsewhere else _ELSEWHERE
 
     def _cells(self, row: pd.Series) -> list[str]:
         cells = [str(row["network"]), f"{row['parameters']:,}", f"{row['runs']}"]
-        for metric in METRICS:
+        for metric in self.metrics:
             mean, spread = row[f"{metric}_mean"], row[f"{metric}_sd"]
             cells.append(_number(mean) + ("" if _missing(spread) else f" ({_number(spread)})"))
             low, high = row[f"{metric}_low"], row[f"{metric}_high"]

@@ -1,0 +1,164 @@
+"""Masks on their images: examples with truth and prediction outlined, the best and the worst cases."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_lnn.errors import InputError
+from keras_lnn.plots.arguments import check_images
+from keras_lnn.plots.sheet import Block, Cell, Outline, draw_sheet
+from keras_lnn.plots.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, shorten_name
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Such as show on grey images; with more classes they begin anew.
+CLASS_COLOURS = (SKY, ORANGE, GREEN, PURPLE, VERMILLION, BLUE)
+OVERLAY_INCHES = 1.55
+CAPTION_WIDTH = 26
+
+
+def class_colour(index: int) -> str:
+    """The colour of a class, the first one behind the background being 0."""
+    return CLASS_COLOURS[index % len(CLASS_COLOURS)]
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskCases:
+    """Images with their true and predicted masks.
+
+    Args:
+        images: uint8 (samples, height, width, channels), or volumes (samples, depth, height, width, channels).
+        truth: Class indices of the shape of the images without their channels.
+        predicted: The same of the predictions.
+        class_names: One name a class, the background first.
+        dice: Of each image and class but the background, (samples, classes - 1); nan where it is not defined.
+        names: Of the images, such as file names; their positions where None.
+    """
+
+    images: Any
+    truth: np.ndarray
+    predicted: np.ndarray
+    class_names: Sequence[str]
+    dice: np.ndarray
+    names: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        total = check_images(self.images)
+        shape = tuple(self.images.shape[:-1])
+        if self.truth.shape != shape or self.predicted.shape != shape:
+            raise InputError(
+                f"Masks must be as large as their images, {shape}. Received: {self.truth.shape} and "
+                f"{self.predicted.shape}. Give those of one split."
+            )
+        if self.dice.shape != (total, len(self.class_names) - 1) or len(self.names or self.dice) != total:
+            raise InputError(
+                f"dice must be one number for each of {total} images and {len(self.class_names) - 1} classes, and names"
+                f" as many. Received: {self.dice.shape}. Give those of one split."
+            )
+
+
+def plot_mask_overlays(cases: MaskCases, count: int = 8) -> Figure:
+    """Draws images as they are, with their true masks and with those that the model predicts.
+
+    Args:
+        cases: The images, spread evenly over which some with something to find are taken.
+        count: How many.
+
+    Returns:
+        The figure: a row of images, a row of truths and a row of predictions.
+    """
+    found = np.flatnonzero(cases.truth.reshape(len(cases.truth), -1).any(axis=1))
+    found = found if len(found) else np.arange(len(cases.truth))
+    # The middle of equal parts: the ends of a scan show least.
+    places = (np.arange(min(count, len(found))) + 0.5) * len(found) / min(count, len(found))
+    samples = found[places.astype(np.int64)]
+    views = [_View(cases, sample) for sample in samples]
+    blocks = [
+        Block("image", [Cell(view.picture, view.name) for view in views], ""),
+        Block("truth", [Cell(view.picture, outlines=view.outlines(view.truth)) for view in views], ""),
+        Block(
+            "prediction",
+            [Cell(view.picture, "", view.values(), outlines=view.outlines(view.predicted)) for view in views],
+            "",
+        ),
+    ]
+    return _sheet("Masks on their images", cases, blocks)
+
+
+def plot_mask_gallery(cases: MaskCases, count: int = 6) -> Figure:
+    """Draws the best, the median and the worst cases by the mean Dice of their classes.
+
+    Args:
+        cases: The images; those without any class on either side have no Dice and are passed over.
+        count: How many of each kind.
+
+    Returns:
+        The figure: the truth is a solid line, the prediction a broken one of the same colour.
+    """
+    defined = ~np.isnan(cases.dice)
+    mean = np.where(defined, cases.dice, 0).sum(axis=1) / np.maximum(defined.sum(axis=1), 1)
+    ranked = np.flatnonzero(defined.any(axis=1))
+    ranked = ranked[np.argsort(-mean[ranked], kind="stable")]
+    middle = max(0, (len(ranked) - count) // 2)
+    kinds = {
+        "Best": ranked[:count],
+        "Median": ranked[middle : middle + count],
+        "Worst": ranked[::-1][:count],
+    }
+    blocks = []
+    for kind, samples in kinds.items():
+        views = [_View(cases, sample) for sample in samples]
+        cells = [Cell(view.picture, view.name, view.values(), outlines=view.both()) for view in views]
+        blocks.append(Block(f"{kind} of {len(ranked)} by mean Dice", cells, "no image has a Dice"))
+    return _sheet("Best, median and worst (solid: truth, dashed: prediction)", cases, blocks)
+
+
+class _View:
+    """What is drawn of one image: of a volume the slice in which most is to be found."""
+
+    def __init__(self, cases: MaskCases, sample: int) -> None:
+        self.picture = np.asarray(cases.images[int(sample)])
+        self.truth, self.predicted = cases.truth[sample], cases.predicted[sample]
+        self.name = f"#{sample}" if cases.names is None else _short(str(cases.names[sample]))
+        self._classes = cases.class_names[1:]
+        self._dice = cases.dice[sample]
+        if self.truth.ndim == 3:
+            both = ((self.truth > 0) * 1 + (self.predicted > 0)).sum(axis=(1, 2))
+            place = int(both.argmax()) if both.any() else len(both) // 2
+            self.picture, self.truth, self.predicted = self.picture[place], self.truth[place], self.predicted[place]
+
+    def outlines(self, mask: np.ndarray, dashed: bool = False) -> list[Outline]:
+        """One a class."""
+        return [Outline(mask == index + 1, class_colour(index), dashed) for index in range(len(self._classes))]
+
+    def both(self) -> list[Outline]:
+        """The truth, and the prediction on it."""
+        return [*self.outlines(self.truth), *self.outlines(self.predicted, dashed=True)]
+
+    def values(self) -> str:
+        """A line a class."""
+        pairs = zip(self._classes, self._dice, strict=True)
+        return "\n".join(
+            f"{shorten_name(name, CAPTION_WIDTH - 6)} {'-' if np.isnan(dice) else f'{dice:.3f}'}"
+            for name, dice in pairs
+        )
+
+
+def _short(name: str) -> str:
+    path = PurePath(name)
+    return shorten_name("/".join(path.parts[-2:]) if len(name) <= CAPTION_WIDTH else path.name, CAPTION_WIDTH)
+
+
+def _sheet(heading: str, cases: MaskCases, blocks: Sequence[Block]) -> Figure:
+    view = ", fullest slice of each volume" if cases.truth.ndim == 4 else ""
+    return draw_sheet(f"{heading}{view}", blocks, OVERLAY_INCHES, _legend(cases.class_names[1:]))
+
+
+def _legend(names: Sequence[str]) -> list[tuple[str, str]]:
+    return [(str(name), class_colour(index)) for index, name in enumerate(names)]

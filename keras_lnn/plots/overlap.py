@@ -1,0 +1,128 @@
+"""Dice of each class: how it grew over the epochs, and how it spreads over the images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_lnn.errors import InputError
+from keras_lnn.plots.style import (
+    BLACK,
+    DARK_GREY,
+    GREY,
+    LABEL_SIZE,
+    PALETTE,
+    SMALL_SIZE,
+    literal,
+    new_figure,
+    style_axes,
+    wrap_name,
+    write_note,
+)
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+# Beyond it the dots of single images hide the boxes.
+_MOST_DOTS = 400
+
+
+def plot_dice_history(history: pandas.DataFrame, class_names: Sequence[str], best_epoch: int | None) -> Figure:
+    """Draws validation Dice of each class over the epochs, and of all classes together.
+
+    Args:
+        history: One row an epoch: ``epoch``, and where they are measured ``val_dice`` and ``val_dice_NAME``.
+        class_names: Of the classes without the background.
+        best_epoch: The epoch whose weights were kept; None where there is none.
+
+    Returns:
+        The figure; a note where nothing was measured.
+    """
+    from keras_lnn.plots.history import curve_values
+
+    if "epoch" not in history.columns or len(history) == 0:
+        raise InputError(
+            f"A history must have a column 'epoch' and at least one row. Received: {len(history)} rows. Train for at"
+            " least one epoch."
+        )
+    figure = new_figure(6.4, 3.6)
+    axes = figure.subplots()
+    epochs = history["epoch"].to_numpy(dtype=np.float64)
+    curves = {name: (f"val_dice_{name}", PALETTE[index % len(PALETTE)]) for index, name in enumerate(class_names)}
+    if len(class_names) > 1 or f"val_dice_{class_names[0]}" not in history.columns:
+        curves = {"all classes": ("val_dice", BLACK), **curves}
+    markers = {"marker": "o", "markersize": 3.5} if len(epochs) <= 30 else {}
+    drawn = False
+    for label, (column, colour) in curves.items():
+        values = curve_values(history, column)
+        if values is None:
+            continue
+        last = f"{literal(label)}: {values[np.flatnonzero(epochs == best_epoch)[-1]]:.3f}" if best_epoch else label
+        style = {"linestyle": "--", "linewidth": 1.4} if column == "val_dice" else {"linewidth": 1.7}
+        axes.plot(epochs, values, color=colour, label=last, **style, **markers)
+        drawn = True
+    title = "Validation Dice of each class" + (f" (values: epoch {best_epoch}, kept)" if best_epoch else "")
+    style_axes(axes, title, "epoch", "Dice")
+    if not drawn:
+        write_note(axes, "Dice was not measured while training")
+        return figure
+    if best_epoch is not None:
+        axes.axvline(best_epoch, color=GREY, linewidth=1.0, linestyle=":", zorder=1)
+    axes.set_ylim(-0.02, 1.02)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(fontsize=LABEL_SIZE - 1, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def plot_dice_spread(dice: np.ndarray, class_names: Sequence[str], seed: int = 0) -> Figure:
+    """Draws a box a class over the Dice of the images, with a dot each.
+
+    Args:
+        dice: Of each image and class without the background, (samples, classes); nan where it is not defined.
+        class_names: One name a column.
+        seed: Of where a dot stands beside the middle of its box.
+
+    Returns:
+        The figure.
+    """
+    if dice.ndim != 2 or dice.shape[1] != len(class_names):
+        raise InputError(
+            f"dice must be (samples, {len(class_names)}), a column a class. Received: {dice.shape}. Give both alike."
+        )
+    figure = new_figure(6.4, 0.62 * len(class_names) + 1.3)
+    axes = figure.subplots()
+    generator = np.random.default_rng(seed)
+    labels = []
+    for place, name in enumerate(class_names):
+        values = dice[:, place][~np.isnan(dice[:, place])]
+        colour = PALETTE[place % len(PALETTE)]
+        median = f"median {np.median(values):.3f}, " if len(values) else ""
+        labels.append(f"{wrap_name(str(name))}\n{median}{len(values)} of {len(dice)} images")
+        if not len(values):
+            continue
+        line = {"color": DARK_GREY, "linewidth": 1.1}
+        median_line = {"color": BLACK, "linewidth": 1.8}
+        axes.boxplot(
+            [values],
+            positions=[place],
+            orientation="horizontal",
+            widths=0.5,
+            showfliers=len(values) > _MOST_DOTS,
+            flierprops={"marker": ".", "markersize": 3, "markeredgecolor": colour},
+            medianprops=median_line,
+            boxprops=line,
+            whiskerprops=line,
+            capprops=line,
+            zorder=3,
+        )
+        if len(values) <= _MOST_DOTS:
+            beside = place + generator.uniform(-0.19, 0.19, len(values))
+            axes.plot(values, beside, "o", color=colour, markersize=3.4, markeredgewidth=0, alpha=0.55, zorder=2)
+    style_axes(axes, "Dice of each image, by class", "Dice (images in which the class is there or predicted)")
+    axes.set_yticks(range(len(class_names)), labels, fontsize=SMALL_SIZE + 0.5)
+    axes.set_ylim(len(class_names) - 0.5, -0.5)
+    axes.set_xlim(-0.03, 1.03)
+    return figure

@@ -1,0 +1,36 @@
+"""Masks drawn on their images, pixel for pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_lnn.plots.masks import class_colour
+
+_TINT = 0.3
+
+
+def lay_on(image: np.ndarray, mask: np.ndarray, colours: Sequence[str] | None = None) -> np.ndarray:
+    """Tints an image by a mask and draws the borders of its classes.
+
+    Args:
+        image: uint8 (height, width, 1 or 3).
+        mask: Class indices (height, width); the background is left as it is.
+        colours: ``#rrggbb`` of each class, the background's too; those of the pictures if not given.
+
+    Returns:
+        uint8 (height, width, 3).
+    """
+    from scipy import ndimage
+
+    drawn = np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image.copy()
+    for index in range(1, int(mask.max()) + 1):
+        text = class_colour(index - 1) if colours is None else colours[index]
+        colour = np.array([int(text[place : place + 2], 16) for place in (1, 3, 5)])
+        inside = mask == index
+        drawn[inside] = np.rint((1 - _TINT) * drawn[inside] + _TINT * colour)
+        # A border as wide as shows on a large image.
+        width = max(1, round(min(mask.shape) / 256))
+        drawn[inside & ~ndimage.binary_erosion(inside, iterations=width)] = colour
+    return drawn

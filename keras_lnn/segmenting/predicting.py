@@ -1,0 +1,144 @@
+"""Image files through a network of masks: a mask file an image, in its own size, and a table of what was found."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from keras_lnn.data.images import read_image
+from keras_lnn.data.mask_pixels import native_shape
+from keras_lnn.data.mask_restoring import restore_mask, write_mask_nifti, write_mask_png
+from keras_lnn.data.medical_files import is_nifti
+from keras_lnn.data.options import Rendering
+from keras_lnn.errors import InputError
+from keras_lnn.files import atomic_path, write_text
+from keras_lnn.inference import Predictor
+from keras_lnn.predicting import FILES_AT_A_TIME, find_files, read_files
+from keras_lnn.segmenting.overlays import lay_on
+from keras_lnn.signature import Signature
+
+TABLE = "predictions.csv"
+_OVERLAY = "-overlay.png"
+
+
+def predict_masks(
+    predictor: Predictor,
+    paths: Sequence[Path],
+    output: Path,
+    *,
+    overlay: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> pd.DataFrame:
+    """Writes the masks of image files.
+
+    A mask has the size of its image: PNG files hold class indices, or the colours of the data that the model learned
+    from; NIfTI files get NIfTI masks with their affine, ``.npy`` volumes ``.npy`` masks. Folders keep their structure.
+
+    Args:
+        predictor: A loaded model of masks.
+        paths: Image files, and folders that are searched for them; ``.npy`` and NIfTI files for a model of volumes.
+        output: Folder for the masks and for ``predictions.csv``.
+        overlay: Whether each mask is drawn on its image too, of a volume on the slice in which most is found.
+        progress: Is told the fraction done.
+
+    Returns:
+        What the table holds: one row a file, its mask, and of each class the pixels and their share.
+    """
+    signature = predictor.signature
+    files = find_files(paths, volumes=len(signature.image_shape) == 4)
+    masks = _name_masks(files, paths, output)
+    _require_free(files, [*masks, *map(_overlay_path, masks)] if overlay else masks, output)
+    rows = []
+    for start in range(0, len(files), FILES_AT_A_TIME):
+        piece = files[start : start + FILES_AT_A_TIME]
+        images = read_files(piece, signature)
+        for file, path, image, answer in zip(piece, masks[start:], images, predictor.answer(images), strict=False):
+            with atomic_path(path) as temporary:
+                restored = _write(answer, file, temporary, signature)
+            if overlay:
+                with atomic_path(_overlay_path(path)) as temporary:
+                    write_mask_png(_overlay(file, image, answer, restored, signature), temporary)
+            rows.append({"file": str(file), "mask": str(path), **_count(restored, signature.class_names)})
+            if progress:
+                progress(len(rows) / len(files))
+    table = pd.DataFrame(rows)
+    write_text(output / TABLE, table.to_csv(index=False))
+    return table
+
+
+def _name_masks(files: Sequence[Path], paths: Sequence[Path], output: Path) -> list[Path]:
+    """Where each mask goes: as its image is called, with the ending left on where two would be the same."""
+    folders = [path for path in paths if path.is_dir()]
+    relative = []
+    for file in files:
+        folder = next((folder for folder in folders if file.is_relative_to(folder)), file.parent)
+        relative.append(file.relative_to(folder))
+    names = [name if _keeps_format(name) else name.with_suffix(".png") for name in relative]
+    count = collections.Counter(names)
+    whole = [
+        name if count[name] == 1 or _keeps_format(name) else source.with_name(f"{source.name}.png")
+        for name, source in zip(names, relative, strict=True)
+    ]
+    doubled = [str(name) for name, times in collections.Counter(whole).items() if times > 1]
+    if doubled:
+        raise InputError(
+            f"Images must have names of their own, as their masks get them. Received: {doubled[0]} more than once. "
+            "Name the folder above them instead."
+        )
+    return [output / name for name in whole]
+
+
+def _keeps_format(path: Path) -> bool:
+    return is_nifti(path) or path.suffix == ".npy"
+
+
+def _overlay_path(mask: Path) -> Path:
+    name = mask.name
+    for suffix in (".nii.gz", ".nii", ".npy", ".png"):
+        if name.lower().endswith(suffix):
+            return mask.with_name(name[: -len(suffix)] + _OVERLAY)
+    return mask.with_name(name + _OVERLAY)
+
+
+def _require_free(files: Sequence[Path], written: Sequence[Path], output: Path) -> None:
+    if output.suffix.lower() == ".csv" or (output.exists() and not output.is_dir()):
+        raise InputError(f"--output of a network of masks must be a folder for them. Received: {output}.")
+    images = {file.resolve() for file in files}
+    lost = next((path for path in written if path.resolve() in images), None)
+    if lost is not None:
+        raise InputError(
+            f"Masks must not take the place of their images. Received: {output} as the output, where {lost} is an "
+            "image. Choose another folder."
+        )
+
+
+def _write(answer: np.ndarray, file: Path, path: Path, signature: Signature) -> np.ndarray:
+    """Writes a mask in the size of its image, and gives it."""
+    if is_nifti(file):
+        return write_mask_nifti(answer, file, signature.fit, path)
+    if file.suffix == ".npy":
+        np.save(path, answer)
+        return answer
+    mask = restore_mask(answer, native_shape(file), signature.fit)
+    write_mask_png(mask, path, signature.colours)
+    return mask
+
+
+def _overlay(
+    file: Path, image: np.ndarray, answer: np.ndarray, restored: np.ndarray, signature: Signature
+) -> np.ndarray:
+    if answer.ndim == 3:
+        place = int((answer > 0).sum(axis=(1, 2)).argmax())
+        return lay_on(image[place], answer[place], signature.colours)
+    whole = read_image(file, side=restored.shape, channels=3, rendering=Rendering("stretch", signature.window))
+    return lay_on(whole, restored, signature.colours)
+
+
+def _count(mask: np.ndarray, class_names: Sequence[str]) -> dict[str, int | float]:
+    counts = np.bincount(mask.ravel(), minlength=len(class_names))
+    pixels = {f"pixels {name}": int(count) for name, count in zip(class_names, counts, strict=True)}
+    return pixels | {f"share {name}": float(count) for name, count in zip(class_names, counts / mask.size, strict=True)}

@@ -1,0 +1,77 @@
+"""Small run folders of masks for the tests: what training writes, from masks that a random generator makes."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.data.arrays import Split
+from keras_lnn.files import without_nan
+from keras_lnn.report import metrics_of_split
+from keras_lnn.segmenting.evaluation import evaluate_masks
+from keras_lnn.segmenting.reporting import measures_table
+from keras_lnn.signature import Signature
+
+NAMES = ("background", "liver", "tumour")
+
+
+def make_truth(samples=24, side=12, seed=7):
+    """Masks with a liver of some place and size, and a tumour in every other one."""
+    generator = np.random.default_rng(seed)
+    masks = np.zeros((samples, side, side), np.uint8)
+    for row, mask in enumerate(masks):
+        top, left = generator.integers(0, side // 3, 2)
+        mask[top : top + side // 2, left : left + side // 2] = 1
+        if row % 2:
+            mask[top + 1 : top + 3, left + 1 : left + 3] = 2
+    return masks
+
+
+def answer(truth, wrong, seed):
+    """The truth with a share of its pixels drawn anew."""
+    generator = np.random.default_rng(seed)
+    return np.where(generator.random(truth.shape) < wrong, generator.integers(0, 3, truth.shape), truth).astype(
+        np.uint8
+    )
+
+
+def signature(**changes):
+    fields = {
+        "model": "unet",
+        "model_args": {},
+        "task": "segmentation",
+        "class_names": NAMES,
+        "image_shape": (12, 12, 1),
+        "data": "phantom-liver",
+        "size": 12,
+        "checksum": "none",
+        "licence": "",
+        "parameters": 9,
+        "seed": 0,
+        "best_epoch": 2,
+        "trained_by": "test",
+    }
+    return Signature(**fields | changes)
+
+
+def write_mask_run(path, truth, predicted, *, patients=8, **config):
+    """Writes the folder of a complete run; the validation split has the first half of the images."""
+    path.mkdir(parents=True)
+    values = {"model": "unet", "data": "phantom-liver", "epochs": 2, "run_dir": path, **config}
+    (path / "config.yaml").write_text(TrainConfig.create(values).to_yaml(), encoding="utf-8")
+    (path / "environment.json").write_text(json.dumps({"data_checksum": "none"}), encoding="utf-8")
+    (path / "history.csv").write_text("epoch,val_dice,seconds\n1,0.1,2.0\n2,0.2,1.0\n", encoding="utf-8")
+    groups = [f"p{row % patients}" for row in range(len(truth))]
+    tables, metrics = [], {"per_class": {}}
+    for name, rows in {"val": slice(0, len(truth) // 2), "test": slice(None)}.items():
+        split = Split(np.zeros((*truth[rows].shape, 1), np.uint8), truth[rows], None, groups[rows])
+        found = evaluate_masks(truth[rows], predicted[rows], class_names=NAMES, groups=groups[rows], resamples=20)
+        tables.append(measures_table(split, found.measures, name))
+        content = metrics_of_split(found, signature(), name)
+        metrics["per_class"] |= content.pop("per_class")
+        metrics |= content
+    metrics |= {"epochs": 2, "best_epoch": 2, "parameters": 9, "seconds": 3.0}
+    (path / "predictions.csv").write_text(pd.concat(tables).to_csv(index=False), encoding="utf-8")
+    (path / "metrics.json").write_text(json.dumps(without_nan(metrics)), encoding="utf-8")
+    return path

@@ -1,0 +1,124 @@
+"""Runs of masks compared: on the terminal, in a study, and what cannot be compared."""
+
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from mask_run_samples import answer, make_truth, write_mask_run
+
+from keras_lnn.errors import InputError
+from keras_lnn.segmenting.comparing import compare_masks, is_mask_run, read_mask_run
+from keras_lnn.segmenting.evaluation import evaluate_masks
+from keras_lnn.studies.command import write_results
+from keras_lnn.studies.declaration import Study, lay_out
+from keras_lnn.terminal import make_console
+
+TRUTH = make_truth()
+WRONG = {"unet": 0.05, "unet-lnn": 0.4}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two seeds of a good model and of a bad one, as a study lays them out."""
+    folder = tmp_path_factory.mktemp("runs")
+    for place, (name, wrong) in enumerate(WRONG.items()):
+        for seed in range(2):
+            predicted = answer(TRUTH, wrong, 10 * place + seed)
+            write_mask_run(folder / name / f"seed-{seed}", TRUTH, predicted, model=name, seed=seed)
+    return folder
+
+
+def runs(folder):
+    return [read_mask_run(path) for path in sorted(folder.glob("*/seed-*"))]
+
+
+def test_a_run_is_read_as_it_was_measured(folder):
+    run = read_mask_run(folder / "unet" / "seed-0")
+    expected = evaluate_masks(TRUTH, answer(TRUTH, 0.05, 0), class_names=("background", "liver", "tumour"), resamples=1)
+    assert np.array_equal(run.measures.common, expected.measures.common)
+    assert np.allclose(run.measures.dice, expected.measures.dice, equal_nan=True)
+    assert run.validation_dice == json.loads((run.path / "metrics.json").read_text())["val"]["dice"]["value"]
+    assert len(set(run.groups)) == 8
+    assert is_mask_run(run.path)
+
+
+def test_means_over_seeds_and_the_difference_of_good_and_bad(folder):
+    found = compare_masks(runs(folder), "unet")
+    assert list(found.models["model"]) == ["unet", "unet-lnn"]
+    of_runs = [
+        json.loads(path.read_text())["test"]["dice"]["value"] for path in sorted(folder.glob("unet/*/metrics.json"))
+    ]
+    assert found.models["dice"].iloc[0] == pytest.approx(np.mean(of_runs))
+    row = found.differences.set_index("metric").loc["dice"]
+    assert row["difference"] == pytest.approx(found.models["dice"].iloc[1] - found.models["dice"].iloc[0])
+    assert row["low"] < row["difference"] < row["high"] < 0
+    assert row["corrected"] < 0.05
+    assert compare_masks(runs(folder)).reference == "unet"
+
+
+def test_a_model_against_itself_differs_by_nothing(folder, tmp_path):
+    same = [
+        write_mask_run(tmp_path / name / "seed-0", TRUTH, answer(TRUTH, 0.2, 3), model="unet", batch_size=size)
+        for name, size in (("small", 8), ("large", 16))
+    ]
+    differences = compare_masks([read_mask_run(path) for path in same], "small").differences
+    assert (differences["difference"] == 0).all()
+    assert (differences["p"] == 1).all()
+
+
+def test_the_command_prints_a_table_or_json(folder, tmp_path, monkeypatch, capsys):
+    from keras_lnn import __main__ as program
+
+    monkeypatch.setattr(sys, "argv", ["keras_lnn"])
+    program.main(["compare", str(folder), "--output", str(tmp_path / "out")])
+    printed = capsys.readouterr().out
+    assert "phantom-liver, 24 images of 8 patients" in printed
+    assert "Dice of unet-lnn less unet: -" in printed
+    assert list(pd.read_csv(tmp_path / "out" / "comparison.csv")["model"]) == ["unet", "unet-lnn"]
+    program.main(["compare", str(folder), "--json"])
+    content = json.loads(capsys.readouterr().out)
+    assert [row["metric"] for row in content["differences"]] == ["dice", "iou"]
+
+
+def test_other_images_an_altered_table_and_runs_of_classes_are_refused(folder, tmp_path):
+    other = write_mask_run(tmp_path / "other", make_truth(seed=1), make_truth(seed=1))
+    with pytest.raises(InputError, match="same images and masks"):
+        compare_masks([*runs(folder), read_mask_run(other)])
+    with pytest.raises(InputError, match="one of the models"):
+        compare_masks(runs(folder), "unett")
+    table = pd.read_csv(other / "predictions.csv")
+    table["common_pixels liver"] = 0
+    table.to_csv(other / "predictions.csv", index=False)
+    with pytest.raises(InputError, match="as the run has written them"):
+        read_mask_run(other)
+    (other / "metrics.json").write_text(json.dumps({"val": {"auc": 1}}))
+    with pytest.raises(InputError, match="has no Dice"):
+        read_mask_run(other)
+
+
+def test_a_study_tells_dice_and_iou(tmp_path):
+    study = Study(
+        title="Masks", data=["phantom-liver"], seeds=2, reference="unet", networks={"unet": {}, "unet-lnn": {}}
+    )
+    planned = lay_out(study, tmp_path)
+    for place, run in enumerate(planned):
+        fields = {"model": run.network, "seed": run.config.seed}
+        write_mask_run(run.folder, TRUTH, answer(TRUTH, WRONG[run.network], place), **fields)
+    written = write_results(tmp_path, study, planned, {}, make_console())
+    results = pd.read_csv(written["results"])
+    assert results["dice"].notna().all()
+    assert results["val_dice"].notna().all()
+    assert "auc" not in results
+    summary = pd.read_csv(tmp_path / "summary.csv").set_index("network")
+    assert summary.loc["unet", "dice_mean"] > summary.loc["unet-lnn", "dice_mean"]
+    assert list(pd.read_csv(tmp_path / "differences.csv")["metric"]) == ["dice", "iou"]
+    text = (tmp_path / "table.txt").read_text()
+    assert "Dice (SD)" in text
+    assert "less unet" in text
+    assert "1 of 1 network differ from unet: unet-lnn -" in text
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {
+        "phantom-liver-size.png",
+        "phantom-liver-seeds.png",
+    }

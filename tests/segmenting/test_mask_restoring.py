@@ -1,0 +1,91 @@
+"""Masks back in the size of their images: pixel by pixel against the reading of masks, NIfTI as the file stores it."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_lnn.data import medical_files
+from keras_lnn.data.mask_pixels import read_mask
+from keras_lnn.data.mask_restoring import restore_mask, write_mask_nifti, write_mask_png
+from keras_lnn.data.options import Rendering
+
+COLOURS = ("#000000", "#ff0000", "#00ff10")
+
+
+def blocks(shape, factor):
+    """A mask of large pixels, of which each is as good as its neighbours."""
+    coarse = np.random.default_rng(0).integers(0, 3, [length // factor for length in shape]).astype(np.uint8)
+    return np.kron(coarse, np.ones([factor] * len(shape), np.uint8))
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+@pytest.mark.parametrize("native", [(48, 24), (24, 48), (32, 32), (96, 64)])
+def test_what_reading_has_made_of_a_mask_is_undone(tmp_path, native, fit):
+    mask = blocks(native, 8)
+    write_mask_png(mask, tmp_path / "mask.png")
+    # Four times the size keeps each pixel, in whichever part of it the image lies.
+    read = read_mask(tmp_path / "mask.png", (192, 192, 1), Rendering(fit, None, (0, 1, 2)))
+    assert np.array_equal(restore_mask(read[..., 0], native, fit), mask)
+
+
+def test_padding_is_left_out_and_a_smaller_answer_is_enlarged():
+    answer = np.zeros((16, 16), np.uint8)
+    answer[4:12] = 1  # a wide image of 40 by 80 lies in these rows
+    answer[6, 0] = 2
+    restored = restore_mask(answer, (40, 80), "pad")
+    assert restored.shape == (40, 80)
+    assert (restored[10:15, :5] == 2).all()
+    assert (restored == 2).sum() == 25
+    assert (restored == 1).sum() == 40 * 80 - 25
+    stretched = restore_mask(answer, (40, 80), "stretch")
+    assert (stretched == 0).sum() == 40 * 80 // 2
+
+
+def test_png_files_hold_indices_or_colours(tmp_path):
+    mask = blocks((16, 24), 8)
+    write_mask_png(mask, tmp_path / "index.png")
+    write_mask_png(mask, tmp_path / "colour.png", COLOURS)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "index.png")), mask)
+    with Image.open(tmp_path / "colour.png") as image:
+        assert image.mode == "RGB"
+    back = read_mask(tmp_path / "colour.png", (16, 24, 1), Rendering("stretch", None, COLOURS))
+    assert np.array_equal(back[..., 0], mask)
+
+
+nibabel = pytest.importorskip("nibabel")
+# Voxels of different size, turned: the first axis runs from head to foot, the second from right to left.
+TURNED = np.array([[0, -1.5, 0, 40], [0, 0, 2.0, -10], [-3.0, 0, 0, 5], [0, 0, 0, 1]])
+PLAIN = np.diag([1.0, 1.0, 2.0, 1.0])
+
+
+@pytest.mark.parametrize("affine", [PLAIN, TURNED], ids=["plain", "turned"])
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+def test_a_nifti_mask_lies_on_its_image(tmp_path, affine, fit):
+    mask = blocks((12, 16, 20), 4)
+    nibabel.save(nibabel.Nifti1Image(mask.astype(np.int16), affine), tmp_path / "image.nii.gz")
+    read = read_mask(tmp_path / "image.nii.gz", (160, 160, 160, 1), Rendering(fit, None, (0, 1, 2)))
+    restored = write_mask_nifti(read[..., 0], tmp_path / "image.nii.gz", fit, tmp_path / "mask.nii.gz")
+    written = nibabel.load(tmp_path / "mask.nii.gz")
+    assert np.array_equal(np.asarray(written.dataobj), mask)
+    assert np.array_equal(written.affine, affine)
+    assert written.get_data_dtype() == np.uint8
+    assert restored.shape == medical_files.native_shape(tmp_path / "image.nii.gz")
+
+
+@pytest.mark.parametrize("shape", [(8, 12), (8, 12, 1), (8, 1, 12)])
+def test_a_flat_nifti_file_gets_a_flat_mask(tmp_path, shape):
+    mask = blocks((8, 12), 4)
+    nibabel.save(nibabel.Nifti1Image(mask.reshape(shape).astype(np.float32), PLAIN), tmp_path / "image.nii")
+    read = read_mask(tmp_path / "image.nii", (48, 48, 1), Rendering("stretch", None, (0, 1, 2)))
+    write_mask_nifti(read[..., 0], tmp_path / "image.nii", "stretch", tmp_path / "mask.nii")
+    assert np.array_equal(np.asarray(nibabel.load(tmp_path / "mask.nii").dataobj), mask.reshape(shape))
+
+
+def test_of_several_times_the_mask_is_that_of_one(tmp_path):
+    times = np.stack([blocks((8, 12, 4), 4), np.zeros((8, 12, 4), np.uint8)], axis=-1)
+    nibabel.save(nibabel.Nifti1Image(times, TURNED), tmp_path / "image.nii")
+    read = read_mask(tmp_path / "image.nii", (48, 48, 48, 1), Rendering("stretch", None, (0, 1, 2)))
+    write_mask_nifti(read[..., 0], tmp_path / "image.nii", "stretch", tmp_path / "mask.nii")
+    written = nibabel.load(tmp_path / "mask.nii")
+    assert np.array_equal(np.asarray(written.dataobj), times[..., 0])
+    assert np.array_equal(written.affine, TURNED)
