@@ -282,9 +282,10 @@ class _Display:
 
         metrics = RunFolder(run.folder).read_metrics()
         auc, accuracy = (metrics["test"][name]["value"] for name in ("auc", "accuracy"))
+        epochs = metrics.get("epochs_trained", metrics["epochs"])
         shown = "-" if auc is None else f"{auc:.3f}"
         self.console.print(
-            f"{run.name}: AUC {shown}, accuracy {accuracy:.3f}, {metrics['epochs']} epochs in {outcome.seconds:.0f} s;"
+            f"{run.name}: AUC {shown}, accuracy {accuracy:.3f}, {round(epochs, 2):g} epochs in {outcome.seconds:.0f} s;"
             f" {self._rest(progress)}"
         )
 
