@@ -49,8 +49,8 @@ def plot_class_accuracy(accuracy: pandas.DataFrame, best_epoch: int | None, mult
     figure = new_figure(7.0, max(3.2, 0.2 * accuracy.shape[1] + 1.6))
     axes = figure.subplots()
     draw_class_accuracy(axes, accuracy, best_epoch)
-    of = "label: of all images" if multi_label else "class: of its own images"
-    style_axes(axes, "", "epoch", f"accuracy of each {of}")
+    meaning = "share of images that are right" if multi_label else "share of its images found"
+    style_axes(axes, "", "epoch", meaning)
     figure.legend(loc="outside right center", frameon=False, fontsize=LABEL_SIZE - 1)
     best = "" if best_epoch is None else f", best epoch {best_epoch}"
     set_heading(figure, f"Validation accuracy of each {'label' if multi_label else 'class'}{best}")
@@ -114,7 +114,7 @@ def draw_class_correlation(axes: Axes, correlation: pandas.DataFrame) -> object:
     if len(names) <= MOST_CLASSES_WITH_NUMBERS:
         for (row, column), value in np.ndenumerate(values):
             text = f"{value:.2f}" if np.isfinite(value) else "–"
-            colour = "white" if abs(value) > 0.6 else DARK_GREY
+            colour = "white" if abs(value) > 0.5 else DARK_GREY
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=SMALL_SIZE + 0.5)
     return image
 

@@ -287,8 +287,9 @@ class _Display:
         shown = ", ".join(
             f"{metric_label(name)} {'-' if value is None else f'{value:.3f}'}" for name, value in found.items()
         )
+        epochs = metrics.get("epochs_trained", metrics["epochs"])
         self.console.print(
-            f"{run.name}: {shown}, {metrics['epochs']} epochs in {outcome.seconds:.0f} s; {self._rest(progress)}"
+            f"{run.name}: {shown}, {round(epochs, 2):g} epochs in {outcome.seconds:.0f} s; {self._rest(progress)}"
         )
 
     def conclude(self, progress: Progress, written: dict[str, Path]) -> None:

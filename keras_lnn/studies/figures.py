@@ -60,7 +60,7 @@ def plot_along(results: pd.DataFrame, field: str, fields: Sequence[str], study: 
         style_axes(axes, title, _words(field), "test accuracy" if axes is row[0] else "")
         _scale(axes, field, results[field])
     figure.legend(
-        handles.values(), handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False,
+        handles.values(), handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False,
         fontsize=LABEL_SIZE - 1,
     )  # fmt: skip
     seeds = results["seed"].nunique()
