@@ -1,0 +1,177 @@
+"""U-Nets: sizes, any sides, slices and volumes, what neighbouring slices tell, and the same after a file."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_lnn.errors import InputError
+from keras_lnn.registry import build_model, count_parameters, get_model, list_models
+
+SMALL = {"width": 4, "depth": 2}
+VOLUME = (5, 12, 12, 1)
+
+
+def pixels_of(shape, count=2, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, *shape)).astype(np.float32)
+
+
+def build(name, shape, outputs=3, **arguments):
+    keras.utils.set_random_seed(0)
+    return build_model(name, shape, outputs, **SMALL | arguments)
+
+
+def test_the_published_network_is_as_large_as_its_layers():
+    down = (9 * 1 * 64 + 64) + (9 * 64 * 64 + 64)
+    down += (9 * 64 * 128 + 128) + (9 * 128 * 128 + 128)
+    down += (9 * 128 * 256 + 256) + (9 * 256 * 256 + 256)
+    bottom = (9 * 256 * 512 + 512) + (9 * 512 * 512 + 512)
+    back = (4 * 512 * 256 + 256) + (9 * 512 * 256 + 256) + (9 * 256 * 256 + 256)
+    back += (4 * 256 * 128 + 128) + (9 * 256 * 128 + 128) + (9 * 128 * 128 + 128)
+    back += (4 * 128 * 64 + 64) + (9 * 128 * 64 + 64) + (9 * 64 * 64 + 64)
+    logits = 64 * 3 + 3
+    model = build_model("unet", (224, 224, 1), 3, width=64, norm="none")
+    assert count_parameters(model) == down + bottom + back + logits == 7_696_323
+    assert model.output_shape == (None, 224, 224, 3)
+    kinds = [type(layer).__name__ for layer in model.layers]
+    assert [kinds.count(kind) for kind in ("Conv2D", "MaxPooling2D", "Conv2DTranspose", "Concatenate")] == [15, 3, 3, 3]
+
+
+def test_networks_of_masks_say_so():
+    assert {entry.name for entry in list_models() if entry.answers == "masks"} == {"unet", "unet-lnn"}
+    assert get_model("unet").protocol["monitor"] == "val_dice"
+    assert get_model("cnn").answers == "classes"
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "arguments"),
+    [
+        ("unet", (16, 16, 1), {}),
+        ("unet", (13, 18, 3), {"norm": "group", "dropout": 0.3}),
+        ("unet", (16, 12, 1), {"norm": "none", "initialisation": "framework-uniform"}),
+        ("unet", (3, 13, 16, 3), {}),
+        ("unet", (5, 13, 16, 1), {"volumes": "3d"}),
+        ("unet-lnn", VOLUME, {"recurrence": "cfc", "units": 6}),
+        ("unet-lnn", VOLUME, {"recurrence": "ltc", "units": 6}),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ("unet-lnn", (5, 13, 16, 3), {"recurrence": "cfc", "levels": 2}),
+                ("unet-lnn", VOLUME, {"recurrence": "lstm"}),
+                ("unet-lnn", VOLUME, {"recurrence": "dense", "norm": "group"}),
+                ("unet-lnn", VOLUME, {"recurrence": "none", "norm": "none"}),
+            )
+        ),
+    ],
+)
+def test_forward_backward_and_back_from_the_file(name, shape, arguments, tmp_path):
+    model = build(name, shape, **arguments)
+    images = pixels_of(shape)
+    truth = np.random.default_rng(1).integers(0, 3, (2, *shape[:-1]))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    with tf.GradientTape() as tape:
+        value = loss(truth, model(images, training=True))
+    gradients = tape.gradient(value, model.trainable_variables)
+    assert all(gradient is not None and np.isfinite(gradient).all() for gradient in gradients)
+    assert np.mean([np.abs(gradient).max() > 0 for gradient in gradients]) > 0.9
+    before = model.predict_on_batch(images)
+    assert before.shape == (2, *shape[:-1], 3)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_array_equal(again.predict_on_batch(images), before)
+    alone = np.concatenate([model.predict_on_batch(images[index : index + 1]) for index in range(2)])
+    np.testing.assert_allclose(alone, before, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "larger", "inside", "arguments"),
+    [
+        ((13, 10, 1), (16, 12, 1), np.s_[:, 1:14, 1:11], {}),
+        ((3, 13, 16, 1), (3, 16, 16, 1), np.s_[:, :, 1:14], {}),
+        ((5, 13, 16, 1), (8, 16, 16, 1), np.s_[:, 1:6, 1:14], {"volumes": "3d"}),
+    ],
+)
+def test_other_sides_are_filled_up_with_black_and_cut_again(shape, larger, inside, arguments):
+    model, whole = build("unet", shape, **arguments), build("unet", larger, **arguments)
+    whole.set_weights(model.get_weights())
+    images = pixels_of(shape)
+    framed = np.zeros((2, *larger), np.float32)
+    framed[inside] = images
+    np.testing.assert_allclose(model.predict_on_batch(images), whole.predict_on_batch(framed)[inside], atol=1e-5)
+
+
+def slices_that_change(model, changed):
+    volumes = pixels_of(VOLUME)
+    others = volumes.copy()
+    others[:, changed] = 255 - others[:, changed]
+    difference = np.abs(model.predict_on_batch(volumes) - model.predict_on_batch(others))
+    return set(np.flatnonzero(difference.max(axis=(0, 2, 3, 4)) > 1e-6))
+
+
+@pytest.mark.parametrize("recurrence", ["cfc", "ltc", "lstm"])
+def test_all_slices_hear_of_each_other(recurrence):
+    model = build("unet-lnn", VOLUME, recurrence=recurrence)
+    for changed in (0, 4):
+        assert slices_that_change(model, changed) == {0, 1, 2, 3, 4}
+
+
+def test_the_maps_of_more_levels_are_told():
+    names = {layer.name for layer in build("unet-lnn", VOLUME, levels=2).layers if layer.name.startswith("slices")}
+    assert names == {f"slices{level}_{way}" for level in (1, 2) for way in ("forwards", "backwards")}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("unet", {}), ("unet-lnn", {"recurrence": "dense"}), ("unet-lnn", {"recurrence": "none"})]
+)
+def test_controls_see_one_slice_at_a_time(name, arguments):
+    assert slices_that_change(build(name, VOLUME, **arguments), 2) == {2}
+
+
+def test_convolutions_in_three_dimensions_see_their_neighbours():
+    assert slices_that_change(build("unet", VOLUME, volumes="3d"), 2) > {2}
+
+
+def test_what_a_place_is_told_comes_from_its_own_place():
+    """The sequence runs along the volume: maps far away in the plane are other sequences."""
+    model = build("unet-lnn", (3, 64, 64, 1), levels=1)
+    volumes = pixels_of((3, 64, 64, 1), 1)
+    others = volumes.copy()
+    others[:, 0, :4, :4] = 255 - others[:, 0, :4, :4]
+    difference = np.abs(model.predict_on_batch(volumes) - model.predict_on_batch(others)).max(axis=(0, 4))
+    assert difference[2, :16, :16].max() > 1e-6
+    assert difference[2, 48:, 48:].max() == 0
+
+
+def test_controls_are_as_large():
+    cfc, lstm, dense, none = (
+        count_parameters(build_model("unet-lnn", (8, 64, 64, 1), 3, recurrence=kind))
+        for kind in ("cfc", "lstm", "dense", "none")
+    )
+    plain = count_parameters(build_model("unet", (8, 64, 64, 1), 3))
+    assert cfc == lstm
+    assert 0.99 < (dense - none) / (cfc - none) < 1.01
+    assert none == plain == count_parameters(build_model("unet", (64, 64, 1), 3))
+
+
+def test_without_a_recurrence_it_is_the_unet():
+    model, plain = build("unet-lnn", VOLUME, recurrence="none"), build("unet", VOLUME)
+    plain.set_weights(model.get_weights())
+    volumes = pixels_of(VOLUME)
+    np.testing.assert_array_equal(plain.predict_on_batch(volumes), model.predict_on_batch(volumes))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "arguments", "message"),
+    [
+        ("unet-lnn", (64, 64, 1), {}, r"unet-lnn reads volumes .* Received: shape \(64, 64, 1\)\. .*model unet"),
+        ("unet-lnn", VOLUME, {"levels": 5}, "levels must be at most depth and one more, 3. Received: 5"),
+        ("unet", (64, 64), {}, r"unet reads images .* Received: shape \(64, 64\)"),
+        ("unet", (4, 64, 1), {}, "at least 8 pixels a side"),
+        ("unet", (16, 16, 1), {"depth": 0}, "depth of model unet must be greater than or equal to 1"),
+        ("unet", (16, 16, 1), {"norm": "layer"}, "norm of model unet must be 'none', 'batch' or 'group'"),
+        ("unet-lnn", VOLUME, {"recurrence": "gru"}, "recurrence of model unet-lnn must be 'cfc', 'ltc'"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(name, shape, arguments, message):
+    with pytest.raises(InputError, match=message):
+        build(name, shape, **arguments)
