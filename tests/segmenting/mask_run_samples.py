@@ -21,8 +21,8 @@ def make_truth(samples=24, side=12, seed=7):
     generator = np.random.default_rng(seed)
     masks = np.zeros((samples, side, side), np.uint8)
     for row, mask in enumerate(masks):
-        top, left = generator.integers(0, side // 3, 2)
-        mask[top : top + side // 2, left : left + side // 2] = 1
+        top, left, height = generator.integers((0, 0, side // 3), (side // 3, side // 3, side // 2))
+        mask[top : top + height, left : left + side // 2] = 1
         if row % 2:
             mask[top + 1 : top + 3, left + 1 : left + 3] = 2
     return masks
@@ -55,12 +55,12 @@ def signature(**changes):
     return Signature(**fields | changes)
 
 
-def write_mask_run(path, truth, predicted, *, patients=8, **config):
+def write_mask_run(path, truth, predicted, *, patients=8, checksum="sha256:a", **config):
     """Writes the folder of a complete run; the validation split has the first half of the images."""
     path.mkdir(parents=True)
     values = {"model": "unet", "data": "phantom-liver", "epochs": 2, "run_dir": path, **config}
     (path / "config.yaml").write_text(TrainConfig.create(values).to_yaml(), encoding="utf-8")
-    (path / "environment.json").write_text(json.dumps({"data_checksum": "none"}), encoding="utf-8")
+    (path / "environment.json").write_text(json.dumps({"data_checksum": checksum}), encoding="utf-8")
     (path / "history.csv").write_text("epoch,val_dice,seconds\n1,0.1,2.0\n2,0.2,1.0\n", encoding="utf-8")
     groups = [f"p{row % patients}" for row in range(len(truth))]
     tables, metrics = [], {"per_class": {}}

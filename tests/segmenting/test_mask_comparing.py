@@ -86,6 +86,9 @@ def test_other_images_an_altered_table_and_runs_of_classes_are_refused(folder, t
     other = write_mask_run(tmp_path / "other", make_truth(seed=1), make_truth(seed=1))
     with pytest.raises(InputError, match="same images and masks"):
         compare_masks([*runs(folder), read_mask_run(other)])
+    moved = write_mask_run(tmp_path / "moved", TRUTH, TRUTH, checksum="sha256:b")
+    with pytest.raises(InputError, match="same images and masks"):
+        compare_masks([*runs(folder), read_mask_run(moved)])
     with pytest.raises(InputError, match="one of the models"):
         compare_masks(runs(folder), "unett")
     table = pd.read_csv(other / "predictions.csv")
