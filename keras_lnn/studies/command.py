@@ -122,7 +122,7 @@ def run_study(command: StudyCommand) -> None:
     order = list(study.networks)
     shown.sort(key=lambda run: (run.config.data, order.index(run.base), run.config.seed))  # the rest as laid out
     protocol = study.protocols[command.protocol or next(iter(study.protocols))]
-    notes = [note for note in (study.note, protocol.note, *notes) if note]
+    notes = [note for note in (protocol.note, *notes) if note]
     written = write_results(folder, study, shown, progress.failures, console, figures=protocol.figures, notes=notes)
     display.conclude(progress, written)
     if progress.failures:
@@ -162,7 +162,7 @@ def write_results(
     write_text(folder / "summary.csv", summary.to_csv(index=False))
     shown = differences if study.reference else pd.DataFrame()
     elsewhere = not set(summary["data"]) & set(study.published)
-    content = Content(study.title, summary, shown, study.shuffled_splits, notes, elsewhere)
+    content = Content(study.title, summary, shown, study.shuffled_splits, notes, elsewhere, study.published_note)
     for suffix, write in FORMATS.items():
         write_text(folder / f"table.{suffix}", write(content))
     print_summary(console, content)

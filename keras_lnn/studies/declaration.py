@@ -75,7 +75,7 @@ class Study(pydantic.BaseModel):
         published: By data set and network, published metrics; of ``elsewhere`` on images that are none of these.
         benchmarks: The same of networks that are not trained here, for the pictures.
         parameters: Published parameter counts.
-        note: What stands below the tables.
+        published_note: What must be known of the published figures.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -90,7 +90,7 @@ class Study(pydantic.BaseModel):
     published: dict[str, dict[str, Figures]] = {}
     benchmarks: dict[str, dict[str, Figures]] = {}
     parameters: dict[str, int] = {}
-    note: str = ""
+    published_note: str = ""
 
     @pydantic.model_validator(mode="after")
     def _check_fields(self) -> Study:

@@ -119,9 +119,11 @@ def _draw_lines(
         place = bases.index(base)
         colour, style = PALETTE[place % len(PALETTE)], _STYLES[variants.index(variant) % len(_STYLES)]
         means = group.assign(position=group[field].map(order)).groupby("position")["accuracy"].mean().sort_index()
+        # Later lines are thinner, so that those below are seen where all stand at one place.
+        size = max(9.0 - 1.5 * place, 4.0)
         label = " ".join([base, *(label_of(name, value) for name, value in zip(rest, variant, strict=True))])
         axes.plot(
-            means.index, means, style, marker=_MARKERS[place % len(_MARKERS)], markersize=5, linewidth=1.6,
+            means.index, means, style, marker=_MARKERS[place % len(_MARKERS)], markersize=size, linewidth=size / 3.5,
             color=colour, label=shorten_name(label, 34),
         )  # fmt: skip
         axes.plot(group[field].map(order), group["accuracy"], ".", color=colour, markersize=4, alpha=0.5)

@@ -47,11 +47,9 @@ def _row(run: StudyRun, failure: str | None) -> dict[str, Any]:
 
 
 def _seconds_an_epoch(history: pd.DataFrame) -> float:
-    """The median of the whole epochs: the first one holds what is compiled, and the last one may be cut short."""
+    """The median of the whole epochs: the first one holds what is compiled; nan where the only one was cut short."""
     whole = ~history["fraction"].lt(1.0) if "fraction" in history else pd.Series(True, index=history.index)
-    if whole.any():
-        return float(history["seconds"][whole].median())
-    return float(history["seconds"].iloc[0] / history["fraction"].iloc[0])
+    return float(history["seconds"][whole].median())
 
 
 def summary_table(results: pd.DataFrame, study: Study) -> pd.DataFrame:

@@ -43,6 +43,7 @@ class Content:
         shuffled_splits: Whether the seeds had splits of their own.
         notes: What else stands below.
         elsewhere: Whether the published figures are of other images.
+        published_note: What must be known of the published figures, where there are some.
     """
 
     title: str
@@ -51,6 +52,7 @@ class Content:
     shuffled_splits: bool = False
     notes: Sequence[str] = ()
     elsewhere: bool = False
+    published_note: str = ""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -88,7 +90,8 @@ class Content:
     @property
     def _about_published(self) -> str:
         judged = self.summary[[f"{metric}_published_fits" for metric in self.metrics]].notna().any(axis=None)
-        return _PUBLISHED if judged or not self.elsewhere else _ELSEWHERE
+        about = _PUBLISHED if judged or not self.elsewhere else _ELSEWHERE
+        return f"{about} {self.published_note}".rstrip()
 
     def _cells(self, row: pd.Series) -> list[str]:
         cells = [str(row["network"]), f"{row['parameters']:,}", f"{row['runs']}"]
@@ -103,7 +106,8 @@ class Content:
                 cells.append(_number(row[f"{metric}_published"]) + told)
             if len(self.differences):
                 cells.append(self._difference(row, metric))
-        return [*cells, f"{round(row['epochs'], 1):g}", f"{row['seconds_an_epoch']:.2f}"]
+        seconds = row["seconds_an_epoch"]
+        return [*cells, f"{round(row['epochs'], 1):g}", "-" if _missing(seconds) else f"{seconds:.2f}"]
 
     def _difference(self, row: pd.Series, metric: str) -> str:
         known = self.differences

@@ -97,3 +97,27 @@ def test_every_format_has_every_number(results, suffix):
 def test_nothing_done_is_no_summary(tmp_path):
     assert summary_table(results_table(lay_out(STUDY, tmp_path), {}), STUDY).empty
     assert isinstance(results_table(lay_out(STUDY, tmp_path), {}), pd.DataFrame)
+
+
+def test_figures_of_other_images_are_shown_and_not_judged(results):
+    figures = {"elsewhere": {"dnn": {"accuracy": 0.2}}}
+    study = Study(**STUDY.model_dump() | {"published": figures, "published_note": "Of other patients."})
+    summary = summary_table(results, study)
+    assert summary["accuracy_published"].iloc[0] == 0.2
+    assert summary["accuracy_published_fits"].isna().all()
+    text = FORMATS["txt"](Content(study.title, summary, elsewhere=True, published_note=study.published_note))
+    assert "The published figures are of other images than these. Of other patients." in text
+    assert "0.200 no" not in text
+
+
+def test_an_epoch_that_was_cut_short_counts_as_far_as_it_came(results, tmp_path):
+    run = lay_out(STUDY, tmp_path)[0]
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    (run.folder / "metrics.json").write_text(json.dumps(metrics | {"epochs_trained": 2.5}))
+    for fractions, seconds in (((1.0, 1.0, 0.5), "7.00"), ((0.5,), "-")):
+        rows = "".join(f"{epoch},{13 - 4 * epoch},{share}\n" for epoch, share in enumerate(fractions, start=1))
+        (run.folder / "history.csv").write_text("epoch,seconds,fraction\n" + rows)
+        summary = summary_table(results_table([run], {}), STUDY)
+        assert summary["epochs"].iloc[0] == 2.5
+        cells = Content(STUDY.title, summary).tables["tiny-stripes"][0]
+        assert cells[-2:] == ["2.5", seconds]
