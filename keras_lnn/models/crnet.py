@@ -271,6 +271,7 @@ def crnet_head(name: str, facts: Mapping[str, Any]) -> Builder:
 
     signature = inspect.signature(crnet)
     changed = [part.replace(default=facts.get(key, part.default)) for key, part in signature.parameters.items()]
+    build.__name__ = name
     build.__signature__ = signature.replace(parameters=changed)  # type: ignore[attr-defined]
     build.__doc__ = f"{_describe(build.__signature__)}\n\n{inspect.getdoc(crnet)}"  # type: ignore[attr-defined]
     return build
