@@ -211,7 +211,10 @@ def draw_task(count=60):
 
 @pytest.mark.parametrize(
     ("name", "policy", "compiled"),
-    [*((name, "mixed_float16", False) for name in LOSSES), ("bce-dice", "mixed_bfloat16", True)],
+    [
+        *((name, "mixed_float16", False) for name in LOSSES),
+        pytest.param("bce-dice", "mixed_bfloat16", True, marks=pytest.mark.slow),
+    ],
 )
 def test_a_model_learns_by_it_is_saved_and_loaded(name, policy, compiled, tmp_path):
     images, truth = draw_task()
@@ -328,6 +331,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 def test_jax_finds_the_same():
     truth, logits = draw((5, 3), "softmax")

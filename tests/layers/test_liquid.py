@@ -341,7 +341,10 @@ def make_model(kind, **arguments):
     return model, layer
 
 
-@kinds
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=[] if kind in ("ltc", "cfc", "cfc-memory") else pytest.mark.slow) for kind in KINDS],
+)
 def test_a_model_is_cloned_saved_and_read_back(kind, tmp_path):
     model, layer = make_model(kind)
     values = [draw_inputs(), draw_times()]

@@ -44,8 +44,6 @@ EARLY = {
     "crnet-early-y-double": (16, 128, 1),
     "crnet-early-y-half": (16, 512, 4),
 }
-# Mixed, and both directions; the others run with the slow tests.
-KINDS = ("crnet-xyncp32", "crnet-zncp32bi")
 SHAPE = (32, 32, 1)
 
 
@@ -124,22 +122,23 @@ def test_early_designs(name):
     assert model.get_layer("logits").input.shape == (None, steps * motor)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[] if name in KINDS else pytest.mark.slow) for name in [*PUBLISHED, *EARLY]],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*PUBLISHED, *EARLY])
 def test_forward_backward_and_back_from_file_and_export(name, tmp_path):
     model = build_model(name, SHAPE, 2)
     check(model, images_of(SHAPE), tmp_path / "model.keras")
     check_export(model, name, tmp_path)
 
 
-@pytest.mark.parametrize("recurrence", ["dense", "rnn", "gru", pytest.param("cfc", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "recurrence", ["dense", "gru", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rnn", "ltc", "cfc"))]
+)
 def test_any_recurrence_reads_several_sequences(recurrence, tmp_path):
     directions = "forwards" if recurrence == "dense" else "both"
     arguments = {"sequence": "rows+patches", "order": "hilbert", "patch_size": 2, "map_side": 4, "map_channels": 4}
     model = build_model("crnet", SHAPE, 2, recurrence=recurrence, directions=directions, backbone="none", **arguments)
     check(model, images_of(SHAPE), tmp_path / "model.keras")
+    check_export(model, "crnet", tmp_path)
     answers = {tuple(layer.output.shape) for layer in model.layers if layer.name.startswith("flatten")}
     assert answers == {(None, 4 * (1 if recurrence == "dense" else 2))}
 

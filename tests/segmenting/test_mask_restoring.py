@@ -45,7 +45,8 @@ def test_png_files_hold_indices_or_colours(tmp_path):
     mask = blocks((16, 24), 8)
     write_mask_png(mask, tmp_path / "index.png")
     write_mask_png(mask, tmp_path / "colour.png", COLOURS)
-    assert np.array_equal(np.asarray(Image.open(tmp_path / "index.png")), mask)
+    with Image.open(tmp_path / "index.png") as written:
+        assert np.array_equal(np.asarray(written), mask)
     with Image.open(tmp_path / "colour.png") as image:
         assert image.mode == "RGB"
     back = read_mask(tmp_path / "colour.png", (16, 24, 1), Rendering("stretch", None, COLOURS))

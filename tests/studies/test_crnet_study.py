@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 from tfds_samples import define_builder, image_features, prepare
 
@@ -56,6 +57,7 @@ def test_model_arguments_of_protocol_and_network_are_joined():
     assert run.config.model_args == {"resize": 56, "dropout": 0.2}
 
 
+@pytest.mark.slow
 def test_heads_on_a_set_of_tensorflow_datasets(tmp_path):
     def generate(split, count):
         for number in range(count):

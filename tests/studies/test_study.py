@@ -112,6 +112,7 @@ def test_other_options_are_told_and_nothing_is_lost(whole):
     assert sorted(folder.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_grid_of_times_runs_and_is_drawn(tmp_path):
     folder = tmp_path / "study"
     options = ("--workers", "2", "--grid", "time_budget=2s", "--fields", "size=28")
@@ -155,6 +156,7 @@ def kill_behind(folder, seconds):
     process.communicate()
 
 
+@pytest.mark.slow
 def test_a_killed_study_gives_the_table_of_one_that_was_not(whole, tmp_path):
     folder = tmp_path / "study"
     kill_behind(folder, 2.0)
