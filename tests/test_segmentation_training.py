@@ -84,6 +84,7 @@ def test_it_learns_and_the_best_epoch_has_the_best_dice(squares, tmp_path):
     folder.read_best(int(np.argmax(values)) + 1)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_bit_for_bit(squares, tmp_path):
     config = config_for(tmp_path, epochs=4)
     whole = make_trainer(config)

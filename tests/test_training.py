@@ -149,6 +149,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tiny_data, tmp_path, console, monkeyp
     assert again.metrics == json.loads(whole.metrics.read_text()) | {"seconds": again.metrics["seconds"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "class_weight"),
     [("bce-dice", "balanced"), ("focal-tversky", "none"), ("soft-f1", "balanced"), ("mean-squared-error", "balanced")],
@@ -235,6 +236,7 @@ def check_kills(tmp_path: Path, kills: int, epochs: int) -> None:
         assert_same_run(RunFolder.open(config.run_dir), whole)
 
 
+@pytest.mark.slow
 def test_sigkill_loses_nothing(tmp_path):
     check_kills(tmp_path, kills=1, epochs=10)
 
@@ -281,6 +283,7 @@ def test_a_time_budget_stops_within_a_step(tiny_data, tmp_path, console):
     assert f"stopped {'in' if rest else 'after'} epoch {len(history)}: {told}" in printed(console)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
 def test_a_run_killed_behind_a_cut_epoch_ends_there(tiny_data, tmp_path, console, monkeypatch):
     """The clock jumps in the third step of the second epoch, so that the cut is at the same step in both runs."""
@@ -409,7 +412,11 @@ def labels_ordinal() -> ImageData:
 
 @pytest.mark.parametrize(
     ("kind", "class_weight"),
-    [("multi-label", "balanced"), ("multi-label", "none"), ("multi-class", "balanced"), ("ordinal", "none")],
+    [
+        ("multi-label", "balanced"),
+        ("multi-class", "balanced"),
+        *(pytest.param(kind, "none", marks=pytest.mark.slow) for kind in ("multi-label", "ordinal")),
+    ],
 )
 def test_every_task_goes_all_the_way(kind, class_weight, tmp_path, console):
     from keras_lnn.data import catalog
@@ -430,6 +437,7 @@ def test_every_task_goes_all_the_way(kind, class_weight, tmp_path, console):
         np.testing.assert_allclose(curves.mean(axis=1), pd.read_csv(result.folder.history)["val_accuracy"], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
 def test_a_run_killed_behind_its_last_checkpoint_keeps_its_last_row(tiny_data, tmp_path, console, monkeypatch):
     def stop(self, rows):
@@ -546,6 +554,7 @@ def test_the_average_of_the_weights_is_validated_and_kept(tiny_data, tmp_path, c
     assert list(history["val_loss"]) != list(own["val_loss"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
 def test_a_run_that_goes_on_from_another_is_the_run_at_one_go(tiny_data, tmp_path, console):
     fields = SMALL | {"schedule": "cosine", "augmentation": "mirror", "epochs": 4, "test": False}

@@ -25,6 +25,7 @@ def run_on_jax(*arguments: str) -> None:
     assert " passed" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_functions_are_the_same_on_jax():
     run_on_jax("-k", FEW)
 

@@ -397,6 +397,7 @@ def test_one_wiring_serves_layers_of_different_input_sizes():
     assert not wiring.is_built()
 
 
+@pytest.mark.slow
 @few_kinds
 def test_training_goes_down_and_keeps_what_must_not_be_negative(kind):
     keras.utils.set_random_seed(0)
@@ -453,7 +454,9 @@ def test_the_length_of_a_sequence_can_be_open(kind):
 
 @only_tensorflow
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated:UserWarning")
-@few_kinds
+@pytest.mark.parametrize(
+    "kind", ["cfc-dense", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("ltc", "ltc-memory"))]
+)
 def test_a_model_leaves_as_savedmodel_and_litert(kind, tmp_path):
     import tensorflow as tf
 

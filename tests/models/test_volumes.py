@@ -38,6 +38,7 @@ def test_forward_backward_and_back_from_the_file(kind, tmp_path):
     np.testing.assert_array_equal(again.predict_on_batch(VOLUMES), before)
 
 
+@pytest.mark.slow
 def test_mirror_images_have_the_same_answer():
     model = build_model("lnn-3d", SHAPE, 2)
     for axis in (1, 2, 3):
@@ -71,6 +72,7 @@ def test_samples_do_not_see_each_other():
     np.testing.assert_allclose(model.predict_on_batch(VOLUMES), alone, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_distance_between_slices_is_their_elapsed_time():
     keras.utils.set_random_seed(0)
     near = build_model("lnn-3d", SHAPE, 2)

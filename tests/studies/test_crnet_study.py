@@ -78,6 +78,7 @@ def test_heads_on_a_set_of_tensorflow_datasets(tmp_path):
     assert "published" not in table
 
 
+@pytest.mark.slow
 def test_shuffled_splits_of_a_folder(tmp_path):
     generator = np.random.default_rng(0)
     for name, brightness in (("healthy", 60), ("ill", 160)):

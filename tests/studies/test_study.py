@@ -93,6 +93,7 @@ def test_it_leaves_tables_pictures_and_a_comparison(whole):
     assert "4 of 4 runs are done, 0 failed" in printed
 
 
+@pytest.mark.slow
 def test_the_same_command_trains_nothing_again(whole):
     folder, _ = whole
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("metrics.json")}
@@ -104,6 +105,7 @@ def test_the_same_command_trains_nothing_again(whole):
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("metrics.json")}
 
 
+@pytest.mark.slow
 def test_other_options_are_told_and_nothing_is_lost(whole):
     folder, _ = whole
     before = sorted(folder.rglob("*"))

@@ -297,6 +297,7 @@ def wait_for(path):
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_a_search_is_held_by_one_process_and_goes_on_as_it_began(faults):
     import fcntl
 
