@@ -145,6 +145,7 @@ def write_results(
     """Writes results, tables, pictures and a comparison a data set; gives their paths."""
     import pandas as pd
 
+    from keras_lnn.studies.differences import RESAMPLED
     from keras_lnn.studies.pictures import write_pictures
     from keras_lnn.studies.results import results_table, summary_table
     from keras_lnn.studies.tables import FORMATS, Content, print_summary
@@ -162,7 +163,9 @@ def write_results(
     write_text(folder / "summary.csv", summary.to_csv(index=False))
     shown = differences if study.reference else pd.DataFrame()
     elsewhere = not set(summary["data"]) & set(study.published)
-    content = Content(study.title, summary, shown, study.shuffled_splits, notes, elsewhere, study.published_note)
+    # Images that come with their splits have the same for all seeds.
+    own_splits = bool(differences.get("test", pd.Series(dtype=str)).eq(RESAMPLED).any())
+    content = Content(study.title, summary, shown, own_splits, notes, elsewhere, study.published_note)
     for suffix, write in FORMATS.items():
         write_text(folder / f"table.{suffix}", write(content))
     print_summary(console, content)

@@ -19,6 +19,8 @@ from keras_lnn.studies.declaration import path_name
 from keras_lnn.studies.results import MASK_METRICS, METRICS, measured_metrics
 
 SIGNIFICANT = 0.05
+# How networks are compared whose seeds had splits of their own.
+RESAMPLED = "corrected resampled t"
 
 
 def compare_networks(
@@ -121,7 +123,7 @@ def _of_splits(results: pd.DataFrame, reference: str) -> pd.DataFrame:
         for (name, difference), p in zip(found.items(), corrected, strict=True):
             about = {"network": name, "reference": reference, "metric": metric, "difference": difference.value}
             about |= {"low": difference.low, "high": difference.high, "p": difference.p, "corrected": float(p)}
-            rows.append({**about, "test": "corrected resampled t"})
+            rows.append({**about, "test": RESAMPLED})
     return _in_order(rows, list(dict.fromkeys(results["network"])))
 
 

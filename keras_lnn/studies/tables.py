@@ -81,7 +81,13 @@ class Content:
         samples = " and splits" if self.shuffled_splits else ", same test samples"
         caption = _CAPTION.format(samples, self._about_published if self._has_published else "")
         told = tell_differences(self.differences) if len(self.differences) else []
-        return [caption, *self.notes, *told]
+        return [caption, *self.notes, *self._tell_collapsed(), *told]
+
+    def _tell_collapsed(self) -> list[str]:
+        """Which networks answer one class whatever they see: their accuracy is that of a constant."""
+        fallen = self.summary[self.summary["collapsed"] > 0]
+        named = [f"{row.network} ({row.collapsed} of {row.runs} on {row.data})" for row in fallen.itertuples()]
+        return [f"Runs that have collapsed to one class: {', '.join(named)}."] if named else []
 
     @property
     def _has_published(self) -> bool:

@@ -81,6 +81,7 @@ def test_one_run_has_no_spread():
 @pytest.mark.parametrize("suffix", list(FORMATS))
 def test_every_format_has_every_number(results, suffix):
     text = FORMATS[suffix](Content(STUDY.title, summary_table(results, STUDY)))
+    assert "collapsed to one class: dnn (1 of 3 on tiny-stripes)" in text
     for shown in ("0.720 (0.020)", "0.750 yes", "0.200 no", "1.50", "100"):
         assert shown in text
     escaped = {"tex": "wide\\_one", "html": "Some &amp; others"}.get(suffix, "wide_one")
