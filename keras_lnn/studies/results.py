@@ -94,7 +94,11 @@ def summarise(values: Sequence[float], published: float | None = None) -> dict[s
         deviation = float(numbers.std(ddof=1))
         reach = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, count - 1)) * deviation
         half = reach / math.sqrt(count)
-        summary |= {"sd": deviation, "low": mean - half, "high": mean + half}
+        low, high = mean - half, mean + half
+        if numbers.min() >= 0 and numbers.max() <= 1:
+            # No such metric leaves 0 to 1, so neither does where its mean may lie.
+            low, high = max(low, 0.0), min(high, 1.0)
+        summary |= {"sd": deviation, "low": low, "high": high}
         if published is not None:
             summary["published_fits"] = bool(abs(published - mean) <= reach * math.sqrt(1 + 1 / count))
     return summary

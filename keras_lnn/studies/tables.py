@@ -86,7 +86,11 @@ class Content:
     def _tell_collapsed(self) -> list[str]:
         """Which networks answer one class whatever they see: their accuracy is that of a constant."""
         fallen = self.summary[self.summary["collapsed"] > 0]
-        named = [f"{row.network} ({row.collapsed} of {row.runs} on {row.data})" for row in fallen.itertuples()]
+        several = self.summary["data"].nunique() > 1
+        named = [
+            f"{row.network} ({row.collapsed} of {row.runs}{f' on {row.data}' if several else ''})"
+            for row in fallen.itertuples()
+        ]
         return [f"Runs that have collapsed to one class: {', '.join(named)}."] if named else []
 
     @property

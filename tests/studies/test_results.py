@@ -81,7 +81,7 @@ def test_one_run_has_no_spread():
 @pytest.mark.parametrize("suffix", list(FORMATS))
 def test_every_format_has_every_number(results, suffix):
     text = FORMATS[suffix](Content(STUDY.title, summary_table(results, STUDY)))
-    assert "collapsed to one class: dnn (1 of 3 on tiny-stripes)" in text
+    assert "collapsed to one class: dnn (1 of 3)." in text
     for shown in ("0.720 (0.020)", "0.750 yes", "0.200 no", "1.50", "100"):
         assert shown in text
     escaped = {"tex": "wide\\_one", "html": "Some &amp; others"}.get(suffix, "wide_one")
@@ -122,3 +122,9 @@ def test_an_epoch_that_was_cut_short_counts_as_far_as_it_came(results, tmp_path)
         assert summary["epochs"].iloc[0] == 2.5
         cells = Content(STUDY.title, summary).tables["tiny-stripes"][0]
         assert cells[-2:] == ["2.5", seconds]
+
+
+def test_the_interval_of_a_mean_stays_between_0_and_1():
+    found = summarise([0.99, 0.6, 0.95])
+    assert found["high"] == 1.0
+    assert found["low"] == pytest.approx(found["mean"] - stats.t.ppf(0.975, 2) * found["sd"] / np.sqrt(3))
