@@ -34,7 +34,9 @@ _PROTOCOL = {
     "loss": "bce-dice",
     "schedule": "cosine",
     "monitor": "val_dice",
-    "augmentation": "auto",
+    # By whole pixels: interpolation would take the grain from the training images that all others have.
+    "augmentation": "flip-shift",
+    "weight_average": 0.99,
 }
 
 
