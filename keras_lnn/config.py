@@ -119,8 +119,12 @@ class TrainConfig(pydantic.BaseModel):
     weight_decay: Annotated[float, pydantic.Field(ge=0)] | None = pydantic.Field(
         None, description=f"decoupled weight decay {MODEL_DEFAULT}"
     )
-    schedule: Literal["constant", "cosine", "cosine-restarts", "warmup-cosine", "exponential"] | None = pydantic.Field(
-        None, description=f"course of the learning rate over the run {MODEL_DEFAULT}"
+    schedule: Literal["constant", "cosine", "cosine-restarts", "warmup-cosine", "exponential", "steps"] | None = (
+        pydantic.Field(
+            None,
+            description="course of the learning rate over the run; steps: to a tenth at half and at three quarters "
+            f"{MODEL_DEFAULT}",
+        )
     )
     restart_epochs: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
         None, description=f"epochs behind which --schedule cosine-restarts begins anew {MODEL_DEFAULT}"

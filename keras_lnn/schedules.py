@@ -5,6 +5,8 @@ from typing import Any
 import keras
 
 WARMUP_FRACTION = 0.1
+# Of the run, behind which ``steps`` falls to a tenth.
+STEPS_AT = (0.5, 0.75)
 
 
 def make_schedule(name: str, learning_rate: float, total_steps: int, restart_steps: int | None = None) -> Any:
@@ -14,7 +16,7 @@ def make_schedule(name: str, learning_rate: float, total_steps: int, restart_ste
         name: ``constant``; ``cosine`` falls to zero along half a cosine; ``cosine-restarts`` does so again and again
             (Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017, with periods of equal
             length); ``warmup-cosine`` first rises over a tenth of the steps; ``exponential`` falls evenly on a
-            logarithmic scale to a hundredth.
+            logarithmic scale to a hundredth; ``steps`` falls to a tenth at half and again at three quarters.
         learning_rate: At the start, or at the top behind the warm-up.
         total_steps: Of the whole run.
         restart_steps: Steps behind which ``cosine-restarts`` begins anew; never if not given.
@@ -23,6 +25,11 @@ def make_schedule(name: str, learning_rate: float, total_steps: int, restart_ste
         return learning_rate
     if name == "exponential":
         return keras.optimizers.schedules.ExponentialDecay(learning_rate, max(total_steps, 1), decay_rate=0.01)
+    if name == "steps":
+        # Keras holds a rate up to its boundary's own step.
+        boundaries = [round(fraction * total_steps) - 1 for fraction in STEPS_AT]
+        rates = [learning_rate * 0.1**fallen for fallen in range(len(boundaries) + 1)]
+        return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
     if name == "cosine-restarts":
         period = restart_steps or max(total_steps, 1)
         return keras.optimizers.schedules.CosineDecayRestarts(learning_rate, period, t_mul=1.0, m_mul=1.0)

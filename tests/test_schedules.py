@@ -18,6 +18,7 @@ from keras_lnn.training import compile_model
         ("cosine", [1.0, 0.5, 0.0]),
         ("exponential", [1.0, 0.1, 0.01]),
         ("warmup-cosine", [0.0, 0.5868, 0.0]),
+        ("steps", [1.0, 0.1, 0.01]),
     ],
 )
 def test_courses_of_the_learning_rate(name, expected):
@@ -31,6 +32,15 @@ def test_warm_up_ends_at_the_top():
     rates = [float(schedule(step)) for step in range(100)]
     assert max(rates) == pytest.approx(0.2)
     assert rates.index(max(rates)) == 10
+
+
+@pytest.mark.parametrize("total", [4, 10, 500])
+def test_steps_fall_behind_half_and_three_quarters(total):
+    schedule = make_schedule("steps", 1e-3, total)
+    rates = [float(schedule(step)) for step in range(total)]
+    half, late = round(total / 2), round(0.75 * total)
+    expected = [1e-3] * half + [1e-4] * (late - half) + [1e-5] * (total - late)
+    assert rates == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("period", [1, 3, 7, 49, 350])

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from keras_lnn.data.catalog import require_data
 from keras_lnn.errors import InputError
+from keras_lnn.protocol import complete_config
 from keras_lnn.registry import model_names
 from keras_lnn.studies.declaration import Study, built_in_studies, choose, lay_out, load_study
 from keras_lnn.studies.grid import parse_assignments
@@ -45,6 +47,28 @@ def test_the_term_paper_is_whole():
     assert best == ("CNNExp3N6", {"auc": 0.863, "accuracy": 0.818})
     for run in lay_out(study, Path("here"), seeds=1):
         assert run.config.model in model_names()
+
+
+@pytest.mark.parametrize("name", built_in_studies())
+def test_each_built_in_study_names_what_there_is(name):
+    study = load_study(name)
+    for protocol, fields in study.protocols.items():
+        runs = lay_out(study, Path("here"), seeds=1, protocol=protocol)
+        assert {run.base for run in runs} == set(fields.networks or study.networks)
+        for run in runs:
+            require_data(run.config.data)
+            complete = complete_config(run.config)
+            assert complete.epochs >= 1
+            assert complete.model in model_names()
+
+
+def test_the_medmnist_benchmark_falls_as_published():
+    run = lay_out(load_study("medmnist"), Path("here"), networks=["resnet18"], seeds=1)[0]
+    config = complete_config(run.config)
+    assert (config.epochs, config.batch_size, config.schedule, config.augmentation) == (100, 128, "steps", "none")
+    assert config.weight_decay == 0
+    assert config.early_stopping == 0
+    assert config.keep == "best"
 
 
 def test_runs_are_laid_out_seed_by_seed(study):
