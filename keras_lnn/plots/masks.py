@@ -96,7 +96,7 @@ def plot_mask_gallery(cases: MaskCases, count: int = 6) -> Figure:
 
     Args:
         cases: The images; those without any class on either side have no Dice and are passed over.
-        count: How many of each kind.
+        count: How many of each kind; of few images a third of them, so that none is shown twice.
 
     Returns:
         The figure: the truth is a solid line, the prediction a broken one of the same colour.
@@ -105,6 +105,7 @@ def plot_mask_gallery(cases: MaskCases, count: int = 6) -> Figure:
     mean = np.where(defined, cases.dice, 0).sum(axis=1) / np.maximum(defined.sum(axis=1), 1)
     ranked = np.flatnonzero(defined.any(axis=1))
     ranked = ranked[np.argsort(-mean[ranked], kind="stable")]
+    count = min(count, max(1, len(ranked) // 3))
     middle = max(0, (len(ranked) - count) // 2)
     kinds = {
         "Best": ranked[:count],

@@ -51,6 +51,13 @@ def test_the_gallery_shows_best_first_and_worst_first_with_their_values(volumes,
     assert (tmp_path / "gallery.png").stat().st_size > 5000
 
 
+@pytest.mark.parametrize("samples", [4, 9, 16])
+def test_no_case_is_in_the_gallery_twice(samples):
+    figure = plots.plot_mask_gallery(make_cases(samples=samples), count=6)
+    shown = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert len(shown) == len(set(shown)) == 3 * ((samples - 1) // 3)
+
+
 def test_outlines_follow_the_sides_of_pixels():
     cases = make_cases()
     figure = plots.plot_mask_overlays(cases, count=3)
