@@ -43,7 +43,9 @@ _LABELS = {
     "dice_per_image": "Dice, mean over images",
     "iou_per_image": "IoU, mean over images",
     "hd95": "Hausdorff distance, 95th percentile (pixels)",
+    "hd95_mm": "Hausdorff distance, 95th percentile (mm)",
     "surface_distance": "mean surface distance (pixels)",
+    "surface_distance_mm": "mean surface distance (mm)",
     "expected_calibration_error": "expected calibration error",
 }
 

@@ -58,7 +58,9 @@ def measure_split(split: Split, answers: np.ndarray, signature: Signature) -> Ev
     if task.has_masks:
         from keras_lnn.segmenting.evaluation import evaluate_masks
 
-        return evaluate_masks(split.labels, answers, class_names=task.class_names, groups=split.groups)
+        return evaluate_masks(
+            split.labels, answers, class_names=task.class_names, groups=split.groups, spacing=split.spacing
+        )
     return evaluate_predictions(
         split.labels,
         answers,

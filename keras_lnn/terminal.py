@@ -154,7 +154,9 @@ def print_labels(console: Console, per_class: dict[str, dict[str, Any]]) -> None
     columns = {"auc": "AUC", "average_precision": "AP", "f1": "F1 above 0.5" if tuned else "F1"}
     columns |= {"f1_tuned": "F1 above threshold"} if tuned else {}
     if of_masks:
-        columns = {"dice": "Dice", "dice_per_image": "Dice by image", "iou": "IoU", "hd95": "HD95"}
+        columns = {"dice": "Dice", "dice_per_image": "Dice by image", "iou": "IoU"}
+        found = next(iter(per_class.values()))
+        columns |= {"hd95_mm": "HD95 (mm)"} if "hd95_mm" in found else {"hd95": "HD95 (pixels)"}
     counts = {"support": "images", "missed": "missed", "invented": "invented"} if of_masks else {"support": "samples"}
     title = f"each {'class' if of_masks else 'label'}, with 95% intervals"
     table = Table(title=title, title_justify="left", title_style="bold")

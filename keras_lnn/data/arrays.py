@@ -34,12 +34,15 @@ class Split:
             uint8 class indices of the shape of the images without their channels.
         names: Where each sample comes from (file names), or None where the position says it all.
         groups: What the samples belong to, such as patients, whose images are not independent; None where unknown.
+        spacing: Millimetres from one pixel to the next of each image along each axis, (samples, axes); None where
+            unknown.
     """
 
     images: ImageArray
     labels: np.ndarray
     names: Sequence[str] | None = None
     groups: Sequence[str] | None = None
+    spacing: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -98,6 +98,12 @@ def check_data(data: ImageData) -> None:
                 f"Every image needs a group where some have one. Received: {data.name} with {len(split.groups)} groups"
                 f" of {len(split)} images in {name}."
             )
+        sides = (len(split), len(data.image_shape) - 1)
+        if split.spacing is not None and split.spacing.shape != sides:
+            raise InputError(
+                f"The spacing must have a row an image and a column an axis, {sides}. Received: {data.name} with "
+                f"{split.spacing.shape} in {name}."
+            )
         _check_kind_of_labels(data, name)
         highest = 1 if data.task == "multi-label" else len(data.class_names) - 1
         if split.labels.min() < 0 or split.labels.max() > highest:

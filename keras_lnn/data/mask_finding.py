@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from keras_lnn.data.checking import name_some
 from keras_lnn.data.images import Progress, quiet_decoders, worker_count
 from keras_lnn.data.mask_classes import BACKGROUND, MaskClasses, MaskFacts, choose_classes, read_classes, scan_masks
 from keras_lnn.data.mask_files import CLASSES, MaskedFiles, find_masked_files
-from keras_lnn.data.mask_pixels import native_shape
+from keras_lnn.data.mask_pixels import native_grid
+from keras_lnn.data.medical_files import Grid
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.own_images import LabelledFiles, digest_files
 from keras_lnn.errors import InputError
@@ -32,6 +33,7 @@ class FoundMasks:
         digests: Of the content of each of them.
         places: For each image and column of masks the place among them; -1 where a class has no file.
         present: Whether each class is in the masks of each image in their own size, 0 or 1.
+        grids: The pixels of each image; None where it cannot be read.
         volumes: Whether masks have a depth.
     """
 
@@ -41,6 +43,7 @@ class FoundMasks:
     digests: list[str]
     places: np.ndarray
     present: np.ndarray
+    grids: list[Grid | None]
     volumes: bool
 
     def labelled(
@@ -50,6 +53,7 @@ class FoundMasks:
         labels: np.ndarray,
         *,
         present: np.ndarray | None = None,
+        spacing: np.ndarray | None = None,
         notes: tuple[str, ...] = (),
     ) -> LabelledFiles:
         """The images with labels that follow from their masks."""
@@ -62,6 +66,7 @@ class FoundMasks:
             groups=self.files.groups,
             notes=(*self.files.notes, *self.classes.notes, *notes),
             present=present,
+            spacing=spacing,
         )
 
 
@@ -86,7 +91,8 @@ def find_masks(root: Path, options: OwnImages, progress: Progress | None = None)
     facts = scan_masks(unique, unique_digests, known.coloured if known and known.values else None, progress)
     faults = {path: facts.faults[place] for path, place in places.items() if place in facts.faults}
     files = _leave_out(files, _each(files, faults), options, "have a readable mask", "Mend or replace the masks")
-    sizes = _wrong_sizes(files, facts, places)
+    grids = _read_grids(files.images)
+    sizes = _wrong_sizes(files, grids, facts, places)
     files = _leave_out(files, sizes, options, "have a mask of its own size", "Mend or replace the masks")
     classes = known or choose_classes({value for path in _paths(files) for value in facts.values[places[path]]})
     if classes.values:
@@ -104,6 +110,7 @@ def find_masks(root: Path, options: OwnImages, progress: Progress | None = None)
             [[-1 if mask is None else renumbered[places[mask]] for mask in masks] for masks in files.masks], int
         ),
         present=_find_present(files, classes, facts, places),
+        grids=[grids.get(path) for path in files.images],
         volumes=len(facts.shapes[used[0]]) == 3,
     )
 
@@ -156,19 +163,33 @@ def _read_known(root: Path, files: MaskedFiles) -> MaskClasses | None:
     return read_classes(root / CLASSES) if (root / CLASSES).is_file() else None
 
 
-def _wrong_sizes(files: MaskedFiles, facts: MaskFacts, places: Mapping[Path, int]) -> dict[int, str]:
-    def compare(row: int) -> str | None:
+def _read_grids(images: Sequence[Path]) -> dict[Path, Grid]:
+    """The pixels of each image that can be read."""
+
+    def read(path: Path) -> Grid | None:
         try:
-            shape = native_shape(files.images[row])
+            return native_grid(path)
         except Exception:  # whoever decodes the image names it
             return None
-        shapes = [facts.shapes[places[mask]] for mask in files.masks[row] if mask is not None]
-        wrong = [other for other in shapes if other != shape]
-        return f"{_as_size(shape)}, its mask {_as_size(wrong[0])}" if wrong else None
 
     with quiet_decoders(), ThreadPoolExecutor(worker_count()) as pool:
-        found = enumerate(pool.map(compare, range(len(files.images)), chunksize=64))
-        return {row: reason for row, reason in found if reason is not None}
+        found = zip(images, pool.map(read, images, chunksize=64), strict=True)
+        return {path: grid for path, grid in found if grid is not None}
+
+
+def _wrong_sizes(
+    files: MaskedFiles, grids: Mapping[Path, Grid], facts: MaskFacts, places: Mapping[Path, int]
+) -> dict[int, str]:
+    bad = {}
+    for row, (image, masks) in enumerate(zip(files.images, files.masks, strict=True)):
+        if image not in grids:
+            continue
+        shape = grids[image].shape
+        shapes = [facts.shapes[places[mask]] for mask in masks if mask is not None]
+        wrong = [other for other in shapes if other != shape]
+        if wrong:
+            bad[row] = f"{_as_size(shape)}, its mask {_as_size(wrong[0])}"
+    return bad
 
 
 def _as_size(shape: tuple[int, ...]) -> str:

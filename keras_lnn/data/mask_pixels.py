@@ -7,6 +7,7 @@ import os
 import numpy as np
 
 from keras_lnn.data import medical_files, png_files
+from keras_lnn.data.medical_files import Grid
 from keras_lnn.data.options import Rendering
 from keras_lnn.data.pillow_files import fitted_size, open_image, with_channels
 from keras_lnn.errors import InputError
@@ -38,10 +39,7 @@ def read_mask(source: MaskSource, shape: tuple[int, ...], rendering: Rendering) 
     if values.ndim != len(shape) - 1:
         raise InputError("a volume among images" if values.ndim == 3 else "an image among volumes")
     indices = _to_classes(values, rendering.classes)
-    if values.ndim == 3:
-        size = medical_files.fitted_volume(values.shape, spacing, shape[:-1], rendering.fit)
-    else:
-        size = fitted_size(values.shape[::-1], (shape[1], shape[0]), rendering.fit)[::-1]
+    size = fitted_shape(Grid(values.shape, spacing), shape[:-1], rendering.fit)
     mask = np.zeros(shape, np.uint8)
     place = []
     for axis, (length, part, whole) in enumerate(zip(values.shape, size, shape[:-1], strict=True)):
@@ -77,15 +75,30 @@ def as_colour(value: MaskValue) -> str:
     return value if isinstance(value, str) else f"#{value:02x}{value:02x}{value:02x}"
 
 
-def native_shape(path: str | os.PathLike) -> tuple[int, ...]:
-    """Reads the head of an image or mask: (height, width) as it is seen upright, or (depth, height, width)."""
+def native_grid(path: str | os.PathLike) -> Grid:
+    """Reads the head of an image or mask; an image is as it is seen upright."""
     if medical_files.is_medical(path):
-        return medical_files.native_shape(path)
+        return medical_files.native_grid(path)
     from PIL import ExifTags, Image
 
     with Image.open(path) as image:
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-        return image.size if turned else image.size[::-1]
+        return Grid(image.size if turned else image.size[::-1])
+
+
+def fitted_shape(grid: Grid, shape: tuple[int, ...], fit: str) -> tuple[int, ...]:
+    """How much of an image of a size, (height, width) or (depth, height, width), a file fills."""
+    if len(shape) == 3:
+        return medical_files.fitted_volume(grid.shape, grid.spacing or (1.0,) * 3, shape, fit)
+    return fitted_size(grid.shape[::-1], shape[::-1], fit)[::-1]
+
+
+def fitted_spacing(grid: Grid, shape: tuple[int, ...], fit: str) -> tuple[float, ...] | None:
+    """Millimetres from one pixel to the next when a file is brought to a size; None where it does not say its own."""
+    if grid.spacing is None:
+        return None
+    parts = zip(grid.shape, grid.spacing, fitted_shape(grid, shape, fit), strict=True)
+    return tuple(length * spacing / part for length, spacing, part in parts)
 
 
 def _read_values(

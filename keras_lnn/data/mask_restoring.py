@@ -9,28 +9,22 @@ from pathlib import Path
 import numpy as np
 
 from keras_lnn.data import medical_files
-from keras_lnn.data.pillow_files import fitted_size
+from keras_lnn.data.mask_pixels import fitted_shape
+from keras_lnn.data.medical_files import Grid
 
 
-def restore_mask(
-    mask: np.ndarray, native: Sequence[int], fit: str, spacing: Sequence[float] | None = None
-) -> np.ndarray:
+def restore_mask(mask: np.ndarray, native: Grid, fit: str) -> np.ndarray:
     """Undoes what gave an image its size, by the nearest pixels.
 
     Args:
         mask: uint8 class indices (height, width) or (depth, height, width), of the size that the model reads.
-        native: The shape of the image as it was, upright.
+        native: The pixels of the image as it was.
         fit: ``stretch`` or ``pad``, as the image was brought to its size.
-        spacing: Of the pixels of a volume along each axis, which ``pad`` keeps in proportion; all alike if not given.
 
     Returns:
         uint8 class indices of the native shape.
     """
-    if mask.ndim == 3:
-        size = medical_files.fitted_volume(tuple(native), tuple(spacing or (1.0,) * 3), mask.shape, fit)
-    else:
-        size = fitted_size((native[1], native[0]), (mask.shape[1], mask.shape[0]), fit)[::-1]
-    for axis, (length, part) in enumerate(zip(native, size, strict=True)):
+    for axis, (length, part) in enumerate(zip(native.shape, fitted_shape(native, mask.shape, fit), strict=True)):
         first = (mask.shape[axis] - part) // 2
         nearest = ((np.arange(length) + 0.5) * part / length).astype(np.int64)
         mask = np.take(mask, first + np.minimum(nearest, part - 1), axis)
@@ -66,8 +60,7 @@ def write_mask_nifti(mask: np.ndarray, source: Path, fit: str, path: Path) -> np
     numbers = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
     # What turns the image upright tells of each number where it came from.
     places, spacing = medical_files.upright(type(image)(numbers, image.affine), np.int32)
-    spacing = spacing if mask.ndim == 3 else None
-    restored = restore_mask(mask, places.shape, fit, spacing)
+    restored = restore_mask(mask, Grid(places.shape, spacing), fit)
     stored = np.zeros(shape, np.uint8)
     stored.reshape(-1)[places] = restored
     written = type(image)(stored, image.affine, image.header)

@@ -15,6 +15,8 @@ from keras_lnn.data.checking import name_some
 from keras_lnn.data.decoded_cache import open_or_decode
 from keras_lnn.data.images import Progress, describe_faults, image_shape
 from keras_lnn.data.mask_finding import FoundMasks, find_masks
+from keras_lnn.data.mask_pixels import fitted_spacing
+from keras_lnn.data.medical_files import Grid
 from keras_lnn.data.options import OwnImages, Rendering
 from keras_lnn.data.own_images import LabelledFiles, load_own_images
 from keras_lnn.errors import InputError
@@ -46,7 +48,8 @@ def load_masks(
 
     Splits are made by patient (70 % train, 10 % val, 20 % test), stratified by the classes in the masks. Masks are
     brought to the size of the images by the nearest pixels; they are held in memory, a byte a pixel, while decoded
-    images and masks are kept in files of the cache.
+    images and masks are kept in files of the cache. Where all images are NIfTI or DICOM files that say how large their
+    pixels are, the splits say it too.
 
     Args:
         path: The folder.
@@ -61,7 +64,8 @@ def load_masks(
     """
     found = find_masks(Path(path), options, _part_of(progress, 0.0, 0.15))
     masks = _read_masks(found, options, side, _part_of(progress, 0.15, 0.3))
-    labelled = found.labelled("segmentation", found.classes.names, masks, present=found.present)
+    spacing = _find_spacing(found.grids, masks.shape[1:], options.fit)
+    labelled = found.labelled("segmentation", found.classes.names, masks, present=found.present, spacing=spacing)
     name = f"masks:{os.fspath(path)}"
     data = _load_images(name, found, labelled, options, side, channels, seed, _part_of(progress, 0.3, 1.0))
     return dataclasses.replace(data, colours=found.classes.values if found.classes.coloured else None)
@@ -138,6 +142,14 @@ def _read_masks(found: FoundMasks, options: OwnImages, side: int, progress: Prog
             read = cached.images[places[rows]][..., 0]
             part[rows] = np.where(read > 0, column + 1, part[rows]) if found.files.columns else read
     return masks
+
+
+def _find_spacing(grids: Sequence[Grid | None], shape: tuple[int, ...], fit: str) -> np.ndarray | None:
+    """Millimetres from pixel to pixel of each image in its new size; None where not all of them say theirs."""
+    # Images that cannot be read are left out later, or end it all.
+    unread = (float("nan"),) * len(shape)
+    found = [unread if grid is None else fitted_spacing(grid, shape, fit) for grid in grids]
+    return None if any(spacing is None for spacing in found) else np.array(found)
 
 
 def _checksum(found: FoundMasks, kept: LabelledFiles, digests: Sequence[str]) -> str:

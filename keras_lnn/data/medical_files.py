@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +21,20 @@ _NIFTI_SUFFIXES = (".nii", ".nii.gz")
 SUFFIXES = _DICOM_SUFFIXES + _NIFTI_SUFFIXES
 # Behind 128 bytes that say nothing; scanners often give their files no suffix.
 _DICOM_MARK, _DICOM_MARK_AT = b"DICM", 128
+_MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """The pixels of a file as it is, upright.
+
+    Args:
+        shape: (height, width) or (depth, height, width).
+        spacing: Millimetres from one pixel to the next along each axis; None where the file does not say.
+    """
+
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...] | None = None
 
 
 def is_medical(source: str | os.PathLike | bytes) -> bool:
@@ -120,22 +136,33 @@ def read_nifti_values(path: str | os.PathLike) -> tuple[np.ndarray, tuple[float,
     return _read_nifti(path)
 
 
-def native_shape(path: str | os.PathLike) -> tuple[int, ...]:
-    """Reads the head of a file: (height, width), or (depth, height, width) of a volume in its patient's orientation."""
+def native_grid(path: str | os.PathLike) -> Grid:
+    """Reads the head of a file; a volume is in its patient's orientation."""
     if not is_nifti(path):
         head = _import("pydicom", "dicom").dcmread(path, stop_before_pixels=True)
-        return int(head.Rows), int(head.Columns)
+        return Grid((int(head.Rows), int(head.Columns)), _usable(head.get("PixelSpacing") or ()))
     nibabel = _import("nibabel", "nifti")
     image = nibabel.load(path)
-    shape = image.shape[:3]
-    if len(image.shape) == 3:
+    shape, zooms = image.shape[:3], image.header.get_zooms()[:3]
+    unit = image.header.get_xyzt_units()[0]
+    # Files made of bare arrays have voxels of 1 and no unit.
+    known = unit != "unknown" or any(zoom != 1 for zoom in zooms)
+    axes = list(range(len(shape)))
+    if len(shape) == 3:
         # Where each axis of the file goes when the volume is turned upright.
-        axes = nibabel.orientations.io_orientation(image.affine)[:, 0]
-        shape = tuple(shape[int(np.flatnonzero(axes == axis)[0])] for axis in range(3))
+        goes = nibabel.orientations.io_orientation(image.affine)[:, 0]
+        axes = [int(np.flatnonzero(goes == axis)[0]) for axis in axes]
     if _planes(image.shape) == 2 and len(shape) == 3:
-        axis = int(np.argmin(shape))
-        shape = shape[:axis] + shape[axis + 1 :]
-    return tuple(map(int, shape[::-1]))
+        del axes[int(np.argmin([shape[axis] for axis in axes]))]
+    axes.reverse()
+    spacing = _usable(zooms[axis] * _MILLIMETRES[unit] for axis in axes) if known else None
+    return Grid(tuple(int(shape[axis]) for axis in axes), spacing)
+
+
+def _usable(spacing: Iterable[Any]) -> tuple[float, ...] | None:
+    """A spacing as numbers above 0; None where there is none or it is damaged."""
+    numbers = tuple(map(float, spacing))
+    return numbers if numbers and all(0 < number < float("inf") for number in numbers) else None
 
 
 def _is_dicom(source: str | os.PathLike) -> bool:

@@ -35,6 +35,7 @@ class LabelledFiles:
         groups: What belongs together; None where nothing says.
         notes: What was decided about them, one sentence each.
         present: Where labels are masks, whether each class is in each of them, 0 or 1.
+        spacing: As in :class:`~keras_lnn.data.arrays.Split`.
     """
 
     names: list[str]
@@ -45,6 +46,7 @@ class LabelledFiles:
     groups: list[str] | None = None
     notes: tuple[str, ...] = ()
     present: np.ndarray | None = None
+    spacing: np.ndarray | None = None
 
     def indicators(self) -> np.ndarray:
         """The labels as 0 or 1, a column a class."""
@@ -61,13 +63,14 @@ class LabelledFiles:
             for name in ("names", "splits", "groups")
         }
         rows = np.asarray(rows, int)
-        present = None if self.present is None else self.present[rows]
-        return dataclasses.replace(self, labels=self.labels[rows], present=present, **chosen)
+        present, spacing = (None if part is None else part[rows] for part in (self.present, self.spacing))
+        return dataclasses.replace(self, labels=self.labels[rows], present=present, spacing=spacing, **chosen)
 
     def to_split(self, images: ImageArray, rows: np.ndarray) -> Split:
         """A split of some of the files, whose images are given."""
         groups = None if self.groups is None else [self.groups[row] for row in rows]
-        return Split(images, self.labels[rows], [self.names[row] for row in rows], groups)
+        spacing = None if self.spacing is None else self.spacing[rows]
+        return Split(images, self.labels[rows], [self.names[row] for row in rows], groups, spacing)
 
 
 def load_own_images(

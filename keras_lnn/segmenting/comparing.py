@@ -245,6 +245,7 @@ def _read_measures(table: pd.DataFrame, names: Sequence[str]) -> MaskMeasures:
 
     if table.empty or list(table["index"]) != list(range(len(table))):
         raise ValueError("its rows are not 0, 1, 2, ...")
+    unit = "_mm" if f"hd95_mm {names[0]}" in table else ""
     # Errors are shares, of images whose size is not written: nothing here asks for their pixels.
     return MaskMeasures(
         class_names=tuple(names),
@@ -253,6 +254,7 @@ def _read_measures(table: pd.DataFrame, names: Sequence[str]) -> MaskMeasures:
         common=columns("common_pixels"),
         wrong=table["pixel_error"].to_numpy(dtype=np.float64),
         pixels=1,
-        hausdorff=columns("hd95"),
-        surface=columns("surface_distance"),
+        hausdorff=columns(f"hd95{unit}"),
+        surface=columns(f"surface_distance{unit}"),
+        in_millimetres=bool(unit),
     )

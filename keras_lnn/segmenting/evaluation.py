@@ -11,7 +11,8 @@ from keras_lnn.evaluation import COLLAPSED_SHARE, FEW_SAMPLES, Evaluation
 from keras_lnn.segmenting.measuring import MaskMeasures, divide_or_nan, measure_masks
 from keras_lnn.statistics import bootstrap, defined_mean
 
-MASK_METRICS = ("dice", "iou", "pixel_error", "dice_per_image", "iou_per_image", "hd95", "surface_distance")
+DISTANCES = ("hd95", "surface_distance")
+MASK_METRICS = ("dice", "iou", "pixel_error", "dice_per_image", "iou_per_image", *DISTANCES)
 # Told for each class beside the means; the others are in the table of the classes.
 _TOLD_BY_CLASS = ("dice", "iou")
 
@@ -22,7 +23,8 @@ class MaskEvaluation(Evaluation):
 
     Args:
         metrics: The estimate of each name in ``MASK_METRICS``, means over the classes without the background but for
-            ``pixel_error``; then Dice and IoU of each class, such as ``dice_liver``.
+            ``pixel_error``; then Dice and IoU of each class, such as ``dice_liver``. Distances in millimetres are
+            called so, ``hd95_mm``.
         per_class: For each class its ``support`` (images that it is in), ``missed`` (images that it is in without being
             predicted), ``invented`` (images that it is predicted in without being there) and each of ``MASK_METRICS``.
         warnings: Sentences on what the numbers do not show.
@@ -38,7 +40,7 @@ def evaluate_masks(
     *,
     class_names: Sequence[str],
     groups: Sequence[str] | None = None,
-    spacing: Sequence[float] | None = None,
+    spacing: np.ndarray | Sequence[float] | None = None,
     resamples: int = 2000,
     seed: int = 0,
     confidence: float = 0.95,
@@ -56,7 +58,8 @@ def evaluate_masks(
         predicted: The same of the predictions.
         class_names: One name a class, the background first.
         groups: The patient of each image, whose images are drawn together.
-        spacing: Size of a pixel along each axis; distances are in pixels if not given.
+        spacing: Millimetres from pixel to pixel along each axis, of all images or (samples, axes); distances are in
+            pixels if not given.
         resamples: Number of bootstrap resamples.
         seed: Seed of the resampling.
         confidence: Coverage of the intervals.
@@ -66,10 +69,10 @@ def evaluate_masks(
         InputError: If truth, predictions and names do not fit together.
     """
     measures = measure_masks(truth, predicted, class_names, spacing, progress)
-    size = np.array(truth.shape[1:]) * (1.0 if spacing is None else np.array(spacing))
-    names, classes = MASK_METRICS, measures.class_names
+    size = np.array(truth.shape[1:]) * (1.0 if spacing is None else np.max(np.atleast_2d(spacing), axis=0))
+    names, classes = [metric_name(name, measures) for name in MASK_METRICS], measures.class_names
     # No two pixels are further apart than the corners of an image.
-    limits = np.array([float(np.hypot.reduce(size)) if name in ("hd95", "surface_distance") else 1.0 for name in names])
+    limits = np.array([float(np.hypot.reduce(size)) if name in DISTANCES else 1.0 for name in MASK_METRICS])
     statistics = GroupedMeasures(measures, groups)
     estimates = bootstrap(
         statistics,
@@ -90,6 +93,11 @@ def evaluate_masks(
         for index, name in enumerate(classes)
     }
     return MaskEvaluation(metrics, per_class, find_warnings(measures, class_names[0], groups), measures)
+
+
+def metric_name(name: str, measures: MaskMeasures) -> str:
+    """What one of ``MASK_METRICS`` is called in results: distances in millimetres say so."""
+    return f"{name}_mm" if name in DISTANCES and measures.in_millimetres else name
 
 
 class GroupedMeasures:
@@ -119,7 +127,7 @@ class GroupedMeasures:
             "iou": divide_or_nan(common, truth + predicted - common),
             "pixel_error": (truth + predicted - 2 * common) / (images * self._pixels),
         }
-        for index, name in enumerate(("dice_per_image", "iou_per_image", "hd95", "surface_distance")):
+        for index, name in enumerate(("dice_per_image", "iou_per_image", *DISTANCES)):
             of_class[name] = divide_or_nan(means[2 * index], means[2 * index + 1])
         overall = {name: defined_mean(rows) for name, rows in of_class.items()}
         overall["pixel_error"] = wrong / (images * self._pixels)

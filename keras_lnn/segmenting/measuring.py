@@ -28,6 +28,7 @@ class MaskMeasures:
         pixels: Of one image.
         hausdorff: 95th percentile Hausdorff distances; nan where a class is not both there and predicted.
         surface: Mean surface distances; nan in the same places.
+        in_millimetres: Whether distances are so, and not in pixels.
     """
 
     class_names: tuple[str, ...]
@@ -38,6 +39,7 @@ class MaskMeasures:
     pixels: int
     hausdorff: np.ndarray
     surface: np.ndarray
+    in_millimetres: bool = False
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -66,7 +68,7 @@ def measure_masks(
     truth: np.ndarray,
     predicted: np.ndarray,
     class_names: Sequence[str],
-    spacing: Sequence[float] | None = None,
+    spacing: np.ndarray | Sequence[float] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> MaskMeasures:
     """Measures predicted masks, image by image.
@@ -75,14 +77,16 @@ def measure_masks(
         truth: Class indices (samples, [depth,] height, width).
         predicted: The same of the predictions.
         class_names: One name a class, the background first.
-        spacing: Size of a pixel along each axis of one image; 1 if not given.
+        spacing: Millimetres from pixel to pixel along each axis, of all images or (samples, axes); distances are in
+            pixels if not given.
         progress: Called with the fraction done.
 
     Raises:
         InputError: If truth, predictions and names do not fit together.
     """
     names = tuple(class_names)
-    _check(truth, predicted, names, spacing)
+    _check(truth, predicted, names)
+    sizes = None if spacing is None else spread_spacing(spacing, truth.shape)
     shape = (len(truth), len(names) - FOREGROUND)
     counts = np.zeros((3, *shape), np.float64)
     distances = np.full((2, *shape), np.nan)
@@ -94,10 +98,27 @@ def measure_masks(
         counts[:, row] = [side[FOREGROUND:] for side in sides]
         for column in np.flatnonzero(counts[:2, row].all(axis=0)):
             index = column + FOREGROUND
-            distances[:, row, column] = surface_distances(of_truth == index, of_prediction == index, spacing)
+            size = None if sizes is None else sizes[row]
+            distances[:, row, column] = surface_distances(of_truth == index, of_prediction == index, size)
         if progress is not None:
             progress((row + 1) / len(truth))
-    return MaskMeasures(names[FOREGROUND:], *counts, wrong, int(np.prod(truth.shape[1:])), *distances)
+    pixels = int(np.prod(truth.shape[1:]))
+    return MaskMeasures(names[FOREGROUND:], *counts, wrong, pixels, *distances, in_millimetres=sizes is not None)
+
+
+def spread_spacing(spacing: np.ndarray | Sequence[float], shape: tuple[int, ...]) -> np.ndarray:
+    """The spacing of each image of masks of a shape, (samples, axes).
+
+    Raises:
+        InputError: If it does not fit, or is not above 0.
+    """
+    sizes, wanted = np.asarray(spacing, np.float64), (shape[0], len(shape) - 1)
+    if sizes.shape not in (wanted, wanted[1:]) or not np.all(sizes > 0):
+        raise InputError(
+            f"spacing must be one size above 0 for each of the {wanted[1]} axes of an image, or that for each of the "
+            f"{wanted[0]} images. Received: {sizes.tolist() if sizes.size < 10 else f'an array {sizes.shape}'}."
+        )
+    return np.broadcast_to(sizes, wanted)
 
 
 def divide_or_nan(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -111,7 +132,7 @@ def _confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.nda
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
-def _check(truth: np.ndarray, predicted: np.ndarray, names: tuple[str, ...], spacing: Sequence[float] | None) -> None:
+def _check(truth: np.ndarray, predicted: np.ndarray, names: tuple[str, ...]) -> None:
     if truth.shape != predicted.shape or truth.ndim not in (3, 4) or not truth.size:
         raise InputError(
             "Masks must be (samples, height, width) or (samples, depth, height, width), and predictions as large as"
@@ -127,8 +148,3 @@ def _check(truth: np.ndarray, predicted: np.ndarray, names: tuple[str, ...], spa
                 f"Masks must hold class indices from 0 to {len(names) - 1}. Received: {what} of {masks.dtype} from"
                 f" {masks.min()} to {masks.max()}. Take the argmax of probabilities."
             )
-    if spacing is not None and (len(spacing) != truth.ndim - 1 or min(spacing) <= 0):
-        raise InputError(
-            f"spacing must be one size above 0 for each of the {truth.ndim - 1} axes of an image. Received: "
-            f"{tuple(spacing)}."
-        )

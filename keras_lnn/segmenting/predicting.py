@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from keras_lnn.data.images import read_image
-from keras_lnn.data.mask_pixels import native_shape
+from keras_lnn.data.mask_pixels import native_grid
 from keras_lnn.data.mask_restoring import restore_mask, write_mask_nifti, write_mask_png
 from keras_lnn.data.medical_files import is_nifti
 from keras_lnn.data.options import Rendering
@@ -123,7 +123,7 @@ def _write(answer: np.ndarray, file: Path, path: Path, signature: Signature) -> 
     if file.suffix == ".npy":
         np.save(path, answer)
         return answer
-    mask = restore_mask(answer, native_shape(file), signature.fit)
+    mask = restore_mask(answer, native_grid(file), signature.fit)
     write_mask_png(mask, path, signature.colours)
     return mask
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from keras_lnn import plots
+from keras_lnn.segmenting.evaluation import metric_name
 from keras_lnn.statistics import defined_mean
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def measures_table(split: Split, measures: MaskMeasures, split_name: str) -> pd.
     of_classes = {
         "dice": measures.dice,
         "iou": measures.iou,
-        "hd95": measures.hausdorff,
-        "surface_distance": measures.surface,
+        metric_name("hd95", measures): measures.hausdorff,
+        metric_name("surface_distance", measures): measures.surface,
         "pixels": measures.truth.astype(np.int64),
         "predicted_pixels": measures.predicted.astype(np.int64),
         "common_pixels": measures.common.astype(np.int64),

@@ -335,6 +335,34 @@ def test_nifti_volumes_come_back(root, fit):
     for name, mask in zip(half.splits["train"].names, half.splits["train"].labels, strict=True):
         assert np.array_equal(mask, drawn[name[:2]][1::2, 1::2, 1::2])
     assert load(root, classes=True, side=5).class_names == ("class 1", "class 2")
+    # Bare arrays say nothing of millimetres.
+    assert data.splits["train"].spacing is None
+
+
+@pytest.mark.parametrize(("fit", "expected"), [("stretch", (4.0, 2.0, 2.0)), ("pad", (4.0, 4.0, 4.0))])
+def test_millimetres_follow_the_size(root, fit, expected):
+    nibabel = pytest.importorskip("nibabel")
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    for number in range(20):
+        mask = np.zeros((8, 8, 8), np.uint8)  # x, y, z
+        mask[2:6, 2:6, 2:6] = 1 + number % 2
+        # 16 mm to the sides and to the front, 32 mm to the head; the last ones are twice as large.
+        affine = np.diag([2.0, 2.0, 4.0, 1.0]) * (1.0 if number < 10 else 2.0)
+        affine[3, 3] = 1.0
+        for folder in ("images", "masks"):
+            nibabel.save(nibabel.Nifti1Image(mask, affine), root / folder / f"{number:02}.nii")
+    (root / "images" / "20.nii").write_bytes(b"no volume")
+    nibabel.save(nibabel.Nifti1Image(mask, affine), root / "masks" / "20.nii")
+    data = load(root, side=8, fit=fit, skip_bad=True)
+    check_data(data)
+    for split in data.splits.values():
+        assert split.spacing.shape == (len(split), 3)
+        for name, spacing in zip(split.names, split.spacing, strict=True):
+            assert tuple(spacing) == tuple(size * (1 if int(name[:2]) < 10 else 2) for size in expected)
+    (root / "images" / "20.nii").unlink()
+    nibabel.save(nibabel.Nifti1Image(mask, np.eye(4)), root / "images" / "20.nii")
+    assert load(root, side=8, fit=fit).splits["test"].spacing is None
 
 
 def test_what_is_wrong_with_the_folder(root, tmp_path):

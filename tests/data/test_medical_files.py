@@ -182,6 +182,44 @@ def test_a_flat_nifti_file_is_an_image(tmp_path):
         assert np.array_equal(read(path, (0.0, 2000.0))[..., 0], expected(VALUES, 0, 2000))
 
 
+@pytest.mark.parametrize(
+    ("unit", "zooms", "expected"),
+    [
+        ("mm", (0.5, 2.0, 4.0), (4.0, 2.0, 0.5)),
+        ("unknown", (0.5, 2.0, 4.0), (4.0, 2.0, 0.5)),
+        ("meter", (0.5, 2.0, 4.0), (4000.0, 2000.0, 500.0)),
+        ("micron", (500.0, 500.0, 500.0), (0.5, 0.5, 0.5)),
+        ("mm", (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)),
+        ("unknown", (1.0, 1.0, 1.0), None),
+    ],
+)
+def test_the_grid_of_a_volume_is_upright_and_in_millimetres(tmp_path, unit, zooms, expected):
+    image = nibabel.Nifti1Image(np.zeros((3, 4, 5), np.int16), np.diag([*zooms, 1.0]))
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / "a.nii")
+    assert medical_files.native_grid(tmp_path / "a.nii") == medical_files.Grid((5, 4, 3), expected)
+    # Lying on its side: the first axis of the file runs to the head.
+    turned = np.zeros((4, 4))
+    turned[2, 0], turned[0, 1], turned[1, 2], turned[3, 3] = *zooms, 1.0
+    image = nibabel.Nifti1Image(np.zeros((3, 4, 5), np.int16), turned)
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / "b.nii")
+    order = None if expected is None else (expected[2], expected[0], expected[1])
+    grid = medical_files.native_grid(tmp_path / "b.nii")
+    assert grid == medical_files.Grid((3, 5, 4), order)
+    values, spacing = medical_files.read_nifti_values(tmp_path / "b.nii")
+    assert values.shape == grid.shape
+    assert unit not in ("mm", "unknown") or grid.spacing in (spacing, None)
+
+
+def test_the_grid_of_a_flat_file(tmp_path):
+    path = write_nifti(tmp_path / "a.nii", np.zeros((6, 1, 5), np.int16), spacing=(2, 1, 3))
+    assert medical_files.native_grid(path) == medical_files.Grid((5, 6), (3.0, 2.0))
+    path = write_dicom(tmp_path / "a.dcm", VALUES, PixelSpacing=[0.5, 0.25])
+    assert medical_files.native_grid(path) == medical_files.Grid(VALUES.shape, (0.5, 0.25))
+    assert medical_files.native_grid(write_dicom(tmp_path / "b.dcm", VALUES)).spacing is None
+
+
 def write_table(root, names):
     rows = [f"{name},{'ab'[k % 2]}" for k, name in enumerate(names)]
     (root / "t.csv").write_text("\n".join(["file,label", *rows]))

@@ -55,7 +55,7 @@ def signature(**changes):
     return Signature(**fields | changes)
 
 
-def write_mask_run(path, truth, predicted, *, patients=8, checksum="sha256:a", **config):
+def write_mask_run(path, truth, predicted, *, patients=8, checksum="sha256:a", spacing=None, **config):
     """Writes the folder of a complete run; the validation split has the first half of the images."""
     path.mkdir(parents=True)
     values = {"model": "unet", "data": "phantom-liver", "epochs": 2, "run_dir": path, **config}
@@ -66,7 +66,9 @@ def write_mask_run(path, truth, predicted, *, patients=8, checksum="sha256:a", *
     tables, metrics = [], {"per_class": {}}
     for name, rows in {"val": slice(0, len(truth) // 2), "test": slice(None)}.items():
         split = Split(np.zeros((*truth[rows].shape, 1), np.uint8), truth[rows], None, groups[rows])
-        found = evaluate_masks(truth[rows], predicted[rows], class_names=NAMES, groups=groups[rows], resamples=20)
+        found = evaluate_masks(
+            truth[rows], predicted[rows], class_names=NAMES, groups=groups[rows], spacing=spacing, resamples=20
+        )
         tables.append(measures_table(split, found.measures, name))
         content = metrics_of_split(found, signature(), name)
         metrics["per_class"] |= content.pop("per_class")

@@ -44,6 +44,19 @@ def test_a_run_is_read_as_it_was_measured(folder):
     assert is_mask_run(run.path)
 
 
+def test_distances_in_millimetres_are_read_as_such(tmp_path):
+    predicted = answer(TRUTH, 0.05, 0)
+    run = read_mask_run(write_mask_run(tmp_path / "run", TRUTH, predicted, spacing=(2.0, 2.0)))
+    plain = read_mask_run(write_mask_run(tmp_path / "plain", TRUTH, predicted))
+    assert run.measures.in_millimetres
+    assert not plain.measures.in_millimetres
+    assert np.allclose(run.measures.hausdorff, 2 * plain.measures.hausdorff, equal_nan=True)
+    assert compare_masks([run, plain]).models["dice"].nunique() == 1
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]
+    assert "hd95_mm" in metrics
+    assert "hd95" not in metrics
+
+
 def test_means_over_seeds_and_the_difference_of_good_and_bad(folder):
     found = compare_masks(runs(folder), "unet")
     assert list(found.models["model"]) == ["unet", "unet-lnn"]

@@ -111,11 +111,25 @@ def test_intervals_draw_whole_patients():
 def test_intervals_of_distances_stay_within_the_image():
     truth, predicted = random_masks(8, samples=10, shape=(30, 20), empty=0.0)
     found = evaluate_masks(truth, predicted, class_names=NAMES, spacing=(2.0, 3.0), resamples=100)
-    for name in ("hd95", "surface_distance"):
+    for name in ("hd95_mm", "surface_distance_mm"):
         estimate = found.metrics[name]
         assert 0 < estimate.low < estimate.value < estimate.high < np.hypot(60, 60)
     pixels = evaluate_masks(truth, predicted, class_names=NAMES, resamples=1)
-    assert pixels.metrics["hd95"].value != pytest.approx(found.metrics["hd95"].value)
+    assert pixels.metrics["hd95"].value != pytest.approx(found.metrics["hd95_mm"].value)
+    assert "hd95_mm" not in pixels.metrics
+    assert "hd95" not in found.metrics
+
+
+def test_each_image_is_measured_by_its_own_spacing():
+    truth, predicted = random_masks(8, samples=4, shape=(3, 12, 10), empty=0.2)
+    spacing = np.array([[5.0, 1.0, 1.0], [2.0, 0.5, 0.7], [1.0, 1.0, 1.0], [3.0, 2.0, 1.0]])
+    found = evaluate_masks(truth, predicted, class_names=NAMES, spacing=spacing, resamples=1)
+    for row, size in enumerate(spacing):
+        alone = measure_masks(truth[row : row + 1], predicted[row : row + 1], NAMES, size)
+        assert same(found.measures.hausdorff[row].tolist(), alone.hausdorff[0].tolist())
+        assert same(found.measures.surface[row].tolist(), alone.surface[0].tolist())
+    assert found.per_class["liver"]["hd95_mm"].value == pytest.approx(np.nanmean(found.measures.hausdorff[:, 0]))
+    assert len({tuple(size) for size in spacing}) == len(spacing)
 
 
 def test_a_perfect_answer_and_what_json_gets():
@@ -162,6 +176,8 @@ def test_a_class_that_no_mask_holds_is_told_and_left_out():
         (lambda given: given | {"predicted": given["predicted"].astype(float)}, "Take the argmax"),
         (lambda given: given | {"class_names": ("background",)}, "at least one other class"),
         (lambda given: given | {"spacing": (1.0,)}, "one size above 0"),
+        (lambda given: given | {"spacing": (1.0, 0.0)}, "one size above 0"),
+        (lambda given: given | {"spacing": np.ones((2, 2))}, r"each of the 6 images\. Received: \[\[1"),
     ],
 )
 def test_what_does_not_fit_together_is_one_sentence(change, rule):

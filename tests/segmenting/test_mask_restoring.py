@@ -25,19 +25,19 @@ def test_what_reading_has_made_of_a_mask_is_undone(tmp_path, native, fit):
     write_mask_png(mask, tmp_path / "mask.png")
     # Four times the size keeps each pixel, in whichever part of it the image lies.
     read = read_mask(tmp_path / "mask.png", (192, 192, 1), Rendering(fit, None, (0, 1, 2)))
-    assert np.array_equal(restore_mask(read[..., 0], native, fit), mask)
+    assert np.array_equal(restore_mask(read[..., 0], medical_files.Grid(native), fit), mask)
 
 
 def test_padding_is_left_out_and_a_smaller_answer_is_enlarged():
     answer = np.zeros((16, 16), np.uint8)
     answer[4:12] = 1  # a wide image of 40 by 80 lies in these rows
     answer[6, 0] = 2
-    restored = restore_mask(answer, (40, 80), "pad")
+    restored = restore_mask(answer, medical_files.Grid((40, 80)), "pad")
     assert restored.shape == (40, 80)
     assert (restored[10:15, :5] == 2).all()
     assert (restored == 2).sum() == 25
     assert (restored == 1).sum() == 40 * 80 - 25
-    stretched = restore_mask(answer, (40, 80), "stretch")
+    stretched = restore_mask(answer, medical_files.Grid((40, 80)), "stretch")
     assert (stretched == 0).sum() == 40 * 80 // 2
 
 
@@ -70,7 +70,7 @@ def test_a_nifti_mask_lies_on_its_image(tmp_path, affine, fit):
     assert np.array_equal(np.asarray(written.dataobj), mask)
     assert np.array_equal(written.affine, affine)
     assert written.get_data_dtype() == np.uint8
-    assert restored.shape == medical_files.native_shape(tmp_path / "image.nii.gz")
+    assert restored.shape == medical_files.native_grid(tmp_path / "image.nii.gz").shape
 
 
 @pytest.mark.parametrize("shape", [(8, 12), (8, 12, 1), (8, 1, 12)])
