@@ -1,31 +1,35 @@
-"""The images of an embedded set as PNG files in a folder a class, to try what reads one's own images.
+"""The images of an embedded set as PNG files, to try what reads one's own: in a folder a class, or with their masks.
 
 python benchmarks/phantom_folder.py my_images/ --images 320
 python benchmarks/phantom_folder.py my_images/ --data phantom-liver-classes --splits train,val
+python benchmarks/phantom_folder.py my_scans/ --data phantom-liver --splits train,val,test
 """
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pydantic
 from PIL import Image
 from pydantic_settings import CliPositionalArg
 
 from keras_lnn.commands import parse_command, run_main
 from keras_lnn.data import load_data
-from keras_lnn.data.arrays import SPLITS
+from keras_lnn.data.arrays import SPLITS, ImageData
+from keras_lnn.data.mask_files import CLASSES, IMAGES, MANIFEST, MASKS
 from keras_lnn.errors import InputError
+from keras_lnn.files import atomic_path
 
 
 class FolderCommand(pydantic.BaseModel):
-    """Write the images of an embedded data set into a new folder, a folder a class."""
+    """Write the images of an embedded data set into a new folder: a folder a class, or images with their masks."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     folder: CliPositionalArg[Path] = pydantic.Field(description="folder to make")
-    data: str = pydantic.Field("phantom-breast", description="data set with one class an image")
+    data: str = pydantic.Field("phantom-breast", description="data set of flat images, with one class each or masks")
     images: int = pydantic.Field(100_000, ge=2, description="how many at most, the first ones")
     splits: str = pydantic.Field("val,test", description="whose images, separated by commas: train, val, test")
 
@@ -45,23 +49,51 @@ def write_folder(command: FolderCommand) -> str:
     if command.folder.exists():
         raise InputError(f"The folder must be new. Received: {command.folder}, which exists. Name another.")
     data = load_data(command.data)
-    if data.task not in ("binary", "multi-class") or len(data.image_shape) != 3:
+    if data.task == "multi-label" or len(data.image_shape) != 3:
         raise InputError(
-            f"A folder a class needs flat images with one class each. Received: {command.data} ({data.task}, "
+            f"The images must be flat and have one class each, or masks. Received: {command.data} ({data.task}, "
             f"{'x'.join(map(str, data.image_shape))}). Choose another."
         )
-    folders = [re.sub(r"\W+", "-", name).strip("-") for name in data.class_names]
-    counts = dict.fromkeys(folders, 0)
-    partial = command.folder.with_name(f".{command.folder.name}-{os.getpid()}")
-    for name in folders:
-        (partial / name).mkdir(parents=True)
-    chosen = [(name, index) for name in names for index in range(len(data.splits[name]))]
-    for split, index in chosen[: command.images]:
-        name = folders[int(data.splits[split].labels[index])]
-        counts[name] += 1
-        Image.fromarray(data.splits[split].images[index].squeeze()).save(partial / name / f"{split}-{index:05}.png")
-    partial.rename(command.folder)
+    chosen = [(name, index) for name in names for index in range(len(data.splits[name]))][: command.images]
+    with atomic_path(command.folder) as folder:
+        counts = (_write_masks if data.task == "segmentation" else _write_classes)(folder, data, chosen)
     return f"{command.folder}: " + ", ".join(f"{count} of {name}" for name, count in counts.items())
+
+
+def _write_classes(folder: Path, data: ImageData, chosen: Sequence[tuple[str, int]]) -> dict[str, int]:
+    """A folder a class; gives the images in each."""
+    names = [re.sub(r"\W+", "-", name).strip("-") for name in data.class_names]
+    counts = dict.fromkeys(names, 0)
+    for name in names:
+        (folder / name).mkdir(parents=True)
+    for split, index in chosen:
+        name = names[int(data.splits[split].labels[index])]
+        counts[name] += 1
+        _write_image(data.splits[split].images[index], folder / name / f"{split}-{index:05}.png")
+    return counts
+
+
+def _write_masks(folder: Path, data: ImageData, chosen: Sequence[tuple[str, int]]) -> dict[str, int]:
+    """Images, masks of indices, and what there is to know of both; gives the images that each class is in."""
+    (folder / IMAGES).mkdir(parents=True)
+    (folder / MASKS).mkdir()
+    counts, rows = dict.fromkeys(data.class_names, 0), []
+    for name, index in chosen:
+        split, file = data.splits[name], f"{name}-{index:05}.png"
+        _write_image(split.images[index], folder / IMAGES / file)
+        _write_image(split.labels[index], folder / MASKS / file)
+        rows.append({"image": file, "patient": split.groups[index], "split": name})
+        for place in np.unique(split.labels[index]):
+            counts[data.class_names[place]] += 1
+    pd.DataFrame(rows).to_csv(folder / MANIFEST, index=False)
+    pd.DataFrame({"name": data.class_names, "index": range(len(data.class_names))}).to_csv(
+        folder / CLASSES, index=False
+    )
+    return counts
+
+
+def _write_image(pixels: np.ndarray, path: Path) -> None:
+    Image.fromarray(pixels.squeeze()).save(path)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,29 @@ def test_the_folder_holds_the_images_and_their_classes(tmp_path):
     assert found == written
 
 
+def test_images_with_masks_come_back_with_their_patients_and_splits(tmp_path):
+    folder = tmp_path / "scans"
+    told = write_folder(FolderCommand(folder=folder, data="phantom-liver", splits="train,val,test", images=390))
+    phantom, read = load_data("phantom-liver"), load_data(f"masks:{folder}", size=64)
+    assert read.class_names == phantom.class_names
+    assert not read.check.warnings
+    assert [len(read.splits[name]) for name in ("train", "val", "test")] == [320, 60, 10]
+    for name, split in read.splits.items():
+        order = [int(file[-9:-4]) for file in split.names]
+        assert sorted(order) == list(range(len(split)))
+        assert np.array_equal(split.images[np.arange(len(split))], phantom.splits[name].images[order])
+        assert np.array_equal(split.labels, phantom.splits[name].labels[order])
+        assert list(split.groups) == [phantom.splits[name].groups[row] for row in order]
+    assert told.startswith(f"{folder}: 390 of background, ")
+
+
+def test_what_is_no_flat_image_with_one_class_is_one_line(tmp_path):
+    for data in ("phantom-chest", "phantom-vessel", "phantom-liver-volumes"):
+        with pytest.raises(InputError, match="must be flat and have one class each, or masks"):
+            write_folder(FolderCommand(folder=tmp_path / "new", data=data))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_exists_is_left_alone(tmp_path):
     with pytest.raises(InputError, match="must be new"):
         write_folder(FolderCommand(folder=tmp_path))
