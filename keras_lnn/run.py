@@ -212,14 +212,12 @@ class RunFolder:
         return None
 
     def take_over(self, before: "RunFolder") -> Checkpoint:
-        """Copies the newest checkpoint of another run, and the best model of its epochs."""
-        found = before.read_checkpoint()
-        for source in (
-            before._best(_read_meta(before._checkpoint(found.epoch))["best"]),
-            before._checkpoint(found.epoch),
-        ):
-            with atomic_path(self._folder / source.name) as temporary:
-                shutil.copyfile(source, temporary)
+        """Takes the newest checkpoint of another run, and the best model of its epochs; time begins anew."""
+        found = dataclasses.replace(before.read_checkpoint(), seconds=0.0)
+        best = _read_meta(before._checkpoint(found.epoch))["best"]
+        with atomic_path(self._best(best)) as temporary:
+            shutil.copyfile(before._best(best), temporary)
+        self.write_checkpoint(found, best)
         self.write_history(found.history)
         return found
 

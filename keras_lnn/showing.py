@@ -64,8 +64,12 @@ def _title(config: TrainConfig) -> str:
 
 
 def _name(data: ImageData, sample: int) -> str:
-    """Which image it is, and of which class or with which labels."""
-    label = data.splits["train"].labels[sample]
-    present = [label] if np.ndim(label) == 0 else np.flatnonzero(label)
-    words = ", ".join(data.class_names[index] for index in present) or "no label"
+    """Which image it is, and of which class, with which labels or with which classes in its mask."""
+    split = data.splits["train"]
+    label = split.labels[sample]
+    if split.has_masks:
+        present = np.unique(label[label > 0])
+    else:
+        present = [label] if np.ndim(label) == 0 else np.flatnonzero(label)
+    words = ", ".join(data.class_names[index] for index in present) or ("-" if split.has_masks else "no label")
     return f"#{sample}: {words}"

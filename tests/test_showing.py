@@ -52,6 +52,18 @@ def test_labels_of_an_image_are_named_together():
     assert "#1199: effusion, infiltration" in words
 
 
+@pytest.mark.parametrize(("model", "data"), [("unet", "phantom-liver"), ("unet-lnn", "phantom-liver-volumes")])
+def test_images_with_masks_are_named_by_what_these_hold(model, data):
+    config = complete_config(TrainConfig.create({"model": model, "data": data}))
+    loaded = load_data(data, size=32)
+    figure = draw_augmentation(config, loaded)
+    masks = loaded.splits["train"].labels
+    told = {text.get_text() for text in figure.texts if text.get_text().startswith("#")}
+    assert len(told) == 6
+    for sample, words in (text[1:].split(": ") for text in told):
+        assert words == (", ".join(("liver", "tumour")[: masks[int(sample)].max()]) or "-")
+
+
 def test_the_file_is_a_picture(tiny_data, tmp_path):
     path = tmp_path / "sheets" / "mirror.png"
     show_augmentation(TrainConfig.create({"data": tiny_data, "augmentation": "mirror"}), path)

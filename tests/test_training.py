@@ -1,5 +1,6 @@
 """The whole road: train, stop, kill, go on, and what a run leaves behind."""
 
+import dataclasses
 import json
 import math
 import multiprocessing
@@ -316,6 +317,18 @@ def test_a_budget_spent_behind_the_last_step_cuts_no_new_epoch(tiny_data, tmp_pa
     metrics = train(config_for(tiny_data, tmp_path, **fields), console).metrics
     assert (metrics["epochs"], metrics["epochs_trained"]) == (1, 1.0)
     assert metrics["stopped_because"] == "the time budget of 3600 s is spent: 1 whole epoch"
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_run_that_goes_on_from_another_has_a_budget_of_its_own(tiny_data, tmp_path, console):
+    fields = {"epochs": 2, "model": "dnn", "model_args": {"units": 8}}
+    first = train(config_for(tiny_data, tmp_path, run_dir=tmp_path / "first", stop_after=1, **fields), console)
+    first.folder.write_checkpoint(dataclasses.replace(first.folder.read_checkpoint(), seconds=4000.0), 1)
+    second = {"run_dir": tmp_path / "second", "start_from": tmp_path / "first", "time_budget": "1h"}
+    metrics = train(config_for(tiny_data, tmp_path, **second, **fields), console).metrics
+    assert (metrics["epochs"], metrics["stopped_because"]) == (2, "")
+    assert metrics["seconds"] < 1000
+    assert first.folder.read_checkpoint().seconds == 4000.0
 
 
 def printed(console: Console) -> str:

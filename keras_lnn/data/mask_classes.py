@@ -92,7 +92,8 @@ def scan_masks(
 def read_classes(path: Path) -> MaskClasses:
     """Reads a table of the classes: their names, and their colours or the values of their pixels.
 
-    Classes with colours are in the order of the rows, those with values in the order of the values.
+    The first row is the background. The others stay in their order where they have colours; those with values come in
+    the order of the values.
     """
     table = read_table(path)
     columns = {plain_name(name): name for name in table.columns}
@@ -108,7 +109,8 @@ def read_classes(path: Path) -> MaskClasses:
     read = _read_index if colour_column is None else _read_colour
     cells = table.column(index_column if colour_column is None else colour_column)
     rows = list(zip(table.column(name_column), (read(table, row, cell) for row, cell in enumerate(cells)), strict=True))
-    rows = sorted(rows, key=lambda row: row[1]) if colour_column is None else rows
+    if colour_column is None:
+        rows[1:] = sorted(rows[1:], key=lambda row: row[1])
     names, values = zip(*rows, strict=True)
     doubled = sorted({str(entry) for part in (names, values) for entry in part if part.count(entry) > 1})
     if doubled or not 2 <= len(names) <= _MOST_NAMED_CLASSES:
@@ -117,6 +119,11 @@ def read_classes(path: Path) -> MaskClasses:
             f"There must be 2 to {_MOST_NAMED_CLASSES} classes, each with its own name and pixels. Received: {received}"
             f" in {path}."
             " Mend the table."
+        )
+    if BACKGROUND in map(plain_name, names[1:]) or (plain_name(names[0]) != BACKGROUND and 0 in values[1:]):
+        raise InputError(
+            f"The first row of a table of classes must be the background. Received: {names[0]}, {values[0]}, in {path}."
+            " Move the background up."
         )
     return MaskClasses(names, values)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from keras_lnn.data.checking import name_some
 from keras_lnn.data.images import IMAGE_SUFFIXES, find_images
+from keras_lnn.data.mask_classes import BACKGROUND
 from keras_lnn.data.medical_files import SUFFIXES
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.table_columns import (
@@ -137,12 +138,20 @@ def _read_manifest(root: Path, table: TextTable, options: OwnImages) -> MaskedFi
 def _find_mask_columns(
     table: TextTable, options: OwnImages, taken: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The columns with paths of masks, and where each of them is a class their names."""
+    """The columns with paths of masks, and where each of them is a class their names.
+
+    Masks of the background are passed over: it is all that no class covers.
+    """
     if options.label_columns is not None:
         named = tuple(require_column(table, name, "--label-columns") for name in options.label_columns)
+        if len(set(named)) < len(named) or BACKGROUND in map(plain_name, named):
+            raise InputError(
+                "--label-columns of masks must name each class once, without the background, which is all that no"
+                f" class covers. Received: {','.join(named)}. Name the others."
+            )
         single = len(named) == 1 and plain_name(named[0]) in _MASK_NAMES
         return named, () if single else named
-    free = [name for name in table.columns if name and name not in taken]
+    free = [name for name in table.columns if name and name not in taken and plain_name(name) != BACKGROUND]
     masks = [name for name in free if plain_name(name) in _MASK_NAMES]
     if len(masks) > 1:
         raise InputError(

@@ -14,7 +14,7 @@ from keras_lnn.data.images import Progress, quiet_decoders, worker_count
 from keras_lnn.data.mask_classes import BACKGROUND, MaskClasses, MaskFacts, choose_classes, read_classes, scan_masks
 from keras_lnn.data.mask_files import CLASSES, MaskedFiles, find_masked_files
 from keras_lnn.data.mask_pixels import native_grid
-from keras_lnn.data.medical_files import Grid
+from keras_lnn.data.medical_files import Grid, is_nifti
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.own_images import LabelledFiles, digest_files
 from keras_lnn.errors import InputError
@@ -94,6 +94,8 @@ def find_masks(root: Path, options: OwnImages, progress: Progress | None = None)
     grids = _read_grids(files.images)
     sizes = _wrong_sizes(files, grids, facts, places)
     files = _leave_out(files, sizes, options, "have a mask of its own size", "Mend or replace the masks")
+    apart = _lying_elsewhere(files, grids)
+    files = _leave_out(files, apart, options, "have a mask that lies on it", "Save masks with their images' affines")
     classes = known or choose_classes({value for path in _paths(files) for value in facts.values[places[path]]})
     if classes.values:
         unknown = {path: _describe_unknown(facts.values[place], classes) for path, place in places.items()}
@@ -190,6 +192,17 @@ def _wrong_sizes(
         if wrong:
             bad[row] = f"{_as_size(shape)}, its mask {_as_size(wrong[0])}"
     return bad
+
+
+def _lying_elsewhere(files: MaskedFiles, grids: Mapping[Path, Grid]) -> dict[int, str]:
+    """NIfTI masks that their affines put elsewhere in the patient, so that they would be mirrored or shifted."""
+    known = _read_grids([path for path in _paths(files) if is_nifti(path)])
+
+    def is_apart(image: Path, mask: Path | None) -> bool:
+        return image in grids and mask in known and not grids[image].lies_on(known[mask])
+
+    pairs = enumerate(zip(files.images, files.masks, strict=True))
+    return {row: "another affine" for row, (image, masks) in pairs if any(is_apart(image, mask) for mask in masks)}
 
 
 def _as_size(shape: tuple[int, ...]) -> str:

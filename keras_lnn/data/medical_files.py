@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import io
 import os
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,10 +30,21 @@ class Grid:
     Args:
         shape: (height, width) or (depth, height, width).
         spacing: Millimetres from one pixel to the next along each axis; None where the file does not say.
+        affine: Of a volume, from voxels (right, front, head) to places in the patient.
     """
 
     shape: tuple[int, ...]
     spacing: tuple[float, ...] | None = None
+    affine: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    def lies_on(self, other: Grid) -> bool:
+        """Whether a volume of the same shape lies on this one to half a voxel; images always do."""
+        if self.affine is None or other.affine is None:
+            return True
+        apart = self.affine - other.affine
+        corners = np.vstack([np.zeros(3), np.diag(np.array(self.shape[::-1]) - 1)])
+        moved = corners @ apart[:3, :3].T + apart[:3, 3]
+        return bool(np.abs(moved).max() <= np.linalg.norm(self.affine[:3, :3], axis=0).min() / 2)
 
 
 def is_medical(source: str | os.PathLike | bytes) -> bool:
@@ -140,29 +150,42 @@ def native_grid(path: str | os.PathLike) -> Grid:
     """Reads the head of a file; a volume is in its patient's orientation."""
     if not is_nifti(path):
         head = _import("pydicom", "dicom").dcmread(path, stop_before_pixels=True)
-        return Grid((int(head.Rows), int(head.Columns)), _usable(head.get("PixelSpacing") or ()))
+        return Grid((int(head.Rows), int(head.Columns)), _usable(head.get("PixelSpacing"), 2))
     nibabel = _import("nibabel", "nifti")
     image = nibabel.load(path)
-    shape, zooms = image.shape[:3], image.header.get_zooms()[:3]
-    unit = image.header.get_xyzt_units()[0]
-    # Files made of bare arrays have voxels of 1 and no unit.
-    known = unit != "unknown" or any(zoom != 1 for zoom in zooms)
-    axes = list(range(len(shape)))
+    shape, millimetres = image.shape[:3], _find_millimetres(image)
+    axes, affine = list(range(len(shape))), None
     if len(shape) == 3:
         # Where each axis of the file goes when the volume is turned upright.
-        goes = nibabel.orientations.io_orientation(image.affine)[:, 0]
-        axes = [int(np.flatnonzero(goes == axis)[0]) for axis in axes]
+        goes = nibabel.orientations.io_orientation(image.affine)
+        axes = [int(np.flatnonzero(goes[:, 0] == axis)[0]) for axis in axes]
+        affine = image.affine @ nibabel.orientations.inv_ornt_aff(goes, shape)
     if _planes(image.shape) == 2 and len(shape) == 3:
         del axes[int(np.argmin([shape[axis] for axis in axes]))]
     axes.reverse()
-    spacing = _usable(zooms[axis] * _MILLIMETRES[unit] for axis in axes) if known else None
-    return Grid(tuple(int(shape[axis]) for axis in axes), spacing)
+    spacing = None if millimetres is None else _usable([millimetres[axis] for axis in axes], len(axes))
+    return Grid(tuple(int(shape[axis]) for axis in axes), spacing, affine if len(axes) == 3 else None)
 
 
-def _usable(spacing: Iterable[Any]) -> tuple[float, ...] | None:
-    """A spacing as numbers above 0; None where there is none or it is damaged."""
-    numbers = tuple(map(float, spacing))
-    return numbers if numbers and all(0 < number < float("inf") for number in numbers) else None
+def _find_millimetres(image: Any) -> list[float] | None:
+    """The spacing along each axis of a nibabel image; None where it does not say."""
+    zooms = image.header.get_zooms()[:3]
+    try:
+        unit = image.header.get_xyzt_units()[0]
+    except KeyError:  # a damaged header, whose voxels are read all the same
+        return None
+    # Files made of bare arrays have voxels of 1 and no unit.
+    known = unit != "unknown" or any(zoom != 1 for zoom in zooms)
+    return [float(zoom) * _MILLIMETRES[unit] for zoom in zooms] if known else None
+
+
+def _usable(spacing: Any, axes: int) -> tuple[float, ...] | None:
+    """A spacing as one number above 0 an axis; None where it is none."""
+    try:
+        numbers = tuple(map(float, spacing))
+    except (TypeError, ValueError):
+        return None
+    return numbers if len(numbers) == axes and all(0 < number < float("inf") for number in numbers) else None
 
 
 def _is_dicom(source: str | os.PathLike) -> bool:

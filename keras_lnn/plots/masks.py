@@ -107,11 +107,11 @@ def plot_mask_gallery(cases: MaskCases, count: int = 6) -> Figure:
     ranked = ranked[np.argsort(-mean[ranked], kind="stable")]
     count = min(count, max(1, len(ranked) // 3))
     middle = max(0, (len(ranked) - count) // 2)
-    kinds = {
-        "Best": ranked[:count],
-        "Median": ranked[middle : middle + count],
-        "Worst": ranked[::-1][:count],
-    }
+    kinds = {"Best": ranked[:count]}
+    if len(ranked) > 2:
+        kinds["Median"] = ranked[middle : middle + count]
+    if len(ranked) > 1:
+        kinds["Worst"] = ranked[::-1][:count]
     blocks = []
     for kind, samples in kinds.items():
         views = [_View(cases, sample) for sample in samples]

@@ -17,7 +17,18 @@ from keras_lnn.studies.grid import Grid, Point, lay_out_grid
 QUICK_EPOCHS = 2
 _BUILT_IN = Path(__file__).parent
 # What a study decides for its runs.
-_DECIDED = ("data", "seed", "run_dir", "export", "export_dir", "tensorboard", "start_from", "stop_after", "test")
+_DECIDED = (
+    "data",
+    "seed",
+    "split_seed",
+    "run_dir",
+    "export",
+    "export_dir",
+    "tensorboard",
+    "start_from",
+    "stop_after",
+    "test",
+)
 
 Figures = dict[str, float]
 # The data set of published figures whose images are none of the study's; they are shown beside all others.
@@ -210,11 +221,11 @@ def lay_out(
                 config["model_args"] = {key: value for part in arguments for key, value in part.items()}
                 config |= {"data": set_name, "seed": seed, "split_seed": seed if study.shuffled_splits else 0}
                 config |= {"export": "none", "tensorboard": False}
-                config |= {"epochs": QUICK_EPOCHS, "early_stopping": 0} if quick else {}
+                short = {"epochs": QUICK_EPOCHS, "early_stopping": 0} if quick else {}
                 for point in points:
                     network = point.name(name)
                     run_dir = folder / path_name(set_name) / path_name(network) / f"seed-{seed}"
-                    run = TrainConfig.create(point.apply({**config, "run_dir": run_dir}))
+                    run = TrainConfig.create(point.apply({**config, "run_dir": run_dir}) | short)
                     runs.append(StudyRun(network, run, name, point))
     _require_own_folders(runs)
     return runs

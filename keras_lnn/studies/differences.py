@@ -61,7 +61,10 @@ def tell_differences(differences: pd.DataFrame) -> list[str]:
     for (data, metric), rows in differences.groupby(["data", "metric"], sort=False):
         label, reference = metric_label(str(metric)), rows["reference"].iloc[0]
         found = rows[rows["corrected"] < SIGNIFICANT]
-        among = f"of {len(rows)} network{'s' if len(rows) > 1 else ''}"
+        if len(rows) == 1:
+            told.append(f"{data}, {label}: {_tell_one(next(rows.itertuples()))}.")
+            continue
+        among = f"of {len(rows)} networks"
         if found.empty:
             widest = (rows["high"] - rows["low"]).max() / 2
             told.append(
@@ -75,6 +78,13 @@ def tell_differences(differences: pd.DataFrame) -> list[str]:
         ]
         told.append(f"{data}, {label}: {len(found)} {among} differ from {reference}: {', '.join(parts)}.")
     return told
+
+
+def _tell_one(row: Any) -> str:
+    by = f"{row.difference:+.3f}, {row.low:+.3f} to {row.high:+.3f}; p {row.corrected:.2g}"
+    if row.corrected < SIGNIFICANT:
+        return f"{row.network} differs from {row.reference} ({by})"
+    return f"the data do not show that {row.network} differs from {row.reference} ({by})"
 
 
 def _of_comparison(comparison: Comparison, names: Sequence[str]) -> pd.DataFrame:

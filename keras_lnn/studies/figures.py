@@ -1,4 +1,4 @@
-"""The pictures that a protocol asks for: accuracy along a field of its grid, and each class over the epochs."""
+"""The pictures that a protocol asks for: accuracy or Dice along a field of its grid, and each class over the epochs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from keras_lnn.config import parse_duration
+from keras_lnn.model_card import metric_label
 from keras_lnn.plots.classes import draw_class_accuracy, draw_class_correlation
 from keras_lnn.plots.style import (
     BLACK,
@@ -25,6 +26,7 @@ from keras_lnn.plots.style import (
 from keras_lnn.run import RunFolder
 from keras_lnn.studies.declaration import Study
 from keras_lnn.studies.grid import label_of
+from keras_lnn.studies.results import measured_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +37,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def plot_along(results: pd.DataFrame, field: str, fields: Sequence[str], study: Study, data: str) -> Figure:
-    """Test accuracy along one field of the grid: a line a network, a panel each value of another field.
+    """Test accuracy, of masks Dice, along one field of the grid: a line a network, a panel each value of another.
 
     Args:
         results: Rows of ``results.csv`` of one data set that are done.
@@ -51,13 +53,14 @@ def plot_along(results: pd.DataFrame, field: str, fields: Sequence[str], study: 
     figure = new_figure(max(3.1 * len(panels) + 1.6, 5.6), 3.9)
     row = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     published, _ = study.published_for(data)
+    metric = "accuracy" if "accuracy" in measured_metrics(results.dropna(axis="columns", how="all")) else "dice"
     handles: dict[str, Any] = {}
     for axes, value in zip(row, panels, strict=True):
         rows = results if value is None else results[results[panel_field] == value]
-        _draw_lines(axes, rows, field, others[1:], list(dict.fromkeys(results["base"])), published)
+        _draw_lines(axes, rows, metric, field, others[1:], list(dict.fromkeys(results["base"])), published)
         handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
         title = "" if value is None else f"{_words(panel_field)} {label_of(panel_field, value)}"
-        style_axes(axes, title, _words(field), "test accuracy" if axes is row[0] else "")
+        style_axes(axes, title, _words(field), f"test {metric_label(metric)}" if axes is row[0] else "")
         _scale(axes, field, results[field])
     figure.legend(
         handles.values(), handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False,
@@ -65,7 +68,7 @@ def plot_along(results: pd.DataFrame, field: str, fields: Sequence[str], study: 
     )  # fmt: skip
     seeds = results["seed"].nunique()
     told = f"mean of {seeds} seeds, each a small dot" if seeds > 1 else "one seed"
-    set_heading(figure, f"{data}: accuracy by {_words(field)} ({told})")
+    set_heading(figure, f"{data}: {metric_label(metric)} by {_words(field)} ({told})")
     return figure
 
 
@@ -109,7 +112,13 @@ def _mean(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _draw_lines(
-    axes: Axes, rows: pd.DataFrame, field: str, rest: list[str], bases: list[str], published: dict[str, dict]
+    axes: Axes,
+    rows: pd.DataFrame,
+    metric: str,
+    field: str,
+    rest: list[str],
+    bases: list[str],
+    published: dict[str, dict],
 ) -> None:
     """A line each network and combination of the other fields, and the published figures as crosses."""
     variants = list(dict.fromkeys(map(tuple, rows[rest].itertuples(index=False)))) if rest else [()]
@@ -118,7 +127,7 @@ def _draw_lines(
     for (base, variant), group in _groups(rows, rest):
         place = bases.index(base)
         colour, style = PALETTE[place % len(PALETTE)], _STYLES[variants.index(variant) % len(_STYLES)]
-        means = group.assign(position=group[field].map(order)).groupby("position")["accuracy"].mean().sort_index()
+        means = group.assign(position=group[field].map(order)).groupby("position")[metric].mean().sort_index()
         # Later lines are thinner, so that those below are seen where all stand at one place.
         size = max(9.0 - 1.5 * place, 4.0)
         label = " ".join([base, *(label_of(name, value) for name, value in zip(rest, variant, strict=True))])
@@ -126,12 +135,12 @@ def _draw_lines(
             means.index, means, style, marker=_MARKERS[place % len(_MARKERS)], markersize=size, linewidth=size / 3.5,
             color=colour, label=shorten_name(label, 34),
         )  # fmt: skip
-        axes.plot(group[field].map(order), group["accuracy"], ".", color=colour, markersize=4, alpha=0.5)
+        axes.plot(group[field].map(order), group[metric], ".", color=colour, markersize=4, alpha=0.5)
         known = group[group["network"].isin(published)].drop_duplicates("network")
-        known = known[[("accuracy" in published[network]) for network in known["network"]]]
+        known = known[[(metric in published[network]) for network in known["network"]]]
         if len(known):
             marked = True
-            figures = [published[network]["accuracy"] for network in known["network"]]
+            figures = [published[network][metric] for network in known["network"]]
             axes.plot(known[field].map(order), figures, "x", color=colour, markersize=7, markeredgewidth=1.8)
     if marked:
         axes.plot([], [], "x", color=BLACK, markersize=7, markeredgewidth=1.8, label="published")

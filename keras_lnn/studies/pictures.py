@@ -158,7 +158,7 @@ def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
     known = {name: figures[metric] for name, figures in study.benchmarks.get(data, {}).items() if metric in figures}
     best = max(known.items(), key=lambda item: item[1], default=None)
     if best is not None:
-        axes.axhline(best[1], color=GREY, linestyle="--", linewidth=1.0, label=f"{best[0]} (MedMNIST's authors)")
+        axes.axhline(best[1], color=GREY, linestyle="--", linewidth=1.0, label=f"{best[0]}, published")
     if len(summary) <= 12:
         for _, row in summary.iterrows():
             axes.annotate(
@@ -172,12 +172,17 @@ def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
     axes.set_xscale("log")
     low, high = summary["parameters"].min(), summary["parameters"].max()
     axes.set_xlim(low / 1.4, high * 2.0)
-    ticks = [value for value in (1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6) if low / 1.4 <= value <= high * 2.0]
-    axes.set_xticks(ticks, [f"{int(value):,}" for value in ticks])
+    decades = [digit * 10**power for power in range(2, 12) for digit in (1, 2, 5)]
+    ticks = [value for value in decades if low / 1.4 <= value <= high * 2.0]
+    axes.set_xticks(ticks, [_short_count(value) for value in ticks])
     axes.minorticks_off()
     style_axes(axes, f"{data}: {label} against size", "parameters", f"{label}, test split")
     axes.legend(fontsize=SMALL_SIZE + 0.5, frameon=False, loc="lower right")
     return figure
+
+
+def _short_count(value: int) -> str:
+    return f"{value // 10**6:,} M" if value >= 10**6 else f"{value:,}"
 
 
 def plot_seeds(results: pd.DataFrame, study: Study, data: str) -> Figure:

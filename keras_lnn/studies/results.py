@@ -39,8 +39,8 @@ def _row(run: StudyRun, failure: str | None) -> dict[str, Any]:
         for name, estimate in metrics["test"].items():
             row |= {name: estimate["value"], f"{name}_low": estimate["low"], f"{name}_high": estimate["high"]}
         row |= {f"val_{name}": metrics["val"][name]["value"] for name in measured_metrics(metrics["val"])}
-        row |= {name: metrics[name] for name in ("parameters", "epochs", "best_epoch", "seconds")}
-        row["epochs"] = metrics.get("epochs_trained", metrics["epochs"])
+        row |= {name: metrics[name] for name in ("parameters", "best_epoch", "seconds")}
+        row["epochs_trained"] = metrics.get("epochs_trained", metrics["epochs"])
         row["seconds_an_epoch"] = _seconds_an_epoch(pd.read_csv(RunFolder(run.folder).history))
         row["collapsed"] = any("collapsed" in warning for warning in metrics["warnings"])
     return row | {"failure": failure, "run": str(run.folder)}
@@ -73,7 +73,7 @@ def summary_table(results: pd.DataFrame, study: Study) -> pd.DataFrame:
             # What was measured on other images neither fits nor does not.
             row |= {} if of_these_images else {f"{metric}_published_fits": None}
         row["seconds_an_epoch"] = group["seconds_an_epoch"].median()
-        row["epochs"] = group["epochs"].mean()
+        row["epochs"] = group["epochs_trained"].mean()
         row["seconds"] = group["seconds"].sum()
         row["collapsed"] = int(group["collapsed"].astype(bool).sum())
         rows.append(row)

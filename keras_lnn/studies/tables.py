@@ -19,6 +19,7 @@ from keras_lnn.studies.differences import tell_differences
 from keras_lnn.studies.results import measured_metrics
 
 Cells = list[list[str]]
+_ANY_WIDTH = 10_000
 
 _CAPTION = (
     "Means over the seeds on the test split, their standard deviation, and the 95% interval of the mean (Student's t:"
@@ -44,6 +45,7 @@ class Content:
         notes: What else stands below.
         elsewhere: Whether the published figures are of other images.
         published_note: What must be known of the published figures, where there are some.
+        shown: The metrics that are shown; all that were measured, of classes, of masks or both, if not given.
     """
 
     title: str
@@ -53,11 +55,12 @@ class Content:
     notes: Sequence[str] = ()
     elsewhere: bool = False
     published_note: str = ""
+    shown: tuple[str, ...] = ()
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics that are shown: those of classes, of masks, or both."""
-        return measured_metrics(self.summary.columns, "_mean")
+        """The metrics that are shown."""
+        return self.shown or measured_metrics(self.summary.columns, "_mean")
 
     @property
     def head(self) -> list[str]:
@@ -131,18 +134,33 @@ class Content:
 
 
 def print_summary(console: Console, content: Content) -> None:
-    """One table a data set."""
-    head = content.head
-    for data, rows in content.tables.items():
-        name = f"{content.title}: {data}"
-        table = Table(title=name, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for index, name in enumerate(head):
-            table.add_column(name, justify="right" if index else "left", no_wrap=True)
-        for row in rows:
-            table.add_row(*map(Text, row))
-        console.print(table)
+    """A table a data set; where it would not fit, one for each metric."""
+    for data in content.tables:
+        table = _make_table(content, data)
+        if _fits(table, console):
+            console.print(table)
+            continue
+        for metric in content.metrics:
+            part = _make_table(dataclasses.replace(content, shown=(metric,)), data)
+            for column in part.columns:
+                column.no_wrap = _fits(part, console)
+            console.print(part)
     for remark in content.remarks:
         console.print(Text(remark))
+
+
+def _fits(table: Table, console: Console) -> bool:
+    return console.measure(table, options=console.options.update(width=_ANY_WIDTH)).maximum <= console.width
+
+
+def _make_table(content: Content, data: str) -> Table:
+    name = f"{content.title}: {data}"
+    table = Table(title=name, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for index, name in enumerate(content.head):
+        table.add_column(name, justify="right" if index else "left", no_wrap=True, overflow="fold")
+    for row in content.tables[data]:
+        table.add_row(*map(Text, row))
+    return table
 
 
 def to_text(content: Content) -> str:

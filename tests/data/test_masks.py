@@ -339,6 +339,60 @@ def test_nifti_volumes_come_back(root, fit):
     assert data.splits["train"].spacing is None
 
 
+def test_a_volume_whose_mask_lies_elsewhere_is_named(root):
+    nibabel = pytest.importorskip("nibabel")
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    affine = np.diag([-0.7, -0.7, 5.0, 1.0])
+    for number in range(20):
+        mask = np.zeros((6, 6, 4), np.uint8)
+        mask[:2, :3, 1:] = 1
+        # Less than half a voxel is how programs round.
+        other = np.eye(4) if number == 3 else affine.copy()
+        other[0, 3] += 1.0 if number == 5 else 0.3
+        nibabel.save(nibabel.Nifti1Image(mask.astype(np.int16), affine), root / f"images/{number:02}.nii")
+        nibabel.save(nibabel.Nifti1Image(mask, other), root / f"masks/{number:02}.nii")
+    told = r"must have a mask that lies on it. Received: 2 of 20 .*03\.nii \(another affine\), 05\.nii .* by --skip-bad"
+    with pytest.raises(InputError, match=told):
+        load(root, side=8)
+    data = load(root, side=8, skip_bad=True)
+    assert sum(map(len, data.splits.values())) == 18
+    assert any("left out 2 of 20 images that do not have a mask that lies" in text for text in data.check.warnings)
+
+
+def test_masks_of_the_background_are_passed_over(root):
+    write_pairs(root)
+    write_manifest(root, kind="columns")
+    table = (root / "manifest.csv").read_text().splitlines()
+    rows = [f"{row},{name}" for row, name in zip(table, ["Background", *["liver/01.png"] * 30], strict=True)]
+    (root / "manifest.csv").write_text("\n".join(rows))
+    data = load(root)
+    assert data.class_names == ("background", "liver", "tumour")
+    assert_drawn(data)
+    for columns in (["liver", "liver"], ["Background", "liver"]):
+        with pytest.raises(
+            InputError, match=rf"each class once, without the background.* Received: {','.join(columns)}"
+        ):
+            load(root, label_columns=columns)
+
+
+def test_the_first_class_of_a_table_is_the_background(root):
+    write_pairs(root)
+    for number in range(30):
+        Image.fromarray((255 - draw(number)[1]).astype(np.uint8)).save(root / "masks" / f"{number:02}.png")
+    (root / "classes.csv").write_text("name,index\nbackground,255\ntumour,253\nliver,254\n")
+    data = load(root)
+    assert data.class_names == ("background", "tumour", "liver")
+    for number, (_, mask, _) in by_name(data).items():
+        assert np.array_equal(mask, np.array([0, 2, 1])[draw(number)[1]])
+    for rows in ("liver,254\nbackground,255\ntumour,253", "liver,1\nair,0"):
+        (root / "classes.csv").write_text(f"name,index\n{rows}\n")
+        with pytest.raises(
+            InputError, match=r"first row of a table of classes must be the background. Received: liver"
+        ):
+            load(root)
+
+
 @pytest.mark.parametrize(("fit", "expected"), [("stretch", (4.0, 2.0, 2.0)), ("pad", (4.0, 4.0, 4.0))])
 def test_millimetres_follow_the_size(root, fit, expected):
     nibabel = pytest.importorskip("nibabel")
@@ -361,7 +415,8 @@ def test_millimetres_follow_the_size(root, fit, expected):
         for name, spacing in zip(split.names, split.spacing, strict=True):
             assert tuple(spacing) == tuple(size * (1 if int(name[:2]) < 10 else 2) for size in expected)
     (root / "images" / "20.nii").unlink()
-    nibabel.save(nibabel.Nifti1Image(mask, np.eye(4)), root / "images" / "20.nii")
+    for folder in ("images", "masks"):
+        nibabel.save(nibabel.Nifti1Image(mask, np.eye(4)), root / folder / "20.nii")
     assert load(root, side=8, fit=fit).splits["test"].spacing is None
 
 

@@ -218,6 +218,13 @@ def test_the_grid_of_a_flat_file(tmp_path):
     path = write_dicom(tmp_path / "a.dcm", VALUES, PixelSpacing=[0.5, 0.25])
     assert medical_files.native_grid(path) == medical_files.Grid(VALUES.shape, (0.5, 0.25))
     assert medical_files.native_grid(write_dicom(tmp_path / "b.dcm", VALUES)).spacing is None
+    # What is damaged says nothing, and the image is read all the same.
+    path = write_dicom(tmp_path / "c.dcm", VALUES, PixelSpacing=[0.5])
+    assert medical_files.native_grid(path) == medical_files.Grid(VALUES.shape)
+    image = nibabel.Nifti1Image(np.zeros((3, 4, 5), np.int16), np.diag([2.0, 2.0, 2.0, 1.0]))
+    image.header["xyzt_units"] = 7
+    nibabel.save(image, tmp_path / "c.nii")
+    assert medical_files.native_grid(tmp_path / "c.nii") == medical_files.Grid((5, 4, 3))
 
 
 def write_table(root, names):

@@ -62,6 +62,19 @@ def test_each_built_in_study_names_what_there_is(name):
             assert complete.model in model_names()
 
 
+def test_quick_is_quick_where_the_grid_has_epochs():
+    study = Study(
+        title="t", data=["tiny-stripes"], networks={"dnn": {}}, protocols={"p": {"grid": {"epochs": [20, 40]}}}
+    )
+    assert [run.config.epochs for run in lay_out(study, Path("x"), seeds=1)] == [20, 40]
+    assert [run.config.epochs for run in lay_out(study, Path("x"), quick=True)] == [2, 2]
+
+
+def test_a_split_seed_is_the_studys_own(study):
+    with pytest.raises(InputError, match=r"Received: split_seed"):
+        lay_out(study, Path("x"), fields={"split_seed": 3})
+
+
 def test_the_medmnist_benchmark_falls_as_published():
     run = lay_out(load_study("medmnist"), Path("here"), networks=["resnet18"], seeds=1)[0]
     config = complete_config(run.config)

@@ -81,7 +81,9 @@ def test_the_same_samples_are_compared_sample_by_sample(tmp_path):
     told = tell_differences(differences.assign(data="some"))
     assert told[0].startswith("some, AUC: 1 of 2 networks differ from plain one: better +0.")
     like = tell_differences(differences[differences["network"] == "like it"].assign(data="some"))
-    assert like[0].startswith("some, AUC: the data do not show that any of 1 network differs from plain one")
+    assert like[0].startswith("some, AUC: the data do not show that like it differs from plain one (")
+    alone = tell_differences(differences[differences["network"] == "better"].assign(data="some"))
+    assert alone[0].startswith("some, AUC: better differs from plain one (+0.")
 
 
 def test_shuffled_splits_are_compared_split_by_split(tmp_path):

@@ -1,16 +1,18 @@
 """What a study makes of its runs, without training any."""
 
+import io
 import json
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from scipy import stats
 
 from keras_lnn.studies.declaration import Study, lay_out
 from keras_lnn.studies.results import results_table, summarise, summary_table
-from keras_lnn.studies.tables import FORMATS, Content
+from keras_lnn.studies.tables import FORMATS, Content, print_summary
 
 STUDY = Study(
     title="Some & others",
@@ -93,6 +95,19 @@ def test_every_format_has_every_number(results, suffix):
     if suffix == "tex":
         assert text.count("\\begin{table}") == text.count("\\end{table}") == 1
         assert "%" not in text.replace("\\%", "").replace("% needs", "")
+
+
+@pytest.mark.parametrize("width", [200, 100, 80])
+def test_no_number_is_cut_off_on_a_narrow_terminal(results, width):
+    content = Content(STUDY.title, summary_table(results, STUDY))
+    console = Console(width=width, file=io.StringIO(), highlight=False)
+    print_summary(console, content)
+    told = console.file.getvalue()
+    assert "…" not in told
+    for row in content.tables["tiny-stripes"]:
+        for cell in row:
+            assert all(word in told for word in cell.split())
+    assert told.count("tiny-stripes") == (1 if width == 200 else 2)
 
 
 def test_nothing_done_is_no_summary(tmp_path):

@@ -128,7 +128,7 @@ def test_a_grid_of_times_runs_and_is_drawn(tmp_path):
     for row in results.itertuples():
         metrics = json.loads((Path(row.run) / "metrics.json").read_text())
         assert metrics["stopped_because"].startswith("the time budget of 2 s is spent: ")
-        assert row.epochs == metrics["epochs_trained"]
+        assert row.epochs_trained == metrics["epochs_trained"]
         assert (Path(row.run) / "confusion.csv").is_file()
     names = {path.name for path in (folder / "plots").iterdir()}
     assert {"phantom-breast-time_budget.png", "phantom-breast-classes.png"} <= names

@@ -48,6 +48,15 @@ def test_accuracy_goes_along_the_budgets_with_a_panel_a_rate(tmp_path):
     save_figure(figure, tmp_path / "budgets.png")
 
 
+def test_of_masks_dice_goes_along(tmp_path):
+    results = grid_results().rename(columns={"accuracy": "dice"}).assign(accuracy=np.nan)
+    figure = plot_along(results, "time_budget", FIELDS, STUDY, "some")
+    assert figure.axes[0].get_ylabel() == "test Dice"
+    np.testing.assert_allclose(lines_of(figure.axes[0])["alexnet"].get_ydata(), [0.52, 0.62, 0.72])
+    assert "published" not in lines_of(figure.axes[0])
+    assert figure.get_suptitle().startswith("some: Dice by time budget")
+
+
 def test_accuracy_goes_along_rates_and_words(tmp_path):
     results = grid_results()
     figure = plot_along(results[results["time_budget"] == "30s"], "learning_rate", FIELDS, STUDY, "some")
