@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,8 +16,6 @@ from keras_lnn.terminal import loading, make_console, print_written
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from keras_lnn.comparing.comparison import Comparison
 
 _MODELS_IN_A_NAME = 3
 
@@ -57,7 +56,8 @@ def run_compare(command: CompareCommand) -> None:
         runs = load_runs(command.runs, split=command.split)
     with loading(quiet, "comparing") as progress:
         comparison = compare(runs, command.reference, progress=progress)
-    output = command.output or Path("comparisons", default_name(comparison))
+    models = [model.name for model in comparison.models]
+    output = _find_output(command, comparison.example.config.data, models)
     require_writable(output, "The output")
     written = write_comparison(comparison, output, quiet)
     if command.json_output:
@@ -68,30 +68,34 @@ def run_compare(command: CompareCommand) -> None:
 
 
 def _compare_masks(command: CompareCommand, console: Console) -> None:
-    """A table of runs of masks; the page and the pictures are of classes."""
+    """Runs of masks have tables and a picture; the page is of classes."""
     from keras_lnn.comparing.runs import find_runs
-    from keras_lnn.files import without_nan, write_text
-    from keras_lnn.segmenting.comparing import compare_masks, print_mask_comparison, read_mask_run
+    from keras_lnn.files import without_nan
+    from keras_lnn.segmenting.comparing import (
+        compare_masks,
+        print_mask_comparison,
+        read_mask_run,
+        write_mask_comparison,
+    )
 
     folders = {folder.resolve(): folder for path in command.runs for folder in find_runs(path)}
     found = compare_masks([read_mask_run(folder, command.split) for folder in folders.values()], command.reference)
+    output = _find_output(command, found.data, list(found.models["model"]))
+    require_writable(output, "The output")
+    written = write_mask_comparison(found, output)
     if command.json_output:
         content = {"models": found.models.to_dict("records"), "differences": found.differences.to_dict("records")}
         print(json.dumps(without_nan(content), indent=2, ensure_ascii=False))
-    else:
-        print_mask_comparison(found, console)
+        return
+    print_mask_comparison(found, console)
+    print_written(console, written)
+
+
+def _find_output(command: CompareCommand, data: str, models: Sequence[str]) -> Path:
+    """The folder that was named, or one called by the data and the models or how many there are."""
     if command.output is not None:
-        written = {"models": command.output / "comparison.csv", "differences": command.output / "pairs.csv"}
-        for path, table in zip(written.values(), (found.models, found.differences), strict=True):
-            write_text(path, table.to_csv(index=False))
-        if not command.json_output:
-            print_written(console, written)
-
-
-def default_name(comparison: Comparison) -> str:
-    """A short name for the folder: the data, and the models or how many there are."""
-    names = sorted(model.name for model in comparison.models)
-    models = "-".join(names) if len(names) <= _MODELS_IN_A_NAME else f"{len(names)}-models"
-    data = Path(comparison.example.config.data.split(":", 1)[-1]).stem
-    split = "" if comparison.example.split == "test" else f"-{comparison.example.split}"
-    return re.sub(r"[^A-Za-z0-9._=-]+", "-", f"{data}-{models}{split}").strip("-.")[:100]
+        return command.output
+    names = "-".join(sorted(models)) if len(models) <= _MODELS_IN_A_NAME else f"{len(models)}-models"
+    split = "" if command.split == "test" else f"-{command.split}"
+    name = re.sub(r"[^A-Za-z0-9._=-]+", "-", f"{Path(data.split(':', 1)[-1]).stem}-{names}{split}").strip("-.")
+    return Path("comparisons", name[:100])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +24,7 @@ from keras_lnn.plots.style import (
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Beyond it the dots of single images hide the boxes.
@@ -99,30 +100,73 @@ def plot_dice_spread(dice: np.ndarray, class_names: Sequence[str], seed: int = 0
     for place, name in enumerate(class_names):
         values = dice[:, place][~np.isnan(dice[:, place])]
         colour = PALETTE[place % len(PALETTE)]
-        median = f"median {np.median(values):.3f}, " if len(values) else ""
-        labels.append(f"{wrap_name(str(name))}\n{median}{len(values)} of {len(dice)} images")
-        if not len(values):
-            continue
-        line = {"color": DARK_GREY, "linewidth": 1.1}
-        median_line = {"color": BLACK, "linewidth": 1.8}
-        axes.boxplot(
-            [values],
-            positions=[place],
-            orientation="horizontal",
-            widths=0.5,
-            showfliers=len(values) > _MOST_DOTS,
-            flierprops={"marker": ".", "markersize": 3, "markeredgecolor": colour},
-            medianprops=median_line,
-            boxprops=line,
-            whiskerprops=line,
-            capprops=line,
-            zorder=3,
-        )
-        if len(values) <= _MOST_DOTS:
-            beside = place + generator.uniform(-0.19, 0.19, len(values))
-            axes.plot(values, beside, "o", color=colour, markersize=3.4, markeredgewidth=0, alpha=0.55, zorder=2)
+        labels.append(f"{wrap_name(str(name))}\n{_median_of(values)}{len(values)} of {len(dice)} images")
+        _draw_box(axes, place, values, colour, generator)
     style_axes(axes, "Dice of each image, by class", "Dice (images in which the class is there or predicted)")
-    axes.set_yticks(range(len(class_names)), labels, fontsize=SMALL_SIZE + 0.5)
-    axes.set_ylim(len(class_names) - 0.5, -0.5)
-    axes.set_xlim(-0.03, 1.03)
+    _name_boxes(axes, labels)
     return figure
+
+
+def plot_dice_of_models(dice: Mapping[str, np.ndarray], class_names: Sequence[str], seed: int = 0) -> Figure:
+    """Draws how the Dice of the same images spreads for several models: a panel a class, a box a model.
+
+    Args:
+        dice: By model, of each image and class without the background, (samples, classes); nan where not defined.
+        class_names: One name a column.
+        seed: Of where a dot stands beside the middle of its box.
+
+    Returns:
+        The figure.
+    """
+    if not dice or any(values.ndim != 2 or values.shape[1] != len(class_names) for values in dice.values()):
+        shapes = ", ".join(str(values.shape) for values in dice.values()) or "no model"
+        raise InputError(
+            f"dice must be (samples, {len(class_names)}) for each model, a column a class. Received: {shapes}. Give all"
+            " alike."
+        )
+    figure = new_figure(6.4, (0.5 * len(dice) + 0.8) * len(class_names) + 0.4)
+    panels = figure.subplots(len(class_names), squeeze=False, sharex=True)[:, 0]
+    generator = np.random.default_rng(seed)
+    for column, (axes, name) in enumerate(zip(panels, class_names, strict=True)):
+        labels = []
+        for place, (model, values) in enumerate(dice.items()):
+            known = values[:, column][~np.isnan(values[:, column])]
+            labels.append(f"{wrap_name(model)}\n{_median_of(known)}{len(known)} of {len(values)} images")
+            _draw_box(axes, place, known, PALETTE[place % len(PALETTE)], generator)
+        below = "Dice (images in which the class is there or predicted)" if axes is panels[-1] else ""
+        style_axes(axes, literal(str(name)), below)
+        _name_boxes(axes, labels)
+    return figure
+
+
+def _median_of(values: np.ndarray) -> str:
+    return f"median {np.median(values):.3f}, " if len(values) else ""
+
+
+def _draw_box(axes: Axes, place: int, values: np.ndarray, colour: str, generator: np.random.Generator) -> None:
+    """A lying box over some values, with a dot each where they are not too many."""
+    if not len(values):
+        return
+    line = {"color": DARK_GREY, "linewidth": 1.1}
+    axes.boxplot(
+        [values],
+        positions=[place],
+        orientation="horizontal",
+        widths=0.5,
+        showfliers=len(values) > _MOST_DOTS,
+        flierprops={"marker": ".", "markersize": 3, "markeredgecolor": colour},
+        medianprops={"color": BLACK, "linewidth": 1.8},
+        boxprops=line,
+        whiskerprops=line,
+        capprops=line,
+        zorder=3,
+    )
+    if len(values) <= _MOST_DOTS:
+        beside = place + generator.uniform(-0.19, 0.19, len(values))
+        axes.plot(values, beside, "o", color=colour, markersize=3.4, markeredgewidth=0, alpha=0.55, zorder=2)
+
+
+def _name_boxes(axes: Axes, labels: Sequence[str]) -> None:
+    axes.set_yticks(range(len(labels)), labels, fontsize=SMALL_SIZE + 0.5)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_xlim(-0.03, 1.03)

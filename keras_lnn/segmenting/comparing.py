@@ -13,13 +13,14 @@ import pandas as pd
 from keras_lnn.comparing.groups import group_runs
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError, suggest
-from keras_lnn.files import DAMAGED_FILE_ERRORS
+from keras_lnn.files import DAMAGED_FILE_ERRORS, write_text
 from keras_lnn.model_card import metric_label
 from keras_lnn.paired_tests import Measured, compare_means, holm, mean_over_runs, resampled_deviations
+from keras_lnn.plots import plot_dice_of_models, save_figure
 from keras_lnn.run import RunFolder
 from keras_lnn.segmenting.evaluation import MASK_METRICS, GroupedMeasures
 from keras_lnn.segmenting.measuring import MaskMeasures
-from keras_lnn.statistics import resample_weights
+from keras_lnn.statistics import defined_mean, resample_weights
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,13 +68,19 @@ class MaskComparison:
     Args:
         models: A row a model: its seeds, means over them with 95% intervals, and its size.
         differences: A row a model and metric: the model's mean less the reference's, with its 95% interval and p.
+        dice: By model, of each image and class the mean over its seeds, (samples, classes); nan where no seed has one.
+        class_names: Without the background.
         reference: Name of the model that the others are told against.
+        data: What was answered.
         title: What was compared.
     """
 
     models: pd.DataFrame
     differences: pd.DataFrame
+    dice: dict[str, np.ndarray]
+    class_names: tuple[str, ...]
     reference: str
+    data: str
     title: str
 
 
@@ -173,7 +180,31 @@ def compare_masks(runs: Sequence[MaskRun], reference: str | None = None) -> Mask
     title = f"{runs[0].config.data}, {len(runs[0].images)} images of {len(set(runs[0].groups))} patients"
     if len(set(runs[0].groups)) == len(runs[0].images):
         title = f"{runs[0].config.data}, {len(runs[0].images)} images"
-    return MaskComparison(table, _differences(measured, chosen), chosen, title)
+    dice = {name: defined_mean(np.stack([run.measures.dice for run in groups[name].runs])) for name in table["model"]}
+    return MaskComparison(
+        models=table,
+        differences=_differences(measured, chosen),
+        dice=dice,
+        class_names=runs[0].class_names,
+        reference=chosen,
+        data=runs[0].config.data,
+        title=title,
+    )
+
+
+def write_mask_comparison(comparison: MaskComparison, folder: Path) -> dict[str, Path]:
+    """Writes the two tables and how Dice spreads over the images; gives their paths by what they are."""
+    written = {"models": folder / "comparison.csv", "differences": folder / "pairs.csv", "picture": folder / "dice.png"}
+    try:
+        write_text(written["models"], comparison.models.to_csv(index=False))
+        write_text(written["differences"], comparison.differences.to_csv(index=False))
+        save_figure(plot_dice_of_models(comparison.dice, comparison.class_names), written["picture"])
+    except OSError as error:
+        raise InputError(
+            f"The output must be a folder that can be written to. Received: {folder} ({error.strerror}). "
+            "Choose another --output."
+        ) from None
+    return written
 
 
 def print_mask_comparison(comparison: MaskComparison, console: Console) -> None:

@@ -120,10 +120,13 @@ def _draw_lines(
     bases: list[str],
     published: dict[str, dict],
 ) -> None:
-    """A line each network and combination of the other fields, and the published figures as crosses."""
+    """A line each network and combination of the other fields, and the published figures as crosses.
+
+    Where all runs have collapsed to one class, the marker is hollow.
+    """
     variants = list(dict.fromkeys(map(tuple, rows[rest].itertuples(index=False)))) if rest else [()]
     order = _positions(field, rows[field])
-    marked = False
+    marked = collapsed = False
     for (base, variant), group in _groups(rows, rest):
         place = bases.index(base)
         colour, style = PALETTE[place % len(PALETTE)], _STYLES[variants.index(variant) % len(_STYLES)]
@@ -136,6 +139,12 @@ def _draw_lines(
             color=colour, label=shorten_name(label, 34),
         )  # fmt: skip
         axes.plot(group[field].map(order), group[metric], ".", color=colour, markersize=4, alpha=0.5)
+        if "collapsed" in group:
+            fallen = group["collapsed"].astype(bool).groupby(group[field].map(order)).all()
+            fallen = means[fallen.reindex(means.index)]
+            hollow = {"markersize": size * 0.55, "markerfacecolor": "white", "markeredgewidth": 0, "zorder": 5}
+            axes.plot(fallen.index, fallen, _MARKERS[place % len(_MARKERS)], **hollow)
+            collapsed = collapsed or len(fallen) > 0
         known = group[group["network"].isin(published)].drop_duplicates("network")
         known = known[[(metric in published[network]) for network in known["network"]]]
         if len(known):
@@ -144,6 +153,9 @@ def _draw_lines(
             axes.plot(known[field].map(order), figures, "x", color=colour, markersize=7, markeredgewidth=1.8)
     if marked:
         axes.plot([], [], "x", color=BLACK, markersize=7, markeredgewidth=1.8, label="published")
+    if collapsed:
+        style = {"color": BLACK, "markerfacecolor": "white", "markersize": 6.5, "markeredgewidth": 1.8}
+        axes.plot([], [], "o", label="collapsed to one class", **style)
 
 
 def _groups(rows: pd.DataFrame, rest: list[str]) -> list[tuple[tuple[str, tuple], pd.DataFrame]]:

@@ -177,7 +177,7 @@ def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
     axes.set_xticks(ticks, [_short_count(value) for value in ticks])
     axes.minorticks_off()
     style_axes(axes, f"{data}: {label} against size", "parameters", f"{label}, test split")
-    axes.legend(fontsize=SMALL_SIZE + 0.5, frameon=False, loc="lower right")
+    axes.legend(fontsize=SMALL_SIZE + 0.5, frameon=True, framealpha=0.8, edgecolor="none", loc="best")
     return figure
 
 

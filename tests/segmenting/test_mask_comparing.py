@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from mask_run_samples import answer, make_truth, write_mask_run
+from PIL import Image
 
+from keras_lnn import plots
 from keras_lnn.errors import InputError
 from keras_lnn.segmenting.comparing import compare_masks, is_mask_run, read_mask_run
 from keras_lnn.segmenting.evaluation import evaluate_masks
@@ -71,6 +73,21 @@ def test_means_over_seeds_and_the_difference_of_good_and_bad(folder):
     assert compare_masks(runs(folder)).reference == "unet"
 
 
+def test_dice_of_each_image_is_the_mean_over_seeds(folder):
+    found = compare_masks(runs(folder), "unet")
+    both = [read_mask_run(folder / "unet" / f"seed-{seed}").measures.dice for seed in range(2)]
+    defined = ~np.isnan(both[0]) & ~np.isnan(both[1])
+    assert np.allclose(found.dice["unet"][defined], np.mean(both, axis=0)[defined])
+    figure = plots.plot_dice_of_models(found.dice, found.class_names)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["liver", "tumour"]
+    known = found.dice["unet"][:, 0]
+    known = known[~np.isnan(known)]
+    told = [label.get_text().splitlines() for label in figure.axes[0].get_yticklabels()]
+    assert told[0] == ["unet", f"median {np.median(known):.3f}, {len(known)} of 24 images"]
+    with pytest.raises(InputError, match=r"for each model, a column a class. Received: \(24, 2\)"):
+        plots.plot_dice_of_models(found.dice, ["liver"])
+
+
 def test_a_model_against_itself_differs_by_nothing(folder, tmp_path):
     same = [
         write_mask_run(tmp_path / name / "seed-0", TRUTH, answer(TRUTH, 0.2, 3), model="unet", batch_size=size)
@@ -90,7 +107,15 @@ def test_the_command_prints_a_table_or_json(folder, tmp_path, monkeypatch, capsy
     assert "phantom-liver, 24 images of 8 patients" in printed
     assert "Dice of unet-lnn less unet: -" in printed
     assert list(pd.read_csv(tmp_path / "out" / "comparison.csv")["model"]) == ["unet", "unet-lnn"]
+    with Image.open(tmp_path / "out" / "dice.png") as picture:
+        assert min(picture.size) > 300
+    monkeypatch.chdir(tmp_path)
     program.main(["compare", str(folder), "--json"])
+    assert {path.name for path in (tmp_path / "comparisons" / "phantom-liver-unet-unet-lnn").iterdir()} == {
+        "comparison.csv",
+        "pairs.csv",
+        "dice.png",
+    }
     content = json.loads(capsys.readouterr().out)
     assert [row["metric"] for row in content["differences"]] == ["dice", "iou"]
 
@@ -133,7 +158,7 @@ def test_a_study_tells_dice_and_iou(tmp_path):
     text = (tmp_path / "table.txt").read_text()
     assert "Dice (SD)" in text
     assert "less unet" in text
-    assert "1 of 1 network differ from unet: unet-lnn -" in text
+    assert "phantom-liver, Dice: unet-lnn differs from unet (-" in text
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {
         "phantom-liver-size.png",
         "phantom-liver-seeds.png",

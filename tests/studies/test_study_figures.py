@@ -48,6 +48,20 @@ def test_accuracy_goes_along_the_budgets_with_a_panel_a_rate(tmp_path):
     save_figure(figure, tmp_path / "budgets.png")
 
 
+def test_markers_are_hollow_where_all_runs_have_collapsed():
+    results = grid_results(2)
+    fallen = (results["base"] == "alexnet") & (results["time_budget"] == "30s")
+    results["collapsed"] = fallen | ((results["base"] == "resnet18") & (results["seed"] == 1))
+    figure = plot_along(results, "time_budget", FIELDS, STUDY, "some")
+    hollow = [line for line in figure.axes[0].get_lines() if line.get_markerfacecolor() == "white"]
+    shown = [list(map(float, line.get_xdata())) for line in hollow]
+    assert shown == [[30.0], [], []]  # of alexnet, of resnet18, in the legend
+    assert "collapsed to one class" in lines_of(figure.axes[0])
+    assert "collapsed to one class" not in lines_of(
+        plot_along(grid_results(), "time_budget", FIELDS, STUDY, "a").axes[0]
+    )
+
+
 def test_of_masks_dice_goes_along(tmp_path):
     results = grid_results().rename(columns={"accuracy": "dice"}).assign(accuracy=np.nan)
     figure = plot_along(results, "time_budget", FIELDS, STUDY, "some")
