@@ -23,6 +23,7 @@ from keras_lnn.processes import Limits, Outcome, ProcessRunner, keep_this_proces
 from keras_lnn.registry import require_model
 from keras_lnn.studies.declaration import Study, StudyRun, choose, lay_out, load_study, path_name
 from keras_lnn.studies.grid import Point, parse_assignments
+from keras_lnn.studies.memory import recall, remember
 from keras_lnn.terminal import loading, make_console, print_written, start_keras
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def run_study(command: StudyCommand) -> None:
         if runner is None:
             display.show_state(Progress(runs, find_done(runs), command.workers))
             return
+        remember(folder, runs)
         limits = Limits(parse_duration(command.run_timeout), parse_memory(command.memory_limit))
         try:
             with display:
@@ -221,9 +223,7 @@ def _done_before(study: Study, command: StudyCommand, folder: Path, runs: list[S
     from keras_lnn.studies.running import is_done
 
     asked = {run.folder for run in runs}
-    data = dict.fromkeys([*study.data, *(run.config.data for run in runs)])
-    seeds = max(study.seeds, command.seeds or 1)
-    known = lay_out(study, folder, data=list(data), seeds=seeds, **_common(command))
+    known = recall(study, folder, **_common(command))
     return [run for run in known if run.folder not in asked and is_done(run)]
 
 

@@ -211,24 +211,54 @@ def lay_out(
     chosen = study.protocols[choose("protocol", [protocol] if protocol else None, list(study.protocols))[0]]
     names = choose("network", networks or chosen.networks, list(study.networks))
     points = lay_out_grid({**chosen.grid, **(grid or {})})
-    runs = []
-    for seed in range(1 if quick else seeds or study.seeds):
-        for set_name in data or study.data:
-            for name in names:
-                declared = (chosen.fields, study.networks[name], fields or {})
-                config = {"model": name, **{key: value for part in declared for key, value in part.items()}}
-                arguments = (part.get("model_args", {}) for part in declared)
-                config["model_args"] = {key: value for part in arguments for key, value in part.items()}
-                config |= {"data": set_name, "seed": seed, "split_seed": seed if study.shuffled_splits else 0}
-                config |= {"export": "none", "tensorboard": False}
-                short = {"epochs": QUICK_EPOCHS, "early_stopping": 0} if quick else {}
-                for point in points:
-                    network = point.name(name)
-                    run_dir = folder / path_name(set_name) / path_name(network) / f"seed-{seed}"
-                    run = TrainConfig.create(point.apply({**config, "run_dir": run_dir}) | short)
-                    runs.append(StudyRun(network, run, name, point))
+    options = {"protocol": protocol, "quick": quick, "fields": fields}
+    runs = [
+        make_run(study, folder, name, set_name, seed, point, **options)
+        for seed in range(1 if quick else seeds or study.seeds)
+        for set_name in data or study.data
+        for name in names
+        for point in points
+    ]
     _require_own_folders(runs)
     return runs
+
+
+def make_run(
+    study: Study,
+    folder: Path,
+    name: str,
+    data: str,
+    seed: int,
+    point: Point,
+    *,
+    protocol: str | None = None,
+    quick: bool = False,
+    fields: dict[str, Any] | None = None,
+) -> StudyRun:
+    """One run of a study.
+
+    Args:
+        study: What is declared.
+        folder: That holds the runs.
+        name: Of the network.
+        data: Name of the data set.
+        seed: Of the run.
+        point: The values of the grid.
+        protocol: Name of a protocol; the first if not given.
+        quick: Two epochs.
+        fields: Training fields for all runs.
+    """
+    chosen = study.protocols[protocol or next(iter(study.protocols))]
+    declared = (chosen.fields, study.networks[name], fields or {})
+    config = {"model": name, **{key: value for part in declared for key, value in part.items()}}
+    arguments = (part.get("model_args", {}) for part in declared)
+    config["model_args"] = {key: value for part in arguments for key, value in part.items()}
+    config |= {"data": data, "seed": seed, "split_seed": seed if study.shuffled_splits else 0}
+    config |= {"export": "none", "tensorboard": False}
+    network = point.name(name)
+    config["run_dir"] = folder / path_name(data) / path_name(network) / f"seed-{seed}"
+    short = {"epochs": QUICK_EPOCHS, "early_stopping": 0} if quick else {}
+    return StudyRun(network, TrainConfig.create(point.apply(config) | short), name, point)
 
 
 def _require_own_folders(runs: Sequence[StudyRun]) -> None:

@@ -10,6 +10,7 @@ from keras_lnn.protocol import complete_config
 from keras_lnn.registry import model_names
 from keras_lnn.studies.declaration import Study, built_in_studies, choose, lay_out, load_study
 from keras_lnn.studies.grid import parse_assignments
+from keras_lnn.studies.memory import recall, remember
 
 SMALL = """
 title: Two networks
@@ -60,6 +61,23 @@ def test_each_built_in_study_names_what_there_is(name):
             complete = complete_config(run.config)
             assert complete.epochs >= 1
             assert complete.model in model_names()
+
+
+def test_what_was_asked_for_before_is_laid_out_again(study, tmp_path):
+    first = lay_out(study, tmp_path, networks=["dnn"], seeds=4, grid={"time_budget": ["10m"]})
+    second = lay_out(
+        study, tmp_path, data=["breastmnist"], seeds=1, grid={"time_budget": ["20m"], "learning_rate": [1e-3]}
+    )
+    assert recall(study, tmp_path) == []
+    for runs in (first, second, first):
+        remember(tmp_path, runs)
+    assert recall(study, tmp_path) == [*first, *second]
+    # As it is laid out now: with other fields they are other runs.
+    assert {run.config.epochs for run in recall(study, tmp_path, fields={"epochs": 7})} == {7}
+    narrower = study.model_copy(update={"networks": {"wide": study.networks["wide"]}})
+    assert recall(narrower, tmp_path) == [run for run in second if run.base == "wide"]
+    (tmp_path / "asked.json").write_text("[1, {}]")
+    assert recall(study, tmp_path) == []
 
 
 def test_quick_is_quick_where_the_grid_has_epochs():

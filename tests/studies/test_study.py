@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,7 +95,7 @@ def test_it_leaves_tables_pictures_and_a_comparison(whole):
 
 
 @pytest.mark.slow
-def test_the_same_command_trains_nothing_again(whole):
+def test_the_same_command_trains_nothing_again(whole, tmp_path):
     folder, _ = whole
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("metrics.json")}
     printed = run(folder, "--show")
@@ -103,6 +104,11 @@ def test_the_same_command_trains_nothing_again(whole):
     assert "2 of them are done, 0 are left" in printed
     assert len(pd.read_csv(folder / "results.csv")) == 4  # what was done before stays in the tables
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("metrics.json")}
+    copy = tmp_path / "study"
+    shutil.copytree(folder, copy)
+    run(copy, "--models", "dnn", "--seeds", "3")
+    run(copy, "--seeds", "1")
+    assert len(pd.read_csv(copy / "results.csv")) == 5  # nor are seeds beyond those that are asked for now
 
 
 @pytest.mark.slow

@@ -1,0 +1,58 @@
+"""Which runs were ever asked for in a study's folder, so that its tables forget none that is done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_lnn.errors import InputError
+from keras_lnn.files import DAMAGED_FILE_ERRORS, write_json
+from keras_lnn.studies.declaration import Study, StudyRun, make_run
+from keras_lnn.studies.grid import Point
+
+_FILE = "asked.json"
+
+
+def remember(folder: Path, runs: Sequence[StudyRun]) -> None:
+    """Adds runs to those that were asked for before."""
+    known = {_key(entry): entry for entry in _read(folder)}
+    asked = [
+        {"network": run.base, "data": run.config.data, "seed": run.config.seed, "values": run.point.values}
+        for run in runs
+    ]
+    write_json(folder / _FILE, list((known | {_key(entry): entry for entry in asked}).values()))
+
+
+def recall(study: Study, folder: Path, **options: Any) -> list[StudyRun]:
+    """The runs that were ever asked for, as a protocol and fields now lay them out.
+
+    Args:
+        study: What is declared; networks that it no longer has are left out.
+        folder: Of the study.
+        options: ``protocol``, ``quick`` and ``fields`` of :func:`~keras_lnn.studies.declaration.make_run`.
+    """
+    found = []
+    for entry in _read(folder):
+        try:
+            found.append(
+                make_run(
+                    study, folder, entry["network"], entry["data"], entry["seed"], Point(entry["values"]), **options
+                )
+            )
+        except (InputError, *DAMAGED_FILE_ERRORS):
+            continue
+    return found
+
+
+def _read(folder: Path) -> list[dict[str, Any]]:
+    try:
+        content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+    except DAMAGED_FILE_ERRORS:
+        return []
+    return content if isinstance(content, list) else []
+
+
+def _key(entry: Any) -> str:
+    return json.dumps(entry, sort_keys=True)
