@@ -52,9 +52,12 @@ def draw_augmentation(config: TrainConfig, data: ImageData) -> Figure:
     split = data.splits["train"]
     samples = np.unique(np.linspace(0, len(split) - 1, _SAMPLES).round().astype(np.int64))
     options = {"batch_size": config.batch_size, "seed": config.seed, "augmentation": config.augmentation}
-    versions = seen_in_training(split, samples, epochs=_EPOCHS, **options)
+    versions, masks = seen_in_training(split, samples, epochs=_EPOCHS, **options)
     names = [_name(data, sample) for sample in samples]
-    return plot_augmentation(split.images[samples], versions, names, _title(config))
+    if masks is not None:
+        masks = np.concatenate([split.labels[samples][:, None], masks], axis=1)
+    classes = data.class_names if split.has_masks else ()
+    return plot_augmentation(split.images[samples], versions, names, _title(config), masks, classes)
 
 
 def _title(config: TrainConfig) -> str:

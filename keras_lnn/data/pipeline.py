@@ -61,7 +61,7 @@ def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
 
 def seen_in_training(
     split: Split, samples: Sequence[int], *, batch_size: int, seed: int, epochs: int, augmentation: str
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray | None]:
     """What :func:`training_batches` makes of some images in the first epochs of a run.
 
     Args:
@@ -73,19 +73,27 @@ def seen_in_training(
         augmentation: Names of :mod:`keras_lnn.data.augment`, joined by ``+``.
 
     Returns:
-        float32, (samples, epochs, ...shape of an image).
+        float32 (samples, epochs, ...shape of an image), and where each pixel has a label the masks, uint8 (samples,
+        epochs, ...shape of a mask), else None.
     """
     augment = make_augmentation(augmentation, split.images.shape[1:], seed)
     steps = steps_per_epoch(split, batch_size)
     seen = np.zeros((len(samples), epochs, *split.images.shape[1:]), np.float32)
+    masks = np.zeros((*seen.shape[:2], *split.labels.shape[1:]), np.uint8) if split.has_masks else None
     for epoch in range(epochs):
         order = _order(split, seed, epoch)
         batches, places = np.divmod(np.argsort(order)[list(samples)], batch_size)
         for batch in np.unique(batches):
-            images = split.images[order[batch * batch_size : (batch + 1) * batch_size]].astype(np.float32)
-            images = augment(images, epoch * steps + batch).numpy() if augment else images
-            seen[batches == batch, epoch] = images[places[batches == batch]]
-    return seen
+            rows, chosen = order[batch * batch_size : (batch + 1) * batch_size], batches == batch
+            images, labels = split.images[rows].astype(np.float32), split.labels[rows]
+            if augment and masks is not None:
+                images, labels = (part.numpy() for part in augment(images, epoch * steps + batch, labels))
+            elif augment:
+                images = augment(images, epoch * steps + batch).numpy()
+            seen[chosen, epoch] = images[places[chosen]]
+            if masks is not None:
+                masks[chosen, epoch] = labels[places[chosen]]
+    return seen, masks
 
 
 def _order(split: Split, seed: int, epoch: int) -> np.ndarray:

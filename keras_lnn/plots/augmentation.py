@@ -9,8 +9,9 @@ import numpy as np
 
 from keras_lnn.errors import InputError
 from keras_lnn.plots.arguments import check_images
+from keras_lnn.plots.masks import class_colour
 from keras_lnn.plots.samples import view_of
-from keras_lnn.plots.sheet import IMAGES_IN_A_ROW, Block, Cell, draw_sheet
+from keras_lnn.plots.sheet import IMAGES_IN_A_ROW, Block, Cell, Outline, draw_sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
 IMAGE_INCHES = 1.1
 
 
-def plot_augmentation(images: Any, versions: Any, names: Sequence[str], title: str) -> Figure:
+def plot_augmentation(
+    images: Any,
+    versions: Any,
+    names: Sequence[str],
+    title: str,
+    masks: np.ndarray | None = None,
+    class_names: Sequence[str] = (),
+) -> Figure:
     """Draws images, each in a row with what augmentation makes of it from epoch to epoch.
 
     Args:
@@ -27,6 +35,9 @@ def plot_augmentation(images: Any, versions: Any, names: Sequence[str], title: s
         versions: (samples, epochs, ...shape of an image), values 0..255; seven epochs at most.
         names: What stands over each row.
         title: What the heading says before what is seen.
+        masks: Whose classes are outlined: class indices of the image and of each version, (samples, 1 + epochs,
+            ...shape of an image without channels).
+        class_names: Of the masks, the background first.
 
     Returns:
         The figure.
@@ -44,13 +55,30 @@ def plot_augmentation(images: Any, versions: Any, names: Sequence[str], title: s
         )
     if not 1 <= versions.shape[1] <= most:
         raise InputError(f"versions must be of 1 to {most} epochs. Received: {versions.shape[1]}. Leave some out.")
+    if masks is not None and masks.shape != (count, 1 + versions.shape[1], *images.shape[1:-1]):
+        raise InputError(
+            "masks must be of each image and each of its versions, (samples, 1 + epochs, ...). Received: "
+            f"{masks.shape} for versions {versions.shape}. Give those of the same images."
+        )
     blocks = []
     for number, (image, row, name) in enumerate(zip(images, versions, names, strict=True)):
         words = ["original", *(f"epoch {epoch}" for epoch in range(1, len(row) + 1))] if number == 0 else None
-        pictures = [_picture(one) for one in (image, *row)]
-        cells = [Cell(picture, words[place] if words else "") for place, picture in enumerate(pictures)]
+        cells = [
+            Cell(
+                _picture(one),
+                words[place] if words else "",
+                outlines=() if masks is None else _outlines(masks[number, place], len(class_names)),
+            )
+            for place, one in enumerate((image, *row))
+        ]
         blocks.append(Block(name, cells, ""))
-    return draw_sheet(f"{title}: what training sees{view_of(images)}", blocks, IMAGE_INCHES)
+    legend = [(str(name), class_colour(index)) for index, name in enumerate(class_names[1:])]
+    return draw_sheet(f"{title}: what training sees{view_of(images)}", blocks, IMAGE_INCHES, legend)
+
+
+def _outlines(mask: np.ndarray, classes: int) -> list[Outline]:
+    mask = mask[len(mask) // 2] if mask.ndim == 3 else mask
+    return [Outline(mask == index, class_colour(index - 1)) for index in range(1, classes)]
 
 
 def _picture(image: np.ndarray) -> np.ndarray:

@@ -65,9 +65,27 @@ def test_several_labels_stay_a_table():
 def test_what_is_seen_in_training_is_what_the_stream_gives(augmentation):
     split = make_split()
     samples, options = [0, 7, 22], {"batch_size": 5, "seed": 3, "epochs": 3, "augmentation": augmentation}
-    seen = seen_in_training(split, samples, **options)
+    seen, masks = seen_in_training(split, samples, **options)
+    assert masks is None
     assert seen.shape == (3, 3, 12, 12, 1)
     stream = collect(training_batches(split, **options))
     for epoch in range(3):
         images, labels = (np.concatenate(parts) for parts in zip(*stream[5 * epoch : 5 * epoch + 5], strict=True))
         np.testing.assert_allclose(seen[:, epoch], images[np.argsort(labels)][samples], atol=1e-3)
+
+
+@pytest.mark.parametrize("augmentation", ["none", "flip-shift", "shift-rotate"])
+def test_masks_are_seen_in_training_with_their_images(augmentation):
+    images = make_split().images
+    split = Split(images, (images[..., 0] % 3).astype(np.uint8))
+    samples, options = [0, 7, 22], {"batch_size": 5, "seed": 3, "epochs": 2, "augmentation": augmentation}
+    seen, masks = seen_in_training(split, samples, **options)
+    stream = collect(training_batches(split, **options))
+    for epoch in range(2):
+        streamed = [np.concatenate(parts) for parts in zip(*stream[5 * epoch : 5 * epoch + 5], strict=True)]
+        order = np.random.default_rng([3, epoch]).permutation(23)
+        rows = np.argsort(order)[samples]
+        np.testing.assert_allclose(seen[:, epoch], streamed[0][rows], atol=1e-3)
+        np.testing.assert_array_equal(masks[:, epoch], streamed[1][rows])
+    if augmentation == "none":
+        np.testing.assert_array_equal(masks[:, 0], split.labels[samples])

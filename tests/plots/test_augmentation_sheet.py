@@ -23,6 +23,18 @@ def test_each_image_stands_before_its_versions():
     assert [text.get_text() for text in figure.texts] == ["Flips: what training sees", "one", "two", "three"]
 
 
+def test_masks_are_outlined_on_each_version():
+    masks = np.zeros((2, 3, 6, 6), np.uint8)
+    masks[0, :, 1:4, 1:4] = 1
+    masks[1, 2, 2:5, 2:5] = 2
+    arguments = (numbered_images(2) * 10, numbered_versions(2, 2), ["one", "two"], "Flips")
+    figure = plots.plot_augmentation(*arguments, masks, ("background", "liver", "tumour"))
+    assert [len(axes.collections) for axes in figure.axes] == [1, 1, 1, 0, 0, 1]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["liver", "tumour"]
+    with pytest.raises(InputError, match="of each image and each of its versions"):
+        plots.plot_augmentation(*arguments, masks[:, :2], ("background", "liver", "tumour"))
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_of_volumes_it_shows_the_middle_slice(channels):
     volumes = np.zeros((2, 5, 4, 4, channels), dtype=np.uint8)
