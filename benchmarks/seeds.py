@@ -1,6 +1,7 @@
 """How much of a result is luck: the same configuration over several seeds, each an ordinary run.
 
 python benchmarks/seeds.py --model lnn --data breastmnist --seeds 5
+python benchmarks/seeds.py --model unet --data phantom-liver --seeds 3
 python benchmarks/seeds.py --model lnn --data breastmnist --seeds 10 --compare searches/lnn-breastmnist-random/best.yaml
 
 With ``--compare`` a second configuration is trained with the same seeds, and the mean of the differences has a paired
@@ -21,9 +22,12 @@ from keras_lnn.commands import parse_command, run_main
 from keras_lnn.config import TrainConfig, read_yaml
 from keras_lnn.files import without_nan
 from keras_lnn.model_card import metric_label
+from keras_lnn.studies.results import summarise
 from keras_lnn.terminal import make_console, start_keras
 
 SHOWN = ("auc", "accuracy", "f1")
+# Of networks that answer by masks: both, and those of each class, such as ``dice_liver``.
+SHOWN_OF_MASKS = ("dice", "iou")
 
 
 class SeedsCommand(TrainConfig):
@@ -73,30 +77,30 @@ def train_seeds(fields: dict[str, Any], seeds: Sequence[int], parent: Path) -> d
     # An undefined metric is None.
     return {
         name: [np.nan if result[name]["value"] is None else result[name]["value"] for result in results]
-        for name in SHOWN
+        for name in results[0]
+        if name in SHOWN or (name.split("_")[0] in SHOWN_OF_MASKS and not name.endswith("_per_image"))
     }
 
 
 def print_seeds(found: dict[str, dict[str, list[float]]], seeds: Sequence[int], title: str) -> None:
-    """A row a metric and configuration, and of two configurations their paired differences."""
+    """A row a metric and configuration, and of two configurations their paired differences.
+
+    The interval is that of the mean over seeds, by Student's t: what other seeds would give on the same test samples.
+    """
     table = Table(title=title, title_justify="left")
-    for name in ("", *map(str, seeds), "mean", "SD", "lowest", "highest"):
+    for name in ("", *map(str, seeds), "mean", "SD", "95% interval"):
         table.add_column(name, justify="right")
-    for metric in SHOWN:
+    shown = list(next(iter(found.values())))
+    for metric in shown:
         for configuration, metrics in found.items():
-            numbers = metrics[metric]
-            summary = (
-                np.mean(numbers),
-                np.std(numbers, ddof=1) if len(numbers) > 1 else 0.0,
-                min(numbers),
-                max(numbers),
-            )
-            label = f"{metric_label(metric)} {configuration}".strip()
-            table.add_row(label, *(f"{number:.4f}" for number in (*numbers, *summary)))
+            told = summarise(metrics[metric])
+            interval = "-" if np.isnan(told["low"]) else f"{told['low']:.4f} to {told['high']:.4f}"
+            numbers = (f"{number:.4f}" for number in (*metrics[metric], told["mean"], told["sd"]))
+            table.add_row(f"{metric_label(metric)} {configuration}".strip(), *numbers, interval)
     console = make_console()
     console.print(table)
     if len(found) == 2 and len(seeds) > 1:
-        for metric in SHOWN:
+        for metric in shown:
             mean, low, high = paired_interval(found["first"][metric], found["second"][metric])
             console.print(
                 f"{metric_label(metric)}, second less first: {mean:+.4f} (95% interval {low:+.4f} to {high:+.4f})"

@@ -298,7 +298,8 @@ class _Display:
     def conclude(self, progress: Progress, written: dict[str, Path]) -> None:
         """The failed runs with their reasons, and what was written."""
         failed = [run for run in self.runs if run.folder in progress.failures]
-        self.console.print(f"{len(progress.done)} of {len(self.runs)} runs are done, {len(failed)} failed")
+        count = f"{len(self.runs)} run{'s' if len(self.runs) > 1 else ''}"
+        self.console.print(f"{len(progress.done)} of {count} are done, {len(failed)} failed")
         for run in failed[:_SHOWN_FAILURES]:
             log = run.folder.with_name(f"{run.folder.name}-process") / "log.txt"
             reason = progress.failures[run.folder]
@@ -307,7 +308,8 @@ class _Display:
 
     def _introduce(self, progress: Progress) -> None:
         self._introduced = True
-        self.console.print(f"{self.study.title}: {len(self.runs)} runs -> {self.folder}")
+        count = len(self.runs)
+        self.console.print(f"{self.study.title}: {count} run{'s' if count > 1 else ''} -> {self.folder}")
         there = len(progress.done)
         if there:
             self.console.print(f"{there} of them are done, {len(self.runs) - there} are left")
