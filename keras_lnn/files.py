@@ -115,6 +115,18 @@ def require_writable(folder: Path, option: str) -> None:
         raise InputError(f"{option} must be a folder that can be written to. Received: {folder}. Choose another.")
 
 
+@contextlib.contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Tells a folder that cannot be written to, as it turns out while writing, in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"The output must be a folder that can be written to. Received: {folder} ({error.strerror}). "
+            "Choose another --output."
+        ) from None
+
+
 def _flush_to_disk(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

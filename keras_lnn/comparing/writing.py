@@ -11,8 +11,7 @@ from rich.text import Text
 
 from keras_lnn.comparing.comparison import Comparison
 from keras_lnn.comparing.words import interval, tell_all, tell_cautions, tell_reference, tell_summary
-from keras_lnn.errors import InputError
-from keras_lnn.files import atomic_path, write_text
+from keras_lnn.files import atomic_path, write_text, writing_to
 from keras_lnn.model_card import metric_label
 from keras_lnn.terminal import loading
 
@@ -38,7 +37,7 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike, console:
     folder = Path(folder)
     written = {"page": folder / "comparison.html", "models": folder / "comparison.csv"}
     written |= {"pairs": folder / "pairs.csv", "pictures": folder / "plots"}
-    try:
+    with writing_to(folder):
         with loading(console, "drawing"):
             figures = draw_all(comparison)
             with atomic_path(written["pictures"]) as temporary:
@@ -49,11 +48,6 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike, console:
         write_text(written["pairs"], comparison.pairs_table().to_csv(index=False))
         # Last, so that where the page is, the rest is too.
         write_text(written["page"], comparison_page(comparison, figures))
-    except OSError as error:
-        raise InputError(
-            f"The output must be a folder that can be written to. Received: {folder} ({error.strerror}). "
-            "Choose another --output."
-        ) from None
     return written
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from keras_lnn.comparing.groups import group_runs
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError, suggest
-from keras_lnn.files import DAMAGED_FILE_ERRORS, write_text
+from keras_lnn.files import DAMAGED_FILE_ERRORS, write_text, writing_to
 from keras_lnn.model_card import metric_label
 from keras_lnn.paired_tests import Measured, compare_means, holm, mean_over_runs, resampled_deviations
 from keras_lnn.plots import plot_dice_of_models, save_figure
@@ -195,15 +195,10 @@ def compare_masks(runs: Sequence[MaskRun], reference: str | None = None) -> Mask
 def write_mask_comparison(comparison: MaskComparison, folder: Path) -> dict[str, Path]:
     """Writes the two tables and how Dice spreads over the images; gives their paths by what they are."""
     written = {"models": folder / "comparison.csv", "differences": folder / "pairs.csv", "picture": folder / "dice.png"}
-    try:
+    with writing_to(folder):
         write_text(written["models"], comparison.models.to_csv(index=False))
         write_text(written["differences"], comparison.differences.to_csv(index=False))
         save_figure(plot_dice_of_models(comparison.dice, comparison.class_names), written["picture"])
-    except OSError as error:
-        raise InputError(
-            f"The output must be a folder that can be written to. Received: {folder} ({error.strerror}). "
-            "Choose another --output."
-        ) from None
     return written
 
 
