@@ -41,7 +41,7 @@ def test_images_with_masks_come_back_with_their_patients_and_splits(tmp_path):
 
 
 def test_what_is_no_flat_image_with_one_class_is_one_line(tmp_path):
-    for data in ("phantom-chest", "phantom-vessel", "phantom-liver-volumes"):
+    for data in ("phantom-chest", "phantom-vessel"):
         with pytest.raises(InputError, match="must be flat and have one class each, or masks"):
             write_folder(FolderCommand(folder=tmp_path / "new", data=data))
     assert not list(tmp_path.iterdir())

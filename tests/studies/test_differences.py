@@ -19,7 +19,7 @@ def results_of(runs: dict[str, list], values: dict[str, list[float]] | None = No
         for seed, path in enumerate(paths):
             value = values[network][seed] if values else 0.8
             row = {"data": "some", "network": network, "seed": seed, "status": "done", "run": str(path)}
-            rows.append({**row, "auc": value, "accuracy": value, "val_auc": 0.5, "parameters": 9, "epochs": 2})
+            rows.append({**row, "auc": value, "accuracy": value, "val_auc": 0.5, "parameters": 9, "epochs_trained": 2})
     return pd.DataFrame(rows).assign(seconds=1.0, seconds_an_epoch=0.5, collapsed=False)
 
 
