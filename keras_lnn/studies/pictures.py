@@ -152,7 +152,7 @@ def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
             marker="x",
             color=VERMILLION,
             s=28,
-            label="published, one run",
+            label="published",
             zorder=2,
         )
     known = {name: figures[metric] for name, figures in study.benchmarks.get(data, {}).items() if metric in figures}
@@ -217,7 +217,7 @@ def plot_seeds(results: pd.DataFrame, study: Study, data: str) -> Figure:
         axes.set_yticks(places, [literal(name) for name in networks])
         axes.set_ylim(-0.7, len(networks) - 0.3)
         style_axes(axes, metric_label(metric), f"{metric_label(metric)}, test split")
-    set_heading(figure, f"{data}: runs over the seeds (box: quartiles) and the published run (x)")
+    set_heading(figure, f"{data}: runs over the seeds (box: quartiles) and the published figure (x)")
     return figure
 
 

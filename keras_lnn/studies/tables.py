@@ -26,9 +26,9 @@ _CAPTION = (
     " other seeds{}).{}"
 )
 _ELSEWHERE = " The published figures are of other images than these."
+_ONE_RUN = " The published figure is of one run."
 _PUBLISHED = (
-    " The published figure is of one run; 'yes' says that it lies where 95% of single runs as ours would lie, 'no' that"
-    " it does not."
+    " 'yes' says that the published figure lies where 95% of single runs as ours would lie, 'no' that it does not."
 )
 
 
@@ -103,8 +103,9 @@ class Content:
     @property
     def _about_published(self) -> str:
         judged = self.summary[[f"{metric}_published_fits" for metric in self.metrics]].notna().any(axis=None)
-        about = _PUBLISHED if judged or not self.elsewhere else _ELSEWHERE
-        return f"{about} {self.published_note}".rstrip()
+        if self.elsewhere and not judged:
+            return f"{_ELSEWHERE} {self.published_note}".rstrip()
+        return f"{_PUBLISHED} {self.published_note}" if self.published_note else f"{_ONE_RUN}{_PUBLISHED}"
 
     def _cells(self, row: pd.Series) -> list[str]:
         cells = [str(row["network"]), f"{row['parameters']:,}", f"{row['runs']}"]
