@@ -9,9 +9,9 @@ import numpy as np
 
 from keras_lnn.errors import InputError
 from keras_lnn.plots.arguments import check_images
-from keras_lnn.plots.masks import class_colour
+from keras_lnn.plots.masks import name_colours, outline_classes
 from keras_lnn.plots.samples import view_of
-from keras_lnn.plots.sheet import IMAGES_IN_A_ROW, Block, Cell, Outline, draw_sheet
+from keras_lnn.plots.sheet import IMAGES_IN_A_ROW, Block, Cell, draw_sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,21 +67,21 @@ def plot_augmentation(
             Cell(
                 _picture(one),
                 words[place] if words else "",
-                outlines=() if masks is None else _outlines(masks[number, place], len(class_names)),
+                outlines=()
+                if masks is None
+                else outline_classes(_middle(masks[number, place], 2), len(class_names) - 1),
             )
             for place, one in enumerate((image, *row))
         ]
         blocks.append(Block(name, cells, ""))
-    legend = [(str(name), class_colour(index)) for index, name in enumerate(class_names[1:])]
-    return draw_sheet(f"{title}: what training sees{view_of(images)}", blocks, IMAGE_INCHES, legend)
+    heading = f"{title}: what training sees{view_of(images)}"
+    return draw_sheet(heading, blocks, IMAGE_INCHES, name_colours(class_names[1:]))
 
 
-def _outlines(mask: np.ndarray, classes: int) -> list[Outline]:
-    mask = mask[len(mask) // 2] if mask.ndim == 3 else mask
-    return [Outline(mask == index, class_colour(index - 1)) for index in range(1, classes)]
+def _middle(array: np.ndarray, axes: int) -> np.ndarray:
+    """Of a volume the middle slice, which has so many axes."""
+    return array[len(array) // 2] if array.ndim > axes else array
 
 
 def _picture(image: np.ndarray) -> np.ndarray:
-    if image.ndim == 4:
-        image = image[len(image) // 2]
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(_middle(image, 3)), 0, 255).astype(np.uint8)

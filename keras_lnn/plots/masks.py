@@ -28,6 +28,16 @@ def class_colour(index: int) -> str:
     return CLASS_COLOURS[index % len(CLASS_COLOURS)]
 
 
+def name_colours(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Each class behind the background with its colour, for a legend."""
+    return [(str(name), class_colour(index)) for index, name in enumerate(names)]
+
+
+def outline_classes(mask: np.ndarray, count: int, dashed: bool = False) -> list[Outline]:
+    """The border of each class behind the background on a mask (height, width)."""
+    return [Outline(mask == index + 1, class_colour(index), dashed) for index in range(count)]
+
+
 @dataclasses.dataclass(frozen=True)
 class MaskCases:
     """Images with their true and predicted masks.
@@ -136,7 +146,7 @@ class _View:
 
     def outlines(self, mask: np.ndarray, dashed: bool = False) -> list[Outline]:
         """One a class."""
-        return [Outline(mask == index + 1, class_colour(index), dashed) for index in range(len(self._classes))]
+        return outline_classes(mask, len(self._classes), dashed)
 
     def both(self) -> list[Outline]:
         """The truth, and the prediction on it."""
@@ -158,8 +168,4 @@ def _short(name: str) -> str:
 
 def _sheet(heading: str, cases: MaskCases, blocks: Sequence[Block]) -> Figure:
     view = ", fullest slice of each volume" if cases.truth.ndim == 4 else ""
-    return draw_sheet(f"{heading}{view}", blocks, OVERLAY_INCHES, _legend(cases.class_names[1:]))
-
-
-def _legend(names: Sequence[str]) -> list[tuple[str, str]]:
-    return [(str(name), class_colour(index)) for index, name in enumerate(names)]
+    return draw_sheet(f"{heading}{view}", blocks, OVERLAY_INCHES, name_colours(cases.class_names[1:]))

@@ -100,7 +100,7 @@ def plot_dice_spread(dice: np.ndarray, class_names: Sequence[str], seed: int = 0
     for place, name in enumerate(class_names):
         values = dice[:, place][~np.isnan(dice[:, place])]
         colour = PALETTE[place % len(PALETTE)]
-        labels.append(f"{wrap_name(str(name))}\n{_median_of(values)}{len(values)} of {len(dice)} images")
+        labels.append(_label_of(str(name), values, len(dice)))
         _draw_box(axes, place, values, colour, generator)
     style_axes(axes, "Dice of each image, by class", "Dice (images in which the class is there or predicted)")
     _name_boxes(axes, labels)
@@ -131,7 +131,7 @@ def plot_dice_of_models(dice: Mapping[str, np.ndarray], class_names: Sequence[st
         labels = []
         for place, (model, values) in enumerate(dice.items()):
             known = values[:, column][~np.isnan(values[:, column])]
-            labels.append(f"{wrap_name(model)}\n{_median_of(known)}{len(known)} of {len(values)} images")
+            labels.append(_label_of(model, known, len(values)))
             _draw_box(axes, place, known, PALETTE[place % len(PALETTE)], generator)
         below = "Dice (images in which the class is there or predicted)" if axes is panels[-1] else ""
         style_axes(axes, literal(str(name)), below)
@@ -139,8 +139,9 @@ def plot_dice_of_models(dice: Mapping[str, np.ndarray], class_names: Sequence[st
     return figure
 
 
-def _median_of(values: np.ndarray) -> str:
-    return f"median {np.median(values):.3f}, " if len(values) else ""
+def _label_of(name: str, values: np.ndarray, images: int) -> str:
+    median = f"median {np.median(values):.3f}, " if len(values) else ""
+    return f"{wrap_name(name)}\n{median}{len(values)} of {images} images"
 
 
 def _draw_box(axes: Axes, place: int, values: np.ndarray, colour: str, generator: np.random.Generator) -> None:

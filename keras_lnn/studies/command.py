@@ -298,18 +298,20 @@ class _Display:
     def conclude(self, progress: Progress, written: dict[str, Path]) -> None:
         """The failed runs with their reasons, and what was written."""
         failed = [run for run in self.runs if run.folder in progress.failures]
-        count = f"{len(self.runs)} run{'s' if len(self.runs) > 1 else ''}"
-        self.console.print(f"{len(progress.done)} of {count} are done, {len(failed)} failed")
+        self.console.print(f"{len(progress.done)} of {self._all_runs} are done, {len(failed)} failed")
         for run in failed[:_SHOWN_FAILURES]:
             log = run.folder.with_name(f"{run.folder.name}-process") / "log.txt"
             reason = progress.failures[run.folder]
             self.console.print(Text.assemble((f"{run.name} failed: ", "bold red"), f"{reason}  {log}"))
         print_written(self.console, written)
 
+    @property
+    def _all_runs(self) -> str:
+        return f"{len(self.runs)} run{'s' if len(self.runs) > 1 else ''}"
+
     def _introduce(self, progress: Progress) -> None:
         self._introduced = True
-        count = len(self.runs)
-        self.console.print(f"{self.study.title}: {count} run{'s' if count > 1 else ''} -> {self.folder}")
+        self.console.print(f"{self.study.title}: {self._all_runs} -> {self.folder}")
         there = len(progress.done)
         if there:
             self.console.print(f"{there} of them are done, {len(self.runs) - there} are left")

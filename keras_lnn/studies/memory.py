@@ -36,11 +36,8 @@ def recall(study: Study, folder: Path, **options: Any) -> list[StudyRun]:
     found = []
     for entry in _read(folder):
         try:
-            found.append(
-                make_run(
-                    study, folder, entry["network"], entry["data"], entry["seed"], Point(entry["values"]), **options
-                )
-            )
+            name, data, seed, values = (entry[key] for key in ("network", "data", "seed", "values"))
+            found.append(make_run(study, folder, name, data, seed, Point(values), **options))
         except (InputError, *DAMAGED_FILE_ERRORS):
             continue
     return found

@@ -143,8 +143,9 @@ def print_summary(console: Console, content: Content) -> None:
             continue
         for metric in content.metrics:
             part = _make_table(dataclasses.replace(content, shown=(metric,)), data)
+            fits = _fits(part, console)
             for column in part.columns:
-                column.no_wrap = _fits(part, console)
+                column.no_wrap = fits
             console.print(part)
     for remark in content.remarks:
         console.print(Text(remark))
