@@ -33,7 +33,7 @@ class ListCommand(_Command):
 
 
 class EvaluateCommand(_Command):
-    """Measure a trained model on one split of a data set, with 95% bootstrap intervals."""
+    """Measure a trained model on one split of a data set, with 95% intervals."""
 
     model: CliPositionalArg[str] = pydantic.Field(description="run, .keras file, exported folder or name")
     data: str | None = pydantic.Field(None, description="data set (default: the one that it learned from)")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_lnn.errors import InputError, suggest
-from keras_lnn.statistics import (
-    Confusion,
-    Estimate,
-    Ranking,
-    bootstrap,
-    defined_mean,
-    weighted_sums,
+from keras_lnn.statistics import Estimate
+from keras_lnn.statistics.deviations import Units
+from keras_lnn.statistics.measurements import (
+    Measurement,
+    mean_of,
+    measure_auc,
+    measure_average_precision,
+    measure_f1,
+    measure_loss,
+    measure_proportion,
 )
 from keras_lnn.tasks import TASKS
 
@@ -38,8 +41,35 @@ TUNED = "f1_tuned"
 CALIBRATION_BINS = 15
 # A model that answers the same for this share of the samples, or more, has learnt nothing else.
 COLLAPSED_SHARE = 0.99
-# With fewer samples of a class a resample often holds hardly any, and intervals come out too narrow.
+# With fewer samples of a class, or fewer patients, what they say is mostly chance.
 FEW_SAMPLES = 10
+# How the warning begins that a metric is perfect.
+NO_ERROR = "No error was seen"
+# In the order in which sentences name them.
+_WITHOUT_ERROR = ("auc", "accuracy", "sensitivity", "specificity", "precision", "f1", "average_precision")
+
+
+@dataclasses.dataclass(frozen=True)
+class Basis:
+    """What intervals rest on.
+
+    Args:
+        unit: ``images``, or ``patients`` where it is known which images are of one patient.
+        count: How many of them there are.
+        images: How many images there are.
+    """
+
+    unit: str
+    count: int
+    images: int
+
+    @classmethod
+    def of(cls, images: int, groups: Sequence[str] | None) -> Basis:
+        """Returns the basis of images with the patient of each, or None where nobody knows."""
+        return cls("images", images, images) if groups is None else cls("patients", len(set(groups)), images)
+
+    def __str__(self) -> str:
+        return f"{self.count:,} {self.unit}" + (f" ({self.images:,} images)" if self.unit != "images" else "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +81,13 @@ class Evaluation:
         per_class: For each class or label its ``support`` (samples) and the estimate of each name in ``CLASS_METRICS``;
             with thresholds also ``f1_tuned`` and the ``threshold``.
         warnings: Sentences on what the numbers do not show.
+        basis: What the intervals rest on.
     """
 
     metrics: dict[str, Estimate]
     per_class: dict[str, dict[str, Estimate | int | float]]
     warnings: tuple[str, ...]
+    basis: Basis
 
     def to_json(self) -> dict[str, dict[str, float]]:
         """The metrics as ``{"auc": {"value": ..., "low": ..., "high": ...}, ...}``; what is not defined is nan."""
@@ -78,61 +110,53 @@ def evaluate_predictions(
     task: str,
     class_names: Sequence[str],
     thresholds: Sequence[float] | None = None,
-    resamples: int = 2000,
-    seed: int = 0,
+    groups: Sequence[str] | None = None,
     confidence: float = 0.95,
-    progress: Callable[[float], None] | None = None,
 ) -> Evaluation:
-    """Computes all metrics with bootstrap intervals over the samples.
+    """Computes all metrics with their intervals.
 
     ``auc`` and ``accuracy`` are those of ``medmnist.evaluator``. For two classes ``f1``, ``precision``,
     ``sensitivity``, ``specificity`` and ``average_precision`` speak of class 1, else they are means over classes or
     labels. Ratios with nothing below the line are 0; an AUC that lacks one of its two sides is nan and is left out of
     the mean. ``brier`` is the mean squared error of class 1 for two classes, its sum over several classes, its mean
     over labels. ``expected_calibration_error`` has 15 bins, open below and closed above, over the confidence in the
-    answer (for labels over all their probabilities together).
+    predicted class (for labels over all their probabilities together); it has no interval, since binning makes it
+    larger than it is by an amount that depends on the model.
+
+    Intervals say what other patients would change, or other images where no patients are known. They hold for few
+    samples, for rare classes and where no error was seen: see :mod:`keras_lnn.statistics.intervals`.
 
     Args:
         truth: Class indices (samples,), or for ``multi-label`` 0/1 (samples, labels).
         probabilities: (samples, classes), each row summing to one, or (samples, labels).
         task: One of ``binary``, ``multi-class``, ``ordinal`` and ``multi-label``.
-        class_names: One name a class or label, in the order of the columns.
+        class_names: One name for each class or label, in the order of the columns.
         thresholds: Of each label, chosen on other data: F1 is given at them too. All other metrics stay at 0.5.
-        resamples: Number of bootstrap resamples.
-        seed: Seed of the resampling.
+        groups: The patient of each sample, (samples,); None where nobody knows.
         confidence: Coverage of the intervals.
-        progress: Called with the fraction done.
 
     Returns:
         The metrics over all and for each class, with warnings.
 
     Raises:
-        InputError: If truth, probabilities and names do not fit together.
+        InputError: If truth, probabilities, names and groups do not fit together.
     """
     predictions = CheckedPredictions.checked(truth, probabilities, task, tuple(class_names), thresholds)
-    statistics = WeightedMetrics(predictions)
-    tuned = () if thresholds is None else (TUNED,)
-    overall, of_classes = (*METRICS, *tuned), (*CLASS_METRICS, *tuned)
-    highest = np.ones(len(overall) + len(of_classes) * len(class_names))
-    highest[overall.index("brier")] = predictions.highest_brier
-    estimates = bootstrap(
-        statistics,
-        len(predictions.positive),
-        resamples=resamples,
-        seed=seed,
-        confidence=confidence,
-        highest=highest,
-        progress=progress,
-    )
+    if groups is not None and len(groups) != len(predictions.positive):
+        raise InputError(
+            f"groups must name the patient of each of the {len(predictions.positive)} samples. Received: {len(groups)}."
+        )
+    overall, by_class = measure_predictions(predictions, groups, confidence)
     supports = predictions.positive.sum(axis=0)
     per_class: dict[str, dict[str, Estimate | int | float]] = {}
     for index, class_name in enumerate(predictions.class_names):
-        of_class = estimates[len(overall) + index :: len(predictions.class_names)]
-        per_class[class_name] = {"support": int(supports[index]), **dict(zip(of_classes, of_class, strict=True))}
+        found = {name: parts[index].estimate for name, parts in by_class.items()}
+        per_class[class_name] = {"support": int(supports[index]), **found}
         if thresholds is not None:
             per_class[class_name]["threshold"] = float(thresholds[index])
-    metrics = dict(zip(overall, estimates, strict=False))
-    return Evaluation(metrics=metrics, per_class=per_class, warnings=_find_warnings(predictions))
+    metrics = {name: measurement.estimate for name, measurement in overall.items()}
+    basis = Basis.of(len(predictions.positive), groups)
+    return Evaluation(metrics, per_class, _find_warnings(predictions, metrics, basis), basis)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,63 +203,75 @@ class CheckedPredictions:
         return cls(task, class_names, probabilities, positive, predicted, tuned)
 
 
-class WeightedMetrics:
-    """From weights (resamples, samples) to the rows of the metrics, then of each class metric for each class."""
+def measure_predictions(
+    predictions: CheckedPredictions, groups: Sequence[str] | None = None, confidence: float = 0.95
+) -> tuple[dict[str, Measurement], dict[str, list[Measurement]]]:
+    """Measures every metric.
 
-    def __init__(self, predictions: CheckedPredictions):
-        from scipy.sparse import csr_array, vstack
+    Args:
+        predictions: What is measured.
+        groups: The patient of each sample; None where nobody knows.
+        confidence: Coverage of the intervals.
 
-        self._predictions = predictions
-        self._rankings = [
-            Ranking(positive, scores)
-            for positive, scores in zip(predictions.positive.T, predictions.probabilities.T, strict=True)
-        ]
-        confusion = Confusion.terms(predictions.positive, predictions.predicted)
-        self._confusion_rows = confusion.shape[0]
-        brier = csr_array(_brier_losses(predictions)[None, :])
-        blocks = [confusion, brier, _calibration_gaps(predictions)]
-        if predictions.tuned is not None:
-            blocks.append(Confusion.terms(predictions.positive, predictions.tuned))
-        self._terms = vstack(blocks, format="csr")
+    Returns:
+        The measurement of each name in ``METRICS``, and for each name in ``CLASS_METRICS`` one for each class or label;
+        with thresholds both have ``f1_tuned`` too.
+    """
+    positive, predicted, probabilities = predictions.positive, predictions.predicted, predictions.probabilities
+    units = Units(len(positive), groups)
+    columns = range(positive.shape[1])
 
-    def __call__(self, weights: np.ndarray) -> np.ndarray:
-        ranked = [ranking.auc_and_average_precision(weights) for ranking in self._rankings]
-        aucs, average_precisions = (np.stack(rows) for rows in zip(*ranked, strict=True))
-        sums = weighted_sums(self._terms, weights)
-        confusion = Confusion.from_sums(sums[: self._confusion_rows])
-        brier, rest = sums[self._confusion_rows], sums[self._confusion_rows + 1 :]
-        gaps, rest = rest[:CALIBRATION_BINS], rest[CALIBRATION_BINS:]
-        f1 = confusion.f1()
-        ratios = [f1, confusion.precision(), confusion.sensitivity(), confusion.specificity()]
-        average = (lambda rows: rows[1]) if self._predictions.two_classes else (lambda rows: rows.mean(axis=0))
-        overall = {
-            "auc": aucs[1] if self._predictions.task == "binary" else defined_mean(aucs),
-            "accuracy": self._accuracy(confusion),
-            "f1": average(f1),
-            "f1_macro": f1.mean(axis=0),
-            "precision": average(ratios[1]),
-            "sensitivity": average(ratios[2]),
-            "specificity": average(ratios[3]),
-            "balanced_accuracy": self._balanced_accuracy(confusion),
-            "average_precision": average(average_precisions),
-            "brier": brier / confusion.total,
-            "expected_calibration_error": np.abs(gaps).sum(axis=0) / confusion.total,
-        }
-        by_class = [aucs, average_precisions, *ratios]
-        if len(rest):
-            by_class.append(Confusion.from_sums(rest).f1())
-            overall[TUNED] = by_class[-1].mean(axis=0)
-        return np.concatenate([np.stack(list(overall.values())), *by_class])
+    def share(hits: np.ndarray, counted: np.ndarray) -> Measurement:
+        return measure_proportion(hits, counted, units, confidence)
 
-    def _accuracy(self, confusion: Confusion) -> np.ndarray:
-        if self._predictions.task == "multi-label":
-            return confusion.accuracy().mean(axis=0)
-        return confusion.hits.sum(axis=0) / confusion.total
+    by_class = {
+        "auc": [measure_auc(positive[:, k], probabilities[:, k], units, confidence) for k in columns],
+        "average_precision": [
+            measure_average_precision(positive[:, k], probabilities[:, k], units, confidence) for k in columns
+        ],
+        "f1": [measure_f1(positive[:, k], predicted[:, k], units, confidence) for k in columns],
+        "precision": [share(positive[:, k], predicted[:, k]) for k in columns],
+        "sensitivity": [share(predicted[:, k], positive[:, k]) for k in columns],
+        "specificity": [share(~predicted[:, k], ~positive[:, k]) for k in columns],
+    }
+    if predictions.tuned is not None:
+        by_class[TUNED] = [measure_f1(positive[:, k], predictions.tuned[:, k], units, confidence) for k in columns]
+    average = (lambda parts: parts[1]) if predictions.two_classes else mean_of
+    everything = np.ones(len(positive), bool)
+    right = predicted == positive
+    if predictions.task == "multi-label":
+        accuracy = mean_of([share(right[:, k], everything) for k in columns])
+    else:
+        accuracy = share(right.all(axis=1), everything)
+    overall = {
+        "auc": by_class["auc"][1] if predictions.task == "binary" else mean_of(by_class["auc"]),
+        "accuracy": accuracy,
+        "f1": average(by_class["f1"]),
+        "f1_macro": mean_of(by_class["f1"]),
+        **{name: average(by_class[name]) for name in ("precision", "sensitivity", "specificity")},
+        "balanced_accuracy": _balanced_accuracy(predictions, by_class),
+        "average_precision": average(by_class["average_precision"]),
+        "brier": measure_loss(
+            _brier_losses(predictions), predictions.highest_brier, not bool(right.all()), units, confidence
+        ),
+        "expected_calibration_error": Measurement(Estimate(_calibration_error(predictions)), np.zeros(units.count)),
+    }
+    return overall | ({TUNED: mean_of(by_class[TUNED])} if TUNED in by_class else {}), by_class
 
-    def _balanced_accuracy(self, confusion: Confusion) -> np.ndarray:
-        if self._predictions.task == "multi-label":
-            return confusion.balanced_accuracy().mean(axis=0)
-        return defined_mean(np.where(confusion.actual > 0, confusion.sensitivity(), np.nan))
+
+def _balanced_accuracy(predictions: CheckedPredictions, by_class: dict[str, list[Measurement]]) -> Measurement:
+    """Measures the mean sensitivity of the classes, or the mean over labels of that of both their sides.
+
+    Classes and sides without samples are left out.
+    """
+    actual = predictions.positive.sum(axis=0)
+    sides = [
+        ([found] if count else []) + ([rejected] if count < len(predictions.positive) else [])
+        for found, rejected, count in zip(by_class["sensitivity"], by_class["specificity"], actual, strict=True)
+    ]
+    if predictions.task == "multi-label":
+        return mean_of([mean_of(parts) for parts in sides])
+    return mean_of([found for found, count in zip(by_class["sensitivity"], actual, strict=True) if count])
 
 
 def _brier_losses(predictions: CheckedPredictions) -> np.ndarray:
@@ -245,21 +281,17 @@ def _brier_losses(predictions: CheckedPredictions) -> np.ndarray:
     return squares.mean(axis=1) if predictions.task == "multi-label" else squares.sum(axis=1)
 
 
-def _calibration_gaps(predictions: CheckedPredictions) -> Any:
-    """Confidence minus correctness of each sample, in the row of its bin (bins, samples); labels are pooled."""
-    from scipy.sparse import csr_array
-
+def _calibration_error(predictions: CheckedPredictions) -> float:
+    """Returns the mean distance of confidence and share of right predictions over the bins; labels are pooled."""
     if predictions.task == "multi-label":
-        confidence, correct = predictions.probabilities, predictions.positive
+        confidence, correct = predictions.probabilities.ravel(), predictions.positive.ravel()
     else:
         chosen = predictions.predicted
-        confidence, correct = predictions.probabilities[chosen][:, None], predictions.positive[chosen][:, None]
-    samples, answers = confidence.shape
+        confidence, correct = predictions.probabilities[chosen], predictions.positive[chosen]
     inner_edges = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]
     bins = np.digitize(confidence, inner_edges, right=True)
-    columns = np.broadcast_to(np.arange(samples)[:, None], bins.shape)
-    gaps = (confidence - correct) / answers
-    return csr_array((gaps.ravel(), (bins.ravel(), columns.ravel())), shape=(CALIBRATION_BINS, samples))
+    gaps = np.bincount(bins, weights=confidence - correct, minlength=CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / len(confidence))
 
 
 def _check_probabilities(probabilities: np.ndarray, task: str, class_names: tuple[str, ...]) -> np.ndarray:
@@ -329,10 +361,30 @@ def _check_thresholds(thresholds: Sequence[float], task: str, class_names: tuple
     return values
 
 
-def _find_warnings(predictions: CheckedPredictions) -> tuple[str, ...]:
+def _find_warnings(predictions: CheckedPredictions, metrics: dict[str, Estimate], basis: Basis) -> tuple[str, ...]:
     collapse = _label_collapse if predictions.task == "multi-label" else _class_collapse
-    found = [collapse(predictions), _one_sided(predictions), _few_samples(predictions)]
+    collapsed = collapse(predictions)
+    found = [collapsed, _one_sided(predictions), _few_samples(predictions)]
+    found += [few_patients(basis), "" if collapsed else _without_error(metrics)]
     return tuple(sentence for sentence in found if sentence)
+
+
+def few_patients(basis: Basis) -> str:
+    """Returns a warning where there are so few patients that intervals are mostly guesses, else nothing."""
+    if basis.unit == "images" or basis.count >= FEW_SAMPLES:
+        return ""
+    return f"There are {basis.count} patients: intervals that rest on fewer than {FEW_SAMPLES} are unreliable."
+
+
+def _without_error(metrics: dict[str, Estimate]) -> str:
+    perfect = [name.replace("_", " ").replace("auc", "AUC") for name in _WITHOUT_ERROR if metrics[name].value == 1]
+    if not perfect:
+        return ""
+    verb = "is" if len(perfect) == 1 else "are"
+    return (
+        f"{NO_ERROR}: {', '.join(perfect)} {verb} 1 here. The lower end of the interval says how low the true "
+        "number may be all the same."
+    )
 
 
 def _class_collapse(predictions: CheckedPredictions) -> str:

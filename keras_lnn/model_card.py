@@ -117,11 +117,17 @@ def _colours(signature: Signature) -> str | None:
     return ", ".join(f"{name} {colour}" for name, colour in zip(signature.class_names, signature.colours, strict=True))
 
 
+def _basis(metrics: dict[str, Any]) -> str:
+    """Returns what the intervals of the test split rest on; an older version has not written it down."""
+    basis = metrics.get("intervals_over", {}).get("test")
+    return "its images" if basis is None else f"{basis['count']:,} {basis['unit']}"
+
+
 def _results(metrics: dict[str, Any] | None, of_masks: bool) -> list[str]:
     if metrics is None or "test" not in metrics:
         return ["Not tested here: `python -m keras_lnn evaluate` measures it."]
     lines = [
-        f"Test split, 95% bootstrap intervals over the {'patients where they are known, else the ' * of_masks}images.",
+        f"Test split, with 95% intervals over {_basis(metrics)}.",
         "",
         "| | value | interval |",
         "| --- | --- | --- |",

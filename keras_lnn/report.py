@@ -67,6 +67,7 @@ def measure_split(split: Split, answers: np.ndarray, signature: Signature) -> Ev
         task=task.kind,
         class_names=task.class_names,
         thresholds=signature.thresholds,
+        groups=split.groups,
     )
 
 
@@ -80,15 +81,18 @@ def metrics_of_split(found: Evaluation, signature: Signature, split_name: str) -
             "classes": list(task.class_names),
             "positive_class": task.class_names[1] if task.kind == "binary" else None,
             "warnings": list(found.warnings),
+            "intervals_over": {split_name: dataclasses.asdict(found.basis)},
         }
     )
 
 
 def predictions_table(split: Split, probabilities: np.ndarray, task: Task, split_name: str) -> pd.DataFrame:
-    """One row a sample: its index, file where there is one, split, truth and probabilities."""
+    """Returns one row per sample: split, index, file and patient where they are known, truth and probabilities."""
     columns: dict[str, Any] = {"split": split_name, "index": np.arange(len(split))}
     if split.names is not None:
         columns["file"] = list(split.names)
+    if split.groups is not None:
+        columns["patient"] = list(split.groups)
     if task.multi_label:
         columns |= {f"truth {name}": split.labels[:, index] for index, name in enumerate(task.class_names)}
     else:
@@ -196,6 +200,7 @@ def _gather(report: RunReport, found: dict[str, dict[str, Any]]) -> dict[str, An
         "classes": last["classes"],
         "positive_class": last["positive_class"],
         "warnings": last["warnings"],
+        "intervals_over": {name: entry["intervals_over"][name] for name, entry in reversed(found.items())},
         "best_epoch": report.signature.best_epoch,
         "epochs": len(report.history),
         "epochs_trained": round(count_epochs(report.history), 4),

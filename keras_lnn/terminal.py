@@ -120,16 +120,22 @@ def print_metrics(console: Console, metrics: dict[str, Any], title: str) -> None
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("metric")
     table.add_column("value", justify="right")
-    table.add_column("95% interval", justify="right")
     positive = metrics.get("positive_class")
     split = next(name for name in ("test", "val", "train") if name in metrics)
+    table.add_column(f"95% interval{_describe_basis(metrics, split)}", justify="right")
     for name, estimate in metrics[split].items():
         label = metric_label(name)
         if positive and name in ("f1", "precision", "sensitivity", "average_precision"):
             label += f" ({positive})"
         numbers = ["-" if estimate[key] is None else f"{estimate[key]:.4f}" for key in ("value", "low", "high")]
-        table.add_row(label, numbers[0], f"{numbers[1]} .. {numbers[2]}")
+        table.add_row(label, numbers[0], "-" if numbers[1] == "-" else f"{numbers[1]} .. {numbers[2]}")
     console.print(table)
+
+
+def _describe_basis(metrics: dict[str, Any], split: str) -> str:
+    """Returns what intervals rest on; nothing where an older version has not written it down."""
+    basis = metrics.get("intervals_over", {}).get(split)
+    return "" if basis is None else f" over {basis['count']:,} {basis['unit']}"
 
 
 def print_check(console: Console, check: "DataCheck") -> None:

@@ -52,6 +52,7 @@ def write_run(
     test=True,
     checksum="sha256:a",
     names=None,
+    groups=None,
     parameters=1234,
     **config,
 ):
@@ -63,9 +64,9 @@ def write_run(
     (path / "environment.json").write_text(json.dumps({"data_checksum": checksum}), encoding="utf-8")
     (path / "best.keras").write_bytes(b"0" * parameters)
     half = len(truth) // 2
-    splits = {"val": (truth[:half], probabilities[:half], None)}
-    splits |= {"test": (truth, probabilities, names)} if test else {}
-    measured = {name: _measure(*split[:2], task, class_names, thresholds) for name, split in splits.items()}
+    splits = {"val": (truth[:half], probabilities[:half], None, None if groups is None else groups[:half])}
+    splits |= {"test": (truth, probabilities, names, groups)} if test else {}
+    measured = {name: _measure(*split[:2], task, class_names, thresholds, split[3]) for name, split in splits.items()}
     tables = [_table(*split, task, class_names, name) for name, split in splits.items()]
     (path / "predictions.csv").write_text(pd.concat(tables).to_csv(index=False), encoding="utf-8")
     metrics = {name: found.to_json() for name, found in measured.items()}
@@ -92,15 +93,15 @@ def write_breast_runs(folder, strengths, seeds=1, **config):
     return folder
 
 
-def _measure(truth, probabilities, task, class_names, thresholds):
+def _measure(truth, probabilities, task, class_names, thresholds, groups):
     return evaluate_predictions(
-        truth, probabilities, task=task, class_names=class_names, thresholds=thresholds, resamples=50
+        truth, probabilities, task=task, class_names=class_names, thresholds=thresholds, groups=groups
     )
 
 
-def _table(truth, probabilities, names, task, class_names, split):
+def _table(truth, probabilities, names, groups, task, class_names, split):
     from keras_lnn.report import predictions_table
     from keras_lnn.tasks import Task
 
     images = np.zeros((len(truth), 1, 1, 1), dtype=np.uint8)
-    return predictions_table(Split(images, truth, names), probabilities, Task(task, class_names), split)
+    return predictions_table(Split(images, truth, names, groups), probabilities, Task(task, class_names), split)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm
 from sklearn.metrics import (
     average_precision_score,
     balanced_accuracy_score,
@@ -22,8 +21,15 @@ from sklearn.metrics import (
 )
 
 from keras_lnn.errors import InputError
-from keras_lnn.evaluation import CLASS_METRICS, METRICS, TASKS, evaluate_predictions
-from keras_lnn.statistics import Estimate, resample_weights
+from keras_lnn.evaluation import (
+    CLASS_METRICS,
+    METRICS,
+    TASKS,
+    CheckedPredictions,
+    evaluate_predictions,
+    measure_predictions,
+)
+from keras_lnn.statistics import Estimate
 
 MEDMNIST_TASKS = {
     "binary": "binary-class",
@@ -62,7 +68,7 @@ def simulate(task, samples, classes, seed=0, levels=None):
 
 def evaluate(truth, probabilities, task, **options):
     names = [f"class {index}" for index in range(probabilities.shape[1])]
-    return evaluate_predictions(truth, probabilities, task=task, class_names=names, **{"resamples": 2, **options})
+    return evaluate_predictions(truth, probabilities, task=task, class_names=names, **options)
 
 
 def naive_metrics(truth, probabilities, task):
@@ -159,33 +165,76 @@ def test_metrics_are_those_of_scikit_learn(task, classes, levels):
         assert values == pytest.approx(naive_metrics(truth, probabilities, task), rel=0, abs=1e-12)
 
 
-@pytest.mark.parametrize(("task", "classes", "levels"), CASES[1::2])
-def test_intervals_are_those_of_drawing_and_evaluating_again(task, classes, levels):
-    samples, resamples, seed = 80, 40, 7
+@pytest.mark.parametrize(("task", "classes", "levels"), [CASES[1], CASES[3], CASES[7]])
+@pytest.mark.parametrize("images_of_patient", [None, 3])
+def test_deviations_have_the_variance_of_drawing_and_evaluating_again(task, classes, levels, images_of_patient):
+    samples, resamples, seed = 240, 150, 7
     truth, probabilities = simulate(task, samples, classes, seed, levels)
-    evaluation = evaluate(truth, probabilities, task, resamples=resamples, seed=seed, confidence=0.8)
-    again = []
-    for counts in np.concatenate(list(resample_weights(samples, resamples, seed=seed))):
-        rows = np.repeat(np.arange(samples), counts.astype(int))
+    groups = None if images_of_patient is None else np.arange(samples) // images_of_patient
+    names = tuple(f"class {index}" for index in range(classes))
+    checked = CheckedPredictions.checked(truth, probabilities, task, names, None)
+    overall, _ = measure_predictions(checked, groups)
+    generator, again = np.random.default_rng(seed), []
+    for _ in range(resamples):
+        units = np.arange(samples) if groups is None else groups
+        drawn = generator.integers(units.max() + 1, size=units.max() + 1)
+        rows = np.concatenate([np.flatnonzero(units == unit) for unit in drawn])
         again.append(naive_metrics(truth[rows], probabilities[rows], task))
-    for name in METRICS:
-        estimate = evaluation.metrics[name]
-        values = [metrics[name] for metrics in again]
-        if 0 < estimate.value < 1 or name == "brier":
-            # The normal interval on the scale of the log odds, by the delta method.
-            limit = 2.0 if name == "brier" and task in ("multi-class", "ordinal") and classes > 2 else 1.0
-            odds = estimate.value / (limit - estimate.value)
-            error = np.nanstd(values, ddof=1) * limit / (estimate.value * (limit - estimate.value))
-            low, high = (limit * end / (1 + end) for end in odds * np.exp(norm.ppf([0.1, 0.9]) * error))
-        else:
-            low, high = np.nanpercentile(values, [10, 90])
-        assert (estimate.low, estimate.high) == (pytest.approx(low, abs=1e-12), pytest.approx(high, abs=1e-12)), name
+    for name in set(METRICS) - {"expected_calibration_error"}:
+        expected = np.nanstd([metrics[name] for metrics in again], ddof=1)
+        # 150 resamples give a standard deviation to within 6%, so that this is three and a half of its errors.
+        assert np.sqrt((overall[name].deviations ** 2).sum()) == pytest.approx(expected, rel=0.22), name
+
+
+def test_patients_widen_intervals_as_far_as_their_images_are_alike():
+    truth, probabilities = simulate("binary", 60, 2)
+    alone = evaluate(truth, probabilities, "binary")
+    # Each image four times: the numbers stay, and so does what is known of them.
+    again = [np.repeat(part, 4, axis=0) for part in (truth, probabilities)]
+    copies = evaluate(*again, "binary")
+    patients = evaluate(*again, "binary", groups=[f"P{index // 4}" for index in range(240)])
+    assert (copies.basis.unit, patients.basis.unit) == ("images", "patients")
+    assert str(patients.basis) == "60 patients (240 images)"
+    for name in set(METRICS) - {"expected_calibration_error"}:
+        wide, narrow, known = (found.metrics[name] for found in (alone, copies, patients))
+        assert wide.value == pytest.approx(narrow.value, abs=1e-9)
+        assert narrow.high - narrow.low < 0.65 * (wide.high - wide.low)
+        assert known.high - known.low == pytest.approx(wide.high - wide.low, rel=0.08), name
+
+
+def test_what_is_perfect_has_a_bound_and_is_named():
+    truth = np.repeat([1, 0], [12, 30])
+    second = np.where(truth == 1, 0.9, 0.1)
+    found = evaluate(truth, np.stack([1 - second, second], axis=1), "binary")
+    # Clopper and Pearson's lower end for 12 of 12 is .735, Wilson's .757.
+    assert 0.70 < found.metrics["sensitivity"].low < 0.76
+    assert 0.85 < found.metrics["specificity"].low < 0.89
+    assert 0.88 < found.metrics["accuracy"].low < 0.92
+    assert 0.80 < found.metrics["auc"].low < 0.95
+    assert all(found.metrics[name].high == 1 for name in ("auc", "accuracy", "sensitivity", "f1", "average_precision"))
+    assert np.isnan(found.metrics["brier"].low)
+    (sentence,) = found.warnings
+    assert sentence == (
+        "No error was seen: AUC, accuracy, sensitivity, specificity, precision, f1, average precision are 1 here. The "
+        "lower end of the interval says how low the true number may be all the same."
+    )
+    # Two patients are not 12 independent images.
+    patients = ["A"] * 12 + ["B"] * 30
+    of_patients = evaluate(truth, np.stack([1 - second, second], axis=1), "binary", groups=patients)
+    assert of_patients.metrics["sensitivity"].low < 0.2
+    assert "There are 2 patients: intervals that rest on fewer than 10 are unreliable." in of_patients.warnings
+
+
+def test_the_calibration_error_has_no_interval():
+    found = evaluate(*simulate("binary", 80, 2), "binary").metrics["expected_calibration_error"]
+    assert found.value > 0
+    assert np.isnan([found.low, found.high]).all()
 
 
 @pytest.mark.parametrize(("task", "classes", "levels"), CASES)
 def test_each_class_against_the_rest(task, classes, levels):
     truth, probabilities = simulate(task, 50, classes, 3, levels)
-    evaluation = evaluate(truth, probabilities, task, resamples=50)
+    evaluation = evaluate(truth, probabilities, task)
     assert list(evaluation.per_class) == [f"class {index}" for index in range(classes)]
     for index, entries in enumerate(evaluation.per_class.values()):
         if task == "multi-label":
@@ -208,7 +257,10 @@ def test_each_class_against_the_rest(task, classes, levels):
             rel=0,
             abs=1e-12,
         )
-        assert all(entries[name].low <= entries[name].high for name in CLASS_METRICS)
+        # Precision of a class that is never predicted has no interval.
+        given = [name for name in CLASS_METRICS if not np.isnan(entries[name].low)]
+        assert set(CLASS_METRICS) - set(given) <= (set() if found.any() else {"precision"})
+        assert all(entries[name].low <= entries[name].value <= entries[name].high for name in given)
 
 
 def test_a_tie_of_two_classes_is_class_zero():
@@ -234,18 +286,10 @@ def test_known_calibration_and_brier():
     assert sure["brier"].value == pytest.approx(0.1)
 
 
-def test_the_seed_decides_the_intervals_and_not_the_values():
-    truth, probabilities = simulate("binary", 60, 2)
-    first, same, other = (evaluate(truth, probabilities, "binary", resamples=99, seed=seed) for seed in (1, 1, 2))
-    assert first == same
-    assert first.metrics["auc"].value == other.metrics["auc"].value
-    assert first.metrics["auc"].low != other.metrics["auc"].low
-
-
 def test_a_label_of_one_class_is_left_out_of_the_mean_and_named():
     truth, probabilities = simulate("multi-label", 60, 3)
     truth[:, 1] = 0
-    evaluation = evaluate(truth, probabilities, "multi-label", resamples=20)
+    evaluation = evaluate(truth, probabilities, "multi-label")
     assert np.isnan([evaluation.per_class["class 1"]["auc"].value, evaluation.per_class["class 1"]["auc"].low]).all()
     others = [roc_auc_score(truth[:, label], probabilities[:, label]) for label in (0, 2)]
     assert evaluation.metrics["auc"].value == pytest.approx(np.mean(others))
@@ -257,15 +301,17 @@ def test_one_class_only_has_no_auc_and_no_collapse():
     evaluation = evaluate(np.zeros(20, int), np.tile([0.8, 0.2], (20, 1)), "binary")
     assert np.isnan(evaluation.metrics["auc"].value)
     assert evaluation.metrics["balanced_accuracy"].value == 1
-    (sentence,) = evaluation.warnings
-    assert sentence.startswith("AUC is not defined for 'class 0' (20), 'class 1' (0),")
+    one_sided, perfect = evaluation.warnings
+    assert one_sided.startswith("AUC is not defined for 'class 0' (20), 'class 1' (0),")
+    assert perfect.startswith("No error was seen: accuracy, specificity are 1 here.")
 
 
-def test_resamples_without_a_rare_class_do_not_spoil_the_interval():
+def test_one_positive_sample_says_little():
     truth = np.array([1] + [0] * 29)
     second = np.linspace(0.6, 0.1, 30)
-    estimate = evaluate(truth, np.stack([1 - second, second], axis=1), "binary", resamples=200).metrics["auc"]
-    assert (estimate.value, estimate.low, estimate.high) == (1, 1, 1)
+    estimate = evaluate(truth, np.stack([1 - second, second], axis=1), "binary").metrics["auc"]
+    assert (estimate.value, estimate.high) == (1, 1)
+    assert estimate.low < 0.45
 
 
 def test_healthy_models_are_not_warned_of():
@@ -277,14 +323,12 @@ def test_collapse_to_one_class_is_said():
     truth = np.array([0] * 42 + [1] * 114)
     probabilities = np.tile([0.3, 0.7], (156, 1))
     names = ("malignant", "normal, benign")
-    (sentence,) = evaluate_predictions(truth, probabilities, task="binary", class_names=names, resamples=2).warnings
+    (sentence,) = evaluate_predictions(truth, probabilities, task="binary", class_names=names).warnings
     assert sentence == (
         "The model predicts 'normal, benign' for every one of 156 samples: it has collapsed to one class. "
         "Always predicting 'normal, benign' has an accuracy of 0.731."
     )
-    (sentence,) = evaluate_predictions(
-        truth, probabilities[:, ::-1], task="binary", class_names=names, resamples=2
-    ).warnings
+    (sentence,) = evaluate_predictions(truth, probabilities[:, ::-1], task="binary", class_names=names).warnings
     assert sentence.endswith(
         "Always predicting 'malignant' has an accuracy of 0.269, always predicting 'normal, benign' 0.731."
     )
@@ -326,16 +370,12 @@ def test_json_has_every_number_by_name():
     evaluation = evaluate(*simulate("binary", 40, 2), "binary")
     content = json.loads(json.dumps(evaluation.to_json()))
     assert list(content) == list(METRICS)
-    assert {name: Estimate(**entry) for name, entry in content.items()} == evaluation.metrics
+    error = content.pop("expected_calibration_error")
+    assert error["value"] == evaluation.metrics["expected_calibration_error"].value
+    assert all(Estimate(**entry) == evaluation.metrics[name] for name, entry in content.items())
     of_class = json.loads(json.dumps(evaluation.per_class_to_json()))["class 1"]
     assert of_class["support"] == evaluation.per_class["class 1"]["support"]
     assert Estimate(**of_class["auc"]) == evaluation.metrics["auc"]
-
-
-def test_progress_is_told():
-    heard = []
-    evaluate(*simulate("binary", 40, 2), "binary", resamples=100, progress=heard.append)
-    assert heard[-1] == 1.0
 
 
 GOOD = {
@@ -367,7 +407,7 @@ GOOD = {
         ({"class_names": ("a", "b", "c"), "probabilities": np.full((3, 3), 1 / 3)}, r"exactly 2 classes\. Received: 3"),
         ({"class_names": ("a",), "probabilities": np.ones((3, 1)), "task": "ordinal"}, r"at least 2 classes"),
         ({"class_names": (), "probabilities": np.ones((3, 0)), "task": "multi-label"}, r"at least 1 label"),
-        ({"resamples": 0}, r"resamples must be at least 1"),
+        ({"groups": ("A", "B")}, r"the patient of each of the 3 samples\. Received: 2"),
         ({"confidence": 1.0}, r"confidence must lie between 0 and 1"),
     ],
 )

@@ -37,10 +37,8 @@ def test_evaluation_gives_f1_at_them_with_intervals():
     truth = (generator.random((200, 2)) < 0.2).astype(int)
     scores = np.clip(0.2 * truth + 0.3 * generator.random((200, 2)), 0, 1)
     thresholds = (0.25, 0.3)
-    found = evaluate_predictions(
-        truth, scores, task="multi-label", class_names=("a", "b"), thresholds=thresholds, resamples=50
-    )
-    plain = evaluate_predictions(truth, scores, task="multi-label", class_names=("a", "b"), resamples=50)
+    found = evaluate_predictions(truth, scores, task="multi-label", class_names=("a", "b"), thresholds=thresholds)
+    plain = evaluate_predictions(truth, scores, task="multi-label", class_names=("a", "b"))
     each = [f1_score(truth[:, i], scores[:, i] > thresholds[i]) for i in range(2)]
     assert found.metrics["f1_tuned"].value == pytest.approx(np.mean(each))
     assert found.metrics["f1_tuned"].low < np.mean(each) < found.metrics["f1_tuned"].high
@@ -57,6 +55,4 @@ def test_evaluation_gives_f1_at_them_with_intervals():
 def test_wrong_thresholds_are_told(task, thresholds):
     truth = np.array([[0, 1], [1, 0]]) if task == "multi-label" else np.array([0, 1])
     with pytest.raises(InputError, match="one probability for each label of a multi-label task"):
-        evaluate_predictions(
-            truth, np.full((2, 2), 0.5), task=task, class_names=("a", "b"), thresholds=thresholds, resamples=10
-        )
+        evaluate_predictions(truth, np.full((2, 2), 0.5), task=task, class_names=("a", "b"), thresholds=thresholds)

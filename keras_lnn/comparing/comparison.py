@@ -12,11 +12,18 @@ import pandas as pd
 
 from keras_lnn.comparing.groups import Group, group_runs
 from keras_lnn.comparing.measuring import LOWER_IS_BETTER, correct_answers, degrees_of_samples, measure_model
-from keras_lnn.comparing.runs import Run, check_same_samples
+from keras_lnn.comparing.runs import Run, check_same_samples, with_known_patients
 from keras_lnn.errors import InputError, suggest
 from keras_lnn.files import without_nan
-from keras_lnn.paired_tests import Difference, Measured, compare_accuracy, compare_means, holm, mean_over_runs
 from keras_lnn.statistics import Estimate
+from keras_lnn.statistics.paired_tests import (
+    Difference,
+    Measured,
+    compare_accuracy,
+    compare_means,
+    holm,
+    mean_over_runs,
+)
 
 # Up to so many models each pair is told in words; beyond, each model against the reference.
 MOST_TOLD_ALL = 5
@@ -208,6 +215,7 @@ class Comparison:
                 "data": example.config.data,
                 "split": example.split,
                 "samples": example.samples,
+                "intervals_over": {"unit": example.basis.unit, "count": example.basis.count},
                 "reference": self.reference,
                 "models": [{**model.to_row(), "runs": [str(run.path) for run in model.runs]} for model in self.models],
                 "pairs": [pair.to_row() for pair in self.pairs],
@@ -220,7 +228,6 @@ def compare(
     runs: Sequence[Run],
     reference: str | None = None,
     *,
-    resamples: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Comparison:
     """Measures every model and tests every pair.
@@ -229,7 +236,6 @@ def compare(
         runs: From ``load_runs``.
         reference: Name of the model that the others are told against; the one with the highest mean validation AUC
             if not given, which the samples of the test split have no part in.
-        resamples: Bootstrap resamples; 2,000 if not given.
         progress: Called with the fraction done.
 
     Raises:
@@ -238,13 +244,13 @@ def compare(
     if not runs:
         raise InputError("There must be a run to compare. Received: none. Give what load_runs returns.")
     check_same_samples(runs)
-    groups = group_runs(runs)
+    groups = group_runs(with_known_patients(runs))
     names = [group.name for group in groups]
     if reference is not None and reference not in names:
         raise InputError(f"The reference must be one of the models. Received: {reference}. {suggest(reference, names)}")
     models = []
     for place, group in enumerate(groups):
-        models.append(_measure(group, resamples, _part(progress, place, len(groups))))
+        models.append(_measure(group, _part(progress, place, len(groups))))
     chosen = reference or max(models, key=lambda model: _or_lowest(model.validation_auc)).name
     models.sort(key=lambda model: (-_or_lowest(model.metrics["auc"].value), model.name))
     return Comparison(
@@ -256,8 +262,8 @@ def compare(
     )
 
 
-def _measure(group: Group, resamples: int | None, progress: Callable[[float], None] | None) -> Model:
-    measured = measure_model(group.runs, **({} if resamples is None else {"resamples": resamples}), progress=progress)
+def _measure(group: Group, progress: Callable[[float], None] | None) -> Model:
+    measured = measure_model(group.runs, progress=progress)
     # The sum of the squares over several classes is at most two.
     highest = {"brier": 2.0} if group.runs[0].task == "multi-class" and len(group.runs[0].class_names) > 2 else {}
     metrics = {name: mean_over_runs(found, highest=highest.get(name, 1.0)) for name, found in measured.items()}
@@ -283,14 +289,16 @@ def _test_all(models: Sequence[Model], reference: str) -> list[Pair]:
 def _test(metric: str, first: Model, second: Model) -> Pair:
     one, other = first.measured[metric], second.measured[metric]
     run = first.runs[0]
-    if metric == "accuracy" and one.runs == other.runs == 1 and run.task != "multi-label":
+    single = one.runs == other.runs == 1
+    if metric == "accuracy" and single and run.task != "multi-label" and run.groups is None:
         difference = compare_accuracy(correct_answers(run), correct_answers(second.runs[0]))
         test = "McNemar, mid-p"
     else:
         apart = one.deviations.mean(axis=0) - other.deviations.mean(axis=0)
         difference = compare_means(one, other, degrees=degrees_of_samples(metric, apart, run))
-        test = {"auc": "DeLong", "accuracy": "paired t"}.get(metric, "paired bootstrap")
-        test += "" if one.runs == other.runs == 1 else ", with seeds"
+        test = "DeLong" if metric == "auc" else "paired t"
+        test += "" if run.groups is None else ", by patient"
+        test += "" if single else ", with seeds"
     return Pair(metric, first.name, second.name, one.mean, other.mean, difference, test)
 
 

@@ -7,79 +7,54 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from keras_lnn.comparing.runs import Run
-from keras_lnn.evaluation import METRICS, TUNED, CheckedPredictions, WeightedMetrics
-from keras_lnn.paired_tests import (
-    Measured,
-    macro_auc_deviations,
-    mean_deviations,
-    resampled_deviations,
-    welch_degrees,
-)
-from keras_lnn.statistics import resample_weights
+from keras_lnn.evaluation import METRICS, TUNED, CheckedPredictions, measure_predictions
+from keras_lnn.statistics.deviations import Units, welch_degrees
+from keras_lnn.statistics.paired_tests import Measured
 
-# The calibration error is left out: resampling adds to it, so its interval may lie beside the value.
+# The calibration error is left out: it has no interval.
 COMPARED = tuple(name for name in METRICS if name != "expected_calibration_error")
 LOWER_IS_BETTER = frozenset({"brier"})
-RESAMPLES = 2000
 
 
 def correct_answers(run: Run) -> np.ndarray:
-    """Whether each sample was answered right, (samples,); of several labels the share that was."""
+    """Returns whether each sample is predicted right, (samples,); of several labels the share that is."""
     predictions = _checked(run)
     right = predictions.predicted == predictions.positive
     return right.mean(axis=1) if run.task == "multi-label" else right.all(axis=1)
 
 
-def measure_model(
-    runs: Sequence[Run], *, resamples: int = RESAMPLES, progress: Callable[[float], None] | None = None
-) -> dict[str, Measured]:
-    """All metrics of the runs of one model.
+def measure_model(runs: Sequence[Run], *, progress: Callable[[float], None] | None = None) -> dict[str, Measured]:
+    """Measures all metrics of the runs of one model.
 
     Args:
-        runs: One a seed, on the same samples.
-        resamples: Bootstrap resamples of the samples, the same ones for every run that answered as many.
+        runs: One for each seed, on the same samples.
         progress: Called with the fraction done.
 
     Returns:
-        By the metric's name. The deviations of AUC are DeLong's and those of accuracy exact, the others are
-        bootstrapped.
+        By the metric's name. The deviations are those of patients where they are known.
     """
-    samples = runs[0].samples
     names = (*COMPARED, *((TUNED,) if all(run.thresholds for run in runs) else ()))
-    values: dict[str, list[float]] = {name: [] for name in names}
-    deviations: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    measured = []
     for place, run in enumerate(runs):
-        statistics = WeightedMetrics(_checked(run))
-        places = {name: (*METRICS, TUNED).index(name) for name in names}
-        whole, chunks, done = statistics(np.ones((1, samples)))[:, 0], [], 0
-        for weights in resample_weights(samples, resamples, seed=0):
-            chunks.append(statistics(weights)[: len(METRICS) + 1])
-            done += len(weights)
-            if progress is not None:
-                progress((place + done / resamples) / len(runs))
-        rows = np.concatenate(chunks, axis=1)
-        exact = {"auc": _auc_deviations(run), "accuracy": mean_deviations(correct_answers(run))[1]}
-        for name in names:
-            values[name].append(whole[places[name]])
-            deviations[name].append(exact[name] if name in exact else resampled_deviations(rows[places[name]]))
+        measured.append(measure_predictions(_checked(run), run.groups)[0])
+        if progress is not None:
+            progress((place + 1) / len(runs))
     found = {}
     for name in names:
-        stacked = np.stack(deviations[name])
-        degrees = degrees_of_samples(name, stacked.mean(axis=0), runs[0])
-        found[name] = Measured(np.array(values[name]), stacked, degrees)
+        deviations = np.stack([run[name].deviations for run in measured])
+        degrees = degrees_of_samples(name, deviations.mean(axis=0), runs[0])
+        found[name] = Measured([run[name].estimate for run in measured], deviations, degrees)
     return found
 
 
 def degrees_of_samples(metric: str, deviations: np.ndarray, run: Run) -> float:
-    """Degrees of freedom of what the choice of the samples does: for AUC Welch's over the true classes."""
+    """Returns the degrees of freedom of what the choice of the samples does: for AUC Welch's over the true classes."""
+    units = Units(run.samples, run.groups)
     if metric == "auc" and run.task != "multi-label":
-        return welch_degrees(deviations, run.truth)
-    return float(max(run.samples - 1, 1))
-
-
-def _auc_deviations(run: Run) -> np.ndarray:
-    chosen = slice(1, 2) if run.task == "binary" else slice(None)
-    return macro_auc_deviations(run.positive[:, chosen], run.probabilities[:, chosen])[1]
+        strata = units.strata(run.truth)
+        if strata is not None:
+            return welch_degrees(deviations, strata)
+    return float(max(units.count - 1, 1))
 
 
 def _checked(run: Run) -> CheckedPredictions:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from keras_lnn.comparing import words
 from keras_lnn.comparing.comparison import Comparison, Model, Pair
 from keras_lnn.comparing.page_style import SCRIPT, STYLE
 from keras_lnn.comparing.words import (
@@ -71,7 +72,7 @@ def _header(comparison: Comparison, title: str) -> str:
     counts = example.positive.sum(axis=0)
     shares = [f"{name}: {count:,}" for name, count in zip(example.class_names, counts, strict=True)]
     shown = "; ".join(shares[:15]) + ("; ..." if len(shares) > 15 else "")
-    about = f"{example.samples:,} {_SPLITS[example.split]} samples ({shown})."
+    about = f"{example.samples:,} {_SPLITS[example.split]} samples ({shown}). {words.describe_basis(comparison)}"
     if example.task == "binary":
         about += f" AUC, F1, precision, sensitivity and average precision are those of {example.class_names[1]}."
     return f"<header>\n<h1>{escape(title)}</h1>\n<p>{escape(about)}</p>\n</header>\n"
@@ -158,14 +159,22 @@ def _runs_table(comparison: Comparison) -> str:
 
 
 def _methods(comparison: Comparison) -> str:
-    several = any(model.seeds > 1 for model in comparison.models)
+    example, several = comparison.example, any(model.seeds > 1 for model in comparison.models)
+    by_patient = example.groups is not None
     points = [
-        "Intervals of one model hold the truth in about 95% of cases: they are symmetric on the logit scale, with "
-        "DeLong's variance for AUC and that of 2,000 resamples of the samples for the other metrics.",
-        "AUC is compared by DeLong's test on the same samples"
-        + ("" if comparison.example.task == "binary" else ", of the mean over the classes or labels")
-        + ". Accuracy of two single runs is compared by McNemar's test (mid-p), with Bonett and Price's interval. The "
-        "other metrics are compared by a bootstrap that draws the same samples for both models.",
+        words.describe_basis(comparison)
+        + " They hold the true number in about 95% of cases: shares such as accuracy have the interval of Agresti and "
+        "Coull, AUC has one of Newcombe's kind with DeLong's variance, means over classes join those of the classes.",
+        f"AUC is compared by {'Obuchowski' if by_patient else 'DeLong'}'s test on the same samples"
+        + ("" if example.task == "binary" else ", of the mean over the classes or labels")
+        + ". "
+        + (
+            "Accuracy and the other metrics are compared by a paired t-test on what each patient adds to the "
+            "difference."
+            if by_patient
+            else "Accuracy of two single runs is compared by McNemar's test (mid-p), with Bonett and Price's interval. "
+            "The other metrics are compared by a paired t-test on what each sample adds to the difference."
+        ),
         "p-values are corrected by Holm's method within each metric: in sentences and tables for the pairs that are "
         "told there, in the maps of differences for all pairs; pairs.csv has both. Intervals of differences are not "
         "corrected.",

@@ -14,7 +14,7 @@ import pandas as pd
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
-from keras_lnn.evaluation import evaluate_predictions
+from keras_lnn.evaluation import Basis, Evaluation, evaluate_predictions
 from keras_lnn.files import DAMAGED_FILE_ERRORS
 from keras_lnn.run import RunFolder
 
@@ -36,6 +36,7 @@ class Run:
         truth: Class indices (samples,), or 0/1 (samples, labels).
         probabilities: (samples, classes or labels).
         files: Name of each sample's file, or empty where there are none.
+        groups: The patient of each sample; None where nobody knows.
         thresholds: Of each of several labels, chosen on validation; None for one half.
         validation_auc: Of the epoch that was kept; nan where it is not defined.
         parameters: Numbers that were learned.
@@ -62,6 +63,12 @@ class Run:
     checksum: str
     file_bytes: int | None
     warnings: tuple[str, ...]
+    groups: tuple[str, ...] | None = None
+
+    @property
+    def basis(self) -> Basis:
+        """What intervals rest on: patients where they are known, else images."""
+        return Basis.of(self.samples, self.groups)
 
     @property
     def samples(self) -> int:
@@ -107,6 +114,12 @@ def load_runs(paths: Iterable[str | os.PathLike], *, split: str = "test") -> lis
     return runs
 
 
+def with_known_patients(runs: Sequence[Run]) -> list[Run]:
+    """Returns runs on the same samples, each with the patients that any of them knows."""
+    known = next((run.groups for run in runs if run.groups is not None), None)
+    return [run if run.groups is not None else dataclasses.replace(run, groups=known) for run in runs]
+
+
 def find_runs(path: Path) -> list[Path]:
     """The folders of the complete runs at or below a path, sorted."""
     if not path.is_dir():
@@ -140,10 +153,10 @@ def read_run(path: Path, split: str = "test") -> Run:
             f"(it was trained with --no-test). Compare by --split val."
         )
     class_names, accuracy, about = _read_numbers(folder, metrics, split)
-    task, truth, probabilities, files = read_predictions(folder.predictions, split, class_names)
+    task, truth, probabilities, files, groups = read_predictions(folder.predictions, split, class_names)
     if metrics.get("positive_class") is None and task == "binary":
         task = "multi-class"
-    measured = _measure(folder.predictions, task, truth, probabilities, class_names)
+    measured = _measure(folder.predictions, task, truth, probabilities, class_names, groups)
     if accuracy is None or abs(measured.metrics["accuracy"].value - accuracy) > _SAME_ACCURACY:
         raise InputError(
             f"predictions.csv must hold what metrics.json was worked out from. Received: {folder.path} with an "
@@ -164,13 +177,14 @@ def read_run(path: Path, split: str = "test") -> Run:
         checksum=checksum if isinstance(checksum, str) else "",
         file_bytes=size,
         warnings=measured.warnings,
+        groups=groups,
         **about,
     )
 
 
 def read_predictions(
     path: Path, split: str, class_names: Sequence[str]
-) -> tuple[str, np.ndarray, np.ndarray, tuple[str, ...]]:
+) -> tuple[str, np.ndarray, np.ndarray, tuple[str, ...], tuple[str, ...] | None]:
     """Reads the samples of one split from a predictions.csv.
 
     Args:
@@ -179,10 +193,10 @@ def read_predictions(
         class_names: Whose columns.
 
     Returns:
-        The task, the truth, the probabilities and the names of the files, as in :class:`Run`.
+        The task, the truth, the probabilities, the names of the files and the patients, as in :class:`Run`.
     """
     try:
-        table = pd.read_csv(path, dtype={"file": str}, keep_default_na=True, low_memory=False)
+        table = pd.read_csv(path, dtype={"file": str, "patient": str}, keep_default_na=True, low_memory=False)
         table = table[table["split"] == split]
         if list(table["index"]) != list(range(len(table))) or table.empty:
             raise ValueError(f"the rows of {split} are not 0, 1, 2, ...")
@@ -195,12 +209,15 @@ def read_predictions(
         if not np.array_equal(truth, np.floor(truth)):
             raise ValueError("truth is not whole numbers")
         files = tuple(table["file"].astype(str)) if "file" in table else ()
+        # A split whose patients nobody knows has an empty column where another split's are known.
+        known = "patient" in table and not table["patient"].isna().any()
+        groups = tuple(table["patient"]) if known else None
     except (*DAMAGED_FILE_ERRORS, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(
             f"predictions.csv must be as the run has written it. Received: {path} ({_explain(error)}). "
             "Train it once more."
         ) from None
-    return task, truth.astype(np.int64), probabilities, files
+    return task, truth.astype(np.int64), probabilities, files, groups
 
 
 def same_samples(runs: Sequence[Run]) -> bool:
@@ -219,6 +236,7 @@ def check_same_samples(runs: Sequence[Run]) -> None:
     """
     first = runs[0]
     by_size: dict[int | None, Run] = {}
+    of_patients = next((run for run in runs if run.groups is not None), None)
     for run in runs:
         alike = by_size.setdefault(run.config.size, run)
         known = run.checksum and alike.checksum
@@ -231,6 +249,9 @@ def check_same_samples(runs: Sequence[Run]) -> None:
         if first.files and run.files and first.files != run.files:
             place = int(np.argmax(np.array(first.files) != np.array(run.files)))
             _refuse(first, run, f"{first.files[place]} as sample {place}", run.files[place])
+        if run.groups is not None and of_patients is not None and run.groups != of_patients.groups:
+            place = int(np.argmax(np.array(of_patients.groups) != np.array(run.groups)))
+            _refuse(of_patients, run, f"sample {place} of another patient", "other patients")
         if not np.array_equal(first.truth, run.truth):
             count = int((first.truth != run.truth).reshape(first.samples, -1).any(axis=1).sum())
             _refuse(first, run, f"{first.samples} labels of {first.config.data}", f"{count} others")
@@ -260,9 +281,16 @@ def _read_numbers(
     return class_names, accuracy, about
 
 
-def _measure(path: Path, task: str, truth: np.ndarray, probabilities: np.ndarray, class_names: tuple[str, ...]) -> Any:
+def _measure(
+    path: Path,
+    task: str,
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    class_names: tuple[str, ...],
+    groups: Sequence[str] | None,
+) -> Evaluation:
     try:
-        return evaluate_predictions(truth, probabilities, task=task, class_names=class_names, resamples=1)
+        return evaluate_predictions(truth, probabilities, task=task, class_names=class_names, groups=groups)
     except InputError as error:
         raise InputError(f"predictions.csv must be as the run has written it. Received: {path}: {error}") from None
 

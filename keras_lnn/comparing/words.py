@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from keras_lnn.comparing.comparison import SIGNIFICANT, Comparison, Model, Pair, is_better
+from keras_lnn.evaluation import NO_ERROR
 from keras_lnn.model_card import metric_label
 from keras_lnn.statistics import Estimate
 
@@ -134,9 +135,19 @@ def tell_cautions(comparison: Comparison) -> list[str]:
         cautions.append(f"Left out, because another run of the same model has the same seed: {places}.")
     if example.split == "val":
         cautions.append("Validation has chosen the epochs, so its numbers are too good.")
-    # The runs' own warnings on the samples are the same for all of them.
-    of_samples = [warning for warning in example.warnings if "collapsed" not in warning]
-    return cautions + of_samples
+    # What the runs say of the samples is the same for all of them; the rest speaks of one run.
+    runs = [run for model in models for run in model.runs]
+    of_samples = [text for text in example.warnings if all(text in run.warnings for run in runs)]
+    perfect = [f"{model.name}: {text}" for model in models for text in model.runs[0].warnings if NO_ERROR in text]
+    return cautions + perfect + [text for text in of_samples if "collapsed" not in text and NO_ERROR not in text]
+
+
+def describe_basis(comparison: Comparison) -> str:
+    """Returns a sentence that says what intervals and tests rest on."""
+    basis = comparison.example.basis
+    if basis.unit == "patients":
+        return f"Intervals and tests are over {basis}: images of one patient count together."
+    return f"Intervals and tests are over {basis}: no patients are known, so each image counts as independent."
 
 
 def tell_reference(comparison: Comparison) -> str:
@@ -158,7 +169,10 @@ def _tell_without_spread(pair: Pair, label: str) -> str:
 def _tell_smallest(comparison: Comparison, pair: Pair, seen: float) -> str:
     example = comparison.example
     seeds = {model.seeds for model in comparison.models if model.name in (pair.first, pair.second)}
-    given = f"With {example.samples:,} {_split_name(example.split)} samples"
+    basis, split = example.basis, _split_name(example.split)
+    given = f"With {example.samples:,} {split} samples"
+    if basis.unit == "patients":
+        given += f" of {basis.count:,} patients"
     if seeds != {1}:
         given += f" and {seeds.pop()} seeds each" if len(seeds) == 1 else f" and {min(seeds)} and {max(seeds)} seeds"
     if seen >= 1:

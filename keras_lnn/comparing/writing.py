@@ -56,7 +56,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for text in tell_cautions(comparison):
         console.print(Text.assemble(("warning: ", "bold yellow"), text))
     example = comparison.example
-    title = f"{example.config.data}, {example.samples:,} {example.split} samples, means with 95% intervals"
+    title = f"{example.config.data}, {example.samples:,} {example.split} samples, means with 95% intervals over "
+    title += str(example.basis)
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("model", overflow="fold")
     shown = [name for name in _ON_THE_TERMINAL if name in comparison.metrics]

@@ -15,12 +15,14 @@ from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError, suggest
 from keras_lnn.files import DAMAGED_FILE_ERRORS, write_text, writing_to
 from keras_lnn.model_card import metric_label
-from keras_lnn.paired_tests import Measured, compare_means, holm, mean_over_runs, resampled_deviations
 from keras_lnn.plots import plot_dice_of_models, save_figure
 from keras_lnn.run import RunFolder
 from keras_lnn.segmenting.evaluation import MASK_METRICS, GroupedMeasures
 from keras_lnn.segmenting.measuring import MaskMeasures
-from keras_lnn.statistics import defined_mean, resample_weights
+from keras_lnn.statistics import Estimate
+from keras_lnn.statistics.bootstrap import bounded_interval, defined_mean, resample_weights
+from keras_lnn.statistics.deviations import resampled_deviations
+from keras_lnn.statistics.paired_tests import Measured, compare_means, holm, mean_over_runs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 COMPARED = ("dice", "iou", "dice_per_image")
 _TESTED = ("dice", "iou")
 _RESAMPLES = 2000
+_CONFIDENCE = 0.95
 # What predictions.csv and metrics.json of one run may differ by.
 _SAME_DICE = 1e-6
 
@@ -230,23 +233,26 @@ def _interval(value: float, low: float, high: float, sign: str) -> str:
 
 
 def _measure(runs: Sequence[MaskRun]) -> dict[str, Measured]:
-    values, deviations = [], []
+    values, drawn_of_runs = [], []
     for run in runs:
         statistics = GroupedMeasures(run.measures, run.groups)
         patients = statistics.groups
         values.append(statistics(np.ones((1, patients)))[: len(MASK_METRICS), 0])
         # The same patients are drawn for every run.
         drawn = [statistics(weights)[: len(MASK_METRICS)] for weights in resample_weights(patients, _RESAMPLES, seed=0)]
-        deviations.append(np.concatenate(drawn, axis=1))
-    places = {name: MASK_METRICS.index(name) for name in COMPARED}
-    return {
-        name: Measured(
-            np.array([row[place] for row in values]),
-            np.stack([resampled_deviations(rows[place]) for rows in deviations]),
-            max(patients - 1, 1),
-        )
-        for name, place in places.items()
-    }
+        drawn_of_runs.append(np.concatenate(drawn, axis=1))
+    found = {}
+    for name in COMPARED:
+        place = MASK_METRICS.index(name)
+        estimates = [
+            Estimate(row[place], *bounded_interval(row[place], rows[place], _CONFIDENCE, 1.0, patients))
+            for row, rows in zip(values, drawn_of_runs, strict=True)
+        ]
+        deviations = np.stack([resampled_deviations(rows[place]) for rows in drawn_of_runs])
+        # Few patients spread less when they are drawn again than new ones would.
+        correction = np.sqrt(patients / max(patients - 1, 1))
+        found[name] = Measured(estimates, deviations * correction, max(patients - 1, 1))
+    return found
 
 
 def _differences(measured: dict[str, dict[str, Measured]], reference: str) -> pd.DataFrame:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from keras_lnn.evaluation import COLLAPSED_SHARE, FEW_SAMPLES, Evaluation
+from keras_lnn.evaluation import COLLAPSED_SHARE, FEW_SAMPLES, Basis, Evaluation
 from keras_lnn.segmenting.measuring import MaskMeasures, divide_or_nan, measure_masks
-from keras_lnn.statistics import bootstrap, defined_mean
+from keras_lnn.statistics.bootstrap import bootstrap, defined_mean
 
 DISTANCES = ("hd95", "surface_distance")
 MASK_METRICS = ("dice", "iou", "pixel_error", "dice_per_image", "iou_per_image", *DISTANCES)
@@ -92,7 +92,8 @@ def evaluate_masks(
         name: {key: int(value[:, index].sum()) for key, value in counts.items()} | found[name]
         for index, name in enumerate(classes)
     }
-    return MaskEvaluation(metrics, per_class, find_warnings(measures, class_names[0], groups), measures)
+    basis = Basis.of(len(measures), groups)
+    return MaskEvaluation(metrics, per_class, find_warnings(measures, class_names[0], basis), basis, measures)
 
 
 def metric_name(name: str, measures: MaskMeasures) -> str:
@@ -141,7 +142,7 @@ class GroupedMeasures:
         return sums
 
 
-def find_warnings(measures: MaskMeasures, background: str, groups: Sequence[str] | None) -> tuple[str, ...]:
+def find_warnings(measures: MaskMeasures, background: str, basis: Basis) -> tuple[str, ...]:
     """What the numbers do not show."""
     truth, predicted = measures.truth.sum(axis=0), measures.predicted.sum(axis=0)
     names, warnings = measures.class_names, []
@@ -168,7 +169,8 @@ def find_warnings(measures: MaskMeasures, background: str, groups: Sequence[str]
             f"Distances leave out images in which a class is missed or invented: {', '.join(told)} of"
             f" {len(measures)} images."
         )
-    units, what = (len(measures), "images") if groups is None else (len(set(groups)), "patients")
-    if units < FEW_SAMPLES:
-        warnings.append(f"There are {units} {what}: intervals that rest on fewer than {FEW_SAMPLES} are unreliable.")
+    if basis.count < FEW_SAMPLES:
+        warnings.append(
+            f"There are {basis.count} {basis.unit}: intervals that rest on fewer than {FEW_SAMPLES} are unreliable."
+        )
     return tuple(warnings)

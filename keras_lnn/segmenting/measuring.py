@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_lnn.errors import InputError
 from keras_lnn.segmenting.surfaces import surface_distances
-from keras_lnn.statistics import defined_mean
+from keras_lnn.statistics.bootstrap import defined_mean
 
 # Class 0 is what is left over: to find it again says nothing.
 FOREGROUND = 1

@@ -9,7 +9,7 @@ import pandas as pd
 
 from keras_lnn import plots
 from keras_lnn.segmenting.evaluation import metric_name
-from keras_lnn.statistics import defined_mean
+from keras_lnn.statistics.bootstrap import defined_mean
 
 if TYPE_CHECKING:
     from keras_lnn.data.arrays import Split

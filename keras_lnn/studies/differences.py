@@ -13,8 +13,8 @@ from keras_lnn.comparing.comparison import Comparison, compare
 from keras_lnn.comparing.runs import read_run, same_samples
 from keras_lnn.data.splitting import FRACTIONS
 from keras_lnn.model_card import metric_label
-from keras_lnn.paired_tests import compare_resampled, holm
 from keras_lnn.segmenting.comparing import MaskRun, compare_masks, is_mask_run, read_mask_run, same_images
+from keras_lnn.statistics.paired_tests import compare_resampled, holm
 from keras_lnn.studies.declaration import path_name
 from keras_lnn.studies.results import MASK_METRICS, METRICS, measured_metrics
 
@@ -29,7 +29,7 @@ def compare_networks(
     """Compares the networks of a study on one data set.
 
     Runs that answered the same test samples are compared sample by sample. Where each seed had its own shuffled split
-    they are compared split by split, by :func:`~keras_lnn.paired_tests.compare_resampled`.
+    they are compared split by split, by :func:`~keras_lnn.statistics.paired_tests.compare_resampled`.
 
     Args:
         results: Rows of results.csv of one data set that are done, of at least two networks.

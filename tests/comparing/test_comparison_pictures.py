@@ -14,7 +14,7 @@ from keras_lnn.plots import save_figure
 
 def build(folder, count, seeds=1):
     strengths = {f"network-{index:02d}": 0.2 + 0.05 * index for index in range(count)}
-    return compare(load_runs([write_breast_runs(folder, strengths, seeds)]), resamples=20)
+    return compare(load_runs([write_breast_runs(folder, strengths, seeds)]))
 
 
 @pytest.mark.parametrize("steps", [3, 10**6])
@@ -55,14 +55,14 @@ def test_curve_of_several_classes_is_their_mean(tmp_path):
     truth = np.arange(300) % 3
     probabilities = class_probabilities(truth, 3, 1.0, 0)
     write_run(tmp_path / "run", truth, probabilities, class_names=BLOOD, task="multi-class")
-    line = plot_roc_curves(compare(load_runs([tmp_path]), resamples=20)).axes[0].lines[-1]
+    line = plot_roc_curves(compare(load_runs([tmp_path]))).axes[0].lines[-1]
     expected = roc_auc_score(truth, probabilities, multi_class="ovr")
     assert np.trapezoid(line.get_ydata(), line.get_xdata()) == pytest.approx(expected, abs=0.004)
 
 
 def test_many_models_have_grey_curves_but_the_reference_has_a_colour(tmp_path):
     build(tmp_path, 9)
-    comparison = compare(load_runs([tmp_path]), "network-00", resamples=20)
+    comparison = compare(load_runs([tmp_path]), "network-00")
     labels = [text.get_text() for text in plot_roc_curves(comparison).legends[0].get_texts()]
     assert len(labels) == 8
     assert any("network-00" in label for label in labels)

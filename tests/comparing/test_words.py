@@ -8,8 +8,8 @@ import pytest
 from run_samples import binary_probabilities, make_truth, write_breast_runs, write_run
 
 from keras_lnn.comparing import compare, load_runs, words
-from keras_lnn.paired_tests import Difference
 from keras_lnn.statistics import Estimate
+from keras_lnn.statistics.paired_tests import Difference
 
 TRUTH = make_truth()
 
@@ -17,7 +17,7 @@ TRUTH = make_truth()
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     folder = write_breast_runs(tmp_path_factory.mktemp("two"), {"A": 1.2, "B": 0.4})
-    return compare(load_runs([folder]), resamples=50)
+    return compare(load_runs([folder]))
 
 
 def with_difference(comparison, metric="auc", **changes):
@@ -100,7 +100,7 @@ def test_a_difference_without_any_spread(two):
 
 
 def test_corrections_are_named(tmp_path):
-    comparison = compare(load_runs([write_breast_runs(tmp_path, {"A": 1.2, "B": 0.4, "C": 1.1})]), resamples=50)
+    comparison = compare(load_runs([write_breast_runs(tmp_path, {"A": 1.2, "B": 0.4, "C": 1.1})]))
     sentences = [sentence for found in words.tell_all(comparison).values() for sentence in found]
     assert len(sentences) == 6
     assert all("after correction for 3 comparisons" in sentence for sentence in sentences)
@@ -115,14 +115,14 @@ def test_corrections_are_named(tmp_path):
 
 def test_many_models_are_told_against_the_reference(tmp_path):
     strengths = {f"network-{index}": 0.4 + 0.1 * index for index in range(7)}
-    comparison = compare(load_runs([write_breast_runs(tmp_path, strengths)]), resamples=20)
+    comparison = compare(load_runs([write_breast_runs(tmp_path, strengths)]))
     sentences = words.tell_all(comparison)["auc"]
     assert len(sentences) == 6
     assert all(comparison.reference in sentence and "for 6 comparisons" in sentence for sentence in sentences)
     assert words.tell_summary(comparison, "auc").endswith(
         f"of the 6 other models the data show a difference from {comparison.reference}."
     )
-    told = compare(load_runs([tmp_path]), "network-0", resamples=20)
+    told = compare(load_runs([tmp_path]), "network-0")
     assert words.tell_reference(told) == "Reference: network-0, as asked for."
 
 
@@ -131,21 +131,47 @@ def test_cautions(two, tmp_path):
     assert words.tell_cautions(two) == [once]
     constant = np.tile([0.4, 0.6], (len(TRUTH), 1))
     write_run(tmp_path / "a", TRUTH, constant, model="dnn")
-    alone = words.tell_cautions(compare(load_runs([tmp_path]), resamples=20))
+    alone = words.tell_cautions(compare(load_runs([tmp_path])))
     assert alone[0] == "There is one model only, so there is nothing to compare it with."
     assert alone[1].startswith("The model was trained once: what is said here is of this trained model")
     assert alone[2].startswith("dnn: The model predicts 'normal, benign' for every one of 156 samples")
     for seed in range(2):
         write_run(tmp_path / f"b{seed}", TRUTH, binary_probabilities(TRUTH, 1.0, seed), seed=seed)
     write_run(tmp_path / "b-again", TRUTH, binary_probabilities(TRUTH, 1.0, 1), seed=1)
-    mixed = words.tell_cautions(compare(load_runs([tmp_path]), resamples=20))
+    mixed = words.tell_cautions(compare(load_runs([tmp_path])))
     assert mixed[0].startswith("dnn was trained once: how much another seed would change is not in")
     assert any(text.startswith("Left out, because another run of the same model has the same seed") for text in mixed)
-    validation = words.tell_cautions(compare(load_runs([tmp_path], split="val"), resamples=20))
+    validation = words.tell_cautions(compare(load_runs([tmp_path], split="val")))
     assert "Validation has chosen the epochs, so its numbers are too good." in validation
+
+
+def test_patients_are_named_where_they_are_known(tmp_path):
+    patients = [f"P{index // 4}" for index in range(len(TRUTH))]
+    for place, model in enumerate(["lnn", "cnn"]):
+        write_run(tmp_path / model, TRUTH, binary_probabilities(TRUTH, 1.0, place), model=model, groups=patients)
+    comparison = compare(load_runs([tmp_path]))
+    assert words.describe_basis(comparison) == (
+        "Intervals and tests are over 39 patients (156 images): images of one patient count together."
+    )
+    assert "With 156 test samples of 39 patients only differences above" in words.tell_all(comparison)["auc"][0]
+
+
+def test_without_patients_each_image_counts(two):
+    assert words.describe_basis(two) == (
+        "Intervals and tests are over 156 images: no patients are known, so each image counts as independent."
+    )
+
+
+def test_perfect_models_are_named(tmp_path):
+    perfect = np.where(TRUTH == 1, 0.9, 0.1)
+    write_run(tmp_path / "a", TRUTH, np.stack([1 - perfect, perfect], axis=1), model="lnn")
+    write_run(tmp_path / "b", TRUTH, binary_probabilities(TRUTH, 1.0, 1), model="cnn")
+    cautions = words.tell_cautions(compare(load_runs([tmp_path])))
+    assert next(text for text in cautions if "No error was seen" in text).startswith("lnn: No error was seen: AUC, acc")
+    assert not any(text.startswith(("No error", "cnn: No error")) for text in cautions)
 
 
 def test_seeds_are_named_where_they_limit_what_can_be_seen(tmp_path):
     folder = write_breast_runs(tmp_path, {"lnn": 1.0, "dnn": 1.0}, seeds=2)
-    sentence = words.tell_all(compare(load_runs([folder]), resamples=20))["auc"][0]
+    sentence = words.tell_all(compare(load_runs([folder])))["auc"][0]
     assert "With 156 test samples and 2 seeds each only differences above about" in sentence

@@ -13,7 +13,7 @@ from keras_lnn.files import without_nan
 def per_class(labels, thresholds=None):
     truth, probabilities = predict_labels(labels)
     found = evaluate_predictions(
-        truth, probabilities, task="multi-label", class_names=CHEST[:labels], thresholds=thresholds, resamples=50
+        truth, probabilities, task="multi-label", class_names=CHEST[:labels], thresholds=thresholds
     )
     return without_nan(found.per_class_to_json()), len(truth)
 
@@ -55,7 +55,7 @@ def test_f1_is_drawn_at_both_thresholds():
 def test_what_is_not_defined_is_left_out(tmp_path):
     truth, probabilities = predict_labels(2)
     truth[:, 1] = 0
-    found = evaluate_predictions(truth, probabilities, task="multi-label", class_names=("a", "$b$"), resamples=20)
+    found = evaluate_predictions(truth, probabilities, task="multi-label", class_names=("a", "$b$"))
     figure = plots.plot_labels(without_nan(found.per_class_to_json()), len(truth))
     assert dots(figure.axes[0], 0) == []
     plots.save_figure(figure, tmp_path / "labels.png")

@@ -6,7 +6,7 @@ import pytest
 from run_samples import binary_probabilities, write_run
 from scipy import stats
 
-from keras_lnn.paired_tests import compare_resampled
+from keras_lnn.statistics.paired_tests import compare_resampled
 from keras_lnn.studies.declaration import Study
 from keras_lnn.studies.differences import compare_networks, tell_differences
 from keras_lnn.studies.results import METRICS, summary_table

@@ -5,7 +5,9 @@ import dataclasses
 import numpy as np
 from scipy.stats import norm
 
-from keras_lnn.paired_tests import Measured, auc_deviations, mean_deviations, welch_degrees
+from keras_lnn.statistics import measurements
+from keras_lnn.statistics.deviations import Units, welch_degrees
+from keras_lnn.statistics.paired_tests import Measured
 
 # As the test split of BreastMNIST.
 SAMPLES, POSITIVES = 156, 114
@@ -59,11 +61,14 @@ def draw_scores(generator, truths, seeds, positive=POSITIVE):
 
 
 def measure_auc(scores):
-    areas, deviations = zip(*(auc_deviations(POSITIVE, row) for row in scores), strict=True)
-    deviations = np.stack(deviations)
-    return Measured(np.array(areas), deviations, welch_degrees(deviations.mean(axis=0), POSITIVE.astype(int)))
+    units = Units(SAMPLES)
+    runs = [measurements.measure_auc(POSITIVE, row, units, 0.95) for row in scores]
+    deviations = np.stack([run.deviations for run in runs])
+    degrees = welch_degrees(deviations.mean(axis=0), POSITIVE.astype(int))
+    return Measured([run.estimate for run in runs], deviations, degrees)
 
 
 def measure_accuracy(correct):
-    shares, deviations = zip(*(mean_deviations(row) for row in correct), strict=True)
-    return Measured(np.array(shares), np.stack(deviations), SAMPLES - 1)
+    units, everything = Units(SAMPLES), np.ones(SAMPLES, bool)
+    runs = [measurements.measure_proportion(row, everything, units, 0.95) for row in correct]
+    return Measured([run.estimate for run in runs], np.stack([run.deviations for run in runs]), SAMPLES - 1)

@@ -9,7 +9,8 @@ from keras_lnn.comparing.measuring import measure_model
 from keras_lnn.comparing.runs import Run
 from keras_lnn.config import TrainConfig
 from keras_lnn.evaluation import evaluate_predictions
-from keras_lnn.paired_tests import compare_accuracy, compare_auc, compare_means, mean_over_runs, welch_degrees
+from keras_lnn.statistics.deviations import welch_degrees
+from keras_lnn.statistics.paired_tests import compare_accuracy, compare_auc, compare_means, mean_over_runs
 
 EXPERIMENTS = 1000
 STRENGTHS = {"apart": (1.9, 1.5), "equal": (1.7, 1.7), "strong": (2.5, 2.1)}
@@ -66,17 +67,17 @@ def test_other_numbers_and_spreads_of_seeds(seeds, seed_effect):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("seeds", "seed_effect"), [(1, 0.0), (5, 0.25)])
-def test_bootstrapped_differences(seeds, seed_effect):
+def test_other_metrics_and_their_differences(seeds, seed_effect):
     truths = [Truth(strength, seed_effect, 0.85) for strength in (1.9, 1.5)]
-    expected = [bootstrapped_truth(truth) for truth in truths]
+    expected = [long_run_truth(truth) for truth in truths]
     generator = np.random.default_rng(23)
     single = {name: [] for name in expected[0]}
     apart = {name: [] for name in expected[0]}
     for _ in range(EXPERIMENTS):
-        # A resample has another share of positives, so the experiments have too: precision depends on it.
+        # Another set has another share of positives: precision depends on it.
         positive = generator.random(SAMPLES) < POSITIVE.mean()
         models = [
-            measure_model([make_run(row, truths[0], positive) for row in rows], resamples=200)
+            measure_model([make_run(row, truths[0], positive) for row in rows])
             for rows in draw_scores(generator, truths, seeds, positive)
         ]
         for name in expected[0]:
@@ -99,9 +100,7 @@ def test_intervals_of_a_run(strength):
     held = {"auc": [], "accuracy": []}
     for _ in range(EXPERIMENTS):
         run = make_run(draw_scores(generator, [truth], 1)[0][0], truth)
-        found = evaluate_predictions(
-            run.truth, run.probabilities, task="binary", class_names=BREAST, resamples=500
-        ).metrics
+        found = evaluate_predictions(run.truth, run.probabilities, task="binary", class_names=BREAST).metrics
         for name, values in held.items():
             values.append(found[name].low <= getattr(truth, name) <= found[name].high)
     shares = {name: float(np.mean(values)) for name, values in held.items()}
@@ -118,7 +117,7 @@ def make_run(scores, truth, positive=POSITIVE):
     return Run(truth=positive.astype(int), probabilities=np.stack([1 - probability, probability], axis=1), **about)
 
 
-def bootstrapped_truth(truth):
+def long_run_truth(truth):
     """The metrics of endless samples, with the share of positives of the small set."""
     share = POSITIVE.mean()
     right, wrong = share * truth.sensitivity, (1 - share) * (1 - truth.specificity)

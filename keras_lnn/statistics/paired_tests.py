@@ -1,10 +1,7 @@
 """Tests of two models on the same samples, of one trained run each or of several seeds each.
 
-Whatever the metric, a run is its value and *deviations*: numbers whose squares sum to the variance that the choice of
-test samples gives to the value, and whose products with those of another run on the same samples sum to the
-covariance. AUC has DeLong's (from placement values), a mean over samples has the distances from it, and any other
-metric has those of its bootstrap resamples, provided that all runs share the resamples. So one function compares the
-means over seeds for every metric.
+Whatever the metric, a run is its value and its deviations (see :mod:`keras_lnn.statistics.deviations`), so one function
+compares the means over seeds for every metric.
 """
 
 from __future__ import annotations
@@ -16,10 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_lnn.errors import InputError
-from keras_lnn.statistics import Estimate
-
-# Rounding leaves sums of squares of this size where there is no variance at all.
-_NO_VARIANCE = 1e-24
+from keras_lnn.statistics.deviations import NO_VARIANCE, auc_deviations, welch_degrees
+from keras_lnn.statistics.intervals import Estimate, quantile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,14 +22,19 @@ class Measured:
     """One metric of all runs of one model, on the same samples.
 
     Args:
-        values: One a run, (runs,).
-        deviations: (runs, terms), see the module.
+        estimates: The value of each run with its interval.
+        deviations: What each patient or sample adds to the uncertainty of each run, (runs, units).
         degrees: Degrees of freedom of the variance that the deviations give.
     """
 
-    values: np.ndarray
+    estimates: Sequence[Estimate]
     deviations: np.ndarray
     degrees: float = math.inf
+
+    @property
+    def values(self) -> np.ndarray:
+        """The value of each run, (runs,)."""
+        return np.array([estimate.value for estimate in self.estimates])
 
     @property
     def runs(self) -> int:
@@ -80,91 +80,12 @@ class Difference:
     p: float
 
 
-def auc_deviations(positive: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarray]:
-    """The area under the ROC curve of one class, and DeLong's placement values as deviations.
-
-    The squares of the deviations sum to the variance of DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44, 837.
-    Ranks give the placement values without a look at each pair: Sun and Xu (2014), IEEE Signal Processing Letters 21.
-
-    Args:
-        positive: Whether each sample is positive, (samples,).
-        scores: Higher means more likely positive, (samples,); equal scores count as half a correct pair.
-
-    Returns:
-        The area, nan where one of both sides is empty, and the deviations (samples,).
-    """
-    from scipy.stats import rankdata
-
-    positive = np.asarray(positive, dtype=bool)
-    scores = np.asarray(scores, dtype=np.float64)
-    positives, negatives = int(positive.sum()), int((~positive).sum())
-    if not positives or not negatives:
-        return math.nan, np.zeros(len(positive))
-    rank = rankdata(scores)
-    placement = np.empty(len(scores))
-    placement[positive] = (rank[positive] - rankdata(scores[positive])) / negatives
-    placement[~positive] = 1 - (rank[~positive] - rankdata(scores[~positive])) / positives
-    area = float(placement[positive].mean())
-    scale = np.where(positive, positives * max(positives - 1, 1), negatives * max(negatives - 1, 1))
-    return area, (placement - area) / np.sqrt(scale)
-
-
-def macro_auc_deviations(positive: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarray]:
-    """The mean of the AUC of each class against the rest, or of each label; classes without two sides are left out.
-
-    A mean's deviations are the mean of the deviations: this is DeLong's variance for one class, and for several it
-    holds the covariance of their areas on the same samples.
-
-    Args:
-        positive: (samples, classes).
-        scores: (samples, classes).
-    """
-    found = [auc_deviations(*columns) for columns in zip(np.transpose(positive), np.transpose(scores), strict=True)]
-    defined = [(area, deviations) for area, deviations in found if not math.isnan(area)]
-    if not defined:
-        return math.nan, np.zeros(len(positive))
-    areas, deviations = zip(*defined, strict=True)
-    return float(np.mean(areas)), np.mean(deviations, axis=0)
-
-
-def mean_deviations(values: np.ndarray) -> tuple[float, np.ndarray]:
-    """The mean of one number a sample, such as whether it was answered right, and its deviations."""
-    values = np.asarray(values, dtype=np.float64)
-    return float(values.mean()), (values - values.mean()) / math.sqrt(len(values) * max(len(values) - 1, 1))
-
-
-def resampled_deviations(resampled: np.ndarray) -> np.ndarray:
-    """Deviations of a metric's values over resamples, (..., resamples); undefined ones count as the mean."""
-    defined = ~np.isnan(resampled)
-    count = np.maximum(defined.sum(axis=-1, keepdims=True), 1)
-    centre = np.where(defined, resampled, 0).sum(axis=-1, keepdims=True) / count
-    return np.where(defined, resampled - centre, 0) / np.sqrt(np.maximum(count - 1, 1))
-
-
-def welch_degrees(deviations: np.ndarray, strata: np.ndarray) -> float:
-    """Welch and Satterthwaite's degrees of freedom of a variance that independent groups of samples add up to.
-
-    For one AUC these are those of Brunner and Munzel's test.
-
-    Args:
-        deviations: (samples,).
-        strata: The group of each sample, (samples,), such as its true class.
-    """
-    sums = np.bincount(strata, weights=deviations**2)
-    freedom = np.bincount(strata) - 1
-    told = freedom > 0
-    below = (sums[told] ** 2 / freedom[told]).sum()
-    return float(sums[told].sum() ** 2 / below) if below > _NO_VARIANCE**2 else math.inf
-
-
 def mean_over_runs(measured: Measured, *, highest: float = 1.0, confidence: float = 0.95) -> Estimate:
-    """The mean of a metric between two limits over the runs of one model, with the uncertainty of samples and of seeds.
+    """Returns the mean of a metric over the runs of one model, with the uncertainty of samples and of seeds.
 
-    The interval is symmetric on the scale of log(value / (highest - value)), so that it stays within the limits. An AUC
-    of .96 on 156 samples shows why: there the plain interval holds the truth in 89% of cases, percentiles of a
-    bootstrap in 90% and this one in 94%. Its half-width adds those of samples and seeds by their squares, each with its
-    own quantile of Student's t. Welch and Satterthwaite's single quantile is too small here, because the spread of a
-    few seeds is often estimated as nothing.
+    One run has the interval that it reports itself. For several, the distance to each end adds that of the samples and
+    that of the seeds by their squares, each with its own quantile of Student's t. Welch and Satterthwaite's single
+    quantile is too small here, because the spread of a few seeds is often estimated as nothing.
 
     Args:
         measured: All runs of the model.
@@ -172,20 +93,22 @@ def mean_over_runs(measured: Measured, *, highest: float = 1.0, confidence: floa
         confidence: Coverage of the interval.
 
     Returns:
-        The mean; the ends are nan where nothing varies, such as where every answer is right.
+        The mean; the ends are nan where no run has an interval.
     """
-    from scipy.stats import t
-
+    if measured.runs == 1:
+        return measured.estimates[0]
     value = measured.mean
-    parts = _parts([measured], measured.deviations.mean(axis=0), measured.degrees)
-    reach = math.sqrt(sum(float(t.ppf((1 + confidence) / 2, degrees)) ** 2 * part for part, degrees in parts))
-    if not 0 < value < highest or reach**2 <= _NO_VARIANCE:
-        return Estimate(value, math.nan, math.nan)
-    odds = value / (highest - value)
-    # Far out the factor has no number any more; there the end is a limit to all digits.
-    factor = math.exp(min(reach * highest / (value * (highest - value)), 300.0))
-    low, high = (highest * end / (1 + end) for end in (odds / factor, odds * factor))
-    return Estimate(value, low, high)
+    lows, highs = (np.array([getattr(run, end) for run in measured.estimates]) for end in ("low", "high"))
+    given = ~np.isnan(lows)
+    if not given.any():
+        return Estimate(value)
+    # The mean of several runs depends less on the choice of the samples than one run does.
+    alone = float((measured.deviations**2).sum(axis=1).mean())
+    (of_samples, _), *_ = _parts([measured], measured.deviations.mean(axis=0), measured.degrees)
+    share = math.sqrt(of_samples / alone) if alone > NO_VARIANCE else 1.0
+    of_seeds = quantile(confidence, measured.runs - 1) * math.sqrt(measured.variance_of_seeds)
+    down, up = (share * float(np.mean(part[given])) for part in (measured.values - lows, highs - measured.values))
+    return Estimate(value, max(value - math.hypot(down, of_seeds), 0.0), min(value + math.hypot(up, of_seeds), highest))
 
 
 def compare_means(
@@ -223,7 +146,7 @@ def compare_means(
     variance = sum(part for part, _ in parts)
     if math.isnan(value):
         return Difference(value, math.nan, math.nan, math.nan, math.nan, math.nan)
-    if variance <= _NO_VARIANCE:
+    if variance <= NO_VARIANCE:
         # Equal answers are equal beyond doubt; unequal ones without any spread give no measure of chance.
         same = abs(value) < 1e-12
         ends = (value, value) if same else (math.nan, math.nan)
@@ -249,7 +172,7 @@ def compare_auc(positive: np.ndarray, first: np.ndarray, second: np.ndarray, con
         The first AUC less the second.
     """
     measured = [auc_deviations(positive, scores) for scores in (first, second)]
-    runs = [Measured(np.array([area]), deviations[None]) for area, deviations in measured]
+    runs = [Measured([Estimate(area)], deviations[None]) for area, deviations in measured]
     degrees = welch_degrees(measured[0][1] - measured[1][1], np.asarray(positive, dtype=np.int64))
     return compare_means(*runs, degrees=degrees, confidence=confidence)
 
@@ -276,7 +199,7 @@ def compare_resampled(differences: np.ndarray, test_over_train: float, *, confid
         return Difference(float(np.mean(differences)) if count else math.nan, *[math.nan] * 5)
     value = float(np.mean(differences))
     error = math.sqrt(float(np.var(differences, ddof=1)) * (1 / count + test_over_train))
-    if error**2 <= _NO_VARIANCE:
+    if error**2 <= NO_VARIANCE:
         return Difference(value, value, value, 0.0, count - 1, 1.0 if value == 0 else 0.0)
     reach = float(t.ppf((1 + confidence) / 2, count - 1)) * error
     p = 2 * float(t.sf(abs(value) / error, count - 1))

@@ -11,20 +11,34 @@ from scipy.stats import binomtest, brunnermunzel, ttest_1samp, ttest_ind, ttest_
 from sklearn.metrics import roc_auc_score
 
 from keras_lnn.errors import InputError
-from keras_lnn.paired_tests import (
-    Measured,
+from keras_lnn.statistics import Estimate
+from keras_lnn.statistics.deviations import (
+    Units,
     auc_deviations,
+    mean_deviations,
+    resampled_deviations,
+    welch_degrees,
+)
+from keras_lnn.statistics.measurements import mean_of, measure_auc
+from keras_lnn.statistics.paired_tests import (
+    Measured,
     compare_accuracy,
     compare_auc,
     compare_means,
     holm,
-    macro_auc_deviations,
     mcnemar,
-    mean_deviations,
     mean_over_runs,
-    resampled_deviations,
-    welch_degrees,
 )
+
+
+def measured(values, deviations, degrees=math.inf, reach=math.nan):
+    """Runs whose intervals reach equally far to both sides."""
+    return Measured([Estimate(value, value - reach, value + reach) for value in values], deviations, degrees)
+
+
+def macro_auc(positive, scores):
+    units = Units(len(positive))
+    return mean_of([measure_auc(*columns, units, 0.95) for columns in zip(positive.T, scores.T, strict=True)])
 
 
 def brute_force_placements(positive, scores):
@@ -105,23 +119,23 @@ def test_macro_area_is_the_mean_and_has_the_covariances_between_classes():
     generator = np.random.default_rng(5)
     positive = generator.random((60, 3)) < 0.4
     scores = generator.normal(size=(60, 3)) + positive
-    area, deviations = macro_auc_deviations(positive, scores)
-    assert area == pytest.approx(roc_auc_score(positive, scores, average="macro"))
+    found = macro_auc(positive, scores)
+    assert found.value == pytest.approx(roc_auc_score(positive, scores, average="macro"))
     each = [auc_deviations(positive[:, index], scores[:, index])[1] for index in range(3)]
     covariances = [one @ other for one, other in itertools.product(each, repeat=2)]
-    assert (deviations**2).sum() == pytest.approx(sum(covariances) / 9)
+    assert (found.deviations**2).sum() == pytest.approx(sum(covariances) / 9)
     with_empty = np.concatenate([positive, np.zeros((60, 1), bool)], axis=1)
-    left_out = macro_auc_deviations(with_empty, np.concatenate([scores, scores[:, :1]], axis=1))
-    assert left_out[0] == pytest.approx(area)
-    np.testing.assert_allclose(left_out[1], deviations)
-    assert math.isnan(macro_auc_deviations(np.zeros((4, 2), bool), np.ones((4, 2)))[0])
+    left_out = macro_auc(with_empty, np.concatenate([scores, scores[:, :1]], axis=1))
+    assert left_out.estimate == found.estimate
+    np.testing.assert_allclose(left_out.deviations, found.deviations)
+    assert math.isnan(macro_auc(np.zeros((4, 2), bool), np.ones((4, 2))).value)
 
 
 def test_macro_variance_is_that_of_a_bootstrap():
     generator = np.random.default_rng(2)
     truth = np.arange(300) % 3
     scores = generator.normal(size=(300, 3)) + 1.2 * np.eye(3)[truth]
-    _, deviations = macro_auc_deviations(truth[:, None] == np.arange(3), scores)
+    deviations = macro_auc(truth[:, None] == np.arange(3), scores).deviations
     areas = []
     for _ in range(300):
         drawn = generator.integers(300, size=300)
@@ -133,7 +147,7 @@ def test_mean_deviations_are_the_paired_t_test():
     generator = np.random.default_rng(0)
     first, second = generator.random((2, 25))
     one, other = (mean_deviations(values) for values in (first, second))
-    runs = [Measured(np.array([mean]), deviations[None]) for mean, deviations in (one, other)]
+    runs = [measured([mean], deviations[None]) for mean, deviations in (one, other)]
     found = compare_means(*runs, degrees=24)
     expected = ttest_rel(first, second)
     interval = expected.confidence_interval(0.95)
@@ -144,7 +158,7 @@ def test_mean_deviations_are_the_paired_t_test():
 def test_seeds_alone_are_welchs_test():
     # Nothing depends on the samples, so only the spread of the seeds is left.
     first, second = np.array([0.81, 0.83, 0.79, 0.85]), np.array([0.7, 0.9, 0.8])
-    found = compare_means(Measured(first, np.zeros((4, 9))), Measured(second, np.zeros((3, 9))), degrees=8)
+    found = compare_means(measured(first, np.zeros((4, 9))), measured(second, np.zeros((3, 9))), degrees=8)
     expected = ttest_ind(first, second, equal_var=False)
     assert found.p == pytest.approx(expected.pvalue)
     assert found.degrees == pytest.approx(expected.df)
@@ -154,8 +168,8 @@ def test_seeds_alone_are_welchs_test():
 def test_what_seed_and_samples_do_jointly_counts_once():
     generator = np.random.default_rng(1)
     common, own = generator.normal(size=50), generator.normal(size=(40, 50))
-    first = Measured(generator.normal(size=40), common + own)
-    second = Measured(np.zeros(1), np.zeros((1, 50)))
+    first = measured(generator.normal(size=40), common + own)
+    second = measured(np.zeros(1), np.zeros((1, 50)))
     found = compare_means(first, second)
     # The common part has 50 squares of about one; the seeds' own parts are in the spread of the values alone.
     of_samples = (first.deviations.mean(axis=0) ** 2).sum() - np.var(first.deviations, axis=0, ddof=1).sum() / 40
@@ -194,33 +208,43 @@ def test_resampled_deviations_are_a_covariance():
     np.testing.assert_array_equal(resampled_deviations(np.full(3, math.nan)), 0)
 
 
-def test_mean_over_runs_by_hand():
-    # On the logit scale .8 is ln 4, and the standard error .04 is .04 / .16 = .25; normal, since degrees are infinite.
-    found = mean_over_runs(Measured(np.array([0.8]), np.array([[0.04]])))
-    ends = [1 / (1 + math.exp(-(math.log(4) + sign * 1.959964 * 0.25))) for sign in (-1, 1)]
-    assert (found.value, found.low, found.high) == (0.8, pytest.approx(ends[0]), pytest.approx(ends[1]))
-    doubled = mean_over_runs(Measured(np.array([1.6]), np.array([[0.08]])), highest=2.0)
-    assert (doubled.low, doubled.high) == (pytest.approx(2 * ends[0]), pytest.approx(2 * ends[1]))
+def test_one_run_has_the_interval_that_it_reports():
+    estimate = Estimate(0.8, 0.71, 0.86)
+    assert mean_over_runs(Measured([estimate], np.array([[0.04]]))) == estimate
 
 
-def test_mean_over_seeds_alone_is_a_t_interval_on_the_logit_scale():
+def test_mean_over_seeds_alone_is_a_t_interval():
     values = np.array([0.80, 0.84, 0.82])
-    found = mean_over_runs(Measured(values, np.zeros((3, 5)), 4))
-    reach = ttest_1samp(values, 0).confidence_interval(0.95).high - values.mean()
-    centre, slope = math.log(0.82 / 0.18), 1 / (0.82 * 0.18)
-    assert found.low == pytest.approx(1 / (1 + math.exp(-(centre - slope * reach))))
+    found = mean_over_runs(measured(values, np.zeros((3, 5)), 4, reach=0.0))
+    expected = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
 
 
-@pytest.mark.parametrize("value", [0.0, 1.0])
-def test_mean_at_a_limit_has_no_interval(value):
-    found = mean_over_runs(Measured(np.array([value]), np.zeros((1, 4))))
-    assert found.value == value
+def test_samples_and_seeds_add_by_their_squares():
+    # All seeds do the same with each sample, so that their mean depends on the samples as one run does.
+    found = mean_over_runs(measured(np.array([0.80, 0.82, 0.84]), np.full((3, 4), 0.01), 3, reach=0.05))
+    # Student's quantile of two degrees of freedom is 4.303; the standard error is .02 / sqrt 3.
+    assert found.low == pytest.approx(0.82 - math.hypot(0.05, 4.302653 * 0.02 / math.sqrt(3)))
+    assert found.high == pytest.approx(0.82 + math.hypot(0.05, 4.302653 * 0.02 / math.sqrt(3)))
+
+
+def test_seeds_that_err_on_different_samples_depend_less_on_the_samples():
+    generator = np.random.default_rng(0)
+    apart, alike = generator.normal(0, 0.004, (8, 60)), np.tile(generator.normal(0, 0.004, 60), (8, 1))
+    wide, narrow = (mean_over_runs(measured(np.full(8, 0.8), rows, 7, reach=0.06)) for rows in (alike, apart))
+    assert wide.high - wide.low == pytest.approx(0.12)
+    assert narrow.high - narrow.low < 0.05
+
+
+def test_mean_of_runs_without_intervals_has_none():
+    found = mean_over_runs(measured(np.ones(2), np.zeros((2, 4))))
+    assert found.value == 1
     assert math.isnan(found.low)
     assert math.isnan(found.high)
 
 
 def test_mean_with_a_huge_uncertainty_stays_within_the_limits():
-    found = mean_over_runs(Measured(np.array([0.999999, 0.1]), np.zeros((2, 3)), 2))
+    found = mean_over_runs(measured(np.array([0.999999, 0.1]), np.zeros((2, 3)), 2, reach=0.1))
     assert 0 <= found.low < found.value < found.high <= 1
 
 

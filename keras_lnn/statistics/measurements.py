@@ -1,0 +1,193 @@
+"""Metrics of predictions with their intervals and deviations, one function for each kind of metric."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_lnn.statistics.deviations import (
+    NO_VARIANCE,
+    Units,
+    auc_deviations,
+    average_precision_deviations,
+    correlations,
+    tailed_degrees,
+    welch_degrees,
+)
+from keras_lnn.statistics.intervals import (
+    Estimate,
+    auc_interval,
+    interval_of_mean,
+    mean_interval,
+    proportion_interval,
+    quantile,
+)
+
+# Student's quantile of one degree of freedom, 12.7, says nothing any more; where one or two samples are all that
+# there is of a class, intervals are wide already by their other parts.
+_FEWEST_DEGREES = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One metric of one set of predictions.
+
+    Args:
+        estimate: The number with its interval.
+        deviations: What each unit adds to its uncertainty, (units,).
+    """
+
+    estimate: Estimate
+    deviations: np.ndarray
+
+    @property
+    def value(self) -> float:
+        """The number itself."""
+        return self.estimate.value
+
+
+def measure_proportion(hits: np.ndarray, counted: np.ndarray, units: Units, confidence: float) -> Measurement:
+    """Measures the share of some samples that are hits, such as the share of the positives that are found.
+
+    Args:
+        hits: Whether each sample is a hit, (samples,); only samples that are counted can be.
+        counted: Whether each sample counts at all, (samples,).
+        units: What was drawn independently.
+        confidence: Coverage of the interval.
+
+    Returns:
+        The share; 0 without an interval where no sample counts, as scikit-learn has it.
+    """
+    count = int(counted.sum())
+    if not count:
+        return Measurement(Estimate(0.0), np.zeros(units.count))
+    value = float((hits & counted).sum() / count)
+    own_units = units.count_with(counted)
+    deviations = units.gather(np.where(counted, hits - value, 0.0) / count, own_units)
+    samples, reach = float(count), quantile(confidence)
+    if units.grouped:
+        # As many independent samples as would give this variance; where nothing varies, one for each patient.
+        variance = float((deviations**2).sum())
+        samples = min(value * (1 - value) / variance, count) if variance > NO_VARIANCE else float(own_units)
+        reach = _reach(confidence, own_units - 1)
+    return Measurement(Estimate(value, *proportion_interval(value, samples, reach)), deviations)
+
+
+def measure_f1(positive: np.ndarray, predicted: np.ndarray, units: Units, confidence: float) -> Measurement:
+    """Measures F1, the harmonic mean of precision and sensitivity.
+
+    F1 is 2 J / (1 + J) with J, the share of hits among all samples that are positive or predicted so. That makes its
+    interval that of a share.
+
+    Args:
+        positive: Whether each sample is positive, (samples,).
+        predicted: Whether each sample is predicted so, (samples,).
+        units: What was drawn independently.
+        confidence: Coverage of the interval.
+
+    Returns:
+        F1; 0 without an interval where no sample is positive or predicted so, as scikit-learn has it.
+    """
+    share = measure_proportion(positive & predicted, positive | predicted, units, confidence)
+    value, low, high = (2 * end / (1 + end) for end in dataclasses.astuple(share.estimate))
+    return Measurement(Estimate(value, low, high), share.deviations * 2 / (1 + share.value) ** 2)
+
+
+def measure_auc(positive: np.ndarray, scores: np.ndarray, units: Units, confidence: float) -> Measurement:
+    """Measures the area under the ROC curve of one class.
+
+    Args:
+        positive: Whether each sample is positive, (samples,).
+        scores: Higher means more likely positive, (samples,).
+        units: What was drawn independently.
+        confidence: Coverage of the interval.
+
+    Returns:
+        The area; nan where one of both sides is empty.
+    """
+    value, deviations = auc_deviations(positive, scores)
+    if not units.grouped:
+        variance = float((deviations**2).sum())
+        if math.isnan(value):
+            return Measurement(Estimate(value), deviations)
+        ends = auc_interval(value, positive.sum(), (~positive).sum(), variance, quantile(confidence))
+        return Measurement(Estimate(value, *ends), deviations)
+    deviations = units.gather(deviations, units.count)
+    if math.isnan(value):
+        return Measurement(Estimate(value), deviations)
+    variance = float((deviations**2).sum())
+    sides = [(int(side.sum()), units.count_with(side)) for side in (positive, ~positive)]
+    # Where nothing varies, patients and not images say how little is known.
+    positives, negatives = (images if variance > NO_VARIANCE else patients for images, patients in sides)
+    strata = units.strata(positive.astype(np.int64))
+    degrees = units.count - 1 if strata is None else welch_degrees(deviations, strata)
+    degrees = min(degrees, sum(patients for _, patients in sides) - 1)
+    ends = auc_interval(value, positives, negatives, variance, _reach(confidence, degrees))
+    return Measurement(Estimate(value, *ends), deviations)
+
+
+def measure_average_precision(positive: np.ndarray, scores: np.ndarray, units: Units, confidence: float) -> Measurement:
+    """Measures the average precision of one class, with the interval of a share of as many samples as vary like it.
+
+    Args:
+        positive: Whether each sample is positive, (samples,).
+        scores: Higher means more likely positive, (samples,).
+        units: What was drawn independently.
+        confidence: Coverage of the interval.
+
+    Returns:
+        The average precision; 0 without an interval where no sample is positive, as scikit-learn has it.
+    """
+    value, deviations = average_precision_deviations(positive, scores)
+    deviations = units.gather(deviations, units.count if units.grouped else None)
+    own_units = units.count_with(positive)
+    if not own_units:
+        return Measurement(Estimate(value), deviations)
+    variance = float((deviations**2).sum())
+    samples = float(own_units)
+    if variance > NO_VARIANCE and 0 < value < 1:
+        samples = min(value * (1 - value) / variance, len(positive))
+    ends = proportion_interval(value, samples, _reach(confidence, own_units - 1))
+    return Measurement(Estimate(value, *ends), deviations)
+
+
+def measure_loss(losses: np.ndarray, highest: float, has_error: bool, units: Units, confidence: float) -> Measurement:
+    """Measures the mean of a loss between 0 and a limit, such as the Brier score.
+
+    Where no prediction is wrong there is no interval: how large the loss of a wrong one is has not been seen.
+
+    Args:
+        losses: One for each sample, (samples,).
+        highest: The limit.
+        has_error: Whether any prediction is wrong.
+        units: What was drawn independently.
+        confidence: Coverage of the interval.
+    """
+    value = float(losses.mean())
+    deviations = units.gather((losses - value) / len(losses), units.count)
+    if not has_error:
+        return Measurement(Estimate(value), deviations)
+    reach = _reach(confidence, min(tailed_degrees(deviations), units.count - 1))
+    return Measurement(Estimate(value, *mean_interval(value, float((deviations**2).sum()), highest, reach)), deviations)
+
+
+def mean_of(parts: Sequence[Measurement]) -> Measurement:
+    """Returns the mean of the metrics of several classes or labels; those that are not defined are left out.
+
+    Args:
+        parts: One for each class or label.
+    """
+    defined = [part for part in parts if not math.isnan(part.value)]
+    if not defined:
+        return Measurement(Estimate(math.nan), np.zeros_like(parts[0].deviations))
+    deviations = [part.deviations for part in defined]
+    value = float(np.mean([part.value for part in defined]))
+    low, high = interval_of_mean([part.estimate for part in defined], correlations(deviations))
+    return Measurement(Estimate(value, max(low, 0.0), min(high, 1.0)), np.mean(deviations, axis=0))
+
+
+def _reach(confidence: float, degrees: float) -> float:
+    return quantile(confidence, max(degrees, _FEWEST_DEGREES))
