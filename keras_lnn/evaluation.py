@@ -20,7 +20,7 @@ from keras_lnn.statistics.measurements import (
     measure_loss,
     measure_proportion,
 )
-from keras_lnn.tasks import TASKS
+from keras_lnn.tasks import PROBABILITY_TOLERANCE, TASKS, Task
 
 METRICS = (
     "auc",
@@ -192,14 +192,13 @@ class CheckedPredictions:
             raise InputError(f"task must be one of {', '.join(TASKS)}. Received: {task}. {suggest(task, TASKS)}")
         probabilities = _check_probabilities(probabilities, task, class_names)
         truth = _check_truth(truth, probabilities.shape, task)
+        decide = Task(task, class_names).decide
         if task == "multi-label":
-            positive, predicted = truth.astype(bool), probabilities > 0.5
+            positive, predicted = truth.astype(bool), decide(probabilities)
         else:
-            # With two columns that differ from one by rounding, only this rule is the accuracy of MedMNIST.
-            answer = probabilities[:, 1] > 0.5 if task == "binary" else probabilities.argmax(axis=1)
             classes = np.arange(len(class_names))
-            positive, predicted = truth[:, None] == classes, answer[:, None] == classes
-        tuned = None if thresholds is None else probabilities > _check_thresholds(thresholds, task, class_names)
+            positive, predicted = truth[:, None] == classes, decide(probabilities)[:, None] == classes
+        tuned = None if thresholds is None else decide(probabilities, _check_thresholds(thresholds, task, class_names))
         return cls(task, class_names, probabilities, positive, predicted, tuned)
 
 
@@ -316,7 +315,7 @@ def _check_probabilities(probabilities: np.ndarray, task: str, class_names: tupl
             "The training has probably diverged: lower the learning rate."
         )
     low, high = probabilities.min(), probabilities.max()
-    if low < -1e-6 or high > 1 + 1e-6:
+    if low < -PROBABILITY_TOLERANCE or high > 1 + PROBABILITY_TOLERANCE:
         raise InputError(
             f"probabilities must lie between 0 and 1. Received: {low:.6g} to {high:.6g}. "
             f"Apply {'sigmoid' if task == 'multi-label' else 'softmax'} to logits."
@@ -328,7 +327,7 @@ def _check_probabilities(probabilities: np.ndarray, task: str, class_names: tupl
             f"The probabilities of each sample must sum to one. Received: sums from {sums.min():.6g} to "
             f"{sums.max():.6g}. Apply softmax, or choose the task multi-label."
         )
-    return probabilities
+    return probabilities.clip(0.0, 1.0)
 
 
 def _check_truth(truth: np.ndarray, shape: tuple[int, int], task: str) -> np.ndarray:

@@ -87,17 +87,16 @@ def _write_saved_model(predictor: KerasPredictor, folder: Path) -> None:
 
 
 def _decide(probabilities: Any, signature: Signature) -> dict[str, Any]:
-    """What the probabilities say, by the name that it has in the answer."""
+    """Returns what is predicted, under the name that it has in the model's output."""
     import tensorflow as tf
 
     task = signature.get_task()
+    decision = task.decide(probabilities, signature.thresholds)
     if task.has_masks:
-        return {"mask": tf.cast(tf.argmax(probabilities, axis=-1), tf.uint8)}
+        return {"mask": tf.cast(decision, tf.uint8)}
     if task.multi_label:
-        thresholds = signature.thresholds or [0.5] * task.outputs
-        return {"predicted": probabilities > tf.constant(thresholds, tf.float32)}
-    answers = tf.argmax(probabilities, axis=-1)
-    return {"predicted": tf.one_hot(answers, task.outputs, on_value=True, off_value=False)}
+        return {"predicted": decision}
+    return {"predicted": tf.one_hot(decision, task.outputs, on_value=True, off_value=False)}
 
 
 def _difference(predictor: KerasPredictor, folder: Path) -> float:

@@ -104,9 +104,13 @@ def predict_answers(model: Any, images: ImageArray, task: Task) -> np.ndarray:
     """
     if not task.has_masks:
         return predict_probabilities(model, images, task)
-    return in_batches(
-        images, lambda batch: model.predict_on_batch(batch.astype("float32")).argmax(axis=-1).astype(np.uint8)
-    )
+    from keras import ops
+
+    def one_batch(batch: np.ndarray) -> np.ndarray:
+        probabilities = task.probabilities(model.predict_on_batch(batch.astype("float32")))
+        return ops.convert_to_numpy(task.decide(probabilities)).astype(np.uint8)
+
+    return in_batches(images, one_batch)
 
 
 def in_batches(images: ImageArray, predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

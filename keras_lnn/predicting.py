@@ -20,15 +20,15 @@ FILES_AT_A_TIME = 256
 def predict_files(
     predictor: Predictor, paths: Sequence[Path], progress: Callable[[float], None] | None = None
 ) -> pd.DataFrame:
-    """Class probabilities of image files.
+    """Returns the class probabilities of image files.
 
     Args:
         predictor: A loaded model.
         paths: Image files, and folders that are searched for them; ``.npy`` and NIfTI files for a model of volumes.
-        progress: Is told the fraction done.
+        progress: Called with the fraction done.
 
     Returns:
-        One row a file: its path, what the model answers, and a column of probabilities a class.
+        One row per file: its path, what the model predicts, and a column of probabilities for each class.
     """
     signature = predictor.signature
     volumes = len(signature.image_shape) == 4
@@ -40,13 +40,10 @@ def predict_files(
         if progress:
             progress(min(1.0, (start + FILES_AT_A_TIME) / len(files)))
     probabilities = np.concatenate(parts)
-    names = np.array(signature.class_names)
-    if signature.get_task().multi_label:
-        thresholds = 0.5 if signature.thresholds is None else np.asarray(signature.thresholds)
-        answers = ["|".join(names[row]) for row in probabilities > thresholds]
-    else:
-        answers = names[probabilities.argmax(axis=1)]
-    columns = {"file": [str(file) for file in files], "predicted": answers}
+    names, task = np.array(signature.class_names), signature.get_task()
+    decision = task.decide(probabilities, signature.thresholds)
+    predicted = ["|".join(names[row]) for row in decision] if task.multi_label else names[decision]
+    columns = {"file": [str(file) for file in files], "predicted": predicted}
     return pd.DataFrame(columns | {f"probability {name}": probabilities[:, i] for i, name in enumerate(names)})
 
 

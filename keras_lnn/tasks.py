@@ -1,6 +1,7 @@
 """The kinds of task: how many outputs, which loss, which probabilities, which metrics; decided here alone."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from keras_lnn.errors import InputError
 # Of whole images; and a class for each pixel.
 TASKS = ("binary", "multi-class", "ordinal", "multi-label")
 SEGMENTATION = "segmentation"
+# How far probabilities may lie beside 0 to 1: half precision sums and rounds to a hair over one.
+PROBABILITY_TOLERANCE = 1e-3
 # A background of nine tenths would leave a rare class a weight of hundreds, and its few pixels nearly all of the loss.
 MOST_PIXEL_WEIGHT = 10.0
 # Losses of probabilities, with their classes in keras_lnn.losses; these weigh the classes themselves.
@@ -115,6 +118,34 @@ class Task:
         logits = ops.cast(logits, "float32")
         return ops.sigmoid(logits) if self.multi_label else ops.softmax(logits, axis=-1)
 
+    def decide(self, probabilities: Any, thresholds: Sequence[float] | None = None) -> Any:
+        """Returns what is predicted: the one place where probabilities become classes.
+
+        Of two classes the second one is predicted where its probability lies above one half, which is the rule of
+        MedMNIST's evaluator: two columns that sum to one less a rounding can both lie at or below one half. Of several
+        classes the likeliest is predicted, the first of equally likely ones. A label is predicted where its
+        probability lies above its threshold. NaN lies above nothing.
+
+        Args:
+            probabilities: (..., classes or labels), a NumPy array or a tensor, also within a graph.
+            thresholds: One for each of several labels; one half if not given.
+
+        Returns:
+            Class indices (...), or for several labels whether each is predicted (..., labels).
+        """
+        operations = _operations_for(probabilities)
+        if self.multi_label:
+            levels = np.full(self.outputs, 0.5) if thresholds is None else np.asarray(thresholds, np.float64)
+            # In float32 a threshold could move across the probability that it was chosen beside.
+            return operations.array(probabilities, dtype="float64") > levels
+        if self.kind == "binary":
+            return operations.where(probabilities[..., 1] > 0.5, 1, 0)
+        # What argmax gives for equal values and for NaN depends on the library and the device.
+        known = operations.where(operations.isnan(probabilities), -1.0, probabilities)
+        largest = operations.max(known, axis=-1, keepdims=True)
+        places = operations.where(known == largest, operations.arange(self.outputs), self.outputs)
+        return operations.min(places, axis=-1)
+
     def balanced_weights(
         self, labels: np.ndarray, loss: str = "cross-entropy"
     ) -> tuple[dict[int, float] | None, np.ndarray | None]:
@@ -138,3 +169,12 @@ class Task:
         if self.has_masks:
             return None, np.minimum(weights, MOST_PIXEL_WEIGHT)
         return (None, weights) if loss in _PROBABILITY_LOSSES else (dict(enumerate(weights.tolist())), None)
+
+
+def _operations_for(probabilities: Any) -> Any:
+    """Returns numpy or keras.ops: both have the operations of a decision, so that arrays and tensors go by one rule."""
+    if isinstance(probabilities, np.ndarray):
+        return np
+    from keras import ops
+
+    return ops

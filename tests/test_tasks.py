@@ -8,6 +8,7 @@ from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
+from keras_lnn.evaluation import CheckedPredictions, evaluate_predictions
 from keras_lnn.losses import (
     ASYMMETRIC,
     FOCAL,
@@ -18,6 +19,7 @@ from keras_lnn.losses import (
     ProbabilitySquaredError,
     SoftF1,
 )
+from keras_lnn.plots.arguments import check_predictions
 from keras_lnn.protocol import complete_config
 from keras_lnn.score import ScoredMetrics
 from keras_lnn.tasks import Task
@@ -58,6 +60,62 @@ def test_two_classes_are_told_by_their_difference():
     found = {name: round(float(value), 4) for name, value in metric.result().items()}
     # 0.2 of two in three, 0.3 of F1 2/3, 0.5 of one common in two.
     assert found == {"accuracy": 0.6667, "f1": 0.6667, "auc": 0.75, "score": 0.5833}
+
+
+NEARLY_ONE_HALF = [0.49999997, 0.5]
+DECISIONS = [
+    ("binary", [NEARLY_ONE_HALF, [0.5, 0.5], [0.4, 0.6], [np.nan, np.nan], [np.nan, 0.9]], None, [0, 0, 1, 0, 1]),
+    ("multi-class", [[0.2, 0.4, 0.4], [0.0, 0.0, 0.0], [np.nan, 0.1, 0.3], [np.nan] * 3], None, [1, 0, 2, 0]),
+    ("ordinal", [[0.3, 0.3, 0.4], [0.4, 0.2, 0.4]], None, [2, 0]),
+    ("segmentation", [[NEARLY_ONE_HALF, [0.5, 0.5]], [[0.5, np.nan], [0.1, 0.9]]], None, [[1, 0], [0, 1]]),
+    ("multi-label", [NEARLY_ONE_HALF, [0.51, np.nan]], None, [[False, False], [True, False]]),
+    # The nearest float32 to the first threshold is the probability itself.
+    ("multi-label", [[0.3, 0.6], [0.3, 0.61]], [float(np.float32(0.3)) - 1e-9, 0.6], [[1, 1], [1, 1]]),
+    ("multi-label", [[0.3, 0.25], [0.3, 0.26]], [float(np.float32(0.3)) + 1e-9, 0.25], [[0, 0], [0, 1]]),
+]
+
+
+@pytest.mark.parametrize(("kind", "probabilities", "thresholds", "expected"), DECISIONS)
+def test_arrays_tensors_and_graphs_are_decided_alike(kind, probabilities, thresholds, expected):
+    import tensorflow as tf
+
+    single = np.array(probabilities, np.float32)
+    task = Task(kind, ("a", "b", "c")[: single.shape[-1]])
+    graph = tf.function(lambda tensor: task.decide(tensor, thresholds))
+    compiled = tf.function(lambda tensor: task.decide(tensor, thresholds), jit_compile=True)
+    for decided in (
+        task.decide(single, thresholds),
+        task.decide(single.astype(np.float64), thresholds),
+        task.decide(tf.constant(single), thresholds),
+        graph(tf.constant(single)),
+        compiled(tf.constant(single)),
+    ):
+        np.testing.assert_array_equal(decided, expected)
+
+
+@pytest.mark.parametrize("task", ["binary", "multi-class", "multi-label"])
+def test_metrics_and_pictures_decide_alike(task):
+    probabilities = np.array([NEARLY_ONE_HALF, [0.5, 0.5], [0.7, 0.3], [0.2, 0.8]])
+    truth = np.eye(2, dtype=np.int64)[[0, 1, 0, 1]] if task == "multi-label" else np.array([0, 1, 0, 1])
+    names = ("a", "b")
+    decided = Task(task, names).decide(probabilities)
+    measured = CheckedPredictions.checked(truth, probabilities, task, names, None).predicted
+    drawn = check_predictions(truth, probabilities, task, names).predicted
+    np.testing.assert_array_equal(drawn, decided)
+    np.testing.assert_array_equal(measured, decided if task == "multi-label" else np.eye(2)[decided])
+
+
+def test_metrics_and_pictures_take_probabilities_within_one_tolerance():
+    probabilities = np.array([[-0.0004, 1.0004], [1.0004, 0.0]])
+    found = evaluate_predictions(np.array([0, 1]), probabilities, task="binary", class_names=("a", "b"), resamples=2)
+    assert found.metrics["brier"].value == 1
+    assert check_predictions([0, 1], probabilities, "binary", ("a", "b")).probabilities.max() == 1
+    for check in (
+        lambda wrong: CheckedPredictions.checked(np.array([0, 1]), wrong, "binary", ("a", "b"), None),
+        lambda wrong: check_predictions([0, 1], wrong, "binary", ("a", "b")),
+    ):
+        with pytest.raises(InputError, match=r"0 (and|to) 1"):
+            check(np.array([[0.0, 1.002], [0.5, 0.5]]))
 
 
 def test_balanced_weights_give_every_class_the_same_share():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_lnn.errors import InputError, suggest
-from keras_lnn.tasks import TASKS
+from keras_lnn.tasks import PROBABILITY_TOLERANCE, TASKS, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +35,15 @@ class Predictions:
 
     @property
     def predicted(self) -> np.ndarray:
-        """The likeliest class (samples,), or 0/1 where each label's probability exceeds one half (samples, labels)."""
+        """Returns the predicted class (samples,), or 0/1 for each label by one half (samples, labels)."""
+        return Task(self.task, self.class_names).decide(self.probabilities).astype(np.int64)
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """Returns the probability of the predicted class (samples,), or of each label (samples, labels)."""
         if self.is_multi_label:
-            return (self.probabilities > 0.5).astype(np.int64)
-        return self.probabilities.argmax(axis=1)
+            return self.probabilities
+        return np.take_along_axis(self.probabilities, self.predicted[:, None], axis=1)[:, 0]
 
     def one_against_rest(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         """Gives (name, whether it is there, its probability): class 1 of two, each of several classes or labels."""
@@ -75,11 +80,11 @@ def _check_probabilities(probabilities: Any, task: str, classes: int) -> np.ndar
     shape = probabilities.shape
     if probabilities.size == 0:
         raise InputError(f"There must be at least one prediction. Received: {shape}. Give some.")
-    # Half precision sums and rounds to a hair over one.
-    if not np.isfinite(probabilities).all() or probabilities.min() < -1e-3 or probabilities.max() > 1 + 1e-3:
+    low, high = probabilities.min(), probabilities.max()
+    within = low >= -PROBABILITY_TOLERANCE and high <= 1 + PROBABILITY_TOLERANCE
+    if not np.isfinite(probabilities).all() or not within:
         raise InputError(
-            f"probabilities must be from 0 to 1. Received: {probabilities.min():g} to {probabilities.max():g}. "
-            "Apply the softmax or sigmoid first."
+            f"probabilities must be from 0 to 1. Received: {low:g} to {high:g}. Apply the softmax or sigmoid first."
         )
     if task == "binary" and (probabilities.ndim == 1 or shape[1:] == (1,)):
         of_second_class = probabilities.reshape(-1)

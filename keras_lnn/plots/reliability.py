@@ -83,8 +83,8 @@ def plot_reliability(
 
 def _confidence_and_truth(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
     if predictions.is_multi_label:
-        return predictions.probabilities.ravel(), predictions.truth.ravel().astype(bool)
-    return predictions.probabilities.max(axis=1), predictions.predicted == predictions.truth
+        return predictions.confidence.ravel(), predictions.truth.ravel().astype(bool)
+    return predictions.confidence, predictions.predicted == predictions.truth
 
 
 def _fill_bins(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

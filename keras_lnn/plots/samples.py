@@ -133,7 +133,7 @@ def plot_contact_sheet(
 
 
 def _choose(predictions: Predictions, count: int, seed: int) -> list[Row]:
-    confidence = predictions.probabilities.max(axis=1)
+    confidence = predictions.confidence
     right = predictions.predicted == predictions.truth
     shuffled = np.random.default_rng(seed).permutation(len(confidence))
     falling = shuffled[np.argsort(-confidence[shuffled], kind="stable")]
