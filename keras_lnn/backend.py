@@ -31,12 +31,16 @@ def call_compiled(function: Callable[..., Any], *arguments: Any) -> Any:
 
     Hundreds of small operations in a row, as in a recurrence, run several times faster so, while convolutions on a
     CPU run slower: only the first are to be compiled. JAX compiles everything by itself; eager calls are not compiled.
+
+    Inside a graph that is compiled as a whole the function is called as it is. A program of its own would hand the
+    axes of its transpositions to its gradient, which must know them when it is compiled; TensorFlow then takes all that
+    such a program is called with, images and weights, to be constants, and compiles the whole anew for each batch.
     """
     if keras.backend.backend() != "tensorflow" or _graphs.get() != "compiled" or not _has_xla():
         return function(*arguments)
     import tensorflow as tf
 
-    if tf.executing_eagerly():
+    if tf.executing_eagerly() or tf.__internal__.get_enclosing_xla_context() is not None:
         return function(*arguments)
     return tf.function(function, jit_compile=True, autograph=False)(*arguments)
 

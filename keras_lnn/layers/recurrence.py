@@ -142,7 +142,8 @@ class LiquidRNN(keras.layers.RNN):
 
     Beyond :class:`keras.layers.RNN`, inputs can be ``(inputs, elapsed_time)`` with the time since the step before,
     (batch, steps) or (batch, steps, 1). On TensorFlow the recurrence is one XLA program of its own inside whatever
-    graph the layer is called in; called eagerly it runs operation by operation.
+    graph the layer is called in, and part of the program where that graph is compiled as a whole (``jit_compile``);
+    called eagerly it runs operation by operation.
     """
 
     def __init__(self, cell: LiquidCell, **kwargs: Any) -> None:
