@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
+import keras
 import numpy as np
 
 from keras_lnn.backend import plain_graphs
@@ -35,6 +36,7 @@ def export_model(
     Returns:
         The folder.
     """
+    require_backend(format, "Give --format keras")
     predictor = load_predictor(source)
     output = Path(output)
     require_no_pattern(output)
@@ -60,14 +62,23 @@ def export_model(
     return output
 
 
+def require_backend(format: str, remedy: str) -> None:
+    """Checks that this Keras backend can write a format.
+
+    Args:
+        format: ``saved_model``, ``keras`` or ``none``.
+        remedy: What the user can do besides taking the other backend, for the message.
+    """
+    if format == "saved_model" and keras.backend.backend() != "tensorflow":
+        raise InputError(
+            f"A SavedModel needs the TensorFlow backend. Received: {keras.backend.backend()}. {remedy}, or set "
+            f"KERAS_BACKEND=tensorflow."
+        )
+
+
 def _write_saved_model(predictor: KerasPredictor, folder: Path) -> None:
-    import keras
     import tensorflow as tf
 
-    if keras.backend.backend() != "tensorflow":
-        raise InputError(
-            f"A SavedModel needs the TensorFlow backend. Received: {keras.backend.backend()}. Set KERAS_BACKEND."
-        )
     model, signature = predictor.model, predictor.signature
     task = signature.get_task()
 

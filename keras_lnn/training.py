@@ -16,6 +16,7 @@ from keras_lnn.config import TrainConfig, parse_duration
 from keras_lnn.data import ImageData, load_data
 from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from keras_lnn.errors import InputError
+from keras_lnn.export import require_backend
 from keras_lnn.files import require_writable
 from keras_lnn.inference import batch_size_for
 from keras_lnn.layers import SingleLogit
@@ -53,6 +54,7 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainResult:
     """
     console = console or make_console()
     config = complete_config(config)
+    require_backend(config.export, "Give --export keras or --export none")
     data = load_images(config, console)
     config = name_augmentation(config, data)
     before = None if config.start_from is None else _require_start(config, data)
@@ -77,6 +79,7 @@ def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
         return TrainResult(folder, metrics)
     start = folder.prepare_resume()
     config = complete_config(TrainConfig.from_yaml(folder.config))
+    require_backend(config.export, f"Write export: keras or export: none to {folder.config}")
     data = load_images(config, console)
     known = folder.read_environment().get("data_checksum", data.checksum)
     if data.checksum != known:

@@ -96,7 +96,9 @@ class LTCCell(LiquidCell):
         ):
             for name in ("sigma", "mu", "w"):
                 self._add(prefix + name, (sources, neurons))
-            self._add(f"{prefix}erev", (sources, neurons), lambda shape, dtype=None, polarity=polarity: polarity)
+            # Cast here: JAX keeps the integers of an adjacency matrix, of which there is no gradient.
+            initializer = lambda shape, dtype=None, polarity=polarity: ops.cast(polarity, dtype)  # noqa: E731
+            self._add(f"{prefix}erev", (sources, neurons), initializer)
         for name, mapping, size in (
             ("input", self.input_mapping, features),
             ("output", self.output_mapping, self.output_size),
