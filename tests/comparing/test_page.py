@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from html.parser import HTMLParser
 
 import numpy as np
@@ -20,6 +21,7 @@ from keras_lnn.comparing.words import tell_all, tell_cautions
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 OPTIONS += ["--disable-background-networking", "--disable-component-update", "--enable-logging=stderr"]
+OPTIONS += ["--disable-dev-shm-usage"]  # containers give little shared memory
 STRENGTHS = {"lnn": 1.2, "a <b> & c": 0.4, "cnn": 1.1}
 
 
@@ -110,13 +112,12 @@ def test_one_model_has_no_differences(tmp_path):
 
 
 def browse(folder, *options):
-    command = [BROWSER, *OPTIONS, f"--user-data-dir={folder / 'profile'}", *options]
+    command = [BROWSER, *OPTIONS, f"--user-data-dir={tempfile.mkdtemp(dir=folder)}", *options]
     environment = {**os.environ, "HOME": str(folder)}
     return subprocess.run(
         [*command, (folder / "comparison.html").as_uri()],
         capture_output=True,
         text=True,
-        timeout=120,
         env=environment,
         check=True,
     )
