@@ -48,7 +48,15 @@ def server():
 
 
 def fetch(server, kind, path, md5=MD5, **options):
-    download(f"{server.url}/{kind}", path, md5=md5, remedy="Use a phantom.", pause_seconds=0.01, **options)
+    download(
+        f"{server.url}/{kind}",
+        path,
+        md5=md5,
+        remedy="Use a phantom.",
+        pause_seconds=0.01,
+        timeout_seconds=600,
+        **options,
+    )
 
 
 def test_a_file_arrives_with_progress(server, tmp_path):

@@ -1,3 +1,4 @@
+import threading
 import time
 import warnings
 
@@ -152,23 +153,27 @@ def test_many_images_keep_their_order_and_report_progress(tmp_path):
 
 
 def test_an_interruption_stops_the_decoding(tmp_path, monkeypatch):
-    content = save(tmp_path / "scan.png", COLOUR).read_bytes()
+    first, later = (save(tmp_path / name, COLOUR).read_bytes() for name in ("first.png", "later.png"))
     decoded = []
+    interrupted = threading.Event()
     decode = images_module._decode
 
-    def slow_decode(*arguments):
-        # Slow enough that the caller's thread gets its turn long before all are done, however busy the machine.
+    def slow_decode(source, *arguments):
+        # The later ones wait for the interruption, and each takes a while, in which the others can be called off.
         decoded.append(1)
-        time.sleep(0.005)
-        return decode(*arguments)
+        if source is later:
+            interrupted.wait(600)
+            time.sleep(0.01)
+        return decode(source, *arguments)
 
     monkeypatch.setattr(images_module, "_decode", slow_decode)
 
     def interrupt(fraction):
+        interrupted.set()
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        read_images([content] * 3000, side=2, channels=1, progress=interrupt)
+        read_images([first] * images_module._CHUNK + [later] * 3000, side=2, channels=1, progress=interrupt)
     assert len(decoded) < 1500
 
 
