@@ -15,7 +15,7 @@ from keras_lnn.registry import register_model
 
 register_tiny_data()
 # Tests of several processes at a time look for their own sleeper only.
-SLEEPER = f"import time; time.sleep(1000)  # {os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+SLEEPER = f"import time; time.sleep(10_000)  # {os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
 FAULTS = ("none", "raise", "memory", "hang", "nan", "exit", "kill")
 
 
@@ -42,8 +42,8 @@ def faulty_net(
     inputs = keras.Input(image_shape)
     scale = float("nan") if fault == "nan" else 1 / 255
     features = keras.layers.Flatten()(keras.layers.Rescaling(scale)(inputs))
-    if fault in _FAULTS:
-        _FAULTS[fault]()
+    if fault in FAULT_ACTIONS:
+        FAULT_ACTIONS[fault]()
     return keras.Model(inputs, keras.layers.Dense(outputs)(features))
 
 
@@ -53,17 +53,18 @@ def _fail() -> None:
 
 def _eat() -> None:
     eaten: list[Any] = []
-    while True:
+    for _ in range(64):  # 2 GiB: more than the limit, and no more than the machine has where nobody looks in time
         eaten.append(np.ones(2**22))
         time.sleep(0.005)
+    time.sleep(10_000)
 
 
 def _hang() -> None:
     subprocess.Popen([sys.executable, "-c", SLEEPER])
-    time.sleep(1000)
+    time.sleep(10_000)
 
 
-_FAULTS = {
+FAULT_ACTIONS = {
     "raise": _fail,
     "memory": _eat,
     "hang": _hang,
