@@ -167,6 +167,9 @@ class _Helper:
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self.process.stdin.close()
+        with self._lock:
+            if not self._replies:  # it has nothing to end, and may be at its imports still
+                self.process.kill()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:

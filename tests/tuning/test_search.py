@@ -18,6 +18,7 @@ from rich.console import Console
 
 from keras_lnn.config import TrainConfig, parse_memory
 from keras_lnn.errors import InputError
+from keras_lnn.processes import ProcessRunner
 from keras_lnn.ranges import Choice
 from tuning.searching import search
 from tuning.settings import SearchSettings
@@ -28,7 +29,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:(currentThread|getName)\\(\\) is
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 FAULTY = TrainConfig(model="faulty-net", data="tiny-stripes", batch_size=16)
-FAULT_RANGES = {"fault": Choice(trial_models.FAULTS), "learning_rate": Choice((0.01,))}
+FAULTS = tuple(fault for fault in trial_models.FAULTS if fault != "hang")
+FAULT_RANGES = {"fault": Choice(FAULTS), "learning_rate": Choice((0.01,))}
+WAIT_SECONDS = 1500  # only against waiting for ever
 QUICK = TrainConfig(model="quick-net", data="tiny-stripes", epochs=2, batch_size=16)
 SMALL_SPACE = "{units: [2, 4, 6, 8], activation: [relu, tanh], learning_rate: [0.01, 0.001]}"
 
@@ -44,16 +47,22 @@ def small_space():
 
 
 @pytest.fixture(scope="module")
-def faults(tmp_path_factory):
-    """One search over every fault, and what it printed."""
+def runner():
+    """Starts the trials of several searches."""
+    runner = ProcessRunner({"KERAS_BACKEND": None})
+    yield runner
+    runner.close()
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory, runner):
+    """One search over every fault but a trial that hangs, and what it printed."""
     folder = tmp_path_factory.mktemp("faults") / "search"
     space = Space("faulty-net", FAULT_RANGES)
     with open(folder.with_name("console.txt"), "w+") as file:
         console = Console(file=file, width=200, markup=False, highlight=False)
-        limits = {"trial_timeout": "5s", "memory_limit": "1500M", "max_failures": 100}
-        result = search(
-            FAULTY, space, console=console, imports=("trial_models",), search_dir=folder, tuner="grid", **limits
-        )
+        options = {"imports": ("trial_models",), "search_dir": folder, "tuner": "grid", "runner": runner}
+        result = search(FAULTY, space, console=console, memory_limit="1500M", max_failures=100, **options)
         file.seek(0)
         return result, file.read()
 
@@ -62,7 +71,7 @@ def test_a_search_with_every_fault_ends_and_names_them(faults):
     result, printed = faults
     trials = result.trials
     assert result.stopped_because == ""
-    assert len(trials) == 7
+    assert len(trials) == 6
     good = trials[trials["fault"] == "none"]
     assert list(good["status"]) == ["completed"]
     assert good["val_auc"].between(0, 1).all()
@@ -73,8 +82,7 @@ def test_a_search_with_every_fault_ends_and_names_them(faults):
     reasons = {
         "raise": "RuntimeError: built to fail",
         "memory": r"used .* MiB, more than its limit of 1,500 MiB",
-        "hang": r"took longer than its limit of 5 s",
-        "nan": "The loss must stay a number. Received: nan",
+        "nan": r"The loss must stay a number\. Received: nan in epoch 1",
         "exit": "ended with exit status 1, without a result",
         "kill": r"was killed by the system \(SIGKILL\)",
     }
@@ -83,7 +91,14 @@ def test_a_search_with_every_fault_ends_and_names_them(faults):
         assert len(told) == 1
         assert all(re.match(reason, text) for text in told)
         assert re.search(rf"trial \d+ failed: {reason}.*log\.txt", printed)
-    assert "1 trials are whole, 6 failed" in printed
+    assert "1 trials are whole, 5 failed" in printed
+
+
+def test_a_trial_that_hangs_is_a_failure_once_its_time_is_up(tmp_path, runner):
+    space = Space("faulty-net", {"fault": Choice(("hang",))})
+    result = run_search(FAULTY, space, tmp_path / "search", tuner="grid", trial_timeout="1s", runner=runner)
+    assert list(result.trials["status"]) == ["failed"]
+    assert list(result.trials["failure"]) == ["took longer than its limit of 1 s"]
 
 
 def test_what_a_search_leaves(faults):
@@ -140,7 +155,7 @@ def start(arguments, **variables):
 
 
 def finish(process):
-    printed, _ = process.communicate(timeout=280)
+    printed, _ = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 0, printed
     return printed
 
@@ -152,13 +167,15 @@ def trials_of(folder):
 
 
 def kill_and_resume(tmp_path, kills, trials):
+    begun = time.monotonic()
     whole = finish(start(command(tmp_path / "whole" / "search", "--max-trials", str(trials))))
+    seconds = time.monotonic() - begun
     assert f"{trials} trials are whole, 0 failed" in whole
     generator = random.Random(0)
     folder = tmp_path / "killed" / "search"
     for _ in range(kills):
         process = start(command(folder, "--max-trials", str(trials)))
-        time.sleep(generator.uniform(4.0, 24.0))
+        time.sleep(generator.uniform(0.1, 0.6) * seconds)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     finish(start(command(folder, "--max-trials", str(trials))))
@@ -167,7 +184,7 @@ def kill_and_resume(tmp_path, kills, trials):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(4 * 3600)
 def test_a_search_killed_at_random_moments_is_the_search_that_was_not(tmp_path):
     kill_and_resume(tmp_path, kills=10, trials=12)
 
@@ -176,10 +193,7 @@ def test_a_search_killed_at_random_moments_is_the_search_that_was_not(tmp_path):
 def test_a_search_that_is_killed_goes_on(tmp_path):
     folder = tmp_path / "search"
     first = start(command(folder, "--max-trials", "4"))
-    deadline = time.monotonic() + 120
-    while not (folder / "trial_1" / "seed-0").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(folder / "trial_1" / "seed-0")
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
     begun = (folder / "trial_0" / "seed-0" / "metrics.json").stat().st_mtime
@@ -240,17 +254,21 @@ def test_several_seeds_and_hyperband_go_on_from_checkpoints(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_worker_with_other_options_is_refused_and_the_time_of_a_chief_ends_it(tmp_path):
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{found.getsockname()[1]}"
-    folder = tmp_path / "shared" / "search"
-    chief = start(command(folder, "--serve", address, "--max-time", "60s"))
+    address = free_address()
+    folder = tmp_path / "refusing" / "search"
+    begun = time.monotonic()
+    chief = start(command(folder, "--serve", address))
     other = start(command(folder, "--chief", address, "--batch-size", "8"))
-    printed, _ = other.communicate(timeout=120)
+    printed, _ = other.communicate(timeout=WAIT_SECONDS)
+    os.killpg(chief.pid, signal.SIGKILL)
+    chief.communicate()
     assert other.returncode == 2
     assert "A worker must be given the options of its chief" in printed
+    # Time enough for a worker to begin, by what this machine took.
+    seconds = round(30 + 2 * (time.monotonic() - begun))
+    address, folder = free_address(), tmp_path / "shared" / "search"
+    chief = start(command(folder, "--serve", address, "--max-time", f"{seconds}s"))
     worker = start(command(folder, "--chief", address))
     printed = finish(chief)
     assert "the time is up" in printed
@@ -258,14 +276,11 @@ def test_a_worker_with_other_options_is_refused_and_the_time_of_a_chief_ends_it(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_chief_and_two_workers_survive_deaths_and_give_the_same_table(tmp_path):
     alone = run_search_alone(tmp_path)
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{found.getsockname()[1]}"
+    address = free_address()
     folder = tmp_path / "shared" / "search"
-    options = ("--max-trials", "6", "--worker-timeout", "12s")
+    options = ("--max-trials", "6", "--worker-timeout", "60s")
     chief = start(command(folder, *options, "--serve", address))
     workers = [start(command(folder, *options, "--chief", address), KERASTUNER_TUNER_ID=f"w{k}") for k in range(2)]
     wait_for(folder / "trial_1" / "seed-0")
@@ -284,6 +299,12 @@ def test_a_chief_and_two_workers_survive_deaths_and_give_the_same_table(tmp_path
     pd.testing.assert_frame_equal(trials_of(folder), alone)
 
 
+def free_address():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{found.getsockname()[1]}"
+
+
 def run_search_alone(tmp_path):
     folder = tmp_path / "alone" / "search"
     finish(start(command(folder, "--max-trials", "6")))
@@ -291,10 +312,10 @@ def run_search_alone(tmp_path):
 
 
 def wait_for(path):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + WAIT_SECONDS
     while not path.exists():
         assert time.monotonic() < deadline
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
 @pytest.mark.slow
@@ -315,13 +336,11 @@ def test_a_search_is_held_by_one_process_and_goes_on_as_it_began(faults):
             run_search(config, space, folder, tuner="grid")
 
 
-def test_the_time_is_up(tmp_path):
-    config = TrainConfig(model="faulty-net", model_args={"seconds": 60.0}, data="tiny-stripes")
+def test_the_time_is_up(tmp_path, runner):
+    config = TrainConfig(model="faulty-net", model_args={"seconds": 100_000.0}, data="tiny-stripes")
     space = Space("faulty-net", {"fault": Choice(("none", "raise"))})
-    begun = time.monotonic()
-    result = run_search(config, space, tmp_path / "search", max_trials=2, max_time="3s")
-    assert time.monotonic() - begun < 30
-    assert result.stopped_because == "the time is up (--max-time 3s)"
+    result = run_search(config, space, tmp_path / "search", max_trials=2, max_time="8s", runner=runner)
+    assert result.stopped_because == "the time is up (--max-time 8s)"
     assert result.best is None
     assert list(result.trials["status"]) == ["running"]
 
