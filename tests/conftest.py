@@ -1,6 +1,7 @@
 """What the tests share."""
 
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -12,6 +13,17 @@ from keras_lnn.data import DataEntry, ImageData, Split, catalog, register_data
 
 REAL_DATA_VARIABLE = "KERAS_LNN_TEST_DATA"
 TINY = "tiny-stripes"
+
+
+def pytest_configure() -> None:
+    """Makes the tests cheaper, and independent of how fast the machine is."""
+    from hypothesis import HealthCheck, settings
+
+    # Where compiled modules are not kept, each process that a test starts compiles all of TensorFlow again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+    settings.register_profile("any-speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("any-speed")
 
 
 @pytest.fixture(scope="session")

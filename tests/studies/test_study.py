@@ -152,10 +152,10 @@ def assert_same_table(folder, whole):
     pd.testing.assert_frame_equal(first, second)
 
 
-def kill_behind(folder, seconds):
-    """Starts the study and kills it with its processes some time behind its first run's beginning."""
+def kill_after(folder, seconds):
+    """Starts the study and kills it with its processes some time after its first run's beginning."""
     process = subprocess.Popen(**command(folder), stderr=subprocess.STDOUT, start_new_session=True)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 1500  # only against waiting for ever
     while not list(folder.rglob("environment.json")):
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -167,19 +167,18 @@ def kill_behind(folder, seconds):
 @pytest.mark.slow
 def test_a_killed_study_gives_the_table_of_one_that_was_not(whole, tmp_path):
     folder = tmp_path / "study"
-    kill_behind(folder, 2.0)
+    kill_after(folder, 0.0)
     assert not (folder / "results.csv").exists()
     run(folder)
     assert_same_table(folder, whole[0])
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seconds", [0.2, 1.0, 4.0, 6.0, 9.0])
 def test_a_study_killed_at_any_time_gives_the_same_table(whole, tmp_path, seconds):
     folder = tmp_path / "study"
-    kill_behind(folder, seconds)
-    kill_behind(folder, seconds / 2)
+    kill_after(folder, seconds)
+    kill_after(folder, seconds / 2)
     run(folder)
     assert_same_table(folder, whole[0])
 
