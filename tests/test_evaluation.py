@@ -215,7 +215,7 @@ def test_what_is_perfect_has_a_bound_and_is_named():
     assert np.isnan(found.metrics["brier"].low)
     (sentence,) = found.warnings
     assert sentence == (
-        "No error was seen: AUC, accuracy, sensitivity, specificity, precision, f1, average precision are 1 here. The "
+        "No error was seen: AUC, accuracy, sensitivity, specificity, precision, F1, average precision are 1 here. The "
         "lower end of the interval says how low the true number may be all the same."
     )
     # Two patients are not 12 independent images.

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from keras_lnn.cautions import Basis
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
-from keras_lnn.evaluation import Basis, Evaluation, evaluate_predictions
+from keras_lnn.evaluation import Evaluation, evaluate_predictions
 from keras_lnn.files import DAMAGED_FILE_ERRORS
 from keras_lnn.run import RunFolder
 

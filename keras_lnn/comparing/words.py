@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from keras_lnn.cautions import NO_ERROR
 from keras_lnn.comparing.comparison import SIGNIFICANT, Comparison, Model, Pair, is_better
-from keras_lnn.evaluation import NO_ERROR
 from keras_lnn.model_card import metric_label
 from keras_lnn.statistics import Estimate
 

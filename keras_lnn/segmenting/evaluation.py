@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from keras_lnn.evaluation import COLLAPSED_SHARE, FEW_SAMPLES, Basis, Evaluation
+from keras_lnn.cautions import COLLAPSED_SHARE, FEW_SAMPLES, Basis
+from keras_lnn.evaluation import Evaluation
 from keras_lnn.segmenting.measuring import MaskMeasures, divide_or_nan, measure_masks
 from keras_lnn.statistics.bootstrap import bootstrap, defined_mean
 
