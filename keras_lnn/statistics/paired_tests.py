@@ -16,6 +16,9 @@ from keras_lnn.errors import InputError
 from keras_lnn.statistics.deviations import NO_VARIANCE, auc_deviations, welch_degrees
 from keras_lnn.statistics.intervals import Estimate, quantile
 
+# Log odds beyond which a number is its limit to all digits.
+_FAR_OUT = 300.0
+
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
@@ -85,7 +88,8 @@ def mean_over_runs(measured: Measured, *, highest: float = 1.0, confidence: floa
 
     One run has the interval that it reports itself. For several, the distance to each end adds that of the samples and
     that of the seeds by their squares, each with its own quantile of Student's t. Welch and Satterthwaite's single
-    quantile is too small here, because the spread of a few seeds is often estimated as nothing.
+    quantile is too small here, because the spread of a few seeds is often estimated as nothing. An end that would pass
+    a limit is worked out on the scale of the log odds instead.
 
     Args:
         measured: All runs of the model.
@@ -108,7 +112,25 @@ def mean_over_runs(measured: Measured, *, highest: float = 1.0, confidence: floa
     share = math.sqrt(of_samples / alone) if alone > NO_VARIANCE else 1.0
     of_seeds = quantile(confidence, measured.runs - 1) * math.sqrt(measured.variance_of_seeds)
     down, up = (share * float(np.mean(part[given])) for part in (measured.values - lows, highs - measured.values))
-    return Estimate(value, max(value - math.hypot(down, of_seeds), 0.0), min(value + math.hypot(up, of_seeds), highest))
+    if not 0 < value < highest:
+        return Estimate(value, max(value - down, 0.0), min(value + up, highest))
+    low, high = value - math.hypot(down, of_seeds), value + math.hypot(up, of_seeds)
+    if low < 0:
+        low = highest - _end_within(highest - value, min(down / value, 1.0), of_seeds, highest)
+    if high > highest:
+        high = _end_within(value, min(up / (highest - value), 1.0), of_seeds, highest)
+    return Estimate(value, low, high)
+
+
+def _end_within(value: float, share: float, of_seeds: float, highest: float) -> float:
+    """Returns the upper end that samples, a share of the way to the limit, and seeds give on the scale of log odds."""
+    odds = value / (highest - value)
+    above = value + share * (highest - value)
+    if above >= highest:
+        return highest
+    moved = math.log(above / (highest - above) / odds)
+    reach = math.hypot(moved, of_seeds * highest / (value * (highest - value)))
+    return highest * (1 - 1 / (1 + odds * math.exp(min(reach, _FAR_OUT))))
 
 
 def compare_means(

@@ -224,8 +224,18 @@ def test_samples_and_seeds_add_by_their_squares():
     # All seeds do the same with each sample, so that their mean depends on the samples as one run does.
     found = mean_over_runs(measured(np.array([0.80, 0.82, 0.84]), np.full((3, 4), 0.01), 3, reach=0.05))
     # Student's quantile of two degrees of freedom is 4.303; the standard error is .02 / sqrt 3.
-    assert found.low == pytest.approx(0.82 - math.hypot(0.05, 4.302653 * 0.02 / math.sqrt(3)))
-    assert found.high == pytest.approx(0.82 + math.hypot(0.05, 4.302653 * 0.02 / math.sqrt(3)))
+    reach = math.hypot(0.05, 4.302653 * 0.02 / math.sqrt(3))
+    assert (found.low, found.high) == (pytest.approx(0.82 - reach), pytest.approx(0.82 + reach))
+
+
+def test_an_end_that_would_pass_a_limit_is_found_on_the_logit_scale():
+    values = np.array([0.95, 0.99, 0.97])
+    found = mean_over_runs(measured(values, np.zeros((3, 5)), 4, reach=0.0))
+    reach = ttest_1samp(values, 0).confidence_interval(0.95).high - values.mean()
+    assert found.low == pytest.approx(0.97 - reach)
+    assert found.high == pytest.approx(1 / (1 + math.exp(-(math.log(0.97 / 0.03) + reach / (0.97 * 0.03)))))
+    mirrored = mean_over_runs(measured(2 - 2 * values, np.zeros((3, 5)), 4, reach=0.0), highest=2.0)
+    assert (mirrored.low, mirrored.high) == (pytest.approx(2 - 2 * found.high), pytest.approx(2 - 2 * found.low))
 
 
 def test_seeds_that_err_on_different_samples_depend_less_on_the_samples():
@@ -234,6 +244,15 @@ def test_seeds_that_err_on_different_samples_depend_less_on_the_samples():
     wide, narrow = (mean_over_runs(measured(np.full(8, 0.8), rows, 7, reach=0.06)) for rows in (alike, apart))
     assert wide.high - wide.low == pytest.approx(0.12)
     assert narrow.high - narrow.low < 0.05
+
+
+def test_seeds_of_which_some_are_perfect_have_an_interval():
+    runs = Measured([Estimate(1.0, 0.9, 1.0), Estimate(0.98, 0.88, 1.0)], np.zeros((2, 4)))
+    found = mean_over_runs(runs)
+    assert 0.8 < found.low < 0.9
+    assert found.high == 1
+    perfect = mean_over_runs(Measured([Estimate(1.0, 0.9, 1.0)] * 3, np.zeros((3, 4))))
+    assert (perfect.low, perfect.high) == (pytest.approx(0.9), 1)
 
 
 def test_mean_of_runs_without_intervals_has_none():
