@@ -8,7 +8,7 @@ import pydantic
 from pydantic_settings import CliPositionalArg
 from rich.table import Table
 
-from keras_lnn.config import TrainConfig
+from keras_lnn.config import DataOptions, TrainConfig, parse_classes
 from keras_lnn.errors import InputError
 from keras_lnn.files import atomic_path
 from keras_lnn.terminal import loading, make_console, print_metrics, start_keras
@@ -32,17 +32,27 @@ class ListCommand(_Command):
     data_dir: Path | None = pydantic.Field(None, description="folder of the data files")
 
 
-class EvaluateCommand(_Command):
-    """Measure a trained model on one split of a data set, with 95% intervals."""
+class EvaluateCommand(_Command, DataOptions):
+    """Measure a trained model, with 95% intervals; options of the data that are left out are those of its training."""
 
     model: CliPositionalArg[str] = pydantic.Field(description="run, .keras file, exported folder or name")
     data: str | None = pydantic.Field(None, description="data set (default: the one that it learned from)")
-    split: Literal["train", "val", "test"] = pydantic.Field("test", description="which images")
+    split: Literal["train", "val", "test", "all"] | None = pydantic.Field(
+        None,
+        description="which images; all: those that were in neither its training nor its validation (default: test, and "
+        "all of other data than it learned from)",
+    )
     size: Annotated[int, pydantic.Field(ge=8)] | None = pydantic.Field(None, description="side of the images in pixels")
-    data_dir: Path | None = pydantic.Field(None, description="folder of the data files")
-    accept_checksum: bool = pydantic.Field(False, description="take a data file with another checksum")
-    image_dir: Path | None = pydantic.Field(None, description="folder of the images of table:FILE")
+    map_classes: str | None = pydantic.Field(
+        None, description="THEIRS=OURS,...: what the model calls classes that have other names in the data"
+    )
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object")
+
+    @pydantic.field_validator("map_classes", mode="after")
+    @classmethod
+    def _map_classes(cls, value: str | None) -> str | None:
+        parse_classes(value)
+        return value
 
 
 class PredictCommand(_Command):
@@ -109,23 +119,21 @@ def run_evaluate(command: EvaluateCommand) -> None:
 
     find_model(command.model)
     start_keras(quiet)
-    from keras_lnn.evaluating import evaluate_model
+    from keras_lnn.evaluating import describe_measured, evaluate_model
 
     with loading(quiet, "evaluating") as progress:
         metrics = evaluate_model(
             command.model,
             data=command.data,
             split=command.split,
-            size=command.size,
-            data_dir=command.data_dir,
-            accept_checksum=command.accept_checksum,
-            image_dir=command.image_dir,
+            options=command,
+            map_classes=parse_classes(command.map_classes),
             progress=progress,
         )
     if command.json_output:
         print(json.dumps(metrics, indent=2, ensure_ascii=False))
     else:
-        print_metrics(console, metrics, f"{command.model} on the {command.split} split of {metrics['data']}")
+        print_metrics(console, metrics, describe_measured(metrics))
 
 
 def run_predict(command: PredictCommand) -> None:

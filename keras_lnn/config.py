@@ -1,5 +1,6 @@
 """What a training run is: one frozen, typed configuration, validated once, read from and written to YAML."""
 
+import csv
 import dataclasses
 import re
 from pathlib import Path
@@ -61,20 +62,28 @@ def parse_window(text: str | None) -> tuple[float, float] | None:
     return center, width
 
 
-class TrainConfig(pydantic.BaseModel):
-    """Everything that decides how a training run goes; fields left out follow the model's published protocol."""
+def parse_classes(text: str | None) -> dict[str, str]:
+    """Returns what the classes of other data are called by the model, from ``THEIRS=OURS,THEIRS=OURS``.
+
+    A pair with a comma in a name stands in double quotes.
+    """
+    if text is None:
+        return {}
+    try:
+        pairs = [pair for row in csv.reader([text], skipinitialspace=True) for pair in row]
+    except csv.Error:
+        pairs = []
+    names = [pair.partition("=") for pair in pairs]
+    if not names or not all(theirs.strip() and ours.strip() for theirs, _, ours in names):
+        raise ValueError("must be THEIRS=OURS,THEIRS=OURS, such as benigno=benign,maligno=malignant")
+    return {theirs.strip(): ours.strip() for theirs, _, ours in names}
+
+
+class DataOptions(pydantic.BaseModel):
+    """How a data set is read: the same options for every command that reads one."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
 
-    model: str = pydantic.Field("lnn", description="network to train; see: python -m keras_lnn list models")
-    model_args: dict[str, Any] = pydantic.Field(
-        default_factory=dict, description="arguments of the network's builder, such as units=19,dropout=0.2"
-    )
-    data: str = pydantic.Field(
-        "phantom-breast",
-        description="data set: a name from the catalog (python -m keras_lnn list data), folder:PATH, table:FILE, "
-        "masks:DIR, mask-classes:DIR or tfds:NAME",
-    )
     size: Annotated[int, pydantic.Field(ge=8)] | None = pydantic.Field(
         None, description="side of the images in pixels (default: 28 for the catalog, 64 for own images)"
     )
@@ -95,8 +104,8 @@ class TrainConfig(pydantic.BaseModel):
     group_column: str | None = pydantic.Field(
         None, description="column of the table, such as patient, whose images stay in one split"
     )
-    fit: Literal["stretch", "pad"] = pydantic.Field(
-        "stretch", description="how own images get their size; pad: keep the aspect ratio, fill up with black"
+    fit: Literal["stretch", "pad"] | None = pydantic.Field(
+        None, description="how own images get their size; pad: keep the aspect ratio, fill up with black"
     )
     window: str | None = pydantic.Field(
         None,
@@ -104,6 +113,50 @@ class TrainConfig(pydantic.BaseModel):
         "--window=-600,1500 (default: the one that a DICOM file names, else the whole range)",
     )
     skip_bad: bool = pydantic.Field(False, description="leave out image files that are missing or unreadable")
+
+    @pydantic.field_validator("window", mode="after")
+    @classmethod
+    def _window(cls, value: str | None) -> str | None:
+        parse_window(value)
+        return value
+
+    @pydantic.field_validator("label_columns", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+    def own_images(self, defaults: "OwnImages | None" = None) -> "OwnImages":
+        """Returns how own images are read.
+
+        Args:
+            defaults: What holds for an option that was not given; those of training if not given.
+        """
+        from keras_lnn.data.options import OwnImages
+
+        names = {field.name for field in dataclasses.fields(OwnImages)} & self.model_fields_set
+        values = {name: getattr(self, name) for name in names} | {"window": parse_window(self.window)}
+        given = {name: value for name, value in values.items() if value is not None}
+        return dataclasses.replace(defaults or OwnImages(), **given)
+
+
+class _Subject(pydantic.BaseModel):
+    """What learns what; a class of its own, so that these fields stay the first ones of a configuration."""
+
+    model: str = pydantic.Field("lnn", description="network to train; see: python -m keras_lnn list models")
+    model_args: dict[str, Any] = pydantic.Field(
+        default_factory=dict, description="arguments of the network's builder, such as units=19,dropout=0.2"
+    )
+    data: str = pydantic.Field(
+        "phantom-breast",
+        description="data set: a name from the catalog (python -m keras_lnn list data), folder:PATH, table:FILE, "
+        "masks:DIR, mask-classes:DIR or tfds:NAME",
+    )
+
+
+class TrainConfig(DataOptions, _Subject):
+    """Everything that decides how a training run goes; fields left out follow the model's published protocol."""
+
+    fit: Literal["stretch", "pad"] = pydantic.Field("stretch", description=DataOptions.model_fields["fit"].description)
     epochs: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
         None, description=f"times the training images are seen {MODEL_DEFAULT}"
     )
@@ -203,17 +256,6 @@ class TrainConfig(pydantic.BaseModel):
         parse_duration(value)
         return None if value is None else str(value)
 
-    @pydantic.field_validator("window", mode="after")
-    @classmethod
-    def _window(cls, value: str | None) -> str | None:
-        parse_window(value)
-        return value
-
-    @pydantic.field_validator("label_columns", mode="before")
-    @classmethod
-    def _names(cls, value: Any) -> Any:
-        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
-
     @classmethod
     def create(cls, values: dict[str, Any]) -> "TrainConfig":
         """Validates values; a bad one ends in an :class:`InputError` of one line."""
@@ -230,15 +272,8 @@ class TrainConfig(pydantic.BaseModel):
 
     @property
     def seed_of_splits(self) -> int:
-        """Of the splits of images that come without."""
+        """Returns the seed for splitting data sets that have no splits of their own."""
         return self.seed if self.split_seed is None else self.split_seed
-
-    def own_images(self) -> "OwnImages":
-        """What is said of folders and tables of own images."""
-        from keras_lnn.data.options import OwnImages
-
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(OwnImages)}
-        return OwnImages(**values | {"window": parse_window(self.window)})
 
     def with_defaults(self, defaults: dict[str, Any]) -> "TrainConfig":
         """Fills the fields that were left out."""

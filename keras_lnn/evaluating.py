@@ -1,101 +1,112 @@
 """A saved model measured on a data set: the same numbers as at the end of its run, or those on other data."""
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_lnn.config import TrainConfig
-from keras_lnn.data import ImageData, Split, load_data
-from keras_lnn.data.options import OwnImages
-from keras_lnn.errors import InputError
+from keras_lnn.class_names import with_classes_of
+from keras_lnn.config import DataOptions
+from keras_lnn.data import ImageData, load_data
+from keras_lnn.data.arrays import ALL
+from keras_lnn.data.samples import SplitPlan
+from keras_lnn.evaluated_samples import LEARNED_DATA, ChosenSamples, LearnedData, choose_samples
 from keras_lnn.inference import load_predictor
 from keras_lnn.report import measure_split, metrics_of_split
-from keras_lnn.run import RunFolder
-from keras_lnn.signature import Signature
 
 
 def evaluate_model(
     model: str | Path,
     *,
     data: str | None = None,
-    split: str = "test",
-    size: int | None = None,
-    data_dir: Path | None = None,
-    accept_checksum: bool = False,
-    image_dir: Path | None = None,
+    split: str | None = None,
+    options: DataOptions = DataOptions(),  # noqa: B008, it is frozen
+    map_classes: Mapping[str, str] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Any]:
     """Measures a saved model.
 
+    Images are known by their content, so the data that the model learned from are measured in the splits of its run,
+    whatever they are called now and wherever they are. Other data are measured whole, without the images that the
+    model was fitted to.
+
     Args:
         model: A run, a ``.keras`` file, an exported folder, or a name in ``saved_models/``.
         data: Data set; the one that it learned from if not given.
-        split: ``train``, ``val`` or ``test``.
-        size: Side of the images; the model's own if not given.
-        data_dir: Folder of the data files; the run's own if not given.
-        accept_checksum: Take a data file with another checksum.
-        image_dir: Folder of the images of a table; the run's own if not given.
-        progress: Is told the fraction done.
+        split: ``train``, ``val``, ``test`` or ``all``, which is all but training and validation; ``test`` of the data
+            that it learned from and ``all`` of other data if not given.
+        options: How the data are read; what is not given is as the model's own data were read.
+        map_classes: What the model calls classes of the data that have other names there.
+        progress: Called with the fraction done.
 
     Returns:
-        The content that metrics.json has for a split, with the name of the data.
+        The content that metrics.json has for a split, with what was measured: ``model``, ``data``, ``data_is`` (in
+        words), ``split``, ``images``, ``patients`` (None where unknown), ``left_out_training_images``, ``new_images``
+        and ``missing_images``.
     """
     predictor = load_predictor(model)
     signature = predictor.signature
-    run = RunFolder(Path(model))
-    config = TrainConfig.from_yaml(run.config) if run.config.is_file() else None
-    own = data in (None, signature.data)
-    if data is None:
-        data = config.data if config else signature.data
-    loaded = load_data(
-        data,
-        size=size or signature.size,
-        data_dir=data_dir or (config.data_dir if config else None),
-        accept_checksum=accept_checksum or bool(config and config.accept_checksum),
-        # The seed decides the split of data that come without one: with another, training images would be tested.
-        seed=(signature.seed if signature.split_seed is None else signature.split_seed) or 0,
-        progress=progress,
-        own=dataclasses.replace(
-            config.own_images() if own and config else OwnImages(),
-            **({"image_dir": image_dir} if image_dir else {}),
-            fit=signature.fit,
-            window=signature.window,
-        ),
+    learned = LearnedData.of(model, signature)
+    name = data or learned.name
+    given = learned.complete(options)
+    own = learned.own_images(name, options)
+
+    def load(plan: SplitPlan) -> ImageData:
+        loaded = load_data(
+            name,
+            size=given.size,
+            data_dir=given.data_dir,
+            accept_checksum=given.accept_checksum,
+            seed=learned.seed,
+            progress=progress,
+            own=own,
+            channels=signature.image_shape[-1],
+            plan=plan,
+        )
+        return with_classes_of(signature, loaded, map_classes or {})
+
+    loaded = load("whole")
+    if ALL in loaded.splits and learned.samples is None and learned.is_same(loaded, name):
+        # A version that kept no list of samples split them in the order of their table.
+        loaded = load("as listed")
+    chosen = choose_samples(learned, loaded, name, split)
+    answers = np.concatenate([predictor.answer(part.images) for part in chosen.parts])
+    measured = chosen.joined()
+    metrics = metrics_of_split(measure_split(measured, answers, signature), signature, chosen.split)
+    metrics["warnings"] = [*_warnings(chosen, learned, loaded), *metrics["warnings"]]
+    return {
+        "model": str(model),
+        "data": name,
+        "data_is": chosen.data_is,
+        "split": chosen.split,
+        "images": len(measured),
+        "patients": None if measured.groups is None else len(set(measured.groups)),
+        "left_out_training_images": chosen.left_out,
+        "new_images": chosen.new,
+        "missing_images": chosen.missing,
+    } | metrics
+
+
+def describe_measured(metrics: dict[str, Any]) -> str:
+    """Returns in words what :func:`evaluate_model` has measured."""
+    which = "all" if metrics["split"] == ALL else f"the {metrics['split']} split"
+    patients = "" if metrics["patients"] is None else f" of {metrics['patients']:,} patients"
+    return (
+        f"{metrics['model']} on {which} of {metrics['data']} ({metrics['data_is']}): {metrics['images']:,} images"
+        f"{patients}"
     )
-    _require_same_kind(loaded, signature)
-    chosen = _in_order_of(signature, loaded, loaded.splits[split])
-    metrics = metrics_of_split(measure_split(chosen, predictor.answer(chosen.images), signature), signature, split)
-    if own and signature.best_epoch is not None and loaded.checksum != signature.checksum:
-        metrics["warnings"].append(
-            f"{data} has changed since the model learned from it (checksum {loaded.checksum}, before "
-            f"{signature.checksum}): images of this split may have been trained on."
+
+
+def _warnings(chosen: ChosenSamples, learned: LearnedData, loaded: ImageData) -> list[str]:
+    """Returns what a reader of the numbers must know before them."""
+    found = list(chosen.warnings)
+    asked_for = learned.config is not None and learned.is_named(loaded.name)
+    if asked_for and learned.samples is not None and chosen.data_is != LEARNED_DATA:
+        there = learned.count_found(loaded.splits[ALL].digests)
+        found.insert(
+            0,
+            f"{loaded.name} does not hold what the model learned from any more: {there} of {len(learned.samples)}"
+            " images are there.",
         )
-    return metrics | {"data": data, "model": str(model)}
-
-
-def _require_same_kind(data: ImageData, signature: Signature) -> None:
-    if data.image_shape != signature.image_shape:
-        raise InputError(
-            f"{data.name} must have images of shape {signature.image_shape}, which the model reads. Received: "
-            f"{data.image_shape}. Set --size or choose other data."
-        )
-    if data.task != signature.task or set(data.class_names) != set(signature.class_names):
-        raise InputError(
-            f"{data.name} must have the model's task, {signature.task} with the classes "
-            f"{' | '.join(signature.class_names)}. Received: {data.task} with {' | '.join(data.class_names)}."
-        )
-
-
-def _in_order_of(signature: Signature, data: ImageData, split: Split) -> Split:
-    """The same images with labels that mean what the model's outputs mean, whatever order the data name them in."""
-    if data.class_names == signature.class_names:
-        return split
-    if split.labels.ndim == 2:
-        labels = split.labels[:, [data.class_names.index(name) for name in signature.class_names]]
-    else:
-        places = [signature.class_names.index(name) for name in data.class_names]
-        labels = np.array(places, split.labels.dtype)[split.labels]
-    return dataclasses.replace(split, labels=labels)
+    return found + ([] if loaded.check is None else [f"{warning}." for warning in loaded.check.warnings])

@@ -9,9 +9,9 @@ import numpy as np
 from keras_lnn.backend import plain_graphs
 from keras_lnn.errors import InputError
 from keras_lnn.files import atomic_path, require_no_pattern, write_json
-from keras_lnn.inference import KerasPredictor, SavedModelPredictor, load_predictor
+from keras_lnn.inference import KerasPredictor, SavedModelPredictor, find_model, load_predictor
 from keras_lnn.model_card import CARD_FILE, model_card
-from keras_lnn.signature import SIGNATURE_FILE, Signature, save_keras
+from keras_lnn.signature import SAMPLES_FILE, SIGNATURE_FILE, Signature, read_samples, save_keras
 
 Format = Literal["saved_model", "keras"]
 # Two ways through the same float32 arithmetic differ by rounding alone.
@@ -26,6 +26,9 @@ def export_model(
     The SavedModel takes raw uint8 images and gives ``probabilities``, ``predicted`` (for several labels by the
     thresholds chosen on validation) and ``class_names``; it loads with TensorFlow alone. A network of masks gives
     ``mask``, the likeliest class of each pixel, in the place of ``predicted``.
+
+    A model of somebody's own images carries short digests of the contents of its samples, by which an evaluation knows
+    them again; names of files and patients stay behind.
 
     Args:
         source: A run or a ``.keras`` file.
@@ -46,12 +49,15 @@ def export_model(
         )
     if output.exists() and not (output / SIGNATURE_FILE).is_file() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"The export's folder must be new or an earlier export. Received: {output}. Choose another.")
+    samples = read_samples(find_model(source))
     with atomic_path(output) as temporary:
         if format == "saved_model":
             _write_saved_model(predictor, temporary)
+            if samples is not None:
+                write_json(temporary / SAMPLES_FILE, samples.to_json())
         else:
             temporary.mkdir()
-            save_keras(predictor.model, predictor.signature, temporary / "model.keras")
+            save_keras(predictor.model, predictor.signature, temporary / "model.keras", samples)
         write_json(temporary / SIGNATURE_FILE, predictor.signature.to_json())
         (temporary / CARD_FILE).write_text(model_card(predictor.signature, metrics, format), encoding="utf-8")
         difference = _difference(predictor, temporary)

@@ -13,6 +13,7 @@ from rich.console import Console
 from keras_lnn.class_curves import ClassCurves
 from keras_lnn.config import TrainConfig
 from keras_lnn.data.arrays import ImageData, Split
+from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation import Evaluation, evaluate_predictions
 from keras_lnn.files import atomic_path, without_nan, write_json, write_text
@@ -142,7 +143,8 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
     selection = Selection.of(report.config)
     with loading(console, f"{'testing' if report.config.test else 'measuring'} the {selection.keep} epoch"):
         assign_variables(model_variables(model), folder.read_last())
-        save_keras(model, report.signature, folder.last_model)
+        samples = SampleRecord.of(report.data)
+        save_keras(model, report.signature, folder.last_model, samples)
         kept_epoch, _ = selection.choose(report.history)
         assign_variables(model_variables(model), folder.read_best(kept_epoch))
         splits = {name: report.data.splits[name] for name in measured}
@@ -150,7 +152,7 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
         if task.multi_label:
             thresholds = choose_thresholds(splits["val"].labels, answers["val"])
             report = dataclasses.replace(report, signature=dataclasses.replace(report.signature, thresholds=thresholds))
-        save_keras(model, report.signature, folder.best_model)
+        save_keras(model, report.signature, folder.best_model, samples)
         found = {name: measure_split(splits[name], answers[name], report.signature) for name in measured}
         tables = [_answers_table(splits[name], answers[name], found[name], task, name) for name in measured]
         write_text(folder.predictions, pd.concat(tables).to_csv(index=False))

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from keras_lnn.config import TrainConfig
+from keras_lnn.data.samples import SampleRecord, SplitPlan
 from keras_lnn.errors import InputError
 from keras_lnn.files import (
     DAMAGED_FILE_ERRORS,
@@ -68,8 +69,10 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, config: TrainConfig, environment: dict[str, Any]) -> "RunFolder":
-        """Makes a new folder and writes the configuration and the environment to it."""
+    def create(
+        cls, config: TrainConfig, environment: dict[str, Any], samples: SampleRecord | None = None
+    ) -> "RunFolder":
+        """Makes a new folder and writes the environment, the samples where they are known, and the configuration."""
         path = config.run_dir or _free_path(Path("runs"), config)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(
@@ -80,7 +83,11 @@ class RunFolder:
         require_no_pattern(path)
         folder = cls(path)
         try:
+            if samples is not None:
+                write_text(folder.samples, samples.to_csv())
+                environment = environment | {"samples": samples.counts()}
             write_json(folder.environment, environment)
+            # It makes the folder that of a run, so it comes last.
             write_text(folder.config, config.to_yaml())
         except OSError as error:
             raise InputError(f"The run's folder must be writable. Received: {path} ({error.strerror}).") from None
@@ -110,6 +117,11 @@ class RunFolder:
     def environment(self) -> Path:
         """Versions, device, seed and checksum of the data."""
         return self.path / "environment.json"
+
+    @property
+    def samples(self) -> Path:
+        """Split, file, patient and digest of each sample of own images; none for other data."""
+        return self.path / "samples.csv"
 
     @property
     def history(self) -> Path:
@@ -181,6 +193,28 @@ class RunFolder:
         except DAMAGED_FILE_ERRORS:
             return {}
         return content if isinstance(content, dict) else {}
+
+    def read_samples(self) -> SampleRecord | None:
+        """Returns the samples of own images; None for other data, and for runs of a version that kept none."""
+        counts = self.read_environment().get("samples")
+        if not self.samples.is_file():
+            if counts is None:
+                return None
+            raise InputError(
+                f"A run on own images keeps its splits in {self.samples.name}. Received: {self.path}, which has lost"
+                f" it. Bring it back from a copy, or evaluate {self.best_model}, which knows its samples too."
+            )
+        found = SampleRecord.read_csv(self.samples)
+        if counts not in (None, found.counts()):
+            raise InputError(
+                f"The samples of a run must be as it has written them, {counts}. Received: {self.samples} with"
+                f" {found.counts()}. Bring the file back from a copy, or begin a new run."
+            )
+        return found
+
+    def split_plan(self) -> SplitPlan:
+        """Returns how the data of this run get the splits that it began with."""
+        return self.read_samples() or "as listed"
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
         """Writes all epochs so far."""

@@ -2,15 +2,19 @@
 
 import dataclasses
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
+from keras_lnn.data.options import OwnImages
+from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
 from keras_lnn.files import DAMAGED_FILE_ERRORS, atomic_path
 from keras_lnn.tasks import Task
 
 SIGNATURE_FILE = "keras_lnn.json"
+SAMPLES_FILE = "keras_lnn_samples.json"
 _FORMAT = 1
 
 
@@ -37,6 +41,11 @@ class Signature:
         window: Centre and width of the values shown of files with more than 8 bits; None for what the files say.
         split_seed: Of the splits, where the data came without; None for the run's.
         colours: Of masks that were coloured, the colour of each class as ``#rrggbb``; None for class indices.
+        file_column: As in :class:`~keras_lnn.data.options.OwnImages`, as the four fields below: how the data were read.
+        label_columns: See there.
+        split_column: See there.
+        group_column: See there.
+        skip_bad: See there.
     """
 
     model: str
@@ -57,6 +66,16 @@ class Signature:
     window: tuple[float, float] | None = None
     split_seed: int | None = None
     colours: tuple[str, ...] | None = None
+    file_column: str | None = None
+    label_columns: tuple[str, ...] | None = None
+    split_column: str | None = None
+    group_column: str | None = None
+    skip_bad: bool = False
+
+    def own_images(self) -> OwnImages:
+        """Returns how the data were read; where their images are is not known."""
+        fields = {field.name for field in dataclasses.fields(OwnImages)} - {"image_dir"}
+        return OwnImages(**{name: getattr(self, name) for name in fields})
 
     def get_task(self) -> Task:
         """What the model answers."""
@@ -111,9 +130,32 @@ def read_signature(path: Path) -> Signature:
         ) from None
 
 
-def save_keras(model: Any, signature: Signature, path: Path) -> None:
-    """Saves a ``.keras`` file that carries its signature, atomically."""
+def short_data_name(name: str) -> str:
+    """Returns the name of a data set without the folders above it, which are nobody's business."""
+    return re.sub(r"^(folder:|table:|masks:|mask-classes:).*/(?=[^/]+/*$)", r"\1", name)
+
+
+def read_samples(path: Path) -> SampleRecord | None:
+    """Returns the samples that a ``.keras`` file or an exported folder carries; None where it carries none."""
+    try:
+        if path.is_dir():
+            text = (path / SAMPLES_FILE).read_text(encoding="utf-8") if (path / SAMPLES_FILE).exists() else None
+        else:
+            with zipfile.ZipFile(path) as archive:
+                text = archive.read(SAMPLES_FILE).decode("utf-8") if SAMPLES_FILE in archive.namelist() else None
+        return None if text is None else SampleRecord.from_json(json.loads(text))
+    except DAMAGED_FILE_ERRORS as error:
+        raise InputError(
+            f"The samples of a model must be as keras-lnn has saved them. Received: {path} with {SAMPLES_FILE} damaged"
+            f" ({error}). Export the model again."
+        ) from None
+
+
+def save_keras(model: Any, signature: Signature, path: Path, samples: SampleRecord | None = None) -> None:
+    """Saves a ``.keras`` file that carries its signature and its samples, atomically."""
     with atomic_path(path) as temporary:
         model.save(temporary)
-        with zipfile.ZipFile(temporary, "a") as archive:
+        with zipfile.ZipFile(temporary, "a", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(SIGNATURE_FILE, json.dumps(signature.to_json(), indent=2))
+            if samples is not None:
+                archive.writestr(SAMPLES_FILE, json.dumps(samples.to_json(), indent=0))

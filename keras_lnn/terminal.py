@@ -121,7 +121,7 @@ def print_metrics(console: Console, metrics: dict[str, Any], title: str) -> None
     table.add_column("metric")
     table.add_column("value", justify="right")
     positive = metrics.get("positive_class")
-    split = next(name for name in ("test", "val", "train") if name in metrics)
+    split = next(name for name in ("test", "val", "train", "all") if name in metrics)
     table.add_column(f"95% interval{_describe_basis(metrics, split)}", justify="right")
     for name, estimate in metrics[split].items():
         label = metric_label(name)

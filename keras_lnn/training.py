@@ -1,7 +1,6 @@
 """Training: configuration in, run folder out; the command line, searches and studies all come through here."""
 
 import dataclasses
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from keras_lnn.backend import describe_environment, prepare_backend
 from keras_lnn.config import TrainConfig, parse_duration
 from keras_lnn.data import ImageData, load_data
 from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from keras_lnn.data.samples import SampleRecord, SplitPlan
 from keras_lnn.errors import InputError
 from keras_lnn.export import require_backend
 from keras_lnn.files import require_writable
@@ -27,7 +27,7 @@ from keras_lnn.report import RunReport, write_report
 from keras_lnn.run import Checkpoint, RunFolder
 from keras_lnn.schedules import make_schedule
 from keras_lnn.selection import Selection
-from keras_lnn.signature import Signature
+from keras_lnn.signature import Signature, short_data_name
 from keras_lnn.tasks import Task
 from keras_lnn.terminal import EpochDisplay, loading, make_console, print_check
 
@@ -55,12 +55,14 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainResult:
     console = console or make_console()
     config = complete_config(config)
     require_backend(config.export, "Give --export keras or --export none")
-    data = load_images(config, console)
+    before = None if config.start_from is None else RunFolder.open(config.start_from)
+    data = load_images(config, console, "seeded" if before is None else before.split_plan())
     config = name_augmentation(config, data)
-    before = None if config.start_from is None else _require_start(config, data)
+    if before is not None:
+        _require_start(before, config, data)
     trainer = _Trainer(config, data, console)
     environment = describe_environment() | {"seed": config.seed, "data_checksum": data.checksum}
-    folder = RunFolder.create(config, environment)
+    folder = RunFolder.create(config, environment, SampleRecord.of(data))
     return trainer.run(folder, None if before is None else folder.take_over(before))
 
 
@@ -80,7 +82,7 @@ def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
     start = folder.prepare_resume()
     config = complete_config(TrainConfig.from_yaml(folder.config))
     require_backend(config.export, f"Write export: keras or export: none to {folder.config}")
-    data = load_images(config, console)
+    data = load_images(config, console, folder.split_plan())
     known = folder.read_environment().get("data_checksum", data.checksum)
     if data.checksum != known:
         raise InputError(
@@ -88,7 +90,9 @@ def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
             f"Bring the old data back or begin a new run."
         )
     if start is None and config.start_from is not None:
-        start = folder.take_over(_require_start(config, data))
+        before = RunFolder.open(config.start_from)
+        _require_start(before, config, data)
+        start = folder.take_over(before)
     elif start is None:
         console.print("there is no whole checkpoint; the run begins anew")
     return _Trainer(config, data, console).run(folder, start)
@@ -109,22 +113,22 @@ def train_or_resume(config: TrainConfig, console: Console | None = None) -> Trai
     return train(config, console)
 
 
-def _require_start(config: TrainConfig, data: ImageData) -> RunFolder:
-    """The run to go on from: it must have learned the same data in the same way."""
-    before = RunFolder.open(config.start_from)
+def _require_start(before: RunFolder, config: TrainConfig, data: ImageData) -> None:
+    """Checks a run to go on from: it must have learned the same data in the same way."""
     known = complete_config(TrainConfig.from_yaml(before.config))
     kept = ("model", "model_args", "optimizer", "batch_size", "precision", "seed", "weight_average")
     differing = [name for name in kept if getattr(known, name) != getattr(config, name)]
+    if known.seed == config.seed and known.seed_of_splits != config.seed_of_splits:
+        differing.append("split_seed")
     if before.read_environment().get("data_checksum") != data.checksum:
         differing.insert(0, "data")
     if differing:
         raise InputError(
-            f"A run goes on from one with the same {', '.join(kept)} and data. Received: {before.path} with another"
-            f" {', '.join(differing)}. Give those, or begin without --start-from."
+            f"A run goes on from one with the same {', '.join(kept)}, split_seed and data. Received: {before.path} with"
+            f" another {', '.join(differing)}. Give those, or begin without --start-from."
         )
     if before.read_checkpoint() is None:
         raise InputError(f"A run goes on from a whole checkpoint. Received: {before.path}, which has none.")
-    return before
 
 
 def _require_answers(model: str, task: Task, data: str) -> None:
@@ -176,8 +180,14 @@ def compile_model(model: keras.Model, task: Task, config: TrainConfig, steps: in
     return class_weights
 
 
-def load_images(config: TrainConfig, console: Console) -> ImageData:
-    """The data of a configuration, with what a look at own images found shown on the console."""
+def load_images(config: TrainConfig, console: Console, plan: SplitPlan = "seeded") -> ImageData:
+    """Loads the data of a configuration, and shows on the console what a look at own images found.
+
+    Args:
+        config: A complete configuration.
+        console: Where to.
+        plan: How own images get their splits.
+    """
     with loading(console, f"loading {config.data}") as progress:
         data = load_data(
             config.data,
@@ -187,6 +197,7 @@ def load_images(config: TrainConfig, console: Console) -> ImageData:
             seed=config.seed_of_splits,
             progress=progress,
             own=config.own_images(),
+            plan=plan,
         )
     if data.check is not None:
         print_check(console, data.check)
@@ -299,14 +310,16 @@ class _Trainer:
     def _signature(self, best_epoch: int) -> Signature:
         from keras_lnn import __version__
 
-        rendering = self.config.own_images().rendering
+        options = dataclasses.asdict(self.config.own_images())
+        # Where the images are is nobody's business, and another place elsewhere.
+        del options["image_dir"]
         return Signature(
             model=self.config.model,
             model_args=self.config.model_args,
             task=self.data.task,
             class_names=self.data.class_names,
             image_shape=self.data.image_shape,
-            data=re.sub(r"^(folder:|table:|masks:|mask-classes:).*/(?=[^/]+/*$)", r"\1", self.data.name),
+            data=short_data_name(self.data.name),
             size=self.config.size,
             checksum=self.data.checksum,
             licence=self.data.licence,
@@ -315,7 +328,6 @@ class _Trainer:
             split_seed=self.config.seed_of_splits,
             best_epoch=best_epoch,
             trained_by=f"keras-lnn {__version__}",
-            fit=rendering.fit,
-            window=rendering.window,
             colours=self.data.colours,
+            **options,
         )

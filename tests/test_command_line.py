@@ -225,7 +225,7 @@ def test_evaluate_tells_what_does_not_fit(run_program, trained):
         ([run, "--data", "phantom-vessel"], "must have images of shape (28, 28, 1)"),
         ([run, "--data", "chestmnst"], "There is no data set"),
         (["nowhere"], "A model must be a path or a name in saved_models/"),
-        ([run, "--split", "tst"], "split must be 'train', 'val' or 'test'"),
+        ([run, "--split", "tst"], "split must be 'train', 'val', 'test' or 'all'"),
     ):
         status, _, err = run_program("evaluate", *arguments)
         assert status == 2

@@ -11,6 +11,8 @@ import numpy as np
 from keras_lnn.data.checking import DataCheck
 
 SPLITS = ("train", "val", "test")
+# The one split of data that were not split.
+ALL = "all"
 
 
 class ImageArray(Protocol):
@@ -36,6 +38,8 @@ class Split:
         groups: What the samples belong to, such as patients, whose images are not independent; None where unknown.
         spacing: Millimetres from one pixel to the next of each image along each axis, (samples, axes); None where
             unknown.
+        digests: SHA-256 of the content of each sample's file, by which samples are known whatever they are called; None
+            where there is no file for each.
     """
 
     images: ImageArray
@@ -43,6 +47,7 @@ class Split:
     names: Sequence[str] | None = None
     groups: Sequence[str] | None = None
     spacing: np.ndarray | None = None
+    digests: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -61,13 +66,15 @@ class ImageData:
         name: Its name in the catalog, or ``folder:...``, ``tfds:...``.
         task: ``binary``, ``multi-class``, ``ordinal``, ``multi-label`` or ``segmentation`` (a class for each pixel).
         class_names: One name a class or label, in the order of the indices.
-        splits: ``train``, ``val`` and ``test``.
+        splits: ``train``, ``val`` and ``test``; or of data that were not split all samples, as ``all``, beside the
+            splits that the data themselves give.
         checksum: Says which bytes the images came from, such as ``md5:...``; kept with a run.
         augmentation: What suits these images, by name; small shifts and rotations change no label.
         licence: Under which the images may be used; empty where unknown.
         check: What a look at people's own images found; None where there was none.
         colours: Of masks whose classes are colours, one ``#rrggbb`` a class, so that masks can be written as they were
             read; None where they are indices.
+        given_splits: The splits that the data came with, and not those that were made by seed.
     """
 
     name: str
@@ -79,8 +86,9 @@ class ImageData:
     licence: str = ""
     check: DataCheck | None = None
     colours: tuple[str, ...] | None = None
+    given_splits: tuple[str, ...] = SPLITS
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """The shape of one image, channels last."""
-        return tuple(self.splits["train"].images.shape[1:])
+        """Returns the shape of one image, channels last."""
+        return tuple(next(iter(self.splits.values())).images.shape[1:])

@@ -202,9 +202,14 @@ def get_entry(name: str) -> DataEntry:
     return entries[name]
 
 
+def is_own(name: str) -> bool:
+    """Returns whether a name is that of somebody's own image files."""
+    return name.startswith((FOLDER, TABLE, MASKS, MASK_CLASSES))
+
+
 def require_data(name: str) -> None:
     """Checks that a data set of this name can be asked for, without reading it."""
-    if not name.startswith((FOLDER, TABLE, MASKS, MASK_CLASSES, TFDS)):
+    if not is_own(name) and not name.startswith(TFDS):
         get_entry(name)
 
 

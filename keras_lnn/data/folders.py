@@ -14,6 +14,7 @@ from keras_lnn.data.arrays import SPLITS, ImageData
 from keras_lnn.data.images import Progress, find_images
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.own_images import LabelledFiles, load_own_images
+from keras_lnn.data.samples import SplitPlan
 from keras_lnn.errors import InputError
 
 SPLIT_SPELLINGS = {
@@ -30,6 +31,7 @@ def load_folder(
     side: int | tuple[int, int] = 64,
     channels: int | None = None,
     seed: int = 0,
+    plan: SplitPlan = "seeded",
     progress: Progress | None = None,
 ) -> ImageData:
     """Loads images that lie in one folder for each class.
@@ -49,6 +51,7 @@ def load_folder(
         side: Height and width of the images, or one number for both.
         channels: 1 (grey), 3 (colour) or None for what the files have.
         seed: Of the random split.
+        plan: How the samples get their splits.
         progress: Called with the fraction of the images that is decoded.
 
     Returns:
@@ -73,6 +76,7 @@ def load_folder(
         side=side,
         channels=channels,
         seed=seed,
+        plan=plan,
         checksum=lambda kept, digests: _checksum(root, kept.names, digests),
         progress=progress,
     )

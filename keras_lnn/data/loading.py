@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_lnn.data.arrays import SPLITS, ImageData
-from keras_lnn.data.catalog import FOLDER, MASK_CLASSES, MASKS, TABLE, TFDS, DataEntry, get_entry
+from keras_lnn.data.arrays import ALL, SPLITS, ImageData
+from keras_lnn.data.catalog import FOLDER, MASK_CLASSES, MASKS, TABLE, TFDS, DataEntry, get_entry, is_own
+from keras_lnn.data.mask_files import MANIFEST
 from keras_lnn.data.options import OwnImages
+from keras_lnn.data.samples import SplitPlan
+from keras_lnn.data.table_file import read_table
 from keras_lnn.errors import InputError
 
 Progress = Callable[[float], None]
@@ -25,6 +28,8 @@ def load_data(
     seed: int = 0,
     progress: Progress | None = None,
     own: OwnImages = OwnImages(),  # noqa: B008, it is frozen
+    channels: int | None = None,
+    plan: SplitPlan = "seeded",
 ) -> ImageData:
     """Loads a data set.
 
@@ -36,25 +41,17 @@ def load_data(
         data_dir: Folder of the data files, before the usual places.
         accept_checksum: Take a file with another checksum if its arrays are right.
         seed: Of the split, where the data come without one.
-        progress: Is told the fraction done, where loading takes long.
+        progress: Called with the fraction done, where loading takes long.
         own: What folders, tables and manifests are, and how their files become pixels.
+        channels: Of own images, 1 (grey) or 3 (colour); those of their files if not given.
+        plan: How own images get their splits.
 
     Returns:
         Images and labels of the splits; images stay uint8.
     """
-    if name.startswith(FOLDER):
-        from keras_lnn.data.folders import load_folder
-
-        data = load_folder(name.removeprefix(FOLDER), own, side=size or 64, seed=seed, progress=progress)
-    elif name.startswith(TABLE):
-        from keras_lnn.data.tables import load_table
-
-        data = load_table(name.removeprefix(TABLE), own, side=size or 64, seed=seed, progress=progress)
-    elif name.startswith((MASKS, MASK_CLASSES)):
-        from keras_lnn.data.masks import load_mask_classes, load_masks
-
-        load, prefix = (load_masks, MASKS) if name.startswith(MASKS) else (load_mask_classes, MASK_CLASSES)
-        data = load(name.removeprefix(prefix), own, side=size or 64, seed=seed, progress=progress)
+    if is_own(name):
+        load, path = _own_loader(name)
+        data = load(path, own, side=size or 64, channels=channels, seed=seed, plan=plan, progress=progress)
     elif name.startswith(TFDS):
         from keras_lnn.data.tfds import load_tfds
 
@@ -82,7 +79,7 @@ def check_data(data: ImageData) -> None:
 
     Masks must be as large as their images.
     """
-    for name in SPLITS:
+    for name in data.splits if ALL in data.splits else SPLITS:
         split = data.splits[name]
         if len(split) == 0:
             raise InputError(f"Every split needs images. Received: {data.name} with none in {name}.")
@@ -111,6 +108,27 @@ def check_data(data: ImageData) -> None:
                 f"Labels of {data.name} must lie between 0 and {highest}. Received: "
                 f"{split.labels.min()} to {split.labels.max()} in {name}."
             )
+
+
+def read_columns_of(name: str) -> tuple[str, ...]:
+    """Returns the names of the columns by which own images are read; empty where no table names them."""
+    if name.startswith(TABLE):
+        return read_table(Path(name.removeprefix(TABLE))).columns
+    if name.startswith((MASKS, MASK_CLASSES)):
+        manifest = Path(name.partition(":")[2], MANIFEST)
+        return read_table(manifest).columns if manifest.is_file() else ()
+    return ()
+
+
+def _own_loader(name: str) -> tuple[Callable[..., ImageData], str]:
+    """Returns what loads own images, and their path."""
+    from keras_lnn.data.folders import load_folder
+    from keras_lnn.data.masks import load_mask_classes, load_masks
+    from keras_lnn.data.tables import load_table
+
+    loaders = {FOLDER: load_folder, TABLE: load_table, MASKS: load_masks, MASK_CLASSES: load_mask_classes}
+    prefix = next(prefix for prefix in loaders if name.startswith(prefix))
+    return loaders[prefix], name.removeprefix(prefix)
 
 
 def _check_kind_of_labels(data: ImageData, name: str) -> None:

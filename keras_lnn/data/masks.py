@@ -19,6 +19,7 @@ from keras_lnn.data.mask_pixels import fitted_spacing
 from keras_lnn.data.medical_files import Grid
 from keras_lnn.data.options import OwnImages, Rendering
 from keras_lnn.data.own_images import LabelledFiles, load_own_images
+from keras_lnn.data.samples import SplitPlan
 from keras_lnn.errors import InputError
 from keras_lnn.files import cache_folder
 
@@ -32,6 +33,7 @@ def load_masks(
     side: int = 64,
     channels: int | None = None,
     seed: int = 0,
+    plan: SplitPlan = "seeded",
     progress: Progress | None = None,
 ) -> ImageData:
     """Loads images with masks.
@@ -57,6 +59,7 @@ def load_masks(
         side: Height and width, and depth of volumes.
         channels: 1 (grey), 3 (colour) or None for what the files have.
         seed: Of the splits.
+        plan: How the samples get their splits.
         progress: Called with the fraction of the work that is done.
 
     Returns:
@@ -67,7 +70,7 @@ def load_masks(
     spacing = _find_spacing(found.grids, masks.shape[1:], options.fit)
     labelled = found.labelled("segmentation", found.classes.names, masks, present=found.present, spacing=spacing)
     name = f"masks:{os.fspath(path)}"
-    data = _load_images(name, found, labelled, options, side, channels, seed, _part_of(progress, 0.3, 1.0))
+    data = _load_images(name, found, labelled, options, side, channels, seed, plan, _part_of(progress, 0.3, 1.0))
     return dataclasses.replace(data, colours=found.classes.values if found.classes.coloured else None)
 
 
@@ -78,6 +81,7 @@ def load_mask_classes(
     side: int = 64,
     channels: int | None = None,
     seed: int = 0,
+    plan: SplitPlan = "seeded",
     progress: Progress | None = None,
 ) -> ImageData:
     """Loads the images of :func:`load_masks` with one class each: the highest that is anywhere in the mask.
@@ -98,7 +102,7 @@ def load_mask_classes(
     task = "binary" if len(names) == 2 else "multi-class"
     labelled = found.labelled(task, names, labels.astype(np.int64), notes=notes)
     name = f"mask-classes:{os.fspath(path)}"
-    return _load_images(name, found, labelled, options, side, channels, seed, _part_of(progress, 0.2, 1.0))
+    return _load_images(name, found, labelled, options, side, channels, seed, plan, _part_of(progress, 0.2, 1.0))
 
 
 def _load_images(
@@ -109,6 +113,7 @@ def _load_images(
     side: int,
     channels: int | None,
     seed: int,
+    plan: SplitPlan,
     progress: Progress | None,
 ) -> ImageData:
     return load_own_images(
@@ -119,6 +124,7 @@ def _load_images(
         side=side,
         channels=channels,
         seed=seed,
+        plan=plan,
         checksum=lambda kept, digests: _checksum(found, kept, digests),
         warnings=found.files.warnings,
         progress=progress,

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from keras_lnn.data import medical_files
-from keras_lnn.data.arrays import ImageArray, ImageData, Split
+from keras_lnn.data.arrays import ALL, SPLITS, ImageArray, ImageData, Split
 from keras_lnn.data.checking import check_splits, name_some
 from keras_lnn.data.decoded_cache import CachedImages, open_or_decode
 from keras_lnn.data.grouping import complete_grouped_splits, require_each_class
 from keras_lnn.data.images import Progress, describe_faults, guess_channels, image_shape
 from keras_lnn.data.options import OwnImages
+from keras_lnn.data.samples import SampleRecord, SplitPlan
 from keras_lnn.data.splitting import SelectedRows, complete_splits
 from keras_lnn.errors import InputError
 from keras_lnn.files import file_digest
@@ -66,11 +67,10 @@ class LabelledFiles:
         present, spacing = (None if part is None else part[rows] for part in (self.present, self.spacing))
         return dataclasses.replace(self, labels=self.labels[rows], present=present, spacing=spacing, **chosen)
 
-    def to_split(self, images: ImageArray, rows: np.ndarray) -> Split:
-        """A split of some of the files, whose images are given."""
-        groups = None if self.groups is None else [self.groups[row] for row in rows]
-        spacing = None if self.spacing is None else self.spacing[rows]
-        return Split(images, self.labels[rows], [self.names[row] for row in rows], groups, spacing)
+    def to_split(self, images: ImageArray, digests: Sequence[str], rows: np.ndarray) -> Split:
+        """Returns a split of some of the files, whose images are given."""
+        part = self.take(rows)
+        return Split(images, part.labels, part.names, part.groups, part.spacing, [digests[row] for row in rows])
 
 
 def load_own_images(
@@ -83,6 +83,7 @@ def load_own_images(
     channels: int | None,
     seed: int,
     checksum: Callable[[LabelledFiles, Sequence[str]], str],
+    plan: SplitPlan = "seeded",
     warnings: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> ImageData:
@@ -97,13 +98,20 @@ def load_own_images(
         channels: 1 (grey), 3 (colour) or None for what the files have.
         seed: Of the splits.
         checksum: Makes the data set's checksum of the files that stay and the SHA-256 of the content of each.
+        plan: How the files get their splits.
         warnings: What was noticed before, one sentence each.
         progress: Called with the fraction of the images that is decoded.
 
     Returns:
         The images with a report on them.
     """
-    _make_splits(labelled, seed)  # what is wrong with the splits is told before thousands of files are decoded
+    if plan != "as listed":
+        # Whoever sorts a table by another column must not move samples from one split to another.
+        order = sorted(range(len(files)), key=labelled.names.__getitem__)
+        if order != list(range(len(files))):
+            files, labelled = [files[row] for row in order], labelled.take(order)
+    if plan in ("seeded", "as listed"):
+        _make_splits(labelled, seed)  # what is wrong with the splits is reported before thousands of files are decoded
     digests, faults = digest_files(files)
     if len(faults) == len(files):
         raise InputError(
@@ -113,19 +121,22 @@ def load_own_images(
     left_out = _leave_out(labelled.names, files, faults, options.skip_bad)
     kept = [row for row in range(len(files)) if row not in faults]
     labelled, digests = labelled.take(kept), [digests[row] for row in kept]
-    rows = _make_splits(labelled, seed)
+    rows = _choose_splits(name, labelled, digests, plan, seed)
     stored = np.array([places[row] for row in kept])
     return ImageData(
         name=name,
         task=labelled.task,
         class_names=labelled.class_names,
         splits={
-            split: labelled.to_split(SelectedRows(cached.images, stored[part]), part) for split, part in rows.items()
+            split: labelled.to_split(SelectedRows(cached.images, stored[part]), digests, part)
+            for split, part in rows.items()
         },
         checksum=checksum(labelled, digests),
+        given_splits=tuple(name for name in SPLITS if labelled.splits is not None and name in labelled.splits),
         check=check_splits(
             labelled.indicators(),
-            rows,
+            # What was not split cannot have copies in two splits, and need not hold every class.
+            {} if plan == "whole" else rows,
             labelled.class_names,
             names=labelled.names,
             digests=digests,
@@ -136,8 +147,23 @@ def load_own_images(
     )
 
 
+def _choose_splits(
+    name: str, labelled: LabelledFiles, digests: Sequence[str], plan: SplitPlan, seed: int
+) -> dict[str, np.ndarray]:
+    """Returns the rows of each split as a plan has them."""
+    if isinstance(plan, SampleRecord):
+        found = plan.find(digests, labelled.names, labelled.labels, labelled.class_names)
+        found.require_the_same(name)
+        return {split: found.rows(split) for split in SPLITS}
+    if plan == "whole":
+        given = np.array(labelled.splits or [""] * len(labelled.names))
+        rows = {split: np.flatnonzero(given == split) for split in SPLITS}
+        return {ALL: np.arange(len(given)), **{split: part for split, part in rows.items() if len(part)}}
+    return _make_splits(labelled, seed)
+
+
 def _make_splits(labelled: LabelledFiles, seed: int) -> dict[str, np.ndarray]:
-    """The rows of each split."""
+    """Returns the rows of each split: what the data say, and by seed what they leave open."""
     simple = labelled.labels.ndim == 1 and labelled.groups is None
     indicators = labelled.indicators()
     if not simple:

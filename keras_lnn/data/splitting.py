@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import shutil
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_lnn.data.arrays import SPLITS, ImageArray
+from keras_lnn.data.arrays import SPLITS, ImageArray, Split
 from keras_lnn.errors import InputError
 from keras_lnn.files import atomic_path
 
@@ -115,6 +116,15 @@ class SelectedRows:
     def __getitem__(self, rows: Any) -> np.ndarray:
         selected = self.rows[rows]
         return self.images[selected[None]][0] if selected.ndim == 0 else self.images[selected]
+
+
+def take_samples(split: Split, rows: np.ndarray) -> Split:
+    """Returns some samples of a split, in the order of the rows; their images are read when they are asked for."""
+    lists = {name: getattr(split, name) for name in ("names", "groups", "digests")}
+    chosen = {name: None if values is None else [values[row] for row in rows] for name, values in lists.items()}
+    spacing = None if split.spacing is None else split.spacing[rows]
+    images = SelectedRows(split.images, np.asarray(rows, int))
+    return dataclasses.replace(split, images=images, labels=split.labels[rows], spacing=spacing, **chosen)
 
 
 def place_images(

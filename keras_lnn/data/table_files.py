@@ -84,19 +84,21 @@ def _require_inside(cells: Sequence[str], table: TextTable) -> None:
 
 
 def join_doubled_rows(files: Sequence[Path], labelled: LabelledFiles, table: TextTable) -> tuple[list[int], list[str]]:
-    """The first row of each file; a later one must say the same.
+    """Keeps one row of each file, whose rows must all say the same.
 
     Returns:
-        The rows that stay, and a sentence where some went.
+        The rows that stay, whatever their order in the table, and a sentence where some went.
     """
     first: dict[Path, int] = {}
-    doubled = []
+    kept: dict[Path, int] = {}
     conflicts = []
     for row, file in enumerate(files):
         other = first.setdefault(file, row)
+        kept[file] = min(
+            kept.get(file, row), row, key=lambda place: (len(labelled.names[place]), labelled.names[place])
+        )
         if other == row:
             continue
-        doubled.append(f"{labelled.names[row]} ({table.place(row)})")
         if not np.array_equal(labelled.labels[row], labelled.labels[other]):
             conflicts.append(
                 f"{labelled.names[row]} with two labels (lines {table.lines[other]} and {table.lines[row]})"
@@ -111,5 +113,7 @@ def join_doubled_rows(files: Sequence[Path], labelled: LabelledFiles, table: Tex
             f"All rows of a file must say the same. Received: {name_some(conflicts)} in {table.path}."
             " Mend or remove one of each."
         )
+    left_out = sorted(set(range(len(files))) - set(kept.values()))
+    doubled = [f"{labelled.names[row]} ({table.place(row)})" for row in left_out]
     warnings = [f"rows that name a file again were left out: {name_some(doubled)}"] if doubled else []
-    return list(first.values()), warnings
+    return list(kept.values()), warnings

@@ -14,6 +14,7 @@ from keras_lnn.data.arrays import ImageData
 from keras_lnn.data.images import Progress
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.own_images import LabelledFiles, load_own_images
+from keras_lnn.data.samples import SplitPlan
 from keras_lnn.data.table_columns import read_columns
 from keras_lnn.data.table_file import read_table
 from keras_lnn.data.table_files import find_table_files, join_doubled_rows
@@ -26,6 +27,7 @@ def load_table(
     side: int = 64,
     channels: int | None = None,
     seed: int = 0,
+    plan: SplitPlan = "seeded",
     progress: Progress | None = None,
 ) -> ImageData:
     """Loads the images that a CSV or TSV file names.
@@ -48,6 +50,7 @@ def load_table(
         side: Height and width, and depth of volumes.
         channels: 1 (grey), 3 (colour) or None for what the files have.
         seed: Of the splits.
+        plan: How the samples get their splits.
         progress: Called with the fraction of the images that is decoded.
 
     Returns:
@@ -61,15 +64,16 @@ def load_table(
     if found.unnamed:
         notes = (*labelled.notes, f"{found.unnamed:,} image files in the folder are not in the table")
         labelled = dataclasses.replace(labelled, notes=notes)
-    first_rows, doubled = join_doubled_rows(found.files, labelled, table)
+    rows, doubled = join_doubled_rows(found.files, labelled, table)
     return load_own_images(
         f"table:{os.fspath(path)}",
-        [found.files[row] for row in first_rows],
-        labelled.take(first_rows),
+        [found.files[row] for row in rows],
+        labelled.take(rows),
         options,
         side=side,
         channels=channels,
         seed=seed,
+        plan=plan,
         checksum=_checksum,
         warnings=doubled,
         progress=progress,

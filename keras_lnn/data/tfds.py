@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from keras_lnn.data.arrays import ImageData, Split
+from keras_lnn.data.arrays import SPLITS, ImageData, Split
 from keras_lnn.data.images import Progress, image_shape, read_images
 from keras_lnn.data.splitting import LIMIT_BYTES, complete_splits, place_images
 from keras_lnn.errors import InputError, suggest
@@ -82,6 +82,8 @@ def load_tfds(
             for split, part in rows.items()
         },
         checksum=checksum,
+        # What was split off train is missing there.
+        given_splits=tuple(split for split in splits if split != "train" or len(splits) == len(SPLITS)),
     )
 
 

@@ -1,0 +1,250 @@
+"""Which samples a run learned from, found again by their content under whatever names and in whatever order."""
+
+from __future__ import annotations
+
+import collections
+import csv
+import dataclasses
+import hashlib
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from keras_lnn.data.arrays import SPLITS, ImageData
+from keras_lnn.data.checking import name_some
+from keras_lnn.errors import InputError
+from keras_lnn.files import DAMAGED_FILE_ERRORS
+
+# Hexadecimal digits of a digest that leaves the house with a model; samples are compared by as many.
+SHORT = 16
+_LABEL_DIGITS = 8
+_COLUMNS = ("split", "index", "file", "patient", "digest", "label_digest")
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleRecord:
+    """The samples of a run, split by split in the order in which the run has them; one entry per sample.
+
+    Args:
+        splits: ``train``, ``val`` or ``test``.
+        digests: SHA-256 of the content of the sample's file, or its first 16 digits.
+        labels: What tells whether the label of the same content has changed, see :func:`label_digests`.
+        names: Names of the files; None where they are not known, as in an exported model.
+        groups: Patients; None where they are not known.
+    """
+
+    splits: list[str]
+    digests: list[str]
+    labels: list[str]
+    names: list[str] | None = None
+    groups: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    @classmethod
+    def of(cls, data: ImageData) -> SampleRecord | None:
+        """Returns the record of loaded data; None where their samples have no digests."""
+        parts = [data.splits[name] for name in SPLITS]
+        if any(part.digests is None for part in parts):
+            return None
+        groups = (
+            None if any(part.groups is None for part in parts) else [name for part in parts for name in part.groups]
+        )
+        return cls(
+            splits=[name for name, part in zip(SPLITS, parts, strict=True) for _ in range(len(part))],
+            digests=[digest for part in parts for digest in part.digests],
+            labels=[label for part in parts for label in label_digests(part.digests, part.labels, data.class_names)],
+            names=[_as_text(name) for part in parts for name in part.names],
+            groups=groups,
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Returns how many samples each split has."""
+        return {name: self.splits.count(name) for name in SPLITS}
+
+    def knows(self, digests: Sequence[str], splits: Sequence[str] = SPLITS) -> np.ndarray:
+        """Returns whether the content of each file is that of a sample in one of some splits."""
+        pairs = zip(self.digests, self.splits, strict=True)
+        known = {digest[:SHORT] for digest, split in pairs if split in splits}
+        return np.array([digest[:SHORT] in known for digest in digests], bool)
+
+    def find(
+        self, digests: Sequence[str], names: Sequence[str], labels: np.ndarray, class_names: Sequence[str]
+    ) -> FoundSamples:
+        """Finds the samples in loaded data.
+
+        Args:
+            digests: SHA-256 of the content of each loaded file.
+            names: Its name, which counts only between files of equal content.
+            labels: As in :class:`~keras_lnn.data.arrays.Split`.
+            class_names: One name a class or label.
+        """
+        loaded_labels = label_digests(digests, labels, class_names)
+        places = _match(
+            _Samples([digest[:SHORT] for digest in self.digests], self.labels, self.names or [None] * len(self)),
+            _Samples([digest[:SHORT] for digest in digests], loaded_labels, [_as_text(name) for name in names]),
+        )
+        return FoundSamples(self, loaded_labels, places)
+
+    def to_csv(self) -> str:
+        """Returns a table with one row per sample."""
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        numbers: collections.Counter[str] = collections.Counter()
+        for row, split in enumerate(self.splits):
+            group = "" if self.groups is None else self.groups[row]
+            name = "" if self.names is None else self.names[row]
+            writer.writerow((split, numbers[split], name, group, self.digests[row], self.labels[row]))
+            numbers[split] += 1
+        return stream.getvalue()
+
+    @classmethod
+    def read_csv(cls, path: Path) -> SampleRecord:
+        """Reads what :meth:`to_csv` gives, its rows in any order."""
+        try:
+            with open(path, encoding="utf-8", newline="") as stream:
+                rows = list(csv.DictReader(stream, strict=True))
+            rows.sort(key=lambda row: (SPLITS.index(row["split"]), int(row["index"])))
+            columns = {name: [row[name] for row in rows] for name in _COLUMNS}
+            if not rows or not all(len(digest) >= SHORT for digest in columns["digest"]):
+                raise ValueError("a digest is cut off")
+        except (*DAMAGED_FILE_ERRORS, csv.Error) as error:
+            raise InputError(
+                f"The samples of a run must be as it has written them. Received: {path} ({error}). Bring the file back"
+                " from a copy, or begin a new run."
+            ) from None
+        groups = columns["patient"] if any(columns["patient"]) else None
+        return cls(columns["split"], columns["digest"], columns["label_digest"], columns["file"], groups)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what leaves the house with a model: short digests, no names and no patients."""
+        entries = [f"{digest[:SHORT]}-{label}" for digest, label in zip(self.digests, self.labels, strict=True)]
+        return {
+            name: [entry for entry, split in zip(entries, self.splits, strict=True) if split == name] for name in SPLITS
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Sequence[str]]) -> SampleRecord:
+        """Reads what :meth:`to_json` gives."""
+        entries = [(name, *entry.split("-")) for name in SPLITS for entry in content[name]]
+        splits, digests, labels = (list(column) for column in zip(*entries, strict=True))
+        return cls(splits, digests, labels)
+
+
+# How own images get their splits: by seed; by seed in the order of the table, as before samples were recorded; not at
+# all, but in one split "all" beside those that the data themselves give; or as a run has recorded them.
+SplitPlan = Literal["seeded", "as listed", "whole"] | SampleRecord
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundSamples:
+    """Where the samples of a record are in loaded data.
+
+    Args:
+        record: The samples.
+        labels: Of the loaded files, see :func:`label_digests`.
+        places: For each loaded file its place in the record; -1 where it is none of the samples.
+    """
+
+    record: SampleRecord
+    labels: list[str]
+    places: np.ndarray
+
+    @property
+    def is_relabelled(self) -> np.ndarray:
+        """Returns whether each loaded file is a sample with another label than the record has."""
+        pairs = zip(self.places, self.labels, strict=True)
+        return np.array([place >= 0 and self.record.labels[place] != label for place, label in pairs], bool)
+
+    def rows(self, split: str) -> np.ndarray:
+        """Returns the loaded files that are the samples of a split, in the order of the record."""
+        rows = np.flatnonzero(self.places >= 0)
+        rows = rows[np.argsort(self.places[rows], kind="stable")]
+        return np.array([row for row in rows if self.record.splits[self.places[row]] == split], int)
+
+    def missing(self, split: str | None = None) -> list[int]:
+        """Returns the places in the record of samples that were not found, of a split or of all."""
+        found = set(self.places.tolist())
+        return [
+            place
+            for place, of_split in enumerate(self.record.splits)
+            if place not in found and split in (None, of_split)
+        ]
+
+    def require_the_same(self, name: str) -> None:
+        """Checks that the loaded files are the samples, no more and no less."""
+        missing, added = self.missing(), int((self.places < 0).sum())
+        if not missing and not added:
+            return
+        names = [self.record.names[place] for place in missing] if self.record.names else []
+        known = f" ({name_some(names)})" if names else ""
+        raise InputError(
+            f"A run goes on with the data that it began with. Received: {name}, in which {len(missing)} of"
+            f" {len(self.record)} images are missing or changed{known} and {added} others are there. Bring the old data"
+            " back or begin a new run."
+        )
+
+
+def label_digests(digests: Sequence[str], labels: np.ndarray, class_names: Sequence[str]) -> list[str]:
+    """Returns what tells whether the label of a file has changed.
+
+    Whoever has not got the file learns nothing from it, since it is a hash of its whole digest and the label.
+
+    Args:
+        digests: SHA-256 of the content of each file, whole.
+        labels: As in :class:`~keras_lnn.data.arrays.Split`; of masks their pixels count.
+        class_names: One name a class or label, in any order.
+    """
+
+    def describe(label: np.ndarray) -> bytes:
+        if label.ndim > 1:
+            return label.tobytes()
+        present = [class_names[index] for index in (np.flatnonzero(label) if label.ndim else [label])]
+        return "|".join(sorted(present)).encode("utf-8", "surrogateescape")
+
+    return [
+        hashlib.sha256(digest.encode() + b"\0" + describe(label)).hexdigest()[:_LABEL_DIGITS]
+        for digest, label in zip(digests, labels, strict=True)
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Samples:
+    digests: list[str]
+    labels: list[str]
+    names: Sequence[str | None]
+
+
+def _match(recorded: _Samples, loaded: _Samples) -> np.ndarray:
+    """Returns the place in the record of each loaded file, or -1.
+
+    Files of equal content are told apart by label and name as far as these are the same still, then by their order.
+    """
+    keys: tuple[Callable[[_Samples, int], Any], ...] = (
+        lambda samples, row: (samples.labels[row], samples.names[row]),
+        lambda samples, row: samples.labels[row],
+        lambda samples, row: samples.names[row],
+        lambda samples, row: None,
+    )
+    places = np.full(len(loaded.digests), -1)
+    free = set(range(len(recorded.digests)))
+    for key in keys:
+        waiting: dict[Any, collections.deque[int]] = {}
+        for place in sorted(free):
+            waiting.setdefault((recorded.digests[place], key(recorded, place)), collections.deque()).append(place)
+        for row in np.flatnonzero(places < 0):
+            candidates = waiting.get((loaded.digests[row], key(loaded, row)))
+            if candidates:
+                places[row] = candidates.popleft()
+                free.discard(int(places[row]))
+    return places
+
+
+def _as_text(name: str) -> str:
+    """Returns a name as a text file holds it."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
