@@ -2,11 +2,13 @@
 
 import argparse
 import difflib
+import json
 import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TypeVar
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, get_args
 
 import pydantic
 import pydantic_settings
@@ -34,7 +36,7 @@ def parse_options(command: type[Command], arguments: Sequence[str], program: str
 
     Options.__doc__ = command.__doc__
     try:
-        source = pydantic_settings.CliSettingsSource(
+        source = _LiteralPaths(
             Options,
             cli_prog_name=program,
             cli_parse_args=list(arguments),
@@ -78,6 +80,19 @@ def run_main(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
 
 def _option_fields(command: type[pydantic.BaseModel]) -> list[str]:
     return [field.alias or name for name, field in command.model_fields.items()]
+
+
+class _LiteralPaths(pydantic_settings.CliSettingsSource):
+    """Reads a command line in which each path of a list is one argument, whatever its name holds.
+
+    Otherwise commas, brackets, braces and quotes in file names would be read as the syntax of lists and objects.
+    """
+
+    def _merge_parsed_list(self, parsed_list: list[str], field_name: str) -> str:
+        field = self.settings_cls.model_fields.get(field_name)
+        if field is not None and Path in get_args(field.annotation):
+            return json.dumps(parsed_list)
+        return super()._merge_parsed_list(parsed_list, field_name)
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
