@@ -66,7 +66,20 @@ def name_augmentation(config: TrainConfig, data: ImageData) -> TrainConfig:
 
 
 def is_run_of(folder: Path, config: TrainConfig) -> bool:
-    """Whether a folder holds the run of a configuration, complete or not."""
+    """Returns whether a folder holds the run of a configuration, complete or not.
+
+    Raises:
+        InputError: If its configuration is there and cannot be read, so that nobody takes the folder for another run.
+    """
+    written = folder / "config.yaml"
+    if written.exists():
+        try:
+            written.read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"A run's configuration must be readable. Received: {written} ({error.strerror}). Nothing was removed:"
+                " go on once it can be read."
+            ) from None
     try:
         # Completed, since fields may have come that the run was begun without.
         known = complete_config(TrainConfig.from_yaml(folder / "config.yaml"))

@@ -1,10 +1,13 @@
 """A run's folder: what is in it and where; everything is written whole or not at all."""
 
+import contextlib
 import dataclasses
 import datetime
+import errno
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +243,11 @@ class RunFolder:
             try:
                 arrays, meta = _read_arrays(path)
                 _read_arrays(self._best(meta["best"]))
+            except _UnreadableNow as error:
+                raise InputError(
+                    f"A run's checkpoints must be readable. Received: {error}. Nothing was removed: go on with the run"
+                    " once they can be read."
+                ) from None
             except DAMAGED_FILE_ERRORS:
                 continue
             return Checkpoint(**{name: meta[name] for name in ("epoch", "history", "seconds")}, **arrays)
@@ -295,7 +303,7 @@ class RunFolder:
             # A damaged one that is kept names nothing: then every best model stays until it is gone.
             try:
                 needed.add(self._best(_read_meta(path)["best"]).name)
-            except DAMAGED_FILE_ERRORS:
+            except (_UnreadableNow, *DAMAGED_FILE_ERRORS):
                 return
         for path in self._folder.glob("*.npz"):
             if path.name not in needed:
@@ -319,14 +327,30 @@ def _write_arrays(path: Path, groups: dict[str, list[np.ndarray]], meta: dict[st
         np.savez(temporary, meta=np.array(json.dumps(meta)), **arrays)
 
 
+class _UnreadableNow(Exception):
+    """A file could not be read for a reason that lies outside it, so that nothing is known of its content."""
+
+
+@contextlib.contextmanager
+def _open_arrays(path: Path) -> Iterator[Any]:
+    """Opens a file of arrays; what keeps it from being read for a moment is no damage."""
+    try:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            yield stored
+    except OSError as error:
+        if error.errno in (None, errno.ENOENT):
+            raise
+        raise _UnreadableNow(f"{path} ({error.strerror})") from error
+
+
 def _read_meta(path: Path) -> dict[str, Any]:
-    with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
+    with _open_arrays(path) as stored:
         return json.loads(str(stored["meta"]))
 
 
 def _read_arrays(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]]:
     groups: dict[str, list[np.ndarray]] = {name: [] for name in _GROUPS}
-    with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
+    with _open_arrays(path) as stored:
         meta = json.loads(str(stored["meta"]))
         for key in sorted(stored.files):
             if key != "meta":

@@ -1,11 +1,16 @@
 """A run's folder: made once, whole, and readable after damage."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
+from keras_lnn.protocol import is_run_of
 from keras_lnn.run import Checkpoint, RunFolder
+from keras_lnn.training import train_or_resume
 
 
 @pytest.fixture
@@ -113,3 +118,37 @@ def test_a_damaged_newest_falls_back_to_the_one_before(folder, damage):
     np.testing.assert_array_equal(folder.read_best(2)[0], np.full((2, 3), 2))
     folder.write_checkpoint(checkpoint(3), 3)
     assert folder.read_checkpoint().epoch == 3
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.EIO])
+def test_checkpoints_that_cannot_be_read_for_a_moment_are_kept(folder, monkeypatch, number):
+    for epoch in (1, 2, 3):
+        folder.write_checkpoint(checkpoint(epoch), 2 if epoch > 1 else 1)
+    before = sorted(path.name for path in (folder.path / "checkpoints").iterdir())
+
+    def fail(path, *arguments, **options):
+        raise OSError(number, os.strerror(number), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", fail)
+        for call in (folder.read_checkpoint, folder.prepare_resume, folder.read_last):
+            with pytest.raises(InputError, match=r"must be readable\. Received: .*epoch-000003\.npz \("):
+                call()
+    assert sorted(path.name for path in (folder.path / "checkpoints").iterdir()) == before
+    assert folder.prepare_resume().epoch == 3
+
+
+def test_a_run_whose_configuration_cannot_be_read_is_no_other_run(folder, monkeypatch):
+    config = TrainConfig.from_yaml(folder.config)
+    assert is_run_of(folder.path, config)
+    folder.write_checkpoint(checkpoint(1), 1)
+
+    def fail(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.read_bytes", fail)
+        # Else it would be removed as the run of another configuration.
+        with pytest.raises(InputError, match=r"must be readable\. Received: .*config\.yaml \(Permission denied\)"):
+            train_or_resume(config)
+    assert folder.read_checkpoint().epoch == 1
