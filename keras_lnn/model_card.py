@@ -1,5 +1,6 @@
 """The card beside an exported model: what it learned from, how well it does, and what it is not for."""
 
+import html
 from typing import Any
 
 from keras_lnn.signature import Signature
@@ -58,6 +59,15 @@ def metric_label(name: str) -> str:
     return f"{_LABELS[metric]} {of_class}" if metric in ("dice", "iou") else name.replace("_", " ")
 
 
+def escape_markdown(text: object) -> str:
+    """Returns text that a Markdown viewer prints as it is: names bring no HTML, no table cell and no line of their own.
+
+    Args:
+        text: A name or a value.
+    """
+    return " ".join(html.escape(str(text), quote=False).replace("|", "\\|").split())
+
+
 def model_card(signature: Signature, metrics: dict[str, Any] | None, format: str) -> str:
     """The card as Markdown.
 
@@ -90,8 +100,9 @@ def model_card(signature: Signature, metrics: dict[str, Any] | None, format: str
         "Thresholds, chosen on validation": _thresholds(signature),
         "Made by": signature.trained_by,
     }
-    lines = [f"# {signature.model} on {signature.data}", "", "| | |", "| --- | --- |"]
-    lines += [f"| {name} | {value} |" for name, value in facts.items() if value is not None]
+    title = escape_markdown(f"{signature.model} on {signature.data}")
+    lines = [f"# {title}", "", "| | |", "| --- | --- |"]
+    lines += [f"| {name} | {escape_markdown(value)} |" for name, value in facts.items() if value is not None]
     lines += ["", "## Results", "", *_results(metrics, of_masks), "", "## Use", "", "```python", use, "```", ""]
     lines += [
         "## Intended use",
@@ -134,7 +145,7 @@ def _results(metrics: dict[str, Any] | None, of_masks: bool) -> list[str]:
     ]
     for name, estimate in metrics["test"].items():
         value, low, high = (_number(estimate[key]) for key in ("value", "low", "high"))
-        lines.append(f"| {metric_label(name)} | {value} | {low} to {high} |")
+        lines.append(f"| {escape_markdown(metric_label(name))} | {value} | {low} to {high} |")
     if of_masks:
         lines += [
             "",
@@ -143,9 +154,10 @@ def _results(metrics: dict[str, Any] | None, of_masks: bool) -> list[str]:
     if metrics.get("positive_class"):
         lines += [
             "",
-            f"F1, precision, sensitivity and average precision are those of class 1, {metrics['positive_class']}.",
+            f"F1, precision, sensitivity and average precision are those of class 1, "
+            f"{escape_markdown(metrics['positive_class'])}.",
         ]
-    return lines + [f"\n**Warning:** {warning}" for warning in metrics["warnings"]]
+    return lines + [f"\n**Warning:** {escape_markdown(warning)}" for warning in metrics["warnings"]]
 
 
 def _number(value: float | None) -> str:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from keras_lnn.model_card import metric_label
+from keras_lnn.model_card import escape_markdown, metric_label
 from keras_lnn.studies.differences import tell_differences
 from keras_lnn.studies.results import measured_metrics
 
@@ -181,13 +181,13 @@ def to_markdown(content: Content) -> str:
     head = content.head
 
     def line(cells: list[str]) -> str:
-        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+        return f"| {' | '.join(map(escape_markdown, cells))} |"
 
     rule = line(["---", *["---:"] * (len(head) - 1)])
-    parts = [f"# {content.title}"]
+    parts = [f"# {escape_markdown(content.title)}"]
     for data, rows in content.tables.items():
-        parts.append("\n".join([f"## {data}", "", line(head), rule, *map(line, rows)]))
-    return "\n\n".join([*parts, *content.remarks]) + "\n"
+        parts.append("\n".join([f"## {escape_markdown(data)}", "", line(head), rule, *map(line, rows)]))
+    return "\n\n".join([*parts, *map(escape_markdown, content.remarks)]) + "\n"
 
 
 def to_latex(content: Content) -> str:
@@ -248,6 +248,17 @@ def _html_row(cells: list[str]) -> str:
     return f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
 
 
+# What LaTeX reads as commands or does not print.
+_LATEX = str.maketrans(
+    {
+        **{letter: f"\\{letter}" for letter in "%_&#${}"},
+        "\\": "\\textbackslash{}",
+        "~": "\\textasciitilde{}",
+        "^": "\\textasciicircum{}",
+        "\n": " ",
+    }
+)
+
 FORMATS: dict[str, Callable[[Content], str]] = {
     "txt": to_text,
     "md": to_markdown,
@@ -273,4 +284,4 @@ def _pad(row: list[str], widths: list[int]) -> str:
 
 
 def _escape_latex(text: str) -> str:
-    return "".join({"%": "\\%", "_": "\\_", "&": "\\&", "#": "\\#", "$": "\\$"}.get(letter, letter) for letter in text)
+    return text.translate(_LATEX)

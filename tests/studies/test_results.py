@@ -97,6 +97,16 @@ def test_every_format_has_every_number(results, suffix):
         assert "%" not in text.replace("\\%", "").replace("% needs", "")
 
 
+def test_hostile_names_stay_text(results):
+    summary = summary_table(results, STUDY).replace("wide_one", "{\\input{x}} ~^ <script>|\n# a")
+    tex, markdown, page = (FORMATS[suffix](Content("a < b", summary)) for suffix in ("tex", "md", "html"))
+    name = "\\{\\textbackslash{}input\\{x\\}\\} \\textasciitilde{}\\textasciicircum{} <script>| \\# a"
+    assert name in tex
+    assert "{\\input{x}} ~^ &lt;script&gt;\\| # a |" in markdown
+    assert "\n# a" not in markdown
+    assert "<script>" not in markdown + page
+
+
 @pytest.mark.parametrize("width", [200, 100, 80])
 def test_no_number_is_cut_off_on_a_narrow_terminal(results, width):
     content = Content(STUDY.title, summary_table(results, STUDY))

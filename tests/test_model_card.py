@@ -1,0 +1,36 @@
+"""The card of an exported model."""
+
+from keras_lnn.model_card import model_card
+from keras_lnn.signature import Signature
+
+SIGNATURE = Signature(
+    model="lnn",
+    model_args={"units": 19},
+    task="binary",
+    class_names=("<script>alert(1)</script>", "a|b\n# c"),
+    image_shape=(28, 28, 1),
+    data="folder:<b>mine</b>",
+    size=28,
+    checksum="sha256:0",
+    licence="",
+    parameters=1234,
+    seed=0,
+    best_epoch=3,
+    trained_by="keras-lnn",
+)
+
+
+def test_names_from_files_stay_text():
+    estimate = {"value": 0.9, "low": 0.8, "high": None}
+    metrics = {
+        "test": {"auc": estimate},
+        "intervals_over": {"test": {"unit": "patients", "count": 12, "images": 40}},
+        "positive_class": SIGNATURE.class_names[0],
+        "warnings": ["The model predicts '<i>'."],
+    }
+    card = model_card(SIGNATURE, metrics, "keras")
+    assert "| Task | binary; 0: &lt;script&gt;alert(1)&lt;/script&gt;, 1: a\\|b # c |" in card
+    assert card.startswith("# lnn on folder:&lt;b&gt;mine&lt;/b&gt;\n")
+    assert "95% intervals over 12 patients." in card
+    assert "| AUC | 0.9000 | 0.8000 to not defined |" in card
+    assert "<" not in card.partition("## Use")[0]
