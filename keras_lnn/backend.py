@@ -45,6 +45,16 @@ def call_compiled(function: Callable[..., Any], *arguments: Any) -> Any:
     return tf.function(function, jit_compile=True, autograph=False)(*arguments)
 
 
+def xla_slows_convolutions() -> bool:
+    """Whether convolutions take longer compiled by XLA than as single operations, as TensorFlow's do on a CPU.
+
+    There its own kernels are made for the processor at hand, those of XLA are not.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return False
+    return all(str(device).lower().startswith("cpu") for device in keras.distribution.list_devices())
+
+
 def scan(step: Callable[[Any, Any], tuple[Any, Any]], start: Any, inputs: Any, like: Any, reverse: bool) -> Any:
     """What a loop's last step carries on and what each gives; see :func:`keras_lnn.layers.scanning.scan_steps`.
 

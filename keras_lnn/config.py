@@ -232,7 +232,11 @@ class TrainConfig(DataOptions, _Subject):
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = pydantic.Field(
         "float32", description="of the computation; mixed keeps the weights in float32"
     )
-    xla: bool = pydantic.Field(False, description="compile the training step with XLA; needs --no-deterministic")
+    xla: bool = pydantic.Field(
+        False,
+        description="compile the whole training step with XLA, on a CPU only of networks without convolutions; needs "
+        "--no-deterministic",
+    )
     start_from: Path | None = pydantic.Field(
         None, description="run whose last epoch this one goes on from, in a folder of its own; for more --epochs"
     )

@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from keras_lnn.averaging import WeightAverage
-from keras_lnn.backend import describe_environment, prepare_backend
+from keras_lnn.backend import describe_environment, prepare_backend, xla_slows_convolutions
 from keras_lnn.config import TrainConfig, parse_duration
 from keras_lnn.data import ImageData, load_data
 from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
@@ -175,9 +175,23 @@ def compile_model(model: keras.Model, task: Task, config: TrainConfig, steps: in
         optimizer=optimizer_class(learning_rate=rate, weight_decay=decay),
         loss=task.loss(config.loss, loss_weights),
         metrics=task.metrics(),
-        jit_compile=config.xla,
+        jit_compile=compiles_whole_step(model, config),
     )
     return class_weights
+
+
+def compiles_whole_step(model: keras.Model, config: TrainConfig) -> bool:
+    """Whether XLA compiles the whole training step: where ``--xla`` asks for it and convolutions do not suffer.
+
+    Compiled for a CPU, steps of networks with convolutions take up to twenty times as long (``benchmarks/xla.py``).
+    Recurrences of liquid layers are compiled in any case.
+    """
+    return config.xla and not (xla_slows_convolutions() and _has_convolutions(model))
+
+
+def _has_convolutions(model: keras.Model) -> bool:
+    """Whether there are kernels over images or volumes: (..., inputs, outputs) with at least two sides."""
+    return any(len(weight.shape) >= 4 for weight in model.trainable_weights)
 
 
 def load_images(config: TrainConfig, console: Console, plan: SplitPlan = "seeded") -> ImageData:
@@ -306,6 +320,11 @@ class _Trainer:
             f"{config.learning_rate:g} {config.schedule}, augmentation {config.augmentation}, class weights "
             f"{config.class_weight}, seed {config.seed} -> {folder.path}"
         )
+        if config.xla and not compiles_whole_step(self.model, config):
+            self.console.print(
+                "--xla: not the whole training step is compiled, since XLA computes convolutions slower on a CPU than"
+                " TensorFlow does; recurrences of liquid layers are compiled as always"
+            )
 
     def _signature(self, best_epoch: int) -> Signature:
         from keras_lnn import __version__

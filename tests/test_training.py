@@ -18,6 +18,7 @@ from PIL import Image
 from rich.console import Console
 from sklearn.metrics import confusion_matrix
 
+from keras_lnn.backend import xla_slows_convolutions
 from keras_lnn.config import TrainConfig
 from keras_lnn.data import DataEntry, ImageData, Split, load_data, register_data
 from keras_lnn.errors import InputError
@@ -25,10 +26,11 @@ from keras_lnn.evaluating import evaluate_model
 from keras_lnn.inference import load_predictor
 from keras_lnn.protocol import complete_config, is_run_of
 from keras_lnn.recording import Recorder, TrainingDiverged
+from keras_lnn.registry import build_model
 from keras_lnn.run import RunFolder
 from keras_lnn.shares import count_epochs, describe_epochs
 from keras_lnn.signature import read_signature
-from keras_lnn.training import resume, train
+from keras_lnn.training import _Trainer, compiles_whole_step, resume, train
 
 QUIET = {"export": "none", "tensorboard": False}
 SMALL = {"model": "cnn", "model_args": {"filters": 4, "dropout": 0.3}}
@@ -537,6 +539,19 @@ def test_a_mistake_is_told_before_anything_is_written(tiny_data, tmp_path, conso
     with pytest.raises(InputError, match=message):
         train(config_for(tiny_data, tmp_path, **fields), console)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not xla_slows_convolutions(), reason="only a CPU computes convolutions slower under XLA")
+def test_xla_compiles_no_convolutions_for_a_cpu_and_says_so(tiny_data, tmp_path, console):
+    config = complete_config(config_for(tiny_data, tmp_path, xla=True, deterministic=False, **SMALL))
+    trainer = _Trainer(config, tiny_stripes(), console)
+    trainer._introduce(RunFolder.create(config, {}), None)
+    console.file.flush()
+    assert trainer.model.jit_compile is False
+    assert "XLA computes convolutions slower on a CPU" in Path(console.file.name).read_text()
+    dense = build_model("dnn", (28, 28, 1), 2)
+    assert compiles_whole_step(dense, config)
+    assert not compiles_whole_step(dense, config.model_copy(update={"xla": False}))
 
 
 @pytest.mark.usefixtures("no_pictures")
