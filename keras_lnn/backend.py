@@ -55,6 +55,19 @@ def xla_slows_convolutions() -> bool:
     return all(str(device).lower().startswith("cpu") for device in keras.distribution.list_devices())
 
 
+def is_known(tensor: Any) -> bool:
+    """Whether a tensor's values can be read now: not while a graph is built or a function is traced."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return not tf.is_symbolic_tensor(tensor)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return not isinstance(tensor, jax.core.Tracer)
+    return True
+
+
 def scan(step: Callable[[Any, Any], tuple[Any, Any]], start: Any, inputs: Any, like: Any, reverse: bool) -> Any:
     """What a loop's last step carries on and what each gives; see :func:`keras_lnn.layers.scanning.scan_steps`.
 

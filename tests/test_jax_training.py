@@ -11,14 +11,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import tiny_stripes
 from ncps.wirings import AutoNCP
 
 import train
 from keras_lnn.errors import InputError
 from keras_lnn.export import export_model
-from keras_lnn.inference import load_predictor
-from keras_lnn.layers import LTC, CfC, Channels, Columns, Patches, Rows
+from keras_lnn.layers import LTC, CfC, Channels, Columns, Rows
 from keras_lnn.run import RunFolder
 
 IS_JAX = keras.backend.backend() == "jax"
@@ -41,26 +39,34 @@ def test_layers_and_runs_are_trained_on_jax():
 def make_layers() -> dict[str, keras.layers.Layer]:
     """Layers that together have every kind of weights."""
     return {
-        "ltc-wired-mixed": keras.layers.Bidirectional(LTC(AutoNCP(5, 1), dtype="mixed_bfloat16")),
+        "ltc-wired-mixed": LTC(AutoNCP(5, 1), dtype="mixed_bfloat16"),
         "ltc-memory": LTC(3, mixed_memory=True),
         "cfc": CfC(3, backbone_units=4),
         "cfc-wired": CfC(AutoNCP(5, 1)),
         "cfc-memory-of-ncps": CfC(3, backbone_layers=0, mixed_memory=True, version="ncps.keras"),
+        "both-ways": keras.layers.Bidirectional(LTC(3)),
     }
 
 
 @on_jax
 def test_a_step_of_fit_trains_every_layer():
     keras.utils.set_random_seed(0)
-    images, layers = keras.Input((2, 2, 2)), make_layers()
+    images, times, mask = keras.Input((2, 2, 2)), keras.Input((2,)), keras.Input((2,), dtype="bool")
+    layers, features = make_layers(), []
     # One model of them all, since most of the time goes into compiling.
-    sequences = itertools.cycle([Rows(), Columns(), Channels(), Patches(1)])
-    read = [layer(sequence(images)) for layer, sequence in zip(layers.values(), sequences, strict=False)]
-    model = keras.Model(images, keras.layers.Add()([keras.layers.Dense(1)(features) for features in read]))
+    for (name, layer), sequence in zip(layers.items(), itertools.cycle([Rows(), Columns(), Channels()]), strict=False):
+        steps = sequence(images)
+        features.append(layer(steps if name == "both-ways" else (steps, times), mask=mask))
+    model = keras.Model([images, times, mask], keras.layers.Add()([keras.layers.Dense(1)(part) for part in features]))
     before = {weight.path: np.array(weight) for weight in model.trainable_weights}
     model.compile(keras.optimizers.Adam(0.01), "mse")
     generator = np.random.default_rng(0)
-    model.fit(generator.normal(size=(2, 2, 2, 2)), generator.normal(size=(2, 1)), verbose=0)
+    given = [
+        generator.normal(size=(2, 2, 2, 2)),
+        np.array([[1.0, 2.0], [0.5, np.nan]]),
+        np.array([[1, 1], [1, 0]], bool),
+    ]
+    model.fit(given, generator.normal(size=(2, 1)), verbose=0)
     assert all(np.isfinite(weight).all() for weight in model.trainable_weights)
     for name, layer in layers.items():
         assert {weight.dtype for weight in layer.weights} == {"float32"}, name
@@ -79,9 +85,8 @@ def test_a_whole_run_of_an_ltc_is_trained_and_exported(tiny_data, tmp_path):
     assert not list(tmp_path.iterdir())
     assert train.main([*options, "--export", "keras"]) == 0
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["epochs"] == 1
-    images = tiny_stripes().splits["test"].images
-    kept, exported = (load_predictor(tmp_path / name).predict(images) for name in ("run", "exported/run"))
-    np.testing.assert_allclose(exported, kept, atol=1e-6)
+    # It is there only if its probabilities were those of the run.
+    assert (tmp_path / "exported" / "run" / "model.keras").is_file()
     with pytest.raises(InputError, match="Give --format keras"):
         export_model(tmp_path / "run", tmp_path / "again")
     run = RunFolder.open(tmp_path / "run")

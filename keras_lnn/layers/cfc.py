@@ -24,6 +24,8 @@ class CfC(LiquidRNN):
     small product a step from the state; the backward pass keeps the states only and computes the derivatives of all
     steps at once. With a backbone, what the inputs give to its first layer is computed for all steps at once.
 
+    Elapsed times must not be negative, see :class:`~keras_lnn.layers.recurrence.LiquidRNN`.
+
     Args:
         units: Neurons of a dense CfC, or a wiring of ``ncps``.
         mixed_memory: Whether an LSTM cell remembers beside it (Lechner & Hasani, 2020).
@@ -37,7 +39,8 @@ class CfC(LiquidRNN):
         return_sequences: Whether to give every step's output, else the last one's.
         return_state: Whether to give the last state as well, float32 in any precision.
         go_backwards: Whether to begin with the last step.
-        stateful: Whether a batch begins with the states that the batch before left.
+        stateful: Whether a batch begins with the states that the batch before left. On JAX Keras keeps them between
+            calls of the layer, not in ``fit`` and ``predict``.
         unroll: Whether the steps become one long program instead of a loop.
         zero_output_for_mask: Whether masked steps give zeros, else the output of the step before.
         version: ``paper`` (the function of the paper and of ``ncps.torch``), or ``ncps.keras``; see :class:`CfCCell`

@@ -37,6 +37,8 @@ class LTC(LiquidRNN):
        few steps at a time: memory does not grow with their number.
     7. On TensorFlow all of this is one XLA program inside the model's graph; the layers around it are not compiled.
 
+    Elapsed times must not be negative, see :class:`~keras_lnn.layers.recurrence.LiquidRNN`.
+
     Args:
         units: Neurons, all joined to one another, or a wiring of ``ncps`` such as ``AutoNCP(21, 1)``.
         mixed_memory: Whether an LSTM cell remembers beside it (Lechner & Hasani, 2020).
@@ -49,7 +51,8 @@ class LTC(LiquidRNN):
         return_sequences: Whether to give every step's output, else the last one's.
         return_state: Whether to give the last state as well, float32 in any precision.
         go_backwards: Whether to begin with the last step.
-        stateful: Whether a batch begins with the states that the batch before left.
+        stateful: Whether a batch begins with the states that the batch before left. On JAX Keras keeps them between
+            calls of the layer, not in ``fit`` and ``predict``.
         unroll: Whether the steps become one long program instead of a loop.
         zero_output_for_mask: Whether masked steps give zeros, else the output of the step before.
         version: Of mixed memory: ``paper``, as in ``ncps.torch``, where the memory's output is the state of the liquid

@@ -139,7 +139,9 @@ class LTCCell(LiquidCell):
         if elapsed_time is None:
             return driving, conductance
         # A neuron without capacitance follows its inputs at once, however little time passes; without any it has 0 / 0.
-        elapsed_time = ops.maximum(elapsed_time, _SHORTEST_TIME)
+        shortest = ops.cast(_SHORTEST_TIME, elapsed_time.dtype)
+        # Not a maximum, of which some runtimes make a number where a time is NaN.
+        elapsed_time = ops.where(elapsed_time < shortest, shortest, elapsed_time)
         return driving, conductance, ops.transpose(elapsed_time, (1, 2, 0)) / self.ode_unfolds
 
     def fold(self, is_timed: bool) -> dict[str, Any]:

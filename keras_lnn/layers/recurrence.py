@@ -7,7 +7,7 @@ import keras
 from keras import ops
 from ncps.wirings import Wiring
 
-from keras_lnn.backend import builds_plain_graphs, call_compiled, scan_states
+from keras_lnn.backend import builds_plain_graphs, call_compiled, is_known, scan_states
 from keras_lnn.layers.scanning import scan_steps
 
 Version = Literal["paper", "ncps.keras"]
@@ -112,8 +112,9 @@ class LiquidCell(keras.layers.Layer):
     def call(self, inputs: Any, states: Any, training: bool | None = None) -> tuple[Any, list[Any]]:
         inputs, elapsed_time = split_elapsed_time(inputs, self.compute_dtype)
         if elapsed_time is not None:
-            elapsed_time = ops.reshape(elapsed_time, (-1, 1, 1))
+            elapsed_time = require_not_negative(ops.reshape(elapsed_time, (-1, 1, 1)))
         states = list(states) if isinstance(states, list | tuple) else [states]
+        states = [ops.cast(state, self.compute_dtype) for state in states]
         noise = self.draw_noise(ops.shape(inputs)[0], 1, training)
         prepared = self.prepare(inputs[:, None], elapsed_time, noise, self.fold_inputs())
         prepared = keras.tree.map_structure(lambda values: values[0], prepared)
@@ -131,6 +132,26 @@ def split_elapsed_time(sequences: Any, dtype: str) -> tuple[Any, Any]:
     return ops.cast(inputs, dtype), ops.cast(elapsed_time, dtype)
 
 
+def require_not_negative(elapsed_time: Any) -> Any:
+    """Raises an error for negative times where values are known; in a compiled program they become NaN.
+
+    Not every backend lets a program raise. There a whole sequence with a negative time is NaN, so that LTC and CfC give
+    the same and nobody overlooks it, while a limit of zero would pass unnoticed.
+
+    Args:
+        elapsed_time: (batch, steps, 1), a number at masked steps, too.
+    """
+    is_negative = elapsed_time < 0
+    if is_known(is_negative) and bool(ops.any(is_negative)):
+        smallest = float(ops.min(ops.where(is_negative, elapsed_time, ops.zeros_like(elapsed_time))))
+        raise ValueError(
+            f"elapsed_time must not be negative. Received: {smallest}. Give the time since the step before, or mask "
+            f"the step."
+        )
+    nan = ops.cast(float("nan"), elapsed_time.dtype)
+    return ops.where(ops.any(is_negative, axis=1, keepdims=True), nan, elapsed_time)
+
+
 def shape_of_inputs(shape: Any) -> tuple[int | None, ...]:
     """The shape of the inputs alone, of what ``build`` receives for ``inputs`` or ``(inputs, elapsed_time)``."""
     nested = isinstance(shape[0], list | tuple)
@@ -141,9 +162,14 @@ class LiquidRNN(keras.layers.RNN):
     """A liquid cell over sequences: regular or irregular, masked, in any precision, compiled where that is faster.
 
     Beyond :class:`keras.layers.RNN`, inputs can be ``(inputs, elapsed_time)`` with the time since the step before,
-    (batch, steps) or (batch, steps, 1). On TensorFlow the recurrence is one XLA program of its own inside whatever
-    graph the layer is called in, and part of the program where that graph is compiled as a whole (``jit_compile``);
-    called eagerly it runs operation by operation.
+    (batch, steps) or (batch, steps, 1). At a masked step neither inputs nor time are read, so they can be NaN. At any
+    other step a negative time is an error: called with values, the layer raises it; in compiled programs (``fit``,
+    ``predict``, ``tf.function``, ``jax.jit``, exported models), which cannot raise on every backend, all outputs of
+    that sequence are NaN, and so the loss is.
+
+    On TensorFlow the recurrence is one XLA program of its own inside whatever graph the layer is called in, and part
+    of the program where that graph is compiled as a whole (``jit_compile``); called eagerly it runs operation by
+    operation.
     """
 
     def __init__(self, cell: LiquidCell, **kwargs: Any) -> None:
@@ -155,8 +181,17 @@ class LiquidRNN(keras.layers.RNN):
         """The wiring between the inputs and neurons of a built layer, for pictures; None for a dense one."""
         return getattr(self.cell, "built_wiring", None)
 
+    @property
+    def variable_dtype(self) -> str:
+        """That of the cell, which states keep from one batch to the next."""
+        cell = getattr(self, "cell", None)
+        return super().variable_dtype if cell is None else cell.variable_dtype
+
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         super().build(shape_of_inputs(sequences_shape))
+        for state in keras.tree.flatten(self.states) if self.stateful else []:
+            # Keras makes them such that reading them rounds to half precision.
+            state._autocast = False
 
     def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
         return super().compute_output_shape(shape_of_inputs(sequences_shape))
@@ -210,6 +245,10 @@ class LiquidRNN(keras.layers.RNN):
             mask = ops.reshape(ops.cast(mask, "bool"), ops.shape(inputs)[:2])
             # What stands at a masked step, even if it is no number, must reach neither outputs nor gradients.
             inputs = ops.where(mask[..., None], inputs, ops.zeros_like(inputs))
+            if elapsed_time is not None:
+                elapsed_time = ops.where(mask[..., None], elapsed_time, ops.ones_like(elapsed_time))
+        if elapsed_time is not None:
+            elapsed_time = require_not_negative(elapsed_time)
         if self.go_backwards:
             inputs, elapsed_time, mask = (
                 part if part is None else ops.flip(part, axis=1) for part in (inputs, elapsed_time, mask)

@@ -105,3 +105,18 @@ def gradients(layer: keras.layers.Layer, inputs: np.ndarray, function=None) -> l
         np.zeros(value.shape) if gradient is None else ops.convert_to_numpy(gradient)
         for gradient, value in zip(found, values, strict=True)
     ]
+
+
+def gradients_of_time(function, times: np.ndarray) -> np.ndarray:
+    """The gradient of the sum of what a function gives for elapsed times, on any backend."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return np.array(jax.grad(lambda values: ops.sum(function(values)))(times))
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tensor = tf.constant(times)
+        tape.watch(tensor)
+        loss = tf.reduce_sum(function(tensor))
+    return tape.gradient(loss, tensor).numpy()

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from liquid_cases import BATCH, FEATURES, STEPS, draw_inputs, gradients, randomise
+from liquid_cases import BATCH, FEATURES, STEPS, draw_inputs, gradients, gradients_of_time, randomise
 from ncps.wirings import NCP, AutoNCP, FullyConnected
 
 from keras_lnn.layers import LTC, CfC, CfCCell, LTCCell, MixedMemoryCell, WiredCfCCell
@@ -199,26 +199,12 @@ def test_one_step_of_one_sample_has_a_gradient_of_its_time():
     def of_time(values):
         return layer((inputs, values))
 
-    (found, *_) = gradients_of_time(layer, of_time, times)
+    found = gradients_of_time(of_time, times)
     change = 1e-2
     difference = [float(ops.sum(of_time(times + sign * change))) for sign in (1, -1)]
     expected = (difference[0] - difference[1]) / (2 * change)
     assert abs(expected) > 1e-4
     assert float(np.sum(found)) == pytest.approx(expected, rel=2e-2)
-
-
-def gradients_of_time(layer, function, times):
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return [jax.grad(lambda values: ops.sum(function(values)))(times)]
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        tensor = tf.constant(times)
-        tape.watch(tensor)
-        loss = tf.reduce_sum(function(tensor))
-    return [tape.gradient(loss, tensor).numpy()]
 
 
 @only_tensorflow
@@ -318,6 +304,20 @@ def test_a_stateful_layer_goes_on_where_it_was(kind):
     np.testing.assert_allclose(np.concatenate(parts, axis=1), numpy_of(layer(inputs))[:, :4], atol=2e-6)
     stateful.reset_state()
     np.testing.assert_allclose(numpy_of(stateful(inputs[:, :2])), parts[0], atol=2e-6)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "bfloat16"])
+def test_a_stateful_layer_keeps_its_states_in_float32(precision):
+    layer = make("ltc", return_state=True)
+    inputs = numpy_of(ops.cast(ops.cast(draw_inputs(), "bfloat16"), "float32"))
+    stateful = KINDS["ltc"](stateful=True, return_state=True, dtype=precision)
+    stateful.build((BATCH, 2, FEATURES))
+    stateful.set_weights(layer.get_weights())
+    _, expected = layer(inputs[:, :4])
+    for start in (0, 2):
+        outputs, state = stateful(inputs[:, start : start + 2])
+    assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
+    np.testing.assert_array_equal(numpy_of(state), numpy_of(expected))
 
 
 @kinds
