@@ -116,6 +116,31 @@ def require_writable(folder: Path, option: str) -> None:
 
 
 @contextlib.contextmanager
+def hold_folder(folder: Path, what: str, remedy: str) -> Iterator[None]:
+    """Keeps other processes from the same work; the system lets go of the folder however this process ends.
+
+    Args:
+        folder: Where the work is kept; it is made where it is missing.
+        what: What is done there, for the message to whoever comes second.
+        remedy: What they can do.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as stream:
+        try:
+            import fcntl
+        except ImportError:  # Windows has no such thing
+            yield
+            return
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"{what} must run once at a time. Received: {folder}, which another process is at. {remedy}"
+            ) from None
+        yield
+
+
+@contextlib.contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
     """Tells a folder that cannot be written to, as it turns out while writing, in one line."""
     try:

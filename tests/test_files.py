@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from keras_lnn.files import atomic_path, file_digest, without_nan, write_json
+from keras_lnn.errors import InputError
+from keras_lnn.files import atomic_path, file_digest, hold_folder, without_nan, write_json
 
 
 def test_a_file_takes_its_place_only_when_it_is_whole(tmp_path):
@@ -60,3 +61,15 @@ def test_digest_is_that_of_the_bytes(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"abc")
     assert file_digest(path, "md5") == "900150983cd24fb0d6963f7d28e17f72"
+
+
+def test_a_folder_is_held_by_one_piece_of_work_and_let_go_at_its_end(tmp_path):
+    folder = tmp_path / "study"
+    with hold_folder(folder, "A study", "Wait."):
+        with pytest.raises(InputError, match=r"A study must run once at a time\. Received: .*study, .* Wait\."):
+            with hold_folder(folder, "A study", "Wait."):
+                pass
+    with pytest.raises(RuntimeError), hold_folder(folder, "A study", "Wait."):
+        raise RuntimeError
+    with hold_folder(folder, "A study", "Wait."):
+        pass

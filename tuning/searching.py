@@ -22,7 +22,7 @@ from rich.console import Console
 
 from keras_lnn.config import TrainConfig, parse_duration, parse_memory, read_yaml, validate
 from keras_lnn.errors import InputError
-from keras_lnn.files import write_text
+from keras_lnn.files import hold_folder, write_text
 from keras_lnn.processes import Limits, Outcome, ProcessRunner, share_gpus, share_processors
 from keras_lnn.protocol import complete_config
 from keras_lnn.terminal import make_console
@@ -139,7 +139,8 @@ class _Search:
             self.console.print(f"working for {self.settings.chief}; runs go to {self.folder}")
             self._wait(self._start_workers(), None)
             return None
-        with _held(self.folder):
+        remedy = "Wait for it, give another --search-dir, or work for it by --chief."
+        with hold_folder(self.folder, "A search", remedy):
             oracle: SafeOracle = self.tuner.oracle
             self._keep_settings()
             if self.resumed:
@@ -292,26 +293,6 @@ def default_folder(config: TrainConfig, settings: SearchSettings) -> Path:
     """The same for the same model, data and tuner, so that the same command goes on with its search."""
     data = re.sub(r"[^A-Za-z0-9._-]+", "-", config.data).strip("-")
     return Path("searches", f"{config.model}-{data}-{settings.tuner}")
-
-
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Keeps other processes from the same search; the system lets go of it however this process ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as stream:
-        try:
-            import fcntl
-        except ImportError:  # Windows has no such thing
-            yield
-            return
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"A search must run once at a time. Received: {folder}, which another process is at. Wait for it, give"
-                " another --search-dir, or work for it by --chief."
-            ) from None
-        yield
 
 
 def _require_free(address: str) -> None:

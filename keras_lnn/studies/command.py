@@ -17,7 +17,7 @@ from rich.text import Text
 from keras_lnn.config import parse_duration, parse_memory
 from keras_lnn.data.catalog import require_data
 from keras_lnn.errors import InputError
-from keras_lnn.files import write_text
+from keras_lnn.files import hold_folder, write_text
 from keras_lnn.model_card import metric_label
 from keras_lnn.processes import Limits, Outcome, ProcessRunner, keep_this_process_small, share_processors
 from keras_lnn.registry import require_model
@@ -93,6 +93,16 @@ def run_study(command: StudyCommand) -> None:
     notes = _tell_shares(runs, command.workers)
     for note in notes:
         console.print(note)
+    if command.show:
+        _run_study(command, study, runs, folder, console, notes)
+        return
+    with hold_folder(folder, "A study", "Wait for it, or give another --study-dir."):
+        _run_study(command, study, runs, folder, console, notes)
+
+
+def _run_study(
+    command: StudyCommand, study: Study, runs: list[StudyRun], folder: Path, console: Console, notes: list[str]
+) -> None:
     # The runs' processes import TensorFlow while this one, which needs none, looks at what is there.
     runner = None if command.show else ProcessRunner(share_processors(command.workers))
     try:

@@ -12,6 +12,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from keras_lnn.errors import InputError
+from keras_lnn.files import hold_folder
+from keras_lnn.studies.command import StudyCommand, run_study
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 STUDY = """
@@ -109,6 +113,15 @@ def test_the_same_command_trains_nothing_again(whole, tmp_path):
     run(copy, "--models", "dnn", "--seeds", "3")
     run(copy, "--seeds", "1")
     assert len(pd.read_csv(copy / "results.csv")) == 5  # nor are seeds beyond those that are asked for now
+
+
+def test_a_folder_in_which_a_study_runs_is_left_alone(tmp_path):
+    file = tmp_path / "small.yaml"
+    file.write_text(STUDY)
+    folder = tmp_path / "study"
+    with hold_folder(folder, "A study", ""), pytest.raises(InputError, match="A study must run once at a time"):
+        run_study(StudyCommand(study=str(file), study_dir=folder))
+    assert [path.name for path in folder.iterdir()] == [".lock"]
 
 
 @pytest.mark.slow
