@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tiny_models  # noqa: F401, registers tiny-dense
 import yaml
 from PIL import Image
 
@@ -54,6 +55,7 @@ def trained(tmp_path_factory):
 
     path = tmp_path_factory.mktemp("trained")
     values = {
+        "model": "tiny-dense",
         "data": register_tiny_data(),
         "run_dir": path / "run",
         "epochs": 3,
@@ -135,6 +137,7 @@ def test_the_printed_configuration_is_taken_as_it_is(run_train, tmp_path):
     assert run_train("--config", str(path), "--print-config")[1] == out
     changed = run_train("--config", str(path), "--print-config", "--seed", "4", "--no-tensorboard")[1]
     assert yaml.safe_load(changed) == values | {"seed": 4, "tensorboard": False}
+    assert yaml.safe_load(run_train("--print-config")[1])["model"] == "lnn"
 
 
 def test_a_sheet_of_augmented_images_is_drawn_instead_of_training(run_train, tiny_data, tmp_path, monkeypatch):
@@ -157,7 +160,8 @@ def test_unknown_keys_in_a_file_fail(run_train, tmp_path):
 
 
 def test_training_on_the_command_line(run_train, tiny_data, tmp_path):
-    options = ["--data", tiny_data, "--epochs", "2", "--run-dir", str(tmp_path / "run"), "--export", "none"]
+    options = ["--model", "tiny-dense", "--data", tiny_data, "--epochs", "2"]
+    options += ["--run-dir", str(tmp_path / "run"), "--export", "none"]
     status, out, err = run_train(*options)
     assert (status, err) == (0, "")
     assert "95% interval" in out

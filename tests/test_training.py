@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tiny_models  # noqa: F401, registers tiny-dense
 from conftest import TINY, register_tiny_data, tiny_stripes
 from PIL import Image
 from rich.console import Console
@@ -33,7 +34,7 @@ from keras_lnn.signature import read_signature
 from keras_lnn.training import _Trainer, compiles_whole_step, resume, train
 
 QUIET = {"export": "none", "tensorboard": False}
-SMALL = {"model": "cnn", "model_args": {"filters": 4, "dropout": 0.3}}
+SMALL = {"model": "tiny-dense"}
 
 
 @pytest.fixture
@@ -54,7 +55,9 @@ def config_for(tiny_data: str, tmp_path: Path, **fields) -> TrainConfig:
 
 
 def test_a_run_leaves_all_that_is_promised(tiny_data, tmp_path, console):
-    result = train(config_for(tiny_data, tmp_path, epochs=8, tensorboard=True, export="saved_model"), console)
+    # Batches of one size, since each other one is compiled anew.
+    fields = {"model": "lnn", "epochs": 8, "batch_size": 20, "tensorboard": True, "export": "saved_model"}
+    result = train(config_for(tiny_data, tmp_path, **fields), console)
     folder = result.folder
     for path in (folder.config, folder.environment, folder.history, folder.metrics, folder.predictions):
         assert path.is_file()
@@ -600,7 +603,7 @@ def test_a_run_that_goes_on_from_another_is_the_run_at_one_go(tiny_data, tmp_pat
     assert set(pd.read_csv(whole.folder.predictions)["split"]) == {"val"}
     labels = pd.read_csv(whole.folder.labels)
     assert list(labels["support"]) == [10, 10]
-    for changes in ({"seed": 1}, {"optimizer": "sgd"}, {"model_args": {"filters": 5}}):
+    for changes in ({"seed": 1}, {"optimizer": "sgd"}, {"model_args": {"units": 5}}):
         with pytest.raises(InputError, match=rf"with another {next(iter(changes))}\. Give"):
             train(config_for(tiny_data, tmp_path, **options | {"run_dir": None}, **fields | changes), console)
     with pytest.raises(InputError, match="must be a folder"):
