@@ -22,7 +22,7 @@ from keras_lnn.run import RunFolder
 from keras_lnn.signature import Signature, read_samples, short_data_name
 
 LEARNED_DATA, OTHER_DATA = "the data it learned from", "other data"
-# Of the splits that a model is fitted to.
+# Weights are fitted to the one; epoch and thresholds are chosen on the other.
 _TRAINED = ("train", "val")
 
 
@@ -31,8 +31,8 @@ class LearnedData:
     """What is known of the data that a model learned from.
 
     Args:
-        signature: Of the model.
-        config: Of its run; None where the model is not asked for by its run.
+        signature: The model's.
+        config: The configuration of its run; None where the model was not named by its run.
         samples: Its images with their splits; None where no list was kept, or where the data have no file for each.
     """
 
@@ -42,7 +42,7 @@ class LearnedData:
 
     @classmethod
     def of(cls, model: str | Path, signature: Signature) -> LearnedData:
-        """Finds it beside a model, or within it."""
+        """Reads it from the folder of a run, or from what another model carries."""
         run = RunFolder(Path(model))
         if run.config.is_file():
             return cls(signature, TrainConfig.from_yaml(run.config), run.read_samples())
@@ -63,7 +63,7 @@ class LearnedData:
 
     @property
     def seed(self) -> int:
-        """Returns the seed of the splits, where data come without."""
+        """Returns the seed for splitting data sets that have no splits of their own."""
         signature = self.signature
         return (signature.seed if signature.split_seed is None else signature.split_seed) or 0
 
@@ -112,7 +112,7 @@ class LearnedData:
         """Returns how own images are read: as the options say, and where they are silent as the model's own were."""
         known = self.signature.own_images() if self.config is None else self.config.own_images()
         if not self.is_named(name):
-            # What the model's own table says must not keep another table from being read.
+            # Another table need not have the columns of the table that the model learned from.
             columns = {column.lower() for column in read_columns_of(name)}
             single = ("file_column", "split_column", "group_column")
             absent = {key: None for key in single if (getattr(known, key) or "").lower() not in columns}
@@ -133,7 +133,7 @@ class ChosenSamples:
         left_out: How many images were not measured because the model was fitted to them.
         new: How many images of the data that the model learned from were not there then, and are not measured.
         missing: How many images of the split are not there any more.
-        warnings: What a reader of the numbers must know, one sentence each.
+        warnings: What may spoil the numbers, one sentence each.
     """
 
     split: str
@@ -161,7 +161,9 @@ class ChosenSamples:
         )
 
 
-def choose_samples(learned: LearnedData, data: ImageData, name: str, split: str | None) -> ChosenSamples:
+def choose_samples(
+    learned: LearnedData, data: ImageData, name: str, split: str | None, compare_labels: bool = True
+) -> ChosenSamples:
     """Chooses the images to measure a model on.
 
     Of the data that it learned from these are the ones that it recorded for a split, the test split if not said; of
@@ -172,12 +174,13 @@ def choose_samples(learned: LearnedData, data: ImageData, name: str, split: str 
         data: Loaded data, with the model's classes.
         name: By which they were asked for.
         split: Which images, or None.
+        compare_labels: Whether labels that differ from the recorded ones are reported.
     """
     if not learned.is_same(data, name):
         return _choose_of_other(learned, data, split or ALL)
     found = learned.find(data)
     if found is not None:
-        return _choose_recorded(found, data, split or "test")
+        return _choose_recorded(found, data, split or "test", compare_labels)
     changed = ()
     if learned.signature.best_epoch is not None and data.checksum != learned.signature.checksum:
         changed = (
@@ -190,7 +193,7 @@ def choose_samples(learned: LearnedData, data: ImageData, name: str, split: str 
     return ChosenSamples(split or "test", [data.splits[split or "test"]], LEARNED_DATA, warnings=changed)
 
 
-def _choose_recorded(found: FoundSamples, data: ImageData, split: str) -> ChosenSamples:
+def _choose_recorded(found: FoundSamples, data: ImageData, split: str, compare_labels: bool) -> ChosenSamples:
     every = data.splits[ALL]
     fitted = found.record.knows(every.digests, _TRAINED)
     if split == ALL:
@@ -202,7 +205,7 @@ def _choose_recorded(found: FoundSamples, data: ImageData, split: str) -> Chosen
             f"There must be images to measure the model on. Received: {data.name}, whose {len(every)} images hold none"
             f" of its {split} split. Choose another --split or other data."
         )
-    relabelled = int(found.is_relabelled[rows].sum())
+    relabelled = int(found.is_relabelled[rows].sum()) if compare_labels else 0
     warnings = []
     if new:
         warnings.append(
@@ -213,6 +216,15 @@ def _choose_recorded(found: FoundSamples, data: ImageData, split: str) -> Chosen
         warnings.append(f"{missing} of {missing + len(rows)} images of the {split} split are missing or changed.")
     if relabelled:
         warnings.append(f"{relabelled} of {len(rows)} images had other labels when the model learned from {data.name}.")
+    if split == ALL and found.record.groups is not None and every.groups is not None:
+        pairs = zip(found.record.groups, found.record.splits, strict=True)
+        patients = {patient for patient, of_split in pairs if of_split in _TRAINED}
+        familiar = sum(every.groups[row] in patients for row in rows)
+        if familiar:
+            warnings.append(
+                f"{familiar} of {len(rows)} images are of patients of whom other images were in the model's training or"
+                " validation."
+            )
     return ChosenSamples(split, [take_samples(every, rows)], LEARNED_DATA, left_out, new, missing, tuple(warnings))
 
 

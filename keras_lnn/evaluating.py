@@ -70,7 +70,9 @@ def evaluate_model(
     if ALL in loaded.splits and learned.samples is None and learned.is_same(loaded, name):
         # A version that kept no list of samples split them in the order of their table.
         loaded = load("as listed")
-    chosen = choose_samples(learned, loaded, name, split)
+    # Masks that get their size in another way have other pixels.
+    compare_labels = not signature.get_task().has_masks or own.fit == signature.fit
+    chosen = choose_samples(learned, loaded, name, split, compare_labels)
     answers = np.concatenate([predictor.answer(part.images) for part in chosen.parts])
     measured = chosen.joined()
     metrics = metrics_of_split(measure_split(measured, answers, signature), signature, chosen.split)
@@ -99,7 +101,7 @@ def describe_measured(metrics: dict[str, Any]) -> str:
 
 
 def _warnings(chosen: ChosenSamples, learned: LearnedData, loaded: ImageData) -> list[str]:
-    """Returns what a reader of the numbers must know before them."""
+    """Returns what may spoil the numbers, one sentence each."""
     found = list(chosen.warnings)
     asked_for = learned.config is not None and learned.is_named(loaded.name)
     if asked_for and learned.samples is not None and chosen.data_is != LEARNED_DATA:

@@ -41,11 +41,11 @@ class Signature:
         window: Centre and width of the values shown of files with more than 8 bits; None for what the files say.
         split_seed: Of the splits, where the data came without; None for the run's.
         colours: Of masks that were coloured, the colour of each class as ``#rrggbb``; None for class indices.
-        file_column: As in :class:`~keras_lnn.data.options.OwnImages`, as the four fields below: how the data were read.
-        label_columns: See there.
-        split_column: See there.
-        group_column: See there.
-        skip_bad: See there.
+        file_column: Column of file names by which the data were read; None where it was found by its name.
+        label_columns: Columns of labels, likewise.
+        split_column: Column of splits, likewise.
+        group_column: Column of groups, likewise.
+        skip_bad: Whether missing and unreadable files were left out.
     """
 
     model: str
@@ -131,7 +131,7 @@ def read_signature(path: Path) -> Signature:
 
 
 def short_data_name(name: str) -> str:
-    """Returns the name of a data set without the folders above it, which are nobody's business."""
+    """Returns the name of a data set without the folders above it, which are private."""
     return re.sub(r"^(folder:|table:|masks:|mask-classes:).*/(?=[^/]+/*$)", r"\1", name)
 
 

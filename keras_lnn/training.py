@@ -330,7 +330,7 @@ class _Trainer:
         from keras_lnn import __version__
 
         options = dataclasses.asdict(self.config.own_images())
-        # Where the images are is nobody's business, and another place elsewhere.
+        # Paths are private, and are not the same on another machine.
         del options["image_dir"]
         return Signature(
             model=self.config.model,

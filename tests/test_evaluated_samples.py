@@ -10,10 +10,10 @@ import pytest
 from conftest import TINY, register_tiny_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recorded_samples import COLUMNS, SIDE, draw_table, read_rows, write_rows
+from recorded_samples import COLUMNS, SIDE, draw_images, draw_table, read_rows, write_rows
 
 from keras_lnn.config import DataOptions
-from keras_lnn.data import DataEntry, load_data, register_data
+from keras_lnn.data import load_data
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
@@ -79,9 +79,8 @@ def test_moved_renamed_and_shuffled_images_are_measured_as_the_runs_own(learned,
 
 def test_data_without_files_are_known_by_their_checksum():
     data = load_data(register_tiny_data())
-    entry = DataEntry("again", "", "binary", data.class_names, 1, 2, (28,), {}, loader="conftest:tiny_stripes")
     known = LearnedData(signature_of(data), None, None)
-    same = load_data(register_data(entry).name)
+    same = dataclasses.replace(data, name="again")
     for split, images in ((None, 30), ("val", 20), ("all", 30)):
         chosen = choose_samples(known, same, "again", split)
         assert (chosen.data_is, len(chosen.joined())) == (LEARNED_DATA, images)
@@ -98,6 +97,22 @@ def test_data_without_files_are_known_by_their_checksum():
     made = dataclasses.replace(same, given_splits=("train",))
     with pytest.raises(InputError, match=r"test of .* has only train of its own\. Choose --split all"):
         choose_samples(changed, made, "again", "test")
+
+
+def test_new_images_of_patients_in_the_training_are_reported(learned, tmp_path):
+    table, data, _ = learned
+    known = LearnedData(signature_of(data), None, SampleRecord.of(data))
+    shutil.copytree(table.parent / "images", tmp_path / "images")
+    draw_images(tmp_path / "new", 2, seed=8)
+    for number, name in enumerate(("new a.png", "new b.png")):
+        (tmp_path / "new" / f"{number:03}.png").rename(tmp_path / "images" / name)
+    patient = data.splits["train"].groups[0]
+    rows = [*read_rows(table), ("new a.png", "benign", patient), ("new b.png", "malignant", "P new")]
+    write_rows(tmp_path / "labels.csv", rows)
+    chosen = choose_samples(known, load_table(tmp_path / "labels.csv", plan="whole"), "table:x", "all")
+    assert {"new a.png", "new b.png"} <= set(chosen.joined().names)
+    (warning,) = chosen.warnings
+    assert warning.startswith(f"1 of {len(chosen.joined())} images are of patients of whom other images were in")
 
 
 def test_a_split_of_which_nothing_is_left_is_one_line(learned, tmp_path):

@@ -42,6 +42,7 @@ def place(tmp_path_factory):
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(table.parent / "images" / name, folder / name)
         options = dict.fromkeys(COLUMNS) | {"data": f"folder:{place / 'classes'}", "image_dir": None}
+        options |= {"epochs": 1, "export": "none"}
         train(table_config(table, place / "folder-run", **options), CONSOLE)
     return place
 
@@ -203,7 +204,7 @@ def test_data_that_were_replaced_are_called_other_data(place, tmp_path):
     assert "does not hold what the model learned from any more: 2 of 48 images" in found["warnings"][0]
 
 
-def test_what_leaves_the_house_names_no_files_patients_or_folders(place):
+def test_an_exported_model_names_no_files_patients_or_folders(place):
     with zipfile.ZipFile(place / "exported" / "keras" / "model.keras") as archive:
         texts = [archive.read(SAMPLES_FILE).decode(), archive.read(SIGNATURE_FILE).decode()]
     texts += [(place / "exported" / "run" / name).read_text() for name in (SAMPLES_FILE, SIGNATURE_FILE)]
@@ -318,7 +319,9 @@ def test_evaluate_reads_data_by_all_options_of_training(place, tmp_path, capsys,
     from keras_lnn import __main__ as program
 
     data = external(tmp_path / "other", place)
-    program.main(["evaluate", str(place / "run"), "--data", data, "--map-classes", "benigno=benign,maligno=malignant"])
+    columns = ["--label-columns", "diagnosis", "--group-column", "patient", "--file-column", "filename"]
+    spelled = ["--map-classes", "benigno=benign,maligno=malignant"]
+    program.main(["evaluate", str(place / "run"), "--data", data, *columns, *spelled])
     assert f"on all of {data} (other data): 30 images of 15 patients" in capsys.readouterr().out.replace("\n", "")
     program.main(["evaluate", str(place / "run"), "--json", "--split", "val", "--fit", "pad"])
     found = json.loads(capsys.readouterr().out)

@@ -18,7 +18,7 @@ from keras_lnn.data.checking import name_some
 from keras_lnn.errors import InputError
 from keras_lnn.files import DAMAGED_FILE_ERRORS
 
-# Hexadecimal digits of a digest that leaves the house with a model; samples are compared by as many.
+# Hexadecimal digits of a digest in an exported model; samples are compared by as many.
 SHORT = 16
 _LABEL_DIGITS = 8
 _COLUMNS = ("split", "index", "file", "patient", "digest", "label_digest")
@@ -31,7 +31,7 @@ class SampleRecord:
     Args:
         splits: ``train``, ``val`` or ``test``.
         digests: SHA-256 of the content of the sample's file, or its first 16 digits.
-        labels: What tells whether the label of the same content has changed, see :func:`label_digests`.
+        labels: A hash of each sample's label, see :func:`label_digests`.
         names: Names of the files; None where they are not known, as in an exported model.
         groups: Patients; None where they are not known.
     """
@@ -93,7 +93,7 @@ class SampleRecord:
     def to_csv(self) -> str:
         """Returns a table with one row per sample."""
         stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
+        writer = csv.writer(stream, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
         writer.writerow(_COLUMNS)
         numbers: collections.Counter[str] = collections.Counter()
         for row, split in enumerate(self.splits):
@@ -122,7 +122,7 @@ class SampleRecord:
         return cls(columns["split"], columns["digest"], columns["label_digest"], columns["file"], groups)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns what leaves the house with a model: short digests, no names and no patients."""
+        """Returns what an exported model carries: short digests, no names and no patients."""
         entries = [f"{digest[:SHORT]}-{label}" for digest, label in zip(self.digests, self.labels, strict=True)]
         return {
             name: [entry for entry, split in zip(entries, self.splits, strict=True) if split == name] for name in SPLITS
@@ -147,7 +147,7 @@ class FoundSamples:
 
     Args:
         record: The samples.
-        labels: Of the loaded files, see :func:`label_digests`.
+        labels: A hash of each loaded file's label, see :func:`label_digests`.
         places: For each loaded file its place in the record; -1 where it is none of the samples.
     """
 
@@ -191,9 +191,9 @@ class FoundSamples:
 
 
 def label_digests(digests: Sequence[str], labels: np.ndarray, class_names: Sequence[str]) -> list[str]:
-    """Returns what tells whether the label of a file has changed.
+    """Returns a hash of the label of each file, which shows later whether the label has changed.
 
-    Whoever has not got the file learns nothing from it, since it is a hash of its whole digest and the label.
+    The whole digest of the file is hashed with its label, so that only somebody who has the file can look the label up.
 
     Args:
         digests: SHA-256 of the content of each file, whole.

@@ -61,9 +61,9 @@ def write_manifest(root, count=30, kind="mask", patients=10, splits=None):
     return write_table(root / "manifest.csv", header, rows)
 
 
-def load(root, *, classes=False, side=(12, 10), seed=0, **options):
+def load(root, *, classes=False, side=(12, 10), seed=0, plan="seeded", **options):
     function = load_mask_classes if classes else load_masks
-    return function(root, OwnImages(**options), side=side, seed=seed)
+    return function(root, OwnImages(**options), side=side, seed=seed, plan=plan)
 
 
 def by_name(data):

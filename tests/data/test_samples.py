@@ -35,7 +35,7 @@ def samples(draw):
 
 
 def record_of(digests, labels, splits):
-    names = [f'{row:02}, "a"\n.png' for row in range(len(digests))]
+    names = [f'{row:02}, "a"\r\n.png' for row in range(len(digests))]
     return SampleRecord(splits, digests, label_digests(digests, labels, CLASSES), names)
 
 
@@ -139,6 +139,14 @@ def test_the_order_of_a_manifest_does_not_move_samples(tmp_path):
     for name, split in first.splits.items():
         np.testing.assert_array_equal(again.splits[name].labels, split.labels)
     assert SampleRecord.of(again) == record
+    whole = load_mask_folder(tmp_path, plan="whole")
+    found = record.find(
+        whole.splits["all"].digests, whole.splits["all"].names, whole.splits["all"].labels, whole.class_names
+    )
+    assert [whole.splits["all"].names[row] for row in found.rows("test")] == first.splits["test"].names
+    assert not found.is_relabelled.any()
+    padded = load_mask_folder(tmp_path, plan="whole", side=(20, 10), fit="pad").splits["all"]
+    assert record.find(padded.digests, padded.names, padded.labels, whole.class_names).is_relabelled.any()
 
 
 def test_data_may_be_loaded_in_one_piece_or_as_they_were_recorded(tmp_path):

@@ -67,6 +67,7 @@ def test_a_set_with_train_alone_is_split_and_keeps_its_size(data_dir):
     assert all(np.bincount(split.labels).tolist() == [len(split) // 3] * 3 for split in data.splits.values())
     assert_consistent(data)
     assert fractions[-1] == 1.0
+    assert data.given_splits == ()
     names = {name for split in data.splits.values() for name in split.names}
     assert len(names) == 60
     assert all(name.startswith("only_train-train.tfrecord") for name in names)
@@ -87,6 +88,7 @@ def test_given_splits_are_kept_and_images_resized_on_wish(data_dir):
     assert data.image_shape == (24, 20, 1)
     assert numbers(data.splits["test"]) == list(range(100, 109))
     assert len(data.splits["train"]) + len(data.splits["val"]) == 30
+    assert data.given_splits == ("test",)
     assert set(data.splits["val"].labels.tolist()) == {0, 1, 2}
     assert_consistent(data)
 
