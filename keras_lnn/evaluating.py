@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_lnn.class_names import with_classes_of
 from keras_lnn.config import DataOptions
-from keras_lnn.data import ImageData, load_data
+from keras_lnn.data import ImageData, Split, load_data
 from keras_lnn.data.arrays import ALL
 from keras_lnn.data.samples import SplitPlan
 from keras_lnn.evaluated_samples import LEARNED_DATA, ChosenSamples, LearnedData, choose_samples
@@ -49,21 +49,12 @@ def evaluate_model(
     signature = predictor.signature
     learned = LearnedData.of(model, signature)
     name = data or learned.name
-    given = learned.complete(options)
-    own = learned.own_images(name, options)
+    given, own = learned.complete(options), learned.own_images(name, options)
 
     def load(plan: SplitPlan) -> ImageData:
-        loaded = load_data(
-            name,
-            size=given.size,
-            data_dir=given.data_dir,
-            accept_checksum=given.accept_checksum,
-            seed=learned.seed,
-            progress=progress,
-            own=own,
-            channels=signature.image_shape[-1],
-            plan=plan,
-        )
+        places = {"size": given.size, "data_dir": given.data_dir, "accept_checksum": given.accept_checksum}
+        channels = signature.image_shape[-1]
+        loaded = load_data(name, **places, seed=learned.seed, progress=progress, own=own, channels=channels, plan=plan)
         return with_classes_of(signature, loaded, map_classes or {})
 
     loaded = load("whole")
@@ -77,9 +68,12 @@ def evaluate_model(
     measured = chosen.joined()
     metrics = metrics_of_split(measure_split(measured, answers, signature), signature, chosen.split)
     metrics["warnings"] = [*_warnings(chosen, learned, loaded), *metrics["warnings"]]
+    return {"model": str(model), "data": name, **_describe(chosen, measured), **metrics}
+
+
+def _describe(chosen: ChosenSamples, measured: Split) -> dict[str, Any]:
+    """Returns which samples were measured, and how many."""
     return {
-        "model": str(model),
-        "data": name,
         "data_is": chosen.data_is,
         "split": chosen.split,
         "images": len(measured),
@@ -87,7 +81,7 @@ def evaluate_model(
         "left_out_training_images": chosen.left_out,
         "new_images": chosen.new,
         "missing_images": chosen.missing,
-    } | metrics
+    }
 
 
 def describe_measured(metrics: dict[str, Any]) -> str:

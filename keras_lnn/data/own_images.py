@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_lnn.data import medical_files
 from keras_lnn.data.arrays import ALL, SPLITS, ImageArray, ImageData, Split
-from keras_lnn.data.checking import check_splits, name_some
+from keras_lnn.data.checking import DataCheck, check_splits, name_some
 from keras_lnn.data.decoded_cache import CachedImages, open_or_decode
 from keras_lnn.data.grouping import complete_grouped_splits, require_each_class
 from keras_lnn.data.images import Progress, describe_faults, guess_channels, image_shape
@@ -106,10 +106,7 @@ def load_own_images(
         The images with a report on them.
     """
     if plan != "as listed":
-        # Whoever sorts a table by another column must not move samples from one split to another.
-        order = sorted(range(len(files)), key=labelled.names.__getitem__)
-        if order != list(range(len(files))):
-            files, labelled = [files[row] for row in order], labelled.take(order)
+        files, labelled = _sort_by_name(files, labelled)
     if plan in ("seeded", "as listed"):
         _make_splits(labelled, seed)  # what is wrong with the splits is reported before thousands of files are decoded
     digests, faults = digest_files(files)
@@ -123,28 +120,47 @@ def load_own_images(
     labelled, digests = labelled.take(kept), [digests[row] for row in kept]
     rows = _choose_splits(name, labelled, digests, plan, seed)
     stored = np.array([places[row] for row in kept])
+    images = {split: SelectedRows(cached.images, stored[part]) for split, part in rows.items()}
+    brightest = cached.decoded.brightest if options.window is None else None
+    # What was not split cannot have copies in two splits, and need not hold every class.
+    checked = {} if plan == "whole" else rows
     return ImageData(
         name=name,
         task=labelled.task,
         class_names=labelled.class_names,
-        splits={
-            split: labelled.to_split(SelectedRows(cached.images, stored[part]), digests, part)
-            for split, part in rows.items()
-        },
+        splits={split: labelled.to_split(images[split], digests, part) for split, part in rows.items()},
         checksum=checksum(labelled, digests),
-        given_splits=tuple(name for name in SPLITS if labelled.splits is not None and name in labelled.splits),
-        check=check_splits(
-            labelled.indicators(),
-            # What was not split cannot have copies in two splits, and need not hold every class.
-            {} if plan == "whole" else rows,
-            labelled.class_names,
-            names=labelled.names,
-            digests=digests,
-            brightest=cached.decoded.brightest if options.window is None else None,
-            notes=labelled.notes,
-            warnings=[*warnings, *left_out],
-        ),
+        given_splits=tuple(split for split in SPLITS if labelled.splits is not None and split in labelled.splits),
+        check=_look_over(labelled, digests, checked, brightest, [*warnings, *left_out]),
     )
+
+
+def _look_over(
+    labelled: LabelledFiles,
+    digests: Sequence[str],
+    rows: Mapping[str, np.ndarray],
+    brightest: int | None,
+    warnings: Sequence[str],
+) -> DataCheck:
+    """Returns a report on the splits."""
+    return check_splits(
+        labelled.indicators(),
+        rows,
+        labelled.class_names,
+        names=labelled.names,
+        digests=digests,
+        brightest=brightest,
+        notes=labelled.notes,
+        warnings=warnings,
+    )
+
+
+def _sort_by_name(files: Sequence[Path], labelled: LabelledFiles) -> tuple[Sequence[Path], LabelledFiles]:
+    """Returns files in the order of their names: sorting a table by another column must not move samples of a split."""
+    order = sorted(range(len(files)), key=labelled.names.__getitem__)
+    if order == list(range(len(files))):
+        return files, labelled
+    return [files[row] for row in order], labelled.take(order)
 
 
 def _choose_splits(
