@@ -14,6 +14,7 @@ from recorded_samples import COLUMNS, draw_images, draw_table, read_rows, table_
 from rich.console import Console
 
 from keras_lnn.command_line import EvaluateCommand
+from keras_lnn.comparing import load_runs
 from keras_lnn.config import DataOptions, TrainConfig
 from keras_lnn.data.options import OwnImages
 from keras_lnn.errors import InputError
@@ -72,6 +73,19 @@ def test_the_model_has_learned_its_training_images_by_heart(place):
     found = {split: evaluate_model(place / "run", split=split) for split in ("train", "test")}
     assert found["train"]["train"]["accuracy"]["value"] > 0.9
     assert found["test"]["test"]["accuracy"]["value"] < 0.8
+
+
+def test_intervals_of_a_run_are_over_its_patients(place):
+    metrics = own_metrics(place)
+    predictions = pd.read_csv(place / "run" / "predictions.csv")
+    known = {name: case for name, _, case in read_rows(place / "data" / "labels.csv")}
+    assert list(predictions["patient"]) == [known[name] for name in predictions["file"]]
+    for split, rows in predictions.groupby("split"):
+        counts = {"unit": "patients", "count": rows["patient"].nunique(), "images": len(rows)}
+        assert metrics["intervals_over"][split] == counts
+    (run,) = load_runs([place / "run"])
+    assert run.groups == tuple(predictions.loc[predictions["split"] == "test", "patient"])
+    assert "patient" not in pd.read_csv(place / "folder-run" / "predictions.csv")
 
 
 @pytest.mark.parametrize("way", ["absolute", "relative", "moved"])
