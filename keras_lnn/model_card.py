@@ -145,7 +145,8 @@ def _results(metrics: dict[str, Any] | None, of_masks: bool) -> list[str]:
     ]
     for name, estimate in metrics["test"].items():
         value, low, high = (_number(estimate[key]) for key in ("value", "low", "high"))
-        lines.append(f"| {escape_markdown(metric_label(name))} | {value} | {low} to {high} |")
+        ends = "-" if estimate["low"] is None else f"{low} to {high}"
+        lines.append(f"| {escape_markdown(metric_label(name))} | {value} | {ends} |")
     if of_masks:
         lines += [
             "",

@@ -21,9 +21,9 @@ SIGNATURE = Signature(
 
 
 def test_names_from_files_stay_text():
-    estimate = {"value": 0.9, "low": 0.8, "high": None}
+    estimate, alone = {"value": 0.9, "low": 0.8, "high": 0.95}, {"value": 0.1, "low": None, "high": None}
     metrics = {
-        "test": {"auc": estimate},
+        "test": {"auc": estimate, "expected_calibration_error": alone},
         "intervals_over": {"test": {"unit": "patients", "count": 12, "images": 40}},
         "positive_class": SIGNATURE.class_names[0],
         "warnings": ["The model predicts '<i>'."],
@@ -32,5 +32,6 @@ def test_names_from_files_stay_text():
     assert "| Task | binary; 0: &lt;script&gt;alert(1)&lt;/script&gt;, 1: a\\|b # c |" in card
     assert card.startswith("# lnn on folder:&lt;b&gt;mine&lt;/b&gt;\n")
     assert "95% intervals over 12 patients." in card
-    assert "| AUC | 0.9000 | 0.8000 to not defined |" in card
+    assert "| AUC | 0.9000 | 0.8000 to 0.9500 |" in card
+    assert "| expected calibration error | 0.1000 | - |" in card
     assert "<" not in card.partition("## Use")[0]
