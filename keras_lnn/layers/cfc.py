@@ -27,7 +27,8 @@ class CfC(LiquidRNN):
     Elapsed times must not be negative, see :class:`~keras_lnn.layers.recurrence.LiquidRNN`.
 
     Args:
-        units: Neurons of a dense CfC, or a wiring of ``ncps``.
+        units: Neurons of a dense CfC, or a wiring of ``ncps``, or one of a class of your own that extends
+            ``ncps.wirings.Wiring``.
         mixed_memory: Whether an LSTM cell remembers beside it (Lechner & Hasani, 2020).
         mode: See :class:`CfCCell`.
         activation: Of the backbone; a wired layer has none.

@@ -40,7 +40,8 @@ class LTC(LiquidRNN):
     Elapsed times must not be negative, see :class:`~keras_lnn.layers.recurrence.LiquidRNN`.
 
     Args:
-        units: Neurons, all joined to one another, or a wiring of ``ncps`` such as ``AutoNCP(21, 1)``.
+        units: Neurons, all joined to one another, or a wiring of ``ncps`` such as ``AutoNCP(21, 1)``, or one of a class
+            of your own that extends ``ncps.wirings.Wiring``.
         mixed_memory: Whether an LSTM cell remembers beside it (Lechner & Hasani, 2020).
         input_mapping: ``affine`` or ``linear`` scaling of the inputs, or None.
         output_mapping: The same of the motor neurons' potentials.

@@ -14,7 +14,7 @@ from ncps.wirings import Wiring
 from keras_lnn.layers.ltc_solver import solve_steps
 from keras_lnn.layers.recurrence import LiquidCell, check_choice
 from keras_lnn.layers.synapses import Synapses, apply_synapses
-from keras_lnn.layers.wiring import build_wiring, deserialize_wiring, serialize_wiring
+from keras_lnn.layers.wiring import check_wiring, deserialize_wiring, serialize_wiring
 
 Mapped = Literal["affine", "linear"] | None
 Ranges = Mapping[str, Sequence[float]]
@@ -65,6 +65,7 @@ class LTCCell(LiquidCell):
         if ode_unfolds < 1:
             raise ValueError(f"ode_unfolds must be at least 1. Received: {ode_unfolds}.")
         _check_ranges(initialization_ranges or {})
+        check_wiring(wiring)
         self.wiring = wiring
         self.input_mapping = input_mapping
         self.output_mapping = output_mapping
@@ -85,7 +86,7 @@ class LTCCell(LiquidCell):
 
     def build(self, input_shape: Any) -> None:
         features, neurons = input_shape[-1], self.state_size
-        wiring = self.built_wiring = build_wiring(self.wiring, features)
+        wiring = self.built_wiring = self.build_own_wiring(features)
         self.synapses = Synapses(wiring.adjacency_matrix)
         self.sensory_synapses = Synapses(wiring.sensory_adjacency_matrix)
         for name in ("gleak", "vleak", "cm"):

@@ -49,6 +49,9 @@ class MixedMemoryCell(LiquidCell):
         """The wiring of the liquid cell, once built."""
         return getattr(self.rnn_cell, "built_wiring", None)
 
+    def find_wired_cell(self) -> LiquidCell | None:
+        return self.rnn_cell.find_wired_cell()
+
     def build(self, input_shape: Any) -> None:
         features, units = input_shape[-1], self.rnn_cell.state_size
         for name, shape, initializer in (
@@ -58,7 +61,9 @@ class MixedMemoryCell(LiquidCell):
         ):
             weight = self.add_weight(shape=shape, initializer=initializer, name=name, autocast=False)
             setattr(self, name, weight)
-        self.rnn_cell.build((None, features if self.version == "paper" else units))
+        # One that comes from a file is built already.
+        if not self.rnn_cell.built:
+            self.rnn_cell.build((None, features if self.version == "paper" else units))
 
     def draw_noise(self, batch: Any, steps: Any, training: bool | None) -> tuple[Any, ...]:
         return self.rnn_cell.draw_noise(batch, steps, training)

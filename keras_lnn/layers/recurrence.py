@@ -8,7 +8,9 @@ from keras import ops
 from ncps.wirings import Wiring
 
 from keras_lnn.backend import builds_plain_graphs, call_compiled, is_known, scan_states
+from keras_lnn.layers.custom_wirings import MissingWiring
 from keras_lnn.layers.scanning import scan_steps
+from keras_lnn.layers.wiring import BuiltWiring, build_wiring, deserialize_wiring, is_custom, serialize_wiring
 
 Version = Literal["paper", "ncps.keras"]
 VERSIONS = ("paper", "ncps.keras")
@@ -38,12 +40,28 @@ class LiquidCell(keras.layers.Layer):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self._saved_wiring: Wiring | None = None
         if self.compute_dtype in _HALF_PRECISION:
             self.dtype_policy = keras.dtype_policies.DTypePolicy("float32")
 
     def read(self, weight: Any) -> Any:
         """A weight as a tensor."""
         return ops.cast(weight, self.compute_dtype)
+
+    def find_wired_cell(self) -> "LiquidCell | None":
+        """The cell whose neurons a wiring joins: this one, one within it, or None."""
+        return self if hasattr(self, "wiring") else None
+
+    def build_own_wiring(self, input_features: int) -> Wiring:
+        """The cell's wiring for so many inputs, with the synapses that it was saved with, if it was."""
+        saved = self._saved_wiring
+        return saved if saved is not None else build_wiring(self.wiring, input_features)
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        return with_synapses(super().get_build_config(), self)
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        super().build_from_config(take_synapses(config, self))
 
     def draw_noise(self, batch: Any, steps: Any, training: bool | None) -> tuple[Any, ...]:
         """What is random in each step, steps first; nothing by default. Drawn outside the scan."""
@@ -158,6 +176,28 @@ def shape_of_inputs(shape: Any) -> tuple[int | None, ...]:
     return tuple(shape[0]) if nested else tuple(shape)
 
 
+def with_synapses(build_config: dict[str, Any] | None, cell: LiquidCell) -> dict[str, Any] | None:
+    """A build configuration and in it the synapses of a built cell whose wiring is of a user's class.
+
+    Its configuration says how to make the wiring again; where the class is missing or has changed, this is what counts.
+    """
+    wired = cell.find_wired_cell()
+    if not build_config or wired is None or wired.built_wiring is None or not is_custom(wired.wiring):
+        return build_config
+    return {**build_config, "wiring": serialize_wiring(BuiltWiring.of(wired.built_wiring))}
+
+
+def take_synapses(build_config: dict[str, Any] | None, cell: LiquidCell) -> dict[str, Any] | None:
+    """Gives a cell the synapses that :func:`with_synapses` has kept; returns the rest of the build configuration."""
+    if not build_config or "wiring" not in build_config:
+        return build_config
+    wired, saved = cell.find_wired_cell(), deserialize_wiring(build_config["wiring"])
+    wired._saved_wiring = saved
+    if isinstance(wired.wiring, MissingWiring):
+        wired.wiring.built = saved
+    return {name: value for name, value in build_config.items() if name != "wiring"}
+
+
 class LiquidRNN(keras.layers.RNN):
     """A liquid cell over sequences: regular or irregular, masked, in any precision, compiled where that is faster.
 
@@ -192,6 +232,12 @@ class LiquidRNN(keras.layers.RNN):
         for state in keras.tree.flatten(self.states) if self.stateful else []:
             # Keras makes them such that reading them rounds to half precision.
             state._autocast = False
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        return with_synapses(super().get_build_config(), self.cell)
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        super().build_from_config(take_synapses(config, self.cell))
 
     def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
         return super().compute_output_shape(shape_of_inputs(sequences_shape))

@@ -9,7 +9,7 @@ from ncps.wirings import Wiring
 from keras_lnn.layers.cfc_cell import CfCCell, named
 from keras_lnn.layers.cfc_solver import MODES, Mode, solve_steps
 from keras_lnn.layers.recurrence import VERSIONS, LiquidCell, Version, check_choice
-from keras_lnn.layers.wiring import build_wiring, deserialize_wiring, layer_masks, serialize_wiring
+from keras_lnn.layers.wiring import check_wiring, deserialize_wiring, layer_masks, serialize_wiring
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
@@ -41,6 +41,7 @@ class WiredCfCCell(LiquidCell):
         super().__init__(**kwargs)
         check_choice("mode", mode, MODES)
         check_choice("version", version, VERSIONS)
+        check_wiring(wiring)
         self.wiring = wiring
         self.fully_recurrent = fully_recurrent
         self.mode = mode
@@ -66,7 +67,7 @@ class WiredCfCCell(LiquidCell):
         return self.wiring.output_dim
 
     def build(self, input_shape: Any) -> None:
-        self.built_wiring = build_wiring(self.wiring, input_shape[-1])
+        self.built_wiring = self.build_own_wiring(input_shape[-1])
         masks = layer_masks(self.built_wiring, self.fully_recurrent, signed=self.version != "paper")
         for mask in masks:
             inputs, units = mask.shape[0] - mask.shape[1], mask.shape[1]

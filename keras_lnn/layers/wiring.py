@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 from ncps import wirings
 
+from keras_lnn.layers.custom_wirings import MissingWiring, read_state, require_same_synapses, wiring_from_state
+
 _WIRINGS = {wiring.__name__: wiring for wiring in (wirings.AutoNCP, wirings.FullyConnected, wirings.Random)}
-_SAVED = ("AutoNCP", "FullyConnected", "NCP", "Random", "BuiltWiring")
+_SAVED = ("AutoNCP", "FullyConnected", "NCP", "Random", "BuiltWiring", "CustomWiring")
 
 
 class BuiltWiring(wirings.Wiring):
@@ -81,7 +83,11 @@ def build_wiring(wiring: wirings.Wiring, input_features: int) -> wirings.Wiring:
     """
     if wiring.is_built() and wiring.input_dim == input_features:
         return wiring
+    if isinstance(wiring, MissingWiring) and wiring.built is not None and wiring.built.input_dim == input_features:
+        return wiring.built
     if not wiring.is_built():
+        if is_custom(wiring):
+            require_same_synapses(wiring, input_features)
         wiring = copy.deepcopy(wiring)
     elif type(wiring).__name__ in _WIRINGS:
         wiring = deserialize_wiring(serialize_wiring(wiring))
@@ -94,26 +100,44 @@ def build_wiring(wiring: wirings.Wiring, input_features: int) -> wirings.Wiring:
     return wiring
 
 
+def is_custom(wiring: wirings.Wiring) -> bool:
+    """Whether a wiring is of a user's class and not built yet, so that its synapses cannot be known from arguments."""
+    return type(wiring) not in (*_WIRINGS.values(), wirings.NCP) and not wiring.is_built()
+
+
+def check_wiring(wiring: wirings.Wiring) -> None:
+    """Raises an error for a wiring that could not be saved, before anything is trained with it."""
+    if is_custom(wiring):
+        serialize_wiring(wiring)
+
+
 def serialize_wiring(wiring: wirings.Wiring) -> dict[str, Any]:
     """The configuration from which :func:`deserialize_wiring` makes the same wiring."""
     name = type(wiring).__name__
+    if not isinstance(wiring, wirings.Wiring):
+        raise ValueError(f"A wiring must be one of {', '.join(_SAVED[:4])} or extend Wiring. Received: {name}.")
     if _WIRINGS.get(name) is type(wiring):
         return {"class_name": name, "config": wiring.get_config()}
     if type(wiring) is wirings.NCP and not wiring.is_built():
         return {"class_name": name, "config": _arguments_of_ncp(wiring)}
-    if isinstance(wiring, wirings.Wiring) and wiring.is_built():
+    if wiring.is_built():
         return {"class_name": "BuiltWiring", "config": BuiltWiring.of(wiring).get_config()}
-    raise ValueError(
-        f"A wiring that is saved must be built or one of {', '.join(_SAVED[:-1])}. Received: {name}. Call its build."
-    )
+    class_path, state = read_state(wiring)
+    built = wiring.built if isinstance(wiring, MissingWiring) else None
+    config = {"class_path": class_path, "state": state, "built": None if built is None else serialize_wiring(built)}
+    return {"class_name": "CustomWiring", "config": config}
 
 
 def deserialize_wiring(config: dict[str, Any]) -> wirings.Wiring:
-    """The wiring of a configuration; only the wirings that are named here are made."""
-    name = config.get("class_name")
+    """The wiring of a configuration; only the wirings that are named here, or defined already, are made."""
+    name, arguments = config.get("class_name"), config.get("config")
     if name not in _SAVED:
         raise ValueError(f"A saved wiring must be one of {', '.join(_SAVED)}. Received: {name}.")
-    return {**_WIRINGS, "NCP": wirings.NCP, "BuiltWiring": BuiltWiring}[name](**config["config"])
+    if name == "CustomWiring":
+        built = arguments["built"]
+        built = None if built is None else deserialize_wiring(built)
+        return wiring_from_state(arguments["class_path"], arguments["state"], built)
+    return {**_WIRINGS, "NCP": wirings.NCP, "BuiltWiring": BuiltWiring}[name](**arguments)
 
 
 def _arguments_of_ncp(wiring: wirings.NCP) -> dict[str, int]:
