@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import torch_deep
+from forward import outputs_before_and_after, outputs_of
 
 from keras_lnn.errors import InputError
 from keras_lnn.export import export_model
@@ -97,7 +98,7 @@ def test_forward_backward_saved_exported_and_back(name, shape, tmp_path):
     images = pixels_of(shape)
     assert model.name == name
     require_gradients(model, images)
-    before = model.predict_on_batch(images)
+    before = outputs_of(model, images)
     signature = Signature(
         model=name,
         model_args={},
@@ -116,7 +117,7 @@ def test_forward_backward_saved_exported_and_back(name, shape, tmp_path):
     save_keras(model, signature, tmp_path / "model.keras")
     del model
     again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    np.testing.assert_array_equal(again.predict_on_batch(images), before)
+    np.testing.assert_array_equal(outputs_of(again, images), before)
     del again
     export_model(tmp_path / "model.keras", tmp_path / "exported")
     found = load_predictor(tmp_path / "exported").predict(images.astype(np.uint8))
@@ -131,10 +132,7 @@ def test_volumes(name, volumes, tmp_path):
     assert any(isinstance(layer, keras.layers.Conv3D) for layer in model.layers) == (volumes == "3d")
     pixels = pixels_of(VOLUME, 1 if name == "alexnet" else 2)
     require_gradients(model, pixels)
-    before = model.predict_on_batch(pixels)
-    model.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    np.testing.assert_array_equal(again.predict_on_batch(pixels), before)
+    outputs_before_and_after(model, pixels, tmp_path / "model.keras")
 
 
 def test_slices_are_images_whose_features_are_averaged():
@@ -143,8 +141,8 @@ def test_slices_are_images_whose_features_are_averaged():
     of_images.set_weights(model.get_weights())
     volumes = pixels_of((5, 28, 28, 1))
     # Behind the features all is linear: the mean of the slices' logits is the logits of their mean features.
-    each = of_images.predict_on_batch(volumes.reshape(10, 28, 28, 1)).reshape(2, 5, 3)
-    np.testing.assert_allclose(model.predict_on_batch(volumes), each.mean(axis=1), rtol=1e-4, atol=1e-4)
+    each = outputs_of(of_images, volumes.reshape(10, 28, 28, 1)).reshape(2, 5, 3)
+    np.testing.assert_allclose(outputs_of(model, volumes), each.mean(axis=1), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("stem", ["small", "large"])
@@ -161,8 +159,8 @@ def test_three_dimensions_are_two_and_one_more(stem):
         layer.set_weights(weights)
     images = pixels_of(SMALL)
     volumes = np.repeat(images[:, None], 20, axis=1)
-    expected = of_images.predict_on_batch(images)
-    np.testing.assert_allclose(model.predict_on_batch(volumes), expected, rtol=1e-4, atol=1e-4)
+    expected = outputs_of(of_images, images)
+    np.testing.assert_allclose(outputs_of(model, volumes), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_stem_is_chosen_by_the_size():
@@ -198,7 +196,7 @@ def test_what_dense_layers_get_at_other_sizes(name, shape, maps):
 
 
 def test_sides_need_not_be_alike():
-    assert TINY((28, 90, 3), 5).predict_on_batch(pixels_of((28, 90, 3), 1)).shape == (1, 5)
+    assert outputs_of(TINY((28, 90, 3), 5), pixels_of((28, 90, 3), 1)).shape == (1, 5)
 
 
 def test_plain_has_no_shortcuts():
@@ -282,7 +280,7 @@ def compare_with_pytorch(model: keras.Model, repeats: tuple, bottleneck: bool, h
     images = pixels_of(SMALL)
     expected = torch_deep.run_residual(arrays, repeats, bottleneck, (images / 127.5 - 1).transpose(0, 3, 1, 2))
     load_torch_weights(model, arrays)
-    np.testing.assert_allclose(model.predict_on_batch(images), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+    np.testing.assert_allclose(outputs_of(model, images), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("stem", ["small", "large"])
@@ -318,7 +316,7 @@ def test_residual_weights_of_images_read_volumes_by_slices():
     load_torch_weights(model, arrays)
     volumes = pixels_of((3, 28, 28, 1), 1)
     each = torch_deep.run_residual(arrays, (1, 2), False, (volumes[0] / 127.5 - 1).transpose(0, 3, 1, 2))
-    np.testing.assert_allclose(model.predict_on_batch(volumes)[0], each.mean(axis=0), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(outputs_of(model, volumes)[0], each.mean(axis=0), rtol=1e-3, atol=1e-4)
 
 
 def test_weights_without_biases_need_layers_without_them():
@@ -360,4 +358,4 @@ def test_alexnets_weights_come_over_from_pytorch():
     expected = torch_deep.apply_dense(arrays, "classifier.2", features)
     model = build_model("alexnet", SMALL, 3)
     load_torch_weights(model, arrays)
-    np.testing.assert_allclose(model.predict_on_batch(images), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+    np.testing.assert_allclose(outputs_of(model, images), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())

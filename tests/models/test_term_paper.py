@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from forward import outputs_before_and_after, outputs_of
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
@@ -47,10 +48,7 @@ def test_forward_backward_and_back_from_the_file(name, tmp_path):
         loss = tf.reduce_mean(tf.square(model(VOLUMES, training=True) - 3.0))
     gradients = tape.gradient(loss, model.trainable_variables)
     assert all(gradient is not None and np.isfinite(gradient).all() for gradient in gradients)
-    before = model.predict_on_batch(VOLUMES)
-    model.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    np.testing.assert_array_equal(again.predict_on_batch(VOLUMES), before)
+    outputs_before_and_after(model, VOLUMES, tmp_path / "model.keras")
 
 
 @pytest.mark.parametrize(("axis", "place"), [("depth", 1), ("height", 2), ("width", 3)])
@@ -60,15 +58,15 @@ def test_slices_are_read_along_any_axis(axis, place):
     keras.utils.set_random_seed(0)
     other = build_model("LiqExp4N2", (28, 28, 28, 1), 2, axis=axis)
     turned = np.ascontiguousarray(np.swapaxes(VOLUMES, 1, place))
-    np.testing.assert_allclose(other.predict_on_batch(VOLUMES), depth.predict_on_batch(turned), atol=1e-5)
+    np.testing.assert_allclose(outputs_of(other, VOLUMES), outputs_of(depth, turned), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["LiqExp1N2", "LSTMExp5N2"])
 def test_samples_see_each_other_only_by_the_published_mistake(name):
     for recur_over, apart in (("slices", True), ("batch", False)):
         model = build_model(name, (28, 28, 28, 1), 2, recur_over=recur_over)
-        together = model.predict_on_batch(VOLUMES)
-        alone = np.concatenate([model.predict_on_batch(VOLUMES[index : index + 1]) for index in range(3)])
+        together = outputs_of(model, VOLUMES)
+        alone = np.concatenate([outputs_of(model, VOLUMES[index : index + 1]) for index in range(3)])
         np.testing.assert_allclose(together[:1], alone[:1], atol=1e-5)
         assert np.allclose(together, alone, atol=1e-5) == apart
 
@@ -79,12 +77,12 @@ def test_the_recurrence_runs_over_the_slices():
     assert recurrence.input.shape == (None, 12, 400)
     order = np.random.default_rng(1).permutation(12)
     volumes = VOLUMES[:, :12]
-    assert not np.allclose(model.predict_on_batch(volumes), model.predict_on_batch(volumes[:, order]))
+    assert not np.allclose(outputs_of(model, volumes), outputs_of(model, volumes[:, order]))
 
 
 def test_more_classes_and_larger_volumes():
     model = build_model("LiqExp4N2", (10, 64, 64, 3), 11)
-    assert model.predict_on_batch(np.zeros((2, 10, 64, 64, 3), np.float32)).shape == (2, 11)
+    assert outputs_of(model, np.zeros((2, 10, 64, 64, 3), np.float32)).shape == (2, 11)
     two = build_model("LiqExp4N2", (28, 28, 28, 1), 2, single_logit=False)
     assert count_parameters(two) == count_parameters(build_model("LiqExp4N2", (28, 28, 28, 1), 2)) + 2
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from forward import outputs_before_and_after, outputs_of
 
 from keras_lnn.errors import InputError
 from keras_lnn.registry import build_model, count_parameters, get_model, list_models
@@ -74,12 +75,9 @@ def test_forward_backward_and_back_from_the_file(name, shape, arguments, tmp_pat
     gradients = tape.gradient(value, model.trainable_variables)
     assert all(gradient is not None and np.isfinite(gradient).all() for gradient in gradients)
     assert np.mean([np.abs(gradient).max() > 0 for gradient in gradients]) > 0.9
-    before = model.predict_on_batch(images)
+    before = outputs_before_and_after(model, images, tmp_path / "model.keras")
     assert before.shape == (2, *shape[:-1], 3)
-    model.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    np.testing.assert_array_equal(again.predict_on_batch(images), before)
-    alone = np.concatenate([model.predict_on_batch(images[index : index + 1]) for index in range(2)])
+    alone = np.concatenate([outputs_of(model, images[index : index + 1]) for index in range(2)])
     np.testing.assert_allclose(alone, before, atol=1e-4)
 
 
@@ -97,14 +95,14 @@ def test_other_sides_are_filled_up_with_black_and_cut_again(shape, larger, insid
     images = pixels_of(shape)
     framed = np.zeros((2, *larger), np.float32)
     framed[inside] = images
-    np.testing.assert_allclose(model.predict_on_batch(images), whole.predict_on_batch(framed)[inside], atol=1e-5)
+    np.testing.assert_allclose(outputs_of(model, images), outputs_of(whole, framed)[inside], atol=1e-5)
 
 
 def slices_that_change(model, changed):
     volumes = pixels_of(VOLUME)
     others = volumes.copy()
     others[:, changed] = 255 - others[:, changed]
-    difference = np.abs(model.predict_on_batch(volumes) - model.predict_on_batch(others))
+    difference = np.abs(outputs_of(model, volumes) - outputs_of(model, others))
     return set(np.flatnonzero(difference.max(axis=(0, 2, 3, 4)) > 1e-6))
 
 
@@ -137,7 +135,7 @@ def test_what_a_place_is_told_comes_from_its_own_place():
     volumes = pixels_of((3, 64, 64, 1), 1)
     others = volumes.copy()
     others[:, 0, :4, :4] = 255 - others[:, 0, :4, :4]
-    difference = np.abs(model.predict_on_batch(volumes) - model.predict_on_batch(others)).max(axis=(0, 4))
+    difference = np.abs(outputs_of(model, volumes) - outputs_of(model, others)).max(axis=(0, 4))
     assert difference[2, :16, :16].max() > 1e-6
     assert difference[2, 48:, 48:].max() == 0
 
@@ -157,7 +155,7 @@ def test_without_a_recurrence_it_is_the_unet():
     model, plain = build("unet-lnn", VOLUME, recurrence="none"), build("unet", VOLUME)
     plain.set_weights(model.get_weights())
     volumes = pixels_of(VOLUME)
-    np.testing.assert_array_equal(plain.predict_on_batch(volumes), model.predict_on_batch(volumes))
+    np.testing.assert_array_equal(outputs_of(plain, volumes), outputs_of(model, volumes))
 
 
 @pytest.mark.parametrize(

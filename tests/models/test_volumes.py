@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from forward import outputs_before_and_after, outputs_of
 
 from keras_lnn.errors import InputError
 from keras_lnn.models.volumes import _erode, _slices_along
@@ -32,10 +33,7 @@ def test_forward_backward_and_back_from_the_file(kind, tmp_path):
         loss = tf.reduce_mean(tf.square(model(VOLUMES, training=True) - 1.0))
     gradients = tape.gradient(loss, model.trainable_variables)
     assert all(gradient is not None and np.isfinite(gradient).all() for gradient in gradients)
-    before = model.predict_on_batch(VOLUMES)
-    model.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    np.testing.assert_array_equal(again.predict_on_batch(VOLUMES), before)
+    outputs_before_and_after(model, VOLUMES, tmp_path / "model.keras")
 
 
 @pytest.mark.slow
@@ -43,10 +41,10 @@ def test_mirror_images_have_the_same_answer():
     model = build_model("lnn-3d", SHAPE, 2)
     for axis in (1, 2, 3):
         mirrored = np.ascontiguousarray(np.flip(VOLUMES, axis))
-        np.testing.assert_allclose(model.predict_on_batch(mirrored), model.predict_on_batch(VOLUMES), atol=1e-4)
+        np.testing.assert_allclose(outputs_of(model, mirrored), outputs_of(model, VOLUMES), atol=1e-4)
     plain = build_model("lnn-3d", SHAPE, 2, views=False)
     assert not np.allclose(
-        plain.predict_on_batch(np.ascontiguousarray(VOLUMES[:, ::-1])), plain.predict_on_batch(VOLUMES), atol=1e-4
+        outputs_of(plain, np.ascontiguousarray(VOLUMES[:, ::-1])), outputs_of(plain, VOLUMES), atol=1e-4
     )
 
 
@@ -63,13 +61,13 @@ def test_all_axes_are_read_by_the_same_weights():
     volumes = np.random.default_rng(1).integers(0, 256, (2, 24, 24, 24, 1)).astype(np.float32)
     for order in ((0, 2, 1, 3, 4), (0, 3, 2, 1, 4)):
         turned = np.ascontiguousarray(volumes.transpose(order))
-        np.testing.assert_allclose(model.predict_on_batch(turned), model.predict_on_batch(volumes), atol=1e-4)
+        np.testing.assert_allclose(outputs_of(model, turned), outputs_of(model, volumes), atol=1e-4)
 
 
 def test_samples_do_not_see_each_other():
     model = build_model("lnn-3d", SHAPE, 2)
-    alone = np.concatenate([model.predict_on_batch(VOLUMES[index : index + 1]) for index in range(3)])
-    np.testing.assert_allclose(model.predict_on_batch(VOLUMES), alone, atol=1e-4)
+    alone = np.concatenate([outputs_of(model, VOLUMES[index : index + 1]) for index in range(3)])
+    np.testing.assert_allclose(outputs_of(model, VOLUMES), alone, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -78,12 +76,12 @@ def test_the_distance_between_slices_is_their_elapsed_time():
     near = build_model("lnn-3d", SHAPE, 2)
     keras.utils.set_random_seed(0)
     far = build_model("lnn-3d", SHAPE, 2, slice_distance=4.0)
-    assert not np.allclose(near.predict_on_batch(VOLUMES), far.predict_on_batch(VOLUMES), atol=1e-4)
+    assert not np.allclose(outputs_of(near, VOLUMES), outputs_of(far, VOLUMES), atol=1e-4)
     keras.utils.set_random_seed(0)
     timeless = build_model("lnn-3d", SHAPE, 2, recurrence="lstm", slice_distance=4.0)
     keras.utils.set_random_seed(0)
     same = build_model("lnn-3d", SHAPE, 2, recurrence="lstm")
-    np.testing.assert_allclose(timeless.predict_on_batch(VOLUMES), same.predict_on_batch(VOLUMES), atol=1e-5)
+    np.testing.assert_allclose(outputs_of(timeless, VOLUMES), outputs_of(same, VOLUMES), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -92,12 +90,12 @@ def test_the_distance_between_slices_is_their_elapsed_time():
 )
 def test_volumes_of_any_shape(shape):
     model = build_model("lnn-3d", shape, 5)
-    assert model.predict_on_batch(np.full((2, *shape), 100.0, np.float32)).shape == (2, 5)
+    assert outputs_of(model, np.full((2, *shape), 100.0, np.float32)).shape == (2, 5)
 
 
 def test_an_empty_volume_has_an_answer():
     model = build_model("lnn-3d", SHAPE, 2)
-    assert np.isfinite(model.predict_on_batch(np.zeros((1, *SHAPE), np.float32))).all()
+    assert np.isfinite(outputs_of(model, np.zeros((1, *SHAPE), np.float32))).all()
 
 
 def test_erosion_leaves_the_inside():

@@ -1,0 +1,22 @@
+"""Outputs of models, most of them without a graph: to compile a network takes far longer than to run it once."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+
+def outputs_of(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
+    """Returns the outputs of an eager call."""
+    return keras.ops.convert_to_numpy(model(inputs, training=False))
+
+
+def outputs_before_and_after(model: keras.Model, inputs: np.ndarray, path: Path) -> np.ndarray:
+    """Returns the outputs of a graph, which are those of eager calls, before and after the model was in a file."""
+    expected = outputs_of(model, inputs)
+    model.save(path)
+    again = keras.saving.load_model(path, safe_mode=True)
+    np.testing.assert_array_equal(outputs_of(again, inputs), expected)
+    compiled = model.predict_on_batch(inputs)
+    np.testing.assert_allclose(compiled, expected, rtol=1e-4, atol=1e-5)
+    return compiled
