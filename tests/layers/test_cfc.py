@@ -171,10 +171,10 @@ def test_a_model_comes_back_from_its_file(units, tmp_path):
     model.save(tmp_path / "model.keras")
     values = np.random.default_rng(1).normal(size=(3, 6, 4)).astype(np.float32)
     again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    np.testing.assert_array_equal(again.predict(values, verbose=0), model.predict(values, verbose=0))
+    np.testing.assert_array_equal(again(values), model(values))
     clone = keras.models.clone_model(model)
     clone.set_weights(model.get_weights())
-    np.testing.assert_array_equal(clone.predict(values, verbose=0), model.predict(values, verbose=0))
+    np.testing.assert_array_equal(clone(values), model(values))
 
 
 def test_dropout_acts_in_training_only():
