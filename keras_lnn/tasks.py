@@ -15,6 +15,8 @@ SEGMENTATION = "segmentation"
 PROBABILITY_TOLERANCE = 1e-3
 # A background of nine tenths would leave a rare class a weight of hundreds, and its few pixels nearly all of the loss.
 MOST_PIXEL_WEIGHT = 10.0
+# An update of the metrics copies all scores that are kept: so many, 8 MiB with their labels, take it 1 to 2 ms.
+MOST_KEPT_SCORES = 2**20
 # Losses of probabilities, with their classes in keras_lnn.losses; these weigh the classes themselves.
 _PROBABILITY_LOSSES = {
     "bce-dice": "BinaryCrossentropyDice",
@@ -100,8 +102,16 @@ class Task:
             return losses.FocalCrossentropy(0.0, weights)
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True, name="loss")
 
-    def metrics(self) -> list[Any]:
-        """What is shown and kept each epoch, from one state."""
+    def metrics(self, validation_samples: int = 4096, training_samples: int = 0) -> list[Any]:
+        """What is shown and kept each epoch, from one state.
+
+        The AUC of validation, which chooses the best epoch, is exact for up to a million scores (samples times outputs,
+        one for two classes); that of training for up to an eighth of it. Beyond, it comes from a histogram.
+
+        Args:
+            validation_samples: Size of the validation split.
+            training_samples: Size of the training split.
+        """
         from custom_metrics import SegmentationMetrics
         from keras_lnn.score import ScoredMetrics
 
@@ -109,7 +119,11 @@ class Task:
             results = ["accuracy", "pixel_error", "dice", "iou", "dice_per_class"]
             return [SegmentationMetrics(results, class_names=self.class_names)]
         kind = "multi-class" if self.kind == "ordinal" else self.kind
-        return [ScoredMetrics(kind, ["accuracy", "f1", "auc"], from_logits=True, keep_confusion=True)]
+        most = MOST_KEPT_SCORES // (1 if kind == "binary" else self.outputs)
+        limits = (validation_samples, most), (training_samples, most // 8)
+        exact = max((samples for samples, limit in limits if samples <= limit), default=0)
+        results = ["accuracy", "f1", "auc"]
+        return [ScoredMetrics(kind, results, from_logits=True, keep_confusion=True, exact_samples=exact)]
 
     def probabilities(self, logits: Any) -> Any:
         """Logits as probabilities, in float32 whatever the precision of the model; tensors of any backend."""

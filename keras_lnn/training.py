@@ -144,7 +144,9 @@ def _require_answers(model: str, task: Task, data: str) -> None:
     )
 
 
-def compile_model(model: keras.Model, task: Task, config: TrainConfig, steps: int, labels: np.ndarray) -> dict | None:
+def compile_model(
+    model: keras.Model, task: Task, config: TrainConfig, steps: int, labels: np.ndarray, validation_samples: int = 4096
+) -> dict | None:
     """Gives a model its optimizer, loss and metrics.
 
     Args:
@@ -153,6 +155,7 @@ def compile_model(model: keras.Model, task: Task, config: TrainConfig, steps: in
         config: A complete configuration.
         steps: Of the whole run, for the schedule.
         labels: Of the training split, for balanced weights.
+        validation_samples: Size of the validation split, of which the AUC is to be exact.
 
     Returns:
         Class weights for ``fit``, or None: what several labels, pixels or a whole batch cost is weighed by the loss
@@ -174,7 +177,7 @@ def compile_model(model: keras.Model, task: Task, config: TrainConfig, steps: in
     model.compile(
         optimizer=optimizer_class(learning_rate=rate, weight_decay=decay),
         loss=task.loss(config.loss, loss_weights),
-        metrics=task.metrics(),
+        metrics=task.metrics(validation_samples, len(labels)),
         jit_compile=compiles_whole_step(model, config),
     )
     return class_weights
@@ -234,7 +237,8 @@ class _Trainer:
         prepare_backend(config.seed, config.deterministic, config.precision)
         self.model = build_model(config.model, data.image_shape, self.task.outputs, **config.model_args)
         total = self.steps * config.epochs
-        self.class_weights = compile_model(self.model, self.task, config, total, data.splits["train"].labels)
+        train_labels, validation = data.splits["train"].labels, data.splits["val"]
+        self.class_weights = compile_model(self.model, self.task, config, total, train_labels, len(validation))
         # Made now, so that a bad augmentation is told before a folder is made.
         self.batches = self._batches(0)
 

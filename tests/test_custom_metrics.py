@@ -14,142 +14,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from metric_cases import (
+    CURVES,
+    LABELS,
+    RESULTS,
+    TESTED_ON_TENSORFLOW,
+    assert_equal,
+    draw,
+    expected,
+    kinds,
+    only_tensorflow,
+)
 from sklearn import metrics as reference
 
 import custom_metrics
 from custom_metrics import ClassificationMetrics
-
-TESTED_ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
-only_tensorflow = pytest.mark.skipif(not TESTED_ON_TENSORFLOW, reason="graphs and XLA programs of TensorFlow")
-LABELS = 4
-RESULTS = {
-    kind: [
-        *(
-            f"{base}{average}"
-            for base in ("f1", "precision", "recall", "dice", "iou", "specificity")
-            for average in tail
-        ),
-        "accuracy",
-        "accuracy_per_class",
-        "subset_accuracy",
-        "balanced_accuracy",
-        "balanced_accuracy_per_class",
-        "matthews_correlation",
-        "matthews_correlation_per_class",
-    ]
-    for kind, tail in {
-        "binary": ("", "_per_class"),
-        "multi-class": ("", "_macro", "_micro", "_weighted", "_per_class"),
-        "multi-label": ("", "_macro", "_micro", "_weighted", "_per_class"),
-    }.items()
-}
-RESULTS["multi-label"] += [f"{base}_samples" for base in ("f1", "precision", "recall", "dice", "iou")]
-CURVES = {
-    "binary": ["auc", "average_precision"],
-    "multi-class": [f"{base}{average}" for base in ("auc", "average_precision") for average in ("", "_per_class")],
-    "multi-label": [
-        f"{base}{average}"
-        for base in ("auc", "average_precision")
-        for average in ("", "_micro", "_weighted", "_per_class")
-    ],
-}
-kinds = pytest.mark.parametrize("kind", list(RESULTS))
-RATIOS = {
-    "f1": reference.f1_score,
-    "dice": reference.f1_score,
-    "iou": reference.jaccard_score,
-    "precision": reference.precision_score,
-    "recall": reference.recall_score,
-}
-
-
-def draw(kind: str, samples: int, seed: int, skew: float = 0.5, outputs: int = 1):
-    """Targets, probabilities and weights; with a skew near 0 or 1 some labels never occur or always do."""
-    generator = np.random.default_rng(seed)
-    weights = generator.choice([0.25, 0.5, 1.0, 2.0, 3.0], samples).astype("float32")
-    if kind == "multi-class":
-        shares = np.array([skew, *[(1 - skew) / (LABELS - 1)] * (LABELS - 1)])
-        truth = generator.choice(LABELS, samples, p=shares)
-        logits = generator.normal(size=(samples, LABELS)) + np.eye(LABELS)[truth]
-        odds = np.exp(logits)
-        return truth, (odds / odds.sum(axis=1, keepdims=True)).astype("float32"), weights
-    labels = LABELS if kind == "multi-label" else 1
-    truth = (generator.random((samples, labels)) < skew).astype("int64")
-    probabilities = 1 / (1 + np.exp(-(generator.normal(size=truth.shape) + truth)))
-    probabilities = probabilities.astype("float32")
-    if kind == "binary":
-        truth = truth[:, 0]
-        if outputs == 2:
-            probabilities = np.concatenate([1 - probabilities, probabilities], axis=1)
-    return truth, probabilities, weights
-
-
-def expected(kind: str, truth, probabilities, weights, names: list[str], threshold=0.5) -> dict[str, float]:
-    """What scikit-learn gives."""
-    if kind == "multi-class":
-        classes = np.arange(LABELS)
-        positive, predicted = truth[:, None] == classes, probabilities.argmax(axis=1)[:, None] == classes
-    else:
-        positive = truth.reshape(len(truth), -1) == 1
-        predicted = probabilities[:, -positive.shape[1] :] > np.float32(threshold)
-    scores = probabilities[:, -positive.shape[1] :].astype("float64")
-    positive, predicted = positive.astype(int), predicted.astype(int)
-    found = {}
-    for name in names:
-        base = max((base for base in custom_metrics._RESULTS if name.startswith(base)), key=len)
-        average = name[len(base) + 1 :] or None
-        values = _of(base, average, kind, positive, predicted, scores, weights, truth)
-        if average == "per_class":
-            first = 1 if kind == "binary" else 0
-            found.update({f"{base}_{index + first}": value for index, value in enumerate(np.atleast_1d(values))})
-        else:
-            found[name] = values
-    return found
-
-
-def _of(base, average, kind, positive, predicted, scores, weights, truth):
-    columns = range(positive.shape[1])
-
-    def each(function, *arrays):
-        return np.array([function(*(array[:, i] for array in arrays), sample_weight=weights) for i in columns])
-
-    if base in RATIOS or base == "specificity":
-        arguments = {"sample_weight": weights, "zero_division": 0}
-        pair, function = (positive, predicted), RATIOS.get(base)
-        if base == "specificity":
-            pair, function = (1 - positive, 1 - predicted), reference.recall_score
-        if kind == "binary":
-            return function(pair[0][:, 0], pair[1][:, 0], **arguments)
-        if base == "specificity" and average == "weighted":
-            support = weights @ positive
-            return (function(*pair, average=None, **arguments) * support).sum() / max(support.sum(), 1e-9)
-        return function(*pair, average={"per_class": None, None: "macro"}.get(average, average), **arguments)
-    if base == "subset_accuracy":
-        return reference.accuracy_score(positive, predicted, sample_weight=weights)
-    if base in ("auc", "average_precision"):
-        function = reference.roc_auc_score if base == "auc" else reference.average_precision_score
-        if average == "per_class" or kind == "multi-class":
-            values = each(function, positive, scores)
-            return values if average == "per_class" else values.mean()
-        return function(positive, scores, average=average or "macro", sample_weight=weights)
-    function = {
-        "accuracy": reference.accuracy_score,
-        "balanced_accuracy": reference.balanced_accuracy_score,
-        "matthews_correlation": reference.matthews_corrcoef,
-    }[base]
-    if average is None and kind == "multi-class":
-        return function(truth, predicted.argmax(axis=1), sample_weight=weights)
-    values = each(function, positive, predicted)
-    return values if average == "per_class" else values.mean()
-
-
-def assert_equal(metric: ClassificationMetrics, wanted: dict[str, float], tolerance: float) -> None:
-    found = {name: float(value) for name, value in metric.result().items()}
-    assert list(found) == list(wanted)
-    for name, value in wanted.items():
-        # The precision of the very first answers hangs on the order within a bin.
-        wider = 5 * tolerance if name.startswith("average_precision") else tolerance
-        assert found[name] == pytest.approx(value, abs=wider, nan_ok=True), name
 
 
 @kinds
@@ -220,35 +99,13 @@ def test_no_graph_holds_control_flow(kind):
     assert "MatMul" in names
     branching = ("If", "While", "Case", "Switch", "Merge", "Enter", "Exit", "NextIteration", "LoopCond", "Cond")
     assert [name for name in names if name.removeprefix("Stateless").removeprefix("Ref") in branching] == []
+    curves = ClassificationMetrics(kind, CURVES[kind][:1], exact_samples=9)
+    curves.build(LABELS)
+    sorting = tf.function(lambda: curves.result(exact=True), autograph=False).get_concrete_function().graph
+    names |= {operation.type for operation in sorting.get_operations()}
+    assert [name for name in names if name.removeprefix("Stateless").removeprefix("Ref") in branching] == []
     # The whole metric, 31 and more results of it, is a handful of operations of an update.
     assert sum(operation.type == "MatMul" for operation in graphs[0].get_operations()) <= 2
-
-
-@kinds
-@settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 10**6), scale=st.sampled_from([0.1, 1.0, 10.0]), from_logits=st.booleans())
-def test_curves_are_close_to_the_exact_ones(kind, seed, scale, from_logits):
-    generator = np.random.default_rng(seed)
-    labels = 1 if kind == "binary" else LABELS
-    truth = generator.integers(0, 2, (600, labels)) if kind != "multi-class" else generator.integers(0, labels, 600)
-    positive = truth if kind != "multi-class" else np.eye(labels)[truth]
-    logits = (scale * (generator.normal(size=(600, labels)) + positive)).astype("float32")
-    if kind == "multi-class":
-        shifted = np.exp(logits.astype("float64") - logits.max(axis=1, keepdims=True))
-        exact = shifted / shifted.sum(axis=1, keepdims=True)
-    else:
-        exact = 1 / (1 + np.exp(-logits.astype("float64")))
-    names = CURVES[kind]
-    if scale == 10.0 and not from_logits:
-        # The few highest answers, on which average precision hangs, are one and the same probability of 32 bits.
-        names = [name for name in names if name.startswith("auc")]
-    metric = ClassificationMetrics(kind, names, from_logits=from_logits)
-    for rows in (slice(0, 100), slice(100, 270), slice(270, 600)):
-        metric.update_state(truth[rows], (logits if from_logits else exact.astype("float32"))[rows])
-    truth = truth[:, 0] if kind == "binary" else truth
-    # Near 1 a probability of 32 bits has no room for what tells large log-odds apart, unless the others tell it.
-    scores = exact if from_logits or kind == "multi-class" else exact.astype("float32").astype("float64")
-    assert_equal(metric, expected(kind, truth, scores, np.ones(600), names), 1e-3)
 
 
 def test_weights_count_as_repeats():
@@ -376,6 +233,7 @@ def test_all_arguments_survive_saving():
         from_logits=True,
         class_names=("a", "b"),
         bins=50,
+        exact_samples=70,
         keep_confusion=True,
         name="mine",
     )
@@ -396,7 +254,7 @@ def test_a_model_is_trained_with_it_and_logs_each_result_by_its_name():
     answers = model.predict(probabilities, verbose=0)
     wanted = expected("multi-label", truth, answers, np.ones(32), ["accuracy", "f1", "auc"])
     for name, value in wanted.items():
-        assert logs[f"val_{name}"][-1] == pytest.approx(value, abs=1e-3)
+        assert logs[f"val_{name}"][-1] == pytest.approx(value, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -410,12 +268,13 @@ def test_a_model_is_trained_with_it_and_logs_each_result_by_its_name():
         (("binary", ["f1"], 1.0), "threshold must be a probability, or one a label. Received: 1.0."),
         (("multi-class", ["f1"], 0.3), "whatever the threshold. Received: 0.3."),
         (("binary", ["f1"], 0.5, 1), "bins must be at least 2. Received: 1."),
+        (("binary", ["f1"], 0.5, 10, -1), "exact_samples must be at least 0, which keeps none. Received: -1."),
     ],
 )
 def test_a_mistake_is_told(arguments, message):
-    kind, results, threshold, bins = (*arguments, *(None, ["f1"], 0.5, 10)[len(arguments) :])
+    kind, results, threshold, bins, exact = (*arguments, *(None, ["f1"], 0.5, 10, 0)[len(arguments) :])
     with pytest.raises(ValueError, match=message):
-        ClassificationMetrics(kind, results, threshold=threshold, bins=bins)
+        ClassificationMetrics(kind, results, threshold=threshold, bins=bins, exact_samples=exact)
 
 
 @kinds
@@ -483,9 +342,11 @@ def test_the_file_needs_keras_and_numpy_only():
     assert imported == {"collections", "typing", "keras", "numpy"}
 
 
-def run_on_jax(*arguments):
+def run_on_jax():
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, *arguments]
+    files = ("test_custom_metrics", "test_metric_curves", "test_metric_input", "test_segmentation_metrics")
+    files = [str(Path(__file__).with_name(f"{name}.py")) for name in files]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
     folder = Path(custom_metrics.__file__).parent
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stdout[-4000:]

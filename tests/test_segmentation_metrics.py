@@ -122,6 +122,75 @@ def test_graphs_and_programs_give_the_same(jit_compile):
     assert_equal(metric, expected(truth, predicted, [1, 2], NAMES))
 
 
+NAN = float("nan")
+UNUSABLE = {
+    "a prediction that is NaN": ("logits", NAN, r"Predictions must be numbers\. Received: \["),
+    "a class that does not exist": ("truth", 3, r"Masks must hold classes from 0 to 2\. Received: \["),
+    "a negative class": ("truth", -1, "Masks must hold classes from 0 to 2"),
+    "a negative weight": ("weights", -1.0, r"Weights of images .* Received: \[-1\.0\], the first of 1 such of 4\."),
+    "a weight that is NaN": ("weights", NAN, "Weights of images must be finite"),
+}
+
+
+def spoil(case):
+    truth, _, logits = draw(4, (5, 4), 3, 4)
+    batch = {"truth": truth, "logits": logits, "weights": np.ones(4, np.float32)}
+    name, value, message = UNUSABLE[case]
+    batch[name][2:3, ...].flat[0] = value
+    return batch, message
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_what_cannot_be_scored_is_an_error(case):
+    batch, message = spoil(case)
+    with pytest.raises(ValueError, match=message):
+        SegmentationMetrics(RESULTS).update_state(*batch.values())
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="graphs and XLA programs of TensorFlow")
+@pytest.mark.parametrize(("case", "jit_compile"), [(case, index % 2 == 0) for index, case in enumerate(UNUSABLE)])
+def test_what_cannot_be_scored_makes_all_results_nan_in_graphs(case, jit_compile):
+    import tensorflow as tf
+
+    batch, _ = spoil(case)
+    metric = SegmentationMetrics(RESULTS)
+    tf.function(metric.update_state, jit_compile=jit_compile)(*batch.values())
+    assert all(np.isnan(float(value)) for value in metric.result().values())
+    metric.reset_state()
+    truth, _, logits = draw(4, (5, 4), 3, 4)
+    metric.update_state(truth, logits)
+    assert 0 < float(metric.result()["accuracy"]) < 1
+
+
+def test_masks_that_are_not_one_hot_are_an_error():
+    truth, _, logits = draw(2, (5, 4), 3, 6)
+    one_hot = np.eye(3)[truth]
+    one_hot[1, 0, 0] = 1
+    with pytest.raises(ValueError, match=r"Masks must hold classes .*, the first of 1 such of 2\."):
+        SegmentationMetrics(RESULTS).update_state(one_hot, logits)
+
+
+def test_images_without_weight_count_for_nothing():
+    truth, _, logits = draw(4, (5, 4), 3, 5)
+    some, all_of_them = (SegmentationMetrics(RESULTS) for _ in range(2))
+    some.update_state(truth[:2], logits[:2])
+    truth[2], logits[3] = 255, np.nan
+    all_of_them.update_state(truth, logits, sample_weight=[1, 1, 0, 0])
+    assert_equal(all_of_them, {name: float(value) for name, value in some.result().items()})
+
+
+def test_results_before_the_first_update_are_those_after_a_reset():
+    metric = SegmentationMetrics(RESULTS, class_names=NAMES)
+    before = {name: float(value) for name, value in metric.result().items()}
+    assert all(np.isnan(value) == name.startswith(("dice", "iou")) for name, value in before.items())
+    assert before["accuracy"] == before["pixel_error"] == 0.0
+    metric.update_state(np.zeros((1, 2, 2), int), np.eye(3)[np.zeros((1, 2, 2), int)])
+    metric.reset_state()
+    assert_equal(metric, before)
+    unknown = SegmentationMetrics(RESULTS, background=2).result()
+    assert set(unknown) == {name for name in RESULTS if "per_class" not in name}
+
+
 def test_weights_count_as_repeats():
     truth, _, logits = draw(4, (5, 4), 3, 5)
     weighted, repeated = (SegmentationMetrics(RESULTS) for _ in range(2))

@@ -257,6 +257,22 @@ def test_the_score_is_made_of_what_scikit_learn_finds(kind):
     assert float(again.result()["score"]) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("kind", "outputs", "validation", "training", "kept"),
+    [
+        ("binary", 2, 78, 546, 546),
+        ("binary", 2, 10**6, 10**7, 10**6),
+        ("multi-label", 14, 11_219, 78_468, 11_219),
+        ("multi-class", 8, 23_640, 165_466, 23_640),
+        ("multi-class", 100, 10_000, 50_000, 10_000),
+        ("multi-class", 1000, 50_000, 1_000, 0),  # 50 million scores do not fit
+    ],
+)
+def test_as_many_scores_are_kept_as_validation_has(kind, outputs, validation, training, kept):
+    (metric,) = Task(kind, tuple(map(str, range(outputs)))).metrics(validation, training)
+    assert metric.exact_samples == kept
+
+
 @pytest.mark.parametrize(("f1", "printed"), [(96.13, 92.56), (95.42, 91.25)])
 def test_what_was_published_as_dice_is_the_iou(f1, printed):
     # Counts with that F1; their IoU is the number that was printed, and their Dice is F1 itself.
