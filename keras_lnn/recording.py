@@ -49,11 +49,14 @@ def assign_variables(variables: list[Any], values: list[np.ndarray]) -> None:
 
 
 def read_confusion(model: keras.Model) -> list[np.ndarray]:
-    """Which class its metrics have counted for which since they began anew; nothing where they do not count it."""
+    """Which class its metrics have counted for which since they began anew; nothing where they do not count it.
+
+    Predictions that are NaN were counted for nothing: of their labels all counts are 0.
+    """
     metrics = [metric for group in model.metrics for metric in getattr(group, "metrics", [group])]
     kept = [metric for metric in metrics if isinstance(metric, ClassificationMetrics) and metric.keep_confusion]
     matrices = [ops.convert_to_numpy(metric.confusion_matrix()) for metric in kept[:1]]
-    return [np.rint(matrix).astype(np.int64) for matrix in matrices]
+    return [np.rint(np.nan_to_num(matrix, nan=0.0)).astype(np.int64) for matrix in matrices]
 
 
 @dataclasses.dataclass(eq=False)

@@ -145,7 +145,7 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
         assign_variables(model_variables(model), folder.read_last())
         samples = SampleRecord.of(report.data)
         save_keras(model, report.signature, folder.last_model, samples)
-        kept_epoch, _ = selection.choose(report.history)
+        kept_epoch, kept_value = selection.choose(report.history)
         assign_variables(model_variables(model), folder.read_best(kept_epoch))
         splits = {name: report.data.splits[name] for name in measured}
         answers = {name: predict_answers(model, split.images, task) for name, split in splits.items()}
@@ -176,7 +176,7 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
     print_metrics(
         console,
         metrics,
-        f"{'test' if report.config.test else 'validation'} of {selection.describe(kept_epoch)}",
+        f"{'test' if report.config.test else 'validation'} of {selection.describe(kept_epoch, kept_value)}",
     )
     print_written(console, written)
     return metrics
@@ -201,7 +201,7 @@ def _gather(report: RunReport, found: dict[str, dict[str, Any]]) -> dict[str, An
         "per_class": {name: entry["per_class"][name] for name, entry in reversed(found.items())},
         "classes": last["classes"],
         "positive_class": last["positive_class"],
-        "warnings": last["warnings"],
+        "warnings": [*filter(None, [Selection.of(report.config).warn(report.history)]), *last["warnings"]],
         "intervals_over": {name: entry["intervals_over"][name] for name, entry in reversed(found.items())},
         "best_epoch": report.signature.best_epoch,
         "epochs": len(report.history),

@@ -11,8 +11,14 @@ if TYPE_CHECKING:
 
 
 def find_best(history: list[dict[str, float]], monitor: str) -> tuple[int, float]:
-    """The best epoch and its value: the smallest loss or the largest of anything else, the earliest of equals."""
-    epoch = min(_ranked(history, monitor))[1]
+    """The best epoch and its value: the smallest loss or the largest of anything else, the earliest of equals.
+
+    An epoch whose value is NaN is never the best one. Where all are, nothing tells the epochs apart, and it is the
+    last one, which has been trained longest.
+    """
+    best, epoch = min(_ranked(history, monitor))
+    if math.isinf(best):
+        epoch = int(history[-1]["epoch"])
     return epoch, _value(history, epoch, monitor)
 
 
@@ -53,9 +59,20 @@ class Selection:
         worse = [value for value, epoch in ranked if epoch > best_epoch and value - best >= self.margin]
         return len(worse) >= self.patience
 
-    def describe(self, epoch: int) -> str:
-        """Which epoch it is, in words."""
-        return f"epoch {epoch}, the {'last' if self.keep == 'last' else f'best by {self.monitor}'}"
+    def describe(self, epoch: int, value: float = 0.0) -> str:
+        """Which epoch it is, in words, with its value."""
+        by_value = self.keep == "best" and math.isfinite(value)
+        return f"epoch {epoch}, the {f'best by {self.monitor}' if by_value else 'last'}"
+
+    def warn(self, history: list[dict[str, float]]) -> str:
+        """A sentence if no epoch could be chosen, or empty."""
+        if self.keep == "last" or math.isfinite(find_best(history, self.monitor)[1]):
+            return ""
+        return (
+            f"{self.monitor} is not a number in any of {len(history)} epochs, so no epoch could be chosen and the last "
+            f"one is kept. An AUC needs validation images of both sides of a class: add some, or choose another "
+            f"--monitor."
+        )
 
 
 def _ranked(history: list[dict[str, float]], monitor: str) -> list[tuple[float, int]]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import math
 import os
 import sys
 import tempfile
@@ -90,10 +91,8 @@ class EpochDisplay:
     def show(self, row: dict[str, float], best_epoch: int, best_value: float) -> None:
         """Shows one more epoch."""
         epoch = int(row["epoch"])
-        text = (
-            f"loss {row['loss']:.4f}  {self.monitor} {row[self.monitor]:.4f}  "
-            f"best {best_value:.4f} in epoch {best_epoch}"
-        )
+        best = "no best one yet" if math.isnan(best_value) else f"best {best_value:.4f} in epoch {best_epoch}"
+        text = f"loss {row['loss']:.4f}  {self.monitor} {row[self.monitor]:.4f}  {best}"
         cut = is_cut_short(row)
         text = f"{row['fraction']:.0%} of the epoch  {text}" if cut else text
         self._progress.update(self._bar, completed=epoch, description=text)

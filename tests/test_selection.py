@@ -21,6 +21,25 @@ def test_the_best_epoch_is_the_earliest_of_equals():
     assert find_best(history, "val_auc") == (3, 0.9)
 
 
+def test_epochs_that_are_nan_are_never_the_best():
+    nan = float("nan")
+    history = history_of(val_auc=[nan, 0.4, nan], val_loss=[nan] * 3)
+    selection = Selection("val_auc")
+    assert selection.choose(history) == (2, 0.4)
+    assert selection.warn(history) == ""
+    # Where all are NaN the last one is kept, and the run says so.
+    selection = Selection("val_loss", patience=1)
+    epoch, value = selection.choose(history)
+    assert epoch == 3
+    assert np.isnan(value)
+    assert selection.describe(epoch, value) == "epoch 3, the last"
+    assert selection.warn(history).startswith(
+        "val_loss is not a number in any of 3 epochs, so no epoch could be chosen"
+    )
+    assert not selection.stops(history)
+    assert Selection("val_loss", keep="last").warn(history) == ""
+
+
 def test_the_largest_score_is_the_best():
     history = history_of(val_score=[0.5, 0.8, 0.7], val_loss=[1, 2, 3])
     assert find_best(history, "val_score") == (2, 0.8)

@@ -1,15 +1,19 @@
 """The whole road: train, stop, kill, go on, and what a run leaves behind."""
 
 import dataclasses
+import importlib.util
 import json
 import math
 import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,20 +21,21 @@ import tiny_models  # noqa: F401, registers tiny-dense
 from conftest import TINY, register_tiny_data, tiny_stripes
 from PIL import Image
 from rich.console import Console
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from keras_lnn.backend import xla_slows_convolutions
 from keras_lnn.config import TrainConfig
-from keras_lnn.data import DataEntry, ImageData, Split, load_data, register_data
+from keras_lnn.data import DataEntry, ImageData, Split, catalog, load_data, register_data
 from keras_lnn.errors import InputError
 from keras_lnn.evaluating import evaluate_model
 from keras_lnn.inference import load_predictor
 from keras_lnn.protocol import complete_config, is_run_of
-from keras_lnn.recording import Recorder, TrainingDiverged
+from keras_lnn.recording import Recorder, TrainingDiverged, read_confusion
 from keras_lnn.registry import build_model
 from keras_lnn.run import RunFolder
 from keras_lnn.shares import count_epochs, describe_epochs
 from keras_lnn.signature import read_signature
+from keras_lnn.tasks import Task
 from keras_lnn.training import _Trainer, compiles_whole_step, resume, train
 
 QUIET = {"export": "none", "tensorboard": False}
@@ -383,8 +388,89 @@ def test_each_epoch_keeps_what_was_taken_for_what(tiny_data, tmp_path, console):
     curves = pd.read_csv(folder.class_accuracy, index_col="epoch")
     history = pd.read_csv(folder.history)
     np.testing.assert_allclose(curves.mean(axis=1), history["val_accuracy"], rtol=1e-6)  # equally frequent classes
+    auc = roc_auc_score(answers["truth"], answers["probability upright"])
+    assert history["val_auc"].iloc[-1] == pytest.approx(auc, abs=1e-6)
     correlation = pd.read_csv(folder.class_correlation, index_col="class")
     pd.testing.assert_frame_equal(correlation, curves.corr().rename_axis("class"))
+
+
+def faint_model(*arguments, **options):
+    """A model whose logits are nearly constant."""
+    model = build_model(*arguments, **options)
+    return keras.Model(model.input, keras.layers.Rescaling(1e-3)(model.output))
+
+
+@pytest.mark.parametrize("data", ["tiny-stripes", "test-multi-label"])
+@pytest.mark.usefixtures("no_pictures")
+def test_the_auc_that_chooses_the_epoch_is_that_of_scikit_learn(tiny_data, tmp_path, console, monkeypatch, data):
+    """Of each epoch's predictions for validation, as exact as these; also where the time budget cuts the last one."""
+    register_labels("multi-label")
+    truth = load_data(data).splits["val"].labels
+    measured = []
+
+    def measure(self, epoch, logs=None, record=Recorder.on_epoch_end):
+        record(self, epoch, logs)
+        logits = self.model.predict(load_data(data).splits["val"].images.astype("float32"), verbose=0)
+        measured.append(roc_auc_score(truth, logits[:, 1] - logits[:, 0] if truth.ndim == 1 else logits))
+        if epoch == 2:
+            self._seconds_before = 3600.0
+
+    monkeypatch.setattr(Recorder, "on_epoch_end", measure)
+    monkeypatch.setattr("keras_lnn.training.build_model", faint_model)
+    fields = {"model": "dnn", "model_args": {"units": 8}, "learning_rate": 0.01, "batch_size": 8}
+    config = config_for(data, tmp_path, epochs=9, time_budget="1h", **fields)
+    metrics = train(config, console).metrics
+    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    assert history["fraction"].iloc[-1] < 1
+    np.testing.assert_allclose(history["val_auc"], measured, rtol=0, atol=1e-6)
+    assert len(set(measured)) > 1
+    assert metrics["best_epoch"] == np.argmax(measured) + 1
+    assert metrics["val"]["auc"]["value"] == pytest.approx(max(measured), abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+def test_the_auc_that_chooses_the_epoch_is_that_of_scikit_learn_on_jax():
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", __file__]
+    command += ["-k", "scikit_learn and not on_jax"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "2 passed" in done.stdout
+
+
+def one_sided_stripes() -> ImageData:
+    data = tiny_stripes()
+    level = np.zeros_like(data.splits["val"].labels)
+    return dataclasses.replace(data, splits=data.splits | {"val": Split(data.splits["val"].images, level)})
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_run_whose_every_epoch_is_nan_says_so(tmp_path, console):
+    if "one-sided-stripes" not in catalog():
+        samples = {"train": 60, "val": 20, "test": 30}
+        loader = f"{__name__}:one_sided_stripes"
+        register_data(
+            DataEntry("one-sided-stripes", "test", "binary", ("level", "upright"), 1, 2, (28,), samples, loader)
+        )
+    config = config_for("one-sided-stripes", tmp_path, epochs=2, model="dnn", model_args={"units": 8})
+    metrics = train(config, console).metrics
+    assert metrics["best_epoch"] == 2
+    assert metrics["warnings"][0].startswith("val_auc is not a number in any of 2 epochs, so no epoch could be chosen")
+    told = printed(console)
+    assert "val_auc nan no best one yet" in told
+    assert "warning: val_auc is not a number in any of 2 epochs" in told
+    assert "test of epoch 2, the last" in told
+
+
+def test_predictions_that_are_nan_are_counted_for_nothing():
+    model = keras.Sequential([keras.Input((2,))])
+    task = Task("multi-class", ("a", "b"))
+    model.compile(loss=task.loss(), metrics=task.metrics())
+    logs = model.evaluate(np.full((3, 2), np.nan), np.array([0, 1, 1]), verbose=0, return_dict=True)
+    assert all(np.isnan(value) for value in logs.values())
+    (matrix,) = read_confusion(model)
+    np.testing.assert_array_equal(matrix, np.zeros((2, 2), np.int64))
 
 
 def test_a_loss_that_is_no_number_is_told(tiny_data, tmp_path, console):
@@ -426,6 +512,14 @@ def make_labels(kind: str) -> ImageData:
     )
 
 
+def register_labels(kind: str) -> str:
+    name = f"test-{kind}"
+    if name not in catalog():
+        loader = f"{__name__}:labels_{kind.replace('-', '_')}"
+        register_data(DataEntry(name, "test", kind, ("a", "b", "c"), 3, 2, (14,), {}, loader))
+    return name
+
+
 def labels_multi_label() -> ImageData:
     return make_labels("multi-label")
 
@@ -447,12 +541,7 @@ def labels_ordinal() -> ImageData:
     ],
 )
 def test_every_task_goes_all_the_way(kind, class_weight, tmp_path, console):
-    from keras_lnn.data import catalog
-
-    name = f"test-{kind}"
-    if name not in catalog():
-        loader = f"{__name__}:labels_{kind.replace('-', '_')}"
-        register_data(DataEntry(name, "test", kind, ("a", "b", "c"), 3, 2, (14,), {}, loader))
+    name = register_labels(kind)
     config = config_for(name, tmp_path, class_weight=class_weight, epochs=2, export="keras", **SMALL)
     result = train(config, console)
     assert set(result.metrics["per_class"]["test"]) == {"a", "b", "c"}
