@@ -635,7 +635,9 @@ def test_a_mistake_is_told_before_anything_is_written(tiny_data, tmp_path, conso
 
 @pytest.mark.skipif(not xla_slows_convolutions(), reason="only a CPU computes convolutions slower under XLA")
 def test_xla_compiles_no_convolutions_for_a_cpu_and_says_so(tiny_data, tmp_path, console):
-    config = complete_config(config_for(tiny_data, tmp_path, xla=True, deterministic=False, **SMALL))
+    config = complete_config(
+        config_for(tiny_data, tmp_path, xla=True, deterministic=False, model="lnn", model_args={"units": 8})
+    )
     trainer = _Trainer(config, tiny_stripes(), console)
     trainer._introduce(RunFolder.create(config, {}), None)
     console.file.flush()
