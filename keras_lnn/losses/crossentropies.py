@@ -1,10 +1,13 @@
 """Cross-entropies in which easy answers count less, from logits and finite at any of them."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
+
+from keras_lnn.losses.probabilities import require_number, safe_power
 
 # How the focal and the asymmetric loss are published: exponents for positives and negatives, and the margin.
 FOCAL = (2.0, 2.0, 0.0)
@@ -40,6 +43,9 @@ class MultiLabelCrossentropy(keras.losses.Loss):
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
+        require_number(0 <= positive_exponent < math.inf, "positive_exponent", "at least 0", positive_exponent)
+        require_number(0 <= negative_exponent < math.inf, "negative_exponent", "at least 0", negative_exponent)
+        require_number(0 <= margin < 1, "margin", "at least 0 and below 1", margin)
         self.positive_exponent = positive_exponent
         self.negative_exponent = negative_exponent
         self.margin = margin
@@ -49,15 +55,19 @@ class MultiLabelCrossentropy(keras.losses.Loss):
         """The loss of each sample, the mean over its labels."""
         y_true = ops.cast(y_true, y_pred.dtype)
         # log(1 + e^-x) and log(1 + e^x), finite at any logit.
-        positive, negative = ops.softplus(-y_pred), ops.softplus(y_pred)
+        of_positives, of_negatives = ops.softplus(-y_pred), ops.softplus(y_pred)
+        positive, negative = of_positives, of_negatives
+        # Powers of p and 1 - p are exponentials of their logarithms, whose slopes are finite, too.
+        if self.positive_exponent:
+            positive = positive * ops.exp(-self.positive_exponent * of_negatives)
         if self.margin:
             # 1 - q = min(sigmoid(-x) + m, 1); its logarithm is safe, since it is at least m.
             negative = -ops.log(ops.minimum(ops.sigmoid(-y_pred) + self.margin, 1.0))
-        if self.positive_exponent:
-            positive = positive * ops.power(ops.sigmoid(-y_pred), self.positive_exponent)
-        if self.negative_exponent:
-            wrong = ops.maximum(ops.sigmoid(y_pred) - self.margin, 0.0) if self.margin else ops.sigmoid(y_pred)
-            negative = negative * ops.power(wrong, self.negative_exponent)
+        if self.negative_exponent and self.margin:
+            wrong = ops.maximum(ops.sigmoid(y_pred) - self.margin, 0.0)
+            negative = negative * safe_power(wrong, self.negative_exponent)
+        elif self.negative_exponent:
+            negative = negative * ops.exp(-self.negative_exponent * of_positives)
         if self.positive_weights is not None:
             positive = positive * ops.cast(ops.array(self.positive_weights), y_pred.dtype)
         return ops.mean(y_true * positive + (1.0 - y_true) * negative, axis=-1)
@@ -97,6 +107,7 @@ class FocalCrossentropy(keras.losses.Loss):
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
+        require_number(0 <= exponent < math.inf, "exponent", "at least 0", exponent)
         self.exponent = exponent
         self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
 
@@ -112,7 +123,7 @@ class FocalCrossentropy(keras.losses.Loss):
         logarithm = ops.sum(truth * ops.log_softmax(y_pred, axis=-1), axis=-1)
         value = -logarithm
         if self.exponent:
-            value = ops.power(-ops.expm1(logarithm), self.exponent) * value
+            value = safe_power(-ops.expm1(logarithm), self.exponent) * value
         if self.class_weights is not None:
             value = ops.sum(truth * ops.convert_to_tensor(self.class_weights, dtype=y_pred.dtype), axis=-1) * value
         return value

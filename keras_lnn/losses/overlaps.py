@@ -7,10 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_lnn.losses.probabilities import Probabilities, ProbabilityLoss
-
-# A power below 1 has an infinite slope at 0; nothing that is not 0 is smaller than this.
-_SMALLEST = 1e-30
+from keras_lnn.losses.probabilities import Probabilities, ProbabilityLoss, require_number, safe_power
 
 
 class _BatchLoss(ProbabilityLoss):
@@ -67,9 +64,9 @@ class BinaryCrossentropyDice(_BatchLoss):
         **kwargs: Any,
     ) -> None:
         super().__init__(probabilities, class_weights, name, **kwargs)
-        _require(0 <= crossentropy_weight < math.inf, "crossentropy_weight", "at least 0", crossentropy_weight)
-        _require(0 <= dice_weight < math.inf, "dice_weight", "at least 0", dice_weight)
-        _require(0 < smoothing < math.inf, "smoothing", "more than 0", smoothing)
+        require_number(0 <= crossentropy_weight < math.inf, "crossentropy_weight", "at least 0", crossentropy_weight)
+        require_number(0 <= dice_weight < math.inf, "dice_weight", "at least 0", dice_weight)
+        require_number(0 < smoothing < math.inf, "smoothing", "more than 0", smoothing)
         self.crossentropy_weight = crossentropy_weight
         self.dice_weight = dice_weight
         self.smoothing = smoothing
@@ -131,10 +128,10 @@ class FocalTversky(_BatchLoss):
         **kwargs: Any,
     ) -> None:
         super().__init__(probabilities, class_weights, name, **kwargs)
-        _require(0 <= alpha < math.inf, "alpha", "at least 0", alpha)
-        _require(0 <= beta < math.inf, "beta", "at least 0", beta)
-        _require(0 < gamma < math.inf, "gamma", "more than 0", gamma)
-        _require(0 < smoothing < math.inf, "smoothing", "more than 0", smoothing)
+        require_number(0 <= alpha < math.inf, "alpha", "at least 0", alpha)
+        require_number(0 <= beta < math.inf, "beta", "at least 0", beta)
+        require_number(0 < gamma < math.inf, "gamma", "more than 0", gamma)
+        require_number(0 < smoothing < math.inf, "smoothing", "more than 0", smoothing)
         self.alpha = alpha
         self.beta = beta
         self.gamma = gamma
@@ -144,9 +141,7 @@ class FocalTversky(_BatchLoss):
         """The loss of the batch."""
         truth, y_pred, _ = self.read(y_true, y_pred)
         error = _overlap_error(truth, *self.both(y_pred), self.alpha, self.beta, self.smoothing)
-        wrong = error > _SMALLEST
-        root = ops.where(wrong, ops.power(ops.where(wrong, error, 1.0), 1.0 / self.gamma), 0.0)
-        return self.mean_over_classes(root)
+        return self.mean_over_classes(safe_power(error, 1.0 / self.gamma))
 
     def get_config(self) -> dict[str, Any]:
         """What makes the same loss again."""
@@ -184,7 +179,7 @@ class SoftF1(_BatchLoss):
         **kwargs: Any,
     ) -> None:
         super().__init__(probabilities, class_weights, name, **kwargs)
-        _require(0 < smoothing < math.inf, "smoothing", "more than 0", smoothing)
+        require_number(0 < smoothing < math.inf, "smoothing", "more than 0", smoothing)
         self.smoothing = smoothing
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -203,8 +198,3 @@ def _overlap_error(truth: Any, present: Any, absent: Any, missed: float, wrong: 
     hits = ops.sum(truth * present, axis=axes)
     errors = missed * ops.sum(truth * absent, axis=axes) + wrong * ops.sum((1.0 - truth) * present, axis=axes)
     return errors / (hits + errors + smoothing)
-
-
-def _require(right: bool, name: str, rule: str, value: float) -> None:
-    if not right:
-        raise ValueError(f"{name} must be a number of {rule}. Received: {value}.")

@@ -10,6 +10,8 @@ from keras import ops
 Probabilities = Literal["softmax", "sigmoid", "given"]
 # A logit below any other, for what is left out of a sum of exponentials; an infinite one has gradients that are nan.
 _NOTHING = -1e9
+# A power below 1 has an infinite slope at 0; nothing that is not 0 is smaller than this.
+_SMALLEST = 1e-30
 
 
 class ProbabilityLoss(keras.losses.Loss):
@@ -136,6 +138,18 @@ class ProbabilitySquaredError(ProbabilityLoss):
         """The loss of each sample."""
         truth, y_pred, count = self.read(y_true, y_pred)
         return ops.mean(count * ops.square(self.both(y_pred)[0] - truth), axis=-1)
+
+
+def require_number(right: bool, name: str, rule: str, value: float) -> None:
+    """Raises an error that names an argument, its rule and its value, if it is not right."""
+    if not right:
+        raise ValueError(f"{name} must be a number of {rule}. Received: {value}.")
+
+
+def safe_power(values: Any, exponent: float) -> Any:
+    """Values of at least 0 to the power of a number above 0; at 0 there is no slope, where it could be infinite."""
+    is_some = values > _SMALLEST
+    return ops.where(is_some, ops.power(ops.where(is_some, values, 1.0), exponent), 0.0)
 
 
 def _require_shape(y_true: Any, expected: tuple[int | None, ...], y_pred: Any) -> None:
