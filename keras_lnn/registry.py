@@ -1,6 +1,5 @@
 """The models by name: one builder function with one decorator is all that a new model needs."""
 
-import ast
 import dataclasses
 import functools
 import importlib
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from keras_lnn.errors import InputError, suggest
+from keras_lnn.source_names import names_in_source, public_name
 
 if TYPE_CHECKING:
     import keras
@@ -67,7 +67,7 @@ def register_model(
     """
 
     def register(builder: Builder) -> Builder:
-        _add_model(_public_name(builder.__name__), family, builder, reference_data, protocol, answers)
+        _add_model(public_name(builder.__name__), family, builder, reference_data, protocol, answers)
         return builder
 
     return register
@@ -133,8 +133,12 @@ def list_models() -> list[ModelEntry]:
 
 
 def model_names() -> list[str]:
-    """The names of all models, without loading Keras: a mistyped one must be told at once, not after ten seconds."""
-    return sorted({*_MODELS, *_names_in_sources()})
+    """The names of all models: a mistyped one must be reported at once, not after the ten seconds that Keras takes.
+
+    They are read off the sources; only a module that registers in a way that cannot be read is imported, and Keras.
+    """
+    names = _names_in_sources()  # first, since what it imports is registered
+    return sorted({*_MODELS, *names})
 
 
 def build_model(name: str, image_shape: tuple[int, ...], outputs: int, /, **arguments: Any) -> "keras.Model":
@@ -181,10 +185,6 @@ def check_arguments(entry: ModelEntry, arguments: Mapping[str, Any]) -> dict[str
     return checked
 
 
-def _public_name(function_name: str) -> str:
-    return function_name.replace("_", "-")
-
-
 @functools.cache
 def _load_models() -> None:
     import keras_lnn.models as package
@@ -197,13 +197,10 @@ def _load_models() -> None:
 def _names_in_sources() -> tuple[str, ...]:
     names: list[str] = []
     for file in sorted(_SOURCES.glob("*.py")):
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            for call in getattr(node, "decorator_list", []):
-                decorator = getattr(getattr(call, "func", None), "id", "")
-                if decorator == register_model.__name__:
-                    names.append(_public_name(node.name))
-                elif decorator == register_networks.__name__:
-                    names.extend(_read_table(ast.literal_eval(call.args[0]))["networks"])
+        found = names_in_source(file.read_text(encoding="utf-8"), lambda table: _read_table(table)["networks"])
+        if found is None:
+            importlib.import_module(f"keras_lnn.models.{file.stem}")
+        names += found or []
     return tuple(names)
 
 

@@ -6,6 +6,7 @@ import sys
 import keras
 import pytest
 
+from keras_lnn import models, registry
 from keras_lnn.errors import InputError, suggest
 from keras_lnn.registry import (
     build_model,
@@ -17,6 +18,7 @@ from keras_lnn.registry import (
     register_model,
     require_model,
 )
+from keras_lnn.source_names import names_in_source
 
 
 def test_names_are_those_of_the_builders():
@@ -34,6 +36,71 @@ def test_names_are_known_without_keras():
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert {"lnn", "dnn", "cnn"} <= set(out)
     assert out[-1] == "False"
+
+
+BUILDER = "(family='test', reference_data='phantom-breast')\ndef my_net(image_shape, outputs):\n    pass\n"
+
+
+@pytest.mark.parametrize(
+    ("imports", "decorator"),
+    [
+        ("from keras_lnn.registry import register_model", "register_model"),
+        ("from keras_lnn.registry import register_model as model", "model"),
+        ("from keras_lnn.registry import *", "register_model"),
+        ("from keras_lnn import register_model", "register_model"),
+        ("from keras_lnn import registry", "registry.register_model"),
+        ("from keras_lnn import registry as known", "known.register_model"),
+        ("from .. import registry", "registry.register_model"),
+        ("from ..registry import register_model as model", "model"),
+        ("import keras_lnn", "keras_lnn.register_model"),
+        ("import keras_lnn.registry", "keras_lnn.registry.register_model"),
+        ("import keras_lnn.registry as known", "known.register_model"),
+    ],
+)
+def test_a_name_is_read_however_the_decorator_is_imported(imports, decorator):
+    source = f"import keras\n{imports}\n\n@{decorator}{BUILDER}"
+    assert names_in_source(source, dict.get) == ["my-net"]
+
+
+@pytest.mark.parametrize("argument", ["'nets.yaml'", "family='x', table='nets.yaml'"])
+def test_names_of_a_table_are_read(argument):
+    source = (
+        f"from keras_lnn import registry\n\n@registry.register_networks({argument})\ndef make(name, facts):\n    pass"
+    )
+    assert names_in_source(source, {"nets.yaml": ["a", "b"]}.get) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from keras_lnn.registry import register_model\nmodel = register_model(family='x', reference_data='y')\n@model"
+        + BUILDER,
+        "from keras_lnn import registry\nfor make in (1, 2):\n    registry.register_model(family='x')(make)",
+        "from keras_lnn import registry\nregister = getattr(registry, 'register_model')",
+        "import functools\nimport keras_lnn\nmodel = functools.partial(keras_lnn.register_model, family='x')\n@model"
+        + BUILDER,
+        "from keras_lnn.registry import register_networks\nFILE = 'x'\n@register_networks(FILE)\ndef f(n):\n    pass",
+        "from keras_lnn.models.blocks import my_family\n@my_family" + BUILDER,
+        "from .blocks import my_family\n@my_family" + BUILDER,
+    ],
+)
+def test_a_module_whose_names_cannot_be_read_is_to_be_imported(source):
+    assert names_in_source(source, dict.get) is None
+
+
+def test_a_module_is_imported_where_its_names_cannot_be_read(tmp_path, monkeypatch):
+    source = "from keras_lnn import registry\nmodel = registry.register_model\n\n@model" + BUILDER
+    (tmp_path / "read_by_import.py").write_text(source)
+    monkeypatch.setattr(registry, "_SOURCES", tmp_path)
+    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
+    registry._names_in_sources.cache_clear()
+    try:
+        assert "my-net" in model_names()
+        require_model("my-net")
+    finally:
+        registry._names_in_sources.cache_clear()
+        registry._MODELS.pop("my-net", None)
+        sys.modules.pop("keras_lnn.models.read_by_import", None)
 
 
 def test_an_unknown_model_lists_the_nearest():
@@ -93,8 +160,6 @@ def test_a_model_is_added_in_one_place():
         """One dense layer."""
         inputs = keras.Input(image_shape)
         return keras.Model(inputs, keras.layers.Dense(outputs)(keras.layers.Flatten()(inputs)))
-
-    from keras_lnn import registry
 
     try:
         assert build_model("tiny-test-model", (8, 8, 1), 3, width="4").output_shape == (None, 3)
