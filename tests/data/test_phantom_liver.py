@@ -1,6 +1,7 @@
 """The embedded abdomens: the same bytes everywhere, masks that lie where the densities say, patients in one split."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from keras_lnn.data.catalog import get_entry
 from keras_lnn.data.drawing import make_generator
 from keras_lnn.data.loading import check_data
 from keras_lnn.data.phantom_abdomen import draw_patient, render
-from keras_lnn.data.phantom_liver import phantom_liver, phantom_liver_classes, phantom_liver_volumes
+from keras_lnn.data.phantom_liver import phantom_liver
 from keras_lnn.data.pipeline import evaluation_batches, training_batches
 from keras_lnn.errors import InputError
 from keras_lnn.torch_weights import import_weights
@@ -20,14 +21,18 @@ from keras_lnn.torch_weights import import_weights
 NAMES = ("phantom-liver", "phantom-liver-volumes", "phantom-liver-classes")
 
 
+# Each patient is drawn anew, which takes a second or two.
+load_once = functools.cache(load_data)
+
+
 @pytest.fixture(scope="module")
 def slices():
-    return phantom_liver()
+    return load_once("phantom-liver", size=None)
 
 
 @pytest.fixture(scope="module")
 def volumes():
-    return phantom_liver_volumes()
+    return load_once("phantom-liver-volumes", size=None)
 
 
 def test_the_bytes_are_the_same_everywhere(slices, volumes):
@@ -39,7 +44,7 @@ def test_the_bytes_are_the_same_everywhere(slices, volumes):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [None, 32])
 def test_it_is_what_the_catalog_says(name, size):
-    entry, data = get_entry(name), load_data(name, size=size)
+    entry, data = get_entry(name), load_once(name, size=size)
     assert (data.task, data.class_names) == (entry.task, entry.class_names)
     assert {split: len(part) for split, part in data.splits.items()} == dict(entry.samples)
     assert data.image_shape == entry.image_shape(size)
@@ -50,7 +55,7 @@ def test_it_is_what_the_catalog_says(name, size):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_patient_is_in_one_split(name):
-    groups = [set(split.groups) for split in load_data(name, size=32).splits.values()]
+    groups = [set(split.groups) for split in load_once(name, size=32).splits.values()]
     assert [len(patients) for patients in groups] == [32, 6, 12]
     assert len(set.union(*groups)) == 50
 
@@ -116,7 +121,7 @@ def test_slices_and_volumes_show_the_same_patients(slices, volumes):
 
 
 def test_the_classes_follow_from_the_masks(slices):
-    classes = phantom_liver_classes()
+    classes = load_once("phantom-liver-classes", size=None)
     for name, split in slices.splits.items():
         expected = [2 if (mask == 2).any() else int((mask == 1).any()) for mask in split.labels]
         assert classes.splits[name].labels.tolist() == expected
@@ -128,7 +133,7 @@ def test_the_classes_follow_from_the_masks(slices):
 
 @pytest.mark.parametrize("name", ["phantom-liver", "phantom-liver-volumes"])
 def test_masks_come_in_batches_with_their_images(name):
-    split = load_data(name, size=32).splits["val"]
+    split = load_once(name, size=32).splits["val"]
     images, masks = next(iter(evaluation_batches(split, 4)))
     assert masks.dtype == "uint8"
     assert np.array_equal(masks, split.labels[:4])

@@ -29,7 +29,7 @@ PICTURES = {"history.png", "dice.png", "overlays.png", "gallery.png", "spread.pn
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     place = tmp_path_factory.mktemp("trained")
-    fields = {"model": "unet", "model_args": {"depth": 2, "width": 4}, "data": "phantom-liver", "size": SIDE}
+    fields = {"model": "unet", "model_args": {"depth": 1, "width": 4}, "data": "phantom-liver", "size": SIDE}
     fields |= {"epochs": 2, "batch_size": 64, "augmentation": "none", "tensorboard": False}
     fields |= {"run_dir": place / "run", "export": "saved_model", "export_dir": place / "exported"}
     return train(TrainConfig.create(fields), make_console()).folder
