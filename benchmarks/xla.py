@@ -3,12 +3,11 @@
 python benchmarks/xla.py --models LiqExp4N2,lnn,cnn,resnet18
 KERAS_BACKEND=tensorflow python benchmarks/xla.py --json > xla.json
 
-All three take their steps in turn, in one process, so that a noisy machine treats them alike. On a busy machine the
-processor time is steadier than the clock; where steps run on several cores, the clock is what users wait for.
+All three take their steps in turn, in one process, so that a noisy machine treats them alike. On a busy machine
+processor time is steadier than the clock, but it does not count cores that stand idle.
 """
 
 import json
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -58,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
 def measure(command: XlaCommand, name: str) -> dict[str, Any]:
     """One row: milliseconds by default and seconds of first steps, then each way's ratios to the default.
 
-    A ratio is the median of those of neighbouring steps; ``cpu`` is that of the least processor time.
+    A ratio is that of the quickest steps; ``cpu`` is that of the least processor time.
     """
     steps, first = {}, {}
     for way in WAYS:
@@ -73,12 +72,12 @@ def measure(command: XlaCommand, name: str) -> dict[str, Any]:
             begun = time.perf_counter(), time.process_time()
             steps[way]()
             times[way].append((time.perf_counter() - begun[0], time.process_time() - begun[1]))
-    row = {"network": name, "default_ms": 1e3 * statistics.median(clock for clock, _ in times["default"])}
+    clock, cpu = ({way: min(pair[part] for pair in times[way]) for way in WAYS} for part in (0, 1))
+    row = {"network": name, "default_ms": 1e3 * clock["default"]}
     row["first_s"], row["first_whole_s"] = first["default"], first["whole step"]
     for way in WAYS[1:]:
-        pairs = zip(times[way], times["default"], strict=True)
-        row[f"{way}_ratio"] = statistics.median(own[0] / other[0] for own, other in pairs)
-        row[f"{way}_cpu"] = min(cpu for _, cpu in times[way]) / min(cpu for _, cpu in times["default"])
+        row[f"{way}_ratio"] = clock[way] / clock["default"]
+        row[f"{way}_cpu"] = cpu[way] / cpu["default"]
     return row
 
 
