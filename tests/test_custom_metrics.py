@@ -342,11 +342,10 @@ def test_the_file_needs_keras_and_numpy_only():
     assert imported == {"collections", "typing", "keras", "numpy"}
 
 
-def run_on_jax():
+def run_on_jax(file):
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    files = ("test_custom_metrics", "test_metric_curves", "test_metric_input", "test_segmentation_metrics")
-    files = [str(Path(__file__).with_name(f"{name}.py")) for name in files]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
+    path = Path(__file__).with_name(f"{file}.py")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(path)]
     folder = Path(custom_metrics.__file__).parent
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stdout[-4000:]
@@ -360,5 +359,8 @@ not_on_jax = pytest.mark.skipif(
 
 @not_on_jax
 @pytest.mark.slow
-def test_all_of_it_holds_on_jax():
-    run_on_jax()
+@pytest.mark.parametrize(
+    "file", ["test_custom_metrics", "test_metric_curves", "test_metric_input", "test_segmentation_metrics"]
+)
+def test_all_of_it_holds_on_jax(file):
+    run_on_jax(file)
