@@ -25,7 +25,8 @@ class MaskEvaluation(Evaluation):
     Args:
         metrics: The estimate of each name in ``MASK_METRICS``, means over the classes without the background but for
             ``pixel_error``; then Dice and IoU of each class, such as ``dice_liver``. Distances in millimetres are
-            called so, ``hd95_mm``.
+            called so, ``hd95_mm``. They leave out images in which a class is missed or invented, so that a network that
+            misses the hard ones looks better by them: read them beside ``missed``.
         per_class: For each class its ``support`` (images that it is in), ``missed`` (images that it is in without being
             predicted), ``invented`` (images that it is predicted in without being there) and each of ``MASK_METRICS``.
         warnings: Sentences on what the numbers do not show.
@@ -52,7 +53,9 @@ def evaluate_masks(
     ``dice``, ``iou`` and ``pixel_error`` are of all pixels of the set together. ``dice_per_image`` and
     ``iou_per_image`` are means over the images in which a class is there or predicted; an image without it on either
     side has nothing to measure. ``hd95`` and ``surface_distance`` are means over the images in which a class is both
-    there and predicted; elsewhere there is no distance, and ``missed`` and ``invented`` count such images.
+    there and predicted; elsewhere there is no distance, and ``missed`` and ``invented`` count such images. ``hd95`` is
+    the larger one of the two directions' 95th percentiles, not one percentile of both directions together as in
+    ``medpy``, which is smaller; see :func:`~keras_lnn.segmenting.surfaces.surface_distances`.
 
     Args:
         truth: Class indices (samples, [depth,] height, width).

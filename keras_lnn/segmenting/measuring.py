@@ -26,7 +26,8 @@ class MaskMeasures:
         common: Pixels that are of the class and were said to be.
         wrong: Pixels of another class than was said, the background counted too, (samples,).
         pixels: Of one image.
-        hausdorff: 95th percentile Hausdorff distances; nan where a class is not both there and predicted.
+        hausdorff: 95th percentile Hausdorff distances, the larger one of the two directions; nan where a class is not
+            both there and predicted.
         surface: Mean surface distances; nan in the same places.
         in_millimetres: Whether distances are so, and not in pixels.
     """
