@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_lnn.layers.cfc_solver import MODES, ClosedForm, Mode, solve_steps, with_ones
-from keras_lnn.layers.recurrence import VERSIONS, LiquidCell, Version, check_choice, check_units
+from keras_lnn.layers.recurrence import VERSIONS, LiquidCell, Version, check_choice, check_units, shape_of_inputs
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
@@ -122,7 +122,7 @@ class CfCCell(LiquidCell):
         return self.units
 
     def build(self, input_shape: Any) -> None:
-        features = input_shape[-1] + self.units
+        features = shape_of_inputs(input_shape)[-1] + self.units
         if self.backbone_fn is not None:
             self.backbone_fn.build((None, features))
             features = self.backbone_units

@@ -12,7 +12,7 @@ from keras import ops
 from ncps.wirings import Wiring
 
 from keras_lnn.layers.ltc_solver import solve_steps
-from keras_lnn.layers.recurrence import LiquidCell, check_choice
+from keras_lnn.layers.recurrence import LiquidCell, check_choice, shape_of_inputs
 from keras_lnn.layers.synapses import Synapses, apply_synapses
 from keras_lnn.layers.wiring import check_wiring, deserialize_wiring, serialize_wiring
 
@@ -85,7 +85,7 @@ class LTCCell(LiquidCell):
         return self.wiring.output_dim
 
     def build(self, input_shape: Any) -> None:
-        features, neurons = input_shape[-1], self.state_size
+        features, neurons = shape_of_inputs(input_shape)[-1], self.state_size
         wiring = self.built_wiring = self.build_own_wiring(features)
         self.synapses = Synapses(wiring.adjacency_matrix)
         self.sensory_synapses = Synapses(wiring.sensory_adjacency_matrix)

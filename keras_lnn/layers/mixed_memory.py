@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_lnn.layers.recurrence import VERSIONS, LiquidCell, Version, check_choice
+from keras_lnn.layers.recurrence import VERSIONS, LiquidCell, Version, check_choice, shape_of_inputs
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
@@ -53,7 +53,7 @@ class MixedMemoryCell(LiquidCell):
         return self.rnn_cell.find_wired_cell()
 
     def build(self, input_shape: Any) -> None:
-        features, units = input_shape[-1], self.rnn_cell.state_size
+        features, units = shape_of_inputs(input_shape)[-1], self.rnn_cell.state_size
         for name, shape, initializer in (
             ("input_kernel", (features, 4 * units), "glorot_uniform"),
             ("recurrent_kernel", (units, 4 * units), "orthogonal"),

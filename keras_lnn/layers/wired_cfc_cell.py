@@ -8,7 +8,7 @@ from ncps.wirings import Wiring
 
 from keras_lnn.layers.cfc_cell import CfCCell, named
 from keras_lnn.layers.cfc_solver import MODES, Mode, solve_steps
-from keras_lnn.layers.recurrence import VERSIONS, LiquidCell, Version, check_choice
+from keras_lnn.layers.recurrence import VERSIONS, LiquidCell, Version, check_choice, shape_of_inputs
 from keras_lnn.layers.wiring import check_wiring, deserialize_wiring, layer_masks, serialize_wiring
 
 
@@ -67,7 +67,7 @@ class WiredCfCCell(LiquidCell):
         return self.wiring.output_dim
 
     def build(self, input_shape: Any) -> None:
-        self.built_wiring = self.build_own_wiring(input_shape[-1])
+        self.built_wiring = self.build_own_wiring(shape_of_inputs(input_shape)[-1])
         masks = layer_masks(self.built_wiring, self.fully_recurrent, signed=self.version != "paper")
         for mask in masks:
             inputs, units = mask.shape[0] - mask.shape[1], mask.shape[1]

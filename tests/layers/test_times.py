@@ -7,7 +7,7 @@ from keras import ops
 from liquid_cases import gradients_of_time, randomise
 from ncps.wirings import AutoNCP
 
-from keras_lnn.layers import LTC, CfC, CfCCell, LTCCell
+from keras_lnn.layers import LTC, CfC, CfCCell, LTCCell, WiredCfCCell
 
 BATCH, STEPS, FEATURES = 2, 3, 2
 MASK = np.array([[1, 0, 1], [1, 1, 0]], bool)
@@ -94,10 +94,9 @@ def test_a_negative_time_is_an_error_where_its_value_is_known(kind):
     assert np.isfinite(ops.convert_to_numpy(layer((inputs, times)))).all()
 
 
-@pytest.mark.parametrize("cell", [LTCCell(AutoNCP(5, 1)), CfCCell(5)])
-def test_a_negative_time_of_a_cell_is_an_error(cell):
+@pytest.mark.parametrize("cell", [LTCCell(AutoNCP(5, 1)), CfCCell(5), WiredCfCCell(AutoNCP(5, 1))])
+def test_a_cell_takes_times_and_refuses_negative_ones(cell):
     inputs, times = draw_sequences()
-    cell.build((None, FEATURES))
     states = [np.zeros((BATCH, 5), "int32")]
     after, _ = cell((inputs[:, 0], times[:, 0]), states)
     assert np.isfinite(ops.convert_to_numpy(after)).all()
