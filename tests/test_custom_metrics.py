@@ -32,7 +32,7 @@ from custom_metrics import ClassificationMetrics
 
 
 @kinds
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     samples=st.integers(1, 60),
@@ -67,7 +67,7 @@ def compiled(kind: str, jit_compile: bool):
 @only_tensorflow
 @kinds
 @pytest.mark.parametrize("jit_compile", [False, True])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 10**6), skew=st.sampled_from([0.1, 0.5, 0.9]))
 def test_graphs_and_programs_give_the_same(kind, jit_compile, seed, skew):
     metric, update = compiled(kind, jit_compile)

@@ -35,7 +35,7 @@ def draw_scores(kind: str, samples: int, seed: int, scale: float, offset: float 
 
 
 @kinds
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=7, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     scale=st.sampled_from([1e-4, 1.0, 1e4]),
@@ -111,7 +111,7 @@ def test_exact_curves_are_the_same_in_programs_of_jax(kind):
 
 
 @kinds
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=7, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     scale=st.sampled_from([1e-6, 1e-4, 1.0, 1e4, 1e6]),
