@@ -118,7 +118,8 @@ class ClassificationMetrics(keras.metrics.Metric):
         self.kind = kind
         self.results = list(results)
         self._parsed = [_parse(result, kind) for result in self.results]
-        self._has_curves = any(base in _CURVES for base, _ in self._parsed)
+        # Whether curves are of each label, of all labels pooled, or both; or there is none.
+        self._poolings = sorted({average == "micro" for base, average in self._parsed if base in _CURVES})
         self.threshold = threshold
         self._thresholds = _check_threshold(threshold, kind)
         self.from_logits = from_logits
@@ -151,9 +152,11 @@ class ClassificationMetrics(keras.metrics.Metric):
         self._by_sample = [base for base, average in self._parsed if average == "samples" or base == "subset_accuracy"]
         if self._by_sample:
             self.by_sample = self.add_variable((len(self._by_sample),), initializer="zeros", name="by_sample")
-        if self._has_curves:
-            self.scores = self.add_variable((labels, 2, self.bins), initializer="zeros", name="scores")
-            self.center = self.add_variable((labels,), initializer="zeros", name="center")
+        if self._poolings:
+            # Pooled labels have a histogram of their own, around the mean of them all.
+            shapes = {pooled: (1 if pooled else labels, 2, self.bins) for pooled in self._poolings}
+            self.scores = [self.add_variable(shape, initializer="zeros", name="scores") for shape in shapes.values()]
+            self.center = self.add_variable((labels + 1,), initializer="zeros", name="center")
             self.seen = self.add_variable((), initializer="zeros", name="seen")
             # Of the newest samples the score of each label, then its weight, negative where the label is absent.
             shape = (self.exact_samples, 2 * labels)
@@ -207,7 +210,7 @@ class ClassificationMetrics(keras.metrics.Metric):
                 for base in self._by_sample
             ]
             self.by_sample.assign_add(ops.matmul(ops.stack(rows), weights[:, None])[:, 0] + of_any)
-        if self._has_curves:
+        if self._poolings:
             self._add_scores(scores, truth, weights)
 
     def result(self, exact: bool | None = None) -> Any:
@@ -242,8 +245,7 @@ class ClassificationMetrics(keras.metrics.Metric):
         found = {}
         for base, average in self._parsed:
             if base in _CURVES:
-                table = ops.sum(self.scores, axis=0, keepdims=True) if average == "micro" else self.scores
-                bounds = _curve_bound(base, table)
+                bounds = _curve_bound(base, self.scores[self._poolings.index(average == "micro")])
                 none = ops.where(ops.isnan(bounds), np.nan, 0.0)
                 bounds = ops.where(self.seen <= float(self.exact_samples), none, bounds)
                 found[base, average] = self._over_labels(base, bounds, average)
@@ -341,7 +343,7 @@ class ClassificationMetrics(keras.metrics.Metric):
     def _are_predictions(self, predictions: Any) -> Any:
         """Which predictions can be scored, (samples, labels) or (samples, 1)."""
         # Which class is the largest can be said of any numbers.
-        if self.from_logits or (self.kind == "multi-class" and not self._has_curves):
+        if self.from_logits or (self.kind == "multi-class" and not self._poolings):
             found = ops.logical_not(ops.isnan(predictions))
         else:
             found = ops.abs(predictions - 0.5) <= 0.5 + _ROUNDING
@@ -377,11 +379,17 @@ class ClassificationMetrics(keras.metrics.Metric):
     def _add_scores(self, scores: Any, truth: Any, weights: Any) -> None:
         """Adds to the histogram, and keeps the scores in the place of the oldest ones."""
         log_odds = self._rank(scores, ops) if self.from_logits else _log(scores) - _log(1.0 - scores)
-        mean = ops.mean(log_odds, axis=0)
+        mean = ops.concatenate([ops.mean(log_odds, axis=0), ops.mean(log_odds)[None]])
         mean = ops.where(ops.isfinite(mean), mean, 0.0)
         center = ops.where(self.seen > 0, ops.convert_to_tensor(self.center), mean)
         self.center.assign(center)
-        self.scores.assign_add(self._histograms(log_odds - center, truth, weights))
+        of_each = ops.broadcast_to(weights[:, None], ops.shape(truth))
+        for pooled, histograms in zip(self._poolings, self.scores, strict=True):
+            if pooled:
+                parts = [ops.reshape(part, (-1, 1)) for part in (log_odds - center[-1], truth, of_each)]
+            else:
+                parts = [log_odds - center[:-1], truth, of_each]
+            histograms.assign_add(self._histograms(*parts))
         self.seen.assign_add(ops.cast(ops.shape(scores)[0], "float32"))
         if self.exact_samples:
             rows = ops.concatenate([scores, (2.0 * truth - 1.0) * weights[:, None]], axis=1)
@@ -405,7 +413,6 @@ class ClassificationMetrics(keras.metrics.Metric):
         position = ops.where(position > 0, ops.minimum(position, self.bins - 1.0), 0.0)
         cells = (ops.arange(labels, dtype="int32") * 2 + ops.cast(truth, "int32")) * self.bins
         cells = cells + ops.cast(position, "int32")
-        weights = ops.broadcast_to(weights[:, None], ops.shape(cells))
         count = labels * 2 * self.bins
         added = ops.segment_sum(ops.reshape(weights, (-1,)), ops.reshape(cells, (-1,)), count)
         return ops.reshape(added, (labels, 2, self.bins))
@@ -415,15 +422,15 @@ class ClassificationMetrics(keras.metrics.Metric):
 
         In an eager call the exact table is of NumPy, in whose float64 equal areas are equal numbers.
         """
-        poolings = {average == "micro" for base, average in self._parsed if base in _CURVES}
-        tables = {pooled: ops.sum(self.scores, axis=0, keepdims=True) if pooled else self.scores for pooled in poolings}
-        if not poolings or not self.exact_samples or exact is False:
-            return {pooled: (table, None) for pooled, table in tables.items()}
+        tables = dict(zip(self._poolings, self.scores, strict=True)) if self._poolings else {}
+        binned = {pooled: (table, None) for pooled, table in tables.items()}
+        if not tables or not self.exact_samples or exact is False:
+            return binned
         kept, seen, xp = _to_numpy(self.kept), _to_numpy(self.seen), np
         if kept is None:
             kept, seen, xp = ops.convert_to_tensor(self.kept), 0 if exact else np.inf, ops
         if seen > self.exact_samples:
-            return {pooled: (table, None) for pooled, table in tables.items()}
+            return binned
         kept = kept[np.any(kept[:, self._labels :], axis=1)].astype("float64") if xp is np else kept
         scores, weights = self._rank(kept[:, : self._labels], xp), kept[:, self._labels :]
         return {pooled: (table, _sort_scores(scores, weights, pooled, xp)) for pooled, table in tables.items()}

@@ -168,3 +168,13 @@ def test_labels_that_are_absent_are_left_out_of_the_mean_auc():
     nowhere = ClassificationMetrics("multi-label", ["auc", "auc_weighted"])
     nowhere.update_state(np.zeros((3, 2)), np.full((3, 2), 0.5))
     assert all(np.isnan(float(value)) for value in nowhere.result().values())
+
+
+def test_pooled_labels_keep_their_distances_from_each_other():
+    generator = np.random.default_rng(4)
+    truth = (generator.random((3000, 2)) < [0.2, 0.7]).astype("int32")
+    logits = (generator.normal(size=truth.shape) + truth + [-4.0, 3.0]).astype("float32")
+    metric = ClassificationMetrics("multi-label", ["auc_micro"], from_logits=True, exact_samples=0)
+    metric.update_state(truth, logits)
+    exact = reference.roc_auc_score(truth.ravel(), logits.ravel())
+    assert float(metric.result()["auc_micro"]) == pytest.approx(exact, abs=1e-3)
