@@ -54,16 +54,16 @@ def trained(tmp_path_factory):
     from conftest import register_tiny_data
 
     path = tmp_path_factory.mktemp("trained")
-    values = {
-        "model": "tiny-dense",
-        "data": register_tiny_data(),
-        "run_dir": path / "run",
-        "epochs": 3,
-        "batch_size": 16,
-        "tensorboard": False,
-    }
-    train_model(TrainConfig.create(values | {"export_dir": path / "exported"}))
+    with pytest.MonkeyPatch.context() as patched, open(path / "console.txt", "w") as file:
+        patched.setattr(sys, "stdout", file)
+        assert call(train.main, options_for(path, register_tiny_data()), patched) == 0
     return path
+
+
+def options_for(path, data):
+    options = {"--model": "tiny-dense", "--data": data, "--epochs": "3", "--batch-size": "16"}
+    options |= {"--run-dir": str(path / "run"), "--export-dir": str(path / "exported")}
+    return [part for option in options.items() for part in option] + ["--no-tensorboard"]
 
 
 CHECK_IMPORTS = """
@@ -159,16 +159,12 @@ def test_unknown_keys_in_a_file_fail(run_train, tmp_path):
     assert (status, err) == (2, "error: There is no field 'epocs'. Did you mean epochs?\n")
 
 
-def test_training_on_the_command_line(run_train, tiny_data, tmp_path):
-    options = ["--model", "tiny-dense", "--data", tiny_data, "--epochs", "2"]
-    options += ["--run-dir", str(tmp_path / "run"), "--export", "none"]
-    status, out, err = run_train(*options)
-    assert (status, err) == (0, "")
-    assert "95% interval" in out
-    status, _, err = run_train(*options)
+def test_training_on_the_command_line(run_train, trained, tiny_data):
+    assert "95% interval" in (trained / "console.txt").read_text()
+    status, _, err = run_train(*options_for(trained, tiny_data))
     assert status == 2
     assert "must be new" in err
-    status, out, _ = run_train("--resume", str(tmp_path / "run"))
+    status, out, _ = run_train("--resume", str(trained / "run"))
     assert status == 0
     assert "is complete" in out
 

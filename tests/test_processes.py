@@ -53,14 +53,21 @@ def run_trial(runner, folder, order):
     return runner.run("tuning.trial:run_trial", order, folder, limits=NO_LIMITS, stop=threading.Event())
 
 
-def test_a_good_trial_gives_its_result(runner, tmp_path):
-    outcome = run_trial(runner, tmp_path, order_for(tmp_path))
+@pytest.fixture(scope="module")
+def trial(runner, tmp_path_factory):
+    """The folder of a good trial, and how it ended."""
+    folder = tmp_path_factory.mktemp("trial")
+    return folder, run_trial(runner, folder, order_for(folder))
+
+
+def test_a_good_trial_gives_its_result(trial):
+    folder, outcome = trial
     assert outcome.failure is None
     (found,) = outcome.result["runs"]
     assert found["seed"] == 3
     assert 0.0 <= found["objective"] <= 1.0
     assert (found["epochs"], found["best_epoch"], found["parameters"]) == (1, 1, 2 * 784 + 2)
-    assert (tmp_path / "seed-3" / "metrics.json").is_file()
+    assert (folder / "seed-3" / "metrics.json").is_file()
 
 
 @pytest.mark.parametrize(
@@ -236,9 +243,9 @@ def test_a_helper_that_cannot_begin_says_why(tmp_path):
     assert "no-such-backend" in outcome.failure
 
 
-def test_a_folder_of_another_search_is_no_result(runner, tmp_path):
-    first = run_trial(runner, tmp_path, order_for(tmp_path))
-    other = order_for(tmp_path) | {"seeds": [4], "folders": [str(tmp_path / "seed-3")]}
-    again = run_trial(runner, tmp_path, other)
+def test_a_folder_of_another_search_is_no_result(runner, trial):
+    folder, first = trial
+    other = order_for(folder) | {"seeds": [4], "folders": [str(folder / "seed-3")]}
+    again = run_trial(runner, folder, other)
     assert first.result["runs"][0]["objective"] != again.result["runs"][0]["objective"]
     assert again.result["runs"][0]["seed"] == 4

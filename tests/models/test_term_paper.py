@@ -17,7 +17,8 @@ STUDY = load_study("term-paper")
 NAMES = sorted(STUDY.parameters)
 # One of each kind of layer; two LTCs and other combinations run with the slow tests.
 KINDS = ["CNNExp3N6", "LiqExp2N2", "LiqExp3N5", "LSTMExp5N3", "RNNExp5N6"]
-VOLUMES = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 28, 1)).astype(np.float32)
+SMALL = (20, 20, 20, 1)
+VOLUMES = np.random.default_rng(0).integers(0, 256, (3, *SMALL)).astype(np.float32)
 
 
 def second_biases(model: keras.Model) -> int:
@@ -43,7 +44,7 @@ def test_there_are_thirty():
     "name", [pytest.param(name, marks=[] if name in KINDS else pytest.mark.slow) for name in NAMES]
 )
 def test_forward_backward_and_back_from_the_file(name, tmp_path):
-    model = build_model(name, (28, 28, 28, 1), 2)
+    model = build_model(name, SMALL, 2)
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.square(model(VOLUMES, training=True) - 3.0))
     gradients = tape.gradient(loss, model.trainable_variables)
@@ -55,9 +56,9 @@ def test_forward_backward_and_back_from_the_file(name, tmp_path):
 @pytest.mark.parametrize(("axis", "place"), [("depth", 1), ("height", 2), ("width", 3)])
 def test_slices_are_read_along_any_axis(axis, place):
     keras.utils.set_random_seed(0)
-    depth = build_model("LiqExp4N2", (28, 28, 28, 1), 2)
+    depth = build_model("LiqExp4N2", SMALL, 2)
     keras.utils.set_random_seed(0)
-    other = build_model("LiqExp4N2", (28, 28, 28, 1), 2, axis=axis)
+    other = build_model("LiqExp4N2", SMALL, 2, axis=axis)
     turned = np.ascontiguousarray(np.swapaxes(VOLUMES, 1, place))
     np.testing.assert_allclose(outputs_of(other, VOLUMES), outputs_of(depth, turned), atol=1e-5)
 
@@ -65,7 +66,7 @@ def test_slices_are_read_along_any_axis(axis, place):
 @pytest.mark.parametrize("name", ["LiqExp1N2", "LSTMExp5N2"])
 def test_samples_see_each_other_only_by_the_published_mistake(name):
     for recur_over, apart in (("slices", True), ("batch", False)):
-        model = build_model(name, (28, 28, 28, 1), 2, recur_over=recur_over)
+        model = build_model(name, SMALL, 2, recur_over=recur_over)
         together = outputs_of(model, VOLUMES)
         alone = np.concatenate([outputs_of(model, VOLUMES[index : index + 1]) for index in range(3)])
         np.testing.assert_allclose(together[:1], alone[:1], atol=1e-5)
@@ -77,7 +78,7 @@ def test_the_recurrence_runs_over_the_slices():
     (recurrence,) = (layer for layer in model.layers if isinstance(layer, keras.layers.LSTM))
     assert recurrence.input.shape == (None, 12, 400)
     order = np.random.default_rng(1).permutation(12)
-    volumes = VOLUMES[:, :12]
+    volumes = np.random.default_rng(0).integers(0, 256, (3, 12, 28, 28, 1)).astype(np.float32)
     assert not np.allclose(outputs_of(model, volumes), outputs_of(model, volumes[:, order]))
 
 

@@ -75,11 +75,17 @@ def test_forward_backward_and_back_from_the_file(name, shape, arguments, tmp_pat
     gradients = tape.gradient(value, model.trainable_variables)
     assert all(gradient is not None and np.isfinite(gradient).all() for gradient in gradients)
     assert np.mean([np.abs(gradient).max() > 0 for gradient in gradients]) > 0.9
-    compiled = arguments.get("recurrence") != "ltc"  # which takes longest; as a layer it is compiled elsewhere
+    compiled = arguments.get("recurrence") != "ltc"  # of which the slow tests have a graph
     before = outputs_before_and_after(model, images, tmp_path / "model.keras", compiled=compiled)
     assert before.shape == (2, *shape[:-1], 3)
     alone = np.concatenate([outputs_of(model, images[index : index + 1]) for index in range(2)])
     np.testing.assert_allclose(alone, before, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_graph_with_an_ltc_gives_what_eager_calls_give():
+    model, volumes = build("unet-lnn", VOLUME, recurrence="ltc", units=6), pixels_of(VOLUME)
+    np.testing.assert_allclose(model.predict_on_batch(volumes), outputs_of(model, volumes), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

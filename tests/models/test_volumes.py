@@ -33,7 +33,13 @@ def test_forward_backward_and_back_from_the_file(kind, tmp_path):
         loss = tf.reduce_mean(tf.square(model(VOLUMES, training=True) - 1.0))
     gradients = tape.gradient(loss, model.trainable_variables)
     assert all(gradient is not None and np.isfinite(gradient).all() for gradient in gradients)
-    outputs_before_and_after(model, VOLUMES, tmp_path / "model.keras")
+    outputs_before_and_after(model, VOLUMES, tmp_path / "model.keras", compiled=False)
+
+
+@pytest.mark.parametrize("kind", ["lstm", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[:2])])
+def test_a_graph_gives_what_eager_calls_give(kind):
+    model = build_model("lnn-3d", SHAPE, 2, recurrence=kind)
+    np.testing.assert_allclose(model.predict_on_batch(VOLUMES), outputs_of(model, VOLUMES), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
