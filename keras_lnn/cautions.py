@@ -64,11 +64,11 @@ def find_warnings(predictions: CheckedPredictions, metrics: dict[str, Estimate],
     collapse = _label_collapse if predictions.task == "multi-label" else _class_collapse
     collapsed = collapse(predictions)
     found = [collapsed, _one_sided(predictions), _few_samples(predictions)]
-    found += [few_patients(basis), "" if collapsed else _without_error(metrics)]
+    found += [_few_patients(basis), "" if collapsed else _without_error(metrics)]
     return tuple(sentence for sentence in found if sentence)
 
 
-def few_patients(basis: Basis) -> str:
+def _few_patients(basis: Basis) -> str:
     """Returns a warning where there are so few patients that intervals are mostly guesses, else nothing."""
     if basis.unit == "images" or basis.count >= FEW_SAMPLES:
         return ""

@@ -25,7 +25,6 @@ class Units:
     """
 
     def __init__(self, samples: int, groups: Sequence[str] | None = None) -> None:
-        self.samples = samples
         self.grouped = groups is not None
         names, place = (
             (np.arange(samples), np.arange(samples))
