@@ -118,7 +118,7 @@ class ClassificationMetrics(keras.metrics.Metric):
         self.kind = kind
         self.results = list(results)
         self._parsed = [_parse(result, kind) for result in self.results]
-        # Whether curves are of each label, of all labels pooled, or both; or there is none.
+        # False where a curve is of each label by itself, True where it is of all labels pooled.
         self._poolings = sorted({average == "micro" for base, average in self._parsed if base in _CURVES})
         self.threshold = threshold
         self._thresholds = _check_threshold(threshold, kind)
@@ -154,8 +154,10 @@ class ClassificationMetrics(keras.metrics.Metric):
             self.by_sample = self.add_variable((len(self._by_sample),), initializer="zeros", name="by_sample")
         if self._poolings:
             # Pooled labels have a histogram of their own, around the mean of them all.
-            shapes = {pooled: (1 if pooled else labels, 2, self.bins) for pooled in self._poolings}
-            self.scores = [self.add_variable(shape, initializer="zeros", name="scores") for shape in shapes.values()]
+            self.scores = [
+                self.add_variable((1 if pooled else labels, 2, self.bins), initializer="zeros", name="scores")
+                for pooled in self._poolings
+            ]
             self.center = self.add_variable((labels + 1,), initializer="zeros", name="center")
             self.seen = self.add_variable((), initializer="zeros", name="seen")
             # Of the newest samples the score of each label, then its weight, negative where the label is absent.

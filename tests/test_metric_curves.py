@@ -127,8 +127,8 @@ def test_the_histogram_bounds_its_own_error(kind, seed, scale, offset, share, bi
     found, bounds = metric.result(), metric.curve_bounds()
     for name, value in expected(kind, truth, exact, np.ones(500), CURVES[kind]).items():
         assert abs(float(found[name]) - value) <= float(bounds[name]) + 1e-6, name
-        # A third of all scores are equal, which a bin cannot know.
-        if bins == 2000 and name.startswith("auc"):
+        # Bins of a fixed width would take all scores of a small scale for equal.
+        if bins == 2000 and share == 0.5 and name.startswith("auc"):
             assert float(found[name]) == pytest.approx(value, abs=0.02)
 
 
