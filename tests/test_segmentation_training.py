@@ -107,6 +107,7 @@ LOSSES = ["cross-entropy", "focal", "bce-dice", "focal-tversky", "soft-f1", "mea
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_trains(loss, class_weight, squares, tmp_path):
     config = config_for(tmp_path, loss=loss, class_weight=class_weight)
+    keras.utils.set_random_seed(0)
     train_split = tiny_squares().splits["train"]
     inputs = keras.Input((12, 12, 1))
     model = keras.Model(inputs, keras.layers.Conv2D(3, 1)(keras.layers.Rescaling(1 / 255)(inputs)))
