@@ -17,7 +17,7 @@ weight 0 counts for nothing, whatever its prediction and label are.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -48,6 +48,15 @@ _ROUNDING = 0.01
 # What there is of masks: of all pixels alike, and of each class.
 _OF_PIXELS = ("accuracy", "pixel_error")
 _OVERLAPS = ("dice", "iou")
+
+
+class _Counts(NamedTuple):
+    """How many samples of each class are found, predicted and there, and how many samples there are in all."""
+
+    hits: Any
+    predicted: Any
+    actual: Any
+    total: Any
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
@@ -226,8 +235,7 @@ class ClassificationMetrics(keras.metrics.Metric):
         """
         if self.counts is None:
             return self._new_one().result(exact)
-        tables = self._tables(exact)
-        return self._named({parsed: self._compute(*parsed, tables) for parsed in self._parsed})
+        return self._results(self._split_counts(), self._tables(exact))
 
     def curve_bounds(self) -> dict[str, Any]:
         """By how much each AUC and average precision among the results can be off at most, by its name.
@@ -250,7 +258,7 @@ class ClassificationMetrics(keras.metrics.Metric):
                 bounds = _curve_bound(base, self.scores[self._poolings.index(average == "micro")])
                 none = ops.where(ops.isnan(bounds), np.nan, 0.0)
                 bounds = ops.where(self.seen <= float(self.exact_samples), none, bounds)
-                found[base, average] = self._over_labels(base, bounds, average)
+                found[base, average] = self._over_labels(base, bounds, average, self._split_counts().actual)
         return self._named(found)
 
     def confusion_matrix(self) -> Any:
@@ -267,7 +275,7 @@ class ClassificationMetrics(keras.metrics.Metric):
             raise ValueError(f"A confusion matrix is of samples that were counted for it. Received: {missing}.")
         if self._counts_cells:
             return ops.reshape(self.counts[3 * self._labels + 1 :], (self._labels, self._labels))
-        total, (hits, predicted, actual) = self._split_counts()
+        hits, predicted, actual, total = self._split_counts()
         absent = ops.stack([total - predicted - actual + hits, predicted - hits], axis=-1)
         cells = ops.stack([absent, ops.stack([actual - hits, hits], axis=-1)], axis=-2)
         return cells[0] if self.kind == "binary" else cells
@@ -446,17 +454,23 @@ class ClassificationMetrics(keras.metrics.Metric):
             return values
         return ops.where(self.seen <= float(self.exact_samples), _curve(base, exact), values)
 
-    def _split_counts(self) -> tuple[Any, tuple[Any, Any, Any]]:
-        """The samples; and hits, predicted and actual of each class."""
+    def _split_counts(self) -> _Counts:
+        """The counts of each class, and how many samples there are."""
         counts = ops.reshape(self.counts[: 3 * self._labels], (3, self._labels))
-        return self.counts[3 * self._labels], (counts[0], counts[1], counts[2])
+        return _Counts(counts[0], counts[1], counts[2], self.counts[3 * self._labels])
 
-    def _compute(self, base: str, average: str | None, tables: dict[bool, tuple[Any, Any]] | None = None) -> Any:
-        total, (hits, predicted, actual) = self._split_counts()
+    def _results(self, counts: _Counts, tables: dict[bool, tuple[Any, Any]]) -> dict[str, Any]:
+        """All results by name; the counts are split once for all, since each operation makes compiling longer."""
+        return self._named({parsed: self._compute(*parsed, counts, tables) for parsed in self._parsed})
+
+    def _compute(
+        self, base: str, average: str | None, counts: _Counts, tables: dict[bool, tuple[Any, Any]] | None = None
+    ) -> Any:
+        hits, predicted, actual, total = counts
         if average == "samples" or base == "subset_accuracy":
             return _divide(self.by_sample[self._by_sample.index(base)], total)
         if base in _CURVES:
-            return self._over_labels(base, self._curve_values(base, *tables[average == "micro"]), average)
+            return self._over_labels(base, self._curve_values(base, *tables[average == "micro"]), average, actual)
         if average == "micro":
             return _ratio(base, ops.sum(hits), ops.sum(predicted), ops.sum(actual), self._labels * total)
         if average is None and self.kind == "multi-class":
@@ -466,11 +480,10 @@ class ClassificationMetrics(keras.metrics.Metric):
             values = _mean_of_counted(sides, _is_counted(ops.stack([actual, total - actual])))
         else:
             values = _ratio(base, hits, predicted, actual, total)
-        return self._over_labels(base, values, average)
+        return self._over_labels(base, values, average, actual)
 
-    def _over_labels(self, base: str, values: Any, average: str | None) -> Any:
+    def _over_labels(self, base: str, values: Any, average: str | None, actual: Any) -> Any:
         """A result from one value a label; what is not defined of a label does not count in a mean."""
-        _, (_, _, actual) = self._split_counts()
         if average == "micro":
             return ops.where(ops.isnan(ops.sum(actual)), np.nan, values[0])
         if base in _CURVES:
@@ -516,7 +529,7 @@ class _Single(ClassificationMetrics):
         if self.counts is None:
             fresh = self._new_one()
             return fresh.result(exact) if fresh._parsed else ops.zeros((0,))
-        return self._compute(*self._parsed[0], self._tables(exact))
+        return self._compute(*self._parsed[0], self._split_counts(), self._tables(exact))
 
     def get_config(self) -> dict[str, Any]:
         """What makes the same metric again."""

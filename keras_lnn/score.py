@@ -28,14 +28,9 @@ class ScoredMetrics(ClassificationMetrics):
         {'accuracy': 0.75, 'f1': 0.8, 'score': 0.7233}
     """
 
-    def result(self, exact: bool | None = None) -> Any:
-        """All results by name.
-
-        Args:
-            exact: As in :meth:`ClassificationMetrics.result`.
-        """
-        if self.counts is None:
-            return self._new_one().result(exact)
+    def _results(self, counts: Any, tables: dict[bool, tuple[Any, Any]]) -> dict[str, Any]:
+        """All results by name, the score too."""
         average = None if self.kind == "binary" else "macro"
-        parts = {part: self._compute(part, None if part == "accuracy" else average) for part in WEIGHTS}
-        return {**super().result(exact), "score": sum(weight * parts[part] for part, weight in WEIGHTS.items())}
+        parts = {part: self._compute(part, None if part == "accuracy" else average, counts) for part in WEIGHTS}
+        score = sum(weight * parts[part] for part, weight in WEIGHTS.items())
+        return {**super()._results(counts, tables), "score": score}

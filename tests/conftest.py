@@ -1,5 +1,6 @@
 """What the tests share."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -24,6 +25,12 @@ def pytest_configure() -> None:
     sys.dont_write_bytecode = False
     settings.register_profile("any-speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("any-speed")
+
+
+def pytest_collection_finish() -> None:
+    """Spares the garbage collector what was imported: it would walk through all of TensorFlow each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
