@@ -55,7 +55,7 @@ def console(tmp_path):
 
 
 def config_for(tiny_data: str, tmp_path: Path, **fields) -> TrainConfig:
-    values = {"data": tiny_data, "run_dir": tmp_path / "run", "epochs": 3, "batch_size": 16}
+    values = {"data": tiny_data, "run_dir": tmp_path / "run", "epochs": 3, "batch_size": 20}
     return TrainConfig.create(values | {"export_dir": tmp_path / "exported"} | QUIET | fields)
 
 
