@@ -65,8 +65,16 @@ def compiled(kind: str, jit_compile: bool):
 
 
 @only_tensorflow
-@kinds
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "jit_compile"),
+    [
+        *(("multi-label", False), ("binary", True), ("multi-class", True)),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (("binary", False), ("multi-class", False), ("multi-label", True))
+        ),
+    ],
+)
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 10**6), skew=st.sampled_from([0.1, 0.5, 0.9]))
 def test_graphs_and_programs_give_the_same(kind, jit_compile, seed, skew):

@@ -165,8 +165,16 @@ def test_metrics_are_those_of_scikit_learn(task, classes, levels):
         assert values == pytest.approx(naive_metrics(truth, probabilities, task), rel=0, abs=1e-12)
 
 
-@pytest.mark.parametrize(("task", "classes", "levels"), [CASES[1], CASES[3], CASES[7]])
-@pytest.mark.parametrize("images_of_patient", [None, 3])
+@pytest.mark.parametrize(
+    ("task", "classes", "levels", "images_of_patient"),
+    [
+        *((*CASES[1], 3), (*CASES[3], None), (*CASES[7], 3)),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in ((*CASES[1], None), (*CASES[3], 3), (*CASES[7], None))
+        ),
+    ],
+)
 def test_deviations_have_the_variance_of_drawing_and_evaluating_again(task, classes, levels, images_of_patient):
     samples, resamples, seed = 240, 150, 7
     truth, probabilities = simulate(task, samples, classes, seed, levels)

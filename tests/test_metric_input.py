@@ -48,7 +48,11 @@ def test_what_cannot_be_scored_is_an_error(kind, truth, predictions, weights, me
 
 @only_tensorflow
 @pytest.mark.parametrize(
-    ("case", "jit_compile"), [(0, False), (0, True), (3, True), (5, False), (9, False), (11, True), (14, True)]
+    ("case", "jit_compile"),
+    [
+        *((0, False), (5, False), (11, True)),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((0, True), (3, True), (9, False), (14, True))),
+    ],
 )
 def test_what_cannot_be_scored_makes_all_results_nan_in_graphs(jit_compile, case):
     import tensorflow as tf
@@ -56,7 +60,7 @@ def test_what_cannot_be_scored_makes_all_results_nan_in_graphs(jit_compile, case
     kind, truth, predictions, weights, _ = UNUSABLE[case]
     results = [*RESULTS[kind], *CURVES[kind]]
     metric = ClassificationMetrics(kind, results, keep_confusion=True)
-    update = tf.function(metric.update_state, jit_compile=jit_compile)
+    update = tf.function(metric.update_state, jit_compile=jit_compile, autograph=False)
     update(np.array(truth), np.array(predictions, "float32"), weights)
     found = {name: float(value) for name, value in metric.result().items()}
     # The results of one label do not hang on another label.

@@ -103,7 +103,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(squares, tmp_path):
 LOSSES = ["cross-entropy", "focal", "bce-dice", "focal-tversky", "soft-f1", "mean-squared-error"]
 
 
-@pytest.mark.parametrize("class_weight", ["none", "balanced"])
+@pytest.mark.parametrize("class_weight", [pytest.param("none", marks=pytest.mark.slow), "balanced"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_trains(loss, class_weight, squares, tmp_path):
     config = config_for(tmp_path, loss=loss, class_weight=class_weight)

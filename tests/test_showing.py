@@ -52,7 +52,10 @@ def test_labels_of_an_image_are_named_together():
     assert "#1199: effusion, infiltration" in words
 
 
-@pytest.mark.parametrize(("model", "data"), [("unet", "phantom-liver"), ("unet-lnn", "phantom-liver-volumes")])
+@pytest.mark.parametrize(
+    ("model", "data"),
+    [("unet", "phantom-liver"), pytest.param("unet-lnn", "phantom-liver-volumes", marks=pytest.mark.slow)],
+)
 def test_images_with_masks_are_named_by_what_these_hold(model, data):
     config = complete_config(TrainConfig.create({"model": model, "data": data}))
     loaded = load_data(data, size=32)

@@ -181,11 +181,16 @@ def test_the_stem_is_chosen_by_the_size():
     [
         ("alexnet", SMALL, (5, 5, 256)),
         ("alexnet", LARGE, (2, 2, 256)),
-        ("alexnet", (300, 260, 2), (5, 5, 256)),
-        ("vgg19", SMALL, (1, 1, 512)),
         ("vgg19", (28, 63, 1), (1, 3, 512)),
-        ("vgg19", LARGE, (2, 2, 512)),
-        ("vgg19", (320, 224, 1), (7, 7, 512)),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ("alexnet", (300, 260, 2), (5, 5, 256)),
+                ("vgg19", SMALL, (1, 1, 512)),
+                ("vgg19", LARGE, (2, 2, 512)),
+                ("vgg19", (320, 224, 1), (7, 7, 512)),
+            )
+        ),
     ],
 )
 def test_what_dense_layers_get_at_other_sizes(name, shape, maps):

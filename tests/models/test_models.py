@@ -40,7 +40,7 @@ def test_cnn_is_about_the_size_of_lnn():
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("shape", "outputs"), [((28, 28, 1), 2), ((64, 64, 3), 9)])
+@pytest.mark.parametrize(("shape", "outputs"), [((28, 28, 1), 2), pytest.param((64, 64, 3), 9, marks=pytest.mark.slow)])
 def test_forward_backward_and_back_from_the_file(name, shape, outputs, tmp_path):
     model = build_model(name, shape, outputs)
     images = images_of(shape)

@@ -53,7 +53,10 @@ def test_forward_backward_and_back_from_the_file(name, tmp_path):
     outputs_before_and_after(model, VOLUMES, tmp_path / "model.keras", compiled=compiled)
 
 
-@pytest.mark.parametrize(("axis", "place"), [("depth", 1), ("height", 2), ("width", 3)])
+@pytest.mark.parametrize(
+    ("axis", "place"),
+    [("width", 3), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("depth", 1), ("height", 2)))],
+)
 def test_slices_are_read_along_any_axis(axis, place):
     keras.utils.set_random_seed(0)
     depth = build_model("LiqExp4N2", SMALL, 2)

@@ -47,16 +47,16 @@ def test_networks_of_masks_say_so():
 @pytest.mark.parametrize(
     ("name", "shape", "arguments"),
     [
-        ("unet", (16, 16, 1), {}),
         ("unet", (13, 18, 3), {"norm": "group", "dropout": 0.3}),
-        ("unet", (16, 12, 1), {"norm": "none", "initialisation": "framework-uniform"}),
-        ("unet", (3, 13, 16, 3), {}),
         ("unet", (5, 13, 16, 1), {"volumes": "3d"}),
         ("unet-lnn", VOLUME, {"recurrence": "cfc", "units": 6}),
-        ("unet-lnn", VOLUME, {"recurrence": "ltc", "units": 6}),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
+                ("unet", (16, 16, 1), {}),
+                ("unet", (16, 12, 1), {"norm": "none", "initialisation": "framework-uniform"}),
+                ("unet", (3, 13, 16, 3), {}),
+                ("unet-lnn", VOLUME, {"recurrence": "ltc", "units": 6}),
                 ("unet-lnn", (5, 13, 16, 3), {"recurrence": "cfc", "levels": 2}),
                 ("unet-lnn", VOLUME, {"recurrence": "lstm"}),
                 ("unet-lnn", VOLUME, {"recurrence": "dense", "norm": "group"}),

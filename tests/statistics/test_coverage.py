@@ -49,7 +49,9 @@ def simulate(strengths, seeds, seed_effect):
 
 
 @pytest.mark.parametrize(("seeds", "seed_effect"), [(1, 0.0), (5, 0.25)])
-@pytest.mark.parametrize("strengths", STRENGTHS)
+@pytest.mark.parametrize(
+    "strengths", ["equal", *(pytest.param(name, marks=pytest.mark.slow) for name in ("apart", "strong"))]
+)
 def test_intervals_hold_the_truth_and_tests_err_as_often_as_they_say(strengths, seeds, seed_effect):
     held, rejected = simulate(STRENGTHS[strengths], seeds, seed_effect)
     assert {name: share for name, share in held.items() if not 0.93 <= share <= 0.97} == {}

@@ -57,8 +57,16 @@ def draw_all(table, direction="max"):
     }
 
 
-@pytest.mark.parametrize("direction", ["max", "min"])
-@pytest.mark.parametrize("count", [1, 2, 24, "rounds"])
+@pytest.mark.parametrize(
+    ("count", "direction"),
+    [
+        *((1, "max"), (24, "min"), ("rounds", "max")),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in ((1, "min"), (2, "max"), (2, "min"), (24, "max"), ("rounds", "min"))
+        ),
+    ],
+)
 def test_every_picture_is_saved_whole(tmp_path, count, direction):
     table = with_rounds(make_table(24)) if count == "rounds" else make_table(count, failed=0)
     for name, figure in draw_all(table, direction).items():
