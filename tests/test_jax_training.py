@@ -81,7 +81,7 @@ def test_a_whole_run_of_an_ltc_is_trained_and_exported(tiny_data, tmp_path, monk
     monkeypatch.setattr("keras_lnn.report._draw", lambda *_: None)  # NumPy draws, whatever the backend is
     network = "--model crnet --model-args backbone=none,map_side=2,map_channels=2,sequence=rows"
     folders = f"--run-dir {tmp_path / 'run'} --export-dir {tmp_path / 'exported'}"
-    simple = "--epochs 1 --batch-size 60 --augmentation none --loss cross-entropy --monitor val_auc --no-tensorboard"
+    simple = "--epochs 1 --batch-size 10 --augmentation none --loss cross-entropy --monitor val_auc --no-tensorboard"
     options = f"{network} --data {tiny_data} {simple} {folders}".split()
     with pytest.raises(InputError, match=r"needs the TensorFlow backend. Received: jax. Give --export keras or"):
         train.main(options)

@@ -12,10 +12,10 @@ from keras_lnn.layers import LTC, CfC, CfCCell, LTCCell, WiredCfCCell
 BATCH, STEPS, FEATURES = 2, 3, 2
 MASK = np.array([[1, 0, 1], [1, 1, 0]], bool)
 KINDS = {
-    "ltc": lambda **arguments: LTC(AutoNCP(5, 1), **arguments),
+    "ltc": lambda **arguments: LTC(AutoNCP(5, 1), ode_unfolds=2, **arguments),
     "cfc": lambda **arguments: CfC(AutoNCP(5, 1), **arguments),
     "cfc-dense": lambda **arguments: CfC(1, backbone_units=3, **arguments),
-    "ltc-memory": lambda **arguments: LTC(1, mixed_memory=True, **arguments),
+    "ltc-memory": lambda **arguments: LTC(1, mixed_memory=True, ode_unfolds=2, **arguments),
 }
 # An own solver for all steps, another for neurons in layers, and a loop.
 COMPILED = ("ltc", "cfc", "cfc-dense")
