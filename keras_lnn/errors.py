@@ -8,6 +8,10 @@ class InputError(ValueError):
     """A bad input: the command line prints its message as one line and exits with status 2."""
 
 
+class EnvironmentFault(InputError):
+    """A file cannot be read for a reason outside of it: a package or a decoder is missing."""
+
+
 def suggest(name: str, choices: Iterable[str], count: int = 3) -> str:
     """Names the choices nearest to a mistyped name, or all of them where none is near.
 

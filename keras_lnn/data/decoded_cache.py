@@ -48,7 +48,7 @@ def open_or_decode(
 
     The rows are written to the file and not through a memory map, for the reason that
     :class:`~keras_lnn.data.disk.DiskArray` gives. Files that cannot be read are noted, so that they cost no second
-    try until their content changes.
+    try until their content changes; where the reason may lie outside of the files, all of them are decoded again.
 
     Args:
         files: The image files.
@@ -68,8 +68,9 @@ def open_or_decode(
     decoded = _read_facts(facts_file, images_file)
     if decoded is None:
         decoded = _write(images_file, files, shape, rendering, progress)
-        facts = {"faults": decoded.faults, "brightest": decoded.brightest, "bytes": images_file.stat().st_size}
-        write_json(facts_file, facts)
+        if decoded.is_final:
+            facts = {"faults": decoded.faults, "brightest": decoded.brightest, "bytes": images_file.stat().st_size}
+            write_json(facts_file, facts)
     return CachedImages(DiskArray(os.fspath(images_file)), decoded)
 
 

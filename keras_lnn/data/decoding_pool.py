@@ -21,12 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_lnn.data.images import Decoded, Progress, decode_images
+from keras_lnn.data.images import CRASH, Decoded, Progress, decode_images
 from keras_lnn.data.options import Rendering
 
 # Fewer files are decoded sooner than a process has started.
 _FEW_FILES = 600
-_CRASH = "crashes the decoder"
 _MOST_FILES_AT_ONCE = 64
 _MOST_BYTES_AT_ONCE = 2**25
 
@@ -58,7 +57,8 @@ class PixelFile:
         with open(self.path, "r+b") as stream:
             stream.seek(self.offset + start * pixels[0].nbytes)
             stream.write(pixels.data)
-        return Decoded({start + row: reason for row, reason in found.faults.items()}, found.brightest)
+        faults = {start + row: reason for row, reason in found.faults.items()}
+        return Decoded(faults, found.brightest, [start + row for row in found.obstacles])
 
 
 def decode_to_file(files: Sequence[Path], target: PixelFile, progress: Progress | None = None) -> Decoded:
@@ -74,15 +74,23 @@ def decode_to_file(files: Sequence[Path], target: PixelFile, progress: Progress 
     """
     chunk = target.rows_at_once()
     starts = range(0, len(files), chunk)
-    found = Decoded()
+    parts = []
     done = 0
     for part, count in _decode_chunks(starts, lambda start: files[start : start + chunk], target, len(files)):
-        found.faults |= part.faults
-        found.brightest = max((value for value in (found.brightest, part.brightest) if value is not None), default=None)
+        parts.append(part)
         done += count
         if progress is not None:
             progress(done / len(files))
-    return found
+    return _join(parts)
+
+
+def _join(parts: Sequence[Decoded]) -> Decoded:
+    """Returns what was found in all parts."""
+    return Decoded(
+        {row: reason for part in parts for row, reason in part.faults.items()},
+        max((part.brightest for part in parts if part.brightest is not None), default=None),
+        sorted(row for part in parts for row in part.obstacles),
+    )
 
 
 def _decode_chunks(starts: range, take: Callable[[int], Sequence[Path]], target: PixelFile, count: int) -> Any:
@@ -142,18 +150,18 @@ class _Worker:
             self._stop()
             self._process = self._start()
         if len(files) == 1:
-            return Decoded({start: _CRASH})
+            return Decoded({start: CRASH})
         parts = [self.decode(start + row, [file]) for row, file in enumerate(files)]
-        faults = {row: reason for part in parts for row, reason in part.faults.items()}
-        if list(faults.values()) == [_CRASH] * len(files):
+        found = _join(parts)
+        if list(found.faults.values()) == [CRASH] * len(files):
             raise RuntimeError("The processes that decode images end as soon as they begin.")
-        return Decoded(faults, max((part.brightest for part in parts if part.brightest is not None), default=None))
+        return found
 
     def _ask(self, start: int, files: Sequence[Path]) -> Decoded:
         self._process.stdin.write(json.dumps([start, [os.fspath(file) for file in files]]).encode() + b"\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
-        return Decoded({int(row): reason for row, reason in answer["faults"].items()}, answer["brightest"])
+        return Decoded(**answer | {"faults": {int(row): reason for row, reason in answer["faults"].items()}})
 
     def _start(self) -> subprocess.Popen:
         target = self._target

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import os
 import warnings
@@ -18,7 +19,7 @@ from keras_lnn.data import medical_files, png_files
 from keras_lnn.data.mask_pixels import read_mask
 from keras_lnn.data.options import FITS, Rendering
 from keras_lnn.data.pillow_files import fitted_size, open_image, with_channels
-from keras_lnn.errors import InputError
+from keras_lnn.errors import EnvironmentFault, InputError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,13 +27,18 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".webp", ".tiff"})
 
 # Another way of decoding makes other pixels, and the files that keep them are looked up by this number too.
-DECODING = 2
+DECODING = 3
+CRASH, NO_MEMORY = "crashes the decoder", "needs more memory than there is"
 
 ImageSource = str | os.PathLike | bytes
 Progress = Callable[[float], None]
 
 _CHUNK = 16
 _NAMED_AT_MOST = 5
+# What the system refuses says nothing about the content of a file.
+_REFUSED_BY_SYSTEM = frozenset(
+    [errno.EACCES, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOENT, errno.ENOMEM, errno.EPERM, errno.ESTALE]
+)
 _AS_IT_IS = Rendering()
 
 
@@ -43,10 +49,29 @@ class Decoded:
     Args:
         faults: For each row that could not be read the reason, in a few words.
         brightest: The highest value in files of 16 bits; None where there was no such file.
+        obstacles: The rows among the faults whose files may be whole: a package is missing, or the system refuses them.
     """
 
     faults: dict[int, str] = dataclasses.field(default_factory=dict)
     brightest: int | None = None
+    obstacles: list[int] = dataclasses.field(default_factory=list)
+
+    @property
+    def is_final(self) -> bool:
+        """Returns whether the faults hold for as long as the files are the same."""
+        # A decoder may crash, and memory may be short, because of what else runs on the machine.
+        return not self.obstacles and not {CRASH, NO_MEMORY} & set(self.faults.values())
+
+    def require_no_obstacles(self, names: Sequence[ImageSource]) -> None:
+        """Checks that no file is unreadable for a reason outside of it.
+
+        Args:
+            names: What an error calls the files.
+        """
+        if self.obstacles:
+            obstacles = {row: self.faults[row] for row in self.obstacles}
+            remedy = "Remove what is in the way; --skip-bad leaves out only files that are bad themselves."
+            raise InputError(describe_faults(obstacles, names, remedy))
 
 
 def find_images(path: str | os.PathLike) -> list[Path]:
@@ -175,6 +200,7 @@ def decode_images(
         raise InputError(f"fit must be stretch or pad. Received: {rendering.fit}. Choose one of them.")
     faults: dict[int, str] = {}
     brightest: list[int] = []
+    obstacles: list[int] = []
 
     def read_chunk(start: int) -> int:
         stop = min(start + _CHUNK, len(sources))
@@ -183,6 +209,7 @@ def decode_images(
                 into[row] = _decode(sources[row], into.shape[1:], rendering, brightest)
             except Exception as error:  # what decoders raise on damaged files has no common class
                 faults[row] = name_fault(error)
+                obstacles.extend([row] if is_obstacle(error) else [])
         return stop
 
     pool = ThreadPoolExecutor(workers or worker_count())
@@ -193,7 +220,7 @@ def decode_images(
                     progress(stop / len(sources))
         finally:
             pool.shutdown(cancel_futures=True)
-    return Decoded(faults, max(brightest, default=None))
+    return Decoded(faults, max(brightest, default=None), sorted(obstacles))
 
 
 def image_shape(side: int | tuple[int, int], channels: int) -> tuple[int, int, int]:
@@ -307,7 +334,18 @@ def name_fault(error: Exception) -> str:
         return "missing"
     if isinstance(error, PermissionError):
         return "no permission"
+    if isinstance(error, MemoryError):
+        return NO_MEMORY
+    if is_obstacle(error):
+        return (getattr(error, "strerror", None) or str(error)).lower()
     return "truncated" if "truncated" in str(error).lower() else "damaged"
+
+
+def is_obstacle(error: Exception) -> bool:
+    """Returns whether an image file could not be read for a reason that lies outside of it."""
+    if isinstance(error, OSError) and error.errno is None:  # Pillow was built without this decoder
+        return "not available" in str(error)
+    return isinstance(error, EnvironmentFault) or (isinstance(error, OSError) and error.errno in _REFUSED_BY_SYSTEM)
 
 
 def describe_faults(faults: dict[int, str], names: Sequence[ImageSource], remedy: str = "") -> str:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from keras_lnn.data.checking import name_some
-from keras_lnn.data.images import Progress, name_fault, quiet_decoders, worker_count
+from keras_lnn.data.images import Decoded, Progress, is_obstacle, name_fault, quiet_decoders, worker_count
 from keras_lnn.data.mask_pixels import MaskValue, as_colour, find_values
 from keras_lnn.data.table_columns import list_columns, plain_name
 from keras_lnn.data.table_file import TextTable, read_table
@@ -21,7 +21,7 @@ from keras_lnn.files import DAMAGED_FILE_ERRORS, cache_folder, write_json
 BACKGROUND = "background"
 
 # Another way of reading values finds other ones, and what was found is looked up by this number too.
-_READING = 1
+_READING = 2
 # Grey values up to here are class indices; higher ones, such as 255, are painted for the eye.
 _HIGHEST_INDEX = 31
 _MOST_CLASSES = 64
@@ -82,8 +82,10 @@ def scan_masks(
     facts_file = cache_folder() / "own-masks" / f"{key}.json"
     facts = _read_facts(facts_file, len(files))
     if facts is None:
-        facts = _read_all(files, coloured, progress)
-        write_json(facts_file, dataclasses.asdict(facts))
+        facts, found = _read_all(files, coloured, progress)
+        found.require_no_obstacles(files)
+        if found.is_final:
+            write_json(facts_file, dataclasses.asdict(facts))
     if coloured is None and any(isinstance(value, str) for values in facts.values for value in values):
         return scan_masks(files, digests, True, progress)
     return facts
@@ -150,20 +152,22 @@ def choose_classes(found: Set[MaskValue]) -> MaskClasses:
     return MaskClasses(names, tuple(values), (listed,))
 
 
-def _read_all(files: Sequence[Path], coloured: bool | None, progress: Progress | None) -> MaskFacts:
-    facts = MaskFacts([[] for _ in files], [() for _ in files], {})
+def _read_all(files: Sequence[Path], coloured: bool | None, progress: Progress | None) -> tuple[MaskFacts, Decoded]:
+    found = Decoded()
+    facts = MaskFacts([[] for _ in files], [() for _ in files], found.faults)
 
     def read(row: int) -> None:
         try:
             facts.shapes[row], facts.values[row] = find_values(files[row], coloured)
         except Exception as error:  # what decoders raise on damaged files has no common class
-            facts.faults[row] = name_fault(error)
+            found.faults[row] = name_fault(error)
+            found.obstacles.extend([row] if is_obstacle(error) else [])
 
     with quiet_decoders(), ThreadPoolExecutor(worker_count()) as pool:
         for done, _ in enumerate(pool.map(read, range(len(files))), start=1):
             if progress is not None:
                 progress(done / len(files))
-    return facts
+    return facts, found
 
 
 def _read_facts(file: Path, count: int) -> MaskFacts | None:

@@ -138,6 +138,7 @@ def _read_masks(found: FoundMasks, options: OwnImages, side: int, progress: Prog
     rendering = Rendering(options.fit, None, found.classes.values)
     folder = cache_folder() / "own-masks"
     cached = open_or_decode(found.unique, found.digests, shape, rendering, folder=folder, progress=progress)
+    cached.decoded.require_no_obstacles(found.unique)
     if cached.decoded.faults:
         raise InputError(describe_faults(cached.decoded.faults, found.unique))
     masks = np.zeros((len(found.places), *shape[:-1]), np.uint8)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_lnn.errors import InputError
+from keras_lnn.errors import EnvironmentFault, InputError
 
 if TYPE_CHECKING:
     from keras_lnn.data.options import Rendering
@@ -282,4 +282,4 @@ def _import(package: str, extra: str) -> Any:
     try:
         return __import__(package)
     except ImportError:
-        raise InputError(f"needs {package}: pip install keras-lnn[{extra}]") from None
+        raise EnvironmentFault(f"needs {package}: pip install keras-lnn[{extra}]") from None

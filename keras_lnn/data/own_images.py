@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,8 @@ from keras_lnn.data.samples import SampleRecord, SplitPlan
 from keras_lnn.data.splitting import SelectedRows, complete_splits
 from keras_lnn.errors import InputError
 from keras_lnn.files import file_digest
+
+_SHORTAGES = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOMEM])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,7 +202,7 @@ def _make_splits(labelled: LabelledFiles, seed: int) -> dict[str, np.ndarray]:
 
 
 def digest_files(files: Sequence[Path]) -> tuple[list[str], dict[int, str]]:
-    """The hash of each file's content, and what is wrong with those that have none."""
+    """Returns the hash of each file's content, and what is wrong with those that have none."""
     faults: dict[int, str] = {}
 
     def digest(row: int) -> str:
@@ -208,6 +211,11 @@ def digest_files(files: Sequence[Path]) -> tuple[list[str], dict[int, str]]:
         except FileNotFoundError:
             faults[row] = "missing"
         except OSError as error:
+            if error.errno in _SHORTAGES:
+                raise InputError(
+                    f"Every file must be readable. Received: {files[row]} ({error.strerror.lower()}), which is no fault"
+                    " of the file. Close other programs, or raise the limit, and try again."
+                ) from None
             faults[row] = (error.strerror or "unreadable").lower()
         return ""
 
@@ -235,6 +243,7 @@ def _decode(
     cached = open_or_decode(
         unique, [digests[by_content[key]] for key in order], shape, options.rendering, progress=progress
     )
+    cached.decoded.require_no_obstacles(unique)
     numbers = {key: place for place, key in enumerate(order)}
     places = [numbers.get(digest + file.suffix.lower(), -1) for file, digest in zip(files, digests, strict=True)]
     faults |= {row: cached.decoded.faults[place] for row, place in enumerate(places) if place in cached.decoded.faults}

@@ -1,10 +1,16 @@
+import errno
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_lnn.data import decoding_pool
+from keras_lnn.data import decoding_pool, images
+from keras_lnn.data.decoded_cache import open_or_decode
 from keras_lnn.data.decoding_pool import PixelFile, decode_to_file
+from keras_lnn.data.images import Decoded
 from keras_lnn.data.options import Rendering
+from keras_lnn.errors import InputError
 
 SHAPE = (5, 4, 1)
 OFFSET = 7
@@ -80,3 +86,40 @@ def test_a_process_ends_with_the_one_that_started_it(target):
     with decoding_pool._Worker(target) as worker:
         assert worker._process.poll() is None
     assert worker._process.returncode == 0
+
+
+@pytest.mark.parametrize("reason", [errno.EMFILE, errno.EIO, errno.EACCES])
+def test_what_the_system_refuses_is_tried_again(files, tmp_path, monkeypatch, reason):
+    def refuse(*_):
+        raise OSError(reason, os.strerror(reason))
+
+    def load():
+        kinds = [str(k) for k in range(20)]
+        return open_or_decode(files, kinds, SHAPE, Rendering(), folder=tmp_path / "cache").decoded
+
+    with monkeypatch.context() as short:
+        short.setattr(images, "open_image", refuse)
+        short.setattr(images.png_files, "read_plain_png", refuse)
+        found = load()
+        assert found.obstacles == list(range(20))
+        with pytest.raises(InputError, match=r"20 of 20 that cannot be read: .* bad themselves"):
+            found.require_no_obstacles(files)
+    assert load() == load() == Decoded({5: "not an image"}, 257 * 99)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("decoder jpeg2k not available")])
+def test_faults_of_the_machine_are_not_final(files, target, monkeypatch, error):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(images, "open_image", refuse)
+    assert not decode_to_file(files, target).is_final
+
+
+def test_obstacles_and_crashes_are_known_across_processes(files, target, monkeypatch):
+    monkeypatch.setattr(decoding_pool, "_FEW_FILES", 1)
+    monkeypatch.setattr(decoding_pool.os, "cpu_count", lambda: 2)
+    files[7].unlink()
+    found = decode_to_file(files, target)
+    assert (found.faults, found.obstacles) == ({5: "not an image", 7: "missing"}, [7])
+    assert not Decoded({3: images.CRASH}).is_final

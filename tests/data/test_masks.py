@@ -1,5 +1,6 @@
 """Images with masks through the real loader: what a pixel means, who is in which split, and what is refused."""
 
+import errno
 import io
 
 import numpy as np
@@ -566,3 +567,15 @@ def test_the_loader_knows_the_names(root):
     data = load_data(f"masks:{root}", size=16, own=OwnImages(fit="pad"))
     assert data.name == f"masks:{root}"
     assert data.image_shape == (16, 16, 1)
+
+
+def test_masks_that_could_not_be_read_for_a_moment_are_read_again(root, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    write_pairs(root)
+    with monkeypatch.context() as short:
+        short.setattr(mask_classes, "find_values", refuse)
+        with pytest.raises(InputError, match=r"too many open files.* bad themselves"):
+            load(root, skip_bad=True)
+    assert_drawn(load(root, skip_bad=True))

@@ -256,3 +256,25 @@ def test_images_among_volumes_are_named(tmp_path):
     # The order of the hashes decides which kind counts as the odd one.
     with pytest.raises(InputError, match=r"(x\.png \(an image|\.nii \(a volume) among"):
         load_table(table, side=4)
+
+
+@pytest.mark.parametrize("package", ["pydicom", "nibabel"])
+def test_a_package_that_is_installed_later_finds_the_files_whole(tmp_path, monkeypatch, package):
+    for k in range(20):
+        values = np.full((6, 8), k, np.int16)
+        if package == "pydicom":
+            write_dicom(tmp_path / f"{k:03}.dcm", values)
+        else:
+            write_nifti(tmp_path / f"{k:03}.nii", values)
+    suffix = "dcm" if package == "pydicom" else "nii"
+    Image.fromarray(np.zeros((6, 8), np.uint8)).save(tmp_path / "bad.png")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    table = write_table(tmp_path, [*(f"{k:03}.{suffix}" for k in range(20)), "bad.png"])
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, package, None)
+        for skip_bad in (False, True):
+            with pytest.raises(InputError, match=rf"20 of 21 .*needs {package}.* bad themselves"):
+                load_table(table, OwnImages(skip_bad=skip_bad), side=8)
+    data = load_table(table, OwnImages(skip_bad=True, window=(10.0, 20.0)), side=8)
+    assert sum(map(len, data.splits.values())) == 20
+    assert data.splits["train"].images[0].max() == round(int(data.splits["train"].names[0][:3]) / 20 * 255)
