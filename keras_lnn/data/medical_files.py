@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -212,9 +213,7 @@ def _read_dicom(source: str | os.PathLike | bytes, window: tuple[float, float] |
     try:
         values = pixels.pixel_array(dataset, index=0)
     except (RuntimeError, NotImplementedError) as error:
-        if "unable to" in str(error).lower() and "package" in str(error).lower():
-            raise InputError("compressed in a way that needs pylibjpeg and its decoders") from error
-        raise
+        raise _find_missing_decoder(dataset, str(error)) or error from None
     kind = dataset.get("PhotometricInterpretation", "MONOCHROME2")
     if kind == "PALETTE COLOR":
         values = pixels.apply_color_lut(values, dataset)
@@ -223,6 +222,23 @@ def _read_dicom(source: str | os.PathLike | bytes, window: tuple[float, float] |
     values = pixels.apply_modality_lut(values, dataset)
     shown = _windowed(values, window or _own_window(dataset))
     return 255 - shown if kind == "MONOCHROME1" else shown
+
+
+def _find_missing_decoder(dataset: Any, message: str) -> InputError | None:
+    """Returns what is missing for a DICOM file that pydicom could not decode; None where the file itself is bad."""
+    from pydicom.pixels import get_decoder
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    name = syntax.name.partition(" (")[0].partition(",")[0]
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        return InputError(f"compressed as {name}, which no package here decodes")
+    lacks_decoders = any("pylibjpeg" in plugin for plugin in decoder.missing_dependencies)
+    # Pillow, which is always there, decodes some of the files of a few kinds.
+    if lacks_decoders and (not decoder.is_available or re.search("Pillow (does not support|cannot decode)", message)):
+        return EnvironmentFault(f"compressed as {name}, which needs a decoder: pip install keras-lnn[dicom]")
+    return None
 
 
 def _own_window(dataset: Any) -> tuple[float, float] | None:

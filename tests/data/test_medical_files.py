@@ -1,13 +1,14 @@
 """DICOM and NIfTI files as own images: windows, rescaling, inverted greys, frames, volumes, and what is refused."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_lnn.data import medical_files
-from keras_lnn.data.images import find_images, guess_channels, read_image
+from keras_lnn.data.images import decode_images, find_images, guess_channels, read_image
 from keras_lnn.data.options import OwnImages, Rendering
 from keras_lnn.data.tables import load_table
 from keras_lnn.errors import InputError
@@ -278,3 +279,50 @@ def test_a_package_that_is_installed_later_finds_the_files_whole(tmp_path, monke
     data = load_table(table, OwnImages(skip_bad=True, window=(10.0, 20.0)), side=8)
     assert sum(map(len, data.splits.values())) == 20
     assert data.splits["train"].images[0].max() == round(int(data.splits["train"].names[0][:3]) / 20 * 255)
+
+
+def bundled(name):
+    """A file that comes with pydicom."""
+    return Path(pydicom.__file__).parent / "data" / "test_files" / name
+
+
+@pytest.mark.parametrize("name", ["MR_small_jpeg_ls_lossless.dcm", "JPGExtended.dcm"])
+def test_a_decoder_that_is_not_installed_is_named_and_may_come_later(monkeypatch, name):
+    from pydicom.pixels import get_decoder
+
+    decoder = get_decoder(pydicom.dcmread(bundled(name), stop_before_pixels=True).file_meta.TransferSyntaxUID)
+    with monkeypatch.context() as without:
+        for plugin in set(decoder._available) - {"pillow"}:
+            without.delitem(decoder._available, plugin)
+        without.setitem(decoder._unavailable, "pylibjpeg", ("pylibjpeg>=2.0", "pylibjpeg-libjpeg>=2.1"))
+        found = decode_images([bundled(name)], np.zeros((1, 8, 8, 1), np.uint8), Rendering())
+    assert "needs a decoder: pip install keras-lnn[dicom]" in found.faults[0]
+    assert found.obstacles == [0]
+
+
+def test_the_decoders_of_the_extra_read_what_others_do_not():
+    pytest.importorskip("libjpeg")
+    pytest.importorskip("openjpeg")
+    pytest.importorskip("rle")
+    plain, *compressed = (
+        read_image(bundled(f"MR_small{kind}.dcm"), side=64, channels=1)
+        for kind in ("", "_jpeg_ls_lossless", "_jp2klossless", "_RLE")
+    )
+    assert all(np.array_equal(plain, image) for image in compressed)
+    assert read_image(bundled("JPGExtended.dcm"), side=64, channels=1).max() > 0
+
+
+def test_a_damaged_file_of_a_kind_that_can_be_decoded_needs_no_other_decoder(tmp_path):
+    broken = pydicom.dcmread(bundled("JPEG2000.dcm"))
+    broken.PixelData = pydicom.encaps.encapsulate([b"\xff\x4f\xff\x51" + bytes(1000)])
+    broken.save_as(tmp_path / "broken.dcm")
+    found = decode_images([tmp_path / "broken.dcm"], np.zeros((1, 8, 8, 1), np.uint8), Rendering())
+    assert (found.faults, found.obstacles) == ({0: "damaged"}, [])
+
+
+def test_a_film_in_a_dicom_file_is_said_to_be_one(tmp_path):
+    film = pydicom.dcmread(bundled("JPEG2000.dcm"))
+    film.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.100"
+    film.save_as(tmp_path / "film.dcm")
+    with pytest.raises(InputError, match=r"compressed as MPEG2 Main Profile / Main Level, which no package here"):
+        read(tmp_path / "film.dcm")
