@@ -93,6 +93,7 @@ def model_card(signature: Signature, metrics: dict[str, Any] | None, format: str
         "Task": f"{signature.task}; {classes}",
         "Input": f"raw uint8 images {shape}, values 0..255; the preprocessing is inside",
         "Learned from": f"{signature.data} ({signature.checksum})",
+        "Splits": _splits(metrics),
         "Colours of the classes": _colours(signature),
         "Licence of the data": signature.licence or "not stated",
         "Seed": signature.seed,
@@ -120,6 +121,15 @@ def _thresholds(signature: Signature) -> str | None:
         return None
     pairs = zip(signature.class_names, signature.thresholds, strict=True)
     return ", ".join(f"{name} {value:.3f}" for name, value in pairs)
+
+
+def _splits(metrics: dict[str, Any] | None) -> str | None:
+    """Returns how many images and patients each split of own images has; None where that is not known."""
+    found = []
+    for name, split in ((metrics or {}).get("splits") or {}).items():
+        patients = "" if split["patients"] is None else f" of {split['patients']:,} patients"
+        found.append(f"{name} {split['images']:,} images{patients}")
+    return ", ".join(found) or None
 
 
 def _colours(signature: Signature) -> str | None:

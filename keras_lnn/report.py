@@ -203,6 +203,7 @@ def _gather(report: RunReport, found: dict[str, dict[str, Any]]) -> dict[str, An
         "positive_class": last["positive_class"],
         "warnings": [*filter(None, [Selection.of(report.config).warn(report.history)]), *last["warnings"]],
         "intervals_over": {name: entry["intervals_over"][name] for name, entry in reversed(found.items())},
+        **({} if report.data.check is None else {"splits": report.data.check.describe_splits()}),
         "best_epoch": report.signature.best_epoch,
         "epochs": len(report.history),
         "epochs_trained": round(count_epochs(report.history), 4),

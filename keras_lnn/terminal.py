@@ -142,7 +142,8 @@ def print_check(console: Console, check: "DataCheck") -> None:
     table = Table(title="images of each class", title_justify="left", title_style="bold")
     table.add_column("class", overflow="fold")
     for split, samples in check.samples.items():
-        table.add_column(f"{split} ({samples:,})", justify="right")
+        patients = "" if check.patients is None else f"\n{check.patients[split]:,} patients"
+        table.add_column(f"{split}\n{samples:,} images{patients}", justify="right")
     for name in next(iter(check.counts.values())):
         table.add_row(Text(name), *(f"{counts[name]:,}" for counts in check.counts.values()))
     console.print(table)

@@ -35,3 +35,14 @@ def test_names_from_files_stay_text():
     assert "| AUC | 0.9000 | 0.8000 to 0.9500 |" in card
     assert "| expected calibration error | 0.1000 | - |" in card
     assert "<" not in card.partition("## Use")[0]
+
+
+def test_the_card_says_how_many_images_and_patients_each_split_has():
+    splits = {
+        "train": {"images": 1200, "patients": 30, "classes": {"a": 1200}},
+        "test": {"images": 20, "patients": None, "classes": {"a": 20}},
+    }
+    assert "| Splits | train 1,200 images of 30 patients, test 20 images |" in model_card(
+        SIGNATURE, {"splits": splits}, "keras"
+    )
+    assert "| Splits |" not in model_card(SIGNATURE, None, "keras")

@@ -297,33 +297,41 @@ def test_a_run_that_goes_on_from_another_keeps_its_splits(place, moved, tmp_path
         train(table_config(moved, tmp_path / "other", **changes, split_seed=5), CONSOLE)
 
 
-def without_samples(place, tmp_path, table):
-    """The run as the version before has left it, on a table whose order is that of the names."""
-    run = continued(place, tmp_path, table)
+def without_samples(place, run, name, data):
+    """A run as the version before has left it, with its data at another place."""
+    shutil.copytree(place / name, run)
+    config = TrainConfig.from_yaml(run / "config.yaml").model_copy(update={"data": data, "run_dir": run})
+    (run / "config.yaml").write_text(config.to_yaml())
     (run / "samples.csv").unlink()
     environment = json.loads((run / "environment.json").read_text())
     del environment["samples"]
     (run / "environment.json").write_text(json.dumps(environment))
-    shutil.copyfile(place / "run" / "metrics.json", run / "metrics.json")
     return run
 
 
-def test_a_run_of_the_version_before_is_measured_as_it_was(place, moved, tmp_path):
-    write_rows(moved, sorted(read_rows(moved)))
-    run = without_samples(place, tmp_path, moved)
-    shutil.copyfile(moved, tmp_path / "copy.csv")
-    for data in (None, f"table:{moved}", f"table:{tmp_path / 'copy.csv'}"):
-        found = evaluate_model(run, data=data, options=there(moved))
-        assert found["test"] == own_metrics(place)["test"]
+def test_a_run_of_the_version_before_is_measured_as_it_was(place, tmp_path):
+    root = tmp_path / "classes"
+    shutil.copytree(place / "classes", root)
+    shutil.copytree(place / "classes", tmp_path / "copy")
+    run = without_samples(place, tmp_path / "run", "folder-run", f"folder:{root}")
+    for data in (None, f"folder:{root}", f"folder:{tmp_path / 'copy'}"):
+        found = evaluate_model(run, data=data)
+        assert found["test"] == own_metrics(place, "folder-run")["test"]
         assert found["data_is"] == LEARNED_DATA
         assert not any("has changed" in warning for warning in found["warnings"])
-    write_rows(moved, read_rows(moved)[:-1])
-    for data in (None, f"table:{moved}"):
+    (root / "benign" / "000.png").unlink()
+    for data in (None, f"folder:{root}"):
         assert "has changed since the model learned" in " ".join(evaluate_model(run, data=data)["warnings"])
     data = external(tmp_path / "other", place, classes=("benign", "malignant"))
     found = evaluate_model(run, data=data)
     assert (found["data_is"], found["images"]) == (OTHER_DATA, 30)
     assert "has no list of its training images" in found["warnings"][0]
+
+
+def test_splits_by_patient_that_nobody_recorded_are_not_made_anew(place, moved, tmp_path):
+    run = without_samples(place, tmp_path / "run", "run", f"table:{moved}")
+    with pytest.raises(InputError, match=r"must be recorded in the run.* Begin a new run"):
+        evaluate_model(run, options=there(moved))
 
 
 def test_evaluate_reads_data_by_all_options_of_training(place, tmp_path, capsys, monkeypatch):

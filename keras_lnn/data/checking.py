@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 # Values of 12 bits in files of 16 show as nearly black where nobody says which range they have.
 _DARK_BELOW = 4096
 _NAMED_AT_MOST = 5
+# A split is unlike the others where so much of it would have to be of another class, or where a class is so many times
+# as frequent or as rare, or its patients have so many times as many images; but a few images prove nothing.
+_UNLIKE_SHARE, _UNLIKE_TIMES = 0.1, 2
+_FEW_IMAGES, _FEW_EXPECTED = 2, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,12 +26,25 @@ class DataCheck:
         samples: For each split its number of images.
         notes: What was decided, one sentence each.
         warnings: What may spoil the results, one sentence each.
+        patients: For each split its number of patients (or other groups); None where they are not known.
     """
 
     counts: Mapping[str, Mapping[str, int]]
     samples: Mapping[str, int]
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    patients: Mapping[str, int] | None = None
+
+    def describe_splits(self) -> dict[str, dict[str, Any]]:
+        """Returns for each split its images, its patients (None where unknown) and its images of each class."""
+        return {
+            split: {
+                "images": count,
+                "patients": None if self.patients is None else self.patients[split],
+                "classes": dict(self.counts[split]),
+            }
+            for split, count in self.samples.items()
+        }
 
 
 def check_splits(
@@ -36,6 +54,7 @@ def check_splits(
     *,
     names: Sequence[str],
     digests: Sequence[str],
+    groups: Sequence[str] | None = None,
     brightest: int | None = None,
     notes: Sequence[str] = (),
     warnings: Sequence[str] = (),
@@ -48,6 +67,7 @@ def check_splits(
         class_names: One name a class.
         names: What the samples are called.
         digests: A hash of the content of each sample's file.
+        groups: The patients of the samples; None where they are not known.
         brightest: The highest value in files of 16 bits that were shown without a window.
         notes: Sentences to go with the report.
         warnings: Warnings to go with the report.
@@ -56,13 +76,15 @@ def check_splits(
         split: dict(zip(class_names, map(int, indicators[part].sum(axis=0)), strict=True))
         for split, part in rows.items()
     }
-    found = [*warnings, *_copies(rows, names, digests), *_absent(counts)]
+    samples = {split: len(part) for split, part in rows.items()}
+    patients = None if groups is None else {split: len({groups[row] for row in rows[split]}) for split in rows}
+    found = [*warnings, *_copies(rows, names, digests), *_absent(counts), *_unlike(counts, samples, patients)]
     if brightest is not None and brightest < _DARK_BELOW:
         found.append(
             f"the brightest value of all 16-bit files is {brightest}, so the images are nearly black; with"
             f" --window {brightest / 2:g},{max(brightest, 1)} they fill the range"
         )
-    return DataCheck(counts, {split: len(part) for split, part in rows.items()}, tuple(notes), tuple(found))
+    return DataCheck(counts, samples, tuple(notes), tuple(found), patients)
 
 
 def name_some(names: Sequence[str]) -> str:
@@ -92,4 +114,27 @@ def _absent(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
         absent = [name for name, count in by_class.items() if count == 0]
         if absent:
             found.append(f"no image of {split} has {name_some(absent)}: nothing can be said of it there")
+    return found
+
+
+def _unlike(
+    counts: Mapping[str, Mapping[str, int]], samples: Mapping[str, int], patients: Mapping[str, int] | None
+) -> list[str]:
+    """Returns a sentence on each split that does not represent the whole."""
+    whole, found = sum(samples.values()), []
+    for split, size in samples.items():
+        odd = []
+        for name, count in counts[split].items():
+            total = sum(by_class[name] for by_class in counts.values())
+            expected = total * size / whole
+            is_far = abs(count - expected) > max(_FEW_IMAGES, _UNLIKE_SHARE * size)
+            is_frequent = not expected / _UNLIKE_TIMES <= count <= expected * _UNLIKE_TIMES
+            if count and (is_far or (is_frequent and expected >= _FEW_EXPECTED)):
+                odd.append(f"{name} is in {count / size:.1%} of its images and in {total / whole:.1%} of all")
+        if patients is not None and min(patients.values()):
+            each, mean = size / patients[split], whole / sum(patients.values())
+            if not mean / _UNLIKE_TIMES <= each <= mean * _UNLIKE_TIMES:
+                odd.append(f"it has {each:.1f} images for each patient, all have {mean:.1f}")
+        if odd:
+            found.append(f"{split} is unlike the other splits: {name_some(odd)}")
     return found

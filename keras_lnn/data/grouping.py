@@ -1,67 +1,15 @@
-"""Splits of samples with several labels, and of samples that belong together, such as the images of one patient."""
+"""Train, val and test of samples with several labels, or that belong together, such as the images of one patient."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from keras_lnn.data.arrays import SPLITS
+from keras_lnn.data.balancing import balanced_split
 from keras_lnn.data.splitting import FRACTIONS
 from keras_lnn.errors import InputError
-
-
-def iterative_split(
-    labels: np.ndarray, fractions: Sequence[float], seed: int = 0, *, groups: Sequence[Hashable] | None = None
-) -> list[np.ndarray]:
-    """Splits samples so that each part gets its share of each label, the rarest first, and no group is divided.
-
-    Iterative stratification of Sechidis, Tsoumakas and Vlahavas (2011), https://doi.org/10.1007/978-3-642-23808-6_10,
-    with two additions. A group counts as one unit with the sum of its labels, and of two units with the label in
-    question the larger goes first, while there is still room everywhere. And while a part has no sample of a label,
-    the last units that have it go there, so that a label of three units is seen in all three parts.
-
-    Args:
-        labels: 0 or 1, (samples, labels).
-        fractions: The parts; they sum to 1.
-        seed: The same seed gives the same parts.
-        groups: What each sample belongs to; None where each stands alone.
-
-    Returns:
-        For each part its sample indices, ascending.
-    """
-    labels = np.asarray(labels, np.int64)
-    names = list(range(len(labels))) if groups is None else list(groups)
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    units = np.array([numbers[name] for name in names], np.int64)
-    # One column more counts the samples themselves.
-    sums = np.zeros((len(numbers), labels.shape[1] + 1), np.int64)
-    np.add.at(sums, units, np.column_stack([labels, np.ones(len(labels), np.int64)]))
-    parts = _deal(sums, np.asarray(fractions, float), np.random.default_rng(seed))
-    return [np.flatnonzero(parts[units] == part) for part in range(len(fractions))]
-
-
-def _deal(sums: np.ndarray, fractions: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """The part of each unit."""
-    parts = np.full(len(sums), -1)
-    desired = np.outer(fractions, sums.sum(axis=0))
-    given = np.zeros_like(desired, dtype=np.int64)
-    while (parts < 0).any():
-        free = parts < 0
-        left = (sums[free, :-1] > 0).sum(axis=0)
-        # The last column, the number of samples, deals what has no label left.
-        column = int(np.argmin(np.where(left > 0, left, len(sums) + 1))) if (left > 0).any() else sums.shape[1] - 1
-        waiting = generator.permutation(np.flatnonzero(free & (sums[:, column] > 0)))
-        waiting = waiting[np.argsort(-sums[waiting, column], kind="stable")]
-        for place, unit in enumerate(waiting):
-            empty = given[:, column] == 0
-            choices = empty if 0 < empty.sum() >= len(waiting) - place else np.ones(len(fractions), bool)
-            order = np.lexsort((generator.random(len(fractions)), -desired[:, -1], -desired[:, column], ~choices))
-            part = order[0]
-            parts[unit] = part
-            desired[part] -= sums[unit]
-            given[part] += sums[unit]
-    return parts
 
 
 def complete_grouped_splits(
@@ -92,7 +40,7 @@ def complete_grouped_splits(
         train = rows["train"]
         own_groups = None if groups is None else [groups[row] for row in train]
         _require_units(len(train) if own_groups is None else len(set(own_groups)), wanted, own_groups is not None)
-        parts = iterative_split(labels[train], fractions / fractions.sum(), seed, groups=own_groups)
+        parts = balanced_split(labels[train], fractions / fractions.sum(), seed, groups=own_groups)
         rows.update({name: train[part] for name, part in zip(wanted, parts, strict=True)})
     return {name: rows[name] for name in SPLITS}
 

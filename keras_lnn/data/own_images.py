@@ -108,7 +108,9 @@ def load_own_images(
     Returns:
         The images with a report on them.
     """
-    if plan != "as listed":
+    if plan == "as listed":
+        _require_known_splits(name, labelled)
+    else:
         files, labelled = _sort_by_name(files, labelled)
     if plan in ("seeded", "as listed"):
         _make_splits(labelled, seed)  # what is wrong with the splits is reported before thousands of files are decoded
@@ -152,6 +154,7 @@ def _look_over(
         labelled.class_names,
         names=labelled.names,
         digests=digests,
+        groups=labelled.groups,
         brightest=brightest,
         notes=labelled.notes,
         warnings=warnings,
@@ -181,9 +184,23 @@ def _choose_splits(
     return _make_splits(labelled, seed)
 
 
+def _is_simple(labelled: LabelledFiles) -> bool:
+    """Returns whether each file stands alone and has one class."""
+    return labelled.labels.ndim == 1 and labelled.groups is None
+
+
+def _require_known_splits(name: str, labelled: LabelledFiles) -> None:
+    """Checks that splits that nobody recorded are those that a run had: of patients and labels they are other ones."""
+    if not _is_simple(labelled) and not set(SPLITS) <= set(labelled.splits or ()):
+        raise InputError(
+            "Splits by patient or of several labels must be recorded in the run, since they are made in another way"
+            f" than by the version that kept no samples.csv. Received: such a run on {name}. Begin a new run."
+        )
+
+
 def _make_splits(labelled: LabelledFiles, seed: int) -> dict[str, np.ndarray]:
     """Returns the rows of each split: what the data say, and by seed what they leave open."""
-    simple = labelled.labels.ndim == 1 and labelled.groups is None
+    simple = _is_simple(labelled)
     indicators = labelled.indicators()
     if not simple:
         rows = complete_grouped_splits(indicators, labelled.splits, seed, groups=labelled.groups)

@@ -108,15 +108,30 @@ def splits_of(data):
 def test_the_order_of_a_table_does_not_move_samples(tmp_path):
     table = write_classes(tmp_path, 30, ("file", "label", "patient"), lambda k: (f"P{k // 2 * 7 % 15}",))
     table.write_text(table.read_text() + "./000.png,benign,P0\n")
-    first, listed = load(table, seed=3), load_as_listed(table)
+    first = load(table, seed=3)
     header, *rows = table.read_text().splitlines()
     for order in (rows[::-1], sorted(rows, key=lambda row: row.split(",")[::-1])):
         table.write_text("\n".join([header, *order]))
         again = load(table, seed=3)
         assert splits_of(again) == splits_of(first)
         assert again.checksum == first.checksum
-        # The version before split the rows as they stand.
-        assert splits_of(load_as_listed(table)) != splits_of(listed)
+
+
+def test_a_table_without_patients_may_be_split_as_its_rows_stand(tmp_path):
+    table = write_classes(tmp_path, 30)
+    listed = load_as_listed(table)
+    header, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([header, *rows[::-1]]))
+    assert splits_of(load_as_listed(table)) != splits_of(listed)
+
+
+def test_splits_by_patient_must_be_recorded(tmp_path):
+    patients = ("file", "label", "patient")
+    table = write_classes(tmp_path, 30, patients, lambda k: (f"P{k // 2}",))
+    with pytest.raises(InputError, match=r"must be recorded in the run.* Begin a new run"):
+        load_as_listed(table)
+    given = write_classes(tmp_path, 30, (*patients, "split"), lambda k: (f"P{k}", ("train", "val", "test")[k // 10]))
+    assert list(map(len, load_as_listed(given).splits.values())) == [10, 10, 10]
 
 
 def load_as_listed(table, seed=3):

@@ -306,7 +306,7 @@ def test_a_run_on_a_table_end_to_end(tmp_path, capfd):
     result = train_model(TrainConfig.create(values))
     output = capfd.readouterr().out
     assert "images of each class" in output
-    assert "test (10)" in output
+    assert "10 images" in output
     signature = read_signature(tmp_path / "exported" / "run")
     assert (signature.fit, signature.window) == ("pad", (20.0, 40.0))
     assert signature.data == "table:labels.csv"
