@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_lnn.data.arrays import ImageArray
 from keras_lnn.data.decoding_pool import PixelFile, decode_to_file
-from keras_lnn.data.disk import DiskArray
+from keras_lnn.data.disk import DiskArray, are_as_stamped, stamp_files
 from keras_lnn.data.images import DECODING, Decoded, Progress
 from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
@@ -65,20 +65,20 @@ def open_or_decode(
     key = hashlib.sha256(repr((DECODING, kinds, shape, dataclasses.astuple(rendering))).encode()).hexdigest()[:32]
     folder = (cache_folder() / "own-images" if folder is None else folder) / key
     images_file, facts_file = folder / "images.npy", folder / "facts.json"
-    decoded = _read_facts(facts_file, images_file)
+    decoded = _read_facts(facts_file)
     if decoded is None:
         decoded = _write(images_file, files, shape, rendering, progress)
         if decoded.is_final:
-            facts = {"faults": decoded.faults, "brightest": decoded.brightest, "bytes": images_file.stat().st_size}
-            write_json(facts_file, facts)
+            stamp = stamp_files(folder, [images_file.name])
+            write_json(facts_file, {"faults": decoded.faults, "brightest": decoded.brightest, "stamp": stamp})
     return CachedImages(DiskArray(os.fspath(images_file)), decoded)
 
 
-def _read_facts(file: Path, images_file: Path) -> Decoded | None:
-    """What a finished run has written last; None where there is none, or the images were cut off since."""
+def _read_facts(file: Path) -> Decoded | None:
+    """Returns what a finished run has written last; None where there is none, or where the images changed since."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        if images_file.stat().st_size != content["bytes"]:
+        if not are_as_stamped(file.parent, content["stamp"]):
             return None
         return Decoded({int(row): reason for row, reason in content["faults"].items()}, content["brightest"])
     except DAMAGED_FILE_ERRORS:

@@ -1,12 +1,18 @@
 """Arrays that stay on disk: unpacked once in a stream, then read row by row, never resident as a whole."""
 
+import json
 import math
 import os
 import weakref
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from keras_lnn.files import DAMAGED_FILE_ERRORS, file_digest, write_json
+
+_STAMP = "stamp.json"
 
 
 class DiskArray:
@@ -77,3 +83,42 @@ def read_npy_header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
     if version == (1, 0):
         return np.lib.format.read_array_header_1_0(stream)
     return np.lib.format.read_array_header_2_0(stream)
+
+
+def stamp_files(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Returns size, time and SHA-256 of cached files, by which is known later whether they are as they were written."""
+    found = {}
+    for name in names:
+        status = (folder / name).stat()
+        digest = file_digest(folder / name)
+        found[name] = {"bytes": status.st_size, "modified": status.st_mtime_ns, "sha256": digest}
+    return found
+
+
+def are_as_stamped(folder: Path, stamp: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Returns whether files are as :func:`stamp_files` has seen them; they are read only where their time differs."""
+
+    def is_same(name: str, known: Mapping[str, Any]) -> bool:
+        status = (folder / name).stat()
+        if status.st_size != known["bytes"]:
+            return False
+        return status.st_mtime_ns == known["modified"] or file_digest(folder / name) == known["sha256"]
+
+    try:
+        return all(is_same(name, known) for name, known in stamp.items())
+    except OSError:
+        return False
+
+
+def write_stamp(folder: Path, names: Sequence[str]) -> None:
+    """Writes the stamp of cached files beside them, as the last of all."""
+    write_json(folder / _STAMP, stamp_files(folder, names))
+
+
+def has_stamped(folder: Path, names: Sequence[str]) -> bool:
+    """Returns whether cached files are there and as they were when their stamp was written."""
+    try:
+        stamp = json.loads((folder / _STAMP).read_text(encoding="utf-8"))
+        return set(stamp) == set(names) and are_as_stamped(folder, stamp)
+    except DAMAGED_FILE_ERRORS:
+        return False

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_lnn.data.arrays import SPLITS, ImageData, Split
 from keras_lnn.data.catalog import DataEntry
-from keras_lnn.data.disk import DiskArray, read_npy_header
+from keras_lnn.data.disk import DiskArray, has_stamped, read_npy_header, write_stamp
 from keras_lnn.data.download import download
 from keras_lnn.errors import InputError
 from keras_lnn.files import DAMAGED_FILE_ERRORS, atomic_path, cache_folder, file_digest
@@ -149,7 +149,7 @@ def _open_splits(
     progress: Callable[[float], None] | None,
 ) -> dict[str, Split]:
     folder = cache_folder() / "medmnist" / f"{path.stem}-{checksum.removeprefix('md5:')}"
-    if not folder.exists():
+    if not has_stamped(folder, [f"{key}.npy" for key in headers]):
         _unpack(archive, list(headers), folder, path, progress)
     return {
         name: Split(DiskArray(folder / f"{name}_images.npy"), np.load(folder / f"{name}_labels.npy")) for name in SPLITS
@@ -177,6 +177,7 @@ def _unpack(
                     written += len(piece)
                     if progress:
                         progress(written / sum(sizes))
+        write_stamp(temporary, [f"{key}.npy" for key in keys])
 
 
 def _shape_split(split: Split, entry: DataEntry) -> Split:

@@ -162,9 +162,9 @@ def place_images(
 
 
 def _open_or_write(cache_file: Path, shape: tuple[int, ...], fill: Callable[..., None]) -> ImageArray:
-    from keras_lnn.data.disk import DiskArray
+    from keras_lnn.data.disk import DiskArray, has_stamped, write_stamp
 
-    if not cache_file.is_file():
+    if not has_stamped(cache_file.parent, [cache_file.name]):
         cache_file.parent.mkdir(parents=True, exist_ok=True)
         # A disk that fills up under a memory map kills the process, so the room is asked for before.
         if shutil.disk_usage(cache_file.parent).free < math.prod(shape) + 2**20:
@@ -177,6 +177,7 @@ def _open_or_write(cache_file: Path, shape: tuple[int, ...], fill: Callable[...,
             fill(images, np.arange(len(images)))
             images.flush()
             del images
+        write_stamp(cache_file.parent, [cache_file.name])
     return DiskArray(os.fspath(cache_file))
 
 

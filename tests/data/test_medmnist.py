@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,6 +67,20 @@ def test_a_large_file_is_read_from_disk_and_gives_the_same(load):
         assert data.image_shape == (28, 28, 1)
         np.testing.assert_array_equal(images[rows], whole.splits["train"].images[rows])
         np.testing.assert_array_equal(images[10:20], whole.splits["train"].images[10:20])
+
+
+@pytest.mark.parametrize("name", ["train_images", "test_labels", "stamp"])
+def test_unpacked_files_that_were_overwritten_are_unpacked_again(load, name):
+    arrays = make_arrays(50)
+    load(arrays, memory_limit_bytes=1000)
+    (folder,) = Path(os.environ["KERAS_LNN_CACHE"], "medmnist").iterdir()
+    file = next(folder.glob(f"{name}.*"))
+    for content in (bytes(file.stat().st_size), b"{}"):
+        file.write_bytes(content)
+        again = load(arrays, memory_limit_bytes=1000)
+        for split in ("train", "test"):
+            np.testing.assert_array_equal(again.splits[split].images[:][..., 0], arrays[f"{split}_images"])
+            np.testing.assert_array_equal(again.splits[split].labels, arrays[f"{split}_labels"][:, 0])
 
 
 def test_where_the_file_is_looked_for(monkeypatch, tmp_path):

@@ -150,6 +150,21 @@ def test_images_land_in_their_splits_in_memory_and_on_disk(tmp_path, limit_bytes
     assert len(fills) == (1 if limit_bytes == 0 else 2)
 
 
+def test_a_cache_file_that_was_overwritten_is_made_anew(tmp_path):
+    def fill(images, positions):
+        images[positions] = numbered(4)
+
+    file = tmp_path / "deep" / "images.npy"
+    for content in (None, b"rubbish", b"\xff" * (128 + 24), None):
+        if content is not None:
+            file.write_bytes(content)
+        placed = place_images((2, 3, 1), {"train": np.arange(4)}, fill, cache_file=file, limit_bytes=0)
+        assert np.array_equal(placed["train"][:], numbered(4))
+    np.save(file, numbered(4)[::-1])
+    placed = place_images((2, 3, 1), {"train": np.arange(4)}, fill, cache_file=file, limit_bytes=0)
+    assert np.array_equal(placed["train"][:], numbered(4))
+
+
 def test_a_failed_fill_leaves_no_file(tmp_path):
     def fill(images, positions):
         images[0] = 1

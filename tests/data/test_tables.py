@@ -1,5 +1,7 @@
 """Tables of labels through the real loader: what is found, what is kept together, and what is reported."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -198,9 +200,20 @@ def test_a_damaged_cache_is_made_again(tmp_path):
     table = write_classes(tmp_path)
     load(table)
     (images,) = (tmp_path / "cache").rglob("images.npy")
-    for content in (b"", images.read_bytes()[:-3]):
+    whole = images.read_bytes()
+    others = (b"", whole[:-3], bytes(len(whole)), whole[:6] + b"\xff" * 90 + whole[96:], whole[:-20] + bytes(20))
+    for content in others:
         images.write_bytes(content)
         assert_consistent(load(table), lambda k: "malignant" if k % 2 else "benign")
+
+
+def test_a_cache_that_was_copied_to_another_place_is_believed(tmp_path, monkeypatch):
+    table = write_classes(tmp_path)
+    load(table)
+    shutil.copytree(tmp_path / "cache", tmp_path / "other", copy_function=shutil.copyfile)
+    monkeypatch.setenv("KERAS_LNN_CACHE", str(tmp_path / "other"))
+    monkeypatch.setattr(decoded_cache, "decode_to_file", None)
+    assert_consistent(load(table), lambda k: "malignant" if k % 2 else "benign")
 
 
 def test_bad_files_are_named_together_or_skipped(tmp_path):
