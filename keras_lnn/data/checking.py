@@ -54,6 +54,7 @@ def check_splits(
     *,
     names: Sequence[str],
     digests: Sequence[str],
+    near: Sequence[tuple[int, int]] = (),
     groups: Sequence[str] | None = None,
     brightest: int | None = None,
     notes: Sequence[str] = (),
@@ -66,7 +67,8 @@ def check_splits(
         rows: The samples of each split.
         class_names: One name a class.
         names: What the samples are called.
-        digests: A hash of the content of each sample's file.
+        digests: A hash of each sample's pixels.
+        near: Samples of two splits that look the same though their pixels differ.
         groups: The patients of the samples; None where they are not known.
         brightest: The highest value in files of 16 bits that were shown without a window.
         notes: Sentences to go with the report.
@@ -78,7 +80,14 @@ def check_splits(
     }
     samples = {split: len(part) for split, part in rows.items()}
     patients = None if groups is None else {split: len({groups[row] for row in rows[split]}) for split in rows}
-    found = [*warnings, *_copies(rows, names, digests), *_absent(counts), *_unlike(counts, samples, patients)]
+    found = [
+        *warnings,
+        *_copies(rows, names, digests),
+        *_near_copies(rows, names, near),
+        *_contradictions(indicators, class_names, names, digests),
+        *_absent(counts),
+        *_unlike(counts, samples, patients),
+    ]
     if brightest is not None and brightest < _DARK_BELOW:
         found.append(
             f"the brightest value of all 16-bit files is {brightest}, so the images are nearly black; with"
@@ -106,6 +115,36 @@ def _copies(rows: Mapping[str, np.ndarray], names: Sequence[str], digests: Seque
         return []
     kind = "pair of the same image stands" if len(pairs) == 1 else "pairs of the same image stand"
     return [f"{len(pairs)} {kind} in two splits, so the results are too good: {name_some(pairs)}"]
+
+
+def _near_copies(rows: Mapping[str, np.ndarray], names: Sequence[str], near: Sequence[tuple[int, int]]) -> list[str]:
+    """Returns a sentence on images that were perhaps saved again, or taken just after each other."""
+    if not near:
+        return []
+    splits = {row: split for split, part in rows.items() for row in part.tolist()}
+    pairs = [" ~ ".join(f"{names[row]} ({splits[row]})" for row in pair) for pair in near]
+    kind = "pair of nearly the same image stands" if len(pairs) == 1 else "pairs of nearly the same image stand"
+    return [f"{len(pairs)} {kind} in two splits, so the results may be too good: {name_some(pairs)}"]
+
+
+def _contradictions(
+    indicators: np.ndarray, class_names: Sequence[str], names: Sequence[str], digests: Sequence[str]
+) -> list[str]:
+    """Returns a sentence on images that stand in two classes."""
+
+    def describe(row: int) -> str:
+        return f"{names[row]} ({'|'.join(class_names[k] for k in np.flatnonzero(indicators[row])) or 'no label'})"
+
+    first: dict[str, int] = {}
+    pairs = []
+    for row, digest in enumerate(digests):
+        other = first.setdefault(digest, row)
+        if not np.array_equal(indicators[row], indicators[other]):
+            pairs.append(f"{describe(other)} = {describe(row)}")
+    if not pairs:
+        return []
+    kind = "pair of the same image has" if len(pairs) == 1 else "pairs of the same image have"
+    return [f"{len(pairs)} {kind} different labels: {name_some(pairs)}"]
 
 
 def _absent(counts: Mapping[str, Mapping[str, int]]) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_lnn.data.arrays import ImageArray
+from keras_lnn.data.copies import fingerprint
 from keras_lnn.data.decoding_pool import PixelFile, decode_to_file
 from keras_lnn.data.disk import DiskArray, are_as_stamped, stamp_files
 from keras_lnn.data.images import DECODING, Decoded, Progress
@@ -29,10 +30,12 @@ class CachedImages:
     Args:
         images: uint8, a row an image; zeros where it could not be read.
         decoded: The faults, and what else was seen when they were decoded.
+        prints: Of :func:`~keras_lnn.data.copies.fingerprint`; None of masks.
     """
 
     images: ImageArray
     decoded: Decoded
+    prints: np.ndarray | None = None
 
 
 def open_or_decode(
@@ -64,14 +67,20 @@ def open_or_decode(
     kinds = [digest + file.suffix.lower() for file, digest in zip(files, digests, strict=True)]
     key = hashlib.sha256(repr((DECODING, kinds, shape, dataclasses.astuple(rendering))).encode()).hexdigest()[:32]
     folder = (cache_folder() / "own-images" if folder is None else folder) / key
-    images_file, facts_file = folder / "images.npy", folder / "facts.json"
+    images_file, prints_file, facts_file = folder / "images.npy", folder / "prints.npy", folder / "facts.json"
+    written = [images_file, *([prints_file] if rendering.classes is None else [])]
     decoded = _read_facts(facts_file)
     if decoded is None:
         decoded = _write(images_file, files, shape, rendering, progress)
+        if prints_file in written:
+            with atomic_path(prints_file) as temporary:
+                digests = [decoded.digests.get(row, "") for row in range(len(files))]
+                np.save(temporary, fingerprint(DiskArray(images_file), digests))
         if decoded.is_final:
-            stamp = stamp_files(folder, [images_file.name])
+            stamp = stamp_files(folder, [file.name for file in written])
             write_json(facts_file, {"faults": decoded.faults, "brightest": decoded.brightest, "stamp": stamp})
-    return CachedImages(DiskArray(os.fspath(images_file)), decoded)
+    prints = np.load(prints_file) if prints_file in written else None
+    return CachedImages(DiskArray(os.fspath(images_file)), decoded, prints)
 
 
 def _read_facts(file: Path) -> Decoded | None:

@@ -58,7 +58,8 @@ class PixelFile:
             stream.seek(self.offset + start * pixels[0].nbytes)
             stream.write(pixels.data)
         faults = {start + row: reason for row, reason in found.faults.items()}
-        return Decoded(faults, found.brightest, [start + row for row in found.obstacles])
+        digests = {start + row: digest for row, digest in found.digests.items()}
+        return Decoded(faults, found.brightest, [start + row for row in found.obstacles], digests)
 
 
 def decode_to_file(files: Sequence[Path], target: PixelFile, progress: Progress | None = None) -> Decoded:
@@ -90,6 +91,7 @@ def _join(parts: Sequence[Decoded]) -> Decoded:
         {row: reason for part in parts for row, reason in part.faults.items()},
         max((part.brightest for part in parts if part.brightest is not None), default=None),
         sorted(row for part in parts for row in part.obstacles),
+        {row: digest for part in parts for row, digest in part.digests.items()},
     )
 
 
@@ -161,7 +163,8 @@ class _Worker:
         self._process.stdin.write(json.dumps([start, [os.fspath(file) for file in files]]).encode() + b"\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
-        return Decoded(**answer | {"faults": {int(row): reason for row, reason in answer["faults"].items()}})
+        by_row = {name: {int(row): value for row, value in answer[name].items()} for name in ("faults", "digests")}
+        return Decoded(**answer | by_row)
 
     def _start(self) -> subprocess.Popen:
         target = self._target

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_lnn.data import medical_files, png_files
+from keras_lnn.data.copies import digest_values
 from keras_lnn.data.mask_pixels import read_mask
 from keras_lnn.data.options import FITS, Rendering
 from keras_lnn.data.pillow_files import fitted_size, open_image, with_channels
@@ -50,11 +51,13 @@ class Decoded:
         faults: For each row that could not be read the reason, in a few words.
         brightest: The highest value in files of 16 bits; None where there was no such file.
         obstacles: The rows among the faults whose files may be whole: a package is missing, or the system refuses them.
+        digests: Of the values of each row as they are in the file; see :func:`~keras_lnn.data.copies.digest_values`.
     """
 
     faults: dict[int, str] = dataclasses.field(default_factory=dict)
     brightest: int | None = None
     obstacles: list[int] = dataclasses.field(default_factory=list)
+    digests: dict[int, str] = dataclasses.field(default_factory=dict)
 
     @property
     def is_final(self) -> bool:
@@ -201,12 +204,16 @@ def decode_images(
     faults: dict[int, str] = {}
     brightest: list[int] = []
     obstacles: list[int] = []
+    digests: dict[int, str] = {}
 
     def read_chunk(start: int) -> int:
         stop = min(start + _CHUNK, len(sources))
         for row in range(start, stop):
+            seen = _Seen()
             try:
-                into[row] = _decode(sources[row], into.shape[1:], rendering, brightest)
+                into[row] = _decode(sources[row], into.shape[1:], rendering, seen)
+                digests[row] = seen.digest
+                brightest.extend([] if seen.brightest is None else [seen.brightest])
             except Exception as error:  # what decoders raise on damaged files has no common class
                 faults[row] = name_fault(error)
                 obstacles.extend([row] if is_obstacle(error) else [])
@@ -220,7 +227,7 @@ def decode_images(
                     progress(stop / len(sources))
         finally:
             pool.shutdown(cancel_futures=True)
-    return Decoded(faults, max(brightest, default=None), sorted(obstacles))
+    return Decoded(faults, max(brightest, default=None), sorted(obstacles), digests)
 
 
 def image_shape(side: int | tuple[int, int], channels: int) -> tuple[int, int, int]:
@@ -270,25 +277,39 @@ def _has_grey_header(path: str | os.PathLike) -> bool:
         return True
 
 
-def _decode(source: ImageSource, shape: tuple[int, ...], rendering: Rendering, brightest: list[int]) -> np.ndarray:
+class _Seen:
+    """What is worth knowing of the values in a file before they become pixels of another size."""
+
+    def __init__(self) -> None:
+        self.digest = ""
+        self.brightest: int | None = None
+
+    def note(self, values: np.ndarray) -> None:
+        self.digest = digest_values(values)
+
+
+def _decode(source: ImageSource, shape: tuple[int, ...], rendering: Rendering, seen: _Seen) -> np.ndarray:
     from PIL import Image
 
     if rendering.classes is not None:
         return read_mask(source, shape, rendering)
     if len(shape) == 4:
-        return medical_files.read_volume(source, shape, rendering)
+        return medical_files.read_volume(source, shape, rendering, seen.note)
     height, width, channels = shape
     if medical_files.is_medical(source):
-        pixels = Image.fromarray(medical_files.read_slice(source, rendering.window))
+        pixels = Image.fromarray(medical_files.read_slice(source, rendering.window, seen.note))
         return _to_size(with_channels(pixels, channels), shape, rendering.fit)
     plain = png_files.read_plain_png(source, Image.MAX_IMAGE_PIXELS)
     image = open_image(source, max(height, width), channels) if plain is None else Image.fromarray(plain)
     # Older Pillows open PNG files of 16 bits in the mode of 32.
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         values = np.asarray(image)
-        brightest.append(int(values.max()))
-        image = Image.fromarray(_to_8_bits(values, rendering.window))
-    return _to_size(with_channels(image, channels), shape, rendering.fit)
+        seen.note(values)
+        seen.brightest = int(values.max())
+        return _to_size(Image.fromarray(_to_8_bits(values, rendering.window)), shape, rendering.fit)
+    image = with_channels(image, channels)
+    seen.note(np.asarray(image))
+    return _to_size(image, shape, rendering.fit)
 
 
 def _to_8_bits(values: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:

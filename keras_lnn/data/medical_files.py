@@ -7,6 +7,7 @@ import dataclasses
 import io
 import os
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,31 +85,44 @@ def apply_window(values: np.ndarray, center: float, width: float) -> np.ndarray:
     return np.rint(np.clip(np.nan_to_num(shown), 0, 255)).astype(np.uint8)
 
 
-def read_slice(source: str | os.PathLike | bytes, window: tuple[float, float] | None) -> np.ndarray:
+def read_slice(
+    source: str | os.PathLike | bytes,
+    window: tuple[float, float] | None,
+    note: Callable[[np.ndarray], None] | None = None,
+) -> np.ndarray:
     """Reads one image: of a DICOM file with many frames the first.
 
     Args:
         source: A path, or the bytes of a DICOM file.
         window: Centre and width in the units of the file; None for its own window, else its whole range.
+        note: Called with the values before the window.
 
     Returns:
         uint8, (height, width) or (height, width, 3).
     """
+    note = note or _ignore
     if is_nifti(source):
         values, _ = _read_nifti(source)
         if values.ndim != 2:
             raise InputError("a volume among images")
+        note(values)
         return _windowed(values, window)
-    return _read_dicom(source, window)
+    return _read_dicom(source, window, note)
 
 
-def read_volume(source: str | os.PathLike | bytes, shape: tuple[int, ...], rendering: Rendering) -> np.ndarray:
+def read_volume(
+    source: str | os.PathLike | bytes,
+    shape: tuple[int, ...],
+    rendering: Rendering,
+    note: Callable[[np.ndarray], None] | None = None,
+) -> np.ndarray:
     """Reads a NIfTI volume in the orientation of its patient and resamples it, smoothed where it shrinks.
 
     Args:
         source: A path.
         shape: (depth, height, width, 1) of the result.
         rendering: ``pad`` keeps the proportions in millimetres; the window counts in the units of the file.
+        note: Called with the values before the window.
 
     Returns:
         uint8 of this shape.
@@ -120,6 +134,7 @@ def read_volume(source: str | os.PathLike | bytes, shape: tuple[int, ...], rende
     values, spacing = _read_nifti(source)
     if values.ndim != 3:
         raise InputError("an image among volumes")
+    (note or _ignore)(values)
     values = _windowed(values, rendering.window).astype(np.float32)
     size = np.array(fitted_volume(values.shape, spacing, shape[:3], rendering.fit))
     shrinking = np.array(values.shape) / size
@@ -200,7 +215,13 @@ def _is_dicom(source: str | os.PathLike) -> bool:
     return False
 
 
-def _read_dicom(source: str | os.PathLike | bytes, window: tuple[float, float] | None) -> np.ndarray:
+def _ignore(values: np.ndarray) -> None:
+    """Takes no note."""
+
+
+def _read_dicom(
+    source: str | os.PathLike | bytes, window: tuple[float, float] | None, note: Callable[[np.ndarray], None]
+) -> np.ndarray:
     pydicom = _import("pydicom", "dicom")
     from pydicom import pixels
 
@@ -214,6 +235,7 @@ def _read_dicom(source: str | os.PathLike | bytes, window: tuple[float, float] |
         values = pixels.pixel_array(dataset, index=0)
     except (RuntimeError, NotImplementedError) as error:
         raise _find_missing_decoder(dataset, str(error)) or error from None
+    note(values)
     kind = dataset.get("PhotometricInterpretation", "MONOCHROME2")
     if kind == "PALETTE COLOR":
         values = pixels.apply_color_lut(values, dataset)

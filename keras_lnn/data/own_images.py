@@ -14,6 +14,7 @@ import numpy as np
 from keras_lnn.data import medical_files
 from keras_lnn.data.arrays import ALL, SPLITS, ImageArray, ImageData, Split
 from keras_lnn.data.checking import DataCheck, check_splits, name_some
+from keras_lnn.data.copies import digests_of, find_near_copies
 from keras_lnn.data.decoded_cache import CachedImages, open_or_decode
 from keras_lnn.data.grouping import complete_grouped_splits, require_each_class
 from keras_lnn.data.images import Progress, describe_faults, guess_channels, image_shape
@@ -136,24 +137,32 @@ def load_own_images(
         splits={split: labelled.to_split(images[split], digests, part) for split, part in rows.items()},
         checksum=checksum(labelled, digests),
         given_splits=tuple(split for split in SPLITS if labelled.splits is not None and split in labelled.splits),
-        check=_look_over(labelled, digests, checked, brightest, [*warnings, *left_out]),
+        check=_look_over(labelled, cached, stored, checked, brightest, [*warnings, *left_out]),
     )
 
 
 def _look_over(
     labelled: LabelledFiles,
-    digests: Sequence[str],
+    cached: CachedImages,
+    stored: np.ndarray,
     rows: Mapping[str, np.ndarray],
     brightest: int | None,
     warnings: Sequence[str],
 ) -> DataCheck:
     """Returns a report on the splits."""
+    prints, near = cached.prints[stored], []
+    if rows:
+        parts = np.empty(len(stored), np.int64)
+        for number, part in enumerate(rows.values()):
+            parts[part] = number
+        near = find_near_copies(prints, SelectedRows(cached.images, stored), parts)
     return check_splits(
         labelled.indicators(),
         rows,
         labelled.class_names,
         names=labelled.names,
-        digests=digests,
+        digests=digests_of(prints),
+        near=near,
         groups=labelled.groups,
         brightest=brightest,
         notes=labelled.notes,

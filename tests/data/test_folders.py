@@ -138,7 +138,7 @@ def test_checksum_is_what_the_docstring_says_and_sees_every_change(tmp_path):
 def test_decoded_images_are_found_again_by_all_seeds(tmp_path, monkeypatch):
     root = write_flat(tmp_path / "scans", count=10)
     first = load_folder(root, side=4, seed=3)
-    (cached,) = (tmp_path / "cache").rglob("*.npy")
+    (cached,) = (tmp_path / "cache").rglob("images.npy")
     assert np.load(cached).shape == (20, 4, 4, 1)
 
     def refuse(*_, **__):

@@ -326,3 +326,14 @@ def test_a_film_in_a_dicom_file_is_said_to_be_one(tmp_path):
     film.save_as(tmp_path / "film.dcm")
     with pytest.raises(InputError, match=r"compressed as MPEG2 Main Profile / Main Level, which no package here"):
         read(tmp_path / "film.dcm")
+
+
+def test_equal_pixels_with_other_headers_are_copies(tmp_path):
+    for k in range(20):
+        values = np.random.default_rng(k % 19).integers(-900, 900, (20, 20)).astype(np.int16)
+        write_dicom(tmp_path / f"{k:03}.dcm", values, PatientName=f"name {k}", StudyDate=f"202001{k + 1:02}")
+    rows = [f"{k:03}.dcm,{'ab'[k % 2]},{'train' if k < 15 else 'test'}" for k in range(20)]
+    (tmp_path / "t.csv").write_text("\n".join(["file,label,split", *rows]))
+    warnings = load_table(tmp_path / "t.csv", OwnImages(window=(0.0, 1800.0)), side=20).check.warnings
+    assert "1 pair of the same image stands in two splits" in warnings[0]
+    assert {"000.dcm", "019.dcm"} == {part[:7] for part in warnings[0].partition("good: ")[2].split(" = ")}

@@ -1,0 +1,139 @@
+"""Copies of an image under other names: the same pixels, or nearly the same after saving or resizing it again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from keras_lnn.data.arrays import ImageArray
+
+_SIDE = 16
+_DIGEST_BYTES = 8
+# A smaller image has too little to be told from others by its miniature.
+_SMALLEST_SIDE = 16
+# Of a perceptual hash; all bits of one band are the same for candidates, and so many may differ in all bands together.
+_BANDS, _BITS_OF_A_BAND = 16, 16
+_DIFFERING_BITS = 40
+_NEIGHBOURS = 64
+# Grey values by which a miniature must vary, else the image is too plain to be told from others.
+_LEAST_DEVIATION = 2.0
+# The least correlation between copies: of miniatures less their mean over the set, and of the images. Other pairs of
+# one of them at least are below.
+_OF_MINIATURES, _OF_IMAGES = 0.96, 0.98
+_ROWS_AT_ONCE = 256
+_MOST_COMPARED = 5000
+
+
+def digest_values(values: np.ndarray) -> str:
+    """Returns a hash of the values of an image in its own size; grey that is stored as colour counts as grey."""
+    if values.ndim == 3 and values.shape[-1] == 3:
+        red, green, blue = (values[..., channel] for channel in range(3))
+        values = red if np.array_equal(red, green) and np.array_equal(green, blue) else values
+    digest = hashlib.sha256(repr(values.shape).encode())
+    digest.update(np.ascontiguousarray(values))
+    return digest.hexdigest()[: 2 * _DIGEST_BYTES]
+
+
+def fingerprint(images: ImageArray, digests: Sequence[str]) -> np.ndarray:
+    """Returns for each image the hash of its values and a miniature of it, by which copies are found.
+
+    Args:
+        images: uint8, (images, ..., height, width, channels).
+        digests: Of :func:`digest_values`; empty for an image that could not be read.
+
+    Returns:
+        uint8, (images, 264): 8 bytes of the hash, and 16 times 16 grey values.
+    """
+    prints = np.zeros((len(images), _DIGEST_BYTES + _SIDE**2), np.uint8)
+    for start in range(0, len(images), _ROWS_AT_ONCE):
+        part = images[start : start + _ROWS_AT_ONCE]
+        rows = slice(start, start + len(part))
+        numbers = b"".join(bytes.fromhex(digest.rjust(2 * _DIGEST_BYTES, "0")) for digest in digests[rows])
+        prints[rows, :_DIGEST_BYTES] = np.frombuffer(numbers, np.uint8).reshape(len(part), -1)
+        prints[rows, _DIGEST_BYTES:] = _draw_miniatures(part)
+    return prints
+
+
+def digests_of(prints: np.ndarray) -> list[str]:
+    """Returns the hash of the values of each image, the same for the same values."""
+    return [row.tobytes().hex() for row in prints[:, :_DIGEST_BYTES]]
+
+
+def find_near_copies(prints: np.ndarray, images: ImageArray, parts: np.ndarray) -> list[tuple[int, int]]:
+    """Finds images of different parts of a set that look the same though their pixels differ.
+
+    A perceptual hash, of signs of random projections of the miniatures less their mean, gives candidates, whose
+    miniatures and pixels are then compared.
+
+    Args:
+        prints: Of :func:`fingerprint`.
+        images: The images themselves.
+        parts: The part in which each image is.
+
+    Returns:
+        Pairs of rows, each with the lower one first.
+    """
+    miniatures = prints[:, _DIGEST_BYTES:].astype(np.float32)
+    varied = np.flatnonzero(miniatures.std(axis=1) >= _LEAST_DEVIATION)
+    if len(varied) < 2:
+        return []
+    scaled = _scale(miniatures[varied])
+    scaled = _scale(scaled - scaled.mean(axis=0))
+    digests = prints[varied, :_DIGEST_BYTES].view(np.uint64)[:, 0]
+    pairs: set[tuple[int, int]] = set()
+    for one, other in _find_candidates(scaled):
+        crossing = (parts[varied[one]] != parts[varied[other]]) & (digests[one] != digests[other])
+        one, other = np.minimum(one, other)[crossing], np.maximum(one, other)[crossing]
+        alike = np.einsum("ij,ij->i", scaled[one], scaled[other]) >= _OF_MINIATURES
+        pairs.update(zip(varied[one[alike]].tolist(), varied[other[alike]].tolist(), strict=True))
+    return [pair for pair in sorted(pairs)[:_MOST_COMPARED] if _look_the_same(images[pair[0]], images[pair[1]])]
+
+
+def _draw_miniatures(images: np.ndarray) -> np.ndarray:
+    """Returns images in grey values of 16 times 16 places, (images, 256); depth and channels are averaged out."""
+    height, width = images.shape[-3:-1]
+    if min(height, width) < _SMALLEST_SIDE:
+        return np.zeros((len(images), _SIDE**2), np.uint8)
+    grey = images.reshape(len(images), -1, height, width, images.shape[-1]).mean(axis=(1, 4), dtype=np.float32)
+    means = _box_means(height) @ grey @ _box_means(width).T
+    return np.rint(means).astype(np.uint8).reshape(len(images), -1)
+
+
+def _box_means(length: int) -> np.ndarray:
+    """Returns the matrix that averages a line of pixels in boxes of equal length, which may end within pixels."""
+    edges = np.linspace(0, length, _SIDE + 1)
+    starts, stops = edges[:-1, None], edges[1:, None]
+    pixels = np.arange(length)
+    covered = np.clip(np.minimum(stops, pixels + 1) - np.maximum(starts, pixels), 0, None)
+    return (covered / covered.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _scale(values: np.ndarray) -> np.ndarray:
+    """Returns rows with mean 0 and length 1."""
+    values = values - values.mean(axis=1, keepdims=True)
+    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
+
+
+def _find_candidates(scaled: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields pairs of rows whose perceptual hashes agree in a whole band and differ in a few bits only."""
+    directions = np.random.default_rng(0).standard_normal((scaled.shape[1], _BANDS * _BITS_OF_A_BAND))
+    hashes = np.packbits(scaled @ directions.astype(np.float32) > 0, axis=1)
+    words, keys = hashes.view(np.uint64), hashes.view(np.uint16)
+    for band in range(_BANDS):
+        # Where very many agree in the band, those that agree in more bits are neighbours.
+        order = np.lexsort((*words.T, keys[:, band]))
+        sorted_keys = keys[order, band]
+        for step in range(1, min(_NEIGHBOURS, len(order) - 1) + 1):
+            agree = np.flatnonzero(sorted_keys[step:] == sorted_keys[:-step])
+            if not len(agree):
+                break
+            one, other = order[agree], order[agree + step]
+            near = np.bitwise_count(words[one] ^ words[other]).sum(axis=1) <= _DIFFERING_BITS
+            yield one[near], other[near]
+
+
+def _look_the_same(one: np.ndarray, other: np.ndarray) -> bool:
+    first, second = _scale(np.stack([one.reshape(-1), other.reshape(-1)]).astype(np.float32))
+    return bool(first @ second >= _OF_IMAGES)
