@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_lnn.data.arrays import SPLITS
 from keras_lnn.data.balancing import balanced_split
+from keras_lnn.data.checking import name_some
 from keras_lnn.data.splitting import FRACTIONS
 from keras_lnn.errors import InputError
 
@@ -57,6 +58,30 @@ def require_whole_groups(groups: Sequence[str], splits: Sequence[str], column: s
             f"A group must stand in one split. Received: {column} {', '.join(torn[:5])}{more}."
             " Mend the column of splits, or remove it so that the splits are made by group."
         )
+
+
+def describe_torn(groups: Sequence[str] | None, splits: Sequence[str] | None, *, named: bool = True) -> tuple[str, ...]:
+    """Returns a sentence where the user's own splits, which stay as they are, divide patients.
+
+    Args:
+        groups: The patients; None where they are not known.
+        splits: The split of each sample; None where none is given.
+        named: Whether the patients may be named.
+    """
+    if groups is None or splits is None:
+        return ()
+    found: dict[str, set[str]] = {}
+    for group, split in zip(groups, splits, strict=True):
+        found.setdefault(group, set()).add(split)
+    torn = [f"{group} ({' and '.join(sorted(parts))})" for group, parts in found.items() if len(parts) > 1]
+    if not torn:
+        return ()
+    kind = "patient stands" if len(torn) == 1 else "patients stand"
+    shown = f": {name_some(torn)}" if named else ""
+    return (
+        f"{len(torn)} {kind} in two splits, so the results are too good{shown}. Mend the splits, or remove them so that"
+        " they are made by patient",
+    )
 
 
 def require_each_class(labels: np.ndarray, rows: Mapping[str, np.ndarray], class_names: Sequence[str]) -> None:

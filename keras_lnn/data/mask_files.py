@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_lnn.data.checking import name_some
+from keras_lnn.data.grouping import describe_torn
 from keras_lnn.data.images import IMAGE_SUFFIXES, find_images
 from keras_lnn.data.mask_classes import BACKGROUND
 from keras_lnn.data.medical_files import SUFFIXES
@@ -88,7 +89,6 @@ def find_masked_files(root: Path, options: OwnImages) -> MaskedFiles:
     masks = _masks_by_stem(root)
     unused = masks.keys() - set(stems)
     notes = [f"{len(unused):,} masks have no image"] if unused else []
-    notes.append(f"there is no {MANIFEST} that names patients: images of one patient may be in two splits")
     return MaskedFiles(
         names=[image.relative_to(root / IMAGES).as_posix() for image in images],
         images=images,
@@ -121,7 +121,6 @@ def _read_manifest(root: Path, table: TextTable, options: OwnImages) -> MaskedFi
         )
     splits = None if split_column is None else read_splits(table, split_column)
     groups = None if group_column is None else require_filled(table, group_column, "a patient")
-    notes = [] if groups else ["the manifest names no patients: images of one patient may be in two splits"]
     ignored = [name for name in table.columns if name and name not in (*taken, *mask_columns)]
     return MaskedFiles(
         names=names,
@@ -130,8 +129,8 @@ def _read_manifest(root: Path, table: TextTable, options: OwnImages) -> MaskedFi
         columns=columns,
         splits=splits,
         groups=groups,
-        notes=(*notes, *([f"columns ignored: {name_some(ignored)}"] if ignored else [])),
-        warnings=_describe_torn(groups, splits),
+        notes=(f"columns ignored: {name_some(ignored)}",) if ignored else (),
+        warnings=describe_torn(groups, splits),
     )
 
 
@@ -172,23 +171,6 @@ def _require_once(table: TextTable, names: Sequence[str]) -> None:
             f"A manifest must name each image once. Received: {name_some(doubled)} again in {table.path}."
             " Remove the row, or name several masks in columns."
         )
-
-
-def _describe_torn(groups: Sequence[str] | None, splits: Sequence[str] | None) -> tuple[str, ...]:
-    """The user's own splits stay as they are; that they mix patients must be known."""
-    if groups is None or splits is None:
-        return ()
-    found: dict[str, set[str]] = {}
-    for group, split in zip(groups, splits, strict=True):
-        found.setdefault(group, set()).add(split)
-    torn = [f"{group} ({' and '.join(sorted(parts))})" for group, parts in found.items() if len(parts) > 1]
-    if not torn:
-        return ()
-    kind = "patient stands" if len(torn) == 1 else "patients stand"
-    return (
-        f"{len(torn)} {kind} in two splits, so the results are too good: {name_some(torn)}. Mend the column of splits,"
-        " or remove it so that the splits are made by patient",
-    )
 
 
 def _resolve(cell: str, root: Path, folder: str) -> Path:

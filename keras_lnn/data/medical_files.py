@@ -53,7 +53,7 @@ def is_medical(source: str | os.PathLike | bytes) -> bool:
     """Whether this is a DICOM or NIfTI file, by its name, or where it has no suffix by its first bytes."""
     if isinstance(source, bytes):
         return source[_DICOM_MARK_AT : _DICOM_MARK_AT + 4] == _DICOM_MARK
-    return is_nifti(source) or _is_dicom(source)
+    return is_nifti(source) or is_dicom(source)
 
 
 def is_nifti(source: str | os.PathLike | bytes) -> bool:
@@ -77,6 +77,12 @@ def is_grey(path: str | os.PathLike) -> bool:
         return True
     head = _import("pydicom", "dicom").dcmread(path, stop_before_pixels=True)
     return head.get("SamplesPerPixel", 1) == 1 and head.get("PhotometricInterpretation") != "PALETTE COLOR"
+
+
+def read_patient_id(path: str | os.PathLike) -> str:
+    """Reads the number of the patient from a DICOM file; empty where it has none."""
+    head = _import("pydicom", "dicom").dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"])
+    return str(head.get("PatientID") or "").strip()
 
 
 def apply_window(values: np.ndarray, center: float, width: float) -> np.ndarray:
@@ -204,7 +210,8 @@ def _usable(spacing: Any, axes: int) -> tuple[float, ...] | None:
     return numbers if len(numbers) == axes and all(0 < number < float("inf") for number in numbers) else None
 
 
-def _is_dicom(source: str | os.PathLike) -> bool:
+def is_dicom(source: str | os.PathLike) -> bool:
+    """Returns whether a file is DICOM, by its name, or where it has no suffix by its first bytes."""
     suffix = os.path.splitext(source)[1].lower()
     if suffix in _DICOM_SUFFIXES:
         return True

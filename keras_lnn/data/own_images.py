@@ -16,14 +16,22 @@ from keras_lnn.data.arrays import ALL, SPLITS, ImageArray, ImageData, Split
 from keras_lnn.data.checking import DataCheck, check_splits, name_some
 from keras_lnn.data.copies import digests_of, find_near_copies
 from keras_lnn.data.decoded_cache import CachedImages, open_or_decode
-from keras_lnn.data.grouping import complete_grouped_splits, require_each_class
+from keras_lnn.data.grouping import complete_grouped_splits, describe_torn, require_each_class
 from keras_lnn.data.images import Progress, describe_faults, guess_channels, image_shape
 from keras_lnn.data.options import OwnImages
+from keras_lnn.data.patients import find_patients
 from keras_lnn.data.samples import SampleRecord, SplitPlan
 from keras_lnn.data.splitting import SelectedRows, complete_splits
 from keras_lnn.errors import InputError
 from keras_lnn.files import file_digest
 
+# How patients are named in each kind of own images.
+_PATIENTS_OF = {
+    "folder": "Write a table with a column patient, or make the splits yourself",
+    "table": "Add a column patient, or say with --group-column which one it is",
+    "masks": "Name the patients in a column of manifest.csv",
+    "mask-classes": "Name the patients in a column of manifest.csv",
+}
 _SHORTAGES = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOMEM])
 
 
@@ -38,6 +46,7 @@ class LabelledFiles:
         labels: As in :class:`~keras_lnn.data.arrays.Split`; of masks each file has one.
         splits: ``train``, ``val`` or ``test``; None where nothing says.
         groups: What belongs together; None where nothing says.
+        groups_guessed: Whether nobody has said that the groups are such; the checksum of the data does not hold them.
         notes: What was decided about them, one sentence each.
         present: Where labels are masks, whether each class is in each of them, 0 or 1.
         spacing: As in :class:`~keras_lnn.data.arrays.Split`.
@@ -52,6 +61,7 @@ class LabelledFiles:
     notes: tuple[str, ...] = ()
     present: np.ndarray | None = None
     spacing: np.ndarray | None = None
+    groups_guessed: bool = False
 
     def indicators(self) -> np.ndarray:
         """The labels as 0 or 1, a column a class."""
@@ -113,6 +123,7 @@ def load_own_images(
         _require_known_splits(name, labelled)
     else:
         files, labelled = _sort_by_name(files, labelled)
+        labelled = _with_patients(files, labelled)
     if plan in ("seeded", "as listed"):
         _make_splits(labelled, seed)  # what is wrong with the splits is reported before thousands of files are decoded
     digests, faults = digest_files(files)
@@ -130,14 +141,15 @@ def load_own_images(
     brightest = cached.decoded.brightest if options.window is None else None
     # What was not split cannot have copies in two splits, and need not hold every class.
     checked = {} if plan == "whole" else rows
+    found = [*warnings, *left_out, *_describe_patients(name, labelled, plan)]
     return ImageData(
         name=name,
         task=labelled.task,
         class_names=labelled.class_names,
         splits={split: labelled.to_split(images[split], digests, part) for split, part in rows.items()},
-        checksum=checksum(labelled, digests),
+        checksum=checksum(dataclasses.replace(labelled, groups=None) if labelled.groups_guessed else labelled, digests),
         given_splits=tuple(split for split in SPLITS if labelled.splits is not None and split in labelled.splits),
-        check=_look_over(labelled, cached, stored, checked, brightest, [*warnings, *left_out]),
+        check=_look_over(labelled, cached, stored, checked, brightest, found),
     )
 
 
@@ -176,6 +188,28 @@ def _sort_by_name(files: Sequence[Path], labelled: LabelledFiles) -> tuple[Seque
     if order == list(range(len(files))):
         return files, labelled
     return [files[row] for row in order], labelled.take(order)
+
+
+def _with_patients(files: Sequence[Path], labelled: LabelledFiles) -> LabelledFiles:
+    """Returns what is known of the files, with their patients where only the files themselves name them."""
+    if labelled.groups is not None:
+        return labelled
+    found = find_patients(files)
+    notes = (*labelled.notes, found.note) if found.note else labelled.notes
+    return dataclasses.replace(labelled, notes=notes, groups=found.names, groups_guessed=found.names is not None)
+
+
+def _describe_patients(name: str, labelled: LabelledFiles, plan: SplitPlan) -> tuple[str, ...]:
+    """Returns a sentence where images of one patient are in two splits, or may be."""
+    if labelled.groups_guessed:
+        return describe_torn(labelled.groups, labelled.splits, named=False)
+    if labelled.groups is not None or plan == "whole" or set(SPLITS) <= set(labelled.splits or ()):
+        return ()
+    remedy = _PATIENTS_OF[name.partition(":")[0]]
+    return (
+        "nothing says which images are of one patient: if some are, they may be in two splits, and the results are too"
+        f" good. {remedy}",
+    )
 
 
 def _choose_splits(

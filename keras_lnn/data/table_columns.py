@@ -57,6 +57,10 @@ _CLASS_NAMES = frozenset(
 )
 SPLIT_NAMES = frozenset(["split", "splits", "subset", "partition"])
 GROUP_NAMES = frozenset(["group", "groupid", "patient", "patientid", "patients", "subject", "subjectid"])
+# Columns of patients under less usual names; they are taken for such where one column alone is so called.
+_LIKE_GROUPS = re.compile(
+    r"(patient|pat|subject|participant|person|case)s?(id|no|nr|num|number|key|uid|code|name)?|pid|mrn|medicalrecordnumber"
+)
 
 _BETWEEN_NAMES = "|"
 _NO_LABEL = "nofinding"
@@ -65,12 +69,23 @@ _BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 _NAMED_AT_MOST = 5
 
 
-def read_columns(table: TextTable, options: OwnImages) -> LabelledFiles:
-    """Finds the columns and reads their cells; each mistake is one sentence with its line."""
+def read_columns(table: TextTable, options: OwnImages, *, guess_groups: bool = True) -> LabelledFiles:
+    """Finds the columns and reads their cells; each mistake is one sentence with its line.
+
+    Args:
+        table: The table.
+        options: What its columns are.
+        guess_groups: Whether a column that looks like one of patients is taken for it.
+    """
     file_column = find_column(table, "file", options.file_column, FILE_NAMES, required=True)
     split_column = find_column(table, "split", options.split_column, SPLIT_NAMES)
     group_column = find_column(table, "group", options.group_column, GROUP_NAMES)
     taken = [name for name in (file_column, split_column, group_column) if name is not None]
+    guessed = [] if group_column is not None or not guess_groups else _guess_groups(table, taken)
+    guessed = [name for name in guessed if name not in (options.label_columns or ())]
+    if len(guessed) == 1:
+        (group_column,) = guessed
+        taken.append(group_column)
     label_columns = _find_labels(table, options.label_columns, taken)
     task, class_names, labels = _read_labels(table, label_columns)
     labelled = LabelledFiles(
@@ -80,21 +95,40 @@ def read_columns(table: TextTable, options: OwnImages) -> LabelledFiles:
         labels=labels,
         splits=None if split_column is None else read_splits(table, split_column),
         groups=None if group_column is None else require_filled(table, group_column, "a group"),
-        notes=_describe_use(table, file_column, label_columns, split_column, group_column),
+        notes=_describe_use(table, file_column, label_columns, split_column, group_column, guessed),
+        groups_guessed=len(guessed) == 1,
     )
-    if labelled.splits is not None and labelled.groups is not None:
+    if labelled.splits is not None and labelled.groups is not None and not guessed:
         require_whole_groups(labelled.groups, labelled.splits, group_column)
     return labelled
 
 
+def _guess_groups(table: TextTable, taken: Sequence[str]) -> list[str]:
+    """Returns the columns that look like numbers or names of patients, and whose cells could be such."""
+
+    def is_filled(cells: Sequence[str]) -> bool:
+        found = {cell.lower() for cell in cells}
+        return len(found) >= max(3, min(10, len(cells) // 3)) and not found & _MISSING
+
+    free = [name for name in table.columns if name and name not in taken]
+    return [name for name in free if _LIKE_GROUPS.fullmatch(plain_name(name)) and is_filled(table.column(name))]
+
+
 def _describe_use(
-    table: TextTable, file: str, labels: tuple[str, ...], split: str | None, group: str | None
+    table: TextTable,
+    file: str,
+    labels: tuple[str, ...],
+    split: str | None,
+    group: str | None,
+    guessed_groups: Sequence[str],
 ) -> tuple[str, ...]:
     roles = {"file": (file,), "labels": labels, "split": (split,), "group": (group,)}
     used = {role: names for role, names in roles.items() if names != (None,)}
     notes = [f"columns used: {'; '.join(f'{role}: {name_some(names)}' for role, names in used.items())}"]
     every = {name for names in used.values() for name in names}
     ignored = [name or "(no name)" for name in table.columns if name not in every]
+    if len(guessed_groups) > 1:
+        notes.append(f"columns that may name patients: {name_some(guessed_groups)}; say which with --group-column")
     return tuple(notes + ([f"columns ignored: {name_some(ignored)}"] if ignored else []))
 
 

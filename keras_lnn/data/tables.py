@@ -58,7 +58,7 @@ def load_table(
     """
     table_path = Path(path)
     table = read_table(table_path)
-    labelled = read_columns(table, options)
+    labelled = read_columns(table, options, guess_groups=plan != "as listed")
     root = table_path.parent if options.image_dir is None else Path(options.image_dir)
     found = find_table_files(labelled.names, root, table)
     if found.unnamed:

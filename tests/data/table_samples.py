@@ -36,3 +36,8 @@ def load(table, **options):
 
 def sizes(data):
     return {name: len(split) for name, split in data.splits.items()}
+
+
+def warnings_of(data):
+    """Warnings without the one that nothing names patients."""
+    return tuple(warning for warning in data.check.warnings if "nothing says which images" not in warning)

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from table_samples import load, write_table
+from table_samples import load, warnings_of, write_table
 
 from keras_lnn.data.copies import digest_values, digests_of, find_near_copies, fingerprint
 from keras_lnn.data.loading import load_data
@@ -102,7 +102,7 @@ def test_images_saved_again_are_reported_with_their_splits(tmp_path):
     rows = [(name, "ab"[k % 2], "train" if k < 14 else "test") for k, name in enumerate(names)]
     rows += [("same.bmp", "b", "test"), ("colour.png", "b", "test"), ("near.jpg", "b", "test")]
     table = write_table(tmp_path / "t.csv", ("file", "label", "split"), rows)
-    warnings = load(table, side=32).check.warnings
+    warnings = warnings_of(load(table, side=32))
     pairs = [sorted(warning.partition("good: ")[2].split(", ")) for warning in warnings[:2]]
     assert [len(found) for found in pairs] == [2, 1]
     assert warnings[0].startswith("2 pairs of the same image stand in two splits, so the results are too good")
@@ -121,7 +121,7 @@ def test_the_same_image_in_two_class_folders_is_reported(tmp_path):
         write_noise(tmp_path / f"other{k}", 1)
         picture = Image.fromarray(np.random.default_rng(99 + k).integers(0, 256, (48, 48), dtype=np.uint8))
         picture.save(tmp_path / "set" / "malignant" / f"{k:03}.png")
-    warnings = load_data(f"folder:{tmp_path / 'set'}", size=32).check.warnings
+    warnings = warnings_of(load_data(f"folder:{tmp_path / 'set'}", size=32))
     assert (
         "2 pairs of the same image have different labels: benign/000.png (benign) = malignant/000.png (malignant),"
         " benign/001.png (benign) = malignant/001.png (malignant)" in warnings

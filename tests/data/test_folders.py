@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from table_samples import warnings_of
 
 from keras_lnn.data import decoded_cache
 from keras_lnn.data.folders import load_folder
@@ -165,16 +166,16 @@ def test_the_report_counts_and_names_copies_across_splits(tmp_path):
     assert check.counts["test"] == {"benign": 11, "malignant": 10}
     (warning,) = check.warnings
     assert "train/benign/003.png (train) = test/benign/copy.png (test)" in warning
-    assert load_folder(write_splits(tmp_path / "clean"), side=4).check.warnings == ()
+    assert warnings_of(load_folder(write_splits(tmp_path / "clean"), side=4)) == ()
 
 
 def test_the_report_tells_of_16_bits_that_show_as_black(tmp_path):
     root = write_flat(tmp_path / "scans")
     for number, file in enumerate(sorted(root.rglob("*.png"))):
         Image.fromarray(np.full((6, 5), 100 * number, np.uint16)).save(file)
-    (warning,) = load_folder(root, side=4).check.warnings
+    (warning,) = warnings_of(load_folder(root, side=4))
     assert "brightest value of all 16-bit files is 1900" in warning
-    assert load_folder(root, OwnImages(window=(950, 1900)), side=4).check.warnings == ()
+    assert warnings_of(load_folder(root, OwnImages(window=(950, 1900)), side=4)) == ()
 
 
 def test_bad_files_may_be_left_out(tmp_path):
@@ -182,7 +183,7 @@ def test_bad_files_may_be_left_out(tmp_path):
     (root / "train" / "benign" / "003.png").write_bytes(b"no image")
     data = load_folder(root, OwnImages(skip_bad=True), side=4)
     assert len(data.splits["train"]) == 19
-    assert data.check.warnings == ("left out 1 of 60 files: train/benign/003.png (not an image)",)
+    assert warnings_of(data) == ("left out 1 of 60 files: train/benign/003.png (not an image)",)
     assert_consistent(data)
 
 

@@ -51,7 +51,9 @@ def test_masks_of_the_same_names(root, kind):
     assert {name: len(split) for name, split in data.splits.items()} == {"train": 21, "val": 3, "test": 6}
     assert all(set(np.unique(split.labels)) == {0, 1, 2} for split in data.splits.values())
     assert data.splits["val"].groups is None
-    assert any("images of one patient may be in two splits" in note for note in data.check.notes)
+    (warning,) = data.check.warnings
+    assert "nothing says which images are of one patient" in warning
+    assert warning.endswith("Name the patients in a column of manifest.csv")
     assert data.check.counts["test"]["background"] == 6
 
 

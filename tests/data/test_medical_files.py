@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_samples import write_dicom
 from PIL import Image
+from table_samples import warnings_of
 
 from keras_lnn.data import medical_files
 from keras_lnn.data.images import decode_images, find_images, guess_channels, read_image
@@ -22,35 +24,6 @@ VALUES = np.arange(48, dtype=np.int16).reshape(6, 8) * 40 - 900
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_LNN_CACHE", str(tmp_path / "cache"))
-
-
-def write_dicom(path, values, *, photometric="MONOCHROME2", **elements):
-    """A file of explicit little-endian values, as scanners write them."""
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
-
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    file = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    file.SOPClassUID, file.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-    colour = values.ndim >= 3 and values.shape[-1] == 3
-    file.SamplesPerPixel = 3 if colour else 1
-    file.PhotometricInterpretation = "RGB" if colour else photometric
-    if colour:
-        file.PlanarConfiguration = 0
-    elif values.ndim == 3:
-        file.NumberOfFrames = len(values)
-    file.Rows, file.Columns = values.shape[-3:-1] if colour else values.shape[-2:]
-    file.BitsAllocated = file.BitsStored = 8 * values.dtype.itemsize
-    file.HighBit = file.BitsStored - 1
-    file.PixelRepresentation = int(values.dtype.kind == "i")
-    file.PixelData = values.tobytes()
-    for name, value in elements.items():
-        setattr(file, name, value)
-    file.save_as(path, enforce_file_format=True)
-    return path
 
 
 def expected(values, center, width):
@@ -334,6 +307,6 @@ def test_equal_pixels_with_other_headers_are_copies(tmp_path):
         write_dicom(tmp_path / f"{k:03}.dcm", values, PatientName=f"name {k}", StudyDate=f"202001{k + 1:02}")
     rows = [f"{k:03}.dcm,{'ab'[k % 2]},{'train' if k < 15 else 'test'}" for k in range(20)]
     (tmp_path / "t.csv").write_text("\n".join(["file,label,split", *rows]))
-    warnings = load_table(tmp_path / "t.csv", OwnImages(window=(0.0, 1800.0)), side=20).check.warnings
+    warnings = warnings_of(load_table(tmp_path / "t.csv", OwnImages(window=(0.0, 1800.0)), side=20))
     assert "1 pair of the same image stands in two splits" in warnings[0]
     assert {"000.dcm", "019.dcm"} == {part[:7] for part in warnings[0].partition("good: ")[2].split(" = ")}

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from table_samples import load, sizes, write_classes, write_images, write_table
+from table_samples import load, sizes, warnings_of, write_classes, write_images, write_table
 
 from keras_lnn.data import decoded_cache, load_data
 from keras_lnn.data.options import OwnImages
@@ -234,7 +234,7 @@ def test_bad_files_are_named_together_or_skipped(tmp_path):
     data = load(table, skip_bad=True)
     assert sum(sizes(data).values()) == 26
     assert_consistent(data, lambda k: "malignant" if k % 2 else "benign")
-    (warning,) = data.check.warnings
+    (warning,) = warnings_of(data)
     assert warning.startswith("left out 4 of 30 files: 003.png (missing), ")
 
 
@@ -243,7 +243,7 @@ def test_copies_across_splits_are_named(tmp_path):
     folder = tmp_path / "images"
     (folder / "004.png").write_bytes((folder / "000.png").read_bytes())
     (folder / "006.png").write_bytes((folder / "001.png").read_bytes())  # both in train
-    warning, contradiction = load(table).check.warnings
+    warning, contradiction = warnings_of(load(table))
     assert contradiction == "1 pair of the same image has different labels: 001.png (malignant) = 006.png (benign)"
     assert warning.startswith("1 pair of the same image stands in two splits")
     assert warning.endswith(": 000.png (train) = 004.png (test)")
@@ -264,7 +264,7 @@ def test_a_file_that_is_named_twice_alike_counts_once(tmp_path):
     table.write_text(table.read_text() + "./000.png,benign\n")
     data = load(table)
     assert sum(sizes(data).values()) == 20
-    assert data.check.warnings == ("rows that name a file again were left out: ./000.png (line 22)",)
+    assert warnings_of(data) == ("rows that name a file again were left out: ./000.png (line 22)",)
 
 
 def test_dark_16_bit_files_are_a_warning_until_there_is_a_window(tmp_path):
@@ -273,11 +273,11 @@ def test_dark_16_bit_files_are_a_warning_until_there_is_a_window(tmp_path):
         values = np.full((4, 4), 1000 + k * 100, np.uint16)
         Image.fromarray(values).save(tmp_path / "images" / f"{k:03}.png")
     for _ in range(2):
-        (warning,) = load(table).check.warnings
+        (warning,) = warnings_of(load(table))
         assert "brightest value of all 16-bit files is 2900" in warning
         assert "--window 1450,2900" in warning
     data = load(table, window=(1450.0, 2900.0))
-    assert not data.check.warnings
+    assert not warnings_of(data)
     for split in data.splits.values():
         for row, name in enumerate(split.names):
             assert (split.images[row] == round((1000 + int(name[:3]) * 100) / 2900 * 255)).all()
