@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic_settings import CliPositionalArg
@@ -10,11 +10,7 @@ from rich.table import Table
 
 from keras_lnn.config import DataOptions, TrainConfig, parse_classes
 from keras_lnn.errors import InputError
-from keras_lnn.files import atomic_path
 from keras_lnn.terminal import loading, make_console, print_metrics, start_keras
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # So many answers are shown on the terminal too.
 _SHOWN_PREDICTIONS = 20
@@ -137,31 +133,38 @@ def run_evaluate(command: EvaluateCommand) -> None:
 
 
 def run_predict(command: PredictCommand) -> None:
-    """Predicts and writes a CSV file."""
-    console = make_console()
+    """Predicts and writes a CSV file, or masks."""
     from keras_lnn.inference import find_model, load_predictor
-    from keras_lnn.predicting import find_files, predict_files
+    from keras_lnn.predicting import find_files, predict_files, require_free_table, write_predictions
+    from keras_lnn.segmenting.predicting import predict_masks, require_free_masks
     from keras_lnn.signature import read_signature
+    from keras_lnn.written_files import is_standard_output
 
     signature = read_signature(find_model(command.model))
-    find_files(command.images, volumes=len(signature.image_shape) == 4)
+    files = find_files(command.images, volumes=len(signature.image_shape) == 4)
     of_masks = signature.get_task().has_masks
     if command.overlay and not of_masks:
         raise InputError(
             f"--overlay is for networks of masks. Received: {command.model}, which has none. Leave it out."
         )
     output = command.output or Path("predictions" if of_masks else "predictions.csv")
+    replaced = False
+    if of_masks:
+        require_free_masks(files, command.images, output, command.overlay)
+    else:
+        replaced = require_free_table(output)
+    # A table that goes to standard output stands there alone.
+    console = make_console(stderr=is_standard_output(output))
     start_keras(console)
     with loading(console, "loading the model"):
         predictor = load_predictor(command.model)
     with loading(console, "predicting") as progress:
         if of_masks:
-            from keras_lnn.segmenting.predicting import predict_masks
-
             table = predict_masks(predictor, command.images, output, overlay=command.overlay, progress=progress)
         else:
             table = predict_files(predictor, command.images, progress)
-            _write_table(table, output)
+    if not of_masks:
+        write_predictions(table, output)
     if len(table) <= _SHOWN_PREDICTIONS:
         shown = Table()
         for name in table.columns:
@@ -169,15 +172,9 @@ def run_predict(command: PredictCommand) -> None:
         for row in table.itertuples(index=False):
             shown.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row))
         console.print(shown)
-    console.print(f"{len(table)} {'mask' if of_masks else 'prediction'}{'s' if len(table) != 1 else ''}  {output}")
-
-
-def _write_table(table: "pd.DataFrame", output: Path) -> None:
-    try:
-        with atomic_path(output) as temporary:
-            table.to_csv(temporary, index=False, errors="backslashreplace")
-    except OSError as error:
-        raise InputError(f"The output must be a file to write. Received: {output} ({error.strerror}).") from None
+    note = "  (took the place of the predictions that were there)" if replaced else ""
+    what = f"{'mask' if of_masks else 'prediction'}{'s' if len(table) != 1 else ''}"
+    console.print(f"{len(table)} {what}  {output}{note}")
 
 
 def run_export(command: ExportCommand) -> None:

@@ -1,5 +1,7 @@
 """Image files through a saved model: read, brought to its input, predicted in pieces, one row a file."""
 
+import csv
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,11 +12,14 @@ from keras_lnn.data.images import decode_images, describe_faults, find_images, r
 from keras_lnn.data.medical_files import is_nifti
 from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
-from keras_lnn.files import DAMAGED_FILE_ERRORS
+from keras_lnn.files import DAMAGED_FILE_ERRORS, atomic_path
 from keras_lnn.inference import Predictor
 from keras_lnn.signature import Signature
+from keras_lnn.written_files import is_stream, open_stream
 
 FILES_AT_A_TIME = 256
+_LONGEST_HEADER = 2**20
+_COLUMNS, _PROBABILITY = ["file", "predicted"], "probability "
 
 
 def predict_files(
@@ -43,8 +48,51 @@ def predict_files(
     names, task = np.array(signature.class_names), signature.get_task()
     decision = task.decide(probabilities, signature.thresholds)
     predicted = ["|".join(names[row]) for row in decision] if task.multi_label else names[decision]
-    columns = {"file": [str(file) for file in files], "predicted": predicted}
-    return pd.DataFrame(columns | {f"probability {name}": probabilities[:, i] for i, name in enumerate(names)})
+    columns = dict(zip(_COLUMNS, ([str(file) for file in files], predicted), strict=True))
+    return pd.DataFrame(columns | {_PROBABILITY + name: probabilities[:, i] for i, name in enumerate(names)})
+
+
+def require_free_table(path: Path) -> bool:
+    """Checks that a table of predictions can be written without the loss of another file.
+
+    Args:
+        path: Of the table.
+
+    Returns:
+        Whether a table of earlier predictions will be replaced.
+    """
+    if not os.path.lexists(path) or is_stream(path):
+        return False
+    if path.is_dir():
+        raise InputError(f"The output must be a file to write. Received: {path} (Is a directory).")
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            header = next(csv.reader([stream.readline(_LONGEST_HEADER)]), [])
+    except (OSError, UnicodeDecodeError, csv.Error):
+        header = []
+    if header[:2] != _COLUMNS or not all(name.startswith(_PROBABILITY) for name in header[2:]):
+        raise InputError(
+            f"Only a table of predictions is replaced by another one. Received: {path}, which is none. Choose another"
+            " --output, or move it away."
+        )
+    return True
+
+
+def write_predictions(table: pd.DataFrame, path: Path) -> None:
+    """Writes a table of predictions: a file atomically, in the place of an earlier table only, else to a stream."""
+    require_free_table(path)
+    try:
+        if is_stream(path):
+            with open_stream(path) as stream:
+                table.to_csv(stream, index=False)
+            return
+        # Through a link, which stays.
+        with atomic_path(Path(os.path.realpath(path))) as temporary:
+            table.to_csv(temporary, index=False, errors="backslashreplace")
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise InputError(f"The output must be a file to write. Received: {path} ({error.strerror}).") from None
 
 
 def find_files(paths: Sequence[Path], volumes: bool) -> list[Path]:

@@ -12,7 +12,7 @@ from keras_lnn.config import TrainConfig
 from keras_lnn.data import ImageData
 from keras_lnn.data.augment import list_operations
 from keras_lnn.data.pipeline import seen_in_training
-from keras_lnn.plots import plot_augmentation, require_png, save_figure
+from keras_lnn.plots import plot_augmentation, require_free_picture, require_png, save_figure
 from keras_lnn.protocol import complete_config, name_augmentation
 from keras_lnn.terminal import make_console, print_written
 from keras_lnn.training import load_images
@@ -32,6 +32,7 @@ def show_augmentation(config: TrainConfig, path: Path, console: Console | None =
         console: Where progress is shown; standard output if not given.
     """
     require_png(path)
+    require_free_picture(path)
     console = console or make_console()
     config = complete_config(config)
     save_figure(draw_augmentation(config, load_images(config, console)), path)

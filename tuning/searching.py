@@ -26,6 +26,7 @@ from keras_lnn.files import hold_folder, write_text
 from keras_lnn.processes import Limits, Outcome, ProcessRunner, share_gpus, share_processors
 from keras_lnn.protocol import complete_config
 from keras_lnn.terminal import make_console
+from keras_lnn.written_files import require_own_folder
 from tuning.display import SearchDisplay
 from tuning.oracles import SafeOracle, make_oracle
 from tuning.results import best_config, trials_table, write_pictures, write_results
@@ -34,6 +35,8 @@ from tuning.space import Space, make_space
 from tuning.tuner import ProcessTuner
 
 _LOOK_EVERY_SECONDS = 0.5
+# What a search is known by, and what it writes anew.
+_STATE, _REPLACED = "oracle.json", ("trials.csv", "best.yaml", "plots")
 # What may differ between the machines of one search.
 _PATHS = ("data", "data_dir", "image_dir", "run_dir", "export_dir", "start_from")
 # Of a trial only the validation split is looked at, and only its run's folder is written.
@@ -115,7 +118,8 @@ class _Search:
         self.settings = settings
         self.console = console
         self.folder = (settings.search_dir or default_folder(config, settings)).absolute()
-        self.resumed = (self.folder / "oracle.json").is_file()
+        self.resumed = (self.folder / _STATE).is_file()
+        require_own_folder(self.folder, _STATE, _REPLACED, "--search-dir")
         self._errors: list[BaseException] = []
         oracle = self._make_oracle()
         with _distributed(settings):

@@ -11,9 +11,10 @@ from rich.text import Text
 
 from keras_lnn.comparing.comparison import Comparison
 from keras_lnn.comparing.words import interval, tell_all, tell_cautions, tell_reference, tell_summary
-from keras_lnn.files import atomic_path, write_text, writing_to
+from keras_lnn.files import writing_to
 from keras_lnn.model_card import metric_label
 from keras_lnn.terminal import loading
+from keras_lnn.written_files import OTHER_FOLDER, WrittenFiles
 
 _ON_THE_TERMINAL = ("auc", "accuracy", "f1", "balanced_accuracy")
 _MOST_SENTENCES = 6
@@ -24,7 +25,7 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike, console:
 
     Args:
         comparison: From ``compare``.
-        folder: Where to; what an earlier comparison has left there is replaced.
+        folder: Where to; what an earlier comparison has left there is replaced, other files are not.
         console: Where progress is shown.
 
     Returns:
@@ -37,17 +38,20 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike, console:
     folder = Path(folder)
     written = {"page": folder / "comparison.html", "models": folder / "comparison.csv"}
     written |= {"pairs": folder / "pairs.csv", "pictures": folder / "plots"}
+    files = WrittenFiles(folder, OTHER_FOLDER)
+    if not written["page"].exists():  # else a comparison of an older version may be there, which kept no list
+        files.require_free(written.values())
     with writing_to(folder):
         with loading(console, "drawing"):
             figures = draw_all(comparison)
-            with atomic_path(written["pictures"]) as temporary:
+            with files.write(written["pictures"]) as temporary:
                 temporary.mkdir()
                 for name, figure in figures.items():
                     save_figure(figure, temporary / f"{name}.png")
-        write_text(written["models"], comparison.models_table().to_csv(index=False))
-        write_text(written["pairs"], comparison.pairs_table().to_csv(index=False))
+        files.write_text(written["models"], comparison.models_table().to_csv(index=False))
+        files.write_text(written["pairs"], comparison.pairs_table().to_csv(index=False))
         # Last, so that where the page is, the rest is too.
-        write_text(written["page"], comparison_page(comparison, figures))
+        files.write_text(written["page"], comparison_page(comparison, figures))
     return written
 
 

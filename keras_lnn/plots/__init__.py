@@ -14,7 +14,7 @@ from keras_lnn.plots.overlap import plot_dice_history, plot_dice_of_models, plot
 from keras_lnn.plots.reliability import plot_reliability
 from keras_lnn.plots.samples import plot_contact_sheet, plot_examples
 from keras_lnn.plots.sequence import plot_sequence
-from keras_lnn.plots.style import require_png, save_figure
+from keras_lnn.plots.style import require_free_picture, require_png, save_figure
 from keras_lnn.plots.wiring import plot_wiring
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "plot_roc",
     "plot_sequence",
     "plot_wiring",
+    "require_free_picture",
     "require_png",
     "save_figure",
 ]

@@ -23,6 +23,8 @@ LINE_STYLES = ("-", "--")
 
 TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 10, 9, 7.5
 DOTS_PER_INCH = 150
+# Each picture carries it.
+_MADE_BY = "keras-lnn"
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -107,6 +109,24 @@ def require_png(path: str | os.PathLike) -> None:
         raise InputError(f"A picture's path must end in .png. Received: {path}. Name the file {Path(path).stem}.png.")
 
 
+def require_free_picture(path: str | os.PathLike) -> None:
+    """Checks that there is no file in the place of a picture, or a picture that :func:`save_figure` has written."""
+    from PIL import Image
+
+    if not os.path.lexists(path):
+        return
+    try:
+        with Image.open(path) as image:
+            is_ours = image.info.get("Software") == _MADE_BY
+    except (OSError, ValueError, SyntaxError):
+        is_ours = False
+    if not is_ours:
+        raise InputError(
+            f"Only a picture that keras-lnn has drawn is replaced by another one. Received: {path}, which is none."
+            " Choose another path, or move it away."
+        )
+
+
 def save_figure(figure: Figure, path: str | os.PathLike) -> None:
     """Writes a figure as a PNG file that is whole or absent.
 
@@ -119,4 +139,4 @@ def save_figure(figure: Figure, path: str | os.PathLike) -> None:
     """
     require_png(path)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=DOTS_PER_INCH, format="png")
+        figure.savefig(temporary, dpi=DOTS_PER_INCH, format="png", metadata={"Software": _MADE_BY})

@@ -13,7 +13,7 @@ import pandas as pd
 from keras_lnn.comparing.groups import group_runs
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError, suggest
-from keras_lnn.files import DAMAGED_FILE_ERRORS, write_text, writing_to
+from keras_lnn.files import DAMAGED_FILE_ERRORS, writing_to
 from keras_lnn.model_card import metric_label
 from keras_lnn.plots import plot_dice_of_models, save_figure
 from keras_lnn.run import RunFolder
@@ -23,6 +23,7 @@ from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.bootstrap import bounded_interval, defined_mean, resample_weights
 from keras_lnn.statistics.deviations import resampled_deviations
 from keras_lnn.statistics.paired_tests import Measured, compare_means, holm, mean_over_runs
+from keras_lnn.written_files import OTHER_FOLDER, WrittenFiles
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -198,10 +199,13 @@ def compare_masks(runs: Sequence[MaskRun], reference: str | None = None) -> Mask
 def write_mask_comparison(comparison: MaskComparison, folder: Path) -> dict[str, Path]:
     """Writes the two tables and how Dice spreads over the images; gives their paths by what they are."""
     written = {"models": folder / "comparison.csv", "differences": folder / "pairs.csv", "picture": folder / "dice.png"}
+    files = WrittenFiles(folder, OTHER_FOLDER)
+    files.require_free(written.values())
     with writing_to(folder):
-        write_text(written["models"], comparison.models.to_csv(index=False))
-        write_text(written["differences"], comparison.differences.to_csv(index=False))
-        save_figure(plot_dice_of_models(comparison.dice, comparison.class_names), written["picture"])
+        files.write_text(written["models"], comparison.models.to_csv(index=False))
+        files.write_text(written["differences"], comparison.differences.to_csv(index=False))
+        with files.write(written["picture"]) as temporary:
+            save_figure(plot_dice_of_models(comparison.dice, comparison.class_names), temporary)
     return written
 
 

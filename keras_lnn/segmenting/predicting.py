@@ -15,11 +15,11 @@ from keras_lnn.data.mask_restoring import restore_mask, write_mask_nifti, write_
 from keras_lnn.data.medical_files import is_nifti
 from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
-from keras_lnn.files import atomic_path, write_text
 from keras_lnn.inference import Predictor
 from keras_lnn.predicting import FILES_AT_A_TIME, find_files, read_files
 from keras_lnn.segmenting.overlays import lay_on
 from keras_lnn.signature import Signature
+from keras_lnn.written_files import OTHER_FOLDER, WrittenFiles
 
 TABLE = "predictions.csv"
 _OVERLAY = "-overlay.png"
@@ -43,31 +43,50 @@ def predict_masks(
         paths: Image files, and folders that are searched for them; ``.npy`` and NIfTI files for a model of volumes.
         output: Folder for the masks and for ``predictions.csv``.
         overlay: Whether each mask is drawn on its image too, of a volume on the slice in which most is found.
-        progress: Is told the fraction done.
+        progress: Called with the fraction done.
 
     Returns:
         What the table holds: one row a file, its mask, and of each class the pixels and their share.
+
+    Raises:
+        InputError: If a file would be replaced that this function has not written, such as a true mask.
     """
     signature = predictor.signature
     files = find_files(paths, volumes=len(signature.image_shape) == 4)
-    masks = _name_masks(files, paths, output)
-    _require_free(files, [*masks, *map(_overlay_path, masks)] if overlay else masks, output)
+    masks = require_free_masks(files, paths, output, overlay)
+    written = WrittenFiles(output, OTHER_FOLDER)
     rows = []
     for start in range(0, len(files), FILES_AT_A_TIME):
         piece = files[start : start + FILES_AT_A_TIME]
         images = read_files(piece, signature)
         for file, path, image, answer in zip(piece, masks[start:], images, predictor.answer(images), strict=False):
-            with atomic_path(path) as temporary:
+            with written.write(path) as temporary:
                 restored = _write(answer, file, temporary, signature)
             if overlay:
-                with atomic_path(_overlay_path(path)) as temporary:
+                with written.write(_overlay_path(path)) as temporary:
                     write_mask_png(_overlay(file, image, answer, restored, signature), temporary)
             rows.append({"file": str(file), "mask": str(path), **_count(restored, signature.class_names)})
             if progress:
                 progress(len(rows) / len(files))
     table = pd.DataFrame(rows)
-    write_text(output / TABLE, table.to_csv(index=False))
+    written.write_text(output / TABLE, table.to_csv(index=False))
     return table
+
+
+def require_free_masks(files: Sequence[Path], paths: Sequence[Path], output: Path, overlay: bool) -> list[Path]:
+    """Checks that masks can be written without a loss, and returns where the mask of each file goes.
+
+    Args:
+        files: Image files.
+        paths: What was named: these files, and folders that hold them.
+        output: Folder for the masks.
+        overlay: Whether each mask is drawn on its image too.
+    """
+    masks = _name_masks(files, paths, output)
+    targets = [*masks, *map(_overlay_path, masks)] if overlay else masks
+    _require_no_image(files, targets, output)
+    WrittenFiles(output, OTHER_FOLDER).require_free([*targets, output / TABLE])
+    return masks
 
 
 def _name_masks(files: Sequence[Path], paths: Sequence[Path], output: Path) -> list[Path]:
@@ -104,7 +123,7 @@ def _overlay_path(mask: Path) -> Path:
     return mask.with_name(name + _OVERLAY)
 
 
-def _require_free(files: Sequence[Path], written: Sequence[Path], output: Path) -> None:
+def _require_no_image(files: Sequence[Path], written: Sequence[Path], output: Path) -> None:
     if output.suffix.lower() == ".csv" or (output.exists() and not output.is_dir()):
         raise InputError(f"--output of a network of masks must be a folder for them. Received: {output}.")
     images = {file.resolve() for file in files}

@@ -23,8 +23,9 @@ from keras_lnn.processes import Limits, Outcome, ProcessRunner, keep_this_proces
 from keras_lnn.registry import require_model
 from keras_lnn.studies.declaration import Study, StudyRun, choose, lay_out, load_study, path_name
 from keras_lnn.studies.grid import Point, parse_assignments
-from keras_lnn.studies.memory import recall, remember
+from keras_lnn.studies.memory import FILE, recall, remember
 from keras_lnn.terminal import loading, make_console, print_written, start_keras
+from keras_lnn.written_files import require_own_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from keras_lnn.studies.running import Progress
 
 _SHOWN_FAILURES = 20
+_TABLES = ("table.txt", "table.md", "table.tex", "table.html")
+_REPLACED = ("results.csv", "differences.csv", "summary.csv", *_TABLES, "plots")
 
 
 class StudyCommand(pydantic.BaseModel):
@@ -86,6 +89,7 @@ def run_study(command: StudyCommand) -> None:
     """Runs the study and writes what it has found."""
     study = load_study(command.study)
     runs, folder = _lay_out(study, command)
+    require_own_folder(folder, FILE, _REPLACED, "--study-dir")
     for run in runs:  # names are checked before Keras is imported
         require_model(run.config.model)
         require_data(run.config.data)

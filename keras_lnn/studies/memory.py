@@ -12,7 +12,7 @@ from keras_lnn.files import DAMAGED_FILE_ERRORS, write_json
 from keras_lnn.studies.declaration import Study, StudyRun, make_run
 from keras_lnn.studies.grid import Point
 
-_FILE = "asked.json"
+FILE = "asked.json"
 
 
 def remember(folder: Path, runs: Sequence[StudyRun]) -> None:
@@ -22,7 +22,7 @@ def remember(folder: Path, runs: Sequence[StudyRun]) -> None:
         {"network": run.base, "data": run.config.data, "seed": run.config.seed, "values": run.point.values}
         for run in runs
     ]
-    write_json(folder / _FILE, list((known | {_key(entry): entry for entry in asked}).values()))
+    write_json(folder / FILE, list((known | {_key(entry): entry for entry in asked}).values()))
 
 
 def recall(study: Study, folder: Path, **options: Any) -> list[StudyRun]:
@@ -45,7 +45,7 @@ def recall(study: Study, folder: Path, **options: Any) -> list[StudyRun]:
 
 def _read(folder: Path) -> list[dict[str, Any]]:
     try:
-        content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except DAMAGED_FILE_ERRORS:
         return []
     return content if isinstance(content, list) else []

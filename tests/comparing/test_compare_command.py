@@ -13,6 +13,7 @@ from run_samples import binary_probabilities, make_truth, write_breast_runs, wri
 import keras_lnn
 from keras_lnn import __main__ as program
 from keras_lnn.commands import run_main
+from keras_lnn.written_files import LIST_FILE
 
 ROOT = Path(keras_lnn.__file__).parents[1]
 
@@ -37,7 +38,8 @@ def test_it_writes_a_page_tables_and_pictures(run_compare, runs, tmp_path):
     status, out, _ = run_compare(runs, "--output", tmp_path / "new" / "comparison")
     assert status == 0
     folder = tmp_path / "new" / "comparison"
-    assert {path.name for path in folder.iterdir()} == {"comparison.html", "comparison.csv", "pairs.csv", "plots"}
+    names = {path.name for path in folder.iterdir()}
+    assert names == {LIST_FILE, "comparison.html", "comparison.csv", "pairs.csv", "plots"}
     assert sorted(pd.read_csv(folder / "comparison.csv")["model"]) == ["cnn", "dnn", "lnn"]
     pairs = pd.read_csv(folder / "pairs.csv")
     assert len(pairs) == 3 * pairs["metric"].nunique() == 24

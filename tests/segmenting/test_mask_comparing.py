@@ -16,6 +16,7 @@ from keras_lnn.segmenting.evaluation import evaluate_masks
 from keras_lnn.studies.command import write_results
 from keras_lnn.studies.declaration import Study, lay_out
 from keras_lnn.terminal import make_console
+from keras_lnn.written_files import LIST_FILE
 
 TRUTH = make_truth()
 WRONG = {"unet": 0.05, "unet-lnn": 0.4}
@@ -112,6 +113,7 @@ def test_the_command_prints_a_table_or_json(folder, tmp_path, monkeypatch, capsy
     monkeypatch.chdir(tmp_path)
     program.main(["compare", str(folder), "--json"])
     assert {path.name for path in (tmp_path / "comparisons" / "phantom-liver-unet-unet-lnn").iterdir()} == {
+        LIST_FILE,
         "comparison.csv",
         "pairs.csv",
         "dice.png",
