@@ -60,6 +60,9 @@ def parse_command(command: type[Command], arguments: Sequence[str], program: str
 
 def run_main(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
     """Runs a program: a user's mistake is one line on standard error and exit status 2, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal may have no letter for what is in a name.
+        stream.reconfigure(errors="backslashreplace")
     try:
         status = main(sys.argv[1:])
     except InputError as error:

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_lnn.backend import plain_graphs
 from keras_lnn.errors import InputError
-from keras_lnn.files import atomic_path, require_no_pattern, write_json
+from keras_lnn.files import atomic_path, require_no_pattern, write_json, write_text
 from keras_lnn.inference import KerasPredictor, SavedModelPredictor, find_model, load_predictor
 from keras_lnn.model_card import CARD_FILE, model_card
 from keras_lnn.signature import SAMPLES_FILE, SIGNATURE_FILE, Signature, read_samples, save_keras
@@ -59,7 +59,7 @@ def export_model(
             temporary.mkdir()
             save_keras(predictor.model, predictor.signature, temporary / "model.keras", samples)
         write_json(temporary / SIGNATURE_FILE, predictor.signature.to_json())
-        (temporary / CARD_FILE).write_text(model_card(predictor.signature, metrics, format), encoding="utf-8")
+        write_text(temporary / CARD_FILE, model_card(predictor.signature, metrics, format))
         difference = _difference(predictor, temporary)
         if difference > _TOLERANCE:
             raise RuntimeError(

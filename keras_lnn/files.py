@@ -60,6 +60,11 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         shutil.rmtree(workplace, ignore_errors=True)
 
 
+def as_text(name: str | os.PathLike) -> str:
+    """Returns a name of a file as text: bytes of it that are no UTF-8 are written by their numbers."""
+    return os.fspath(name).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes a text file atomically."""
     with atomic_path(path) as temporary:
@@ -101,9 +106,11 @@ def remove_partial_files(folder: Path) -> None:
 
 
 def require_no_pattern(path: Path) -> None:
-    """Checks a path for a SavedModel: TensorFlow reads some letters as patterns when it opens one."""
+    """Checks a path for a SavedModel: TensorFlow reads some letters as patterns, and only those of UTF-8."""
     if set(str(path)) & set("[]*?"):
         raise InputError(f"The folder must have no [, ], * or ? in its path. Received: {path}. Choose another.")
+    if as_text(path) != str(path):
+        raise InputError(f"The folder must have a path of UTF-8 letters. Received: {as_text(path)}. Choose another.")
 
 
 def require_writable(folder: Path, option: str) -> None:

@@ -12,7 +12,7 @@ from keras_lnn.data.images import decode_images, describe_faults, find_images, r
 from keras_lnn.data.medical_files import is_nifti
 from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
-from keras_lnn.files import DAMAGED_FILE_ERRORS, atomic_path
+from keras_lnn.files import DAMAGED_FILE_ERRORS, as_text, atomic_path
 from keras_lnn.inference import Predictor
 from keras_lnn.signature import Signature
 from keras_lnn.written_files import is_stream, open_stream
@@ -48,7 +48,7 @@ def predict_files(
     names, task = np.array(signature.class_names), signature.get_task()
     decision = task.decide(probabilities, signature.thresholds)
     predicted = ["|".join(names[row]) for row in decision] if task.multi_label else names[decision]
-    columns = dict(zip(_COLUMNS, ([str(file) for file in files], predicted), strict=True))
+    columns = dict(zip(_COLUMNS, ([as_text(file) for file in files], predicted), strict=True))
     return pd.DataFrame(columns | {_PROBABILITY + name: probabilities[:, i] for i, name in enumerate(names)})
 
 

@@ -41,7 +41,8 @@ def make_console(stderr: bool = False) -> Console:
 def loading(console: Console, what: str) -> Iterator[Callable[[float], None]]:
     """Shows that something is being loaded, with a fraction where one is told."""
     shown = [time.monotonic()]
-    with console.status(Text(f"{what} ...")) as status:
+    spinner = "dots" if console.encoding.startswith("utf") else "line"
+    with console.status(Text(f"{what} ..."), spinner=spinner) as status:
 
         def progress(fraction: float) -> None:
             status.update(Text(f"{what} ... {fraction:.0%}"))

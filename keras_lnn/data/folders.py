@@ -16,6 +16,7 @@ from keras_lnn.data.options import OwnImages
 from keras_lnn.data.own_images import LabelledFiles, load_own_images
 from keras_lnn.data.samples import SplitPlan
 from keras_lnn.errors import InputError
+from keras_lnn.files import as_text
 
 SPLIT_SPELLINGS = {
     "train": ("train", "training"),
@@ -64,7 +65,7 @@ def load_folder(
     labelled = LabelledFiles(
         names=[file.relative_to(root).as_posix() for file in files],
         task="binary" if len(class_names) == 2 else "multi-class",
-        class_names=class_names,
+        class_names=tuple(as_text(name) for name in class_names),
         labels=np.concatenate([_labels(by_class, class_names) for by_class in splits.values()]),
         splits=None if len(splits) == 1 else given,
     )

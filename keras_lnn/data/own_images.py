@@ -23,7 +23,7 @@ from keras_lnn.data.patients import find_patients
 from keras_lnn.data.samples import SampleRecord, SplitPlan
 from keras_lnn.data.splitting import SelectedRows, complete_splits
 from keras_lnn.errors import InputError
-from keras_lnn.files import file_digest
+from keras_lnn.files import as_text, file_digest
 
 # How patients are named in each kind of own images.
 _PATIENTS_OF = {
@@ -84,7 +84,8 @@ class LabelledFiles:
     def to_split(self, images: ImageArray, digests: Sequence[str], rows: np.ndarray) -> Split:
         """Returns a split of some of the files, whose images are given."""
         part = self.take(rows)
-        return Split(images, part.labels, part.names, part.groups, part.spacing, [digests[row] for row in rows])
+        names = [as_text(name) for name in part.names]
+        return Split(images, part.labels, names, part.groups, part.spacing, [digests[row] for row in rows])
 
 
 def load_own_images(

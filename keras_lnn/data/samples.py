@@ -16,7 +16,7 @@ import numpy as np
 from keras_lnn.data.arrays import SPLITS, ImageData
 from keras_lnn.data.checking import name_some
 from keras_lnn.errors import InputError
-from keras_lnn.files import DAMAGED_FILE_ERRORS
+from keras_lnn.files import DAMAGED_FILE_ERRORS, as_text
 
 # Hexadecimal digits of a digest in an exported model; samples are compared by as many.
 SHORT = 16
@@ -58,7 +58,7 @@ class SampleRecord:
             splits=[name for name, part in zip(SPLITS, parts, strict=True) for _ in range(len(part))],
             digests=[digest for part in parts for digest in part.digests],
             labels=[label for part in parts for label in label_digests(part.digests, part.labels, data.class_names)],
-            names=[_as_text(name) for part in parts for name in part.names],
+            names=[as_text(name) for part in parts for name in part.names],
             groups=groups,
         )
 
@@ -86,7 +86,7 @@ class SampleRecord:
         loaded_labels = label_digests(digests, labels, class_names)
         places = _match(
             _Samples([digest[:SHORT] for digest in self.digests], self.labels, self.names or [None] * len(self)),
-            _Samples([digest[:SHORT] for digest in digests], loaded_labels, [_as_text(name) for name in names]),
+            _Samples([digest[:SHORT] for digest in digests], loaded_labels, [as_text(name) for name in names]),
         )
         return FoundSamples(self, loaded_labels, places)
 
@@ -243,8 +243,3 @@ def _match(recorded: _Samples, loaded: _Samples) -> np.ndarray:
                 places[row] = candidates.popleft()
                 free.discard(int(places[row]))
     return places
-
-
-def _as_text(name: str) -> str:
-    """Returns a name as a text file holds it."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -15,6 +15,7 @@ from keras_lnn.data.mask_restoring import restore_mask, write_mask_nifti, write_
 from keras_lnn.data.medical_files import is_nifti
 from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
+from keras_lnn.files import as_text
 from keras_lnn.inference import Predictor
 from keras_lnn.predicting import FILES_AT_A_TIME, find_files, read_files
 from keras_lnn.segmenting.overlays import lay_on
@@ -65,7 +66,7 @@ def predict_masks(
             if overlay:
                 with written.write(_overlay_path(path)) as temporary:
                     write_mask_png(_overlay(file, image, answer, restored, signature), temporary)
-            rows.append({"file": str(file), "mask": str(path), **_count(restored, signature.class_names)})
+            rows.append({"file": as_text(file), "mask": as_text(path), **_count(restored, signature.class_names)})
             if progress:
                 progress(len(rows) / len(files))
     table = pd.DataFrame(rows)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from keras_lnn.files import as_text
 from keras_lnn.run import RunFolder
 from keras_lnn.studies.declaration import Study, StudyRun
 
@@ -32,7 +33,12 @@ def results_table(runs: Sequence[StudyRun], failures: dict[Path, str]) -> pd.Dat
 def _row(run: StudyRun, failure: str | None) -> dict[str, Any]:
     metrics = RunFolder(run.folder).read_metrics()
     status = "done" if metrics else "failed" if failure else "left"
-    row: dict[str, Any] = {"data": run.config.data, "network": run.network, "seed": run.config.seed, "status": status}
+    row: dict[str, Any] = {
+        "data": as_text(run.config.data),
+        "network": run.network,
+        "seed": run.config.seed,
+        "status": status,
+    }
     # What was declared, and the values of the grid, to sort the rows by.
     row |= {"base": run.base, **run.point.values}
     if metrics:
@@ -43,7 +49,7 @@ def _row(run: StudyRun, failure: str | None) -> dict[str, Any]:
         row["epochs_trained"] = metrics.get("epochs_trained", metrics["epochs"])
         row["seconds_an_epoch"] = _seconds_an_epoch(pd.read_csv(RunFolder(run.folder).history))
         row["collapsed"] = any("collapsed" in warning for warning in metrics["warnings"])
-    return row | {"failure": failure, "run": str(run.folder)}
+    return row | {"failure": failure, "run": as_text(run.folder)}
 
 
 def _seconds_an_epoch(history: pd.DataFrame) -> float:
