@@ -6,7 +6,6 @@ import datetime
 import errno
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from keras_lnn.files import (
     write_json,
     write_text,
 )
+from keras_lnn.selection import LOST
 
 # The newest checkpoint, and the one before in case the newest is damaged.
 _CHECKPOINTS_KEPT = 2
@@ -239,26 +239,51 @@ class RunFolder:
 
     def read_checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint that is whole, or None where there is none."""
+        found = self._read_newest()
+        return None if found is None else found[0]
+
+    def _read_newest(self) -> tuple[Checkpoint, int] | None:
+        """Returns the newest checkpoint that is whole, and its best epoch."""
         for path in sorted(self._folder.glob("epoch-*.npz"), reverse=True):
-            try:
-                arrays, meta = _read_arrays(path)
-                _read_arrays(self._best(meta["best"]))
-            except _UnreadableNow as error:
-                raise InputError(
-                    f"A run's checkpoints must be readable. Received: {error}. Nothing was removed: go on with the run"
-                    " once they can be read."
-                ) from None
-            except DAMAGED_FILE_ERRORS:
-                continue
-            return Checkpoint(**{name: meta[name] for name in ("epoch", "history", "seconds")}, **arrays)
+            content = self._read_if_whole(path)
+            if content is not None:
+                arrays, meta = content
+                checkpoint = Checkpoint(**{name: meta[name] for name in ("epoch", "history", "seconds")}, **arrays)
+                return checkpoint, int(meta["best"])
         return None
+
+    def _read_if_whole(self, path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]] | None:
+        """Returns what is in a file of arrays; None where the file is damaged or gone."""
+        try:
+            return _read_arrays(path)
+        except _UnreadableNow as error:
+            raise InputError(
+                f"A run's checkpoints must be readable. Received: {error}. Nothing was removed: go on with the run once"
+                " they can be read."
+            ) from None
+        except DAMAGED_FILE_ERRORS:
+            return None
+
+    def _read_kept(self, found: Checkpoint, best_epoch: int) -> tuple[Checkpoint, int, list[np.ndarray]]:
+        """Returns a checkpoint with its best epoch and the model of that epoch.
+
+        Where the file of the best model is damaged, the checkpoint of its epoch has the model too. Where that is gone,
+        all epochs before the checkpoint are marked as lost, and the best one is the checkpoint's own.
+        """
+        stored = self._read_if_whole(self._best(best_epoch))
+        if stored is not None:
+            return found, best_epoch, stored[0]["model"]
+        stored = self._read_if_whole(self._checkpoint(best_epoch))
+        if stored is not None:
+            return found, best_epoch, stored[0]["average"] or stored[0]["model"]
+        history = [row if row["epoch"] == found.epoch else row | {LOST: 1.0} for row in found.history]
+        return dataclasses.replace(found, history=history), found.epoch, found.kept
 
     def take_over(self, before: "RunFolder") -> Checkpoint:
         """Takes the newest checkpoint of another run, and the best model of its epochs; time begins anew."""
-        found = dataclasses.replace(before.read_checkpoint(), seconds=0.0)
-        best = _read_meta(before._checkpoint(found.epoch))["best"]
-        with atomic_path(self._best(best)) as temporary:
-            shutil.copyfile(before._best(best), temporary)
+        found, best, model = before._read_kept(*before._read_newest())
+        found = dataclasses.replace(found, seconds=0.0)
+        _write_arrays(self._best(best), {"model": model}, {})
         self.write_checkpoint(found, best)
         self.write_history(found.history)
         return found
@@ -275,15 +300,22 @@ class RunFolder:
         return found.kept
 
     def prepare_resume(self) -> Checkpoint | None:
-        """The checkpoint to go on from; removes what was half-written and checkpoints that are of no use."""
+        """The checkpoint to go on from, with a best model that is whole; removes damaged and half-written files."""
         if self.best_model.is_file() and not self._folder.is_dir():
             raise InputError(f"Only a run that was trained here can be resumed. Received: {self.path}, an import.")
         remove_partial_files(self.path)
         remove_partial_files(self._folder)
-        found = self.read_checkpoint()
+        newest = self._read_newest()
+        found = None if newest is None else newest[0]
         for path in self._folder.glob("epoch-*.npz"):
             if found is None or path.name > self._checkpoint(found.epoch).name:
                 path.unlink()
+        if newest is None or self._read_if_whole(self._best(newest[1])) is not None:
+            return found
+        found, best, model = self._read_kept(*newest)
+        _write_arrays(self._best(best), {"model": model}, {})
+        # The marks must last when the run is killed again before its next epoch.
+        self.write_checkpoint(found, best)
         return found
 
     @property

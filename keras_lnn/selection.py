@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from keras_lnn.config import TrainConfig
 
 
+# In the history, an epoch whose weights were damaged on the disk: it can be kept no more.
+LOST = "weights_lost"
+
+
 def find_best(history: list[dict[str, float]], monitor: str) -> tuple[int, float]:
     """The best epoch and its value: the smallest loss or the largest of anything else, the earliest of equals.
 
@@ -66,8 +70,16 @@ class Selection:
 
     def warn(self, history: list[dict[str, float]]) -> str:
         """A sentence if no epoch could be chosen, or empty."""
-        if self.keep == "last" or math.isfinite(find_best(history, self.monitor)[1]):
+        if self.keep == "last":
             return ""
+        if math.isfinite(find_best(history, self.monitor)[1]):
+            lost = [int(row["epoch"]) for row in history if LOST in row]
+            if not lost:
+                return ""
+            return (
+                f"The file of the best model was damaged, so no epoch up to {max(lost)} could be kept; the best of the "
+                "others is."
+            )
         return (
             f"{self.monitor} is not a number in any of {len(history)} epochs, so no epoch could be chosen and the last "
             f"one is kept. An AUC needs validation images of both sides of a class: add some, or choose another "
@@ -78,7 +90,7 @@ class Selection:
 def _ranked(history: list[dict[str, float]], monitor: str) -> list[tuple[float, int]]:
     sign = 1.0 if monitor.endswith("loss") else -1.0
     # A run that goes on from another may have epochs in which its value was not yet measured.
-    values = [(row.get(monitor, math.nan), int(row["epoch"])) for row in history]
+    values = [(row.get(monitor, math.nan), int(row["epoch"])) for row in history if LOST not in row]
     return [(sign * value if math.isfinite(value) else math.inf, epoch) for value, epoch in values]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 from rich.console import Console
+from rich.text import Text
 
 from keras_lnn.averaging import WeightAverage
 from keras_lnn.backend import describe_environment, prepare_backend, xla_slows_convolutions
@@ -81,6 +82,9 @@ def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
         return TrainResult(folder, metrics)
     start = folder.prepare_resume()
     config = complete_config(TrainConfig.from_yaml(folder.config))
+    warning = Selection.of(config).warn(start.history) if start is not None else ""
+    if warning:
+        console.print(Text.assemble(("warning: ", "bold yellow"), warning))
     require_backend(config.export, f"Write export: keras or export: none to {folder.config}")
     data = load_images(config, console, folder.split_plan())
     known = folder.read_environment().get("data_checksum", data.checksum)

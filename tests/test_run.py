@@ -10,6 +10,7 @@ from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.protocol import is_run_of
 from keras_lnn.run import Checkpoint, RunFolder
+from keras_lnn.selection import Selection
 from keras_lnn.training import train_or_resume
 
 
@@ -64,7 +65,8 @@ def test_damaged_metrics_count_as_none(folder, content):
 def test_resuming_sweeps_what_is_of_no_use(folder):
     for epoch in (4, 5):
         folder.write_checkpoint(checkpoint(epoch), 4)
-    (folder.path / "checkpoints" / "best-000004.npz").write_bytes(b"")
+    for file in (folder.path / "checkpoints").iterdir():
+        file.write_bytes(b"")
     (folder.path / ".history.csv.x.partial").mkdir()
     assert folder.prepare_resume() is None
     folder.write_checkpoint(checkpoint(1), 1)
@@ -99,7 +101,7 @@ def test_a_checkpoint_comes_back_and_old_ones_go(folder):
     np.testing.assert_array_equal(folder.read_best(2)[0], np.full((2, 3), 2))
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "flipped", "best gone"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "flipped"])
 def test_a_damaged_newest_falls_back_to_the_one_before(folder, damage):
     for epoch, best in ((1, 1), (2, 2), (3, 3)):
         folder.write_checkpoint(checkpoint(epoch), best)
@@ -109,15 +111,46 @@ def test_a_damaged_newest_falls_back_to_the_one_before(folder, damage):
         newest.write_bytes(content[: len(content) // 2])
     elif damage == "empty":
         newest.write_bytes(b"")
-    elif damage == "flipped":
+    else:
         place = content.index(np.full((2, 3), 3, np.float32).tobytes())
         newest.write_bytes(content[:place] + b"\xff" + content[place + 1 :])
-    else:
-        (folder.path / "checkpoints" / "best-000003.npz").unlink()
     assert folder.read_checkpoint().epoch == 2
     np.testing.assert_array_equal(folder.read_best(2)[0], np.full((2, 3), 2))
     folder.write_checkpoint(checkpoint(3), 3)
     assert folder.read_checkpoint().epoch == 3
+
+
+def best_file(folder, epoch):
+    return folder.path / "checkpoints" / f"best-{epoch:06d}.npz"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"damaged"])
+@pytest.mark.parametrize("best", [3, 4])
+def test_a_best_model_that_is_damaged_is_taken_from_its_checkpoint(folder, best, content):
+    for epoch in (1, 2, 3, 4):
+        folder.write_checkpoint(checkpoint(epoch), min(epoch, best))
+    best_file(folder, best).unlink()
+    if content is not None:
+        best_file(folder, best).write_bytes(content)
+    found = folder.prepare_resume()
+    assert (found.epoch, found.history) == (4, checkpoint(4).history)
+    np.testing.assert_array_equal(folder.read_best(best)[0], np.full((2, 3), best))
+
+
+def test_epochs_go_on_without_a_best_model_that_is_lost(folder, tmp_path):
+    for epoch in (1, 2, 3, 4):
+        folder.write_checkpoint(checkpoint(epoch), 1)
+    best_file(folder, 1).write_bytes(b"damaged")
+    other = RunFolder.create(TrainConfig(run_dir=tmp_path / "other"), {})
+    for found in (other.take_over(folder), folder.prepare_resume(), folder.prepare_resume()):
+        assert found.epoch == 4
+        assert [row.get("weights_lost") for row in found.history] == [1.0, 1.0, 1.0, None]
+        selection = Selection("val_loss")
+        assert selection.choose(found.history)[0] == 4
+        assert "no epoch up to 3 could be kept" in selection.warn([*found.history, {"epoch": 5, "val_loss": 0.5}])
+    for run in (folder, other):
+        np.testing.assert_array_equal(run.read_best(4)[0], np.full((2, 3), 4))
+        np.testing.assert_array_equal(run.read_last()[0], np.full((2, 3), 4))
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.EIO])

@@ -29,7 +29,7 @@ ABBREVIATIONS = {"auc": "AUC", "mcc": "MCC", "f1": "F1", "pr": "PR", "roc": "ROC
 ABBREVIATIONS |= {"dice": "Dice", "iou": "IoU"}
 MOST_PANELS_IN_A_ROW = 3
 MOST_EPOCHS_WITH_MARKERS = 30
-_NO_METRICS = ("epoch", "seconds", "fraction")
+_NO_METRICS = ("weights_lost", "epoch", "seconds", "fraction")
 
 
 def plot_history(history: pandas.DataFrame, best_epoch: int | None) -> Figure:
