@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_lnn.backend import plain_graphs
 from keras_lnn.errors import InputError
-from keras_lnn.files import atomic_path, require_no_pattern, write_json, write_text
+from keras_lnn.files import atomic_path, remove_partial_files, require_no_pattern, write_json, write_text
 from keras_lnn.inference import KerasPredictor, SavedModelPredictor, find_model, load_predictor
 from keras_lnn.model_card import CARD_FILE, model_card
 from keras_lnn.signature import SAMPLES_FILE, SIGNATURE_FILE, Signature, read_samples, save_keras
@@ -50,6 +50,7 @@ def export_model(
     if output.exists() and not (output / SIGNATURE_FILE).is_file() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"The export's folder must be new or an earlier export. Received: {output}. Choose another.")
     samples = read_samples(find_model(source))
+    remove_partial_files(output.parent)
     with atomic_path(output) as temporary:
         if format == "saved_model":
             _write_saved_model(predictor, temporary)

@@ -15,6 +15,13 @@ from typing import Any
 
 from keras_lnn.errors import InputError
 
+try:
+    import fcntl
+except ImportError:  # Windows has no such thing
+    fcntl = None
+
+# What is being written ends so.
+_PARTIAL = ".keras-lnn.partial"
 # What reading a damaged .npz, .keras or .json file can raise.
 DAMAGED_FILE_ERRORS = (
     OSError,
@@ -43,9 +50,8 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    workplace = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    temporary = workplace / path.name
-    try:
+    with _workplace(path) as workplace:
+        temporary = workplace / path.name
         yield temporary
         if path.is_dir() and not temporary.is_dir():
             raise IsADirectoryError(errno.EISDIR, "a folder is there", str(path))
@@ -56,8 +62,48 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
             os.replace(path, workplace / "replaced")
         os.replace(temporary, path)
         _flush_to_disk(path.parent)
+
+
+@contextlib.contextmanager
+def _workplace(path: Path) -> Iterator[Path]:
+    """Gives a temporary folder beside a path, locked as long as it is in use."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_PARTIAL, dir=path.parent))
+        with _locked(folder) as held:
+            # Before it was locked another process may have taken it for that of a killed one.
+            if held is False or not folder.is_dir():
+                continue
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            return
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool | None]:
+    """Holds the lock of a folder, which the system takes back however this process ends.
+
+    Yields:
+        Whether it is held; None where the system or the disk has no locks.
+    """
+    if fcntl is None:
+        yield None
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = True
+        except OSError as error:
+            held = False if error.errno in (errno.EAGAIN, errno.EACCES) else None
+        yield held
     finally:
-        shutil.rmtree(workplace, ignore_errors=True)
+        os.close(descriptor)
 
 
 def as_text(name: str | os.PathLike) -> str:
@@ -100,9 +146,11 @@ def cache_folder() -> Path:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Removes what a killed process was writing."""
-    for path in folder.glob(".*.partial"):
-        shutil.rmtree(path, ignore_errors=True)
+    """Removes what killed processes were writing to a folder; what others are writing now stays."""
+    for path in folder.glob(f".*{_PARTIAL}"):
+        with _locked(path) as held:
+            if held:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def require_no_pattern(path: Path) -> None:
@@ -133,9 +181,7 @@ def hold_folder(folder: Path, what: str, remedy: str) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as stream:
-        try:
-            import fcntl
-        except ImportError:  # Windows has no such thing
+        if fcntl is None:
             yield
             return
         try:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from keras_lnn.class_curves import ClassCurves
 from keras_lnn.config import TrainConfig
+from keras_lnn.csv_files import to_csv
 from keras_lnn.data.arrays import ImageData, Split
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
@@ -155,10 +156,10 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
         save_keras(model, report.signature, folder.best_model, samples)
         found = {name: measure_split(splits[name], answers[name], report.signature) for name in measured}
         tables = [_answers_table(splits[name], answers[name], found[name], task, name) for name in measured]
-        write_text(folder.predictions, pd.concat(tables).to_csv(index=False))
+        write_text(folder.predictions, to_csv(pd.concat(tables)))
     metrics = _gather(report, {name: metrics_of_split(found[name], report.signature, name) for name in measured})
     curves = _write_curves(report)
-    write_text(folder.labels, labels_table(metrics["per_class"][shown]).to_csv(index=False))
+    write_text(folder.labels, to_csv(labels_table(metrics["per_class"][shown])))
     with loading(console, "drawing"):
         _draw(report, model, answers.get("test"), found.get("test"), curves)
     written = {"run": folder.path, "pictures": folder.plots}
@@ -222,9 +223,9 @@ def _write_curves(report: RunReport) -> ClassCurves | None:
     task = report.signature.get_task()
     curves = ClassCurves(report.confusion, len(report.history), task.class_names, task.multi_label)
     if not task.multi_label:
-        write_text(report.folder.confusion, curves.cells().to_csv(index=False))
-    write_text(report.folder.class_accuracy, curves.accuracy().to_csv())
-    write_text(report.folder.class_correlation, curves.correlation().to_csv())
+        write_text(report.folder.confusion, to_csv(curves.cells()))
+    write_text(report.folder.class_accuracy, to_csv(curves.accuracy(), index=True))
+    write_text(report.folder.class_correlation, to_csv(curves.correlation(), index=True))
     return curves
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from keras_lnn.config import TrainConfig
+from keras_lnn.csv_files import to_csv
 from keras_lnn.data.samples import SampleRecord, SplitPlan
 from keras_lnn.errors import InputError
 from keras_lnn.files import (
@@ -221,7 +222,7 @@ class RunFolder:
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
         """Writes all epochs so far."""
-        write_text(self.history, pd.DataFrame(rows).to_csv(index=False))
+        write_text(self.history, to_csv(pd.DataFrame(rows)))
 
     def write_checkpoint(self, checkpoint: Checkpoint, best_epoch: int) -> None:
         """Keeps a checkpoint; where its epoch is the best so far, its model is kept as such before."""

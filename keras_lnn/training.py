@@ -32,6 +32,9 @@ from keras_lnn.signature import Signature, short_data_name
 from keras_lnn.tasks import Task
 from keras_lnn.terminal import EpochDisplay, loading, make_console, print_check
 
+# What weights and optimizer depend on, so that a run or its continuation must keep it.
+_LASTING = ("model", "model_args", "optimizer", "batch_size", "precision", "seed", "weight_average")
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
@@ -63,6 +66,7 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainResult:
         _require_start(before, config, data)
     trainer = _Trainer(config, data, console)
     environment = describe_environment() | {"seed": config.seed, "data_checksum": data.checksum}
+    environment["begun_with"] = _lasting_fields(config)
     folder = RunFolder.create(config, environment, SampleRecord.of(data))
     return trainer.run(folder, None if before is None else folder.take_over(before))
 
@@ -86,6 +90,7 @@ def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
     if warning:
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))
     require_backend(config.export, f"Write export: keras or export: none to {folder.config}")
+    _require_lasting_fields(folder, config)
     data = load_images(config, console, folder.split_plan())
     known = folder.read_environment().get("data_checksum", data.checksum)
     if data.checksum != known:
@@ -117,19 +122,37 @@ def train_or_resume(config: TrainConfig, console: Console | None = None) -> Trai
     return train(config, console)
 
 
+def _lasting_fields(config: TrainConfig) -> dict[str, Any]:
+    """Returns the fields that a run cannot change when it goes on, as JSON has them."""
+    return {**config.model_dump(mode="json", include=set(_LASTING)), "split_seed": config.seed_of_splits}
+
+
+def _require_lasting_fields(folder: RunFolder, config: TrainConfig) -> None:
+    """Checks that nobody has edited what a run must go on with; older versions wrote down its seed only."""
+    environment = folder.read_environment()
+    begun = environment.get("begun_with") or {name: environment[name] for name in ("seed",) if name in environment}
+    fields = _lasting_fields(config)
+    edited = [name for name, value in begun.items() if fields.get(name, value) != value]
+    if edited:
+        name = edited[0]
+        raise InputError(
+            f"A run goes on as it began. Received: {folder.config} with {name} {fields[name]}, which was {begun[name]}."
+            " Write that there, or begin a new run."
+        )
+
+
 def _require_start(before: RunFolder, config: TrainConfig, data: ImageData) -> None:
     """Checks a run to go on from: it must have learned the same data in the same way."""
     known = complete_config(TrainConfig.from_yaml(before.config))
-    kept = ("model", "model_args", "optimizer", "batch_size", "precision", "seed", "weight_average")
-    differing = [name for name in kept if getattr(known, name) != getattr(config, name)]
+    differing = [name for name in _LASTING if getattr(known, name) != getattr(config, name)]
     if known.seed == config.seed and known.seed_of_splits != config.seed_of_splits:
         differing.append("split_seed")
     if before.read_environment().get("data_checksum") != data.checksum:
         differing.insert(0, "data")
     if differing:
         raise InputError(
-            f"A run goes on from one with the same {', '.join(kept)}, split_seed and data. Received: {before.path} with"
-            f" another {', '.join(differing)}. Give those, or begin without --start-from."
+            f"A run goes on from one with the same {', '.join(_LASTING)}, split_seed and data. Received: {before.path}"
+            f" with another {', '.join(differing)}. Give those, or begin without --start-from."
         )
     if before.read_checkpoint() is None:
         raise InputError(f"A run goes on from a whole checkpoint. Received: {before.path}, which has none.")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from keras_lnn.errors import InputError
-from keras_lnn.files import atomic_path, file_digest
+from keras_lnn.files import atomic_path, file_digest, remove_partial_files
 
 # In a folder of results, one line per file that was written there, as ``sha256sum`` writes them.
 LIST_FILE = ".keras-lnn-written"
@@ -19,7 +19,7 @@ OTHER_FOLDER = "Choose another --output, or move it away."
 
 
 class WrittenFiles:
-    """The files that this package has written to a folder, known by their content.
+    """The files that this package has written to a folder, known by their content; removes those half-written.
 
     A file that somebody has put there or has changed since, such as a corrected mask, is not among them.
 
@@ -32,6 +32,7 @@ class WrittenFiles:
         self.folder = folder
         self._remedy = remedy
         self._digests: set[str] = set()
+        remove_partial_files(folder)
         with contextlib.suppress(OSError):
             lines = (folder / LIST_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
             self._digests = {line.partition(" ")[0] for line in lines}

@@ -1,11 +1,21 @@
 """Files are whole or absent."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
 from keras_lnn.errors import InputError
-from keras_lnn.files import atomic_path, file_digest, hold_folder, without_nan, write_json
+from keras_lnn.files import (
+    as_text,
+    atomic_path,
+    file_digest,
+    hold_folder,
+    remove_partial_files,
+    without_nan,
+    write_json,
+)
 
 
 def test_a_file_takes_its_place_only_when_it_is_whole(tmp_path):
@@ -73,3 +83,21 @@ def test_a_folder_is_held_by_one_piece_of_work_and_let_go_at_its_end(tmp_path):
         raise RuntimeError
     with hold_folder(folder, "A study", "Wait."):
         pass
+
+
+def test_what_a_killed_process_was_writing_is_removed_and_what_others_write_is_not(tmp_path):
+    script = "import os, sys\nfrom keras_lnn.files import atomic_path\n"
+    script += "with atomic_path(sys.argv[1]) as path:\n    path.write_text('half')\n    os._exit(9)"
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "export")], check=False)
+    (left,) = tmp_path.iterdir()
+    assert [path.name for path in left.iterdir()] == ["export"]
+    (tmp_path / ".of another.partial").mkdir()
+    with atomic_path(tmp_path / "new") as temporary:
+        temporary.write_text("whole")
+        remove_partial_files(tmp_path)
+        assert not left.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"new", ".of another.partial"}
+
+
+def test_text_of_a_name_has_every_byte():
+    assert as_text(os.fsdecode(b"caf\xe9 \xc3\xa9")) == "caf\\udce9 é"

@@ -67,7 +67,7 @@ def test_resuming_sweeps_what_is_of_no_use(folder):
         folder.write_checkpoint(checkpoint(epoch), 4)
     for file in (folder.path / "checkpoints").iterdir():
         file.write_bytes(b"")
-    (folder.path / ".history.csv.x.partial").mkdir()
+    (folder.path / ".history.csv.x.keras-lnn.partial").mkdir()
     assert folder.prepare_resume() is None
     folder.write_checkpoint(checkpoint(1), 1)
     assert folder.read_checkpoint().epoch == 1

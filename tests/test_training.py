@@ -36,7 +36,7 @@ from keras_lnn.run import RunFolder
 from keras_lnn.shares import count_epochs, describe_epochs
 from keras_lnn.signature import read_signature
 from keras_lnn.tasks import Task
-from keras_lnn.training import _Trainer, compiles_whole_step, resume, train
+from keras_lnn.training import _lasting_fields, _Trainer, compiles_whole_step, resume, train
 
 QUIET = {"export": "none", "tensorboard": False}
 SMALL = {"model": "tiny-dense"}
@@ -198,6 +198,29 @@ def test_a_run_from_before_a_field_was_there_is_still_the_run(tiny_data, tmp_pat
     folder.config.write_text("\n".join(line for line in lines if not line.startswith("restart_epochs")) + "\n")
     assert is_run_of(folder.path, config)
     assert not is_run_of(folder.path, config.model_copy(update={"restart_epochs": 3}))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("\nseed: 0", "\nseed: 7", "with seed 7, which was 0"),
+        ("split_seed: null", "split_seed: 3", "with split_seed 3, which was 0"),
+        ("units: 4", "units: 5", r"with model_args {'units': 5}, which was {'units': 4}"),
+    ],
+)
+def test_a_run_does_not_go_on_with_what_was_edited(tiny_data, tmp_path, console, old, new, message):
+    config = complete_config(config_for(tiny_data, tmp_path, **SMALL, model_args={"units": 4}))
+    folder = RunFolder.create(config, {"begun_with": _lasting_fields(config)})
+    text = folder.config.read_text()
+    assert old in text
+    folder.config.write_text(text.replace(old, new))
+    with pytest.raises(InputError, match=message):
+        resume(folder.path, console)
+    # An older version wrote the seed alone.
+    folder.environment.write_text('{"seed": 0}')
+    if new.strip() == "seed: 7":
+        with pytest.raises(InputError, match=message):
+            resume(folder.path, console)
 
 
 def train_in_child(config: TrainConfig, resuming: bool) -> None:

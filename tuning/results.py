@@ -12,6 +12,7 @@ from keras_tuner.engine.trial import Trial
 from rich.console import Console
 
 from keras_lnn.config import TrainConfig
+from keras_lnn.csv_files import to_csv
 from keras_lnn.files import atomic_path, write_text
 from keras_lnn.terminal import loading
 from tuning.oracles import BRACKET, EPOCHS, PARENT, ROUND, SafeOracle
@@ -68,7 +69,7 @@ def best_config(oracle: SafeOracle, config: TrainConfig, space: Space) -> TrainC
 
 def write_results(folder: Path, oracle: SafeOracle, config: TrainConfig, space: Space) -> None:
     """Writes ``trials.csv`` and ``best.yaml``, each whole."""
-    write_text(folder / "trials.csv", trials_table(oracle, space).to_csv(index=False))
+    write_text(folder / "trials.csv", to_csv(trials_table(oracle, space)))
     best = best_config(oracle, config, space)
     if best is not None:
         write_text(folder / "best.yaml", best.to_yaml())

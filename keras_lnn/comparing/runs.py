@@ -14,6 +14,7 @@ import pandas as pd
 
 from keras_lnn.cautions import Basis
 from keras_lnn.config import TrainConfig
+from keras_lnn.csv_files import plain_cell
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation import Evaluation, evaluate_predictions
 from keras_lnn.files import DAMAGED_FILE_ERRORS
@@ -209,10 +210,10 @@ def read_predictions(
         truth = labels.to_numpy(dtype=np.float64)
         if not np.array_equal(truth, np.floor(truth)):
             raise ValueError("truth is not whole numbers")
-        files = tuple(table["file"].astype(str)) if "file" in table else ()
+        files = tuple(plain_cell(str(file)) for file in table["file"]) if "file" in table else ()
         # A split whose patients nobody knows has an empty column where another split's are known.
         known = "patient" in table and not table["patient"].isna().any()
-        groups = tuple(table["patient"]) if known else None
+        groups = tuple(map(plain_cell, table["patient"])) if known else None
     except (*DAMAGED_FILE_ERRORS, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(
             f"predictions.csv must be as the run has written it. Received: {path} ({_explain(error)}). "

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from keras_lnn.comparing.comparison import Comparison
 from keras_lnn.comparing.words import interval, tell_all, tell_cautions, tell_reference, tell_summary
+from keras_lnn.csv_files import to_csv
 from keras_lnn.files import writing_to
 from keras_lnn.model_card import metric_label
 from keras_lnn.terminal import loading
@@ -48,8 +49,8 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike, console:
                 temporary.mkdir()
                 for name, figure in figures.items():
                     save_figure(figure, temporary / f"{name}.png")
-        files.write_text(written["models"], comparison.models_table().to_csv(index=False))
-        files.write_text(written["pairs"], comparison.pairs_table().to_csv(index=False))
+        files.write_text(written["models"], to_csv(comparison.models_table()))
+        files.write_text(written["pairs"], to_csv(comparison.pairs_table()))
         # Last, so that where the page is, the rest is too.
         files.write_text(written["page"], comparison_page(comparison, figures))
     return written

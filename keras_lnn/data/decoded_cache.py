@@ -20,7 +20,7 @@ from keras_lnn.data.disk import DiskArray, are_as_stamped, stamp_files
 from keras_lnn.data.images import DECODING, Decoded, Progress
 from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
-from keras_lnn.files import DAMAGED_FILE_ERRORS, atomic_path, cache_folder, write_json
+from keras_lnn.files import DAMAGED_FILE_ERRORS, atomic_path, cache_folder, remove_partial_files, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +98,8 @@ def _write(
     file: Path, files: Sequence[Path], shape: tuple[int, ...], rendering: Rendering, progress: Progress | None
 ) -> Decoded:
     file.parent.mkdir(parents=True, exist_ok=True)
+    for folder in (file.parent, *file.parent.parent.iterdir()):
+        remove_partial_files(folder)
     needed = len(files) * math.prod(shape)
     if shutil.disk_usage(file.parent).free < needed + 2**20:
         raise InputError(

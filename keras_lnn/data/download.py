@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from keras_lnn.errors import InputError
-from keras_lnn.files import atomic_path
+from keras_lnn.files import atomic_path, remove_partial_files
 
 _PIECE_BYTES = 2**20
 
@@ -45,6 +45,7 @@ def download(
         if attempt:
             time.sleep(pause_seconds * 2 ** (attempt - 1))
         try:
+            remove_partial_files(path.parent)
             with atomic_path(path) as temporary:
                 found = _fetch(url, temporary, timeout_seconds, progress)
                 if found != md5:

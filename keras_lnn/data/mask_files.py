@@ -25,11 +25,13 @@ from keras_lnn.data.table_columns import (
     require_filled,
 )
 from keras_lnn.data.table_file import TextTable, read_table
+from keras_lnn.data.table_files import require_inside
 from keras_lnn.errors import InputError
 
 IMAGES, MASKS, MANIFEST, CLASSES = "images", "masks", "manifest.csv", "classes.csv"
 _MASK_NAMES = frozenset(["mask", "maskfile", "maskname", "maskpath", "masks", "segmentation", "seg"])
 _ENDINGS = (*SUFFIXES, *IMAGE_SUFFIXES)
+_WHOLE_PATHS = "Move it below the manifest, or write whole paths."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,12 +105,16 @@ def _read_manifest(root: Path, table: TextTable, options: OwnImages) -> MaskedFi
     group_column = find_column(table, "group", options.group_column, GROUP_NAMES)
     names = require_filled(table, file_column, "an image")
     _require_once(table, names)
+    require_inside(names, table, _WHOLE_PATHS)
     images = [_resolve(name, root, IMAGES) for name in names]
     taken = [name for name in (file_column, split_column, group_column) if name is not None]
     mask_columns, columns = _find_mask_columns(table, options, taken)
     if mask_columns:
         read = table.column if columns else lambda name: require_filled(table, name, "a mask")
-        cells = zip(*(read(name) for name in mask_columns), strict=True)
+        columns_of_masks = [read(name) for name in mask_columns]
+        for cells in columns_of_masks:
+            require_inside(cells, table, _WHOLE_PATHS)
+        cells = zip(*columns_of_masks, strict=True)
         masks = [tuple(_resolve(cell, root, MASKS) if cell else None for cell in row) for row in cells]
     elif (root / MASKS).is_dir():
         by_stem = _masks_by_stem(root)

@@ -13,7 +13,7 @@ from keras_lnn.data.catalog import DataEntry
 from keras_lnn.data.disk import DiskArray, has_stamped, read_npy_header, write_stamp
 from keras_lnn.data.download import download
 from keras_lnn.errors import InputError
-from keras_lnn.files import DAMAGED_FILE_ERRORS, atomic_path, cache_folder, file_digest
+from keras_lnn.files import DAMAGED_FILE_ERRORS, atomic_path, cache_folder, file_digest, remove_partial_files
 
 # Files that unpack to more than this are read from disk, batch by batch.
 MEMORY_LIMIT_BYTES = 2**30
@@ -161,6 +161,7 @@ def _unpack(
 ) -> None:
     sizes = [archive.getinfo(f"{key}.npy").file_size for key in keys]
     folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_partial_files(folder.parent)
     free = shutil.disk_usage(folder.parent).free
     if free < sum(sizes):
         raise InputError(

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from keras_lnn.csv_files import plain_cell, safe_cell
 from keras_lnn.data.arrays import SPLITS, ImageData
 from keras_lnn.data.checking import name_some
 from keras_lnn.errors import InputError
@@ -99,7 +100,8 @@ class SampleRecord:
         for row, split in enumerate(self.splits):
             group = "" if self.groups is None else self.groups[row]
             name = "" if self.names is None else self.names[row]
-            writer.writerow((split, numbers[split], name, group, self.digests[row], self.labels[row]))
+            cells = (safe_cell(name), safe_cell(group), self.digests[row], self.labels[row])
+            writer.writerow((split, numbers[split], *cells))
             numbers[split] += 1
         return stream.getvalue()
 
@@ -118,8 +120,8 @@ class SampleRecord:
                 f"The samples of a run must be as it has written them. Received: {path} ({error}). Bring the file back"
                 " from a copy, or begin a new run."
             ) from None
-        groups = columns["patient"] if any(columns["patient"]) else None
-        return cls(columns["split"], columns["digest"], columns["label_digest"], columns["file"], groups)
+        names, groups = ([plain_cell(cell) for cell in columns[name]] for name in ("file", "patient"))
+        return cls(columns["split"], columns["digest"], columns["label_digest"], names, groups if any(groups) else None)
 
     def to_json(self) -> dict[str, Any]:
         """Returns what an exported model carries: short digests, no names and no patients."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_lnn.data.arrays import SPLITS, ImageArray, Split
 from keras_lnn.errors import InputError
-from keras_lnn.files import atomic_path
+from keras_lnn.files import atomic_path, remove_partial_files
 
 FRACTIONS = (0.7, 0.1, 0.2)
 LIMIT_BYTES = 2**30
@@ -166,6 +166,7 @@ def _open_or_write(cache_file: Path, shape: tuple[int, ...], fill: Callable[...,
 
     if not has_stamped(cache_file.parent, [cache_file.name]):
         cache_file.parent.mkdir(parents=True, exist_ok=True)
+        remove_partial_files(cache_file.parent)
         # A disk that fills up under a memory map kills the process, so the room is asked for before.
         if shutil.disk_usage(cache_file.parent).free < math.prod(shape) + 2**20:
             raise InputError(

@@ -42,7 +42,7 @@ def find_table_files(cells: Sequence[str], root: Path, table: TextTable) -> Tabl
             f"--image-dir must be the folder of images. Received: {root}, which is"
             f" {'a file' if root.exists() else 'not there'}. Check the path."
         )
-    _require_inside(cells, table)
+    require_inside(cells, table, "Choose an --image-dir above, or write whole paths.")
     images = find_images(root)
     by_path = {os.path.relpath(image, root): image for image in images}
     by_name: dict[str, list[Path]] = {}
@@ -70,7 +70,14 @@ def _find_file(cell: str, root: Path, by_path: dict[str, Path], by_name: dict[st
     return candidates[0] if candidates else file
 
 
-def _require_inside(cells: Sequence[str], table: TextTable) -> None:
+def require_inside(cells: Sequence[str], table: TextTable, remedy: str) -> None:
+    """Checks that no file of a table is above its folder: ``..`` in a table from elsewhere could name any file.
+
+    Args:
+        cells: Names as they stand in the table.
+        table: For the places of mistakes.
+        remedy: What to do, for the message.
+    """
     outside = [
         f"{cell} ({table.place(row)})"
         for row, cell in enumerate(cells)
@@ -79,7 +86,7 @@ def _require_inside(cells: Sequence[str], table: TextTable) -> None:
     if outside:
         raise InputError(
             f"A file must lie in the folder of images or be named by its whole path. Received: {name_some(outside)}."
-            " Choose an --image-dir above, or write whole paths."
+            f" {remedy}"
         )
 
 

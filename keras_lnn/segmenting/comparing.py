@@ -12,6 +12,7 @@ import pandas as pd
 
 from keras_lnn.comparing.groups import group_runs
 from keras_lnn.config import TrainConfig
+from keras_lnn.csv_files import plain_cell, to_csv
 from keras_lnn.errors import InputError, suggest
 from keras_lnn.files import DAMAGED_FILE_ERRORS, writing_to
 from keras_lnn.model_card import metric_label
@@ -123,6 +124,8 @@ def read_mask_run(path: Path, split: str = "test") -> MaskRun:
             f"predictions.csv and metrics.json must be as the run has written them. Received: {path} ({error}). "
             "Train it once more."
         ) from None
+    for column in {"file", "patient"} & set(table):
+        table[column] = table[column].map(plain_cell, na_action="ignore")
     name = table["file"] if "file" in table else table["index"]
     checksum = folder.read_environment().get("data_checksum")
     return MaskRun(
@@ -202,8 +205,8 @@ def write_mask_comparison(comparison: MaskComparison, folder: Path) -> dict[str,
     files = WrittenFiles(folder, OTHER_FOLDER)
     files.require_free(written.values())
     with writing_to(folder):
-        files.write_text(written["models"], comparison.models.to_csv(index=False))
-        files.write_text(written["differences"], comparison.differences.to_csv(index=False))
+        files.write_text(written["models"], to_csv(comparison.models))
+        files.write_text(written["differences"], to_csv(comparison.differences))
         with files.write(written["picture"]) as temporary:
             save_figure(plot_dice_of_models(comparison.dice, comparison.class_names), temporary)
     return written

@@ -15,9 +15,10 @@ from rich.live import Live
 from rich.text import Text
 
 from keras_lnn.config import parse_duration, parse_memory
+from keras_lnn.csv_files import to_csv
 from keras_lnn.data.catalog import require_data
 from keras_lnn.errors import InputError
-from keras_lnn.files import hold_folder, write_text
+from keras_lnn.files import hold_folder, remove_partial_files, write_text
 from keras_lnn.model_card import metric_label
 from keras_lnn.processes import Limits, Outcome, ProcessRunner, keep_this_process_small, share_processors
 from keras_lnn.registry import require_model
@@ -166,17 +167,18 @@ def write_results(
     from keras_lnn.studies.results import results_table, summary_table
     from keras_lnn.studies.tables import FORMATS, Content, print_summary
 
+    remove_partial_files(folder)
     results = results_table(runs, failures)
-    write_text(folder / "results.csv", results.to_csv(index=False))
+    write_text(folder / "results.csv", to_csv(results))
     written = {"results": folder / "results.csv"}
     summary = summary_table(results, study)
     if summary.empty:
         return written
     differences, pages = _compare(folder, study, results, console)
     if not differences.empty:
-        write_text(folder / "differences.csv", differences.to_csv(index=False))
+        write_text(folder / "differences.csv", to_csv(differences))
         written["differences"] = folder / "differences.csv"
-    write_text(folder / "summary.csv", summary.to_csv(index=False))
+    write_text(folder / "summary.csv", to_csv(summary))
     shown = differences if study.reference else pd.DataFrame()
     elsewhere = not set(summary["data"]) & set(study.published)
     # Images that come with their splits have the same for all seeds.

@@ -273,5 +273,8 @@ def _require_own_folders(runs: Sequence[StudyRun]) -> None:
 
 
 def path_name(name: str) -> str:
-    """A name as that of a folder."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
+    """Returns a name as that of a folder, which lies below the folder that it is joined to."""
+    found = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
+    if not found.strip(".-"):
+        raise InputError(f"Networks, data and values need names of letters or digits. Received: {name!r}. Change it.")
+    return found

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from keras_lnn.config import parse_duration
+from keras_lnn.csv_files import plain_cell
 from keras_lnn.model_card import metric_label
 from keras_lnn.plots.classes import draw_class_accuracy, draw_class_correlation
 from keras_lnn.plots.style import (
@@ -86,6 +87,7 @@ def plot_classes_of_networks(results: pd.DataFrame, data: str) -> Figure | None:
     for network, rows in results.groupby("network", sort=False):
         files = [RunFolder(Path(run)).class_accuracy for run in rows["run"]]
         curves = [pd.read_csv(file, index_col="epoch") for file in files if file.is_file()]
+        curves = [curve.rename(columns=plain_cell) for curve in curves]
         if curves:
             found[str(network)] = curves
     if not found:

@@ -540,6 +540,9 @@ def test_what_is_wrong_with_a_manifest(root):
     refused(("image", "mask"), [("00.png", "00.png")] * 2, r"name each image once. Received: 00.png \(line 3\) again")
     refused(("image", "mask"), [("00.png", "")], r"Every row must name a mask. Received: an empty cell \(line 2\)")
     refused(("image", "mask", "seg"), [("00.png", "a", "b")], r"must be one mask column. Received: mask, seg")
+    outside = r"in the folder of images or be named by its whole path\. Received: "
+    refused(("image", "mask"), [("../../etc", "00.png")], outside + r"\.\./\.\./etc \(line 2\)")
+    refused(("image", "mask"), [("00.png", "x/../../a.png")], outside + r"x/\.\./\.\./a\.png \(line 2\)")
     refused(("image", "mask"), [("00.png", "no.png")], r"1 of 1 .*: 00.png \(no no.png\)")
     refused(
         ("image", "mask"), [("00.png", "00.png")], r"must name a column .*Received: tumor", label_columns=("tumor",)

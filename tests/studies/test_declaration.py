@@ -8,7 +8,7 @@ from keras_lnn.data.catalog import require_data
 from keras_lnn.errors import InputError
 from keras_lnn.protocol import complete_config
 from keras_lnn.registry import model_names
-from keras_lnn.studies.declaration import Study, built_in_studies, choose, lay_out, load_study
+from keras_lnn.studies.declaration import Study, built_in_studies, choose, lay_out, load_study, path_name
 from keras_lnn.studies.grid import parse_assignments
 from keras_lnn.studies.memory import recall, remember
 
@@ -151,6 +151,14 @@ def test_a_wrong_file_is_one_line(tmp_path, old, new, message):
     with pytest.raises(InputError, match=message) as caught:
         load_study(str(path))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "...", "-.-", "é"])
+def test_a_name_never_leads_out_of_the_folder_of_its_study(study, name):
+    named = Study(**study.model_dump() | {"networks": {name: {"model": "dnn"}}})
+    with pytest.raises(InputError, match=r"need names of letters or digits\. Received: "):
+        lay_out(named, Path("x"))
+    assert path_name("../../x") == "..-..-x"
 
 
 def test_a_wrong_field_of_a_network_is_told(study):
