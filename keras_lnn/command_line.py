@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic_settings import CliPositionalArg
 from rich.table import Table
+from rich.text import Text
 
 from keras_lnn.config import DataOptions, TrainConfig, parse_classes
 from keras_lnn.errors import InputError
@@ -62,6 +63,7 @@ class PredictCommand(_Command):
         "predictions.csv, or predictions)",
     )
     overlay: bool = pydantic.Field(False, description="write each mask on its image too")
+    skip_bad: bool = pydantic.Field(False, description="leave out image files that are unreadable")
 
 
 class ExportCommand(_Command):
@@ -134,8 +136,9 @@ def run_evaluate(command: EvaluateCommand) -> None:
 
 def run_predict(command: PredictCommand) -> None:
     """Predicts and writes a CSV file, or masks."""
+    from keras_lnn.image_files import check_headers, find_files
     from keras_lnn.inference import find_model, load_predictor
-    from keras_lnn.predicting import find_files, predict_files, require_free_table, write_predictions
+    from keras_lnn.predicting import predict_files, require_free_table, shorten_predictions, write_predictions
     from keras_lnn.segmenting.predicting import predict_masks, require_free_masks
     from keras_lnn.signature import read_signature
     from keras_lnn.written_files import is_standard_output
@@ -153,24 +156,31 @@ def run_predict(command: PredictCommand) -> None:
         require_free_masks(files, command.images, output, command.overlay)
     else:
         replaced = require_free_table(output)
+    check_headers(files, signature, command.skip_bad)
     # A table that goes to standard output stands there alone.
     console = make_console(stderr=is_standard_output(output))
     start_keras(console)
     with loading(console, "loading the model"):
         predictor = load_predictor(command.model)
+    warnings: list[str] = []
+    options = {"skip_bad": command.skip_bad, "warn": warnings.append}
     with loading(console, "predicting") as progress:
+        options["progress"] = progress
         if of_masks:
-            table = predict_masks(predictor, command.images, output, overlay=command.overlay, progress=progress)
+            table = predict_masks(predictor, command.images, output, overlay=command.overlay, **options)
         else:
-            table = predict_files(predictor, command.images, progress)
+            table = predict_files(predictor, command.images, **options)
     if not of_masks:
         write_predictions(table, output)
+    for warning in warnings:
+        console.print(Text.assemble(("warning: ", "bold yellow"), warning))
     if len(table) <= _SHOWN_PREDICTIONS:
         shown = Table()
-        for name in table.columns:
+        table_of_few = table if of_masks else shorten_predictions(table)
+        for name in table_of_few.columns:
             shown.add_column(str(name), overflow="fold")
-        for row in table.itertuples(index=False):
-            shown.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row))
+        for row in table_of_few.itertuples(index=False):
+            shown.add_row(*(Text(f"{value:.4f}" if isinstance(value, float) else str(value)) for value in row))
         console.print(shown)
     note = "  (took the place of the predictions that were there)" if replaced else ""
     what = f"{'mask' if of_masks else 'prediction'}{'s' if len(table) != 1 else ''}"

@@ -88,12 +88,17 @@ def check_splits(
         *_absent(counts),
         *_unlike(counts, samples, patients),
     ]
-    if brightest is not None and brightest < _DARK_BELOW:
+    if brightest is not None and is_dark(brightest):
         found.append(
             f"the brightest value of all 16-bit files is {brightest}, so the images are nearly black; with"
             f" --window {brightest / 2:g},{max(brightest, 1)} they fill the range"
         )
     return DataCheck(counts, samples, tuple(notes), tuple(found), patients)
+
+
+def is_dark(brightest: int) -> bool:
+    """Returns whether files of 16 bits, of which this is the highest value, are nearly black without a window."""
+    return brightest < _DARK_BELOW
 
 
 def name_some(names: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from keras_lnn.csv_files import to_csv
 from keras_lnn.data.images import read_image
 from keras_lnn.data.mask_pixels import native_grid
 from keras_lnn.data.mask_restoring import restore_mask, write_mask_nifti, write_mask_png
@@ -16,8 +17,8 @@ from keras_lnn.data.medical_files import is_nifti
 from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
 from keras_lnn.files import as_text
+from keras_lnn.image_files import FileReader, find_files
 from keras_lnn.inference import Predictor
-from keras_lnn.predicting import FILES_AT_A_TIME, find_files, read_files
 from keras_lnn.segmenting.overlays import lay_on
 from keras_lnn.signature import Signature
 from keras_lnn.written_files import OTHER_FOLDER, WrittenFiles
@@ -33,6 +34,8 @@ def predict_masks(
     *,
     overlay: bool = False,
     progress: Callable[[float], None] | None = None,
+    skip_bad: bool = False,
+    warn: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Writes the masks of image files.
 
@@ -45,6 +48,8 @@ def predict_masks(
         output: Folder for the masks and for ``predictions.csv``.
         overlay: Whether each mask is drawn on its image too, of a volume on the slice in which most is found.
         progress: Called with the fraction done.
+        skip_bad: Whether files that cannot be read are left out; else they are an error.
+        warn: Called with each sentence on what may spoil the masks.
 
     Returns:
         What the table holds: one row a file, its mask, and of each class the pixels and their share.
@@ -54,13 +59,12 @@ def predict_masks(
     """
     signature = predictor.signature
     files = find_files(paths, volumes=len(signature.image_shape) == 4)
-    masks = require_free_masks(files, paths, output, overlay)
+    masks = dict(zip(files, require_free_masks(files, paths, output, overlay), strict=True))
     written = WrittenFiles(output, OTHER_FOLDER)
     rows = []
-    for start in range(0, len(files), FILES_AT_A_TIME):
-        piece = files[start : start + FILES_AT_A_TIME]
-        images = read_files(piece, signature)
-        for file, path, image, answer in zip(piece, masks[start:], images, predictor.answer(images), strict=False):
+    for images, piece in FileReader(files, signature, skip_bad, warn).read():
+        for file, image, answer in zip(piece, images, predictor.answer(images), strict=True):
+            path = masks[file]
             with written.write(path) as temporary:
                 restored = _write(answer, file, temporary, signature)
             if overlay:
@@ -70,7 +74,7 @@ def predict_masks(
             if progress:
                 progress(len(rows) / len(files))
     table = pd.DataFrame(rows)
-    written.write_text(output / TABLE, table.to_csv(index=False))
+    written.write_text(output / TABLE, to_csv(table))
     return table
 
 
