@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     seeds = range(command.seed, command.seed + command.seeds)
     configurations = {"": values}
     if command.compare is not None:
-        same = ("data", "data_dir", "size", "export")
+        same = ("data", "data_dir", "size", "positive_class", "export")
         second = read_yaml(command.compare) | {name: values[name] for name in same}
         configurations = {"first": values, "second": second}
     found = {name: train_seeds(fields, seeds, parent / name) for name, fields in configurations.items()}

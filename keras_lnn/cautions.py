@@ -96,15 +96,28 @@ def _class_collapse(predictions: CheckedPredictions) -> str:
     if not (constant or nearly):
         return ""
     name = predictions.class_names[favourite]
+    above = "Above 0.5 the model" if predictions.tuned is not None else "The model"
     extent = f"every one of {samples}" if answers[favourite] == samples else f"{answers[favourite]} of {samples}"
     best = int(actual.argmax())
     sentence = (
-        f"The model predicts '{name}' for {extent} samples: it has collapsed to one class. "
+        f"{above} predicts '{name}' for {extent} samples: it has collapsed to one class. "
         f"Always predicting '{name}' has an accuracy of {actual[favourite] / samples:.3f}"
     )
     if actual[best] > actual[favourite]:
         sentence += f", always predicting '{predictions.class_names[best]}' {actual[best] / samples:.3f}"
-    return sentence + "."
+    return f"{sentence}.{_tell_tuned(predictions)}"
+
+
+def _tell_tuned(predictions: CheckedPredictions) -> str:
+    """Returns a sentence on what a model that has collapsed at one half predicts at its threshold, if it has one."""
+    if predictions.tuned is None:
+        return ""
+    counts = predictions.tuned.sum(axis=0)
+    if not counts.all():
+        favourite = predictions.class_names[int(counts.argmax())]
+        return f" At its threshold it predicts '{favourite}' for all of them."
+    told = ", ".join(f"'{name}' for {count}" for name, count in zip(predictions.class_names, counts, strict=True))
+    return f" At its threshold it predicts {told}."
 
 
 def _label_collapse(predictions: CheckedPredictions) -> str:

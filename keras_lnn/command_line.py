@@ -43,6 +43,9 @@ class EvaluateCommand(_Command, DataOptions):
     map_classes: str | None = pydantic.Field(
         None, description="THEIRS=OURS,...: what the model calls classes that have other names in the data"
     )
+    positive_class: str | None = pydantic.Field(
+        None, description="which of two classes sensitivity, precision and F1 speak of (default: that of its training)"
+    )
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object")
 
     @pydantic.field_validator("map_classes", mode="after")
@@ -126,6 +129,7 @@ def run_evaluate(command: EvaluateCommand) -> None:
             split=command.split,
             options=command,
             map_classes=parse_classes(command.map_classes),
+            positive_class=command.positive_class,
             progress=progress,
         )
     if command.json_output:

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -60,6 +61,25 @@ def parse_window(text: str | None) -> tuple[float, float] | None:
     if not (abs(center) < float("inf") and 0 < width < float("inf")):
         raise ValueError("must have a finite center and a width above 0, such as 40,400")
     return center, width
+
+
+def parse_threshold(text: str) -> tuple[str, float]:
+    """Returns the rule by which a threshold is chosen, and its number: 0 where the rule has none.
+
+    Args:
+        text: ``youden``, ``f1``, ``sensitivity=.9``, ``specificity=.9``, or a probability, whose rule is ``number``.
+    """
+    name, equals, level = (part.strip() for part in text.strip().lower().partition("="))
+    if name in ("youden", "f1") and not equals:
+        return name, 0.0
+    name, level = (name, level) if equals else ("number", name)
+    try:
+        value = float(level)
+    except ValueError:
+        value = math.nan
+    if name not in ("number", "sensitivity", "specificity") or not 0 < value < 1:
+        raise ValueError("must be youden, f1, sensitivity=S, specificity=S or a number, S and the number from 0 to 1")
+    return name, value
 
 
 def parse_classes(text: str | None) -> dict[str, str]:
@@ -222,6 +242,17 @@ class TrainConfig(DataOptions, _Subject):
         description=f"of the running average of the weights that is validated and kept, how much stays in each step, "
         f"such as 0.99; 0 for none {MODEL_DEFAULT}",
     )
+    threshold: str | None = pydantic.Field(
+        None,
+        description="how the probability above which a class is predicted is chosen on validation, of two classes or "
+        "of several labels: youden, f1, sensitivity=.9, specificity=.9, or a number that is taken as it is (default: "
+        "youden of two classes, f1 of each label)",
+    )
+    positive_class: str | None = pydantic.Field(
+        None,
+        description="which of two classes sensitivity, precision, F1 and --threshold speak of (default: that of the "
+        "data set, else the second one)",
+    )
     split_seed: Annotated[int, pydantic.Field(ge=0, lt=2**31)] | None = pydantic.Field(
         None, description="of the splits of images that come without (default: --seed)"
     )
@@ -259,6 +290,14 @@ class TrainConfig(DataOptions, _Subject):
     def _duration(cls, value: Any) -> str | None:
         parse_duration(value)
         return None if value is None else str(value)
+
+    @pydantic.field_validator("threshold", mode="before")
+    @classmethod
+    def _threshold(cls, value: Any) -> str | None:
+        if value is None:
+            return None
+        parse_threshold(str(value))
+        return str(value)
 
     @classmethod
     def create(cls, values: dict[str, Any]) -> "TrainConfig":

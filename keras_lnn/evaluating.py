@@ -1,5 +1,6 @@
 """A saved model measured on a data set: the same numbers as at the end of its run, or those on other data."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from keras_lnn.data.samples import SplitPlan
 from keras_lnn.evaluated_samples import LEARNED_DATA, ChosenSamples, LearnedData, choose_samples
 from keras_lnn.inference import load_predictor
 from keras_lnn.report import measure_split, metrics_of_split
+from keras_lnn.tasks import require_positive_class
 
 
 def evaluate_model(
@@ -23,6 +25,7 @@ def evaluate_model(
     split: str | None = None,
     options: DataOptions = DataOptions(),  # noqa: B008, it is frozen
     map_classes: Mapping[str, str] | None = None,
+    positive_class: str | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Any]:
     """Measures a saved model.
@@ -38,6 +41,7 @@ def evaluate_model(
             that it learned from and ``all`` of other data if not given.
         options: How the data are read; what is not given is as the model's own data were read.
         map_classes: What the model calls classes of the data that have other names there.
+        positive_class: Which of two classes sensitivity speaks of; that of its training if not given.
         progress: Called with the fraction done.
 
     Returns:
@@ -47,6 +51,9 @@ def evaluate_model(
     """
     predictor = load_predictor(model)
     signature = predictor.signature
+    if positive_class is not None:
+        require_positive_class(positive_class, signature.get_task())
+        signature = dataclasses.replace(signature, positive_class=positive_class)
     learned = LearnedData.of(model, signature)
     name = data or learned.name
     given, own = learned.complete(options), learned.own_images(name, options)

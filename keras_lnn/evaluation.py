@@ -21,7 +21,8 @@ from keras_lnn.statistics.measurements import (
     measure_loss,
     measure_proportion,
 )
-from keras_lnn.tasks import PROBABILITY_TOLERANCE, TASKS, Task
+from keras_lnn.tasks import PROBABILITY_TOLERANCE, TASKS, Task, require_positive_class
+from keras_lnn.thresholds import TUNED
 
 METRICS = (
     "auc",
@@ -37,8 +38,9 @@ METRICS = (
     "expected_calibration_error",
 )
 CLASS_METRICS = ("auc", "average_precision", "f1", "precision", "sensitivity", "specificity")
-# Of several labels whose thresholds were chosen on other data; without thresholds there is none.
-TUNED = "f1_tuned"
+# What is measured at thresholds that were chosen on other data too, under its name with the ending of ``TUNED``.
+TUNED_METRICS = ("accuracy", "f1", "precision", "sensitivity", "specificity", "balanced_accuracy")
+_OF_DECISIONS = ("f1", "precision", "sensitivity", "specificity")
 CALIBRATION_BINS = 15
 
 
@@ -47,17 +49,20 @@ class Evaluation:
     """How good predictions are.
 
     Args:
-        metrics: The estimate of each name in ``METRICS``, in that order, and with thresholds ``f1_tuned``.
+        metrics: The estimate of each name in ``METRICS``, in that order, and with thresholds that of each name in
+            ``TUNED_METRICS`` at them, such as ``f1_tuned``.
         per_class: For each class or label its ``support`` (samples) and the estimate of each name in ``CLASS_METRICS``;
-            with thresholds also ``f1_tuned`` and the ``threshold``.
+            with thresholds also those at them and the ``threshold``.
         warnings: Sentences on what the numbers do not show.
         basis: What the intervals rest on.
+        positive_class: Which of two classes F1, precision, sensitivity, specificity and average precision speak of.
     """
 
     metrics: dict[str, Estimate]
     per_class: dict[str, dict[str, Estimate | int | float]]
     warnings: tuple[str, ...]
     basis: Basis
+    positive_class: str | None = dataclasses.field(default=None, kw_only=True)
 
     def to_json(self) -> dict[str, dict[str, float]]:
         """The metrics as ``{"auc": {"value": ..., "low": ..., "high": ...}, ...}``; what is not defined is nan."""
@@ -82,16 +87,17 @@ def evaluate_predictions(
     thresholds: Sequence[float] | None = None,
     groups: Sequence[str] | None = None,
     confidence: float = 0.95,
+    positive_class: str | None = None,
 ) -> Evaluation:
     """Computes all metrics with their intervals.
 
     ``auc`` and ``accuracy`` are those of ``medmnist.evaluator``. For two classes ``f1``, ``precision``,
-    ``sensitivity``, ``specificity`` and ``average_precision`` speak of class 1, else they are means over classes or
-    labels. Ratios with nothing below the line are 0; an AUC that lacks one of its two sides is nan and is left out of
-    the mean. ``brier`` is the mean squared error of class 1 for two classes, its sum over several classes, its mean
-    over labels. ``expected_calibration_error`` has 15 bins, open below and closed above, over the confidence in the
-    predicted class (for labels over all their probabilities together); it has no interval, since binning makes it
-    larger than it is by an amount that depends on the model.
+    ``sensitivity``, ``specificity`` and ``average_precision`` speak of the positive class, else they are means over
+    classes or labels. Ratios with nothing below the line are 0; an AUC that lacks one of its two sides is nan and is
+    left out of the mean. ``brier`` is the mean squared error of class 1 for two classes, its sum over several classes,
+    its mean over labels. ``expected_calibration_error`` has 15 bins, open below and closed above, over the confidence
+    in the predicted class (for labels over all their probabilities together); it has no interval, since binning makes
+    it larger than it is by an amount that depends on the model.
 
     Intervals say what other patients would change, or other images where no patients are known. They hold for few
     samples, for rare classes and where no error was seen: see :mod:`keras_lnn.statistics.intervals`.
@@ -101,9 +107,11 @@ def evaluate_predictions(
         probabilities: (samples, classes), each row summing to one, or (samples, labels).
         task: One of ``binary``, ``multi-class``, ``ordinal`` and ``multi-label``.
         class_names: One name for each class or label, in the order of the columns.
-        thresholds: Of each label, chosen on other data: F1 is given at them too. All other metrics stay at 0.5.
+        thresholds: Of each of two classes or of each label, chosen on other data: what decisions are measured by is
+            given at them too, beside the metrics at 0.5.
         groups: The patient of each sample, (samples,); None where nobody knows.
         confidence: Coverage of the intervals.
+        positive_class: One of two classes; the second one if not given.
 
     Returns:
         The metrics over all and for each class, with warnings.
@@ -111,7 +119,7 @@ def evaluate_predictions(
     Raises:
         InputError: If truth, probabilities, names and groups do not fit together.
     """
-    predictions = CheckedPredictions.checked(truth, probabilities, task, tuple(class_names), thresholds)
+    predictions = CheckedPredictions.checked(truth, probabilities, task, tuple(class_names), thresholds, positive_class)
     if groups is not None and len(groups) != len(predictions.positive):
         raise InputError(
             f"groups must name the patient of each of the {len(predictions.positive)} samples. Received: {len(groups)}."
@@ -126,7 +134,8 @@ def evaluate_predictions(
             per_class[class_name]["threshold"] = float(thresholds[index])
     metrics = {name: measurement.estimate for name, measurement in overall.items()}
     basis = Basis.of(len(predictions.positive), groups)
-    return Evaluation(metrics, per_class, find_warnings(predictions, metrics, basis), basis)
+    positive = predictions.class_names[predictions.positive_index] if predictions.two_classes else None
+    return Evaluation(metrics, per_class, find_warnings(predictions, metrics, basis), basis, positive_class=positive)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +148,7 @@ class CheckedPredictions:
     positive: np.ndarray
     predicted: np.ndarray
     tuned: np.ndarray | None = None
+    positive_index: int = 1
 
     @property
     def two_classes(self) -> bool:
@@ -157,19 +167,22 @@ class CheckedPredictions:
         task: str,
         class_names: tuple[str, ...],
         thresholds: Sequence[float] | None,
+        positive_class: str | None = None,
     ) -> CheckedPredictions:
         if task not in TASKS:
             raise InputError(f"task must be one of {', '.join(TASKS)}. Received: {task}. {suggest(task, TASKS)}")
         probabilities = _check_probabilities(probabilities, task, class_names)
         truth = _check_truth(truth, probabilities.shape, task)
-        decide = Task(task, class_names).decide
-        if task == "multi-label":
-            positive, predicted = truth.astype(bool), decide(probabilities)
-        else:
-            classes = np.arange(len(class_names))
-            positive, predicted = truth[:, None] == classes, decide(probabilities)[:, None] == classes
-        tuned = None if thresholds is None else decide(probabilities, _check_thresholds(thresholds, task, class_names))
-        return cls(task, class_names, probabilities, positive, predicted, tuned)
+        kind = Task(task, class_names)
+        require_positive_class(positive_class, kind)
+
+        def decide(levels: np.ndarray | None = None) -> np.ndarray:
+            decided = kind.decide(probabilities, levels)
+            return decided if kind.multi_label else decided[:, None] == np.arange(kind.outputs)
+
+        positive = truth.astype(bool) if kind.multi_label else truth[:, None] == np.arange(kind.outputs)
+        tuned = None if thresholds is None else decide(_check_thresholds(thresholds, kind))
+        return cls(task, class_names, probabilities, positive, decide(), tuned, kind.positive_index(positive_class))
 
 
 def measure_predictions(
@@ -184,28 +197,48 @@ def measure_predictions(
 
     Returns:
         The measurement of each name in ``METRICS``, and for each name in ``CLASS_METRICS`` one for each class or label;
-        with thresholds both have ``f1_tuned`` too.
+        with thresholds both have what is measured at them too.
     """
-    positive, predicted, probabilities = predictions.positive, predictions.predicted, predictions.probabilities
+    positive, probabilities = predictions.positive, predictions.probabilities
     units = Units(len(positive), groups)
+    columns = range(positive.shape[1])
+    overall, by_class = _measure_decisions(predictions, predictions.predicted, units, confidence)
+    by_class["auc"] = [measure_auc(positive[:, k], probabilities[:, k], units, confidence) for k in columns]
+    by_class["average_precision"] = [
+        measure_average_precision(positive[:, k], probabilities[:, k], units, confidence) for k in columns
+    ]
+    imperfect = not bool((predictions.predicted == positive).all())
+    overall |= {
+        "auc": by_class["auc"][1] if predictions.task == "binary" else mean_of(by_class["auc"]),
+        "average_precision": _average(predictions, by_class["average_precision"]),
+        "brier": measure_loss(_brier_losses(predictions), predictions.highest_brier, imperfect, units, confidence),
+        "expected_calibration_error": Measurement(Estimate(_calibration_error(predictions)), np.zeros(units.count)),
+    }
+    overall = {name: overall[name] for name in METRICS}
+    by_class = {name: by_class[name] for name in CLASS_METRICS}
+    if predictions.tuned is not None:
+        tuned, tuned_by_class = _measure_decisions(predictions, predictions.tuned, units, confidence)
+        overall |= {name + TUNED: tuned[name] for name in TUNED_METRICS}
+        by_class |= {name + TUNED: tuned_by_class[name] for name in _OF_DECISIONS}
+    return overall, by_class
+
+
+def _measure_decisions(
+    predictions: CheckedPredictions, predicted: np.ndarray, units: Units, confidence: float
+) -> tuple[dict[str, Measurement], dict[str, list[Measurement]]]:
+    """Measures what depends on the decisions alone, which are (samples, classes or labels), over all and by class."""
+    positive = predictions.positive
     columns = range(positive.shape[1])
 
     def share(hits: np.ndarray, counted: np.ndarray) -> Measurement:
         return measure_proportion(hits, counted, units, confidence)
 
     by_class = {
-        "auc": [measure_auc(positive[:, k], probabilities[:, k], units, confidence) for k in columns],
-        "average_precision": [
-            measure_average_precision(positive[:, k], probabilities[:, k], units, confidence) for k in columns
-        ],
         "f1": [measure_f1(positive[:, k], predicted[:, k], units, confidence) for k in columns],
         "precision": [share(positive[:, k], predicted[:, k]) for k in columns],
         "sensitivity": [share(predicted[:, k], positive[:, k]) for k in columns],
         "specificity": [share(~predicted[:, k], ~positive[:, k]) for k in columns],
     }
-    if predictions.tuned is not None:
-        by_class[TUNED] = [measure_f1(positive[:, k], predictions.tuned[:, k], units, confidence) for k in columns]
-    average = (lambda parts: parts[1]) if predictions.two_classes else mean_of
     everything = np.ones(len(positive), bool)
     right = predicted == positive
     if predictions.task == "multi-label":
@@ -213,19 +246,17 @@ def measure_predictions(
     else:
         accuracy = share(right.all(axis=1), everything)
     overall = {
-        "auc": by_class["auc"][1] if predictions.task == "binary" else mean_of(by_class["auc"]),
         "accuracy": accuracy,
-        "f1": average(by_class["f1"]),
         "f1_macro": mean_of(by_class["f1"]),
-        **{name: average(by_class[name]) for name in ("precision", "sensitivity", "specificity")},
+        **{name: _average(predictions, by_class[name]) for name in _OF_DECISIONS},
         "balanced_accuracy": _balanced_accuracy(predictions, by_class),
-        "average_precision": average(by_class["average_precision"]),
-        "brier": measure_loss(
-            _brier_losses(predictions), predictions.highest_brier, not bool(right.all()), units, confidence
-        ),
-        "expected_calibration_error": Measurement(Estimate(_calibration_error(predictions)), np.zeros(units.count)),
     }
-    return overall | ({TUNED: mean_of(by_class[TUNED])} if TUNED in by_class else {}), by_class
+    return overall, by_class
+
+
+def _average(predictions: CheckedPredictions, by_class: list[Measurement]) -> Measurement:
+    """Returns what a metric is over all: that of the positive one of two classes, else the mean."""
+    return by_class[predictions.positive_index] if predictions.two_classes else mean_of(by_class)
 
 
 def _balanced_accuracy(predictions: CheckedPredictions, by_class: dict[str, list[Measurement]]) -> Measurement:
@@ -320,11 +351,13 @@ def _check_truth(truth: np.ndarray, shape: tuple[int, int], task: str) -> np.nda
     return truth.astype(np.int64)
 
 
-def _check_thresholds(thresholds: Sequence[float], task: str, class_names: tuple[str, ...]) -> np.ndarray:
+def _check_thresholds(thresholds: Sequence[float], task: Task) -> np.ndarray:
     values = np.asarray(thresholds, dtype=np.float64)
-    if task != "multi-label" or values.shape != (len(class_names),) or not ((values >= 0) & (values <= 1)).all():
+    rule = "two probabilities that sum to one" if task.kind == "binary" else "one probability for each label"
+    fitting = task.has_thresholds and values.shape == (task.outputs,) and ((values >= 0) & (values <= 1)).all()
+    if not fitting or (task.kind == "binary" and abs(values.sum() - 1) > PROBABILITY_TOLERANCE):
         raise InputError(
-            f"thresholds must be one probability for each label of a multi-label task. Received: {values.tolist()} "
-            f"for {len(class_names)} outputs of a {task} task."
+            f"thresholds must be {rule}, of a binary or multi-label task. Received: {values.tolist()} for "
+            f"{task.outputs} outputs of a {task.kind} task."
         )
     return values

@@ -4,6 +4,7 @@ import html
 from typing import Any
 
 from keras_lnn.signature import Signature
+from keras_lnn.thresholds import TUNED, describe_rule
 
 CARD_FILE = "README.md"
 _USE = {
@@ -12,7 +13,7 @@ _USE = {
 model = tf.saved_model.load("{folder}")
 answer = model.serve(images)  # uint8, {shape}, pixel values as they are
 answer["probabilities"]  # (samples, {classes}), in the order of answer["class_names"]
-answer["predicted"]  # bool, of the same shape: what the probabilities say, by the thresholds where there are any""",
+answer["predicted"]  # bool, of the same shape: what the probabilities say, by the thresholds above or else 0.5""",
     "keras": """from keras_lnn.inference import load_predictor
 
 model = load_predictor("{folder}")
@@ -37,7 +38,6 @@ _LABELS = {
     "specificity": "specificity",
     "balanced_accuracy": "balanced accuracy",
     "average_precision": "average precision",
-    "f1_tuned": "F1 at the chosen thresholds",
     "brier": "Brier score",
     "dice": "Dice",
     "iou": "IoU",
@@ -55,6 +55,8 @@ def metric_label(name: str) -> str:
     """A metric's name for people; behind those of masks there may be the name of a class."""
     if name in _LABELS:
         return _LABELS[name]
+    if name.endswith(TUNED):
+        return f"{metric_label(name.removesuffix(TUNED))} at the threshold"
     metric, _, of_class = name.partition("_")
     return f"{_LABELS[metric]} {of_class}" if metric in ("dice", "iou") else name.replace("_", " ")
 
@@ -98,7 +100,7 @@ def model_card(signature: Signature, metrics: dict[str, Any] | None, format: str
         "Licence of the data": signature.licence or "not stated",
         "Seed": signature.seed,
         "Epoch, chosen on validation": signature.best_epoch,
-        "Thresholds, chosen on validation": _thresholds(signature),
+        "Thresholds": _thresholds(signature),
         "Made by": signature.trained_by,
     }
     title = escape_markdown(f"{signature.model} on {signature.data}")
@@ -119,8 +121,12 @@ def model_card(signature: Signature, metrics: dict[str, Any] | None, format: str
 def _thresholds(signature: Signature) -> str | None:
     if signature.thresholds is None:
         return None
-    pairs = zip(signature.class_names, signature.thresholds, strict=True)
-    return ", ".join(f"{name} {value:.3f}" for name, value in pairs)
+    pairs = list(zip(signature.class_names, signature.thresholds, strict=True))
+    if signature.task == "binary":
+        positive = signature.get_task().positive_index(signature.positive_class)
+        pairs = pairs[positive : positive + 1]
+    told = ", ".join(f"{name} above {value:.3f}" for name, value in pairs)
+    return f"{told}; {describe_rule(signature.threshold_rule)}"
 
 
 def _splits(metrics: dict[str, Any] | None) -> str | None:
@@ -162,10 +168,12 @@ def _results(metrics: dict[str, Any] | None, of_masks: bool) -> list[str]:
             "",
             "Means over the classes without the background; Dice and IoU of all pixels of the split together.",
         ]
+    if any(name.endswith(TUNED) for name in metrics["test"]):
+        lines += ["", "Decisions are measured at 0.5 and, where it is said, at the thresholds above, as they are made."]
     if metrics.get("positive_class"):
         lines += [
             "",
-            f"F1, precision, sensitivity and average precision are those of class 1, "
+            f"F1, precision, sensitivity, specificity and average precision are those of "
             f"{escape_markdown(metrics['positive_class'])}.",
         ]
     return lines + [f"\n**Warning:** {escape_markdown(warning)}" for warning in metrics["warnings"]]

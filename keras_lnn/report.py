@@ -26,7 +26,7 @@ from keras_lnn.shares import count_epochs, is_cut_short
 from keras_lnn.signature import Signature, read_signature, save_keras
 from keras_lnn.tasks import Task
 from keras_lnn.terminal import loading, print_labels, print_metrics, print_written
-from keras_lnn.thresholds import choose_thresholds
+from keras_lnn.thresholds import DEFAULT_RULES, choose_thresholds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +70,7 @@ def measure_split(split: Split, answers: np.ndarray, signature: Signature) -> Ev
         class_names=task.class_names,
         thresholds=signature.thresholds,
         groups=split.groups,
+        positive_class=signature.positive_class,
     )
 
 
@@ -81,7 +82,8 @@ def metrics_of_split(found: Evaluation, signature: Signature, split_name: str) -
             split_name: found.to_json(),
             "per_class": {split_name: found.per_class_to_json()},
             "classes": list(task.class_names),
-            "positive_class": task.class_names[1] if task.kind == "binary" else None,
+            "positive_class": found.positive_class if task.kind == "binary" else None,
+            "threshold_rule": signature.threshold_rule,
             "warnings": list(found.warnings),
             "intervals_over": {split_name: dataclasses.asdict(found.basis)},
         }
@@ -150,9 +152,8 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
         assign_variables(model_variables(model), folder.read_best(kept_epoch))
         splits = {name: report.data.splits[name] for name in measured}
         answers = {name: predict_answers(model, split.images, task) for name, split in splits.items()}
-        if task.multi_label:
-            thresholds = choose_thresholds(splits["val"].labels, answers["val"])
-            report = dataclasses.replace(report, signature=dataclasses.replace(report.signature, thresholds=thresholds))
+        if task.has_thresholds:
+            report = dataclasses.replace(report, signature=_with_thresholds(report, splits["val"], answers["val"]))
         save_keras(model, report.signature, folder.best_model, samples)
         found = {name: measure_split(splits[name], answers[name], report.signature) for name in measured}
         tables = [_answers_table(splits[name], answers[name], found[name], task, name) for name in measured]
@@ -183,6 +184,15 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
     return metrics
 
 
+def _with_thresholds(report: RunReport, validation: Split, probabilities: np.ndarray) -> Signature:
+    """Returns the signature with the thresholds that are best on validation."""
+    signature = report.signature
+    task, rule = signature.get_task(), report.config.threshold or DEFAULT_RULES[signature.task]
+    positive = task.positive_index(signature.positive_class)
+    thresholds = choose_thresholds(validation.labels, probabilities, rule, positive)
+    return dataclasses.replace(signature, thresholds=thresholds, threshold_rule=rule)
+
+
 def _export_path(parent: Path, name: str, signature: Signature) -> Path:
     """A folder for the export: new, or the one that this run made before; never another model's."""
     paths = (parent / (name if count == 1 else f"{name}-{count}") for count in itertools.count(1))
@@ -202,6 +212,7 @@ def _gather(report: RunReport, found: dict[str, dict[str, Any]]) -> dict[str, An
         "per_class": {name: entry["per_class"][name] for name, entry in reversed(found.items())},
         "classes": last["classes"],
         "positive_class": last["positive_class"],
+        "threshold_rule": last["threshold_rule"],
         "warnings": [*filter(None, [Selection.of(report.config).warn(report.history)]), *last["warnings"]],
         "intervals_over": {name: entry["intervals_over"][name] for name, entry in reversed(found.items())},
         **({} if report.data.check is None else {"splits": report.data.check.describe_splits()}),
@@ -259,14 +270,15 @@ def _draw_test(report: RunReport, probabilities: np.ndarray, found: Evaluation) 
 
     test, task = report.data.splits["test"], report.signature.get_task()
     about = (test.labels, probabilities, task.kind, task.class_names)
+    positive, thresholds = report.signature.positive_class, report.signature.thresholds
     calibration = found.metrics["expected_calibration_error"].value
     return {
         "labels": plots.plot_labels(without_nan(found.per_class_to_json()), len(test)),
-        "roc": plots.plot_roc(*about),
-        "precision_recall": plots.plot_precision_recall(*about),
-        "confusion": plots.plot_confusion(*about),
+        "roc": plots.plot_roc(*about, positive),
+        "precision_recall": plots.plot_precision_recall(*about, positive),
+        "confusion": plots.plot_confusion(*about, thresholds),
         "reliability": plots.plot_reliability(*about, expected_calibration_error=calibration),
-        "examples": plots.plot_examples(test.images, *about, names=test.names),
+        "examples": plots.plot_examples(test.images, *about, names=test.names, thresholds=thresholds),
     }
 
 

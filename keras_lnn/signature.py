@@ -36,7 +36,10 @@ class Signature:
         seed: Of the training run.
         best_epoch: Epoch chosen on validation, or None where it was not trained here.
         trained_by: Version of this package, or where the weights came from.
-        thresholds: Above which probability each of several labels is predicted, chosen on validation; None for 0.5.
+        thresholds: Above which probability each of two classes or of several labels is predicted, chosen on validation;
+            None for 0.5.
+        threshold_rule: How they were chosen, as ``--threshold`` takes it; None where they were not.
+        positive_class: Which of two classes sensitivity, precision and F1 speak of; None for the second one.
         fit: How image files get their size, ``stretch`` or ``pad``.
         window: Centre and width of the values shown of files with more than 8 bits; None for what the files say.
         split_seed: Of the splits, where the data came without; None for the run's.
@@ -62,6 +65,8 @@ class Signature:
     best_epoch: int | None
     trained_by: str
     thresholds: tuple[float, ...] | None = None
+    threshold_rule: str | None = None
+    positive_class: str | None = None
     fit: str = "stretch"
     window: tuple[float, float] | None = None
     split_seed: int | None = None

@@ -60,6 +60,11 @@ class Task:
         return self.kind == "multi-label"
 
     @property
+    def has_thresholds(self) -> bool:
+        """Whether decisions are by thresholds that can be chosen: of two classes and of each label."""
+        return self.kind == "binary" or self.multi_label
+
+    @property
     def has_masks(self) -> bool:
         """Whether each pixel has a class."""
         return self.kind == SEGMENTATION
@@ -132,28 +137,32 @@ class Task:
         logits = ops.cast(logits, "float32")
         return ops.sigmoid(logits) if self.multi_label else ops.softmax(logits, axis=-1)
 
+    def positive_index(self, positive_class: str | None = None) -> int:
+        """Returns which of two classes sensitivity, precision and F1 speak of: the second one where none is named."""
+        return 1 if positive_class is None else self.class_names.index(positive_class)
+
     def decide(self, probabilities: Any, thresholds: Sequence[float] | None = None) -> Any:
         """Returns what is predicted: the one place where probabilities become classes.
 
-        Of two classes the second one is predicted where its probability lies above one half, which is the rule of
-        MedMNIST's evaluator: two columns that sum to one less a rounding can both lie at or below one half. Of several
-        classes the likeliest is predicted, the first of equally likely ones. A label is predicted where its
-        probability lies above its threshold. NaN lies above nothing.
+        Of two classes the second one is predicted where its probability lies above its threshold. With one half this
+        is the rule of MedMNIST's evaluator: two columns that sum to one less a rounding can both lie at or below one
+        half. Of several classes the likeliest is predicted, the first of equally likely ones. A label is predicted
+        where its probability lies above its threshold. NaN lies above nothing.
 
         Args:
             probabilities: (..., classes or labels), a NumPy array or a tensor, also within a graph.
-            thresholds: One for each of several labels; one half if not given.
+            thresholds: One for each of two classes, which sum to one, or for each of several labels; one half if not
+                given. More than two classes have none.
 
         Returns:
             Class indices (...), or for several labels whether each is predicted (..., labels).
         """
         operations = _operations_for(probabilities)
-        if self.multi_label:
+        if self.has_thresholds:
             levels = np.full(self.outputs, 0.5) if thresholds is None else np.asarray(thresholds, np.float64)
             # In float32 a threshold could move across the probability that it was chosen beside.
-            return operations.array(probabilities, dtype="float64") > levels
-        if self.kind == "binary":
-            return operations.where(probabilities[..., 1] > 0.5, 1, 0)
+            above = operations.array(probabilities, dtype="float64") > levels
+            return above if self.multi_label else operations.where(above[..., 1], 1, 0)
         # What argmax gives for equal values and for NaN depends on the library and the device.
         known = operations.where(operations.isnan(probabilities), -1.0, probabilities)
         largest = operations.max(known, axis=-1, keepdims=True)
@@ -183,6 +192,15 @@ class Task:
         if self.has_masks:
             return None, np.minimum(weights, MOST_PIXEL_WEIGHT)
         return (None, weights) if loss in _PROBABILITY_LOSSES else (dict(enumerate(weights.tolist())), None)
+
+
+def require_positive_class(name: str | None, task: Task) -> None:
+    """Checks that what sensitivity is to speak of is one of two classes; None is the second one."""
+    if name is not None and (task.kind != "binary" or name not in task.class_names):
+        raise InputError(
+            f"--positive-class must be one of two classes. Received: {name} for a {task.kind} task with "
+            f"{' | '.join(task.class_names[:4])}. Name one of two classes, or leave it out."
+        )
 
 
 def _operations_for(probabilities: Any) -> Any:

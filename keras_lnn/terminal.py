@@ -18,6 +18,7 @@ from rich.text import Text
 
 from keras_lnn.model_card import metric_label
 from keras_lnn.shares import is_cut_short
+from keras_lnn.thresholds import TUNED, describe_rule
 
 if TYPE_CHECKING:
     from keras_lnn.data.checking import DataCheck
@@ -114,22 +115,46 @@ def print_rows(rows: list[dict[str, Any]], title: str, digits: int) -> None:
 
 
 def print_metrics(console: Console, metrics: dict[str, Any], title: str) -> None:
-    """The warnings, then one table of metrics with intervals."""
+    """The warnings, then one table of metrics with intervals, and what decisions the numbers are of."""
     for warning in metrics["warnings"]:
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))
+    split = next(name for name in ("test", "val", "train", "all") if name in metrics)
+    found = metrics[split]
+    tuned = any(name.endswith(TUNED) for name in found)
+    interval = f"95% interval{_describe_basis(metrics, split)}"
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("metric")
-    table.add_column("value", justify="right")
-    positive = metrics.get("positive_class")
-    split = next(name for name in ("test", "val", "train", "all") if name in metrics)
-    table.add_column(f"95% interval{_describe_basis(metrics, split)}", justify="right")
-    for name, estimate in metrics[split].items():
-        label = metric_label(name)
-        if positive and name in ("f1", "precision", "sensitivity", "average_precision"):
-            label += f" ({positive})"
-        numbers = ["-" if estimate[key] is None else f"{estimate[key]:.4f}" for key in ("value", "low", "high")]
-        table.add_row(label, numbers[0], "-" if numbers[1] == "-" else f"{numbers[1]} .. {numbers[2]}")
+    for name in ("at 0.5" if tuned else "value", interval, *(("at threshold", "95% interval") if tuned else ())):
+        table.add_column(name, justify="right")
+    for name, estimate in found.items():
+        if name.endswith(TUNED):
+            continue
+        cells = [_label_of(name, metrics.get("positive_class")), *_cells_of(estimate)]
+        if tuned:
+            cells += _cells_of(found[name + TUNED]) if name + TUNED in found else ["", ""]
+        table.add_row(*cells)
     console.print(table)
+    if tuned:
+        console.print(_describe_thresholds(metrics, split))
+
+
+def _label_of(metric: str, positive_class: str | None) -> str:
+    of_one_class = ("f1", "precision", "sensitivity", "specificity", "average_precision")
+    return metric_label(metric) + (f" ({positive_class})" if positive_class and metric in of_one_class else "")
+
+
+def _cells_of(estimate: dict[str, float | None]) -> tuple[str, str]:
+    value, low, high = ("-" if estimate[key] is None else f"{estimate[key]:.4f}" for key in ("value", "low", "high"))
+    return value, "-" if low == "-" else f"{low} .. {high}"
+
+
+def _describe_thresholds(metrics: dict[str, Any], split: str) -> str:
+    """Returns a sentence on the thresholds of decisions, and how they were chosen."""
+    how, positive = describe_rule(metrics.get("threshold_rule")), metrics.get("positive_class")
+    if positive is None:
+        return f"Decisions go by a threshold for each label, {how}."
+    threshold = metrics["per_class"][split][positive]["threshold"]
+    return f"Decisions go by the threshold: {positive} above {threshold:.3f}, {how}."
 
 
 def _describe_basis(metrics: dict[str, Any], split: str) -> str:

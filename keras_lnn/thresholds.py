@@ -1,33 +1,81 @@
-"""Thresholds of several labels, chosen on validation: a rare label's probability seldom passes one half."""
+"""Thresholds chosen on validation: a rare class's probability seldom passes one half, however well it is ranked."""
 
 import numpy as np
 
+from keras_lnn.config import parse_threshold
+
 NEUTRAL = 0.5
+# Ends the names of metrics at thresholds that were chosen on other data.
+TUNED = "_tuned"
+# What is chosen where nobody says how: of two classes the point farthest from chance, of a label its largest F1, since
+# a label that is rare has so many negatives that specificity hides false alarms.
+DEFAULT_RULES = {"binary": "youden", "multi-label": "f1"}
+# Values nearer than this are equal but for rounding.
+_ROUNDING = 1e-12
 
 
-def choose_thresholds(truth: np.ndarray, probabilities: np.ndarray) -> tuple[float, ...]:
-    """For each label the threshold with the largest F1 on these samples, which must not be those of the test.
+def choose_thresholds(truth: np.ndarray, probabilities: np.ndarray, rule: str, positive: int = 1) -> tuple[float, ...]:
+    """Returns a threshold for each class or label, chosen on samples that must not be those of the test.
 
-    A label is predicted where its probability lies above the threshold. Between two neighbouring probabilities the
-    middle is taken, and of several equal F1 that nearest to one half. A label without positives keeps one half.
+    A class is predicted where its probability lies above its threshold. Between two neighbouring probabilities the
+    middle is taken, and of several that are equally good the one nearest to one half. What has no positives keeps one
+    half, and without negatives so does every rule but ``f1``. The thresholds of two classes sum to one.
 
     Args:
-        truth: 0/1 (samples, labels).
-        probabilities: (samples, labels).
+        truth: Class indices of two classes (samples,), or 0/1 (samples, labels).
+        probabilities: (samples, classes or labels).
+        rule: ``youden`` (the largest sum of sensitivity and specificity), ``f1`` (the largest F1), ``sensitivity=S``
+            (at least S, with the largest specificity), ``specificity=S``, likewise, or a number, which is taken as it
+            is.
+        positive: Which of two classes the rule speaks of.
     """
-    return tuple(_choose(column == 1, scores) for column, scores in zip(truth.T, probabilities.T, strict=True))
+    if truth.ndim == 1:
+        chosen = _choose(truth == 1, probabilities[:, 1], rule, positive == 1)
+        return 1.0 - chosen, chosen
+    return tuple(_choose(column == 1, scores, rule) for column, scores in zip(truth.T, probabilities.T, strict=True))
 
 
-def _choose(positive: np.ndarray, scores: np.ndarray) -> float:
-    from sklearn.metrics import precision_recall_curve
+def describe_rule(rule: str | None) -> str:
+    """Returns in words how thresholds were chosen; the first versions chose them by F1 and kept no rule."""
+    rule = rule or "f1"
+    return "as asked for" if parse_threshold(rule)[0] == "number" else f"chosen on validation by {rule}"
 
-    if not positive.any():
+
+def _choose(upper: np.ndarray, scores: np.ndarray, rule: str, upper_is_positive: bool = True) -> float:
+    """Returns the threshold that best splits scores into those of ``upper`` samples and the others, by a rule.
+
+    The rule may speak of the others: then decisions are still made by these scores, so that none is lost to rounding.
+    """
+    kind, level = parse_threshold(rule)
+    if kind == "number":
+        return level if upper_is_positive else 1.0 - level
+    positives = upper if upper_is_positive else ~upper
+    if not positives.any() or (positives.all() and kind != "f1"):
         return NEUTRAL
-    precision, recall, levels = precision_recall_curve(positive, scores)
-    precision, recall = precision[:-1], recall[:-1]
-    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    # scikit-learn predicts a label from a level on, we above a threshold, which none is below zero.
-    f1 = np.where(levels > 0, f1, 0.0)
-    middles = 0.5 * (levels + np.concatenate([[0.0], levels[:-1]]))
-    best = np.flatnonzero(f1 >= f1.max() - 1e-12)
-    return float(middles[best[np.argmin(np.abs(middles[best] - NEUTRAL))]])
+    levels = np.unique(scores)
+    candidates = 0.5 * (np.concatenate([[0.0], levels]) + np.concatenate([levels, [1.0]]))
+    upper_above, others_above = (_count_above(scores[part], candidates) for part in (upper, ~upper))
+    if upper_is_positive:
+        found, alarms = upper_above, others_above
+    else:
+        found, alarms = (~upper).sum() - others_above, upper.sum() - upper_above
+    value = _value(kind, level, found, alarms, int(positives.sum()), int((~positives).sum()))
+    best = np.flatnonzero(value >= value.max() - _ROUNDING)
+    return float(candidates[best[np.argmin(np.abs(candidates[best] - NEUTRAL))]])
+
+
+def _count_above(scores: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    return len(scores) - np.searchsorted(np.sort(scores), candidates, side="right")
+
+
+def _value(
+    kind: str, level: float, found: np.ndarray, alarms: np.ndarray, positives: int, negatives: int
+) -> np.ndarray:
+    """Returns how good each candidate is by a rule, from the positives found and the negatives taken for positive."""
+    if kind == "f1":
+        return 2 * found / (found + alarms + positives)
+    sensitivity, specificity = found / positives, 1 - alarms / negatives
+    if kind == "youden":
+        return sensitivity + specificity
+    wanted, other = (sensitivity, specificity) if kind == "sensitivity" else (specificity, sensitivity)
+    return np.where(wanted >= level - _ROUNDING, 1 + other, wanted)

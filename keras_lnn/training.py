@@ -29,7 +29,7 @@ from keras_lnn.run import Checkpoint, RunFolder
 from keras_lnn.schedules import make_schedule
 from keras_lnn.selection import Selection
 from keras_lnn.signature import Signature, short_data_name
-from keras_lnn.tasks import Task
+from keras_lnn.tasks import Task, require_positive_class
 from keras_lnn.terminal import EpochDisplay, loading, make_console, print_check
 
 # What weights and optimizer depend on, so that a run or its continuation must keep it.
@@ -171,6 +171,16 @@ def _require_answers(model: str, task: Task, data: str) -> None:
     )
 
 
+def _require_operating_point(config: TrainConfig, task: Task) -> None:
+    """Checks that what is said of decisions fits the data: more than two classes and masks have no thresholds."""
+    if config.threshold is not None and not task.has_thresholds:
+        raise InputError(
+            f"--threshold is for two classes or several labels to an image. Received: {config.threshold} for a "
+            f"{task.kind} task. Leave it out: the likeliest class is predicted."
+        )
+    require_positive_class(config.positive_class, task)
+
+
 def compile_model(
     model: keras.Model, task: Task, config: TrainConfig, steps: int, labels: np.ndarray, validation_samples: int = 4096
 ) -> dict | None:
@@ -257,6 +267,7 @@ class _Trainer:
         self.console = console
         self.task = Task(data.task, data.class_names)
         _require_answers(config.model, self.task, data.name)
+        _require_operating_point(config, self.task)
         # What can be told now is not told behind the last epoch.
         if config.export != "none":
             require_writable(config.export_dir, "--export-dir")
@@ -378,6 +389,12 @@ class _Trainer:
             split_seed=self.config.seed_of_splits,
             best_epoch=best_epoch,
             trained_by=f"keras-lnn {__version__}",
+            positive_class=self._positive_class(),
             colours=self.data.colours,
             **options,
         )
+
+    def _positive_class(self) -> str | None:
+        if self.task.kind != "binary":
+            return None
+        return self.config.positive_class or self.data.positive_class or self.task.class_names[1]

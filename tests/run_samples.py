@@ -54,6 +54,7 @@ def write_run(
     names=None,
     groups=None,
     parameters=1234,
+    positive_class=None,
     **config,
 ):
     """Writes the folder of a complete run; the validation split has the first half of the samples."""
@@ -66,14 +67,15 @@ def write_run(
     half = len(truth) // 2
     splits = {"val": (truth[:half], probabilities[:half], None, None if groups is None else groups[:half])}
     splits |= {"test": (truth, probabilities, names, groups)} if test else {}
-    measured = {name: _measure(*split[:2], task, class_names, thresholds, split[3]) for name, split in splits.items()}
+    about = {"task": task, "class_names": class_names, "thresholds": thresholds, "positive_class": positive_class}
+    measured = {name: evaluate_predictions(*split[:2], groups=split[3], **about) for name, split in splits.items()}
     tables = [_table(*split, task, class_names, name) for name, split in splits.items()]
     (path / "predictions.csv").write_text(pd.concat(tables).to_csv(index=False), encoding="utf-8")
     metrics = {name: found.to_json() for name, found in measured.items()}
     metrics |= {
         "per_class": {name: found.per_class_to_json() for name, found in measured.items()},
         "classes": list(class_names),
-        "positive_class": class_names[1] if task == "binary" else None,
+        "positive_class": (positive_class or class_names[1]) if task == "binary" else None,
         "warnings": list(measured["test" if test else "val"].warnings),
         "epochs": 3,
         "parameters": parameters,
@@ -91,12 +93,6 @@ def write_breast_runs(folder, strengths, seeds=1, **config):
             probabilities = binary_probabilities(truth, strength, 1000 * place + seed)
             write_run(folder / f"{name}-{seed}", truth, probabilities, model=name, seed=seed, **config)
     return folder
-
-
-def _measure(truth, probabilities, task, class_names, thresholds, groups):
-    return evaluate_predictions(
-        truth, probabilities, task=task, class_names=class_names, thresholds=thresholds, groups=groups
-    )
 
 
 def _table(truth, probabilities, names, groups, task, class_names, split):

@@ -39,6 +39,8 @@ OFF_DEFAULT = {
     "early_stopping_margin": 0.001,
     "keep": "last",
     "weight_average": 0.99,
+    "threshold": "sensitivity=.9",
+    "positive_class": "malignant",
     "split_seed": 4,
     "seed": 9,
     "deterministic": False,

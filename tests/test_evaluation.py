@@ -167,9 +167,7 @@ def test_metrics_are_those_of_scikit_learn(task, classes, levels):
 
 @pytest.mark.parametrize(
     ("task", "classes", "levels", "images_of_patient"),
-    [
-        (*case, images_of_patient) for case in (CASES[1], CASES[3], CASES[7]) for images_of_patient in (None, 3)
-    ],
+    [(*case, images_of_patient) for case in (CASES[1], CASES[3], CASES[7]) for images_of_patient in (None, 3)],
 )
 def test_deviations_have_the_variance_of_drawing_and_evaluating_again(task, classes, levels, images_of_patient):
     samples, resamples, seed = 240, 150, 7

@@ -65,11 +65,13 @@ def exported(liquid):
 
 
 def test_a_signature_comes_back_with_every_field():
-    for signature in (make_signature(), make_signature(task="multi-label", thresholds=(0.25, 0.5))):
+    two = {"thresholds": (0.3, 0.7), "threshold_rule": "youden", "positive_class": "malignant"}
+    for signature in (make_signature(**two), make_signature(task="multi-label", thresholds=(0.25, 0.5))):
         content = json.loads(json.dumps(signature.to_json()))
         assert Signature.from_json(content) == signature
     # Of a version that knew no thresholds.
-    assert Signature.from_json({name: content[name] for name in content if name != "thresholds"}).thresholds is None
+    older = Signature.from_json({name: content[name] for name in content if name not in two})
+    assert (older.thresholds, older.threshold_rule, older.positive_class) == (None, None, None)
 
 
 def test_answers_go_by_the_thresholds_that_were_chosen(tmp_path):
@@ -86,13 +88,35 @@ def test_answers_go_by_the_thresholds_that_were_chosen(tmp_path):
     above = answer["probabilities"].numpy().astype(np.float64) > thresholds
     np.testing.assert_array_equal(answer["predicted"], above)
     assert 0 < above.sum() < above.size
-    assert "a 0." in (folder / "README.md").read_text()
+    assert "a above 0." in (folder / "README.md").read_text()
     for index, image in enumerate(IMAGES):
         Image.fromarray(image[..., 0]).save(tmp_path / f"{index}.png")
     predictor = load_predictor(folder)
     table = predict_files(predictor, [tmp_path / f"{index}.png" for index in range(len(IMAGES))])
     for row, names in enumerate(table["predicted"].str.split("|")):
         assert [name in names for name in "abc"] == list(above[row])
+
+
+def test_two_classes_go_by_their_threshold_wherever_they_are_predicted(saved, tmp_path):
+    predictor = load_predictor(saved)
+    second = predictor.predict(IMAGES)[:, 1]
+    level = float(np.median(second))
+    about = {"threshold_rule": "sensitivity=.9", "positive_class": "malignant", "thresholds": (1 - level, level)}
+    save_keras(predictor.model, make_signature(**about), tmp_path / "tuned.keras")
+    folder = export_model(tmp_path / "tuned.keras", tmp_path / "served")
+    served = tf.saved_model.load(str(folder))
+    answer = served.serve(IMAGES)
+    benign = answer["probabilities"].numpy()[:, 1].astype(np.float64) > level
+    np.testing.assert_array_equal(answer["predicted"], np.stack([~benign, benign], axis=1))
+    assert 0 < benign.sum() < len(benign)
+    card = (folder / "README.md").read_text()
+    assert f"| Thresholds | malignant above {1 - level:.3f}; chosen on validation by sensitivity=.9 |" in card
+    paths = [tmp_path / f"{index}.png" for index in range(len(IMAGES))]
+    for path, image in zip(paths, IMAGES, strict=True):
+        Image.fromarray(image[..., 0]).save(path)
+    names = np.array(["malignant", "normal, benign"])[benign.astype(int)]
+    assert list(predict_files(load_predictor(folder), paths)["predicted"]) == list(names)
+    assert list(predict_files(load_predictor(tmp_path / "tuned.keras"), paths)["predicted"]) == list(names)
 
 
 def test_one_of_several_classes_is_predicted(exported):
@@ -198,7 +222,7 @@ def test_a_card_and_a_signature_lie_beside(saved, exported, tmp_path):
         "CC BY 4.0",
         "Careful.",
         "263,048",
-        "class 1",
+        "average precision are those of normal, benign.",
     ):
         assert part in card
 

@@ -1,5 +1,7 @@
 """The card of an exported model."""
 
+import dataclasses
+
 from keras_lnn.model_card import model_card
 from keras_lnn.signature import Signature
 
@@ -46,3 +48,17 @@ def test_the_card_says_how_many_images_and_patients_each_split_has():
         SIGNATURE, {"splits": splits}, "keras"
     )
     assert "| Splits |" not in model_card(SIGNATURE, None, "keras")
+
+
+def test_metrics_at_the_threshold_say_so():
+    estimate = {"value": 0.9, "low": 0.8, "high": 0.95}
+    metrics = {"test": {"f1": estimate, "f1_tuned": estimate}, "positive_class": "ill", "warnings": []}
+    signature = dataclasses.replace(
+        SIGNATURE, class_names=("ill", "well"), thresholds=(0.25, 0.75), positive_class="ill"
+    )
+    card = model_card(dataclasses.replace(signature, threshold_rule="0.25"), metrics, "keras")
+    assert "| Thresholds | ill above 0.250; as asked for |" in card
+    assert "| F1 at the threshold | 0.9000 | 0.8000 to 0.9500 |" in card
+    # The first versions chose by F1 and did not write it down.
+    older = dataclasses.replace(SIGNATURE, task="multi-label", class_names=("a", "b"), thresholds=(0.1, 0.2))
+    assert "a above 0.100, b above 0.200; chosen on validation by f1" in model_card(older, None, "keras")

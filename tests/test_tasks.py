@@ -69,6 +69,8 @@ DECISIONS = [
     ("ordinal", [[0.3, 0.3, 0.4], [0.4, 0.2, 0.4]], None, [2, 0]),
     ("segmentation", [[NEARLY_ONE_HALF, [0.5, 0.5]], [[0.5, np.nan], [0.1, 0.9]]], None, [[1, 0], [0, 1]]),
     ("multi-label", [NEARLY_ONE_HALF, [0.51, np.nan]], None, [[False, False], [True, False]]),
+    ("binary", [[0.7, 0.3], [0.75, 0.25], [np.nan, np.nan]], [0.72, 0.28], [1, 0, 0]),
+    ("binary", [[0.7, 0.3], [0.7, 0.3]], [0.7, float(np.float32(0.3)) - 1e-9], [1, 1]),
     # The nearest float32 to the first threshold is the probability itself.
     ("multi-label", [[0.3, 0.6], [0.3, 0.61]], [float(np.float32(0.3)) - 1e-9, 0.6], [[1, 1], [1, 1]]),
     ("multi-label", [[0.3, 0.25], [0.3, 0.26]], [float(np.float32(0.3)) + 1e-9, 0.25], [[0, 0], [0, 1]]),

@@ -1,4 +1,4 @@
-"""Thresholds of labels: the largest F1 on validation, and what evaluation makes of them."""
+"""Thresholds of two classes and of labels: chosen on validation by a rule, and what evaluation makes of them."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
+from keras_lnn.config import parse_threshold
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation import evaluate_predictions
 from keras_lnn.thresholds import choose_thresholds
@@ -17,7 +18,7 @@ def test_no_other_threshold_has_a_larger_f1(seed, samples, decimals):
     generator = np.random.default_rng(seed)
     truth = generator.integers(0, 2, (samples, 3))
     scores = generator.random((samples, 3)).round(decimals)
-    chosen = choose_thresholds(truth, scores)
+    chosen = choose_thresholds(truth, scores, "f1")
     for column in range(3):
         own = f1_score(truth[:, column], scores[:, column] > chosen[column], zero_division=0)
         candidates = np.unique(np.concatenate([[0.0], scores[:, column]]))
@@ -27,9 +28,98 @@ def test_no_other_threshold_has_a_larger_f1(seed, samples, decimals):
 
 
 def test_a_threshold_lies_in_the_middle_and_near_one_half():
-    assert choose_thresholds(np.array([[0], [0], [1]]), np.array([[0.1], [0.2], [0.4]])) == pytest.approx((0.3,))
-    assert choose_thresholds(np.array([[0], [0]]), np.array([[0.1], [0.2]])) == (0.5,)
-    assert choose_thresholds(np.array([[1], [1]]), np.array([[0.6], [0.8]])) == pytest.approx((0.3,))
+    assert choose_thresholds(np.array([[0], [0], [1]]), np.array([[0.1], [0.2], [0.4]]), "f1") == pytest.approx((0.3,))
+    assert choose_thresholds(np.array([[0], [0]]), np.array([[0.1], [0.2]]), "f1") == (0.5,)
+    assert choose_thresholds(np.array([[1], [1]]), np.array([[0.6], [0.8]]), "f1") == pytest.approx((0.3,))
+
+
+def sides(truth, scores, threshold, positive):
+    """Returns sensitivity and specificity of the positive class, where class 1 is predicted above a threshold."""
+    decided = (scores[:, 1] > threshold).astype(int) == positive
+    present = truth == positive
+    return decided[present].mean(), (~decided)[~present].mean()
+
+
+def two_classes(seed, samples, decimals):
+    generator = np.random.default_rng(seed)
+    truth = np.concatenate([[0, 1], generator.integers(0, 2, samples)])
+    second = np.clip(0.15 * truth + 0.8 * generator.random(len(truth)), 0, 1).round(decimals)
+    return truth, np.stack([1 - second, second], axis=1)
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 10**6),
+    samples=st.integers(0, 40),
+    decimals=st.sampled_from([1, 8]),
+    positive=st.sampled_from([0, 1]),
+    rule=st.sampled_from(["youden", "sensitivity=.9", "specificity=0.8"]),
+)
+def test_no_other_threshold_of_two_classes_is_better_by_its_rule(seed, samples, decimals, positive, rule):
+    truth, scores = two_classes(seed, samples, decimals)
+    of_first, chosen = choose_thresholds(truth, scores, rule, positive)
+    assert of_first == 1 - chosen
+    candidates = [0.0, *scores[:, 1]]
+    found = [sides(truth, scores, other, positive) for other in candidates]
+    own = sides(truth, scores, chosen, positive)
+    if rule == "youden":
+        assert sum(own) >= max(map(sum, found)) - 1e-12
+        return
+    wanted = 0 if rule.startswith("sensitivity") else 1
+    level = float(rule.partition("=")[2])
+    meeting = [pair[1 - wanted] for pair in found if pair[wanted] >= level]
+    # A score of zero lies above no threshold, so that not every sensitivity can be had.
+    assert own[wanted] >= level or not meeting
+    assert own[1 - wanted] >= max(meeting, default=0)
+
+
+def test_a_rule_may_speak_of_the_first_class_and_a_number_is_its_probability():
+    truth, scores = np.array([0, 1, 0, 1, 1]), np.array([0.2, 0.55, 0.6, 0.7, 0.9])
+    both = np.stack([1 - scores, scores], axis=1)
+    assert choose_thresholds(truth, both, "youden")[1] == pytest.approx(0.65)
+    assert choose_thresholds(truth, both, "sensitivity=.3", positive=0)[1] == pytest.approx(0.375)
+    assert choose_thresholds(truth, both, "0.3", positive=0) == pytest.approx((0.3, 0.7))
+    assert choose_thresholds(truth, both, "0.3", positive=1) == pytest.approx((0.7, 0.3))
+    assert choose_thresholds(truth * 0, both, "youden") == (0.5, 0.5)
+
+
+def test_a_model_that_ranks_well_and_predicts_one_class_is_useful_at_its_threshold():
+    truth, _ = two_classes(3, 200, 8)
+    second = 0.7 + 0.1 * np.random.default_rng(3).random(len(truth)) + 0.1 * truth
+    scores = np.stack([1 - second, second], axis=1)
+    thresholds = choose_thresholds(truth, scores, "youden", positive=0)
+    about = {"task": "binary", "class_names": ("malignant", "benign"), "positive_class": "malignant"}
+    found = evaluate_predictions(truth, scores, thresholds=thresholds, **about)
+    assert found.metrics["sensitivity"].value == 0
+    assert found.metrics["sensitivity_tuned"].value == found.metrics["specificity_tuned"].value == 1
+    assert found.metrics["accuracy_tuned"].value == found.metrics["balanced_accuracy_tuned"].value == 1
+    assert found.per_class["malignant"]["threshold"] == thresholds[0] == pytest.approx(1 - thresholds[1])
+    (sentence,) = (text for text in found.warnings if "collapsed" in text)
+    assert sentence.startswith("Above 0.5 the model predicts 'benign' for every one of 202 samples: it has collapsed")
+    assert sentence.endswith(
+        f"At its threshold it predicts 'malignant' for {(truth == 0).sum()}, 'benign' for {truth.sum()}."
+    )
+
+
+def test_what_sensitivity_speaks_of_is_the_positive_class():
+    truth, scores = two_classes(5, 100, 8)
+    about = {"task": "binary", "class_names": ("malignant", "benign")}
+    second, first = (evaluate_predictions(truth, scores, **about, positive_class=name) for name in (None, "malignant"))
+    assert (second.positive_class, first.positive_class) == ("benign", "malignant")
+    assert first.metrics["auc"] == second.metrics["auc"]
+    assert first.metrics["accuracy"] == second.metrics["accuracy"]
+    assert first.metrics["sensitivity"] == second.metrics["specificity"]
+    assert first.metrics["f1"].value == pytest.approx(f1_score(truth, scores[:, 1] > 0.5, pos_label=0))
+    with pytest.raises(InputError, match=r"one of two classes\. Received: bening for a binary task with malignant"):
+        evaluate_predictions(truth, scores, **about, positive_class="bening")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yuoden", "f1=.3", "sensitivity", "sensitivity=1.5", "1", "0", "nan", "recall=.5"]
+)
+def test_rules_that_are_none_are_refused(text):
+    with pytest.raises(ValueError, match="must be youden, f1, sensitivity=S, specificity=S or a number"):
+        parse_threshold(text)
 
 
 def test_evaluation_gives_f1_at_them_with_intervals():
@@ -42,17 +132,25 @@ def test_evaluation_gives_f1_at_them_with_intervals():
     each = [f1_score(truth[:, i], scores[:, i] > thresholds[i]) for i in range(2)]
     assert found.metrics["f1_tuned"].value == pytest.approx(np.mean(each))
     assert found.metrics["f1_tuned"].low < np.mean(each) < found.metrics["f1_tuned"].high
-    assert list(found.per_class["a"])[-2:] == ["f1_tuned", "threshold"]
+    tuned = ["f1_tuned", "precision_tuned", "sensitivity_tuned", "specificity_tuned"]
+    assert list(found.per_class["a"])[-5:] == [*tuned, "threshold"]
     assert [entry["f1_tuned"].value for entry in found.per_class.values()] == pytest.approx(each)
     assert [entry["threshold"] for entry in found.per_class.values()] == [0.25, 0.3]
-    assert {name: value for name, value in found.metrics.items() if name != "f1_tuned"} == plain.metrics
+    assert {name: value for name, value in found.metrics.items() if not name.endswith("_tuned")} == plain.metrics
     assert "f1_tuned" not in plain.per_class["a"]
 
 
 @pytest.mark.parametrize(
-    ("task", "thresholds"), [("multi-label", (0.5,)), ("multi-label", (0.5, 2.0)), ("binary", (0.5, 0.5))]
+    ("task", "thresholds", "rule"),
+    [
+        ("multi-label", (0.5,), "one probability for each label"),
+        ("multi-label", (0.5, 2.0), "one probability for each label"),
+        ("multi-class", (0.5, 0.5), "of a binary or multi-label task"),
+        ("binary", (0.5,), "two probabilities that sum to one"),
+        ("binary", (0.2, 0.3), "two probabilities that sum to one"),
+    ],
 )
-def test_wrong_thresholds_are_told(task, thresholds):
+def test_wrong_thresholds_are_told(task, thresholds, rule):
     truth = np.array([[0, 1], [1, 0]]) if task == "multi-label" else np.array([0, 1])
-    with pytest.raises(InputError, match="one probability for each label of a multi-label task"):
+    with pytest.raises(InputError, match=rule):
         evaluate_predictions(truth, np.full((2, 2), 0.5), task=task, class_names=("a", "b"), thresholds=thresholds)

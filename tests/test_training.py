@@ -7,6 +7,7 @@ import math
 import multiprocessing
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -36,7 +37,14 @@ from keras_lnn.run import RunFolder
 from keras_lnn.shares import count_epochs, describe_epochs
 from keras_lnn.signature import read_signature
 from keras_lnn.tasks import Task
-from keras_lnn.training import _lasting_fields, _Trainer, compiles_whole_step, resume, train
+from keras_lnn.training import (
+    _lasting_fields,
+    _require_operating_point,
+    _Trainer,
+    compiles_whole_step,
+    resume,
+    train,
+)
 
 QUIET = {"export": "none", "tensorboard": False}
 SMALL = {"model": "tiny-dense"}
@@ -85,6 +93,13 @@ def test_a_run_leaves_all_that_is_promised(tiny_data, tmp_path, console):
     assert metrics["test"]["auc"]["low"] <= metrics["test"]["auc"]["value"] <= metrics["test"]["auc"]["high"]
     assert metrics["test"]["auc"]["value"] > 0.8
     assert (metrics["classes"], metrics["positive_class"]) == (["level", "upright"], "upright")
+    assert metrics["threshold_rule"] == "youden"
+    signature = read_signature(folder.best_model)
+    assert (signature.threshold_rule, signature.positive_class) == ("youden", "upright")
+    assert list(signature.thresholds) == [
+        metrics["per_class"]["val"][name]["threshold"] for name in ("level", "upright")
+    ]
+    assert {f"{name}_tuned" for name in ("accuracy", "f1", "sensitivity", "specificity")} <= set(metrics["test"])
     environment = json.loads(folder.environment.read_text())
     assert environment["seed"] == 0
     assert environment["packages"]["keras"]
@@ -460,6 +475,20 @@ def test_the_auc_that_chooses_the_epoch_is_that_of_scikit_learn_on_jax():
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert done.returncode == 0, done.stdout[-4000:]
     assert "2 passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        ("multi-class", {"threshold": "youden"}, "for two classes or several labels to an image. Received: youden"),
+        ("multi-label", {"positive_class": "a"}, "one of two classes. Received: a for a multi-label task"),
+        ("binary", {"positive_class": "c"}, "one of two classes. Received: c for a binary task with a | b"),
+    ],
+)
+def test_decisions_that_do_not_fit_the_data_are_refused(kind, given, message):
+    names = ("a", "b") if kind == "binary" else ("a", "b", "c")
+    with pytest.raises(InputError, match=re.escape(message)):
+        _require_operating_point(TrainConfig.create(given), Task(kind, names))
 
 
 def one_sided_stripes() -> ImageData:

@@ -38,7 +38,11 @@ _TESTED = (
     "balanced_accuracy",
     "average_precision",
     "brier",
+    "accuracy_tuned",
     "f1_tuned",
+    "sensitivity_tuned",
+    "specificity_tuned",
+    "balanced_accuracy_tuned",
 )
 
 
@@ -160,6 +164,7 @@ class Comparison:
         reference: Name of the model that the others are told against.
         reference_given: Whether somebody chose it; else it has the highest validation AUC.
         left_out: Runs that repeat a seed of their model.
+        positive_class: Which of two classes sensitivity, precision and F1 speak of; None of other tasks.
     """
 
     models: tuple[Model, ...]
@@ -167,6 +172,7 @@ class Comparison:
     reference: str
     reference_given: bool
     left_out: tuple[Run, ...]
+    positive_class: str | None = None
 
     @property
     def example(self) -> Run:
@@ -217,6 +223,7 @@ class Comparison:
                 "samples": example.samples,
                 "intervals_over": {"unit": example.basis.unit, "count": example.basis.count},
                 "reference": self.reference,
+                "positive_class": self.positive_class,
                 "models": [{**model.to_row(), "runs": [str(run.path) for run in model.runs]} for model in self.models],
                 "pairs": [pair.to_row() for pair in self.pairs],
                 "left_out": [str(run.path) for run in self.left_out],
@@ -250,7 +257,7 @@ def compare(
         raise InputError(f"The reference must be one of the models. Received: {reference}. {suggest(reference, names)}")
     models = []
     for place, group in enumerate(groups):
-        models.append(_measure(group, _part(progress, place, len(groups))))
+        models.append(_measure(group, runs[0].positive_class, _part(progress, place, len(groups))))
     chosen = reference or max(models, key=lambda model: _or_lowest(model.validation_auc)).name
     models.sort(key=lambda model: (-_or_lowest(model.metrics["auc"].value), model.name))
     return Comparison(
@@ -259,11 +266,12 @@ def compare(
         reference=chosen,
         reference_given=reference is not None,
         left_out=tuple(run for group in groups for run in group.left_out),
+        positive_class=runs[0].positive_class,
     )
 
 
-def _measure(group: Group, progress: Callable[[float], None] | None) -> Model:
-    measured = measure_model(group.runs, progress=progress)
+def _measure(group: Group, positive_class: str | None, progress: Callable[[float], None] | None) -> Model:
+    measured = measure_model(group.runs, positive_class=positive_class, progress=progress)
     # The sum of the squares over several classes is at most two.
     highest = {"brier": 2.0} if group.runs[0].task == "multi-class" and len(group.runs[0].class_names) > 2 else {}
     metrics = {name: mean_over_runs(found, highest=highest.get(name, 1.0)) for name, found in measured.items()}

@@ -31,6 +31,7 @@ _BESIDE_THE_MODEL = {
     "split_column",
     "group_column",
     "skip_bad",
+    "positive_class",
     "deterministic",
     "xla",
     "test",

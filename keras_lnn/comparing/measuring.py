@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from keras_lnn.comparing.runs import Run
-from keras_lnn.evaluation import METRICS, TUNED, CheckedPredictions, measure_predictions
+from keras_lnn.evaluation import METRICS, TUNED_METRICS, CheckedPredictions, measure_predictions
 from keras_lnn.statistics.deviations import Units, welch_degrees
 from keras_lnn.statistics.paired_tests import Measured
+from keras_lnn.thresholds import TUNED
 
 # The calibration error is left out: it has no interval.
 COMPARED = tuple(name for name in METRICS if name != "expected_calibration_error")
+COMPARED_TUNED = tuple(name + TUNED for name in TUNED_METRICS)
 LOWER_IS_BETTER = frozenset({"brier"})
 
 
@@ -23,20 +25,23 @@ def correct_answers(run: Run) -> np.ndarray:
     return right.mean(axis=1) if run.task == "multi-label" else right.all(axis=1)
 
 
-def measure_model(runs: Sequence[Run], *, progress: Callable[[float], None] | None = None) -> dict[str, Measured]:
+def measure_model(
+    runs: Sequence[Run], *, positive_class: str | None = None, progress: Callable[[float], None] | None = None
+) -> dict[str, Measured]:
     """Measures all metrics of the runs of one model.
 
     Args:
         runs: One for each seed, on the same samples.
+        positive_class: Which of two classes sensitivity speaks of; the second one if not given.
         progress: Called with the fraction done.
 
     Returns:
         By the metric's name. The deviations are those of patients where they are known.
     """
-    names = (*COMPARED, *((TUNED,) if all(run.thresholds for run in runs) else ()))
+    names = (*COMPARED, *(COMPARED_TUNED if all(run.thresholds for run in runs) else ()))
     measured = []
     for place, run in enumerate(runs):
-        measured.append(measure_predictions(_checked(run), run.groups)[0])
+        measured.append(measure_predictions(_checked(run, positive_class), run.groups)[0])
         if progress is not None:
             progress((place + 1) / len(runs))
     found = {}
@@ -57,5 +62,6 @@ def degrees_of_samples(metric: str, deviations: np.ndarray, run: Run) -> float:
     return float(max(units.count - 1, 1))
 
 
-def _checked(run: Run) -> CheckedPredictions:
-    return CheckedPredictions.checked(run.truth, run.probabilities, run.task, run.class_names, run.thresholds)
+def _checked(run: Run, positive_class: str | None = None) -> CheckedPredictions:
+    about = (run.truth, run.probabilities, run.task, run.class_names, run.thresholds)
+    return CheckedPredictions.checked(*about, positive_class)

@@ -74,7 +74,9 @@ def _header(comparison: Comparison, title: str) -> str:
     shown = "; ".join(shares[:15]) + ("; ..." if len(shares) > 15 else "")
     about = f"{example.samples:,} {_SPLITS[example.split]} samples ({shown}). {words.describe_basis(comparison)}"
     if example.task == "binary":
-        about += f" AUC, F1, precision, sensitivity and average precision are those of {example.class_names[1]}."
+        about += (
+            f" F1, precision, sensitivity, specificity and average precision are those of {comparison.positive_class}."
+        )
     return f"<header>\n<h1>{escape(title)}</h1>\n<p>{escape(about)}</p>\n</header>\n"
 
 

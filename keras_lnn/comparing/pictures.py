@@ -28,6 +28,7 @@ from keras_lnn.plots.style import (
     shorten_name,
     style_axes,
 )
+from keras_lnn.tasks import Task
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,11 +61,11 @@ def draw_all(comparison: Comparison) -> dict[str, Figure]:
 
 
 def plot_roc_curves(comparison: Comparison) -> Figure:
-    """Draws the ROC curve of each model: class 1 of two, else the mean over classes; the mean over several seeds.
+    """Draws the ROC curve of each model: the positive one of two, else the mean over classes; over seeds too.
 
     With more than seven models those with the highest AUC and the reference have colours, the others are grey.
     """
-    models = comparison.models
+    models, positive = comparison.models, comparison.positive_class
     coloured = _coloured(comparison)
     names = [shorten_name(model.name, 34) for model in coloured]
     longest = max(len(name) for name in names)
@@ -75,13 +76,13 @@ def plot_roc_curves(comparison: Comparison) -> Figure:
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":", zorder=1)
     for model in models:
         if model not in coloured:
-            axes.plot(*_mean_curve(model), color=LIGHT_GREY, linewidth=0.9, zorder=1.5)
+            axes.plot(*_mean_curve(model, positive), color=LIGHT_GREY, linewidth=0.9, zorder=1.5)
     for model, name, colour in zip(coloured, names, PALETTE, strict=False):
-        curves = [_run_curve(run) for run in model.runs]
+        curves = [_run_curve(run, positive) for run in model.runs]
         if model.seeds > 1:
             for curve in curves:
                 axes.plot(*curve, color=colour, linewidth=0.6, alpha=0.3, zorder=2)
-        line = _mean_curve(model) if model.seeds > 1 else curves[0]
+        line = _mean_curve(model, positive) if model.seeds > 1 else curves[0]
         label = f"{number(model.metrics['auc'].value)}  {name}"
         axes.plot(*line, color=colour, linewidth=1.7, zorder=3, label=label)
     grey = len(models) - len(coloured)
@@ -188,9 +189,10 @@ def roc_points(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np
     return np.append(0, false / false[-1]), np.append(0, true / true[-1])
 
 
-def _run_curve(run: Run) -> tuple[np.ndarray, np.ndarray]:
+def _run_curve(run: Run, positive: str | None) -> tuple[np.ndarray, np.ndarray]:
     """The curve of one run: exact for one class, else the mean over classes at fixed false positive rates."""
-    columns = [1] if run.task == "binary" else range(len(run.class_names))
+    kind = Task(run.task, run.class_names)
+    columns = [kind.positive_index(positive)] if run.task == "binary" else range(kind.outputs)
     sides = [(run.positive[:, column], run.probabilities[:, column]) for column in columns]
     found = [roc_points(present, score) for present, score in sides if present.any() and not present.all()]
     if len(found) == 1:
@@ -198,8 +200,8 @@ def _run_curve(run: Run) -> tuple[np.ndarray, np.ndarray]:
     return _average(found)
 
 
-def _mean_curve(model: Model) -> tuple[np.ndarray, np.ndarray]:
-    return _average([_run_curve(run) for run in model.runs])
+def _mean_curve(model: Model, positive: str | None) -> tuple[np.ndarray, np.ndarray]:
+    return _average([_run_curve(run, positive) for run in model.runs])
 
 
 def _average(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
@@ -214,7 +216,10 @@ def _average(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarra
 
 def _of_what(comparison: Comparison) -> str:
     example = comparison.example
-    what = {"binary": f"class {example.class_names[-1]}", "multi-label": "mean over the labels"}
+    what = {
+        "binary": f"class {comparison.positive_class or example.class_names[-1]}",
+        "multi-label": "mean over the labels",
+    }
     several = any(model.seeds > 1 for model in comparison.models)
     seeds = "; thick: mean over the seeds" if several else ""
     return what.get(example.task, "mean over the classes, each against the rest") + seeds

@@ -38,8 +38,7 @@ class Run:
         truth: Class indices (samples,), or 0/1 (samples, labels).
         probabilities: (samples, classes or labels).
         files: Name of each sample's file, or empty where there are none.
-        groups: The patient of each sample; None where nobody knows.
-        thresholds: Of each of several labels, chosen on validation; None for one half.
+        thresholds: Of each of two classes or of several labels, chosen on validation; None for one half.
         validation_auc: Of the epoch that was kept; nan where it is not defined.
         parameters: Numbers that were learned.
         seconds: Of training.
@@ -47,6 +46,8 @@ class Run:
         checksum: Of the data, or empty where it is not known.
         file_bytes: Size of best.keras, or None where it is not there.
         warnings: What the numbers of this split do not show.
+        groups: The patient of each sample; None where nobody knows.
+        positive_class: Which of two classes its sensitivity speaks of; None for the second one.
     """
 
     path: Path
@@ -66,6 +67,7 @@ class Run:
     file_bytes: int | None
     warnings: tuple[str, ...]
     groups: tuple[str, ...] | None = None
+    positive_class: str | None = None
 
     @property
     def basis(self) -> Basis:
@@ -156,9 +158,10 @@ def read_run(path: Path, split: str = "test") -> Run:
         )
     class_names, accuracy, about = _read_numbers(folder, metrics, split)
     task, truth, probabilities, files, groups = read_predictions(folder.predictions, split, class_names)
-    if metrics.get("positive_class") is None and task == "binary":
+    if about["positive_class"] is None and task == "binary":
         task = "multi-class"
-    measured = _measure(folder.predictions, task, truth, probabilities, class_names, groups)
+    predictions = {"truth": truth, "probabilities": probabilities, "groups": groups}
+    measured = _measure(folder.predictions, predictions, task, class_names, about)
     if accuracy is None or abs(measured.metrics["accuracy"].value - accuracy) > _SAME_ACCURACY:
         raise InputError(
             f"predictions.csv must hold what metrics.json was worked out from. Received: {folder.path} with an "
@@ -274,6 +277,7 @@ def _read_numbers(
             "seconds": float(metrics["seconds"]),
             "epochs": int(metrics["epochs"]),
             "thresholds": None if None in thresholds else tuple(thresholds),
+            "positive_class": metrics.get("positive_class"),
         }
     except DAMAGED_FILE_ERRORS as error:
         raise InputError(
@@ -284,15 +288,11 @@ def _read_numbers(
 
 
 def _measure(
-    path: Path,
-    task: str,
-    truth: np.ndarray,
-    probabilities: np.ndarray,
-    class_names: tuple[str, ...],
-    groups: Sequence[str] | None,
+    path: Path, predictions: dict[str, Any], task: str, class_names: tuple[str, ...], about: dict[str, Any]
 ) -> Evaluation:
+    decisions = {name: about[name] for name in ("thresholds", "positive_class")}
     try:
-        return evaluate_predictions(truth, probabilities, task=task, class_names=class_names, groups=groups)
+        return evaluate_predictions(**predictions, task=task, class_names=class_names, **decisions)
     except InputError as error:
         raise InputError(f"predictions.csv must be as the run has written it. Received: {path}: {error}") from None
 

@@ -133,6 +133,12 @@ def tell_cautions(comparison: Comparison) -> list[str]:
     if comparison.left_out:
         places = _join([str(run.path) for run in comparison.left_out])
         cautions.append(f"Left out, because another run of the same model has the same seed: {places}.")
+    named = {run.positive_class for model in models for run in model.runs}
+    if len(named) > 1:
+        cautions.append(
+            f"The runs were trained with {_join(sorted(map(str, named)))} as their positive classes: here all numbers "
+            f"speak of {comparison.positive_class}."
+        )
     if example.split == "val":
         cautions.append("Validation has chosen the epochs, so its numbers are too good.")
     # What the runs say of the samples is the same for all of them; the rest speaks of one run.

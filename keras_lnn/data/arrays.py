@@ -75,6 +75,7 @@ class ImageData:
         colours: Of masks whose classes are colours, one ``#rrggbb`` a class, so that masks can be written as they were
             read; None where they are indices.
         given_splits: The splits that the data came with, and not those that were made by seed.
+        positive_class: Which of two classes sensitivity speaks of; None for the second one.
     """
 
     name: str
@@ -87,6 +88,7 @@ class ImageData:
     check: DataCheck | None = None
     colours: tuple[str, ...] | None = None
     given_splits: tuple[str, ...] = SPLITS
+    positive_class: str | None = None
 
     @property
     def image_shape(self) -> tuple[int, ...]:

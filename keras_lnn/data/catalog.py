@@ -44,6 +44,7 @@ class DataEntry:
         licence: Under which the images may be used.
         sources: For each size the address and the MD5 of its file; empty where nothing is downloaded.
         depth: Slices of a volume where they are not as many as the side has pixels.
+        positive_class: Which of two classes sensitivity speaks of; None for the second one.
     """
 
     name: str
@@ -59,6 +60,7 @@ class DataEntry:
     licence: str = ""
     sources: Mapping[int, tuple[str, str]] = dataclasses.field(default_factory=dict)
     depth: int | None = None
+    positive_class: str | None = None
 
     def image_shape(self, size: int | None = None) -> tuple[int, ...]:
         """The shape of one image, channels last; of the first size if none is given."""
@@ -79,6 +81,7 @@ _ENTRIES = (
         loader="keras_lnn.data.phantoms:phantom_breast",
         augmentation="mirror",
         licence="Apache-2.0 (generated)",
+        positive_class="malignant",
     ),
     DataEntry(
         name="phantom-vessel",
@@ -168,6 +171,8 @@ _MEDMNIST_AUGMENTATION = {
     "organsmnist": "shift-rotate",
     "organmnist3d": "shift-rotate",
 }
+# Of the others with two classes the second one is what is looked for.
+_MEDMNIST_POSITIVE = {"breastmnist": "malignant"}
 _MEDMNIST_TASKS = {
     "binary-class": "binary",
     "multi-class": "multi-class",
@@ -178,9 +183,14 @@ _REGISTERED: dict[str, DataEntry] = {}
 
 
 def register_data(entry: DataEntry) -> DataEntry:
-    """Adds a data set from outside the catalog; its name must be new, and that of its augmentation known."""
+    """Adds a data set from outside the catalog; its name must be new, and those that it gives known."""
     if entry.name in catalog():
         raise ValueError(f"A data set name must be new. Received: {entry.name}, which the catalog has already.")
+    if entry.positive_class is not None and (entry.task != "binary" or entry.positive_class not in entry.class_names):
+        raise ValueError(
+            f"positive_class must be one of two classes. Received: {entry.positive_class} for the {entry.task} classes "
+            f"{', '.join(entry.class_names)}. Name one of two classes, or leave it out."
+        )
     list_operations(entry.augmentation)
     _REGISTERED[entry.name] = entry
     return entry
@@ -238,6 +248,7 @@ def _medmnist_entry(name: str, info: dict) -> DataEntry:
         augmentation=_MEDMNIST_AUGMENTATION.get(name, "mirror"),
         licence=info["license"],
         sources=sources,
+        positive_class=_MEDMNIST_POSITIVE.get(name),
     )
 
 

@@ -69,7 +69,8 @@ def load_data(
         loader = _find_loader(entry)
         asked_for = inspect.signature(loader).parameters
         data = loader(**{key: value for key, value in options.items() if key in asked_for})
-        data = dataclasses.replace(data, augmentation=entry.augmentation, licence=entry.licence)
+        known = {name: getattr(entry, name) for name in ("augmentation", "licence", "positive_class")}
+        data = dataclasses.replace(data, **known)
     check_data(data)
     return data
 

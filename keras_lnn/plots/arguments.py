@@ -21,12 +21,16 @@ class Predictions:
         class_names: One name a class or label.
         truth: Class indices (samples,), or 0/1 (samples, labels) where the task is multi-label.
         probabilities: (samples, classes or labels); a binary task has both columns.
+        thresholds: By which classes or labels are predicted; None for one half.
+        positive_class: Which of two classes curves are drawn of; None for the second one.
     """
 
     task: str
     class_names: tuple[str, ...]
     truth: np.ndarray
     probabilities: np.ndarray
+    thresholds: tuple[float, ...] | None = None
+    positive_class: str | None = None
 
     @property
     def is_multi_label(self) -> bool:
@@ -35,8 +39,8 @@ class Predictions:
 
     @property
     def predicted(self) -> np.ndarray:
-        """Returns the predicted class (samples,), or 0/1 for each label by one half (samples, labels)."""
-        return Task(self.task, self.class_names).decide(self.probabilities).astype(np.int64)
+        """Returns the predicted class (samples,), or 0/1 for each label (samples, labels)."""
+        return Task(self.task, self.class_names).decide(self.probabilities, self.thresholds).astype(np.int64)
 
     @property
     def confidence(self) -> np.ndarray:
@@ -45,14 +49,34 @@ class Predictions:
             return self.probabilities
         return np.take_along_axis(self.probabilities, self.predicted[:, None], axis=1)[:, 0]
 
+    @property
+    def sureness(self) -> np.ndarray:
+        """Returns how far each probability lies from where the decision changes, shaped as ``predicted``.
+
+        Of more than two classes it is the confidence, which orders images alike.
+        """
+        if self.task != "binary" and not self.is_multi_label:
+            return self.confidence
+        levels = np.full(len(self.class_names), 0.5) if self.thresholds is None else np.asarray(self.thresholds)
+        distances = np.abs(self.probabilities - levels)
+        return distances if self.is_multi_label else distances[:, 1]
+
     def one_against_rest(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """Gives (name, whether it is there, its probability): class 1 of two, each of several classes or labels."""
-        for index in [1] if self.task == "binary" else range(len(self.class_names)):
+        """Gives (name, whether it is there, its probability): the positive one of two, each of several or label."""
+        positive = Task(self.task, self.class_names).positive_index(self.positive_class)
+        for index in [positive] if self.task == "binary" else range(len(self.class_names)):
             present = self.truth[:, index] == 1 if self.is_multi_label else self.truth == index
             yield self.class_names[index], present, self.probabilities[:, index]
 
 
-def check_predictions(truth: Any, probabilities: Any, task: str, class_names: Sequence[str]) -> Predictions:
+def check_predictions(
+    truth: Any,
+    probabilities: Any,
+    task: str,
+    class_names: Sequence[str],
+    thresholds: Sequence[float] | None = None,
+    positive_class: str | None = None,
+) -> Predictions:
     """Checks what a picture of predictions was given.
 
     Args:
@@ -60,6 +84,8 @@ def check_predictions(truth: Any, probabilities: Any, task: str, class_names: Se
         probabilities: (samples, classes or labels); for two classes also (samples,) or (samples, 1) of class 1.
         task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
         class_names: One name a class or label.
+        thresholds: One for each of two classes or of several labels; one half if not given.
+        positive_class: One of two classes; the second one if not given.
 
     Returns:
         The same in one shape.
@@ -72,7 +98,19 @@ def check_predictions(truth: Any, probabilities: Any, task: str, class_names: Se
     class_names = tuple(str(name) for name in class_names)
     probabilities = _check_probabilities(probabilities, task, len(class_names))
     truth = _check_truth(truth, task, probabilities.shape)
-    return Predictions(task, class_names, truth, probabilities)
+    if thresholds is not None and len(thresholds) != len(class_names):
+        raise InputError(
+            f"thresholds must be one for each of {len(class_names)} classes or labels. Received: {len(thresholds)}. "
+            "Give those of the model's signature."
+        )
+    if positive_class is not None and positive_class not in class_names:
+        raise InputError(
+            f"positive_class must be one of the classes. Received: {positive_class}. "
+            f"{suggest(positive_class, class_names)}"
+        )
+    return Predictions(
+        task, class_names, truth, probabilities, None if thresholds is None else tuple(thresholds), positive_class
+    )
 
 
 def _check_probabilities(probabilities: Any, task: str, classes: int) -> np.ndarray:

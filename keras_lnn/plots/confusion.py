@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 MOST_CLASSES_WITH_NUMBERS = 20
 
 
-def plot_confusion(truth: Any, probabilities: Any, task: str, class_names: Sequence[str]) -> Figure:
+def plot_confusion(
+    truth: Any,
+    probabilities: Any,
+    task: str,
+    class_names: Sequence[str],
+    thresholds: Sequence[float] | None = None,
+) -> Figure:
     """Draws the confusion matrix: counts and the share of each row; several labels get a small matrix each.
 
     Args:
@@ -35,14 +41,15 @@ def plot_confusion(truth: Any, probabilities: Any, task: str, class_names: Seque
         probabilities: (samples, classes or labels); for two classes also (samples,) of class 1.
         task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
         class_names: One name a class or label.
+        thresholds: By which two classes or several labels are predicted; one half if not given.
 
     Returns:
-        The figure; rows are the truth, columns the prediction (the likeliest class; a label above one half).
+        The figure; rows are the truth, columns the prediction (the likeliest class; a label above its threshold).
 
     Raises:
         InputError: If the arguments do not fit together.
     """
-    predictions = check_predictions(truth, probabilities, task, class_names)
+    predictions = check_predictions(truth, probabilities, task, class_names, thresholds)
     return _plot_labels(predictions) if predictions.is_multi_label else _plot_classes(predictions)
 
 
@@ -65,7 +72,8 @@ def _plot_classes(predictions: Predictions) -> Figure:
     else:
         axes.set_title("percent: of the true class", loc="left", fontsize=SMALL_SIZE, color=DARK_GREY)
     right, total = int(np.trace(counts)), int(counts.sum())
-    set_heading(figure, f"Confusion matrix: {right} of {total} right ({right / total:.1%})")
+    by = "" if predictions.thresholds is None else " by the model's threshold"
+    set_heading(figure, f"Confusion matrix: {right} of {total} right ({right / total:.1%}){by}")
     return figure
 
 
@@ -108,7 +116,8 @@ def _plot_labels(predictions: Predictions) -> Figure:
         axes.tick_params(length=0)
     for axes in panels[len(names) :]:
         axes.remove()
-    set_heading(figure, f"Confusion of each label at threshold 0.5 ({len(predictions.truth)} images)")
+    above = "0.5" if predictions.thresholds is None else "its threshold"
+    set_heading(figure, f"Confusion of each label, predicted above {above} ({len(predictions.truth)} images)")
     return figure
 
 

@@ -79,8 +79,10 @@ class Kind:
     draw_baseline: Callable[[Axes, Curve, str], None]
 
 
-def plot_roc(truth: Any, probabilities: Any, task: str, class_names: Sequence[str]) -> Figure:
-    """Draws receiver operating characteristics: class 1 of two, else each class against the rest or each label.
+def plot_roc(
+    truth: Any, probabilities: Any, task: str, class_names: Sequence[str], positive_class: str | None = None
+) -> Figure:
+    """Draws receiver operating characteristics: of the positive one of two classes, else of each class or label.
 
     More than 12 curves get a panel each, with all others in grey behind.
 
@@ -89,6 +91,7 @@ def plot_roc(truth: Any, probabilities: Any, task: str, class_names: Sequence[st
         probabilities: (samples, classes or labels); for two classes also (samples,) of class 1.
         task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
         class_names: One name a class or label.
+        positive_class: Which of two classes the curve is of; the second one if not given.
 
     Returns:
         The figure; the legend gives each area under the curve (AUC).
@@ -111,10 +114,14 @@ def plot_roc(truth: Any, probabilities: Any, task: str, class_names: Sequence[st
         "default",
         _draw_chance,
     )
-    return _plot_curves(check_predictions(truth, probabilities, task, class_names), kind, measure)
+    return _plot_curves(
+        check_predictions(truth, probabilities, task, class_names, positive_class=positive_class), kind, measure
+    )
 
 
-def plot_precision_recall(truth: Any, probabilities: Any, task: str, class_names: Sequence[str]) -> Figure:
+def plot_precision_recall(
+    truth: Any, probabilities: Any, task: str, class_names: Sequence[str], positive_class: str | None = None
+) -> Figure:
     """Draws precision against recall with the prevalence as baseline; arguments and panels as in ``plot_roc``.
 
     Args:
@@ -122,6 +129,7 @@ def plot_precision_recall(truth: Any, probabilities: Any, task: str, class_names
         probabilities: (samples, classes or labels); for two classes also (samples,) of class 1.
         task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
         class_names: One name a class or label.
+        positive_class: Which of two classes the curve is of; the second one if not given.
 
     Returns:
         The figure; the legend gives each average precision (AP).
@@ -144,7 +152,9 @@ def plot_precision_recall(truth: Any, probabilities: Any, task: str, class_names
         "steps-post",
         _draw_prevalence,
     )
-    return _plot_curves(check_predictions(truth, probabilities, task, class_names), kind, measure)
+    return _plot_curves(
+        check_predictions(truth, probabilities, task, class_names, positive_class=positive_class), kind, measure
+    )
 
 
 def _plot_curves(predictions: Predictions, kind: Kind, measure: Callable) -> Figure:
@@ -179,7 +189,9 @@ def _plot_together(curves: list[Curve], kind: Kind, note: str, task: str) -> Fig
         axes.plot(curve.x, curve.y, drawstyle=kind.steps, linewidth=1.3 if beside else 1.8, label=label, **look)
         handles.append(Line2D([], [], label=label, linewidth=1.6, **look))
     style = {"fontsize": LABEL_SIZE - 0.5, "title_fontsize": LABEL_SIZE - 0.5, "alignment": "left", "frameon": False}
-    against = " of class 1" if task == "binary" else ", each against the rest" if task != "multi-label" else ""
+    against = (
+        " of the positive class" if task == "binary" else ", each against the rest" if task != "multi-label" else ""
+    )
     if not curves:
         write_note(axes, "no curve is defined")
     elif beside:

@@ -47,11 +47,12 @@ def plot_examples(
     names: Sequence[str] | None = None,
     count: int = 8,
     seed: int = 0,
+    thresholds: Sequence[float] | None = None,
 ) -> Figure:
     """Draws the images that a model is surest of and right, least sure of, and surest of and wrong.
 
-    Where an image has several labels, the rows show the surest found labels, the labels nearest to one half and the
-    surest wrong labels, each image once in a row.
+    Where an image has several labels, the rows show the surest found labels, the labels nearest to their thresholds
+    and the surest wrong labels, each image once in a row.
 
     Args:
         images: uint8 (samples, height, width, channels), or volumes (samples, depth, height, width, channels), of which
@@ -63,6 +64,7 @@ def plot_examples(
         names: What is written over each image, such as a file name; its position where None.
         count: How many images of each kind.
         seed: Decides between images of equal probability.
+        thresholds: By which two classes or several labels are predicted; one half if not given.
 
     Returns:
         The figure.
@@ -70,7 +72,7 @@ def plot_examples(
     Raises:
         InputError: If the arguments do not fit together.
     """
-    predictions = check_predictions(truth, probabilities, task, class_names)
+    predictions = check_predictions(truth, probabilities, task, class_names, thresholds)
     total = check_images(images)
     if total != len(predictions.truth) or (names is not None and len(names) != total):
         raise InputError(
@@ -133,10 +135,10 @@ def plot_contact_sheet(
 
 
 def _choose(predictions: Predictions, count: int, seed: int) -> list[Row]:
-    confidence = predictions.confidence
+    sureness = predictions.sureness
     right = predictions.predicted == predictions.truth
-    shuffled = np.random.default_rng(seed).permutation(len(confidence))
-    falling = shuffled[np.argsort(-confidence[shuffled], kind="stable")]
+    shuffled = np.random.default_rng(seed).permutation(len(sureness))
+    falling = shuffled[np.argsort(-sureness[shuffled], kind="stable")]
     surest_right, surest_wrong = falling[right[falling]][:count], falling[~right[falling]][:count]
     least_sure = falling[::-1][:count]
     wrong, none = int((~right).sum()), np.array([], dtype=np.int64)
@@ -148,11 +150,10 @@ def _choose(predictions: Predictions, count: int, seed: int) -> list[Row]:
 
 
 def _choose_labels(predictions: Predictions, count: int, seed: int) -> list[Row]:
-    truth, probability = predictions.truth.ravel(), predictions.probabilities.ravel()
+    truth = predictions.truth.ravel()
     labels = len(predictions.class_names)
     shuffled = np.random.default_rng(seed).permutation(len(truth))
-    doubt = np.abs(probability - 0.5)
-    falling = shuffled[np.argsort(-doubt[shuffled], kind="stable")]
+    falling = shuffled[np.argsort(-predictions.sureness.ravel()[shuffled], kind="stable")]
     right = predictions.predicted.ravel() == truth
     found, wrong = falling[(right & (truth == 1))[falling]], falling[~right[falling]]
     rows = []

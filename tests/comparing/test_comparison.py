@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from run_samples import (
     BLOOD,
+    BREAST,
     CHEST,
     binary_probabilities,
     class_probabilities,
@@ -21,6 +22,7 @@ from sklearn.metrics import accuracy_score, average_precision_score, f1_score, r
 
 from keras_lnn.comparing import compare, load_runs
 from keras_lnn.comparing.measuring import COMPARED, correct_answers, measure_model
+from keras_lnn.comparing.words import tell_cautions
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation import evaluate_predictions
 from keras_lnn.statistics.paired_tests import compare_accuracy, compare_auc, compare_means, holm
@@ -201,6 +203,22 @@ def test_several_labels_with_thresholds(tmp_path):
     expected = f1_score(truth, run.probabilities > np.array(run.thresholds), average="macro")
     assert comparison.models[0].metrics["f1_tuned"].value == pytest.approx(expected)
     assert find_pair(comparison, "accuracy", "lnn", "cnn").test == "paired t"
+
+
+def test_all_runs_are_measured_for_one_positive_class_at_their_own_thresholds(tmp_path):
+    scores = [binary_probabilities(TRUTH, 1.0, seed) for seed in range(2)]
+    write_run(tmp_path / "a", TRUTH, scores[0], model="lnn", positive_class=BREAST[0], thresholds=(0.4, 0.6))
+    write_run(tmp_path / "b", TRUTH, scores[1], model="cnn", thresholds=(0.3, 0.7))
+    comparison = compare(load_runs([tmp_path]))
+    assert comparison.positive_class == comparison.to_json()["positive_class"] == BREAST[0]
+    for model in comparison.models:
+        (run,) = model.runs
+        ill, first = TRUTH == 0, run.probabilities[:, 1] <= 0.5
+        assert model.metrics["sensitivity"].value == pytest.approx(first[ill].mean())
+        first = run.probabilities[:, 1] <= run.thresholds[1]
+        assert model.metrics["sensitivity_tuned"].value == pytest.approx(first[ill].mean())
+        assert model.metrics["accuracy_tuned"].value == pytest.approx((first == ill).mean())
+    assert any(text.endswith("here all numbers speak of malignant.") for text in tell_cautions(comparison))
 
 
 def test_one_model_and_its_tables(tmp_path):

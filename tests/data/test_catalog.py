@@ -20,6 +20,12 @@ def test_every_medmnist_set_is_there_at_every_size():
         assert set(entry.sources) == set(entry.sizes)
         assert all(url.startswith("https://") and len(md5) == 32 for url, md5 in entry.sources.values())
     assert entries["breastmnist"].class_names == ("malignant", "normal, benign")
+    positive = {
+        name: entry.positive_class or entry.class_names[1] for name, entry in entries.items() if entry.task == "binary"
+    }
+    assert positive["breastmnist"] == "malignant"
+    assert (positive["pneumoniamnist"], positive["nodulemnist3d"]) == ("pneumonia", "malignant")
+    assert all(positive[name] in entries[name].class_names for name in positive)
     assert entries["retinamnist"].task == "ordinal"
     assert entries["chestmnist"].task == "multi-label"
     assert len(entries["chestmnist"].class_names) == 14
@@ -40,6 +46,7 @@ def test_the_phantoms_are_what_the_catalog_says(name):
     assert (data.task, data.class_names) == (entry.task, entry.class_names)
     assert data.image_shape == (*(entry.sizes[0],) * entry.dimensions, entry.channels)
     assert (data.augmentation, data.licence) == (entry.augmentation, entry.licence)
+    assert data.positive_class == entry.positive_class
 
 
 def test_an_unknown_name_lists_the_nearest():
@@ -52,6 +59,14 @@ def test_an_unknown_name_lists_the_nearest():
 def test_a_size_must_exist():
     with pytest.raises(InputError, match=r"these sizes: 28\. Received: 64"):
         load_data("phantom-breast", size=64)
+
+
+def test_a_new_data_set_names_one_of_two_classes_as_positive():
+    entry = dataclasses.replace(get_entry("phantom-breast"), name="phantom-lung", positive_class="ill")
+    with pytest.raises(
+        ValueError, match=r"one of two classes\. Received: ill for the binary classes malignant, normal"
+    ):
+        register_data(entry)
 
 
 def test_a_new_data_set_names_an_augmentation_that_exists():

@@ -1,0 +1,36 @@
+"""What the terminal says of metrics: at one half, at the threshold, and whose they are."""
+
+import io
+
+from rich.console import Console
+
+from keras_lnn.terminal import print_metrics
+
+
+def estimate(value):
+    return {"value": value, "low": value - 0.1, "high": value + 0.1}
+
+
+def printed(metrics):
+    console = Console(file=io.StringIO(), width=140, highlight=False, markup=False)
+    print_metrics(console, {"warnings": [], **metrics}, "title")
+    return " ".join(console.file.getvalue().split())
+
+
+def test_two_classes_are_measured_at_one_half_and_at_the_threshold():
+    found = {"auc": estimate(0.85), "sensitivity": estimate(0.2), "sensitivity_tuned": estimate(0.8)}
+    per_class = {"malignant": {"threshold": 0.31234}, "benign": {"threshold": 0.68766}}
+    about = {"positive_class": "malignant", "threshold_rule": "sensitivity=.9", "per_class": {"test": per_class}}
+    text = printed({"test": found, **about})
+    assert "at 0.5 │ 95% interval │ at threshold" in text.replace("┃", "│")
+    assert "sensitivity (malignant) │ 0.2000 │ 0.1000 .. 0.3000 │ 0.8000 │ 0.7000 .. 0.9000" in text
+    assert "AUC │ 0.8500 │ 0.7500 .. 0.9500 │ │ │" in text
+    assert "Decisions go by the threshold: malignant above 0.312, chosen on validation by sensitivity=.9." in text
+
+
+def test_metrics_of_older_runs_are_printed():
+    labels = {"auc": estimate(0.85), "f1": estimate(0.2), "f1_tuned": estimate(0.4)}
+    assert "F1 │ 0.2000 │ 0.1000 .. 0.3000 │ 0.4000 │" in printed({"val": labels, "positive_class": None})
+    classes = printed({"test": {"f1": estimate(0.4)}, "positive_class": "benign"})
+    assert "F1 (benign) │ 0.4000 │ 0.3000 .. 0.5000 │" in classes
+    assert "threshold" not in classes
