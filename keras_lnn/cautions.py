@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_lnn.thresholds import TUNED
+
 if TYPE_CHECKING:
     from keras_lnn.evaluation import CheckedPredictions
     from keras_lnn.statistics import Estimate
@@ -18,6 +20,8 @@ COLLAPSED_SHARE = 0.99
 FEW_SAMPLES = 10
 # How the warning begins that a metric is perfect.
 NO_ERROR = "No error was seen"
+# What the warning says of an AUC that is worse than a guess.
+BELOW_CHANCE = "below one half"
 # What sentences call the metrics that may be perfect, in their order.
 _WITHOUT_ERROR = {
     "auc": "AUC",
@@ -53,17 +57,20 @@ class Basis:
         return f"{self.count:,} {self.unit}" + (f" ({self.images:,} images)" if self.unit != "images" else "")
 
 
-def find_warnings(predictions: CheckedPredictions, metrics: dict[str, Estimate], basis: Basis) -> tuple[str, ...]:
+def find_warnings(
+    predictions: CheckedPredictions, metrics: dict[str, Estimate], areas: Sequence[Estimate], basis: Basis
+) -> tuple[str, ...]:
     """Returns what the numbers do not show, one sentence each.
 
     Args:
         predictions: What was measured.
         metrics: The estimate of each metric over all.
+        areas: The AUC of each class or label.
         basis: What the intervals rest on.
     """
     collapse = _label_collapse if predictions.task == "multi-label" else _class_collapse
     collapsed = collapse(predictions)
-    found = [collapsed, _one_sided(predictions), _few_samples(predictions)]
+    found = [collapsed, _below_chance(predictions, areas), _one_sided(predictions), _few_samples(predictions)]
     found += [_few_patients(basis), "" if collapsed else _without_error(metrics)]
     return tuple(sentence for sentence in found if sentence)
 
@@ -76,7 +83,11 @@ def _few_patients(basis: Basis) -> str:
 
 
 def _without_error(metrics: dict[str, Estimate]) -> str:
-    perfect = [label for name, label in _WITHOUT_ERROR.items() if metrics[name].value == 1]
+    perfect = []
+    for name, label in _WITHOUT_ERROR.items():
+        # Whoever predicts nothing above 0.5 errs nowhere there, but perhaps at the threshold.
+        found = [metrics[one].value for one in (name, name + TUNED) if one in metrics]
+        perfect += [label] if all(value == 1 for value in found) else []
     if not perfect:
         return ""
     verb = "is" if len(perfect) == 1 else "are"
@@ -121,19 +132,40 @@ def _tell_tuned(predictions: CheckedPredictions) -> str:
 
 
 def _label_collapse(predictions: CheckedPredictions) -> str:
-    samples = len(predictions.positive)
-    missed = predictions.positive.any(axis=0) & ~predictions.predicted.any(axis=0)
-    if not missed.any():
-        return ""
-    if not predictions.predicted.any():
+    """Returns which labels are predicted for no sample or for every one, as decisions are made by the thresholds."""
+    samples, actual = len(predictions.positive), predictions.positive
+    predicted = predictions.predicted if predictions.tuned is None else predictions.tuned
+    missed = actual.any(axis=0) & ~predicted.any(axis=0)
+    everywhere = ~actual.all(axis=0) & predicted.all(axis=0)
+    if missed.any() and not predicted.any():
         return (
             f"The model predicts no label for any of {samples} samples: it has collapsed. "
-            f"Never predicting anything has an accuracy of {1 - predictions.positive.mean():.3f}."
+            f"Never predicting anything has an accuracy of {1 - actual.mean():.3f}."
         )
-    return (
-        f"The model never predicts {_listed(predictions, missed)} in {samples} samples: it has collapsed for "
-        f"{'this label' if missed.sum() == 1 else 'these labels'}, and accuracy does not show it."
-    )
+    sentences = []
+    for chosen, what in ((missed, "never predicts {} in"), (everywhere, "predicts {} for every one of")):
+        if chosen.any():
+            these = "this label" if chosen.sum() == 1 else "these labels"
+            sentences.append(
+                f"The model {what.format(_listed(predictions, chosen))} {samples} samples: it has collapsed for "
+                f"{these}, and accuracy does not show it."
+            )
+    return " ".join(sentences)
+
+
+def _below_chance(predictions: CheckedPredictions, areas: Sequence[Estimate]) -> str:
+    """Returns which classes or labels are ranked worse than by a guess, and whether chance explains it."""
+    areas = [areas[1]] if predictions.task == "binary" else areas
+    below = [place for place, area in enumerate(areas) if area.value < 0.5]
+    if not below:
+        return ""
+    beyond = sum(areas[place].high < 0.5 for place in below)
+    if predictions.task == "binary":
+        told = "this is more than chance explains: look at the labels" if beyond else "no better than a guess"
+        return f"The AUC is {areas[0].value:.3f}, {BELOW_CHANCE}: {told}."
+    names = ", ".join(f"'{predictions.class_names[place]}' ({areas[place].value:.3f})" for place in below)
+    told = f"for {beyond} of them this is more than chance explains" if beyond else "no better than a guess"
+    return f"The AUC is {BELOW_CHANCE} for {names}: {told}."
 
 
 def _one_sided(predictions: CheckedPredictions) -> str:

@@ -134,8 +134,11 @@ def evaluate_predictions(
             per_class[class_name]["threshold"] = float(thresholds[index])
     metrics = {name: measurement.estimate for name, measurement in overall.items()}
     basis = Basis.of(len(predictions.positive), groups)
+    areas = [part.estimate for part in by_class["auc"]]
     positive = predictions.class_names[predictions.positive_index] if predictions.two_classes else None
-    return Evaluation(metrics, per_class, find_warnings(predictions, metrics, basis), basis, positive_class=positive)
+    return Evaluation(
+        metrics, per_class, find_warnings(predictions, metrics, areas, basis), basis, positive_class=positive
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -61,6 +61,26 @@ def metric_label(name: str) -> str:
     return f"{_LABELS[metric]} {of_class}" if metric in ("dice", "iou") else name.replace("_", " ")
 
 
+def shown_metrics(metrics: dict[str, Any], split: str) -> dict[str, str]:
+    """Returns what people are shown of one split, as a label by the name of each metric, the most telling first.
+
+    Accuracy over several labels stands last, beside that of never predicting any: rare labels make it look good.
+
+    Args:
+        metrics: Content of a metrics.json.
+        split: Which of its splits.
+    """
+    labels = {name: metric_label(name) for name in metrics[split]}
+    if metrics.get("task") != "multi-label":
+        return labels
+    supports = [entries["support"] for entries in metrics["per_class"][split].values()]
+    never = 1 - sum(supports) / (len(supports) * metrics["intervals_over"][split]["images"])
+    for name in [name for name in labels if name.removesuffix(TUNED) == "accuracy"]:
+        labels[name] = f"{labels.pop(name)}, over all labels"
+    labels["accuracy"] += f" (never predicting any: {never:.4f})"
+    return labels
+
+
 def escape_markdown(text: object) -> str:
     """Returns text that a Markdown viewer prints as it is: names bring no HTML, no table cell and no line of their own.
 
@@ -159,10 +179,11 @@ def _results(metrics: dict[str, Any] | None, of_masks: bool) -> list[str]:
         "| | value | interval |",
         "| --- | --- | --- |",
     ]
-    for name, estimate in metrics["test"].items():
+    for name, label in shown_metrics(metrics, "test").items():
+        estimate = metrics["test"][name]
         value, low, high = (_number(estimate[key]) for key in ("value", "low", "high"))
         ends = "-" if estimate["low"] is None else f"{low} to {high}"
-        lines.append(f"| {escape_markdown(metric_label(name))} | {value} | {ends} |")
+        lines.append(f"| {escape_markdown(label)} | {value} | {ends} |")
     if of_masks:
         lines += [
             "",

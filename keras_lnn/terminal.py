@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from keras_lnn.model_card import metric_label
+from keras_lnn.model_card import shown_metrics
 from keras_lnn.shares import is_cut_short
 from keras_lnn.thresholds import TUNED, describe_rule
 
@@ -126,10 +126,10 @@ def print_metrics(console: Console, metrics: dict[str, Any], title: str) -> None
     table.add_column("metric")
     for name in ("at 0.5" if tuned else "value", interval, *(("at threshold", "95% interval") if tuned else ())):
         table.add_column(name, justify="right")
-    for name, estimate in found.items():
+    for name, label in shown_metrics(metrics, split).items():
         if name.endswith(TUNED):
             continue
-        cells = [_label_of(name, metrics.get("positive_class")), *_cells_of(estimate)]
+        cells = [label + _of_class(name, metrics.get("positive_class")), *_cells_of(found[name])]
         if tuned:
             cells += _cells_of(found[name + TUNED]) if name + TUNED in found else ["", ""]
         table.add_row(*cells)
@@ -138,9 +138,9 @@ def print_metrics(console: Console, metrics: dict[str, Any], title: str) -> None
         console.print(_describe_thresholds(metrics, split))
 
 
-def _label_of(metric: str, positive_class: str | None) -> str:
+def _of_class(metric: str, positive_class: str | None) -> str:
     of_one_class = ("f1", "precision", "sensitivity", "specificity", "average_precision")
-    return metric_label(metric) + (f" ({positive_class})" if positive_class and metric in of_one_class else "")
+    return f" ({positive_class})" if positive_class and metric in of_one_class else ""
 
 
 def _cells_of(estimate: dict[str, float | None]) -> tuple[str, str]:

@@ -95,6 +95,16 @@ def write_breast_runs(folder, strengths, seeds=1, **config):
     return folder
 
 
+def write_label_runs(folder):
+    """Runs of three models with four labels, of which the first is what only ``cnn`` has learned."""
+    truth = (np.random.default_rng(2).random((150, 4)) < 0.3).astype(np.uint8)
+    for place, (model, strength) in enumerate({"lnn": 0, "cnn": 2.5, "dnn": 0}.items()):
+        probabilities = label_probabilities(truth, np.array([strength, 1, 1, 1]), place)
+        about = {"class_names": CHEST, "task": "multi-label", "thresholds": (0.3, 0.4, 0.5, 0.6)}
+        write_run(folder / model, truth, probabilities, model=model, **about)
+    return folder
+
+
 def _table(truth, probabilities, names, groups, task, class_names, split):
     from keras_lnn.report import predictions_table
     from keras_lnn.tasks import Task

@@ -362,7 +362,8 @@ def test_collapse_of_labels_is_said():
 def test_tiny_classes_are_named():
     truth, probabilities = simulate("multi-class", 100, 3)
     truth = np.where(np.arange(100) < 4, 2, truth % 2)
-    (sentence,) = evaluate(truth, probabilities, "multi-class").warnings
+    warnings = evaluate(truth, probabilities, "multi-class").warnings
+    (sentence,) = (text for text in warnings if "below one half" not in text)
     assert sentence.startswith("There are fewer than 10 samples of 'class 2' (4):")
     labels, probabilities = simulate("multi-label", 100, 2)
     labels[:, 1] = np.arange(100) >= 9
@@ -418,3 +419,32 @@ GOOD = {
 def test_bad_arguments(changes, message):
     with pytest.raises(InputError, match=message):
         evaluate_predictions(**{**GOOD, **changes})
+
+
+def test_labels_collapse_by_the_thresholds_that_decide():
+    truth, probabilities = simulate("multi-label", 100, 3)
+    names = ("a", "b", "c")
+    low = 0.4 * probabilities
+    about = {"task": "multi-label", "class_names": names}
+    (above_one_half,) = evaluate_predictions(truth, low, **about).warnings
+    assert above_one_half.startswith("The model predicts no label for any of 100 samples: it has collapsed.")
+    assert evaluate_predictions(truth, low, **about, thresholds=(0.15, 0.15, 0.15)).warnings == ()
+    (sentence,) = evaluate_predictions(truth, low, **about, thresholds=(0.0, 0.15, 0.9)).warnings
+    assert sentence == (
+        "The model never predicts 'c' in 100 samples: it has collapsed for this label, and accuracy does not show it. "
+        "The model predicts 'a' for every one of 100 samples: it has collapsed for this label, and accuracy does not "
+        "show it."
+    )
+
+
+def test_an_auc_below_one_half_is_named():
+    truth, probabilities = simulate("binary", 60, 2)
+    (sentence,) = evaluate(truth, probabilities[:, ::-1], "binary").warnings
+    area = evaluate(truth, probabilities[:, ::-1], "binary").metrics["auc"].value
+    assert sentence == f"The AUC is {area:.3f}, below one half: this is more than chance explains: look at the labels."
+    truth, probabilities = simulate("multi-label", 200, 3)
+    probabilities[:, 1] = np.random.default_rng(12).random(200)
+    found = evaluate(truth, probabilities, "multi-label")
+    area = found.per_class["class 1"]["auc"].value
+    assert area < 0.5
+    assert found.warnings == (f"The AUC is below one half for 'class 1' ({area:.3f}): no better than a guess.",)

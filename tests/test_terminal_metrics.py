@@ -34,3 +34,13 @@ def test_metrics_of_older_runs_are_printed():
     classes = printed({"test": {"f1": estimate(0.4)}, "positive_class": "benign"})
     assert "F1 (benign) │ 0.4000 │ 0.3000 .. 0.5000 │" in classes
     assert "threshold" not in classes
+
+
+def test_accuracy_over_labels_stands_last_beside_that_of_no_answer():
+    names = ("auc", "accuracy", "f1", "accuracy_tuned", "f1_tuned", "brier")
+    found = {name: estimate(0.5) for name in names}
+    about = {"task": "multi-label", "intervals_over": {"test": {"unit": "images", "count": 50, "images": 50}}}
+    about["per_class"] = {"test": {"mass": {"support": 4}, "edema": {"support": 6}}}
+    text = printed({"test": found, **about})
+    assert "accuracy, over all labels (never predicting any: 0.9000) │ 0.5000" in text
+    assert text.index("Brier") < text.index("accuracy, over all labels")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ from keras_lnn.statistics.paired_tests import (
     holm,
     mean_over_runs,
 )
+from keras_lnn.thresholds import TUNED
 
 # Up to so many models each pair is told in words; beyond, each model against the reference.
 MOST_TOLD_ALL = 5
@@ -56,6 +58,7 @@ class Model:
         settings: What tells it from the others, as text by field.
         measured: Every metric of every run.
         metrics: Mean over the runs with its 95% interval.
+        labels: Of several labels some metrics of each, of every run.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Model:
     settings: dict[str, str]
     measured: dict[str, Measured]
     metrics: dict[str, Estimate]
+    labels: dict[str, dict[str, Measured]] = dataclasses.field(default_factory=dict)
 
     @property
     def seeds(self) -> int:
@@ -122,8 +126,9 @@ class Pair:
         second_value: Mean over its runs.
         difference: The first less the second, with its 95% interval, which is not corrected, and p.
         test: How it was tested.
-        corrected: p after Holm's correction for all pairs of the metric.
+        corrected: p after Holm's correction for all pairs of the metric, and of all labels where it is of one.
         corrected_against_reference: p after the correction for the pairs with the reference; nan for others.
+        label: Which of several labels it is of; empty where it is over all.
     """
 
     metric: str
@@ -135,6 +140,7 @@ class Pair:
     test: str
     corrected: float = math.nan
     corrected_against_reference: float = math.nan
+    label: str = ""
 
     def seen_from(self, name: str) -> Pair:
         """The same with that model first."""
@@ -147,9 +153,11 @@ class Pair:
         return dataclasses.replace(self, **names, **values, difference=difference)
 
     def to_row(self) -> dict[str, Any]:
-        """The row of pairs.csv."""
+        """The row of pairs.csv, or with its label that of label_pairs.csv."""
         row = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del row["difference"]
+        label = row.pop("label")
+        row = {"label": label, **row} if label else row
         found = dataclasses.asdict(self.difference)
         return {**row, "difference": found.pop("value"), **found}
 
@@ -165,6 +173,7 @@ class Comparison:
         reference_given: Whether somebody chose it; else it has the highest validation AUC.
         left_out: Runs that repeat a seed of their model.
         positive_class: Which of two classes sensitivity, precision and F1 speak of; None of other tasks.
+        label_pairs: Each two models by each metric of each of several labels; empty of other tasks.
     """
 
     models: tuple[Model, ...]
@@ -173,6 +182,7 @@ class Comparison:
     reference_given: bool
     left_out: tuple[Run, ...]
     positive_class: str | None = None
+    label_pairs: tuple[Pair, ...] = ()
 
     @property
     def example(self) -> Run:
@@ -185,6 +195,26 @@ class Comparison:
         return tuple(name for name in self.models[0].metrics if all(name in model.metrics for model in self.models))
 
     @property
+    def headline(self) -> tuple[str, ...]:
+        """Names of the metrics that are shown first.
+
+        Of several labels accuracy over all of them is none, since never predicting any label wins it; what decisions
+        are worth is said at the thresholds by which they are made.
+        """
+        if self.example.task != "multi-label":
+            return ("auc", "accuracy", "f1", "balanced_accuracy")
+        return ("auc", self.as_decided("f1"), self.as_decided("balanced_accuracy"), "average_precision")
+
+    @property
+    def told_metrics(self) -> tuple[str, ...]:
+        """Names of the metrics that sentences speak of; all others are in the tables."""
+        return self.headline[:2]
+
+    def as_decided(self, metric: str) -> str:
+        """Returns the name of a metric at the thresholds of the models where all have some, else its own name."""
+        return metric + TUNED if metric + TUNED in self.metrics else metric
+
+    @property
     def all_pairs_told(self) -> bool:
         """Whether every pair is told in words, or each model against the reference."""
         return len(self.models) <= MOST_TOLD_ALL and not self.reference_given
@@ -195,7 +225,13 @@ class Comparison:
 
     def told(self, metric: str) -> list[Pair]:
         """The pairs of one metric that are told in words; those with the reference have it second."""
-        pairs = [pair for pair in self.pairs if pair.metric == metric]
+        return self._told([pair for pair in self.pairs if pair.metric == metric])
+
+    def told_labels(self, metric: str) -> list[Pair]:
+        """The same of each of several labels."""
+        return self._told([pair for pair in self.label_pairs if pair.metric == metric])
+
+    def _told(self, pairs: list[Pair]) -> list[Pair]:
         if self.all_pairs_told:
             return pairs
         chosen = [pair for pair in pairs if self.reference in (pair.first, pair.second)]
@@ -213,6 +249,10 @@ class Comparison:
         """One row a pair and metric."""
         return pd.DataFrame([pair.to_row() for pair in self.pairs])
 
+    def label_pairs_table(self) -> pd.DataFrame:
+        """One row a pair, metric and label."""
+        return pd.DataFrame([pair.to_row() for pair in self.label_pairs])
+
     def to_json(self) -> dict[str, Any]:
         """Everything as plain JSON content."""
         example = self.example
@@ -226,6 +266,7 @@ class Comparison:
                 "positive_class": self.positive_class,
                 "models": [{**model.to_row(), "runs": [str(run.path) for run in model.runs]} for model in self.models],
                 "pairs": [pair.to_row() for pair in self.pairs],
+                "label_pairs": [pair.to_row() for pair in self.label_pairs],
                 "left_out": [str(run.path) for run in self.left_out],
             }
         )
@@ -267,35 +308,46 @@ def compare(
         reference_given=reference is not None,
         left_out=tuple(run for group in groups for run in group.left_out),
         positive_class=runs[0].positive_class,
+        label_pairs=tuple(_test_labels(models, chosen)),
     )
 
 
 def _measure(group: Group, positive_class: str | None, progress: Callable[[float], None] | None) -> Model:
-    measured = measure_model(group.runs, positive_class=positive_class, progress=progress)
+    measured, labels = measure_model(group.runs, positive_class=positive_class, progress=progress)
     # The sum of the squares over several classes is at most two.
     highest = {"brier": 2.0} if group.runs[0].task == "multi-class" and len(group.runs[0].class_names) > 2 else {}
     metrics = {name: mean_over_runs(found, highest=highest.get(name, 1.0)) for name, found in measured.items()}
-    return Model(group.name, group.runs, group.settings, measured, metrics)
+    return Model(group.name, group.runs, group.settings, measured, metrics, labels)
 
 
 def _test_all(models: Sequence[Model], reference: str) -> list[Pair]:
-    tested = []
-    for metric in _TESTED:
-        if not all(metric in model.measured for model in models):
-            continue
-        pairs = [_test(metric, first, second) for place, first in enumerate(models) for second in models[place + 1 :]]
-        with_reference = np.array([reference in (pair.first, pair.second) for pair in pairs], dtype=bool)
-        p_values = np.array([pair.difference.p for pair in pairs])
-        corrected, against = holm(p_values), holm(np.where(with_reference, p_values, np.nan))
-        tested += [
-            dataclasses.replace(pair, corrected=float(of_all), corrected_against_reference=float(of_few))
-            for pair, of_all, of_few in zip(pairs, corrected, against, strict=True)
-        ]
-    return tested
+    """Tests every two models by each metric that all of them have, corrected within each metric."""
+    shared = [metric for metric in _TESTED if all(metric in model.measured for model in models)]
+    return [pair for metric in shared for pair in _test_family(metric, ("",), models, reference)]
 
 
-def _test(metric: str, first: Model, second: Model) -> Pair:
-    one, other = first.measured[metric], second.measured[metric]
+def _test_labels(models: Sequence[Model], reference: str) -> list[Pair]:
+    """Tests every two models by each label, corrected within each metric for all labels together."""
+    labels = tuple(models[0].labels)
+    known = [set(metrics) for model in models for metrics in model.labels.values()]
+    shared = sorted(set.intersection(*known)) if known else []
+    return [pair for metric in shared for pair in _test_family(metric, labels, models, reference)]
+
+
+def _test_family(metric: str, labels: Sequence[str], models: Sequence[Model], reference: str) -> list[Pair]:
+    of_models = list(itertools.combinations(models, 2))
+    pairs = [_test(metric, *two, label) for label in labels for two in of_models]
+    with_reference = np.array([reference in (pair.first, pair.second) for pair in pairs], dtype=bool)
+    p_values = np.array([pair.difference.p for pair in pairs])
+    corrected, against = holm(p_values), holm(np.where(with_reference, p_values, np.nan))
+    return [
+        dataclasses.replace(pair, corrected=float(of_all), corrected_against_reference=float(of_few))
+        for pair, of_all, of_few in zip(pairs, corrected, against, strict=True)
+    ]
+
+
+def _test(metric: str, first: Model, second: Model, label: str = "") -> Pair:
+    one, other = (model.labels[label][metric] if label else model.measured[metric] for model in (first, second))
     run = first.runs[0]
     single = one.runs == other.runs == 1
     if metric == "accuracy" and single and run.task != "multi-label" and run.groups is None:
@@ -303,11 +355,12 @@ def _test(metric: str, first: Model, second: Model) -> Pair:
         test = "McNemar, mid-p"
     else:
         apart = one.deviations.mean(axis=0) - other.deviations.mean(axis=0)
-        difference = compare_means(one, other, degrees=degrees_of_samples(metric, apart, run))
+        place = run.class_names.index(label) if label else None
+        difference = compare_means(one, other, degrees=degrees_of_samples(metric, apart, run, place))
         test = "DeLong" if metric == "auc" else "paired t"
         test += "" if run.groups is None else ", by patient"
         test += "" if single else ", with seeds"
-    return Pair(metric, first.name, second.name, one.mean, other.mean, difference, test)
+    return Pair(metric, first.name, second.name, one.mean, other.mean, difference, test, label=label)
 
 
 def is_better(metric: str, value: float, than: float) -> bool:

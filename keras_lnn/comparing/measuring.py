@@ -9,6 +9,7 @@ import numpy as np
 from keras_lnn.comparing.runs import Run
 from keras_lnn.evaluation import METRICS, TUNED_METRICS, CheckedPredictions, measure_predictions
 from keras_lnn.statistics.deviations import Units, welch_degrees
+from keras_lnn.statistics.measurements import Measurement
 from keras_lnn.statistics.paired_tests import Measured
 from keras_lnn.thresholds import TUNED
 
@@ -27,7 +28,7 @@ def correct_answers(run: Run) -> np.ndarray:
 
 def measure_model(
     runs: Sequence[Run], *, positive_class: str | None = None, progress: Callable[[float], None] | None = None
-) -> dict[str, Measured]:
+) -> tuple[dict[str, Measured], dict[str, dict[str, Measured]]]:
     """Measures all metrics of the runs of one model.
 
     Args:
@@ -36,27 +37,38 @@ def measure_model(
         progress: Called with the fraction done.
 
     Returns:
-        By the metric's name. The deviations are those of patients where they are known.
+        The metrics over all by name, and those of each of several labels, by label and name; of classes the latter is
+        empty. The deviations are those of patients where they are known.
     """
-    names = (*COMPARED, *(COMPARED_TUNED if all(run.thresholds for run in runs) else ()))
+    tuned = all(run.thresholds for run in runs)
     measured = []
     for place, run in enumerate(runs):
-        measured.append(measure_predictions(_checked(run, positive_class), run.groups)[0])
+        measured.append(measure_predictions(_checked(run, positive_class), run.groups))
         if progress is not None:
             progress((place + 1) / len(runs))
-    found = {}
-    for name in names:
-        deviations = np.stack([run[name].deviations for run in measured])
-        degrees = degrees_of_samples(name, deviations.mean(axis=0), runs[0])
-        found[name] = Measured([run[name].estimate for run in measured], deviations, degrees)
-    return found
+    names = (*COMPARED, *(COMPARED_TUNED if tuned else ()))
+    overall = {name: _join([found[name] for found, _ in measured], name, runs[0]) for name in names}
+    if runs[0].task != "multi-label":
+        return overall, {}
+    of_labels = ("auc", f"f1{TUNED}" if tuned else "f1")
+    labels = {
+        label: {name: _join([found[name][place] for _, found in measured], name, runs[0], place) for name in of_labels}
+        for place, label in enumerate(runs[0].class_names)
+    }
+    return overall, labels
 
 
-def degrees_of_samples(metric: str, deviations: np.ndarray, run: Run) -> float:
+def _join(found: Sequence[Measurement], metric: str, run: Run, label: int | None = None) -> Measured:
+    deviations = np.stack([one.deviations for one in found])
+    degrees = degrees_of_samples(metric, deviations.mean(axis=0), run, label)
+    return Measured([one.estimate for one in found], deviations, degrees)
+
+
+def degrees_of_samples(metric: str, deviations: np.ndarray, run: Run, label: int | None = None) -> float:
     """Returns the degrees of freedom of what the choice of the samples does: for AUC Welch's over the true classes."""
     units = Units(run.samples, run.groups)
-    if metric == "auc" and run.task != "multi-label":
-        strata = units.strata(run.truth)
+    if metric == "auc" and (run.task != "multi-label" or label is not None):
+        strata = units.strata(run.truth if label is None else run.truth[:, label])
         if strata is not None:
             return welch_degrees(deviations, strata)
     return float(max(units.count - 1, 1))

@@ -19,6 +19,7 @@ from keras_lnn.comparing.words import (
     signed,
     tell_all,
     tell_cautions,
+    tell_labels,
     tell_reference,
     tell_summary,
 )
@@ -32,9 +33,8 @@ _SPLITS = {"test": "test", "val": "validation"}
 _CAPTIONS = {
     "roc": "ROC curves of all models over each other.",
     "metrics": "Every metric of every model, with 95% intervals.",
-    "differences_auc": "AUC of each row's model less that of each column's; pairs.csv has the numbers.",
-    "differences_accuracy": "Accuracy of each row's model less that of each column's; pairs.csv has the numbers.",
 }
+_DIFFERENCES = "differences_"
 # Sentences beyond so many are folded away; the first ones are those that the data show.
 _MOST_SENTENCES_OPEN = 6
 
@@ -91,6 +91,8 @@ def _findings(comparison: Comparison) -> str:
         rest = sentences[_MOST_SENTENCES_OPEN:]
         if rest:
             parts.append(f"<details>\n<summary>{len(rest)} more sentences</summary>\n{_list(rest)}</details>\n")
+    if comparison.label_pairs:
+        parts.append(f"<h3>Label by label</h3>\n{_list(tell_labels(comparison))}")
     return _section("What the data show, and what they do not", "".join(parts))
 
 
@@ -109,13 +111,13 @@ def _facts_table(comparison: Comparison) -> str:
     settings = list(comparison.models[0].settings)
     several = any(model.seeds > 1 for model in comparison.models)
     head = ["model", "validation AUC", "parameters", "training, s", "s an epoch", "best.keras, KB"]
-    head += ["AUC between seeds", "accuracy between seeds"] if several else []
+    head += [f"{metric_label(name)} between seeds" for name in comparison.told_metrics] if several else []
     rows = []
     for model in comparison.models:
         size = "–" if model.file_bytes is None else f"{model.file_bytes / 1000:,.0f}"
         row = [_name(model), number(model.validation_auc), f"{model.runs[0].parameters:,}"]
         row += [f"{model.seconds:,.1f}", f"{model.seconds_an_epoch:,.2f}", size]
-        row += [number(model.spread(metric)) for metric in ("auc", "accuracy")] if several else []
+        row += [number(model.spread(metric)) for metric in comparison.told_metrics] if several else []
         rows.append([*row, *(model.settings[name] for name in settings)])
     caption = "Size and cost; between seeds: standard deviation" if several else "Size and cost"
     caption += "; then the settings that differ" if settings else ""
@@ -125,17 +127,32 @@ def _facts_table(comparison: Comparison) -> str:
 def _differences(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
     if not comparison.pairs:
         return ""
-    content = "".join(_picture(name, figure) for name, figure in figures.items() if name.startswith("differences"))
+    content = "".join(_picture(name, figure) for name, figure in figures.items() if name.startswith(_DIFFERENCES))
     metrics = dict.fromkeys(pair.metric for pair in comparison.pairs)
     told = [pair for metric in metrics for pair in comparison.told(metric)]
     head = ["metric", "first", "second", "of the first", "of the second", "difference", "95% interval", "p, corrected"]
     rows = [_pair_row(comparison, pair) for pair in told]
     which = "Each pair" if comparison.all_pairs_told else f"Each model against {comparison.reference}"
     caption = f"{which}, p corrected within each metric; pairs.csv has every pair"
-    table = _table(caption, head, rows, texts=3)
-    if len(rows) > 40:
-        table = f"<details>\n<summary>{len(rows)} differences as numbers</summary>\n{table}</details>\n"
-    return _section("Differences", content + table)
+    table = _folded(_table(caption, head, rows, texts=3), len(rows))
+    return _section("Differences", content + table + _label_differences(comparison, which, head))
+
+
+def _label_differences(comparison: Comparison, which: str, head: list[str]) -> str:
+    """Returns the table of what differs in each of several labels; nothing of classes."""
+    metrics = dict.fromkeys(pair.metric for pair in comparison.label_pairs)
+    told = [pair for metric in metrics for pair in comparison.told_labels(metric)]
+    if not told:
+        return ""
+    rows = [[pair.label, *_pair_row(comparison, pair)] for pair in told]
+    caption = f"{which} label by label, p corrected within each metric for all labels; label_pairs.csv has every pair"
+    return _folded(_table(caption, ["label", *head], rows, texts=4), len(rows))
+
+
+def _folded(table: str, rows: int) -> str:
+    if rows <= 40:
+        return table
+    return f"<details>\n<summary>{rows} differences as numbers</summary>\n{table}</details>\n"
 
 
 def _pair_row(comparison: Comparison, pair: Pair) -> list[str]:
@@ -147,11 +164,12 @@ def _pair_row(comparison: Comparison, pair: Pair) -> list[str]:
 
 
 def _runs_table(comparison: Comparison) -> str:
-    head = ["model", "folder", "seed", "AUC", "accuracy", "epochs", "warning"]
+    told = comparison.told_metrics
+    head = ["model", "folder", "seed", *map(metric_label, told), "epochs", "warning"]
     rows = []
     for model in comparison.models:
         for place, run in enumerate(model.runs):
-            values = [number(float(model.measured[name].values[place])) for name in ("auc", "accuracy")]
+            values = [number(float(model.measured[name].values[place])) for name in told]
             warning = "collapsed" if run.collapsed else ""
             rows.append([model.name, str(run.path), str(run.config.seed), *values, str(run.epochs), warning])
     table = _table("Every run", head, rows, texts=2)
@@ -179,7 +197,8 @@ def _methods(comparison: Comparison) -> str:
         ),
         "p-values are corrected by Holm's method within each metric: in sentences and tables for the pairs that are "
         "told there, in the maps of differences for all pairs; pairs.csv has both. Intervals of differences are not "
-        "corrected.",
+        "corrected."
+        + (" Single labels are corrected for all labels and pairs of a metric." if comparison.label_pairs else ""),
         "No difference shown does not mean that there is none: the interval says how large it may be.",
     ]
     if several:
@@ -233,7 +252,9 @@ def _picture(name: str, figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     content = base64.b64encode(buffer.getvalue()).decode("ascii")
-    caption = escape(_CAPTIONS[name])
+    told = metric_label(name.removeprefix(_DIFFERENCES))
+    of_differences = f"{told} of each row's model less that of each column's; pairs.csv has the numbers."
+    caption = escape(_CAPTIONS.get(name, of_differences))
     width = round(float(figure.get_size_inches()[0]) * 96)
     return (
         f'<figure>\n<div class="scroll" tabindex="0" role="region" aria-label="{caption}">'

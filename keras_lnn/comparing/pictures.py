@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-# Metrics that have a panel each; precision and the mean F1 are in the tables.
+# Metrics that have a panel each; precision and the mean F1 are in the tables. Of several labels they are drawn at the
+# thresholds of the models, without accuracy over all labels.
 _PANELS = (
     "auc",
     "accuracy",
@@ -56,7 +57,8 @@ def draw_all(comparison: Comparison) -> dict[str, Figure]:
     """Every picture by its file's name; maps of differences from three models on."""
     figures = {"roc": plot_roc_curves(comparison), "metrics": plot_metrics(comparison)}
     if len(comparison.models) > 2:
-        figures |= {f"differences_{metric}": plot_differences(comparison, metric) for metric in ("auc", "accuracy")}
+        told = comparison.told_metrics
+        figures |= {f"differences_{metric}": plot_differences(comparison, metric) for metric in told}
     return figures
 
 
@@ -98,7 +100,10 @@ def plot_metrics(comparison: Comparison) -> Figure:
     """Draws each metric of each model with its 95% interval, and each seed as a small dot behind."""
     models = list(reversed(comparison.models))
     reference = f"; orange: the reference, {comparison.reference}" if len(models) > 2 else ""
-    shown = [name for name in _PANELS if name in comparison.metrics]
+    names = _PANELS
+    if comparison.example.task == "multi-label":
+        names = tuple(comparison.as_decided(name) for name in _PANELS if name != "accuracy")
+    shown = [name for name in names if name in comparison.metrics]
     columns = min(_COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     names = [shorten_name(model.name, 30) for model in models]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-from keras_lnn.cautions import NO_ERROR
+from keras_lnn.cautions import BELOW_CHANCE, NO_ERROR
 from keras_lnn.comparing.comparison import SIGNIFICANT, Comparison, Model, Pair, is_better
 from keras_lnn.model_card import metric_label
 from keras_lnn.statistics import Estimate
 
-# Metrics of which sentences speak; all others are in the tables.
-TOLD = ("auc", "accuracy")
+# So many labels whose difference the data show are named with it.
+_MOST_LABELS_NAMED = 8
 # A true difference is found in four of five sets of samples where it is this many standard errors beyond the limit.
 _FOUR_OF_FIVE = 0.8416
 
@@ -90,11 +90,38 @@ def smallest_seen(comparison: Comparison, pair: Pair) -> float:
 def tell_all(comparison: Comparison) -> dict[str, list[str]]:
     """The sentences of each metric that is told, what the data show first."""
     found = {}
-    for metric in TOLD:
+    for metric in comparison.told_metrics:
         pairs = sorted(comparison.told(metric), key=lambda pair: (_order(comparison.told_p(pair)), pair.first))
         if pairs:
             found[metric] = [tell_pair(comparison, pair) for pair in pairs]
     return found
+
+
+def tell_labels(comparison: Comparison) -> list[str]:
+    """Returns for each metric and two models the labels in which the data show a difference; of classes nothing."""
+    sentences = []
+    for metric in dict.fromkeys(pair.metric for pair in comparison.label_pairs):
+        told = comparison.told_labels(metric)
+        family = sum(not math.isnan(pair.difference.p) for pair in told)
+        for first, second in dict.fromkeys((pair.first, pair.second) for pair in told):
+            pairs = [pair for pair in told if (pair.first, pair.second) == (first, second)]
+            sentences.append(_tell_labels_of_two(comparison, pairs, family))
+    return sentences
+
+
+def _tell_labels_of_two(comparison: Comparison, pairs: list[Pair], family: int) -> str:
+    shown = [pair for pair in pairs if comparison.told_p(pair) < SIGNIFICANT]
+    shown.sort(key=lambda pair: -abs(pair.difference.value))
+    named = [
+        f"{pair.label} {signed(pair.difference.value)} ({p_value(comparison.told_p(pair))})"
+        for pair in shown[:_MOST_LABELS_NAMED]
+    ]
+    named += [f"{len(shown) - _MOST_LABELS_NAMED} more"] if len(shown) > _MOST_LABELS_NAMED else []
+    return (
+        f"{metric_label(pairs[0].metric)} label by label, {pairs[0].first} less {pairs[0].second}: the data show a "
+        f"difference for {len(shown) or 'none'} of {len(pairs)} labels{': ' if named else ''}{', '.join(named)} "
+        f"(p corrected for {family} comparisons)."
+    )
 
 
 def tell_summary(comparison: Comparison, metric: str) -> str:
@@ -133,19 +160,26 @@ def tell_cautions(comparison: Comparison) -> list[str]:
     if comparison.left_out:
         places = _join([str(run.path) for run in comparison.left_out])
         cautions.append(f"Left out, because another run of the same model has the same seed: {places}.")
-    named = {run.positive_class for model in models for run in model.runs}
-    if len(named) > 1:
+    positives = {run.positive_class for model in models for run in model.runs}
+    if len(positives) > 1:
         cautions.append(
-            f"The runs were trained with {_join(sorted(map(str, named)))} as their positive classes: here all numbers "
-            f"speak of {comparison.positive_class}."
+            f"The runs were trained with {_join(sorted(map(str, positives)))} as their positive classes: here all "
+            f"numbers speak of {comparison.positive_class}."
         )
     if example.split == "val":
         cautions.append("Validation has chosen the epochs, so its numbers are too good.")
     # What the runs say of the samples is the same for all of them; the rest speaks of one run.
     runs = [run for model in models for run in model.runs]
     of_samples = [text for text in example.warnings if all(text in run.warnings for run in runs)]
-    perfect = [f"{model.name}: {text}" for model in models for text in model.runs[0].warnings if NO_ERROR in text]
-    return cautions + perfect + [text for text in of_samples if "collapsed" not in text and NO_ERROR not in text]
+    of_models = ("collapsed", NO_ERROR, BELOW_CHANCE)
+    named = [
+        f"{model.name}: {text}"
+        for marker in (BELOW_CHANCE, NO_ERROR)
+        for model in models
+        for text in model.runs[0].warnings
+        if marker in text
+    ]
+    return cautions + named + [text for text in of_samples if not any(marker in text for marker in of_models)]
 
 
 def describe_basis(comparison: Comparison) -> str:
@@ -190,7 +224,8 @@ def _tell_smallest(comparison: Comparison, pair: Pair, seen: float) -> str:
 def _tell_collapse(model: Model) -> str:
     if model.seeds == 1:
         return f"{model.name}: {next(text for text in model.runs[0].warnings if 'has collapsed' in text)}"
-    return f"{model.name}: {model.collapsed} of {model.seeds} runs have collapsed, they never predict some class."
+    which = "they never predict some class or always do"
+    return f"{model.name}: {model.collapsed} of {model.seeds} runs have collapsed, {which}."
 
 
 def _split_name(split: str) -> str:

@@ -10,19 +10,18 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_lnn.comparing.comparison import Comparison
-from keras_lnn.comparing.words import interval, tell_all, tell_cautions, tell_reference, tell_summary
+from keras_lnn.comparing.words import interval, tell_all, tell_cautions, tell_labels, tell_reference, tell_summary
 from keras_lnn.csv_files import to_csv
 from keras_lnn.files import writing_to
 from keras_lnn.model_card import metric_label
 from keras_lnn.terminal import loading
 from keras_lnn.written_files import OTHER_FOLDER, WrittenFiles
 
-_ON_THE_TERMINAL = ("auc", "accuracy", "f1", "balanced_accuracy")
 _MOST_SENTENCES = 6
 
 
 def write_comparison(comparison: Comparison, folder: str | os.PathLike, console: Console) -> dict[str, Path]:
-    """Writes the page, the two tables and the pictures.
+    """Writes the page, the tables and the pictures.
 
     Args:
         comparison: From ``compare``.
@@ -39,6 +38,8 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike, console:
     folder = Path(folder)
     written = {"page": folder / "comparison.html", "models": folder / "comparison.csv"}
     written |= {"pairs": folder / "pairs.csv", "pictures": folder / "plots"}
+    if comparison.label_pairs:
+        written["labels"] = folder / "label_pairs.csv"
     files = WrittenFiles(folder, OTHER_FOLDER)
     if not written["page"].exists():  # else a comparison of an older version may be there, which kept no list
         files.require_free(written.values())
@@ -51,6 +52,8 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike, console:
                     save_figure(figure, temporary / f"{name}.png")
         files.write_text(written["models"], to_csv(comparison.models_table()))
         files.write_text(written["pairs"], to_csv(comparison.pairs_table()))
+        if comparison.label_pairs:
+            files.write_text(written["labels"], to_csv(comparison.label_pairs_table()))
         # Last, so that where the page is, the rest is too.
         files.write_text(written["page"], comparison_page(comparison, figures))
     return written
@@ -65,7 +68,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     title += str(example.basis)
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("model", overflow="fold")
-    shown = [name for name in _ON_THE_TERMINAL if name in comparison.metrics]
+    shown = [name for name in comparison.headline if name in comparison.metrics]
     for name in ("seeds", *map(metric_label, shown), "parameters", "seconds"):
         table.add_column(name, justify="right")
     for model in comparison.models:
@@ -81,3 +84,5 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             console.print(f"- {sentence}")
         if len(sentences) > _MOST_SENTENCES:
             console.print(f"- {len(sentences) - _MOST_SENTENCES} more in the page")
+    for sentence in tell_labels(comparison)[:_MOST_SENTENCES]:
+        console.print(sentence)

@@ -15,6 +15,7 @@ from run_samples import (
     label_probabilities,
     make_truth,
     write_breast_runs,
+    write_label_runs,
     write_run,
 )
 from scipy.stats import ttest_1samp
@@ -22,7 +23,7 @@ from sklearn.metrics import accuracy_score, average_precision_score, f1_score, r
 
 from keras_lnn.comparing import compare, load_runs
 from keras_lnn.comparing.measuring import COMPARED, correct_answers, measure_model
-from keras_lnn.comparing.words import tell_cautions
+from keras_lnn.comparing.words import tell_all, tell_cautions, tell_labels
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation import evaluate_predictions
 from keras_lnn.statistics.paired_tests import compare_accuracy, compare_auc, compare_means, holm
@@ -100,7 +101,7 @@ def test_errors_of_differences_are_those_of_a_bootstrap_with_scikit_learn(three)
 
 def test_a_run_does_not_differ_from_itself(three):
     run = three.models[0].runs[0]
-    found = compare_means(measure_model([run])["f1"], three.models[0].measured["f1"])
+    found = compare_means(measure_model([run])[0]["f1"], three.models[0].measured["f1"])
     assert (found.value, found.standard_error) == (0, 0)
 
 
@@ -203,6 +204,50 @@ def test_several_labels_with_thresholds(tmp_path):
     expected = f1_score(truth, run.probabilities > np.array(run.thresholds), average="macro")
     assert comparison.models[0].metrics["f1_tuned"].value == pytest.approx(expected)
     assert find_pair(comparison, "accuracy", "lnn", "cnn").test == "paired t"
+
+
+@pytest.fixture(scope="module")
+def label_runs(tmp_path_factory):
+    return write_label_runs(tmp_path_factory.mktemp("labels"))
+
+
+def test_labels_are_compared_one_by_one_and_corrected_together(label_runs):
+    comparison = compare(load_runs([label_runs]))
+    table = comparison.label_pairs_table()
+    assert list(table.columns[:2]) == ["label", "metric"]
+    assert table.groupby(["metric", "label"]).size().to_dict() == {
+        (metric, label): 3 for metric in ("auc", "f1_tuned") for label in CHEST
+    }
+    runs = {model.name: model.runs[0] for model in comparison.models}
+    for row in table[table["metric"] == "auc"].itertuples():
+        place = CHEST.index(row.label)
+        scores = [runs[name].probabilities[:, place] for name in (row.first, row.second)]
+        expected = compare_auc(runs[row.first].truth[:, place] == 1, *scores)
+        assert (row.difference, row.low, row.high) == pytest.approx((expected.value, expected.low, expected.high))
+        assert row.p == pytest.approx(expected.p)
+        assert row.test == "DeLong"
+    for _, rows in table.groupby("metric"):
+        np.testing.assert_allclose(rows["corrected"], holm(rows["p"].to_numpy()))
+        with_reference = rows[[comparison.reference in (row.first, row.second) for row in rows.itertuples()]]
+        corrected = with_reference["corrected_against_reference"]
+        np.testing.assert_allclose(corrected, holm(with_reference["p"].to_numpy()))
+    assert comparison.to_json()["label_pairs"][0].keys() == set(table.columns)
+    sentence = next(text for text in tell_labels(comparison) if "cnn less lnn" in text)
+    assert sentence.startswith(
+        "AUC label by label, cnn less lnn: the data show a difference for 1 of 4 labels: atelect"
+    )
+    assert sentence.endswith("(p corrected for 12 comparisons).")
+    pairs = ("lnn less dnn", "dnn less lnn")
+    alike = next(text for text in tell_labels(comparison) if any(pair in text for pair in pairs))
+    assert "the data show a difference for none of 4 labels (p corrected" in alike
+
+
+def test_accuracy_over_all_labels_is_no_headline(label_runs):
+    comparison = compare(load_runs([label_runs]))
+    assert comparison.headline == ("auc", "f1_tuned", "balanced_accuracy_tuned", "average_precision")
+    assert list(tell_all(comparison)) == ["auc", "f1_tuned"]
+    named = [text for text in tell_cautions(comparison) if "The AUC is below one half for 'atelectasis'" in text]
+    assert {text.partition(":")[0] for text in named} <= {"lnn", "dnn"}
 
 
 def test_all_runs_are_measured_for_one_positive_class_at_their_own_thresholds(tmp_path):

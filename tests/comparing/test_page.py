@@ -9,14 +9,17 @@ import tempfile
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
-from run_samples import write_breast_runs
+from rich.console import Console
+from run_samples import write_breast_runs, write_label_runs
 
 from keras_lnn.comparing import compare, load_runs
 from keras_lnn.comparing.page import comparison_page
 from keras_lnn.comparing.pictures import draw_all
-from keras_lnn.comparing.words import tell_all, tell_cautions
+from keras_lnn.comparing.words import tell_all, tell_cautions, tell_labels
+from keras_lnn.comparing.writing import write_comparison
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
@@ -109,6 +112,20 @@ def test_one_model_has_no_differences(tmp_path):
     page = comparison_page(comparison, draw_all(comparison))
     assert "nothing to compare it with" in page
     assert "<h2>Differences</h2>" not in page
+
+
+def test_labels_are_told_one_by_one(tmp_path):
+    comparison = compare(load_runs([write_label_runs(tmp_path / "runs")]))
+    written = write_comparison(comparison, tmp_path / "out", Console(quiet=True))
+    assert len(pd.read_csv(written["labels"])) == len(comparison.label_pairs) == 24
+    pictures = {path.stem for path in written["pictures"].iterdir()}
+    assert pictures == {"roc", "metrics", "differences_auc", "differences_f1_tuned"}
+    read = Reader()
+    read.feed(written["page"].read_text(encoding="utf-8"))
+    for sentence in tell_labels(comparison):
+        assert sentence in plain(read.text)
+    assert "Accuracy of each row" not in read.text
+    assert "Each pair label by label, p corrected within each metric for all labels" in read.text
 
 
 def browse(folder, *options):
