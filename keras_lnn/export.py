@@ -10,6 +10,7 @@ from keras_lnn.backend import plain_graphs
 from keras_lnn.errors import InputError
 from keras_lnn.files import atomic_path, remove_partial_files, require_no_pattern, write_json, write_text
 from keras_lnn.inference import KerasPredictor, SavedModelPredictor, find_model, load_predictor
+from keras_lnn.layers import LearnedScale
 from keras_lnn.model_card import CARD_FILE, model_card
 from keras_lnn.signature import SAMPLES_FILE, SIGNATURE_FILE, Signature, read_samples, save_keras
 
@@ -60,7 +61,9 @@ def export_model(
             temporary.mkdir()
             save_keras(predictor.model, predictor.signature, temporary / "model.keras", samples)
         write_json(temporary / SIGNATURE_FILE, predictor.signature.to_json())
-        write_text(temporary / CARD_FILE, model_card(predictor.signature, metrics, format))
+        scale = next((layer.scale for layer in predictor.model.layers if isinstance(layer, LearnedScale)), None)
+        card = model_card(predictor.signature, metrics, format, scale)
+        write_text(temporary / CARD_FILE, card)
         difference = _difference(predictor, temporary)
         if difference > _TOLERANCE:
             raise RuntimeError(

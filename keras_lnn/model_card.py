@@ -90,13 +90,16 @@ def escape_markdown(text: object) -> str:
     return " ".join(html.escape(str(text), quote=False).replace("|", "\\|").split())
 
 
-def model_card(signature: Signature, metrics: dict[str, Any] | None, format: str) -> str:
+def model_card(
+    signature: Signature, metrics: dict[str, Any] | None, format: str, logit_scale: float | None = None
+) -> str:
     """The card as Markdown.
 
     Args:
         signature: What the model is.
         metrics: Content of the run's metrics.json, or None where the model was not tested.
         format: ``saved_model`` or ``keras``.
+        logit_scale: The learned number that bounded outputs are multiplied by; None where there is none.
     """
     classes = ", ".join(f"{index}: {name}" for index, name in enumerate(signature.class_names))
     shape = f"(samples, {', '.join(map(str, signature.image_shape))})"
@@ -114,6 +117,7 @@ def model_card(signature: Signature, metrics: dict[str, Any] | None, format: str
         "Arguments": ", ".join(f"{name}={value}" for name, value in signature.model_args.items()) or "defaults",
         "Task": f"{signature.task}; {classes}",
         "Input": f"raw uint8 images {shape}, values 0..255; the preprocessing is inside",
+        "Scale of the logits": _scale(logit_scale),
         "Learned from": f"{signature.data} ({signature.checksum})",
         "Splits": _splits(metrics),
         "Colours of the classes": _colours(signature),
@@ -156,6 +160,14 @@ def _splits(metrics: dict[str, Any] | None) -> str | None:
         patients = "" if split["patients"] is None else f" of {split['patients']:,} patients"
         found.append(f"{name} {split['images']:,} images{patients}")
     return ", ".join(found) or None
+
+
+def _scale(logit_scale: float | None) -> str | None:
+    if logit_scale is None:
+        return None
+    return (
+        f"{logit_scale:.2f}, learned: the liquid layer gives numbers between -1 and 1, too small to be sure of a class"
+    )
 
 
 def _colours(signature: Signature) -> str | None:

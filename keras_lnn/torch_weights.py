@@ -17,6 +17,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.files import DAMAGED_FILE_ERRORS, file_digest
 from keras_lnn.layers.cfc import CfC
 from keras_lnn.layers.cfc_cell import CfCCell
+from keras_lnn.layers.learned_scale import LearnedScale
 from keras_lnn.layers.ltc import LTC
 from keras_lnn.layers.mixed_memory import MixedMemoryCell
 from keras_lnn.registry import build_model, count_parameters, get_model
@@ -92,6 +93,10 @@ def load_torch_weights(model: keras.Model, arrays: Arrays, implicit_param_constr
     planned: list[tuple[Any, np.ndarray]] = []
     previous = None
     for layer in model.layers:
+        if isinstance(layer, LearnedScale):
+            # PyTorch's network has none: a scale of one leaves the same network.
+            planned.append((layer.log_scale, np.zeros((), np.float32)))
+            continue
         kind = _kind_of_layer(layer)
         if kind is None:
             previous = layer if not isinstance(layer, keras.layers.Dropout) else previous

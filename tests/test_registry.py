@@ -124,6 +124,7 @@ def test_arguments_are_read_as_the_builders_types():
         "sparsity",
         "dropout",
         "over_slices",
+        "logit_scale",
         "wiring_seed",
         "layers",
     }

@@ -13,7 +13,7 @@ from keras_lnn.data import load_data
 from keras_lnn.errors import InputError
 from keras_lnn.evaluating import evaluate_model
 from keras_lnn.inference import load_model, load_predictor
-from keras_lnn.layers import LTC, CfC
+from keras_lnn.layers import LTC, CfC, LearnedScale
 from keras_lnn.protocol import complete_config
 from keras_lnn.registry import build_model
 from keras_lnn.torch_weights import import_weights, load_torch_weights, read_state_dict
@@ -105,6 +105,15 @@ def test_dense_layers_behind_maps_are_reordered():
     images = np.random.default_rng(1).normal(size=(3, 4, 5, 3)).astype(np.float32)
     expected = images.transpose(0, 3, 1, 2).reshape(3, 60) @ weight.T
     np.testing.assert_allclose(model.predict_on_batch(images), expected, atol=1e-5)
+
+
+def test_a_scale_of_the_logits_that_pytorch_has_not_is_one():
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, LearnedScale()(keras.layers.Dense(4)(inputs)))
+    weight, bias = np.arange(12.0, dtype=np.float32).reshape(4, 3), np.ones(4, np.float32)
+    load_torch_weights(model, {"fc.weight": weight, "fc.bias": bias})
+    values = np.array([[1.0, -1.0, 2.0]], np.float32)
+    np.testing.assert_allclose(model.predict_on_batch(values), values @ weight.T + bias, rtol=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["default", "pure", "no_gate"])

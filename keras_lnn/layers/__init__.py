@@ -2,6 +2,7 @@
 
 from keras_lnn.layers.cfc import CfC
 from keras_lnn.layers.cfc_cell import CfCCell, lecun_tanh
+from keras_lnn.layers.learned_scale import LearnedScale
 from keras_lnn.layers.ltc import LTC
 from keras_lnn.layers.ltc_cell import LTCCell
 from keras_lnn.layers.mixed_memory import MixedMemoryCell
@@ -28,6 +29,7 @@ __all__ = [
     "Columns",
     "FlippedViews",
     "LTCCell",
+    "LearnedScale",
     "MeanOfViews",
     "MixedMemoryCell",
     "Patches",

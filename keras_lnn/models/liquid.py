@@ -7,7 +7,7 @@ from annotated_types import Ge, Lt
 from ncps.wirings import AutoNCP
 
 from keras_lnn.errors import InputError
-from keras_lnn.layers import Channels, apply_to_slices
+from keras_lnn.layers import Channels, LearnedScale, apply_to_slices
 from keras_lnn.models.backbones import lnn_stem
 from keras_lnn.models.blocks import liquid_layers, require_image_shape, scale_pixels
 from keras_lnn.ranges import Choice, Range
@@ -31,6 +31,7 @@ def lnn(
     sparsity: Annotated[float, Ge(0.1), Lt(1), Range(0.2, 0.8)] = 0.5,
     dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.5)] = 0.0,
     over_slices: Literal["max", "mean"] = "max",
+    logit_scale: bool | None = None,
     wiring_seed: int = 22222,
     layers: Literal["keras_lnn", "ncps"] = "keras_lnn",
 ) -> keras.Model:
@@ -50,6 +51,8 @@ def lnn(
         sparsity: Fraction of synapses that the wiring leaves out.
         dropout: Fraction of each step's features dropped before the CfC.
         over_slices: Whether the strongest output over the slices decides, or their mean (volumes only).
+        logit_scale: Whether the outputs, which are tanh, are multiplied by a learned number; without it the softmax of
+            ten classes is at most .45. If not given they are, but for two outputs, which are the published network's.
         wiring_seed: Which wiring of that kind.
         layers: Whose CfC: ours, or that of ``ncps.keras`` to compare with, which is another function (see ``version``
             of :class:`keras_lnn.layers.CfC`).
@@ -73,4 +76,6 @@ def lnn(
     if volumes:
         pooling = keras.layers.GlobalMaxPooling1D if over_slices == "max" else keras.layers.GlobalAveragePooling1D
         logits = pooling()(logits)
+    if outputs != 2 if logit_scale is None else logit_scale:
+        logits = LearnedScale(name="logit_scale")(logits)
     return keras.Model(inputs, logits)

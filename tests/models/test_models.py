@@ -57,7 +57,7 @@ def test_forward_backward_and_back_from_the_file(name, shape, outputs, tmp_path)
 
 @pytest.mark.parametrize("over_slices", ["max", "mean"])
 def test_lnn_reads_volumes_slice_by_slice(over_slices):
-    model = build_model("lnn", (12, 28, 28, 1), 3, over_slices=over_slices)
+    model = build_model("lnn", (12, 28, 28, 1), 3, over_slices=over_slices, logit_scale=False)
     volumes = images_of((12, 28, 28, 1), 2)
     assert outputs_of(model, volumes).shape == (2, 3)
     assert model.get_layer("cfc").input.shape == (None, 12, 512)
