@@ -357,10 +357,17 @@ def _test(metric: str, first: Model, second: Model, label: str = "") -> Pair:
         apart = one.deviations.mean(axis=0) - other.deviations.mean(axis=0)
         place = run.class_names.index(label) if label else None
         difference = compare_means(one, other, degrees=degrees_of_samples(metric, apart, run, place))
-        test = "DeLong" if metric == "auc" else "paired t"
-        test += "" if run.groups is None else ", by patient"
-        test += "" if single else ", with seeds"
+        test = _name_test(metric, by_patient=run.groups is not None, single=single)
     return Pair(metric, first.name, second.name, one.mean, other.mean, difference, test, label=label)
+
+
+def _name_test(metric: str, *, by_patient: bool, single: bool) -> str:
+    """Returns the name of the test of two means: DeLong's over the images of patients is Obuchowski's."""
+    if metric == "auc":
+        test = "Obuchowski" if by_patient else "DeLong"
+    else:
+        test = "paired t, by patient" if by_patient else "paired t"
+    return test if single else f"{test}, with seeds"
 
 
 def is_better(metric: str, value: float, than: float) -> bool:

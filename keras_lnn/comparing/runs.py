@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from keras_lnn.files import DAMAGED_FILE_ERRORS
 from keras_lnn.run import RunFolder
 
 _PROBABILITY, _TRUTH = "probability ", "truth "
+AnyRun = TypeVar("AnyRun")
 # What predictions.csv and metrics.json of one run may differ by: both come from the same float32 probabilities.
 _SAME_ACCURACY = 1e-6
 
@@ -118,8 +119,8 @@ def load_runs(paths: Iterable[str | os.PathLike], *, split: str = "test") -> lis
     return runs
 
 
-def with_known_patients(runs: Sequence[Run]) -> list[Run]:
-    """Returns runs on the same samples, each with the patients that any of them knows."""
+def with_known_patients(runs: Sequence[AnyRun]) -> list[AnyRun]:
+    """Returns runs on the same samples, of classes or of masks, each with the patients that any of them knows."""
     known = next((run.groups for run in runs if run.groups is not None), None)
     return [run if run.groups is not None else dataclasses.replace(run, groups=known) for run in runs]
 

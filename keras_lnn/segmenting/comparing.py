@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from keras_lnn.comparing.groups import group_runs
+from keras_lnn.comparing.runs import with_known_patients
 from keras_lnn.config import TrainConfig
 from keras_lnn.csv_files import plain_cell, to_csv
 from keras_lnn.errors import InputError, suggest
@@ -46,7 +47,7 @@ class MaskRun:
         config: Its complete configuration.
         class_names: Without the background.
         measures: Of each image.
-        groups: The patient of each image, or its position.
+        groups: The patient of each image; None where nobody knows.
         images: Name or position of each image with the true pixels of each class: what tells sets of images apart.
         checksum: Of the data, or empty where it is not known.
         validation_dice: Of the epoch that was kept.
@@ -58,7 +59,7 @@ class MaskRun:
     config: TrainConfig
     class_names: tuple[str, ...]
     measures: MaskMeasures
-    groups: tuple[str, ...]
+    groups: tuple[str, ...] | None
     images: tuple[tuple[Any, ...], ...]
     checksum: str
     validation_dice: float
@@ -133,7 +134,7 @@ def read_mask_run(path: Path, split: str = "test") -> MaskRun:
         config=TrainConfig.from_yaml(folder.config),
         class_names=names,
         measures=measures,
-        groups=tuple(table["patient"] if "patient" in table else table["index"].astype(str)),
+        groups=tuple(table["patient"]) if "patient" in table and not table["patient"].isna().any() else None,
         images=tuple(zip(name, *measures.truth.T.tolist(), strict=True)),
         checksum=checksum if isinstance(checksum, str) else "",
         validation_dice=float("nan") if validation is None else validation,
@@ -166,6 +167,8 @@ def compare_masks(runs: Sequence[MaskRun], reference: str | None = None) -> Mask
                 f"Runs are compared on the same images and masks. Received: {runs[0].path} and {run.path}, whose"
                 " differ. Name folders of one data set, size and split."
             )
+    runs = with_known_patients(runs)
+    patients = runs[0].groups
     groups = {group.name: group for group in group_runs(runs)}
     if reference is not None and reference not in groups:
         raise InputError(
@@ -184,13 +187,12 @@ def compare_masks(runs: Sequence[MaskRun], reference: str | None = None) -> Mask
             row |= {metric: mean.value, f"{metric}_low": mean.low, f"{metric}_high": mean.high}
         models.append(row | {"parameters": group.runs[0].parameters})
     table = pd.DataFrame(models).sort_values("dice", ascending=False, kind="stable", ignore_index=True)
-    title = f"{runs[0].config.data}, {len(runs[0].images)} images of {len(set(runs[0].groups))} patients"
-    if len(set(runs[0].groups)) == len(runs[0].images):
-        title = f"{runs[0].config.data}, {len(runs[0].images)} images"
+    title = f"{runs[0].config.data}, {len(runs[0].images)} images"
+    title += "" if patients is None else f" of {len(set(patients))} patients"
     dice = {name: defined_mean(np.stack([run.measures.dice for run in groups[name].runs])) for name in table["model"]}
     return MaskComparison(
         models=table,
-        differences=_differences(measured, chosen),
+        differences=_differences(measured, chosen, "images" if patients is None else "patients"),
         dice=dice,
         class_names=runs[0].class_names,
         reference=chosen,
@@ -262,7 +264,7 @@ def _measure(runs: Sequence[MaskRun]) -> dict[str, Measured]:
     return found
 
 
-def _differences(measured: dict[str, dict[str, Measured]], reference: str) -> pd.DataFrame:
+def _differences(measured: dict[str, dict[str, Measured]], reference: str, unit: str) -> pd.DataFrame:
     rows = []
     for metric in _TESTED:
         found = {
@@ -274,7 +276,7 @@ def _differences(measured: dict[str, dict[str, Measured]], reference: str) -> pd
         for (name, difference), p in zip(found.items(), corrected, strict=True):
             row = {"model": name, "reference": reference, "metric": metric, "difference": difference.value}
             row |= {"low": difference.low, "high": difference.high, "p": difference.p, "corrected": float(p)}
-            rows.append({**row, "test": "paired bootstrap over patients"})
+            rows.append({**row, "test": f"paired t, standard error by bootstrap over {unit}"})
     return pd.DataFrame(rows)
 
 

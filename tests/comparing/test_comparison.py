@@ -105,12 +105,38 @@ def test_a_run_does_not_differ_from_itself(three):
     assert (found.value, found.standard_error) == (0, 0)
 
 
-def test_a_single_run_has_the_intervals_that_it_reports(three):
-    for model in three.models:
-        reported = json.loads((model.runs[0].path / "metrics.json").read_text(encoding="utf-8"))["test"]
-        for name in COMPARED:
-            expected = [reported[name][end] for end in ("value", "low", "high")]
-            assert dataclasses.astuple(model.metrics[name]) == pytest.approx(expected)
+def reported_run(path, task, patients):
+    """Writes the run of one task; gives what it reports of its test split."""
+    groups = [f"P{index // 3}" for index in range(120)] if patients else None
+    about = {"task": task, "groups": groups, "model": "lnn"}
+    if task == "binary":
+        truth = make_truth(120, 80)
+        about |= {"thresholds": (0.4, 0.6), "positive_class": BREAST[0]}
+        write_run(path, truth, binary_probabilities(truth, 1.0, 1), **about)
+    elif task == "multi-class":
+        truth = np.arange(120) % 3
+        write_run(path, truth, class_probabilities(truth, 3, 1.0, 1), class_names=BLOOD, **about)
+    else:
+        truth = (np.random.default_rng(2).random((120, 4)) < 0.3).astype(np.uint8)
+        about |= {"class_names": CHEST, "thresholds": (0.3, 0.4, 0.5, 0.6)}
+        write_run(path, truth, label_probabilities(truth, 1.0, 1), **about)
+    return json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("patients", [False, True])
+@pytest.mark.parametrize("task", ["binary", "multi-class", "multi-label"])
+def test_a_single_run_has_the_numbers_and_intervals_that_it_reports(tmp_path, task, patients):
+    reported = reported_run(tmp_path / "run", task, patients)
+    (model,) = compare(load_runs([tmp_path])).models
+    left_out = {"expected_calibration_error"}
+    assert set(model.metrics) == set(reported["test"]) - left_out
+    for name, found in model.metrics.items():
+        expected = [reported["test"][name][end] for end in ("value", "low", "high")]
+        assert dataclasses.astuple(found) == pytest.approx(expected, abs=1e-12), name
+    for label, metrics in model.labels.items():
+        for name, measured in metrics.items():
+            expected = reported["per_class"]["test"][label][name]
+            assert dataclasses.asdict(measured.estimates[0]) == pytest.approx(expected, abs=1e-12), name
 
 
 def test_runs_are_compared_by_patient_where_patients_are_known(tmp_path):
@@ -121,7 +147,7 @@ def test_runs_are_compared_by_patient_where_patients_are_known(tmp_path):
         write_run(tmp_path / name, TRUTH, probabilities, model=name, groups=patients if name == "lnn" else None)
     comparison = compare(load_runs([tmp_path]))
     assert comparison.to_json()["intervals_over"] == {"unit": "patients", "count": 39}
-    assert {pair.test for pair in comparison.pairs} == {"DeLong, by patient", "paired t, by patient"}
+    assert {pair.test for pair in comparison.pairs} == {"Obuchowski", "paired t, by patient"}
     runs = {model.name: model.runs[0] for model in comparison.models}
     right = [correct_answers(runs[name]).astype(float) for name in ("cnn", "lnn")]
     # The t-test of the patients' sums is that of the mean, since all have as many images.

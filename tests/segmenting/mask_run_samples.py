@@ -55,20 +55,20 @@ def signature(**changes):
     return Signature(**fields | changes)
 
 
-def write_mask_run(path, truth, predicted, *, patients=8, checksum="sha256:a", spacing=None, **config):
+def write_mask_run(path, truth, predicted, *, patients=8, checksum="sha256:a", spacing=None, resamples=20, **config):
     """Writes the folder of a complete run; the validation split has the first half of the images."""
     path.mkdir(parents=True)
     values = {"model": "unet", "data": "phantom-liver", "epochs": 2, "run_dir": path, **config}
     (path / "config.yaml").write_text(TrainConfig.create(values).to_yaml(), encoding="utf-8")
     (path / "environment.json").write_text(json.dumps({"data_checksum": checksum}), encoding="utf-8")
     (path / "history.csv").write_text("epoch,val_dice,seconds\n1,0.1,2.0\n2,0.2,1.0\n", encoding="utf-8")
-    groups = [f"p{row % patients}" for row in range(len(truth))]
+    groups = None if patients is None else [f"p{row % patients}" for row in range(len(truth))]
     tables, metrics = [], {"per_class": {}}
     for name, rows in {"val": slice(0, len(truth) // 2), "test": slice(None)}.items():
-        split = Split(np.zeros((*truth[rows].shape, 1), np.uint8), truth[rows], None, groups[rows])
-        found = evaluate_masks(
-            truth[rows], predicted[rows], class_names=NAMES, groups=groups[rows], spacing=spacing, resamples=20
-        )
+        of_split = None if groups is None else groups[rows]
+        split = Split(np.zeros((*truth[rows].shape, 1), np.uint8), truth[rows], None, of_split)
+        about = {"class_names": NAMES, "groups": of_split, "spacing": spacing, "resamples": resamples}
+        found = evaluate_masks(truth[rows], predicted[rows], **about)
         tables.append(measures_table(split, found.measures, name))
         content = metrics_of_split(found, signature(), name)
         metrics["per_class"] |= content.pop("per_class")

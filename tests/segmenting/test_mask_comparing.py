@@ -74,6 +74,27 @@ def test_means_over_seeds_and_the_difference_of_good_and_bad(folder):
     assert compare_masks(runs(folder)).reference == "unet"
 
 
+@pytest.mark.parametrize("patients", [None, 8, 24])
+def test_a_single_run_has_the_numbers_and_intervals_that_it_reports(tmp_path, patients):
+    path = write_mask_run(tmp_path / "run", TRUTH, answer(TRUTH, 0.2, 0), patients=patients, resamples=2000)
+    found = compare_masks([read_mask_run(path)])
+    reported = json.loads((path / "metrics.json").read_text())["test"]
+    for name in ("dice", "iou", "dice_per_image"):
+        row = [found.models[column].iloc[0] for column in (name, f"{name}_low", f"{name}_high")]
+        assert row == pytest.approx([reported[name][end] for end in ("value", "low", "high")], abs=1e-9), name
+
+
+@pytest.mark.parametrize(("patients", "unit"), [(None, "images"), (8, "patients")])
+def test_the_test_of_a_difference_is_named(tmp_path, patients, unit):
+    about = {"patients": patients, "resamples": 20}
+    paths = [
+        write_mask_run(tmp_path / name, TRUTH, answer(TRUTH, wrong, 3), model=name, **about)
+        for name, wrong in WRONG.items()
+    ]
+    differences = compare_masks([read_mask_run(path) for path in paths]).differences
+    assert set(differences["test"]) == {f"paired t, standard error by bootstrap over {unit}"}
+
+
 def test_dice_of_each_image_is_the_mean_over_seeds(folder):
     found = compare_masks(runs(folder), "unet")
     both = [read_mask_run(folder / "unet" / f"seed-{seed}").measures.dice for seed in range(2)]
