@@ -31,12 +31,10 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError("--resume goes on with the run's own configuration. Received: other options. Leave them out.")
     config = TrainConfig.create({**(read_yaml(config_file) if config_file is not None else {}), **options})
 
-    from keras_lnn.data.catalog import require_data
-    from keras_lnn.registry import require_model
+    from keras_lnn.own_modules import require_names
     from keras_lnn.terminal import make_console, start_keras
 
-    require_model(config.model)
-    require_data(config.data)
+    require_names(config)
     if run_dir is not None:
         from keras_lnn.run import RunFolder
 

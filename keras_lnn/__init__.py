@@ -13,6 +13,7 @@ _PUBLIC = {
     "train": "training",
     "resume": "training",
     "load_data": "data",
+    "register_arrays": "data",
     "register_data": "data",
     "build_model": "registry",
     "list_models": "registry",

@@ -2,16 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pydantic
 from pydantic_settings import CliPositionalArg
 from rich.table import Table
 from rich.text import Text
 
-from keras_lnn.config import DataOptions, TrainConfig, parse_classes
+from keras_lnn.config import DataOptions, OwnModules, TrainConfig, parse_classes
 from keras_lnn.errors import InputError
+from keras_lnn.own_modules import import_modules, require_modules
 from keras_lnn.terminal import loading, make_console, print_metrics, start_keras
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 # So many answers are shown on the terminal too.
 _SHOWN_PREDICTIONS = 20
@@ -21,7 +25,7 @@ class _Command(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
-class ListCommand(_Command):
+class ListCommand(OwnModules, _Command):
     """List the models or the data sets."""
 
     what: CliPositionalArg[Literal["models", "data"]] = pydantic.Field(description="models or data")
@@ -29,7 +33,7 @@ class ListCommand(_Command):
     data_dir: Path | None = pydantic.Field(None, description="folder of the data files")
 
 
-class EvaluateCommand(_Command, DataOptions):
+class EvaluateCommand(OwnModules, _Command, DataOptions):
     """Measure a trained model, with 95% intervals; options of the data that are left out are those of its training."""
 
     model: CliPositionalArg[str] = pydantic.Field(description="run, .keras file, exported folder or name")
@@ -55,7 +59,7 @@ class EvaluateCommand(_Command, DataOptions):
         return value
 
 
-class PredictCommand(_Command):
+class PredictCommand(OwnModules, _Command):
     """Give the class probabilities of image files, or their masks; folders are searched for images."""
 
     model: CliPositionalArg[str] = pydantic.Field(description="run, .keras file, exported folder or name")
@@ -69,7 +73,7 @@ class PredictCommand(_Command):
     skip_bad: bool = pydantic.Field(False, description="leave out image files that are unreadable")
 
 
-class ExportCommand(_Command):
+class ExportCommand(OwnModules, _Command):
     """Export a run's best model with its card and signature."""
 
     run: CliPositionalArg[str] = pydantic.Field(description="run or .keras file")
@@ -77,7 +81,7 @@ class ExportCommand(_Command):
     output: Path | None = pydantic.Field(None, description="folder to make (default: saved_models/RUN)")
 
 
-class ImportCommand(_Command):
+class ImportCommand(OwnModules, _Command):
     """Read weights learned in PyTorch (a state_dict saved as .npz) into the Keras model of the same network."""
 
     weights: CliPositionalArg[Path] = pydantic.Field(description=".npz with the arrays of a state_dict")
@@ -91,8 +95,17 @@ class ImportCommand(_Command):
     )
 
 
+def _start(command: OwnModules, console: "Console") -> None:
+    """Imports Keras, and then the modules that the command names."""
+    require_modules(command.imports)
+    start_keras(console)
+    import_modules(command.imports)
+
+
 def run_list(command: ListCommand) -> None:
     """Prints a table or JSON."""
+    if command.what == "models" or command.imports:
+        _start(command, make_console(stderr=True))
     rows = _model_rows() if command.what == "models" else _data_rows(command.data_dir)
     if command.json_output:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
@@ -119,7 +132,7 @@ def run_evaluate(command: EvaluateCommand) -> None:
     from keras_lnn.inference import find_model
 
     find_model(command.model)
-    start_keras(quiet)
+    _start(command, quiet)
     from keras_lnn.evaluating import describe_measured, evaluate_model
 
     with loading(quiet, "evaluating") as progress:
@@ -163,7 +176,7 @@ def run_predict(command: PredictCommand) -> None:
     check_headers(files, signature, command.skip_bad)
     # A table that goes to standard output stands there alone.
     console = make_console(stderr=is_standard_output(output))
-    start_keras(console)
+    _start(command, console)
     with loading(console, "loading the model"):
         predictor = load_predictor(command.model)
     warnings: list[str] = []
@@ -194,7 +207,7 @@ def run_predict(command: PredictCommand) -> None:
 def run_export(command: ExportCommand) -> None:
     """Exports and says where to."""
     console = make_console()
-    start_keras(console)
+    _start(command, console)
     from keras_lnn.export import export_model
     from keras_lnn.run import RunFolder
 
@@ -211,7 +224,7 @@ def run_export(command: ExportCommand) -> None:
 def run_import(command: ImportCommand) -> None:
     """Imports and says where to."""
     console = make_console()
-    start_keras(console)
+    _start(command, console)
     from keras_lnn.protocol import complete_config
     from keras_lnn.registry import get_model
     from keras_lnn.torch_weights import import_weights
@@ -224,6 +237,7 @@ def run_import(command: ImportCommand) -> None:
                 "data": command.data or get_model(command.model).reference_data,
                 "size": command.size,
                 "run_dir": command.output,
+                "imports": command.imports,
             }
         )
         folder = import_weights(command.weights, complete_config(config), command.implicit_param_constraints)
@@ -231,7 +245,6 @@ def run_import(command: ImportCommand) -> None:
 
 
 def _model_rows() -> list[dict[str, Any]]:
-    start_keras(make_console(stderr=True))
     import keras
 
     from keras_lnn.data.catalog import get_entry

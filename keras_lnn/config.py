@@ -99,6 +99,19 @@ def parse_classes(text: str | None) -> dict[str, str]:
     return {theirs.strip(): ours.strip() for theirs, _, ours in names}
 
 
+def _split_names(value: Any) -> Any:
+    """Returns the names in ``a,b,c``; other values as they are."""
+    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+
+class OwnModules(pydantic.BaseModel):
+    """Which modules of people's own are imported: the same option for every command that knows models or data."""
+
+    imports: Annotated[tuple[str, ...], pydantic.BeforeValidator(_split_names)] = pydantic.Field(
+        (), description="modules with models, layers or data sets of your own, as a,b"
+    )
+
+
 class DataOptions(pydantic.BaseModel):
     """How a data set is read: the same options for every command that reads one."""
 
@@ -117,7 +130,7 @@ class DataOptions(pydantic.BaseModel):
         None, description="folder of the images of table:FILE (default: the table's folder)"
     )
     file_column: str | None = pydantic.Field(None, description="column of the table that names the files")
-    label_columns: tuple[str, ...] | None = pydantic.Field(
+    label_columns: Annotated[tuple[str, ...] | None, pydantic.BeforeValidator(_split_names)] = pydantic.Field(
         None, description="columns of the table with labels: one of classes, or several of 0 and 1, as a,b,c"
     )
     split_column: str | None = pydantic.Field(None, description="column of the table with train, val or test")
@@ -139,11 +152,6 @@ class DataOptions(pydantic.BaseModel):
     def _window(cls, value: str | None) -> str | None:
         parse_window(value)
         return value
-
-    @pydantic.field_validator("label_columns", mode="before")
-    @classmethod
-    def _names(cls, value: Any) -> Any:
-        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
 
     def own_images(self, defaults: "OwnImages | None" = None) -> "OwnImages":
         """Returns how own images are read.
@@ -173,7 +181,7 @@ class _Subject(pydantic.BaseModel):
     )
 
 
-class TrainConfig(DataOptions, _Subject):
+class TrainConfig(OwnModules, DataOptions, _Subject):
     """Everything that decides how a training run goes; fields left out follow the model's published protocol."""
 
     fit: Literal["stretch", "pad"] = pydantic.Field("stretch", description=DataOptions.model_fields["fit"].description)

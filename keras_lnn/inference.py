@@ -1,14 +1,17 @@
 """Saved models at work: a run, a ``.keras`` file or an exported folder, from raw images to probabilities or masks."""
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from keras_lnn.config import OwnModules, read_yaml, validate
 from keras_lnn.data.arrays import ImageArray
 from keras_lnn.errors import InputError
+from keras_lnn.own_modules import import_modules
 from keras_lnn.run import RunFolder
 from keras_lnn.signature import Signature, read_signature
 from keras_lnn.tasks import Task
@@ -122,7 +125,7 @@ def in_batches(images: ImageArray, predict: Callable[[np.ndarray], np.ndarray]) 
 
 def find_model(name: str | Path) -> Path:
     """The file or folder of a model: a path, a run (its best model) or a name in ``saved_models/``."""
-    for path in (Path(name), Path("saved_models") / name):
+    for path in _places(name):
         if (path / "config.yaml").is_file():
             best = RunFolder(path).best_model
             if not best.is_file():
@@ -139,10 +142,13 @@ def find_model(name: str | Path) -> Path:
 def load_model(name: str | Path) -> Any:
     """Loads a Keras model that this package has saved, in safe mode: nothing in the file is run.
 
+    Own modules are imported where a run's configuration names them; for other files, import them before.
+
     Args:
         name: A run, a ``.keras`` file, an exported folder that holds one, or a name in ``saved_models/``.
     """
     path = find_model(name)
+    _import_modules_of_run(name)
     read_signature(path)
     if path.is_dir():
         raise InputError(
@@ -154,14 +160,33 @@ def load_model(name: str | Path) -> Any:
 def load_predictor(name: str | Path) -> Predictor:
     """Loads whatever this package has saved, ready to predict.
 
+    Own modules are imported as in :func:`load_model`.
+
     Args:
         name: A run, a ``.keras`` file, an exported folder, or a name in ``saved_models/``.
     """
     path = find_model(name)
+    _import_modules_of_run(name)
     signature = read_signature(path)
     if path.is_dir():
         return SavedModelPredictor(path, signature)
     return KerasPredictor(_load_keras(path), signature)
+
+
+def _places(name: str | Path) -> tuple[Path, ...]:
+    return Path(name), Path("saved_models") / name
+
+
+def _import_modules_of_run(name: str | Path) -> None:
+    """Imports the own modules that a run was trained with; without a readable configuration there are none."""
+    for path in _places(name):
+        if (path / "config.yaml").is_file():
+            try:
+                modules = validate(OwnModules, {"imports": read_yaml(path / "config.yaml").get("imports", ())})
+            except InputError:
+                return
+            import_modules(modules.imports)
+            return
 
 
 def _load_keras(path: Path) -> Any:
@@ -175,5 +200,11 @@ def _load_keras(path: Path) -> Any:
         with ncps_layers_as_ours():
             return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError) as error:
+        unknown = re.search(r"Could not locate class '(\w+)'", str(error))
+        if unknown:
+            raise InputError(
+                f"The classes of a model's layers must be known. Received: {path} with {unknown.group(1)}. Name the"
+                " module that defines it by --imports."
+            ) from None
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"The model in {path} cannot be loaded in safe mode ({reason}).") from None

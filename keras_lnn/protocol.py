@@ -9,6 +9,7 @@ from keras_lnn.data.arrays import ImageData
 from keras_lnn.data.augment import list_operations
 from keras_lnn.data.catalog import require_data
 from keras_lnn.errors import InputError
+from keras_lnn.own_modules import import_modules
 from keras_lnn.registry import check_arguments, get_model, require_model
 
 # What a model's protocol does not say.
@@ -37,7 +38,8 @@ _MONITORS = {
 
 
 def complete_config(config: TrainConfig) -> TrainConfig:
-    """Checks the names and fills every field that was left out from the model's protocol."""
+    """Imports own modules, checks the names and fills every field that was left out from the model's protocol."""
+    import_modules(config.imports)
     require_model(config.model)
     require_data(config.data)
     entry = get_model(config.model)
@@ -68,6 +70,8 @@ def name_augmentation(config: TrainConfig, data: ImageData) -> TrainConfig:
 def is_run_of(folder: Path, config: TrainConfig) -> bool:
     """Returns whether a folder holds the run of a configuration, complete or not.
 
+    Which modules are imported makes no other run.
+
     Raises:
         InputError: If its configuration is there and cannot be read, so that nobody takes the folder for another run.
     """
@@ -80,12 +84,13 @@ def is_run_of(folder: Path, config: TrainConfig) -> bool:
                 f"A run's configuration must be readable. Received: {written} ({error.strerror}). Nothing was removed:"
                 " go on once it can be read."
             ) from None
+    wanted = complete_config(config)
     try:
         # Completed, since fields may have come that the run was begun without.
-        known = complete_config(TrainConfig.from_yaml(folder / "config.yaml"))
+        known = TrainConfig.from_yaml(folder / "config.yaml").model_copy(update={"imports": wanted.imports})
+        known = complete_config(known)
     except InputError:
         return False
-    wanted = complete_config(config)
     if wanted.augmentation == "auto":  # a run writes what that meant
         wanted = wanted.model_copy(update={"augmentation": known.augmentation})
     return known == wanted.model_copy(update={"run_dir": known.run_dir})  # a folder may have been moved

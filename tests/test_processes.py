@@ -36,11 +36,11 @@ def order_for(folder):
             "test": False,
             "export": "none",
             "tensorboard": False,
+            "imports": ["trial_models"],
         },
         "seeds": [3],
         "folders": [str(folder / "seed-3")],
         "starts": None,
-        "imports": ["trial_models"],
     }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,21 +39,18 @@ def main(arguments: Sequence[str]) -> int:
     given = {name: value for name, value in _read_fields(config_file).items() if name not in _DECIDED}
     config = TrainConfig.create({**given, **options})
 
-    from keras_lnn.data.catalog import require_data
+    from keras_lnn.own_modules import import_modules, require_names
     from keras_lnn.processes import ProcessRunner, keep_this_process_small, share_processors
-    from keras_lnn.registry import require_model
     from keras_lnn.terminal import make_console, start_keras
 
-    if not settings.imports:  # else their models and data are not known yet
-        require_model(config.model)
-        require_data(config.data)
+    require_names(config)
     settings.role  # noqa: B018, two roles are told before Keras is imported
     console = make_console()
     # The trials' processes import TensorFlow while this one, which needs none, reads the space.
     runner = None if show_space else ProcessRunner(share_processors(settings.workers))
     keep_this_process_small()
     start_keras(console)
-    _import_own(settings.imports)
+    import_modules(config.imports)
     from tuning.display import space_table
     from tuning.searching import search
     from tuning.space import make_space
@@ -73,17 +68,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def _read_fields(file: Any) -> dict[str, Any]:
     return read_yaml(file) if file is not None else {}
-
-
-def _import_own(names: Sequence[str]) -> None:
-    import importlib
-
-    sys.path.insert(0, os.getcwd())
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise InputError(f"--imports must name modules that can be imported. Received: {name} ({error}).") from None
 
 
 if __name__ == "__main__":

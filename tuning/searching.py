@@ -131,7 +131,6 @@ class _Search:
                 runner=runner,
                 seeds=[config.seed + count for count in range(settings.seeds_per_trial)],
                 limits=Limits(parse_duration(settings.trial_timeout), parse_memory(settings.memory_limit)),
-                imports=settings.imports,
                 settings="" if settings.role == "alone" else self._digest(),
                 ended=self._on_end,
             )

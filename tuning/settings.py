@@ -48,7 +48,6 @@ class SearchSettings(pydantic.BaseModel):
     max_failures: Annotated[int, pydantic.Field(ge=1)] = pydantic.Field(
         10, description="the search stops when so many trials in a row have failed"
     )
-    imports: tuple[str, ...] = pydantic.Field((), description="modules with models of your own, as a,b")
     search_dir: Path | None = pydantic.Field(
         None, description="folder of the search (default: searches/MODEL-DATA-TUNER); where it is there, it goes on"
     )
@@ -78,11 +77,6 @@ class SearchSettings(pydantic.BaseModel):
     def _memory(cls, value: Any) -> str | None:
         parse_memory(value)
         return None if value is None else str(value)
-
-    @pydantic.field_validator("imports", mode="before")
-    @classmethod
-    def _names(cls, value: Any) -> Any:
-        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
 
     @pydantic.field_validator("serve", "chief", mode="after")
     @classmethod

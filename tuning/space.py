@@ -43,7 +43,7 @@ _NOT_SEARCHED = frozenset(
             "stop_after",
             "accept_checksum",
         ),
-        *("image_dir", "file_column", "label_columns", "split_column", "group_column", "skip_bad"),
+        *("image_dir", "file_column", "label_columns", "split_column", "group_column", "skip_bad", "imports"),
     ]
 )
 _KEYS = ("low", "high", "step", "log")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ def run_trial(order: dict[str, Any]) -> dict[str, Any]:
     """Trains each seed's run, or goes on with it where it was interrupted.
 
     Args:
-        order: ``config`` (fields of the configuration), ``seeds``, ``folders`` (one a seed), ``starts`` (the runs to go
-            on from, or None) and ``imports`` (modules with people's own models).
+        order: ``config`` (fields of the configuration), ``seeds``, ``folders`` (one a seed) and ``starts`` (the runs to
+            go on from, or None).
 
     Returns:
         ``runs``: the objective, its epoch, epochs and seconds of this trial, and parameters of each.
@@ -20,8 +19,6 @@ def run_trial(order: dict[str, Any]) -> dict[str, Any]:
     from keras_lnn.config import TrainConfig
     from keras_lnn.training import train_or_resume
 
-    for name in order["imports"]:
-        importlib.import_module(name)
     runs = []
     starts = order["starts"] or [None] * len(order["seeds"])
     for seed, folder, start in zip(order["seeds"], order["folders"], starts, strict=True):

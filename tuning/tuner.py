@@ -37,7 +37,6 @@ class ProcessTuner(BaseTuner):
         runner: Of their processes.
         seeds: Of each trial's runs.
         limits: When a trial is killed.
-        imports: Modules with people's own models.
         settings: Says which search it is; a chief's and its workers' must be the same.
         ended: Called with each trial that has ended here, and its outcome.
     """
@@ -52,7 +51,6 @@ class ProcessTuner(BaseTuner):
         runner: ProcessRunner,
         seeds: list[int],
         limits: Limits,
-        imports: tuple[str, ...] = (),
         settings: str = "",
         ended: Callable[[Trial, Outcome], None] = lambda trial, outcome: None,
     ) -> None:
@@ -62,7 +60,6 @@ class ProcessTuner(BaseTuner):
         self.folder = folder
         self.seeds = seeds
         self.limits = limits
-        self.imports = imports
         self.runner = runner
         self.settings = settings
         self.ended = ended
@@ -140,7 +137,6 @@ class ProcessTuner(BaseTuner):
             "seeds": self.seeds,
             "folders": [str(folder) for folder in self.run_folders(trial.trial_id)],
             "starts": None if starts is None else [str(folder) for folder in starts],
-            "imports": list(self.imports),
         }
         return self.runner.run(
             "tuning.trial:run_trial",

@@ -35,6 +35,7 @@ _BESIDE_THE_MODEL = {
     "deterministic",
     "xla",
     "test",
+    "imports",
 }
 
 

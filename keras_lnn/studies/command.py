@@ -14,17 +14,16 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from keras_lnn.config import parse_duration, parse_memory
+from keras_lnn.config import OwnModules, parse_duration, parse_memory
 from keras_lnn.csv_files import to_csv
-from keras_lnn.data.catalog import require_data
 from keras_lnn.errors import InputError
 from keras_lnn.files import hold_folder, remove_partial_files, write_text
 from keras_lnn.model_card import metric_label
+from keras_lnn.own_modules import require_names
 from keras_lnn.processes import Limits, Outcome, ProcessRunner, keep_this_process_small, share_processors
-from keras_lnn.registry import require_model
 from keras_lnn.studies.declaration import Study, StudyRun, choose, lay_out, load_study, path_name
 from keras_lnn.studies.grid import Point, parse_assignments
-from keras_lnn.studies.memory import FILE, recall, remember
+from keras_lnn.studies.memory import FILE, recall, recall_imports, remember
 from keras_lnn.terminal import loading, make_console, print_written, start_keras
 from keras_lnn.written_files import require_own_folder
 
@@ -38,7 +37,7 @@ _TABLES = ("table.txt", "table.md", "table.tex", "table.html")
 _REPLACED = ("results.csv", "differences.csv", "summary.csv", *_TABLES, "plots")
 
 
-class StudyCommand(pydantic.BaseModel):
+class StudyCommand(OwnModules):
     """Train a study's networks on its data sets with several seeds, each run in a process of its own.
 
     The same command goes on with a study that was stopped or killed: runs that are done are kept.
@@ -92,8 +91,7 @@ def run_study(command: StudyCommand) -> None:
     runs, folder = _lay_out(study, command)
     require_own_folder(folder, FILE, _REPLACED, "--study-dir")
     for run in runs:  # names are checked before Keras is imported
-        require_model(run.config.model)
-        require_data(run.config.data)
+        require_names(run.config)
     console = make_console()
     notes = _tell_shares(runs, command.workers)
     for note in notes:
@@ -223,14 +221,16 @@ def _lay_out(study: Study, command: StudyCommand) -> tuple[list[StudyRun], Path]
     folder = command.study_dir or Path("studies", name)
     asked = {"networks": _split(command.models), "data": _split(command.data), "seeds": command.seeds}
     asked["grid"] = parse_assignments(command.grid, "--grid")
-    return lay_out(study, folder, **asked, **_common(command)), folder
+    return lay_out(study, folder, **asked, **_common(command, folder)), folder
 
 
-def _common(command: StudyCommand) -> dict[str, Any]:
+def _common(command: StudyCommand, folder: Path) -> dict[str, Any]:
     given = parse_assignments(command.fields, "--fields")
     # What has a comma of its own, such as a window, is one value here.
     given = {name: values[0] if len(values) == 1 else ",".join(map(str, values)) for name, values in given.items()}
-    fields = Point(given).apply({"data_dir": command.data_dir, "accept_checksum": command.accept_checksum})
+    modules = (*recall_imports(folder), *command.imports)
+    said = {"data_dir": command.data_dir, "accept_checksum": command.accept_checksum, "imports": modules}
+    fields = Point(given).apply(said)
     return {"protocol": command.protocol, "quick": command.quick, "fields": fields}
 
 
@@ -239,7 +239,7 @@ def _done_before(study: Study, command: StudyCommand, folder: Path, runs: list[S
     from keras_lnn.studies.running import is_done
 
     asked = {run.folder for run in runs}
-    known = recall(study, folder, **_common(command))
+    known = recall(study, folder, **_common(command, folder))
     return [run for run in known if run.folder not in asked and is_done(run)]
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import pydantic
 
-from keras_lnn.config import TrainConfig, read_yaml, validate
+from keras_lnn.config import OwnModules, TrainConfig, read_yaml, validate
 from keras_lnn.errors import InputError, suggest
 from keras_lnn.studies.grid import Grid, Point, lay_out_grid
 
@@ -253,6 +253,8 @@ def make_run(
     config = {"model": name, **{key: value for part in declared for key, value in part.items()}}
     arguments = (part.get("model_args", {}) for part in declared)
     config["model_args"] = {key: value for part in arguments for key, value in part.items()}
+    modules = (validate(OwnModules, {"imports": part.get("imports", ())}).imports for part in declared)
+    config["imports"] = list(dict.fromkeys(name for part in modules for name in part))
     config |= {"data": data, "seed": seed, "split_seed": seed if study.shuffled_splits else 0}
     config |= {"export": "none", "tensorboard": False}
     network = point.name(name)

@@ -1,4 +1,4 @@
-"""Which runs were ever asked for in a study's folder, so that its tables forget none that is done."""
+"""Which runs were ever asked for in a study's folder, and with which own modules, so that later calls know them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,25 @@ from keras_lnn.files import DAMAGED_FILE_ERRORS, write_json
 from keras_lnn.studies.declaration import Study, StudyRun, make_run
 from keras_lnn.studies.grid import Point
 
-FILE = "asked.json"
+FILE, _IMPORTS_FILE = "asked.json", "imports.json"
 
 
 def remember(folder: Path, runs: Sequence[StudyRun]) -> None:
-    """Adds runs to those that were asked for before."""
-    known = {_key(entry): entry for entry in _read(folder)}
+    """Adds runs to those that were asked for before, and the modules that they import."""
+    known = {_key(entry): entry for entry in _read(folder, FILE)}
     asked = [
         {"network": run.base, "data": run.config.data, "seed": run.config.seed, "values": run.point.values}
         for run in runs
     ]
     write_json(folder / FILE, list((known | {_key(entry): entry for entry in asked}).values()))
+    modules = dict.fromkeys([*recall_imports(folder), *(name for run in runs for name in run.config.imports)])
+    if modules:
+        write_json(folder / _IMPORTS_FILE, list(modules))
+
+
+def recall_imports(folder: Path) -> list[str]:
+    """Returns the modules that were ever imported for the runs in a study's folder."""
+    return [name for name in _read(folder, _IMPORTS_FILE) if isinstance(name, str)]
 
 
 def recall(study: Study, folder: Path, **options: Any) -> list[StudyRun]:
@@ -34,7 +42,7 @@ def recall(study: Study, folder: Path, **options: Any) -> list[StudyRun]:
         options: ``protocol``, ``quick`` and ``fields`` of :func:`~keras_lnn.studies.declaration.make_run`.
     """
     found = []
-    for entry in _read(folder):
+    for entry in _read(folder, FILE):
         try:
             name, data, seed, values = (entry[key] for key in ("network", "data", "seed", "values"))
             found.append(make_run(study, folder, name, data, seed, Point(values), **options))
@@ -43,9 +51,9 @@ def recall(study: Study, folder: Path, **options: Any) -> list[StudyRun]:
     return found
 
 
-def _read(folder: Path) -> list[dict[str, Any]]:
+def _read(folder: Path, name: str) -> list[Any]:
     try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
     except DAMAGED_FILE_ERRORS:
         return []
     return content if isinstance(content, list) else []

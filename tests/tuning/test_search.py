@@ -28,18 +28,18 @@ pytestmark = pytest.mark.filterwarnings("ignore:(currentThread|getName)\\(\\) is
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-FAULTY = TrainConfig(model="faulty-net", data="tiny-stripes", batch_size=16)
+FAULTY = TrainConfig(model="faulty-net", data="tiny-stripes", batch_size=16, imports=("trial_models",))
 FAULTS = tuple(fault for fault in trial_models.FAULTS if fault != "hang")
 FAULT_RANGES = {"fault": Choice(FAULTS), "learning_rate": Choice((0.01,))}
 WAIT_SECONDS = 1500  # only against waiting for ever
-QUICK = TrainConfig(model="quick-net", data="tiny-stripes", epochs=2, batch_size=16)
+QUICK = TrainConfig(model="quick-net", data="tiny-stripes", epochs=2, batch_size=16, imports=("trial_models",))
 SMALL_SPACE = "{units: [2, 4, 6, 8], activation: [relu, tanh], learning_rate: [0.01, 0.001]}"
 
 
 def run_search(config, space, folder, **options):
     with open(os.devnull, "w") as nothing:
         console = Console(file=nothing, width=140, markup=False)
-        return search(config, space, console=console, imports=("trial_models",), search_dir=folder, **options)
+        return search(config, space, console=console, search_dir=folder, **options)
 
 
 def small_space():
@@ -61,7 +61,7 @@ def faults(tmp_path_factory, runner):
     space = Space("faulty-net", FAULT_RANGES)
     with open(folder.with_name("console.txt"), "w+") as file:
         console = Console(file=file, width=200, markup=False, highlight=False)
-        options = {"imports": ("trial_models",), "search_dir": folder, "tuner": "grid", "runner": runner}
+        options = {"search_dir": folder, "tuner": "grid", "runner": runner}
         result = search(FAULTY, space, console=console, memory_limit="1500M", max_failures=100, **options)
         file.seek(0)
         return result, file.read()
@@ -337,7 +337,7 @@ def test_a_search_is_held_by_one_process_and_goes_on_as_it_began(faults):
 
 
 def test_the_time_is_up(tmp_path, runner):
-    config = TrainConfig(model="faulty-net", model_args={"seconds": 100_000.0}, data="tiny-stripes")
+    config = FAULTY.model_copy(update={"model_args": {"seconds": 100_000.0}})
     space = Space("faulty-net", {"fault": Choice(("none", "raise"))})
     result = run_search(config, space, tmp_path / "search", max_trials=2, max_time="8s", runner=runner)
     assert result.stopped_because == "the time is up (--max-time 8s)"
