@@ -31,14 +31,17 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError("--resume goes on with the run's own configuration. Received: other options. Leave them out.")
     config = TrainConfig.create({**(read_yaml(config_file) if config_file is not None else {}), **options})
 
+    from keras_lnn.data.catalog import require_source
     from keras_lnn.own_modules import require_names
     from keras_lnn.terminal import make_console, start_keras
 
     require_names(config)
-    if run_dir is not None:
+    if not print_config:  # which may be for another machine
+        require_source(config.data, config.image_dir)
+    if run_dir is not None or config.start_from is not None:
         from keras_lnn.run import RunFolder
 
-        RunFolder.open(Path(run_dir))
+        RunFolder.open(Path(run_dir or config.start_from))
     console = make_console(stderr=print_config)
     start_keras(console)
     from keras_lnn import protocol, showing, training

@@ -10,12 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_lnn.config import DataOptions, OwnModules, TrainConfig, parse_classes
+from keras_lnn.data.catalog import require_data, require_source
 from keras_lnn.errors import InputError
+from keras_lnn.files import require_writable
 from keras_lnn.own_modules import import_modules, require_modules
+from keras_lnn.registry import require_model
 from keras_lnn.terminal import loading, make_console, print_metrics, start_keras
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from keras_lnn.evaluated_samples import LearnedData
 
 # So many answers are shown on the terminal too.
 _SHOWN_PREDICTIONS = 20
@@ -104,9 +109,10 @@ def _start(command: OwnModules, console: "Console") -> None:
 
 def run_list(command: ListCommand) -> None:
     """Prints a table or JSON."""
-    if command.what == "models" or command.imports:
-        _start(command, make_console(stderr=True))
-    rows = _model_rows() if command.what == "models" else _data_rows(command.data_dir)
+    quiet = make_console(stderr=True)
+    if command.imports:
+        _start(command, quiet)
+    rows = _model_rows(quiet) if command.what == "models" else _data_rows(command.data_dir)
     if command.json_output:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return
@@ -129,9 +135,12 @@ def run_evaluate(command: EvaluateCommand) -> None:
     """Measures and prints."""
     console = make_console()
     quiet = make_console(stderr=True)
+    from keras_lnn.evaluated_samples import LearnedData
     from keras_lnn.inference import find_model
+    from keras_lnn.signature import read_signature
 
-    find_model(command.model)
+    signature = read_signature(find_model(command.model))
+    _require_data(command, LearnedData.of(command.model, signature))
     _start(command, quiet)
     from keras_lnn.evaluating import describe_measured, evaluate_model
 
@@ -149,6 +158,14 @@ def run_evaluate(command: EvaluateCommand) -> None:
         print(json.dumps(metrics, indent=2, ensure_ascii=False))
     else:
         print_metrics(console, metrics, describe_measured(metrics))
+
+
+def _require_data(command: EvaluateCommand, learned: "LearnedData") -> None:
+    """Checks the name of the data and that their files are there, as far as can be known before Keras is imported."""
+    name = command.data or learned.name
+    require_source(name, command.image_dir)
+    if not command.imports and (learned.config is None or not learned.config.imports):
+        require_data(name)
 
 
 def run_predict(command: PredictCommand) -> None:
@@ -207,23 +224,33 @@ def run_predict(command: PredictCommand) -> None:
 def run_export(command: ExportCommand) -> None:
     """Exports and says where to."""
     console = make_console()
-    _start(command, console)
-    from keras_lnn.export import export_model
+    from keras_lnn.inference import find_model
     from keras_lnn.run import RunFolder
+    from keras_lnn.signature import read_signature
+
+    read_signature(find_model(command.run))
+    folder = RunFolder(Path(command.run))
+    asked_for = command.output or Path("saved_models", folder.name if folder.path.is_dir() else folder.path.stem)
+    require_writable(asked_for.parent, "--output")
+    _start(command, console)
+    from keras_lnn.export import export_model, find_place
 
     with loading(console, "exporting"):
-        folder = RunFolder(Path(command.run))
-        name = folder.name if folder.path.is_dir() else folder.path.stem
         metrics = folder.read_metrics() if folder.path.is_dir() else None
-        output = command.output or Path("saved_models", name)
-        replaced = "  (took the place of the export that was there)" if output.exists() else ""
-        output = export_model(command.run, output, command.format, metrics)
-    console.print(f"exported  {output}{replaced}")
+        output = find_place(asked_for, command.format)
+        note = "  (took the place of the export that was there)" if output.exists() else ""
+        note = note if output == asked_for else f"  (beside {asked_for}, which is of another format){note}"
+        export_model(command.run, output, command.format, metrics)
+    console.print(f"exported  {output}{note}")
 
 
 def run_import(command: ImportCommand) -> None:
     """Imports and says where to."""
     console = make_console()
+    if not command.weights.is_file():
+        raise InputError(f"Weights must be an .npz file. Received: {command.weights}, which is not there.")
+    if not command.imports:
+        require_model(command.model)
     _start(command, console)
     from keras_lnn.protocol import complete_config
     from keras_lnn.registry import get_model
@@ -244,23 +271,15 @@ def run_import(command: ImportCommand) -> None:
     console.print(f"imported {command.weights} as {command.model} for {config.data}: {folder.path}")
 
 
-def _model_rows() -> list[dict[str, Any]]:
-    import keras
+def _model_rows(console: "Console") -> list[dict[str, Any]]:
+    from keras_lnn.model_list import find_rows, make_rows
 
-    from keras_lnn.data.catalog import get_entry
-    from keras_lnn.registry import count_parameters, list_models
-
-    rows = []
-    # Weights that are only counted get no values: the largest networks alone would be a gigabyte of random numbers.
-    with keras.StatelessScope(initialize_variables=False):
-        for entry in list_models():
-            data = get_entry(entry.reference_data)
-            parameters = count_parameters(entry.builder(data.image_shape(), len(data.class_names)))
-            row = {"name": entry.name, "family": entry.family, "parameters": parameters, "summary": entry.summary}
-            rows.append(row)
-    # Else Keras gives them values with the next layer that is made.
-    keras.utils.clear_session()
-    return rows
+    rows, unknown = find_rows()
+    if unknown:
+        start_keras(console)
+        with loading(console, f"counting the parameters of {len(unknown)} models"):
+            rows += make_rows(unknown)
+    return sorted(rows, key=lambda row: row["name"])
 
 
 def _data_rows(data_dir: Path | None) -> list[dict[str, Any]]:

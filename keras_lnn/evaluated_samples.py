@@ -51,13 +51,12 @@ class LearnedData:
     @property
     def name(self) -> str:
         """Returns the name by which the data can be loaded."""
-        if self.config is not None:
-            return self.config.data
-        name = self.signature.data
+        name = self.signature.data if self.config is None else self.config.data
         if is_own(name) and not Path(name.partition(":")[2]).exists():
+            short = "" if self.config is not None else ", the short name that a model has without its run,"
             raise InputError(
-                f"A model without its run knows its images by a short name only. Received: {name}, which is not here. "
-                "Say where they are with --data."
+                f"The images that a model learned from must be there to measure it on them. Received: {name}{short} "
+                "which is not here. Name it with --data."
             )
         return name
 

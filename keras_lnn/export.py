@@ -24,6 +24,8 @@ def export_model(
 ) -> Path:
     """Exports a trained model to a folder of its own; what stands there is replaced once the new one is checked.
 
+    An export of another format stays: then the new one goes to a folder beside it, see :func:`find_place`.
+
     The SavedModel takes raw uint8 images and gives ``probabilities``, ``predicted`` (for several labels by the
     thresholds chosen on validation) and ``class_names``; it loads with TensorFlow alone. A network of masks gives
     ``mask``, the likeliest class of each pixel, in the place of ``predicted``.
@@ -33,7 +35,7 @@ def export_model(
 
     Args:
         source: A run or a ``.keras`` file.
-        output: The folder to make.
+        output: The folder to make, or the one beside which to make it.
         format: ``saved_model`` or ``keras``.
         metrics: Content of the run's metrics.json, for the card.
 
@@ -42,7 +44,7 @@ def export_model(
     """
     require_backend(format, "Give --format keras")
     predictor = load_predictor(source)
-    output = Path(output)
+    output = find_place(output, format)
     require_no_pattern(output)
     if not isinstance(predictor, KerasPredictor):
         raise InputError(
@@ -70,6 +72,19 @@ def export_model(
                 f"The exported model gives other probabilities than the Keras model, by {difference:.2g}."
             )
     return output
+
+
+def find_place(output: str | Path, format: Format) -> Path:
+    """Returns the folder for an export: the one that is asked for, or one beside it that is named by the format too.
+
+    Args:
+        output: The folder that is asked for, which may hold an export of the other format.
+        format: ``saved_model`` or ``keras``.
+    """
+    output = Path(output)
+    other = "*.keras" if format == "saved_model" else "saved_model.pb"
+    taken = (output / SIGNATURE_FILE).is_file() and any(output.glob(other))
+    return output.with_name(f"{output.name}-{format.replace('_', '-')}") if taken else output
 
 
 def require_backend(format: str, remedy: str) -> None:

@@ -16,12 +16,14 @@ from PIL import Image
 import keras_lnn
 import train
 from keras_lnn import __main__ as program
+from keras_lnn import model_list
 from keras_lnn.commands import run_main
 from keras_lnn.config import TrainConfig
 from keras_lnn.inference import load_predictor
 from keras_lnn.training import train as train_model
 
 ROOT = Path(train.__file__).parent
+SHIPPED = json.loads(model_list._SHIPPED.read_text())["models"]
 
 
 def call(main, arguments: list[str], monkeypatch) -> int:
@@ -67,21 +69,67 @@ def options_for(path, data):
 
 
 CHECK_IMPORTS = """
-import sys, train
-sys.argv[1:] = {}
+import sys
+import {program} as program
+sys.argv[1:] = {arguments}
 from keras_lnn.commands import run_main
 try:
-    run_main(train.main)
+    run_main(program.main)
 except SystemExit as end:
     print(end.code, 'keras' in sys.modules, 'numpy' in sys.modules)
 """
 
 
+def imports_of(arguments, program="train"):
+    """The exit status, whether Keras and whether NumPy was imported, and what was reported."""
+    script = CHECK_IMPORTS.format(program=program, arguments=arguments)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    return done.stdout.splitlines()[-1], done.stderr
+
+
 @pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), (["--epoch", "3"], 2), (["--epochs", "0"], 2)])
 def test_help_and_mistakes_need_no_keras(arguments, status):
-    command = [sys.executable, "-c", CHECK_IMPORTS.format(arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
-    assert done.stdout.splitlines()[-1] == f"{status} False False"
+    assert imports_of(arguments)[0] == f"{status} False False"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "lnn-breastmnst", "scan.png"], "A model must be a path or a name"),
+        (["predict", "lnn-breastmnist", "nowhere.png"], "nowhere.png, which is not there"),
+        (["evaluate", "lnn-breastmnst"], "A model must be a path or a name"),
+        (["evaluate", "lnn-breastmnist", "--data", "brestmnist"], "Did you mean breastmnist"),
+        (["evaluate", "lnn-breastmnist", "--data", "table:nowhere.csv"], "The table must exist. Received: nowhere.csv"),
+        (["evaluate", "lnn-breastmnist", "--data", "folder:nowhere"], "The folder of images must exist"),
+        (["evaluate", "lnn-breastmnist", "--data", "table:README.md", "--image-dir", "nowhere"], "--image-dir must be"),
+        (["export", "nowhere"], "A model must be a path or a name"),
+        (["import", "nowhere.npz", "--model", "lnn", "--output", "x"], "nowhere.npz, which is not there"),
+        (["list", "models"], ""),
+    ],
+)
+def test_paths_are_checked_and_models_listed_without_keras(arguments, message):
+    told, errors = imports_of(arguments, "keras_lnn.__main__")
+    assert told.split()[:2] == ["2" if message else "0", "False"]
+    assert message in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "masks:nowhere"], "The folder of images must exist. Received: nowhere"),
+        (["--start-from", "nowhere"], "A run must be a folder. Received: nowhere"),
+    ],
+)
+def test_paths_of_a_training_are_checked_without_keras(arguments, message):
+    told, errors = imports_of(arguments)
+    assert told.split()[:2] == ["2", "False"]
+    assert message in errors
+
+
+def test_a_configuration_is_printed_for_data_that_are_elsewhere(run_train):
+    status, out, _ = run_train("--print-config", "--data", "folder:on/another/machine")
+    assert status == 0
+    assert "data: folder:on/another/machine" in out
 
 
 def test_help_names_every_field(run_train):
@@ -181,13 +229,16 @@ def test_overview_and_unknown_commands(run_program):
         assert f"usage: python -m keras_lnn {name}" in out
 
 
-def test_list_of_models(run_program):
+def test_list_of_models(run_program, monkeypatch):
+    # Models that are new are counted, and those that are known are not.
+    monkeypatch.setattr(model_list, "_read", lambda file: SHIPPED if file == model_list._SHIPPED else [])
     status, out, err = run_program("list", "models", "--json")
     assert (status, err) == (0, "")
     models = {row["name"]: row for row in json.loads(out)}
     assert models["lnn"]["parameters"] == 263_048
     assert models["dnn"]["parameters"] == 935_298
     assert models["resnet152"]["parameters"] > 58_000_000
+    assert models["tiny-dense"]["parameters"] == 784 * 4 + 4 + 8 + 10
     assert {"family", "summary"} <= set(models["cnn"])
     # What was only counted leaves nothing behind: layers have values again.
     assert keras.layers.Dense(2)(np.ones((1, 3))).shape == (1, 2)

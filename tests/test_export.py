@@ -229,9 +229,15 @@ def test_a_card_and_a_signature_lie_beside(saved, exported, tmp_path):
 
 def test_an_export_replaces_only_an_export(saved, tmp_path):
     folder = tmp_path / "out"
-    export_model(saved, folder, "keras")
-    export_model(saved, folder, "saved_model")
-    assert not list(folder.glob("*.keras"))
+    assert export_model(saved, folder, "keras") == folder
+    before = (folder / "model.keras").stat().st_ino
+    assert export_model(saved, folder, "keras") == folder
+    assert (folder / "model.keras").stat().st_ino != before
+    # What is of another format stays.
+    assert export_model(saved, folder, "saved_model") == tmp_path / "out-saved-model"
+    assert export_model(saved, folder, "saved_model") == tmp_path / "out-saved-model"
+    assert (folder / "model.keras").is_file()
+    assert (tmp_path / "out-saved-model" / "saved_model.pb").is_file()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(InputError, match="must be new or an earlier export"):
@@ -240,7 +246,7 @@ def test_an_export_replaces_only_an_export(saved, tmp_path):
     with pytest.raises(InputError, match="in its path"):
         export_model(saved, tmp_path / "out[1]")
     with pytest.raises(InputError, match="exported already"):
-        export_model(folder, tmp_path / "again")
+        export_model(tmp_path / "out-saved-model", tmp_path / "again")
 
 
 def test_an_export_that_differs_is_not_kept(saved, tmp_path, monkeypatch):

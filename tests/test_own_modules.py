@@ -112,6 +112,7 @@ def test_a_module_that_cannot_be_imported_is_one_line(own_module, tmp_path, cont
 def test_every_command_takes_modules(own_module, tmp_path, monkeypatch, capsys, arguments):
     run = save_run(tmp_path / "run", ())
     keras.utils.save_img(tmp_path / "image.png", keras.ops.zeros((8, 8, 1)))
+    (tmp_path / "weights.npz").touch()
     (tmp_path / "small.yaml").write_text("title: small\ndata: [own-set]\nnetworks: {own-net: {}}\n")
     command = [part.format(run=run) for part in arguments]
     monkeypatch.setattr(sys, "argv", ["program", *command, "--imports", "no_such_module"])

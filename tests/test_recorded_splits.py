@@ -107,7 +107,7 @@ def test_an_exported_model_knows_its_splits_and_columns(place, moved, model):
     for name, estimate in found["test"].items():
         assert estimate == pytest.approx(expected[name], abs=1e-6)
     assert (found["data_is"], found["missing_images"]) == (LEARNED_DATA, 0)
-    with pytest.raises(InputError, match=r"Received: table:labels\.csv, which is not here\. Say where .* --data"):
+    with pytest.raises(InputError, match=r"Received: table:labels\.csv, .* which is not here\. Name it with --data"):
         evaluate_model(place / model)
 
 

@@ -39,11 +39,14 @@ def main(arguments: Sequence[str]) -> int:
     given = {name: value for name, value in _read_fields(config_file).items() if name not in _DECIDED}
     config = TrainConfig.create({**given, **options})
 
+    from keras_lnn.data.catalog import require_source
     from keras_lnn.own_modules import import_modules, require_names
     from keras_lnn.processes import ProcessRunner, keep_this_process_small, share_processors
     from keras_lnn.terminal import make_console, start_keras
 
     require_names(config)
+    if not show_space:
+        require_source(config.data, config.image_dir)
     settings.role  # noqa: B018, two roles are told before Keras is imported
     console = make_console()
     # The trials' processes import TensorFlow while this one, which needs none, reads the space.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,13 @@ _PROBABILITY, _TRUTH = "probability ", "truth "
 AnyRun = TypeVar("AnyRun")
 # What predictions.csv and metrics.json of one run may differ by: both come from the same float32 probabilities.
 _SAME_ACCURACY = 1e-6
+
+
+class _HasConfig(Protocol):
+    config: TrainConfig
+
+
+AnyRun = TypeVar("AnyRun", bound=_HasConfig)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,15 +116,43 @@ def load_runs(paths: Iterable[str | os.PathLike], *, split: str = "test") -> lis
     """
     if split not in ("test", "val"):
         raise InputError(f"split must be test or val. Received: {split}.")
+    runs = [read_run(folder, split) for folder in find_all_runs(paths)]
+    check_same_samples(runs)
+    return runs
+
+
+def find_all_runs(paths: Iterable[str | os.PathLike]) -> list[Path]:
+    """Returns the folders of the complete runs at or below some paths, in the order of the paths, each once."""
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
         for folder in find_runs(path):
             found.setdefault(folder.resolve(), folder)
     if not found:
         raise InputError("There must be a run to compare. Received: no path. Name folders of runs.")
-    runs = [read_run(folder, split) for folder in found.values()]
-    check_same_samples(runs)
-    return runs
+    return list(found.values())
+
+
+def part_by_data(runs: Sequence[AnyRun], same: Callable[[Sequence[AnyRun]], bool]) -> list[list[AnyRun]]:
+    """Puts the runs of each data set together: those on data of one name, and those on the same samples.
+
+    Args:
+        runs: Of one kind, in any order.
+        same: Whether runs answered the same samples; data have other names where they were moved.
+
+    Returns:
+        One list per data set, in the order of their first runs. Runs on data of one name whose samples differ stay
+        together, so that whoever compares them reports it.
+    """
+    parts: list[list[AnyRun]] = []
+    for run in runs:
+        named = (part for part in parts if run.config.data in {other.config.data for other in part})
+        alike = (part for part in parts if same([part[0], run]))
+        part = next(itertools.chain(named, alike), None)
+        if part is None:
+            parts.append([run])
+        else:
+            part.append(run)
+    return parts
 
 
 def with_known_patients(runs: Sequence[AnyRun]) -> list[AnyRun]:

@@ -223,6 +223,26 @@ def require_data(name: str) -> None:
         get_entry(name)
 
 
+def require_source(name: str, image_dir: Path | None = None) -> None:
+    """Checks that the files of somebody's own images are where they are said to be, without reading them.
+
+    Args:
+        name: Of the data set; that of another kind is right.
+        image_dir: The folder of a table's images; None for the table's own.
+    """
+    if not is_own(name):
+        return
+    path = Path(name.partition(":")[2])
+    if name.startswith(TABLE):
+        if not path.exists():
+            raise InputError(f"The table must exist. Received: {path}. Check the path.")
+    elif not path.is_dir():
+        raise InputError(f"The folder of images must exist. Received: {path}. Check the path.")
+    if image_dir is not None and not image_dir.is_dir():
+        there = "a file" if image_dir.exists() else "not there"
+        raise InputError(f"--image-dir must be the folder of images. Received: {image_dir}, which is {there}.")
+
+
 @functools.cache
 def _medmnist_entries() -> tuple[DataEntry, ...]:
     return tuple(_medmnist_entry(name, info) for name, info in _medmnist_info().items())

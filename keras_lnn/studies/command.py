@@ -16,6 +16,7 @@ from rich.text import Text
 
 from keras_lnn.config import OwnModules, parse_duration, parse_memory
 from keras_lnn.csv_files import to_csv
+from keras_lnn.data.catalog import require_source
 from keras_lnn.errors import InputError
 from keras_lnn.files import hold_folder, remove_partial_files, write_text
 from keras_lnn.model_card import metric_label
@@ -92,6 +93,8 @@ def run_study(command: StudyCommand) -> None:
     require_own_folder(folder, FILE, _REPLACED, "--study-dir")
     for run in runs:  # names are checked before Keras is imported
         require_names(run.config)
+        if not command.show:
+            require_source(run.config.data, run.config.image_dir)
     console = make_console()
     notes = _tell_shares(runs, command.workers)
     for note in notes:

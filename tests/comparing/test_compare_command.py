@@ -1,6 +1,7 @@
 """The command as people type it: what it writes and prints, and one line for each mistake."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,37 @@ def test_one_model_is_told_alone(run_compare, runs, tmp_path):
     assert (tmp_path / "out" / "pairs.csv").is_file()
 
 
+def write_other_data(folder, **config):
+    truth = make_truth(80, 50)
+    return write_run(folder, truth, binary_probabilities(truth, 1.0, 0), checksum="sha256:b", **config)
+
+
+def test_each_data_set_has_a_page_of_its_own(run_compare, runs, tmp_path):
+    other = write_other_data(tmp_path / "other", model="mlp", data="folder:elsewhere/scans")
+    moved = shutil.copytree(runs / "lnn-0", tmp_path / "moved" / "lnn-0")  # the same samples under another name
+    text = (moved / "config.yaml").read_text()
+    (moved / "config.yaml").write_text(text.replace("data: breastmnist", "data: folder:moved/breast"))
+    status, out, _ = run_compare(runs, other, moved, "--reference", "dnn", "--output", tmp_path / "out")
+    assert status == 0
+    assert "The runs are of 2 data sets, each of which is compared by itself." in out
+    assert {path.name: len(pd.read_csv(path / "comparison.csv")) for path in (tmp_path / "out").iterdir()} == {
+        "breastmnist-cnn-dnn-lnn": 3,
+        "scans-mlp": 1,
+    }
+    assert (tmp_path / "out" / "scans-mlp" / "comparison.html").is_file()
+    assert out.count("Reference: dnn, as asked for.") == 1
+    status, out, _ = run_compare(moved, other, "--output", tmp_path / "again", "--json")
+    assert [content["data"] for content in json.loads(out)] == ["folder:moved/breast", "folder:elsewhere/scans"]
+
+
+def test_folders_of_one_name_do_not_share_a_page(run_compare, tmp_path):
+    first = write_other_data(tmp_path / "first", data="folder:a/scans")
+    truth = make_truth(60, 40)
+    second = write_run(tmp_path / "second", truth, binary_probabilities(truth, 1.0, 0), data="folder:b/scans")
+    assert run_compare(first, second, "--output", tmp_path / "out")[0] == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"scans-lnn", "scans-lnn-2"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -91,8 +123,7 @@ def test_mistakes_are_one_line(run_compare, runs, tmp_path, monkeypatch, argumen
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").symlink_to(runs)
     (tmp_path / "file").write_text("", encoding="utf-8")
-    truth = make_truth(80, 50)
-    write_run(tmp_path / "other", truth, binary_probabilities(truth, 1.0, 0))
+    write_other_data(tmp_path / "other")
     status, out, errors = run_compare(*arguments)
     assert status == 2
     assert message in errors

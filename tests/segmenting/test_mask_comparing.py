@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from mask_run_samples import answer, make_truth, write_mask_run
 from PIL import Image
+from run_samples import write_breast_runs
 
 from keras_lnn import plots
 from keras_lnn.errors import InputError
@@ -141,6 +142,16 @@ def test_the_command_prints_a_table_or_json(folder, tmp_path, monkeypatch, capsy
     }
     content = json.loads(capsys.readouterr().out)
     assert [row["metric"] for row in content["differences"]] == ["dice", "iou"]
+
+
+def test_runs_of_masks_and_of_classes_are_compared_apart(folder, tmp_path, monkeypatch, capsys):
+    from keras_lnn import __main__ as program
+
+    monkeypatch.setattr(sys, "argv", ["keras_lnn"])
+    write_breast_runs(tmp_path / "runs", {"lnn": 1.0})
+    program.main(["compare", str(folder), str(tmp_path / "runs"), "--output", str(tmp_path / "out")])
+    assert "Dice of unet-lnn less unet" in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"breastmnist-lnn", "phantom-liver-unet-unet-lnn"}
 
 
 def test_other_images_an_altered_table_and_runs_of_classes_are_refused(folder, tmp_path):
