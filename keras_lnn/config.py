@@ -146,6 +146,9 @@ class DataOptions(pydantic.BaseModel):
         "--window=-600,1500 (default: the one that a DICOM file names, else the whole range)",
     )
     skip_bad: bool = pydantic.Field(False, description="leave out image files that are missing or unreadable")
+    mask_threshold: Annotated[float, pydantic.Field(ge=0)] | None = pydantic.Field(
+        None, description="brightness above which a pixel of a smoothed or lossy mask is in the class, such as 127"
+    )
 
     @pydantic.field_validator("window", mode="after")
     @classmethod

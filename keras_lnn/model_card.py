@@ -1,6 +1,7 @@
 """The card beside an exported model: what it learned from, how well it does, and what it is not for."""
 
 import html
+from collections.abc import Sequence
 from typing import Any
 
 from keras_lnn.signature import Signature
@@ -120,7 +121,8 @@ def model_card(
         "Scale of the logits": _scale(logit_scale),
         "Learned from": f"{signature.data} ({signature.checksum})",
         "Splits": _splits(metrics),
-        "Colours of the classes": _colours(signature),
+        "Colours of the classes": _of_classes(signature, signature.colours),
+        "Values of the classes in masks": _of_classes(signature, signature.mask_values),
         "Licence of the data": signature.licence or "not stated",
         "Seed": signature.seed,
         "Epoch, chosen on validation": signature.best_epoch,
@@ -170,10 +172,10 @@ def _scale(logit_scale: float | None) -> str | None:
     )
 
 
-def _colours(signature: Signature) -> str | None:
-    if signature.colours is None:
+def _of_classes(signature: Signature, values: Sequence[object] | None) -> str | None:
+    if values is None:
         return None
-    return ", ".join(f"{name} {colour}" for name, colour in zip(signature.class_names, signature.colours, strict=True))
+    return ", ".join(f"{name} {value}" for name, value in zip(signature.class_names, values, strict=True))
 
 
 def _basis(metrics: dict[str, Any]) -> str:

@@ -49,6 +49,8 @@ class Signature:
         split_column: Column of splits, likewise.
         group_column: Column of groups, likewise.
         skip_bad: Whether missing and unreadable files were left out.
+        mask_values: Of masks with other grey values than class indices, the value of each class; None for indices.
+        mask_threshold: Brightness above which a pixel of a mask was in the class; None where values were taken as are.
     """
 
     model: str
@@ -76,6 +78,8 @@ class Signature:
     split_column: str | None = None
     group_column: str | None = None
     skip_bad: bool = False
+    mask_values: tuple[int, ...] | None = None
+    mask_threshold: float | None = None
 
     def own_images(self) -> OwnImages:
         """Returns how the data were read; where their images are is not known."""

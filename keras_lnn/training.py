@@ -391,6 +391,7 @@ class _Trainer:
             trained_by=f"keras-lnn {__version__}",
             positive_class=self._positive_class(),
             colours=self.data.colours,
+            mask_values=self.data.mask_values,
             **options,
         )
 

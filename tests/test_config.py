@@ -24,6 +24,7 @@ OFF_DEFAULT = {
     "fit": "pad",
     "window": "40,400",
     "skip_bad": True,
+    "mask_threshold": 127.0,
     "imports": ("my_models", "my_data"),
     "epochs": 3,
     "batch_size": 7,

@@ -44,6 +44,7 @@ _NOT_SEARCHED = frozenset(
             "accept_checksum",
         ),
         *("image_dir", "file_column", "label_columns", "split_column", "group_column", "skip_bad", "imports"),
+        "mask_threshold",
     ]
 )
 _KEYS = ("low", "high", "step", "log")

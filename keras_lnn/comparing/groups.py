@@ -32,6 +32,7 @@ _BESIDE_THE_MODEL = {
     "group_column",
     "skip_bad",
     "positive_class",
+    "mask_threshold",
     "deterministic",
     "xla",
     "test",

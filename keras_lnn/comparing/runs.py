@@ -22,7 +22,6 @@ from keras_lnn.files import DAMAGED_FILE_ERRORS
 from keras_lnn.run import RunFolder
 
 _PROBABILITY, _TRUTH = "probability ", "truth "
-AnyRun = TypeVar("AnyRun")
 # What predictions.csv and metrics.json of one run may differ by: both come from the same float32 probabilities.
 _SAME_ACCURACY = 1e-6
 

@@ -74,6 +74,7 @@ class ImageData:
         check: What a look at people's own images found; None where there was none.
         colours: Of masks whose classes are colours, one ``#rrggbb`` a class, so that masks can be written as they were
             read; None where they are indices.
+        mask_values: Likewise, of masks whose classes have other grey values than their indices, such as 0 and 255.
         given_splits: The splits that the data came with, and not those that were made by seed.
         positive_class: Which of two classes sensitivity speaks of; None for the second one.
     """
@@ -87,6 +88,7 @@ class ImageData:
     licence: str = ""
     check: DataCheck | None = None
     colours: tuple[str, ...] | None = None
+    mask_values: tuple[int, ...] | None = None
     given_splits: tuple[str, ...] = SPLITS
     positive_class: str | None = None
 

@@ -25,6 +25,8 @@ _READING = 2
 # Grey values up to here are class indices; higher ones, such as 255, are painted for the eye.
 _HIGHEST_INDEX = 31
 _MOST_CLASSES = 64
+# More grey values than people paint are the borders of smoothed masks.
+_MOST_PAINTED = 16
 _MOST_NAMED_CLASSES = 256
 _NAME_COLUMNS = frozenset(["name", "class", "classname", "label"])
 _COLOUR_COLUMNS = frozenset(["colour", "color", "rgb", "hex"])
@@ -39,11 +41,13 @@ class MaskClasses:
         names: One a class.
         values: What a pixel of each class has in the files; empty where each class has files of its own.
         notes: How they were found, one sentence each.
+        written: What a pixel of each class gets in the masks that a model writes; None for its index.
     """
 
     names: tuple[str, ...]
     values: tuple[MaskValue, ...]
     notes: tuple[str, ...] = ()
+    written: tuple[MaskValue, ...] | None = None
 
     @property
     def coloured(self) -> bool:
@@ -67,7 +71,11 @@ class MaskFacts:
 
 
 def scan_masks(
-    files: Sequence[Path], digests: Sequence[str], coloured: bool | None, progress: Progress | None = None
+    files: Sequence[Path],
+    digests: Sequence[str],
+    coloured: bool | None,
+    progress: Progress | None = None,
+    threshold: float | None = None,
 ) -> MaskFacts:
     """Finds out what mask files hold in their own size, once for the same content.
 
@@ -76,13 +84,15 @@ def scan_masks(
         digests: A hash of the content of each.
         coloured: Whether values are colours; None where it shows: if one file is in colour, all are.
         progress: Called with the fraction of the files that is read.
+        threshold: Above which brightness a pixel has the value 1, and below 0; None for the values as they are.
     """
     kinds = [digest + file.suffix.lower() for file, digest in zip(files, digests, strict=True)]
-    key = hashlib.sha256(repr((_READING, kinds, coloured)).encode()).hexdigest()[:32]
+    how = (coloured,) if threshold is None else (coloured, threshold)
+    key = hashlib.sha256(repr((_READING, kinds, *how)).encode()).hexdigest()[:32]
     facts_file = cache_folder() / "own-masks" / f"{key}.json"
     facts = _read_facts(facts_file, len(files))
     if facts is None:
-        facts, found = _read_all(files, coloured, progress)
+        facts, found = _read_all(files, coloured, threshold, progress)
         found.require_no_obstacles(files)
         if found.is_final:
             write_json(facts_file, dataclasses.asdict(facts))
@@ -127,38 +137,75 @@ def read_classes(path: Path) -> MaskClasses:
             f"The first row of a table of classes must be the background. Received: {names[0]}, {values[0]}, in {path}."
             " Move the background up."
         )
-    return MaskClasses(names, values)
+    return MaskClasses(names, values, written=_written(values))
 
 
-def choose_classes(found: Set[MaskValue]) -> MaskClasses:
-    """The classes of masks that hold some values: these in ascending order, the lowest being the background."""
-    if len(found) < 2 or len(found) > _MOST_CLASSES:
-        kind = "only one value" if len(found) < 2 else f"{len(found):,} values, as smoothed or lossy files have"
+def split_by_brightness(threshold: float, path: Path) -> MaskClasses:
+    """Returns the two classes of masks whose pixels are brighter than a threshold or not.
+
+    Args:
+        threshold: The brightness, for what is reported.
+        path: A table of classes, which may be there and gives their names.
+    """
+    names = read_classes(path).names if path.is_file() else (BACKGROUND, "foreground")
+    if len(names) != 2:
         raise InputError(
-            f"Masks must hold at least 2 and at most {_MOST_CLASSES} classes. Received: {kind}. Save them as PNG files"
-            " of the class indices, or name the classes in classes.csv."
+            f"--mask-threshold makes two classes. Received: {path} with {len(names)}. Leave out the option, or the"
+            " other classes."
         )
-    if any(isinstance(value, str) for value in found):
+    notes = (f"pixels of masks that are brighter than {threshold:g} are {names[1]}",)
+    # Values from 0 to 1, such as probabilities in NIfTI files, are none that anybody looks at.
+    return MaskClasses(names, (0, 1), notes, written=(0, 255) if threshold >= 1 else None)
+
+
+def choose_classes(found: Set[MaskValue], lossy: bool = False) -> MaskClasses:
+    """Returns the classes of masks that hold some values: these in ascending order, the lowest being the background.
+
+    Args:
+        found: The values.
+        lossy: Whether some files are of a format that changes values, so that more than two are no classes.
+    """
+    if len(found) < 2:
+        raise InputError(
+            f"Masks must hold at least 2 and at most {_MOST_CLASSES} classes. Received: only one value. Save them as"
+            " PNG files of the class indices, or name the classes in classes.csv."
+        )
+    coloured = any(isinstance(value, str) for value in found)
+    most = 2 if lossy else _MOST_CLASSES if coloured or max(found) <= _HIGHEST_INDEX else _MOST_PAINTED
+    if len(found) > most:
+        brightness = [int(as_colour(value)[1:3], 16) if isinstance(value, str) else value for value in found]
+        raise InputError(
+            f"Masks must hold at least 2 and at most {most} classes. Received: {len(found):,} values, as smoothed or"
+            f" lossy files have. Give --mask-threshold {(min(brightness) + max(brightness)) // 2} where there are two"
+            " classes, save them as PNG files of the class indices, or name the classes in classes.csv."
+        )
+    if coloured:
         values = sorted(as_colour(value) for value in found)
         names = [BACKGROUND if value == "#000000" else value for value in values]
         notes = [f"classes are the colours of the masks: {', '.join(values)}"]
         if values[0] != "#000000":
             notes.append(f"no mask is black anywhere: {values[0]} is class 0, the background")
-        return MaskClasses(tuple(names), tuple(values), tuple(notes))
+        return MaskClasses(tuple(names), tuple(values), tuple(notes), written=tuple(values))
     highest = max(found)
     values = list(range(highest + 1)) if highest <= _HIGHEST_INDEX else sorted(found)
     names = tuple(BACKGROUND if value == 0 else f"class {index}" for index, value in enumerate(values))
     listed = f"classes are the values of the masks: {', '.join(map(str, values))}"
-    return MaskClasses(names, tuple(values), (listed,))
+    return MaskClasses(names, tuple(values), (listed,), written=_written(values))
 
 
-def _read_all(files: Sequence[Path], coloured: bool | None, progress: Progress | None) -> tuple[MaskFacts, Decoded]:
+def _written(values: Sequence[MaskValue]) -> tuple[MaskValue, ...] | None:
+    return None if list(values) == list(range(len(values))) else tuple(values)
+
+
+def _read_all(
+    files: Sequence[Path], coloured: bool | None, threshold: float | None, progress: Progress | None
+) -> tuple[MaskFacts, Decoded]:
     found = Decoded()
     facts = MaskFacts([[] for _ in files], [() for _ in files], found.faults)
 
     def read(row: int) -> None:
         try:
-            facts.shapes[row], facts.values[row] = find_values(files[row], coloured)
+            facts.shapes[row], facts.values[row] = find_values(files[row], coloured, threshold)
         except Exception as error:  # what decoders raise on damaged files has no common class
             found.faults[row] = name_fault(error)
             found.obstacles.extend([row] if is_obstacle(error) else [])

@@ -11,7 +11,15 @@ import numpy as np
 
 from keras_lnn.data.checking import name_some
 from keras_lnn.data.images import Progress, quiet_decoders, worker_count
-from keras_lnn.data.mask_classes import BACKGROUND, MaskClasses, MaskFacts, choose_classes, read_classes, scan_masks
+from keras_lnn.data.mask_classes import (
+    BACKGROUND,
+    MaskClasses,
+    MaskFacts,
+    choose_classes,
+    read_classes,
+    scan_masks,
+    split_by_brightness,
+)
 from keras_lnn.data.mask_files import CLASSES, MaskedFiles, find_masked_files
 from keras_lnn.data.mask_pixels import native_grid
 from keras_lnn.data.medical_files import Grid, is_nifti
@@ -20,6 +28,7 @@ from keras_lnn.data.own_images import LabelledFiles, digest_files
 from keras_lnn.errors import InputError
 
 _BLACK = (0, "#000000")
+_LOSSY = (".jpg", ".jpeg")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,9 +95,10 @@ def find_masks(root: Path, options: OwnImages, progress: Progress | None = None)
     unique = [by_content[key] for key in sorted(by_content)]
     place_of_content = {key: place for place, key in enumerate(sorted(by_content))}
     places = {path: place_of_content[digests[path] + path.suffix.lower()] for path in _paths(files)}
-    known = _read_known(root, files)
+    known = _read_known(root, files, options.mask_threshold)
     unique_digests = [digests[path] for path in unique]
-    facts = scan_masks(unique, unique_digests, known.coloured if known and known.values else None, progress)
+    coloured = known.coloured if known and known.values else None
+    facts = scan_masks(unique, unique_digests, coloured, progress, options.mask_threshold)
     faults = {path: facts.faults[place] for path, place in places.items() if place in facts.faults}
     files = _leave_out(files, _each(files, faults), options, "have a readable mask", "Mend or replace the masks")
     grids = _read_grids(files.images)
@@ -96,7 +106,13 @@ def find_masks(root: Path, options: OwnImages, progress: Progress | None = None)
     files = _leave_out(files, sizes, options, "have a mask of its own size", "Mend or replace the masks")
     apart = _lying_elsewhere(files, grids)
     files = _leave_out(files, apart, options, "have a mask that lies on it", "Save masks with their images' affines")
-    classes = known or choose_classes({value for path in _paths(files) for value in facts.values[places[path]]})
+    found = {value for path in _paths(files) for value in facts.values[places[path]]}
+    if options.mask_threshold is not None and 1 not in found:
+        raise InputError(
+            f"Some pixels of masks must be brighter than --mask-threshold. Received: {options.mask_threshold:g}, which"
+            f" none in {root} is. Give a lower one, or leave it out."
+        )
+    classes = known or choose_classes(found, lossy=any(path.suffix.lower() in _LOSSY for path in _paths(files)))
     if classes.values:
         unknown = {path: _describe_unknown(facts.values[place], classes) for path, place in places.items()}
         bad = _each(files, {path: reason for path, reason in unknown.items() if reason})
@@ -158,10 +174,12 @@ def _digest(files: MaskedFiles) -> tuple[dict[Path, str], dict[Path, str]]:
     return dict(zip(paths, digests, strict=True)), {paths[row]: reason for row, reason in faults.items()}
 
 
-def _read_known(root: Path, files: MaskedFiles) -> MaskClasses | None:
-    """The classes that are said: by the columns of a manifest, or in a table."""
+def _read_known(root: Path, files: MaskedFiles, threshold: float | None) -> MaskClasses | None:
+    """The classes that are said: by the columns of a manifest, by a threshold, or in a table."""
     if files.columns:
         return MaskClasses((BACKGROUND, *files.columns), ())
+    if threshold is not None:
+        return split_by_brightness(threshold, root / CLASSES)
     return read_classes(root / CLASSES) if (root / CLASSES).is_file() else None
 
 

@@ -35,7 +35,7 @@ def read_mask(source: MaskSource, shape: tuple[int, ...], rendering: Rendering) 
     Raises:
         InputError: A pixel has a value of no class.
     """
-    values, spacing = _read_values(source, rendering.classes)
+    values, spacing = _read_values(source, rendering.classes, rendering.threshold)
     if values.ndim != len(shape) - 1:
         raise InputError("a volume among images" if values.ndim == 3 else "an image among volumes")
     indices = _to_classes(values, rendering.classes)
@@ -50,21 +50,24 @@ def read_mask(source: MaskSource, shape: tuple[int, ...], rendering: Rendering) 
     return mask
 
 
-def find_values(source: MaskSource, coloured: bool | None) -> tuple[tuple[int, ...], list[MaskValue]]:
+def find_values(
+    source: MaskSource, coloured: bool | None, threshold: float | None = None
+) -> tuple[tuple[int, ...], list[MaskValue]]:
     """The native shape of a mask, and the values that it holds.
 
     Args:
         source: A path, or the bytes of an image file.
         coloured: Whether its values are colours; None for what it looks like: colours where not all pixels are grey
             and the file has no palette, whose places are values.
+        threshold: Above which brightness a pixel has the value 1, and below 0; None for the values as they are.
 
     Returns:
         (height, width) or (depth, height, width), and the values in ascending order.
     """
-    values, _ = _read_values(source, None if coloured is None else ("#000000",) if coloured else (0,))
+    values, _ = _read_values(source, None if coloured is None else ("#000000",) if coloured else (0,), threshold)
     found = np.unique(values)
     if len(found) > _MOST_VALUES:
-        raise InputError(f"{len(found):,} different values, which no mask has")
+        raise InputError(f"{len(found):,} different values, of which only --mask-threshold makes a mask")
     # Colours are negative, so that the brightest comes first.
     values_of = [int(value) if value >= 0 else _as_text(value) for value in found]
     return values.shape, values_of if found[0] >= 0 else values_of[::-1]
@@ -102,13 +105,16 @@ def fitted_spacing(grid: Grid, shape: tuple[int, ...], fit: str) -> tuple[float,
 
 
 def _read_values(
-    source: MaskSource, classes: tuple[MaskValue, ...] | None
+    source: MaskSource, classes: tuple[MaskValue, ...] | None, threshold: float | None
 ) -> tuple[np.ndarray, tuple[float, ...] | None]:
     """Values of each pixel; colours are negative numbers, so that both kinds are told apart. Of volumes the spacing."""
+    if medical_files.is_medical(source) and not medical_files.is_nifti(source):
+        raise InputError("a DICOM file, not a mask of PNG, TIFF or NIfTI")
+    if threshold is not None:
+        brightness, spacing = _read_brightness(source)
+        return (brightness > threshold).astype(np.uint8), spacing
     coloured = None if not classes else isinstance(classes[0], str)
-    if medical_files.is_medical(source):
-        if not medical_files.is_nifti(source):
-            raise InputError("a DICOM file, not a mask of PNG, TIFF or NIfTI")
+    if medical_files.is_nifti(source):
         stored, spacing = medical_files.read_nifti_values(source)
         values = np.rint(stored).astype(np.int64)
         if not np.array_equal(values, stored) or values.min() < 0:
@@ -125,6 +131,14 @@ def _read_values(
     return -1 - ((red << 16) | (green << 8) | blue), None
 
 
+def _read_brightness(source: MaskSource) -> tuple[np.ndarray, tuple[float, ...] | None]:
+    """The brightness of each pixel as it is seen, that of the brightest channel; of NIfTI files the stored values."""
+    if medical_files.is_nifti(source):
+        return medical_files.read_nifti_values(source)
+    pixels = _read_pixels(source, True)
+    return (pixels if pixels.ndim == 2 else pixels.max(axis=-1)), None
+
+
 def _read_pixels(source: MaskSource, coloured: bool | None) -> np.ndarray:
     """(height, width) or (height, width, 3), whole numbers."""
     from PIL import Image
@@ -135,7 +149,7 @@ def _read_pixels(source: MaskSource, coloured: bool | None) -> np.ndarray:
     image = open_image(source, _ANY_LENGTH, 3)
     if image.mode == "P" and not coloured:
         return np.asarray(image)
-    if image.mode == "1":
+    if image.mode == "1" and not coloured:
         return np.asarray(image).astype(np.uint8)
     if image.mode == "I" or image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.int32)

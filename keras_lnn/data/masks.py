@@ -45,8 +45,8 @@ def load_masks(
 
     Pixels of a mask are class indices, or colours that ``DIR/classes.csv`` gives names (columns ``name`` and
     ``colour``, or ``name`` and ``index``), class by class in the order of its rows. Without it values up to 31 are
-    indices; higher ones, and colours, are classes in ascending order, for colours by red, green and blue, so that
-    black is the background.
+    indices; higher ones, at most 16 of them, and colours are classes in ascending order, for colours by red, green
+    and blue, so that black is the background. With ``options.mask_threshold`` there are two classes, by brightness.
 
     Splits are made by patient (70 % train, 10 % val, 20 % test), stratified by the classes in the masks. Masks are
     brought to the size of the images by the nearest pixels; they are held in memory, a byte a pixel, while decoded
@@ -71,7 +71,8 @@ def load_masks(
     labelled = found.labelled("segmentation", found.classes.names, masks, present=found.present, spacing=spacing)
     name = f"masks:{os.fspath(path)}"
     data = _load_images(name, found, labelled, options, side, channels, seed, plan, _part_of(progress, 0.3, 1.0))
-    return dataclasses.replace(data, colours=found.classes.values if found.classes.coloured else None)
+    written = {"colours" if found.classes.coloured else "mask_values": found.classes.written}
+    return dataclasses.replace(data, **written)
 
 
 def load_mask_classes(
@@ -135,7 +136,7 @@ def _read_masks(found: FoundMasks, options: OwnImages, side: int, progress: Prog
     """The class of each pixel, uint8; of several masks to an image the later ones lie over the earlier ones."""
     shape = image_shape(side, 1)
     shape = (shape[0], *shape) if found.volumes else shape
-    rendering = Rendering(options.fit, None, found.classes.values)
+    rendering = Rendering(options.fit, None, found.classes.values, options.mask_threshold)
     folder = cache_folder() / "own-masks"
     cached = open_or_decode(found.unique, found.digests, shape, rendering, folder=folder, progress=progress)
     cached.decoded.require_no_obstacles(found.unique)

@@ -19,11 +19,14 @@ class Rendering:
             a DICOM file names, else the whole range.
         classes: Of masks, what a pixel of each class has in the file: its value, or its colour as ``#rrggbb``; pixels
             become class indices. Where this is empty, all that is not black is class 1. None for images.
+        threshold: Of masks whose files are smoothed or lossy: a pixel brighter than this has the value 1, any other 0.
+            None for the values as they are.
     """
 
     fit: str = "stretch"
     window: tuple[float, float] | None = None
     classes: tuple[int | str, ...] | None = None
+    threshold: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +42,7 @@ class OwnImages:
         fit: As in :class:`Rendering`.
         window: As in :class:`Rendering`.
         skip_bad: Whether missing and unreadable files are left out.
+        mask_threshold: As ``threshold`` in :class:`Rendering`.
     """
 
     image_dir: str | Path | None = None
@@ -49,6 +53,7 @@ class OwnImages:
     fit: str = "stretch"
     window: tuple[float, float] | None = None
     skip_bad: bool = False
+    mask_threshold: float | None = None
 
     @property
     def rendering(self) -> Rendering:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ from keras_lnn.written_files import OTHER_FOLDER, WrittenFiles
 
 TABLE = "predictions.csv"
 _OVERLAY = "-overlay.png"
+# Probabilities of pixels that are held at a time, of 8 bytes each.
+_NUMBERS_AT_A_TIME = 2**24
 
 
 def predict_masks(
@@ -39,8 +42,9 @@ def predict_masks(
 ) -> pd.DataFrame:
     """Writes the masks of image files.
 
-    A mask has the size of its image: PNG files hold class indices, or the colours of the data that the model learned
-    from; NIfTI files get NIfTI masks with their affine, ``.npy`` volumes ``.npy`` masks. Folders keep their structure.
+    A mask has the size of its image, and is enlarged from the probabilities of its classes. PNG files hold class
+    indices, or the grey values or colours of the masks that the model learned from; NIfTI files get NIfTI masks with
+    their affine, ``.npy`` volumes ``.npy`` masks. Folders keep their structure.
 
     Args:
         predictor: A loaded model of masks.
@@ -63,13 +67,13 @@ def predict_masks(
     written = WrittenFiles(output, OTHER_FOLDER)
     rows = []
     for images, piece in FileReader(files, signature, skip_bad, warn).read():
-        for file, image, answer in zip(piece, images, predictor.answer(images), strict=True):
+        for file, image, found in zip(piece, images, _predict(predictor, images), strict=True):
             path = masks[file]
             with written.write(path) as temporary:
-                restored = _write(answer, file, temporary, signature)
+                restored = _write(found, file, temporary, signature)
             if overlay:
                 with written.write(_overlay_path(path)) as temporary:
-                    write_mask_png(_overlay(file, image, answer, restored, signature), temporary)
+                    write_mask_png(_overlay(file, image, found, restored, signature), temporary)
             rows.append({"file": as_text(file), "mask": as_text(path), **_count(restored, signature.class_names)})
             if progress:
                 progress(len(rows) / len(files))
@@ -92,6 +96,14 @@ def require_free_masks(files: Sequence[Path], paths: Sequence[Path], output: Pat
     _require_no_image(files, targets, output)
     WrittenFiles(output, OTHER_FOLDER).require_free([*targets, output / TABLE])
     return masks
+
+
+def _predict(predictor: Predictor, images: np.ndarray) -> Iterator[np.ndarray]:
+    """Gives the probabilities of each image; so few at a time that those of all pixels do not fill the memory."""
+    numbers = math.prod(images.shape[1:-1]) * len(predictor.signature.class_names)
+    count = max(1, _NUMBERS_AT_A_TIME // numbers)
+    for start in range(0, len(images), count):
+        yield from predictor.predict(images[start : start + count])
 
 
 def _name_masks(files: Sequence[Path], paths: Sequence[Path], output: Path) -> list[Path]:
@@ -140,22 +152,28 @@ def _require_no_image(files: Sequence[Path], written: Sequence[Path], output: Pa
         )
 
 
-def _write(answer: np.ndarray, file: Path, path: Path, signature: Signature) -> np.ndarray:
-    """Writes a mask in the size of its image, and gives it."""
+def _write(probabilities: np.ndarray, file: Path, path: Path, signature: Signature) -> np.ndarray:
+    """Writes a mask in the size of its image, and gives its class indices."""
     if is_nifti(file):
-        return write_mask_nifti(answer, file, signature.fit, path)
+        return write_mask_nifti(probabilities, file, signature.fit, path, signature.mask_values)
     if file.suffix == ".npy":
-        np.save(path, answer)
-        return answer
-    mask = restore_mask(answer, native_grid(file), signature.fit)
-    write_mask_png(mask, path, signature.colours)
+        mask = _decide(probabilities, signature)
+        np.save(path, mask)
+        return mask
+    mask = restore_mask(probabilities, native_grid(file), signature.fit)
+    write_mask_png(mask, path, signature.colours or signature.mask_values)
     return mask
 
 
+def _decide(probabilities: np.ndarray, signature: Signature) -> np.ndarray:
+    return signature.get_task().decide(probabilities).astype(np.uint8)
+
+
 def _overlay(
-    file: Path, image: np.ndarray, answer: np.ndarray, restored: np.ndarray, signature: Signature
+    file: Path, image: np.ndarray, probabilities: np.ndarray, restored: np.ndarray, signature: Signature
 ) -> np.ndarray:
-    if answer.ndim == 3:
+    if image.ndim == 4:
+        answer = _decide(probabilities, signature)
         place = int((answer > 0).sum(axis=(1, 2)).argmax())
         return lay_on(image[place], answer[place], signature.colours)
     whole = read_image(file, side=restored.shape, channels=3, rendering=Rendering("stretch", signature.window))

@@ -470,6 +470,85 @@ def test_an_image_that_lies_on_its_side_has_the_size_that_is_seen(root):
     assert_drawn(load(root))
 
 
+def smooth(root, kind, number, mask):
+    """Writes a mask of two classes as programs do that smooth or compress it."""
+    painted = Image.fromarray(mask * np.uint8(255)).resize((40, 48)).resize((10, 12), Image.Resampling.BICUBIC)
+    path = root / "masks" / f"{number:02}.png"
+    if kind == "jpeg":
+        painted.convert("RGB").save(path.with_suffix(".jpg"), quality=70)
+    elif kind == "palette":
+        painted.convert("RGB").quantize(200).save(path)
+    elif kind == "16 bits":
+        values = np.asarray(painted).astype(np.uint16) * 250
+        Image.fromarray(values + np.arange(120, dtype=np.uint16).reshape(12, 10)).save(path)
+    elif kind == "1 bit":
+        painted.convert("1", dither=Image.Dither.NONE).save(path)
+    else:
+        painted.save(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "threshold"), [("grey", 127), ("jpeg", 127), ("palette", 127), ("16 bits", 31800), ("1 bit", 127)]
+)
+def test_smoothed_and_lossy_masks_by_a_threshold(root, tmp_path, kind, threshold):
+    write_pairs(root)
+    crisp = write_pairs(tmp_path / "crisp")
+    for number in range(30):
+        mask = (draw(number)[1] > 0).astype(np.uint8)
+        Image.fromarray(mask).save(crisp / "masks" / f"{number:02}.png")
+        (root / "masks" / f"{number:02}.png").unlink()
+        smooth(root, kind, number, mask)
+    if kind in ("grey", "jpeg"):
+        with pytest.raises(InputError, match=r"as smoothed or lossy files have. Give --mask-threshold 12[5-9] where"):
+            load(root)
+    data, expected = load(root, mask_threshold=threshold), load(crisp)
+    found, known = by_name(data), by_name(expected)
+    wrong = np.mean([(found[number][1] != known[number][1]).mean() for number in range(30)])
+    assert wrong < 0.03
+    assert data.class_names == ("background", "foreground")
+    assert (data.mask_values, expected.mask_values) == ((0, 255), None)
+    assert f"brighter than {threshold} are foreground" in data.check.notes[-1]
+
+
+def test_a_lossy_file_of_few_values_is_none_of_many_classes(root):
+    write_pairs(root)
+    (root / "masks" / "01.png").unlink()
+    Image.fromarray(np.full((12, 10), 3, np.uint8)).save(root / "masks" / "01.jpg")
+    with pytest.raises(InputError, match=r"Received: 4 values, as smoothed or lossy files have"):
+        load(root)
+
+
+def test_a_threshold_that_suits_nothing_and_names_for_its_classes(root):
+    write_pairs(root)
+    with pytest.raises(InputError, match=r"brighter than --mask-threshold. Received: 127, which none in"):
+        load(root, mask_threshold=127)
+    write_table(root / "classes.csv", ("name", "index"), [("none", 0), ("liver", 1)])
+    assert load(root, mask_threshold=0).class_names == ("none", "liver")
+    write_table(root / "classes.csv", ("name", "index"), [("none", 0), ("liver", 1), ("tumour", 2)])
+    with pytest.raises(InputError, match=r"makes two classes. Received: .* with 3"):
+        load(root, mask_threshold=0)
+
+
+def test_a_threshold_for_the_files_of_each_class(root):
+    write_pairs(root)
+    write_manifest(root, kind="columns")
+    expected = by_name(load(root))
+    for file in (*root.glob("liver/*.png"), *root.glob("tumour/*.png")):
+        mask = np.asarray(Image.open(file))
+        Image.fromarray(np.where(mask > 0, 200, np.arange(120).reshape(12, 10)).astype(np.uint8)).save(file)
+    found = by_name(load(root, mask_threshold=150))
+    assert all(np.array_equal(found[number][1], expected[number][1]) for number in range(30))
+
+
+def test_masks_of_grey_values_say_how_they_are_written(root):
+    write_pairs(root)
+    assert load(root).mask_values is None
+    for number in range(30):
+        mask = (draw(number)[1] > 0).astype(np.uint8)
+        Image.fromarray(mask * np.uint8(255)).save(root / "masks" / f"{number:02}.png")
+    assert load(root).mask_values == (0, 255)
+
+
 def test_unknown_colours_and_indices(root, tmp_path):
     write_pairs(root)
     write_table(root / "classes.csv", ("name", "index"), [("none", 0), ("liver", 1)])
