@@ -1,5 +1,7 @@
 """Models that leave: SavedModel and .keras folders with card and signature, checked before they take their place."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,7 +56,7 @@ def export_model(
         raise InputError(f"The export's folder must be new or an earlier export. Received: {output}. Choose another.")
     samples = read_samples(find_model(source))
     remove_partial_files(output.parent)
-    with atomic_path(output) as temporary:
+    with _writing(output), atomic_path(output) as temporary:
         if format == "saved_model":
             _write_saved_model(predictor, temporary)
             if samples is not None:
@@ -85,6 +87,23 @@ def find_place(output: str | Path, format: Format) -> Path:
     other = "*.keras" if format == "saved_model" else "saved_model.pb"
     taken = (output / SIGNATURE_FILE).is_file() and any(output.glob(other))
     return output.with_name(f"{output.name}-{format.replace('_', '-')}") if taken else output
+
+
+@contextlib.contextmanager
+def _writing(output: Path) -> Iterator[None]:
+    """Reports in one line that an export cannot be written; TensorFlow has errors of its own for a full disk."""
+    failures: tuple[type[Exception], ...] = (OSError,)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        failures += (tf.errors.OpError,)
+    try:
+        yield
+    except failures as error:
+        reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"An export needs a folder with room for it. Received: {output} ({reason}). Make room, or choose another."
+        ) from None
 
 
 def require_backend(format: str, remedy: str) -> None:

@@ -22,10 +22,11 @@ def import_modules(names: Iterable[str]) -> None:
         _look_in_working_folder()
         try:
             importlib.import_module(name)
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # a module of somebody's own may raise anything
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            remedy = _REMEDY if isinstance(error, ImportError) else "Correct it."
             raise InputError(
-                f"--imports must name modules that can be imported. Received: {name} ({type(error).__name__}: {error})."
-                f" {_REMEDY}"
+                f"--imports must name modules that can be imported. Received: {name} ({reason}). {remedy}"
             ) from None
 
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from keras_lnn.data.images import CRASH, Decoded, Progress, decode_images
 from keras_lnn.data.options import Rendering
+from keras_lnn.errors import InputError
 
 # Fewer files are decoded sooner than a process has started.
 _FEW_FILES = 600
@@ -51,12 +52,22 @@ class PixelFile:
         return max(1, min(_MOST_FILES_AT_ONCE, _MOST_BYTES_AT_ONCE // int(np.prod(self.shape))))
 
     def fill(self, start: int, files: Sequence[str | os.PathLike], workers: int | None) -> Decoded:
-        """Decodes files into the rows from ``start`` on; zeros where one cannot be read."""
+        """Decodes files into the rows from ``start`` on; zeros where one cannot be read.
+
+        Raises:
+            InputError: If they cannot be written.
+        """
         pixels = np.zeros((len(files), *self.shape), np.uint8)
         found = decode_images(files, pixels, self.rendering, workers=workers)
-        with open(self.path, "r+b") as stream:
-            stream.seek(self.offset + start * pixels[0].nbytes)
-            stream.write(pixels.data)
+        try:
+            with open(self.path, "r+b") as stream:
+                stream.seek(self.offset + start * pixels[0].nbytes)
+                stream.write(pixels.data)
+        except OSError as error:
+            raise InputError(
+                f"The decoded images need room on the cache's disk. Received: {self.path.parent.parent}"
+                f" ({error.strerror}). Make room there, or point KERAS_LNN_CACHE to a larger disk."
+            ) from None
         faults = {start + row: reason for row, reason in found.faults.items()}
         digests = {start + row: digest for row, digest in found.digests.items()}
         return Decoded(faults, found.brightest, [start + row for row in found.obstacles], digests)
@@ -147,24 +158,30 @@ class _Worker:
 
     def decode(self, start: int, files: Sequence[Path]) -> Decoded:
         try:
-            return self._ask(start, files)
+            answer = self._ask(start, files)
         except (OSError, ValueError):  # its end of the pipes is closed
             self._stop()
             self._process = self._start()
+        else:
+            if "error" in answer:
+                raise InputError(answer["error"])
+            by_row = {name: {int(row): value for row, value in answer[name].items()} for name in ("faults", "digests")}
+            return Decoded(**answer | by_row)
         if len(files) == 1:
             return Decoded({start: CRASH})
         parts = [self.decode(start + row, [file]) for row, file in enumerate(files)]
         found = _join(parts)
         if list(found.faults.values()) == [CRASH] * len(files):
-            raise RuntimeError("The processes that decode images end as soon as they begin.")
+            raise InputError(
+                "The processes that decode images must run. Received: all of them end as soon as they begin. Look for"
+                " limits of memory or of processes."
+            )
         return found
 
-    def _ask(self, start: int, files: Sequence[Path]) -> Decoded:
+    def _ask(self, start: int, files: Sequence[Path]) -> dict[str, Any]:
         self._process.stdin.write(json.dumps([start, [os.fspath(file) for file in files]]).encode() + b"\n")
         self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
-        by_row = {name: {int(row): value for row, value in answer[name].items()} for name in ("faults", "digests")}
-        return Decoded(**answer | by_row)
+        return json.loads(self._process.stdout.readline())
 
     def _start(self) -> subprocess.Popen:
         target = self._target
@@ -194,7 +211,11 @@ def _work() -> None:
     target = PixelFile(Path(path), offset, tuple(shape), Rendering(fit, window, classes))
     for line in sys.stdin:
         start, files = json.loads(line)
-        print(json.dumps(dataclasses.asdict(target.fill(start, files, 1))), flush=True)
+        try:
+            answer = dataclasses.asdict(target.fill(start, files, 1))
+        except InputError as error:
+            answer = {"error": str(error)}
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ import os
 
 import numpy as np
 import pytest
+from full_disk import full_disk
 from PIL import Image
 
 from keras_lnn.data import decoding_pool, images
@@ -75,11 +76,23 @@ def test_a_file_that_kills_the_decoder_is_a_fault_and_costs_no_other(files, targ
     assert_right(target, decode_to_file(files, target), missing=[13])
 
 
+@pytest.mark.parametrize("few", [1, 1000], ids=["processes", "threads"])
+def test_a_full_disk_is_no_fault_of_the_files_either(files, target, monkeypatch, few):
+    monkeypatch.setattr(decoding_pool, "_FEW_FILES", few)
+    monkeypatch.setattr(decoding_pool, "_MOST_FILES_AT_ONCE", 3)
+    monkeypatch.setattr(decoding_pool.os, "cpu_count", lambda: 2)
+    with (
+        full_disk(OFFSET),
+        pytest.raises(InputError, match=r"need room on the cache's disk\. Received: .*File too large"),
+    ):
+        decode_to_file(files, target)
+
+
 def test_processes_that_do_not_start_are_no_fault_of_the_files(files, target, monkeypatch):
     monkeypatch.setattr(decoding_pool, "_FEW_FILES", 1)
     monkeypatch.setattr(decoding_pool.os, "cpu_count", lambda: 2)
     monkeypatch.setattr(decoding_pool.sys, "executable", "false")
-    with pytest.raises(RuntimeError, match="end as soon as they begin"):
+    with pytest.raises(InputError, match="end as soon as they begin"):
         decode_to_file(files, target)
 
 
