@@ -2,14 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 from pydantic_settings import CliPositionalArg
 from rich.table import Table
 from rich.text import Text
 
-from keras_lnn.config import DataOptions, OwnModules, TrainConfig, parse_classes
+from keras_lnn.config import DataOptions, OwnModules, Side, TrainConfig, parse_classes
 from keras_lnn.data.catalog import require_data, require_source
 from keras_lnn.errors import InputError
 from keras_lnn.files import require_writable
@@ -48,7 +48,7 @@ class EvaluateCommand(OwnModules, _Command, DataOptions):
         description="which images; all: those that were in neither its training nor its validation (default: test, and "
         "all of other data than it learned from)",
     )
-    size: Annotated[int, pydantic.Field(ge=8)] | None = pydantic.Field(None, description="side of the images in pixels")
+    size: Side | None = pydantic.Field(None, description="side of the images in pixels")
     map_classes: str | None = pydantic.Field(
         None, description="THEIRS=OURS,...: what the model calls classes that have other names in the data"
     )
@@ -94,7 +94,7 @@ class ImportCommand(OwnModules, _Command):
     output: Path = pydantic.Field(description="folder to make; serves like a run")
     model_args: dict[str, Any] = pydantic.Field(default_factory=dict, description="arguments of the network's builder")
     data: str | None = pydantic.Field(None, description="data set it is for (default: the one it was published for)")
-    size: int | None = pydantic.Field(None, description="side of the images in pixels")
+    size: Side | None = pydantic.Field(None, description="side of the images in pixels")
     implicit_param_constraints: bool = pydantic.Field(
         True, description="whether an LTC keeps its conductances positive by softplus, as ncps.torch does by default"
     )

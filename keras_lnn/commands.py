@@ -16,6 +16,9 @@ import pydantic_settings
 from keras_lnn.config import validate
 from keras_lnn.errors import InputError
 
+# What was received may be a name of any length.
+_LONGEST_MESSAGE = 2000
+
 Command = TypeVar("Command", bound=pydantic.BaseModel)
 
 
@@ -66,7 +69,7 @@ def run_main(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
     try:
         status = main(sys.argv[1:])
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        _print_error(str(error))
         status = 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -76,9 +79,14 @@ def run_main(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
         status = 141
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        _print_error(f"{where}{error.strerror or error}")
         status = 2
     sys.exit(status)
+
+
+def _print_error(message: str) -> None:
+    text = " ".join(message.split())
+    print(f"error: {text[:_LONGEST_MESSAGE]}{'...' * (len(text) > _LONGEST_MESSAGE)}", file=sys.stderr)
 
 
 def _option_fields(command: type[pydantic.BaseModel]) -> list[str]:
@@ -107,6 +115,10 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 def _explain(message: str, command: type[pydantic.BaseModel], program: str) -> str:
     message = message.removeprefix("error parsing CLI: ").strip()
     options = [name.replace("_", "-") for name in _option_fields(command)]
+    mapping = re.match(r"parsing error encountered for (\w+): ", message, re.IGNORECASE)
+    if mapping:
+        option = f"--{mapping.group(1).replace('_', '-')}"
+        return f"{option} must be NAME=VALUE,NAME=VALUE, such as units=19,dropout=0.2. See {program} --help."
     unknown = re.match(r"unrecognized arguments: (\S+)", message)
     if unknown:
         received = unknown.group(1)

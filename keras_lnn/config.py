@@ -10,13 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import pydantic
 import yaml
 
-from keras_lnn.errors import InputError, suggest
+from keras_lnn.errors import InputError, show_value, suggest
+from keras_lnn.files import require_file
 
 if TYPE_CHECKING:
     from keras_lnn.data.options import OwnImages
 
 Monitor = Literal["val_loss", "val_auc", "val_accuracy", "val_f1", "val_score", "val_dice", "val_iou"]
 Loss = Literal["cross-entropy", "focal", "asymmetric", "bce-dice", "focal-tversky", "soft-f1", "mean-squared-error"]
+# More than anybody trains for, and few enough to be counted in any way.
+MOST = 10**6
+# Of a configuration in YAML.
+_LONGEST_YAML, _MOST_NODES = 2**20, 100_000
+LARGEST_SIDE = 8192
+MOST_WORKERS = 1024
+Count = Annotated[int, pydantic.Field(ge=1, le=MOST)]
+Side = Annotated[int, pydantic.Field(ge=8, le=LARGEST_SIDE)]
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 MODEL_DEFAULT = "(default: the model's published protocol)"
 
@@ -45,8 +54,8 @@ def parse_memory(text: str | int | float | None) -> float | None:
         size = float(match.group(1)) * _UNITS[match.group(2)]
     except (AttributeError, ValueError):
         raise ValueError("must be a number of bytes with K, M, G or T, such as 4G") from None
-    if size <= 0:
-        raise ValueError("must be more than zero")
+    if not 0 < size < float("inf"):
+        raise ValueError("must be more than zero, and a size that there is")
     return size
 
 
@@ -117,7 +126,7 @@ class DataOptions(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
 
-    size: Annotated[int, pydantic.Field(ge=8)] | None = pydantic.Field(
+    size: Side | None = pydantic.Field(
         None, description="side of the images in pixels (default: 28 for the catalog, 64 for own images)"
     )
     data_dir: Path | None = pydantic.Field(
@@ -188,19 +197,15 @@ class TrainConfig(OwnModules, DataOptions, _Subject):
     """Everything that decides how a training run goes; fields left out follow the model's published protocol."""
 
     fit: Literal["stretch", "pad"] = pydantic.Field("stretch", description=DataOptions.model_fields["fit"].description)
-    epochs: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
-        None, description=f"times the training images are seen {MODEL_DEFAULT}"
-    )
-    batch_size: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
-        None, description=f"images to a step {MODEL_DEFAULT}"
-    )
+    epochs: Count | None = pydantic.Field(None, description=f"times the training images are seen {MODEL_DEFAULT}")
+    batch_size: Count | None = pydantic.Field(None, description=f"images to a step {MODEL_DEFAULT}")
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "lion"] | None = pydantic.Field(
         None, description=f"rule of the weight updates {MODEL_DEFAULT}"
     )
-    learning_rate: Annotated[float, pydantic.Field(gt=0)] | None = pydantic.Field(
+    learning_rate: Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)] | None = pydantic.Field(
         None, description=f"step size of the optimizer at the start {MODEL_DEFAULT}"
     )
-    weight_decay: Annotated[float, pydantic.Field(ge=0)] | None = pydantic.Field(
+    weight_decay: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)] | None = pydantic.Field(
         None, description=f"decoupled weight decay {MODEL_DEFAULT}"
     )
     schedule: Literal["constant", "cosine", "cosine-restarts", "warmup-cosine", "exponential", "steps"] | None = (
@@ -210,7 +215,7 @@ class TrainConfig(OwnModules, DataOptions, _Subject):
             f"{MODEL_DEFAULT}",
         )
     )
-    restart_epochs: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
+    restart_epochs: Count | None = pydantic.Field(
         None, description=f"epochs behind which --schedule cosine-restarts begins anew {MODEL_DEFAULT}"
     )
     loss: Loss | None = pydantic.Field(
@@ -238,10 +243,10 @@ class TrainConfig(OwnModules, DataOptions, _Subject):
         "masks val_dice, val_iou, val_accuracy or val_loss "
         f"{MODEL_DEFAULT}",
     )
-    early_stopping: Annotated[int, pydantic.Field(ge=0)] | None = pydantic.Field(
+    early_stopping: Annotated[int, pydantic.Field(ge=0, le=MOST)] | None = pydantic.Field(
         None, description=f"epochs without improvement before the run stops, 0 for never {MODEL_DEFAULT}"
     )
-    early_stopping_margin: Annotated[float, pydantic.Field(ge=0)] | None = pydantic.Field(
+    early_stopping_margin: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)] | None = pydantic.Field(
         None,
         description=f"an epoch counts as no improvement where it is worse than the best by so much {MODEL_DEFAULT}",
     )
@@ -282,7 +287,7 @@ class TrainConfig(OwnModules, DataOptions, _Subject):
     start_from: Path | None = pydantic.Field(
         None, description="run whose last epoch this one goes on from, in a folder of its own; for more --epochs"
     )
-    stop_after: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
+    stop_after: Count | None = pydantic.Field(
         None, description="epoch behind which the run ends, though its schedule is that of all --epochs"
     )
     test: bool = pydantic.Field(
@@ -337,8 +342,13 @@ class TrainConfig(OwnModules, DataOptions, _Subject):
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file."""
+    require_file(path, "The configuration")
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        with open(path, encoding="utf-8") as stream:
+            text = stream.read(_LONGEST_YAML + 1)
+        if len(text) > _LONGEST_YAML:
+            raise ValueError(f"more than {_LONGEST_YAML:,} letters")
+        content = _parse_yaml(text)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise InputError(
@@ -358,6 +368,35 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def _parse_yaml(text: str) -> Any:
+    """Reads YAML whose aliases do not multiply it: nine lines can stand for billions of values."""
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count_nodes(node, {})
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _count_nodes(node: yaml.Node, known: dict[int, int | None]) -> int:
+    """Returns how many values a part of a document stands for, each alias as often as it is used."""
+    if id(node) in known:
+        count = known[id(node)]
+        if count is None:
+            raise ValueError("an alias that holds itself")
+        return count
+    known[id(node)] = None
+    parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+    count = 1 + (sum(_count_nodes(part, known) for part in parts) if not isinstance(node, yaml.ScalarNode) else 0)
+    if count > _MOST_NODES:
+        raise ValueError(f"aliases that stand for more than {_MOST_NODES:,} values")
+    known[id(node)] = count
+    return count
+
+
 def validate(model_class: type[pydantic.BaseModel], values: dict[str, Any]) -> Any:
     """An object of a typed class, or one line that names the first field that is wrong."""
     try:
@@ -370,4 +409,4 @@ def validate(model_class: type[pydantic.BaseModel], values: dict[str, Any]) -> A
     rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     rule = rule[0].lower() + rule[1:]
     verb = "" if rule.startswith("should") or rule.startswith("must") else "is not right: "
-    raise InputError(f"{name} {verb}{rule.replace('should', 'must')}. Received: {problem['input']!r}.")
+    raise InputError(f"{name} {verb}{rule.replace('should', 'must')}. Received: {show_value(problem['input'])}.")

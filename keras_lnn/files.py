@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 import zipfile
 import zlib
@@ -151,6 +152,30 @@ def remove_partial_files(folder: Path) -> None:
         with _locked(path) as held:
             if held:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def is_file(path: str | os.PathLike) -> bool:
+    """Returns whether a path is that of a file with an end, or of a pipe that a shell has opened for this process.
+
+    To open a named pipe waits until somebody writes to it, and a device may be read without an end.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISREG(mode) or (stat.S_ISFIFO(mode) and os.path.realpath(path).startswith("/proc/"))
+
+
+def require_file(path: str | os.PathLike, what: str) -> None:
+    """Checks that something that is there is a file, before it is opened.
+
+    Args:
+        path: Of the file; one that does not exist is left to whoever opens it.
+        what: What it is, for the message.
+    """
+    if os.path.exists(path) and not is_file(path):
+        kind = "a folder" if os.path.isdir(path) else "a pipe or a device"
+        raise InputError(f"{what} must be a file. Received: {path}, which is {kind}. Name a file.")
 
 
 def require_no_pattern(path: Path) -> None:

@@ -23,7 +23,7 @@ from keras_lnn.data.mask_pixels import native_grid
 from keras_lnn.data.medical_files import is_medical, is_nifti
 from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
-from keras_lnn.files import DAMAGED_FILE_ERRORS
+from keras_lnn.files import DAMAGED_FILE_ERRORS, is_file, require_file
 from keras_lnn.signature import Signature
 
 _FILES_AT_A_TIME = 256
@@ -38,6 +38,7 @@ def find_files(paths: Sequence[Path], volumes: bool) -> list[Path]:
         if path.is_dir():
             files += _find_volumes(path) if volumes else find_images(path)
         else:
+            require_file(path, "An image")
             files.append(path)
     if not files:
         kind = ".npy or NIfTI volumes" if volumes else "images"
@@ -132,6 +133,8 @@ def _read_header(file: Path, image_shape: tuple[int, ...]) -> None:
     """Checks that a file is an image or a volume, as the model reads them, as far as its first bytes say."""
     from PIL import Image
 
+    if not is_file(file):
+        raise InputError("not a file")
     if len(image_shape) == 4 and not is_nifti(file):
         with _open_volume(file, image_shape):
             return

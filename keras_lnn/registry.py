@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from keras_lnn.errors import InputError, suggest
+from keras_lnn.errors import InputError, show_value, suggest
 from keras_lnn.source_names import names_in_source, public_name
 
 if TYPE_CHECKING:
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 Builder = Callable[..., "keras.Model"]
 Answers = Literal["classes", "masks"]
+
+# A whole number in an argument, such as units, above which no layer and no wiring can be built in reasonable time.
+_LARGEST_ARGUMENT = 2**14
+# From here on weights are counted before they are made.
+_LARGE_ARGUMENT, _LARGE_IMAGE = 2**11, 2**20
+# In float32, with its gradient and the two moments of Adam.
+_BYTES_A_WEIGHT = 16
 
 _SOURCES = Path(__file__).with_name("models")
 
@@ -156,6 +163,40 @@ def build_model(name: str, image_shape: tuple[int, ...], outputs: int, /, **argu
     return model
 
 
+def require_room(name: str, image_shape: tuple[int, ...], outputs: int, /, **arguments: Any) -> None:
+    """Checks that the weights of a model fit into the memory, before any are made.
+
+    To count the weights of a large model Keras's state is cleared, so this comes before random seeds are set.
+
+    Args:
+        name: A registered name.
+        image_shape: As in :func:`build_model`.
+        outputs: How many logits.
+        **arguments: Of the model's builder.
+    """
+    entry = get_model(name)
+    checked = check_arguments(entry, arguments)
+    if _largest(list(checked.values())) < _LARGE_ARGUMENT and math.prod(image_shape) < _LARGE_IMAGE:
+        return
+    import keras
+    import psutil
+
+    memory = psutil.virtual_memory().total
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            count = count_parameters(entry.builder(tuple(image_shape), outputs, **checked))
+    except MemoryError:
+        count = memory
+    # Else Keras gives the weights that were only counted their values with the next layer that is made.
+    keras.utils.clear_session()
+    if count * _BYTES_A_WEIGHT > memory:
+        raise InputError(
+            f"A model must fit into the memory, {memory / 2**30:.0f} GiB, with gradients and optimizer. Received:"
+            f" {name} with {show_value(dict(arguments))} for images of {'x'.join(map(str, image_shape))}."
+            " Choose smaller ones."
+        )
+
+
 def count_parameters(model: "keras.Model") -> int:
     """Numbers that a model learns."""
     return sum(math.prod(variable.shape) for variable in model.trainable_variables)
@@ -181,8 +222,22 @@ def check_arguments(entry: ModelEntry, arguments: Mapping[str, Any]) -> dict[str
             checked[name] = pydantic.TypeAdapter(types[name]).validate_python(value)
         except pydantic.ValidationError as error:
             rule = error.errors(include_url=False)[0]["msg"].replace("Input should", "must")
-            raise InputError(f"Argument {name} of model {entry.name} {rule}. Received: {value!r}.") from None
+            raise InputError(f"Argument {name} of model {entry.name} {rule}. Received: {show_value(value)}.") from None
+        if _largest(checked[name]) > _LARGEST_ARGUMENT and not name.endswith("seed"):
+            raise InputError(
+                f"Argument {name} of model {entry.name} must be at most {_LARGEST_ARGUMENT:,}. Received:"
+                f" {show_value(value)}."
+            )
     return checked
+
+
+def _largest(value: Any) -> int:
+    """Returns the largest whole number in an argument."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value)
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return max(map(_largest, value), default=0) if isinstance(value, list | tuple) else 0
 
 
 @functools.cache

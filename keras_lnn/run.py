@@ -6,6 +6,7 @@ import datetime
 import errno
 import json
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pandas as pd
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.csv_files import to_csv
+from keras_lnn.data.disk import read_npz_headers
 from keras_lnn.data.samples import SampleRecord, SplitPlan
 from keras_lnn.errors import InputError
 from keras_lnn.files import (
@@ -368,10 +370,13 @@ class _UnreadableNow(Exception):
 def _open_arrays(path: Path) -> Iterator[Any]:
     """Opens a file of arrays; what keeps it from being read for a moment is no damage."""
     try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            yield stored
+        with open(path, "rb") as stream, zipfile.ZipFile(stream) as archive:
+            read_npz_headers(archive)
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as stored:
+                yield stored
     except OSError as error:
-        if error.errno in (None, errno.ENOENT):
+        if error.errno in (None, errno.ENOENT, errno.EINVAL):
             raise
         raise _UnreadableNow(f"{path} ({error.strerror})") from error
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+import zipfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,18 +14,20 @@ import numpy as np
 from keras_lnn.backend import describe_environment
 from keras_lnn.config import TrainConfig
 from keras_lnn.data.catalog import DataEntry, get_entry
+from keras_lnn.data.disk import ArrayHeader, read_npz_headers
 from keras_lnn.errors import InputError
-from keras_lnn.files import DAMAGED_FILE_ERRORS, file_digest
+from keras_lnn.files import DAMAGED_FILE_ERRORS, file_digest, require_file
 from keras_lnn.layers.cfc import CfC
 from keras_lnn.layers.cfc_cell import CfCCell
 from keras_lnn.layers.learned_scale import LearnedScale
 from keras_lnn.layers.ltc import LTC
 from keras_lnn.layers.mixed_memory import MixedMemoryCell
-from keras_lnn.registry import build_model, count_parameters, get_model
+from keras_lnn.registry import build_model, count_parameters, get_model, require_room
 from keras_lnn.run import RunFolder
 from keras_lnn.signature import Signature, save_keras
 from keras_lnn.tasks import Task
 
+_MOST_BYTES = 2**33
 Arrays = Mapping[str, np.ndarray]
 
 # What ncps.torch keeps in two parts of one layer: the liquid cell and, with mixed memory, the LSTM cell beside it. Of
@@ -46,7 +49,9 @@ def import_weights(weights: Path, config: TrainConfig, implicit_param_constraint
     """
     entry, data = get_model(config.model), get_entry(config.data)
     image_shape = data.image_shape(config.size)
-    model = build_model(entry.name, image_shape, Task(data.task, data.class_names).outputs, **config.model_args)
+    outputs = Task(data.task, data.class_names).outputs
+    require_room(entry.name, image_shape, outputs, **config.model_args)
+    model = build_model(entry.name, image_shape, outputs, **config.model_args)
     load_torch_weights(model, read_state_dict(weights), implicit_param_constraints)
     checksum = f"sha256:{file_digest(weights)}"
     folder = RunFolder.create(config, describe_environment() | {"weights": weights.name, "weights_checksum": checksum})
@@ -59,14 +64,26 @@ def import_weights(weights: Path, config: TrainConfig, implicit_param_constraint
 def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an ``.npz`` whose names are a state_dict's."""
     try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except DAMAGED_FILE_ERRORS:
+        require_file(path, "Weights")
+        with open(path, "rb") as stream, zipfile.ZipFile(stream) as archive:
+            _require_few(read_npz_headers(archive))
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+    except InputError:
+        raise
+    except DAMAGED_FILE_ERRORS as error:
         raise InputError(
-            f"Weights must be an .npz of plain arrays. Received: {path}. Save them by "
+            f"Weights must be an .npz of plain arrays. Received: {path} ({error}). Save them by "
             f"numpy.savez(path, **{{name: value.numpy() for name, value in model.state_dict().items()}})."
         ) from None
     return {name: value for name, value in arrays.items() if "." in name and not name.endswith("num_batches_tracked")}
+
+
+def _require_few(headers: Mapping[str, ArrayHeader]) -> None:
+    total = sum(math.prod(header.shape) * header.dtype.itemsize for header in headers.values())
+    if total > _MOST_BYTES:
+        raise ValueError(f"{total / 2**30:,.0f} GiB of them, where {_MOST_BYTES // 2**30} are the most")
 
 
 def load_torch_weights(model: keras.Model, arrays: Arrays, implicit_param_constraints: bool = True) -> None:

@@ -23,7 +23,7 @@ from keras_lnn.inference import batch_size_for
 from keras_lnn.layers import SingleLogit
 from keras_lnn.protocol import complete_config, is_run_of, name_augmentation
 from keras_lnn.recording import Recorder, assign_variables, model_variables
-from keras_lnn.registry import build_model, count_parameters, get_model, list_models
+from keras_lnn.registry import build_model, count_parameters, get_model, list_models, require_room
 from keras_lnn.report import RunReport, write_report
 from keras_lnn.run import Checkpoint, RunFolder
 from keras_lnn.schedules import make_schedule
@@ -272,6 +272,7 @@ class _Trainer:
         if config.export != "none":
             require_writable(config.export_dir, "--export-dir")
         self.steps = steps_per_epoch(data.splits["train"], config.batch_size)
+        require_room(config.model, data.image_shape, self.task.outputs, **config.model_args)
         prepare_backend(config.seed, config.deterministic, config.precision)
         self.model = build_model(config.model, data.image_shape, self.task.outputs, **config.model_args)
         total = self.steps * config.epochs

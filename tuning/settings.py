@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from keras_lnn.config import Monitor, parse_duration, parse_memory, validate
+from keras_lnn.config import MOST_WORKERS, Monitor, parse_duration, parse_memory, validate
 from keras_lnn.errors import InputError
 
 Tuner = Literal["hyperband", "random", "bayesian", "grid"]
@@ -34,13 +34,13 @@ class SearchSettings(pydantic.BaseModel):
     objective: Monitor | None = pydantic.Field(
         None, description="validation value that trials are judged by (default: --monitor)"
     )
-    seeds_per_trial: Annotated[int, pydantic.Field(ge=1)] = pydantic.Field(
+    seeds_per_trial: Annotated[int, pydantic.Field(ge=1, le=1000)] = pydantic.Field(
         1, description="runs of each trial, a seed each; their mean is what counts"
     )
     factor: Annotated[int, pydantic.Field(ge=2)] = pydantic.Field(
         3, description="of hyperband: one in so many goes on, for so many times the epochs"
     )
-    workers: Annotated[int, pydantic.Field(ge=1)] = pydantic.Field(
+    workers: Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS)] = pydantic.Field(
         1, description="trials at a time on this machine; they share its processors, and each gets one of its GPUs"
     )
     trial_timeout: str | None = pydantic.Field(None, description="a trial that takes longer is killed, such as 10m")

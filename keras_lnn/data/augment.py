@@ -19,6 +19,7 @@ RECIPES = {
 # Operations by name and what does neighbours of one kind.
 _STAGES = ((AFFINE_OPERATIONS, affine_stage), (GRID_OPERATIONS, grid_stage), (VALUE_OPERATIONS, value_stage))
 _OPERATIONS = {name: make_stage for operations, make_stage in _STAGES for name in operations}
+_MOST_OPERATIONS = 32
 _NONE, _AUTO = "none", "auto"
 
 Augmentation = Callable[..., Any]
@@ -42,7 +43,13 @@ def list_operations(name: str) -> list[str]:
         if part not in augmentation_names():
             choices = {*augmentation_names(), _AUTO} - {part}
             raise InputError(f"There is no augmentation {part!r}. {suggest(part, choices)}")
-    return [operation for part in parts for operation in RECIPES.get(part, part).split("+")]
+    operations = [operation for part in parts for operation in RECIPES.get(part, part).split("+")]
+    if len(operations) > _MOST_OPERATIONS:
+        raise InputError(
+            f"An augmentation must have at most {_MOST_OPERATIONS} operations. Received: {len(operations):,} of them."
+            " Leave some out."
+        )
+    return operations
 
 
 def make_augmentation(name: str, image_shape: tuple[int, ...], seed: int) -> Augmentation | None:

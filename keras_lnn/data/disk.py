@@ -4,15 +4,26 @@ import json
 import math
 import os
 import weakref
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_lnn.files import DAMAGED_FILE_ERRORS, file_digest, write_json
 
 _STAMP = "stamp.json"
+# What zlib makes of a byte at most, and what else a few of them can become.
+_MOST_UNPACKED, _SLACK = 1032, 2**16
+
+
+class ArrayHeader(NamedTuple):
+    """What the head of an ``.npy`` file says."""
+
+    shape: tuple[int, ...]
+    fortran_order: bool
+    dtype: np.dtype
 
 
 class DiskArray:
@@ -77,12 +88,12 @@ def _bytes_of(array: np.ndarray) -> memoryview:
     return memoryview(array.reshape(-1).view(np.uint8))
 
 
-def read_npy_header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+def read_npy_header(stream: Any) -> ArrayHeader:
     """Shape, Fortran order and dtype at the head of an ``.npy`` stream, which then stands at the first byte of data."""
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(stream)
-    return np.lib.format.read_array_header_2_0(stream)
+        return ArrayHeader(*np.lib.format.read_array_header_1_0(stream))
+    return ArrayHeader(*np.lib.format.read_array_header_2_0(stream))
 
 
 def stamp_files(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -122,3 +133,35 @@ def has_stamped(folder: Path, names: Sequence[str]) -> bool:
         return set(stamp) == set(names) and are_as_stamped(folder, stamp)
     except DAMAGED_FILE_ERRORS:
         return False
+
+
+def read_npz_headers(archive: zipfile.ZipFile) -> dict[str, ArrayHeader]:
+    """Returns the heads of all arrays in an ``.npz`` file, by name, each of which holds as much as its head says.
+
+    Whoever reads the arrays then allocates no more than some thousand times the size of the file.
+
+    Args:
+        archive: The open file.
+
+    Raises:
+        ValueError: If an array promises more or less than it holds, or Python objects.
+    """
+    held = os.fstat(archive.fp.fileno()).st_size
+    headers = {}
+    for entry in archive.infolist():
+        if not entry.filename.endswith(".npy"):
+            continue
+        name = entry.filename.removesuffix(".npy")
+        held -= entry.compress_size
+        packed = entry.compress_size * (_MOST_UNPACKED if entry.compress_type == zipfile.ZIP_DEFLATED else 1)
+        if held < 0 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"{name} is not packed as numpy packs it")
+        with archive.open(entry) as stream:
+            header = read_npy_header(stream)
+            size = stream.tell() + math.prod(header.shape) * header.dtype.itemsize
+        if header.dtype.hasobject:
+            raise ValueError(f"{name} must be plain numbers, not Python objects")
+        if size != entry.file_size or size > packed + _SLACK:
+            raise ValueError(f"{name} promises {size:,} bytes of {header.dtype} {header.shape}, which it does not hold")
+        headers[name] = header
+    return headers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -171,8 +172,15 @@ def _folders(folder: Path) -> list[Path]:
     )
 
 
-def natural_order(name: str) -> list[str | int]:
-    return [int(part) if k % 2 else part for k, part in enumerate(re.split(r"(\d+)", name))]
+def natural_order(name: str) -> list[str | tuple[int, str]]:
+    """Returns what to sort names by so that numbers in them, of any length, count as numbers."""
+    return [_number_order(part) if k % 2 else part for k, part in enumerate(re.split(r"(\d+)", name))]
+
+
+def _number_order(digits: str) -> tuple[int, str]:
+    # As text: Python reads numbers of some thousand digits only.
+    plain = "".join(str(unicodedata.digit(digit)) for digit in digits).lstrip("0")
+    return len(plain), plain
 
 
 def _labels(by_class: Mapping[str, Sequence[Path]], class_names: Sequence[str]) -> np.ndarray:

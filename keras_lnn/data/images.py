@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import errno
 import functools
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -257,9 +258,16 @@ def worker_count() -> int:
 @contextlib.contextmanager
 def quiet_decoders() -> Iterator[None]:
     """Keeps the decoders' remarks on odd but readable files away; entered once around a pool, as filters are global."""
+    # nibabel also logs what it then raises.
+    logger = logging.getLogger("nibabel.global")
+    level = logger.level
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"(PIL|pydicom|nibabel)\.")
-        yield
+        logger.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 def _has_grey_header(path: str | os.PathLike) -> bool:

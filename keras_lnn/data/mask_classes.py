@@ -28,6 +28,7 @@ _MOST_CLASSES = 64
 # More grey values than people paint are the borders of smoothed masks.
 _MOST_PAINTED = 16
 _MOST_NAMED_CLASSES = 256
+_MOST_DIGITS = 20
 _NAME_COLUMNS = frozenset(["name", "class", "classname", "label"])
 _COLOUR_COLUMNS = frozenset(["colour", "color", "rgb", "hex"])
 _INDEX_COLUMNS = frozenset(["index", "value", "id", "pixelvalue"])
@@ -231,7 +232,7 @@ def _read_facts(file: Path, count: int) -> MaskFacts | None:
 
 
 def _read_index(table: TextTable, row: int, cell: str) -> int:
-    if not cell.isdecimal() or int(cell) > 65535:
+    if not cell.isdecimal() or len(cell) > _MOST_DIGITS or int(cell) > 65535:
         raise InputError(
             f"An index must be the value of a pixel, from 0 to 65535. Received: {cell or 'an empty cell'}"
             f" ({table.place(row)} of {table.path}). Mend the cell."
@@ -243,7 +244,8 @@ def _read_colour(table: TextTable, row: int, cell: str) -> str:
     """``#rrggbb``, three numbers or a name that HTML knows."""
     from PIL import ImageColor
 
-    numbers = [int(part) for part in re.split(r"[\s,;]+", cell) if part.isdecimal()]
+    parts = [part for part in re.split(r"[\s,;]+", cell) if part.isdecimal() and len(part) <= _MOST_DIGITS]
+    numbers = [int(part) for part in parts]
     try:
         red, green, blue = numbers if len(numbers) == 3 else ImageColor.getrgb(cell)[:3]
         if max(red, green, blue) > 255:

@@ -183,7 +183,7 @@ def _resolve(cell: str, root: Path, folder: str) -> Path:
     """The file of a cell: its path from the root, or a name in the folder of its kind."""
     path = Path(os.path.normpath(cell.replace("\\", "/") if os.sep == "/" else cell))
     inside = root / folder / path
-    return inside if inside.exists() and not (root / path).exists() else root / path
+    return inside if os.path.exists(inside) and not os.path.exists(root / path) else root / path
 
 
 def _masks_by_stem(root: Path) -> dict[str, Path]:

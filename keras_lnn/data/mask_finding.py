@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -161,7 +162,7 @@ def _leave_out(files: MaskedFiles, bad: Mapping[int, str], options: OwnImages, r
 def _missing(files: MaskedFiles, root: Path) -> dict[int, str]:
     missing = {}
     for path in _paths(files):
-        if not path.is_file():
+        if not os.path.isfile(path):
             shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
             missing[path] = f"no {shown}{'' if path.suffix else '.*'}"
     bad = _each(files, missing)

@@ -11,6 +11,7 @@ from keras_lnn.data.medical_files import Grid
 from keras_lnn.data.options import Rendering
 from keras_lnn.data.pillow_files import fitted_size, open_image, with_channels
 from keras_lnn.errors import InputError
+from keras_lnn.files import is_file
 
 MaskSource = str | os.PathLike | bytes
 # Of an index mask a pixel has one value; of a coloured one a colour.
@@ -80,6 +81,8 @@ def as_colour(value: MaskValue) -> str:
 
 def native_grid(path: str | os.PathLike) -> Grid:
     """Reads the head of an image or mask; an image is as it is seen upright."""
+    if not is_file(path):
+        raise InputError("not a file")
     if medical_files.is_medical(path):
         return medical_files.native_grid(path)
     from PIL import ExifTags, Image

@@ -286,6 +286,8 @@ def _read_nifti(path: str | os.PathLike) -> tuple[np.ndarray, tuple[float, ...]]
     image = _import("nibabel", "nifti").load(path)
     if len(image.shape) > 4 or len(image.shape) < 2:
         raise InputError(f"{len(image.shape)} dimensions")
+    if min(image.shape) < 1:
+        raise InputError("no pixels")
     return upright(image, np.float32)
 
 

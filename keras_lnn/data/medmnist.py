@@ -1,5 +1,6 @@
 """MedMNIST files: found, downloaded, checked, and read in whole or row by row from disk."""
 
+import math
 import os
 import shutil
 import zipfile
@@ -10,10 +11,17 @@ import numpy as np
 
 from keras_lnn.data.arrays import SPLITS, ImageData, Split
 from keras_lnn.data.catalog import DataEntry
-from keras_lnn.data.disk import DiskArray, has_stamped, read_npy_header, write_stamp
+from keras_lnn.data.disk import DiskArray, has_stamped, read_npz_headers, write_stamp
 from keras_lnn.data.download import download
 from keras_lnn.errors import InputError
-from keras_lnn.files import DAMAGED_FILE_ERRORS, atomic_path, cache_folder, file_digest, remove_partial_files
+from keras_lnn.files import (
+    DAMAGED_FILE_ERRORS,
+    atomic_path,
+    cache_folder,
+    file_digest,
+    remove_partial_files,
+    require_file,
+)
 
 # Files that unpack to more than this are read from disk, batch by batch.
 MEMORY_LIMIT_BYTES = 2**30
@@ -54,7 +62,7 @@ def load_medmnist(
         with zipfile.ZipFile(path) as archive:
             headers = _read_headers(archive, path)
             _check_headers(headers, entry, size, path)
-            total = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in headers.values())
+            total = sum(math.prod(shape) * dtype.itemsize for shape, dtype in headers.values())
             if total > memory_limit_bytes:
                 splits = _open_splits(archive, headers, path, found, progress)
             else:
@@ -82,6 +90,7 @@ def _damaged(path: Path, error: Exception) -> InputError:
 
 
 def _verified_md5(path: Path, official: str, accept_checksum: bool) -> str:
+    require_file(path, "The data file")
     try:
         found = file_digest(path, "md5")
     except OSError as error:
@@ -95,17 +104,16 @@ def _verified_md5(path: Path, official: str, accept_checksum: bool) -> str:
 
 
 def _read_headers(archive: zipfile.ZipFile, path: Path) -> dict[str, _Header]:
-    headers = {}
+    found, headers = read_npz_headers(archive), {}
     for split in SPLITS:
         for kind in ("images", "labels"):
             key = f"{split}_{kind}"
-            if f"{key}.npy" not in archive.namelist():
+            if key not in found:
                 raise InputError(f"A MedMNIST file must hold the array {key}. Received: {path} without it.")
-            with archive.open(f"{key}.npy") as stream:
-                shape, fortran_order, dtype = read_npy_header(stream)
-            if dtype.hasobject or fortran_order:
-                raise InputError(f"Array {key} must be plain numbers in C order. Received: {path} with {dtype}.")
-            headers[key] = (shape, dtype)
+            header = found[key]
+            if header.fortran_order:
+                raise InputError(f"Array {key} must be plain numbers in C order. Received: {path} in Fortran order.")
+            headers[key] = (header.shape, header.dtype)
     return headers
 
 
@@ -126,7 +134,7 @@ def _check_headers(headers: dict[str, _Header], entry: DataEntry, size: int, pat
             raise InputError(
                 f"Every image needs a label. Received: {path} with {images[0]} images and {count} labels in {split}."
             )
-        if int(np.prod(labels[1:])) != label_columns or label_type.kind not in "uib":
+        if math.prod(labels[1:]) != label_columns or label_type.kind not in "uib":
             raise InputError(
                 f"Labels of {entry.name} must be whole numbers, {label_columns} to an image. Received: {path} with "
                 f"{label_type} of shape {labels} in {split}."

@@ -23,7 +23,7 @@ from keras_lnn.data.patients import find_patients
 from keras_lnn.data.samples import SampleRecord, SplitPlan
 from keras_lnn.data.splitting import SelectedRows, complete_splits
 from keras_lnn.errors import InputError
-from keras_lnn.files import as_text, file_digest
+from keras_lnn.files import as_text, file_digest, is_file
 
 # How patients are named in each kind of own images.
 _PATIENTS_OF = {
@@ -268,6 +268,8 @@ def digest_files(files: Sequence[Path]) -> tuple[list[str], dict[int, str]]:
 
     def digest(row: int) -> str:
         try:
+            if os.path.exists(files[row]) and not (os.path.isdir(files[row]) or is_file(files[row])):
+                raise OSError(0, "not a file")
             return file_digest(files[row])
         except FileNotFoundError:
             faults[row] = "missing"

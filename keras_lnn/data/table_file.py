@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import collections
 import csv
 import dataclasses
+import functools
 import io
 from pathlib import Path
 
 from keras_lnn.errors import InputError
+from keras_lnn.files import require_file
 
+MOST_COLUMNS = 10_000
 SEPARATORS = (",", ";", "\t")
 _ENCODING_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK\x03\x04": "a spreadsheet or an archive"}
 
@@ -31,8 +35,12 @@ class TextTable:
 
     def column(self, name: str) -> list[str]:
         """The cells of a column."""
-        place = self.columns.index(name)
+        place = self._places[name]
         return [row[place] for row in self.rows]
+
+    @functools.cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in reversed(list(enumerate(self.columns)))}
 
     def place(self, row: int) -> str:
         """Where a row is, in words."""
@@ -88,6 +96,7 @@ def _read_text(path: Path) -> str:
             f"table:FILE must name a CSV or TSV file. Received: {path}, which is a folder."
             " Name the table, or use folder:PATH for one folder a class."
         )
+    require_file(path, "The table")
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -109,7 +118,12 @@ def _read_text(path: Path) -> str:
 
 def _check_columns(path: Path, columns: tuple[str, ...]) -> None:
     # A column without a name, such as the row numbers that pandas writes, is never asked for.
-    doubled = sorted({name for name in columns if name and columns.count(name) > 1})
+    if len(columns) > MOST_COLUMNS:
+        raise InputError(
+            f"A table must have at most {MOST_COLUMNS:,} columns. Received: {path} with {len(columns):,}. Remove those"
+            " that say nothing of the images."
+        )
+    doubled = sorted(name for name, count in collections.Counter(columns).items() if name and count > 1)
     if doubled:
         raise InputError(
             f"Each column must have its own name. Received: {path} with {', '.join(doubled)} more than once."

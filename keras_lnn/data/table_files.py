@@ -58,7 +58,7 @@ def _find_file(cell: str, root: Path, by_path: dict[str, Path], by_name: dict[st
     if path in by_path:
         return by_path[path]
     file = root / path  # of an absolute path only that
-    if os.path.dirname(path) or file.exists():
+    if os.path.dirname(path) or os.path.exists(file):
         return file
     candidates = by_name.get(path, [])
     if len(candidates) > 1:

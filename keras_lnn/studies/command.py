@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from keras_lnn.config import OwnModules, parse_duration, parse_memory
+from keras_lnn.config import MOST_WORKERS, OwnModules, parse_duration, parse_memory
 from keras_lnn.csv_files import to_csv
 from keras_lnn.data.catalog import require_source
 from keras_lnn.errors import InputError
@@ -63,7 +63,7 @@ class StudyCommand(OwnModules):
     )
     protocol: str | None = pydantic.Field(None, description="a protocol of the study (default: its first)")
     quick: bool = pydantic.Field(False, description="two epochs and one seed, to see that all runs through")
-    workers: Annotated[int, pydantic.Field(ge=1)] = pydantic.Field(
+    workers: Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS)] = pydantic.Field(
         1, description="runs at a time; they share the processors, and each gets one of the GPUs"
     )
     study_dir: Path | None = pydantic.Field(None, description="folder of the study (default: studies/STUDY-PROTOCOL)")

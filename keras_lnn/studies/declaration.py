@@ -11,10 +11,11 @@ from typing import Annotated, Any
 import pydantic
 
 from keras_lnn.config import OwnModules, TrainConfig, read_yaml, validate
-from keras_lnn.errors import InputError, suggest
-from keras_lnn.studies.grid import Grid, Point, lay_out_grid
+from keras_lnn.errors import InputError, show_value, suggest
+from keras_lnn.studies.grid import Grid, Point, count_points, lay_out_grid
 
 QUICK_EPOCHS = 2
+MOST_RUNS = 10_000
 _BUILT_IN = Path(__file__).parent
 # What a study decides for its runs.
 _DECIDED = (
@@ -110,6 +111,8 @@ class Study(pydantic.BaseModel):
             decided = [field for field in fields if field in _DECIDED]
             if decided:
                 raise ValueError(f"must leave {', '.join(decided)} to the study, which {name} does not")
+            if not isinstance(fields.get("model_args", {}), dict):
+                raise ValueError(f"must have lines of 'argument: value' as model_args, where {name} has others")
         if self.reference is not None and self.reference not in self.networks:
             raise ValueError(f"must have its reference among its networks, where {self.reference} is not")
         for name, protocol in self.protocols.items():
@@ -210,12 +213,20 @@ def lay_out(
         )
     chosen = study.protocols[choose("protocol", [protocol] if protocol else None, list(study.protocols))[0]]
     names = choose("network", networks or chosen.networks, list(study.networks))
-    points = lay_out_grid({**chosen.grid, **(grid or {})})
     options = {"protocol": protocol, "quick": quick, "fields": fields}
+    sets = list(data or study.data)
+    repeats = 1 if quick else seeds or study.seeds
+    count = repeats * len(sets) * len(names) * count_points({**chosen.grid, **(grid or {})})
+    if count > MOST_RUNS:
+        raise InputError(
+            f"A study must have at most {MOST_RUNS:,} runs. Received: {show_value(count)} by networks, data sets, seeds"
+            " and values of the grid. Leave some out."
+        )
+    points = lay_out_grid({**chosen.grid, **(grid or {})})
     runs = [
         make_run(study, folder, name, set_name, seed, point, **options)
-        for seed in range(1 if quick else seeds or study.seeds)
-        for set_name in data or study.data
+        for seed in range(repeats)
+        for set_name in sets
         for name in names
         for point in points
     ]

@@ -39,6 +39,11 @@ class Point:
         return {**config, **fields, "model_args": {**config.get("model_args", {}), **arguments}}
 
 
+def count_points(grid: Grid) -> int:
+    """Returns how many combinations there are."""
+    return math.prod(len(values) for values in grid.values())
+
+
 def lay_out_grid(grid: Grid) -> list[Point]:
     """Every combination, the last field's values first; one without values of an empty grid."""
     return [Point(dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())]
@@ -78,7 +83,7 @@ def _read(text: str) -> Any:
     try:
         value = yaml.safe_load(text)
         return float(value) if isinstance(value, str) else value
-    except (ValueError, yaml.YAMLError):
+    except (ValueError, RecursionError, yaml.YAMLError):
         return text
 
 
