@@ -1,8 +1,10 @@
 """Saved models at work: a run, a ``.keras`` file or an exported folder, from raw images to probabilities or masks."""
 
+import json
 import math
 import re
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,14 +12,16 @@ import numpy as np
 
 from keras_lnn.config import OwnModules, read_yaml, validate
 from keras_lnn.data.arrays import ImageArray
-from keras_lnn.errors import InputError
+from keras_lnn.errors import InputError, show_value
 from keras_lnn.own_modules import import_modules
 from keras_lnn.run import RunFolder
+from keras_lnn.saved_graphs import require_harmless
 from keras_lnn.signature import Signature, read_signature
 from keras_lnn.tasks import Task
 
 _MOST_IMAGES, _FEWEST_IMAGES = 256, 16
 _PIXELS_A_BATCH = 2**20
+_LARGEST_NUMBER = 2**24
 
 
 def batch_size_for(image_shape: tuple[int, ...]) -> int:
@@ -72,11 +76,18 @@ class SavedModelPredictor:
         import tensorflow as tf
 
         self.signature = signature
+        require_harmless(folder)
         try:
             self._model = tf.saved_model.load(str(folder))
-        except (OSError, IndexError, tf.errors.OpError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise InputError(f"The SavedModel must be whole. Received: {folder} ({reason}). Export it again.") from None
+            served = self._model.signatures["serving_default"]
+            image_shape = served.structured_input_signature[1]["images"].shape
+            output_shape = served.structured_outputs["probabilities"].shape
+            self._model.serve  # noqa: B018, it must be there
+        except Exception as error:  # what a damaged graph makes TensorFlow raise has no common class
+            raise InputError(
+                f"The SavedModel must be whole. Received: {folder} ({_first_line(error)}). Export it again."
+            ) from None
+        _require_fit(folder, signature, image_shape, output_shape)
 
     def predict(self, images: ImageArray) -> np.ndarray:
         """Probabilities (samples, ..., classes) of raw uint8 images, float64; of masks those of each pixel."""
@@ -170,7 +181,49 @@ def load_predictor(name: str | Path) -> Predictor:
     signature = read_signature(path)
     if path.is_dir():
         return SavedModelPredictor(path, signature)
-    return KerasPredictor(_load_keras(path), signature)
+    model = _load_keras(path)
+    shapes = [tensors[0].shape if len(tensors) == 1 else () for tensors in (model.inputs, model.outputs)]
+    _require_fit(path, signature, *shapes)
+    return KerasPredictor(model, signature)
+
+
+def _require_fit(path: Path, signature: Signature, image_shape: Sequence, output_shape: Sequence) -> None:
+    """Checks that a signature is that of its model.
+
+    Args:
+        path: Of the model.
+        signature: What it says of itself.
+        image_shape: Of a batch of images that the model reads.
+        output_shape: Of what it gives for them.
+    """
+    classes = len(signature.class_names)
+    outputs = (*signature.image_shape[:-1], classes) if signature.get_task().has_masks else (classes,)
+    for what, found, said in (("images", image_shape, signature.image_shape), ("outputs", output_shape, outputs)):
+        found = tuple(found)
+        alike = zip(found[1:], said, strict=False)
+        if len(found) - 1 != len(said) or any(side not in (None, wanted) for side, wanted in alike):
+            raise InputError(
+                f"A model must fit its signature, which says {what} of shape {said}. Received: {path} with"
+                f" {found[1:]}. Export it again from its run."
+            )
+
+
+def _require_possible(path: Path) -> None:
+    """Checks that the configuration in a ``.keras`` file has no number that only a layer of impossible size has."""
+
+    def check(content: Any, key: str = "") -> None:
+        for name, value in content.items() if isinstance(content, dict) else ((key, item) for item in content):
+            if isinstance(value, dict | list):
+                check(value, name)
+            elif isinstance(value, int) and abs(value) > _LARGEST_NUMBER and not name.endswith(("seed", "_id")):
+                raise ValueError(f"{name} is {show_value(value)}")
+
+    with zipfile.ZipFile(path) as archive:
+        check(json.loads(archive.read("config.json")))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _places(name: str | Path) -> tuple[Path, ...]:
@@ -197,14 +250,17 @@ def _load_keras(path: Path) -> Any:
     from keras_lnn.ncps_models import ncps_layers_as_ours
 
     try:
+        _require_possible(path)
         with ncps_layers_as_ours():
-            return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, OSError, KeyError) as error:
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+            if not isinstance(model, keras.Model) or not model.built:
+                raise ValueError(f"a {type(model).__name__}")
+            return model
+    except Exception as error:  # what a foreign configuration makes Keras raise has no common class
         unknown = re.search(r"Could not locate class '(\w+)'", str(error))
         if unknown:
             raise InputError(
                 f"The classes of a model's layers must be known. Received: {path} with {unknown.group(1)}. Name the"
                 " module that defines it by --imports."
             ) from None
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(f"The model in {path} cannot be loaded in safe mode ({reason}).") from None
+        raise InputError(f"The model in {path} cannot be loaded in safe mode ({_first_line(error)}).") from None

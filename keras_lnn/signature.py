@@ -2,20 +2,25 @@
 
 import dataclasses
 import json
+import math
 import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
-from keras_lnn.data.options import OwnImages
+from keras_lnn.data.options import FITS, OwnImages
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
-from keras_lnn.files import DAMAGED_FILE_ERRORS, atomic_path
-from keras_lnn.tasks import Task
+from keras_lnn.files import DAMAGED_FILE_ERRORS, atomic_path, is_file
+from keras_lnn.tasks import SEGMENTATION, TASKS, Task
 
 SIGNATURE_FILE = "keras_lnn.json"
 SAMPLES_FILE = "keras_lnn_samples.json"
 _FORMAT = 1
+# Keras packs nothing; the list of samples may be half as large when it is packed.
+_MOST_UNPACKED = 20
+# What a signature can say: more is no model, and would be allocated.
+_MOST_CLASSES, _LARGEST_SIDE, _MOST_VALUES = 10_000, 2**14, 2**28
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,15 +115,75 @@ class Signature:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Signature":
         """Reads what :meth:`to_json` gives."""
-        if content.get("made_by") != "keras-lnn" or content.get("format") != _FORMAT:
+        if not isinstance(content, dict) or content.get("made_by") != "keras-lnn" or content.get("format") != _FORMAT:
             raise ValueError("not a signature of this package")
         fields = dataclasses.fields(cls)
         required = {field.name for field in fields if field.default is dataclasses.MISSING}
         values = {field.name: content[field.name] for field in fields if field.name in required | content.keys()}
-        if not isinstance(values["data"], str) or not all(isinstance(name, str) for name in values["class_names"]):
-            raise ValueError("names must be text")
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(**values | lists)
+        found = cls(**values | lists)
+        _check_content(found)
+        return found
+
+
+def _check_content(signature: Signature) -> None:
+    """Checks that the fields have their types and fit each other; what they say is used to allocate and to index."""
+    names, shape, task = signature.class_names, signature.image_shape, signature.task
+    texts = (signature.model, signature.data, signature.checksum, signature.licence, signature.trained_by)
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("model, data, checksum, licence and trained_by must be text")
+    if not _are_texts(names) or not 1 <= len(set(names)) == len(names) <= _MOST_CLASSES:
+        raise ValueError(f"class_names must be 1 to {_MOST_CLASSES:,} different names")
+    if not isinstance(task, str) or task not in (*TASKS, SEGMENTATION):
+        raise ValueError(f"task must be one of {', '.join((*TASKS, SEGMENTATION))}")
+    if (task == "binary" and len(names) != 2) or (task != "multi-label" and len(names) < 2):
+        raise ValueError(f"a {task} task has other classes than {len(names)}")
+    sides = isinstance(shape, tuple) and all(_is_whole(side) and 1 <= side <= _LARGEST_SIDE for side in shape)
+    if not sides or len(shape) not in (3, 4) or math.prod(shape) > _MOST_VALUES:
+        raise ValueError("image_shape must be three or four sides that an image can have")
+    levels = signature.thresholds
+    if levels is not None and not (
+        task == "multi-label" and len(levels) == len(names) and all(_is_number(x) and 0 <= x <= 1 for x in levels)
+    ):
+        raise ValueError("thresholds must be one number from 0 to 1 for each of several labels")
+    window = signature.window
+    if window is not None and not (len(window) == 2 and all(map(_is_number, window)) and window[1] > 0):
+        raise ValueError("window must be a centre and a width")
+    colours = signature.colours
+    if colours is not None and not (
+        len(colours) == len(names) and all(isinstance(x, str) and re.fullmatch("#[0-9a-f]{6}", x) for x in colours)
+    ):
+        raise ValueError("colours must be #rrggbb for each class")
+    _check_options(signature)
+
+
+def _check_options(signature: Signature) -> None:
+    """Checks the fields that say how data were read, and those that are only shown."""
+    if not isinstance(signature.model_args, dict) or signature.fit not in FITS:
+        raise ValueError("model_args must be a mapping and fit one of " + ", ".join(FITS))
+    for name in ("size", "seed", "split_seed", "best_epoch"):
+        value = getattr(signature, name)
+        if value is not None and not (_is_whole(value) and 0 <= value < 2**31):
+            raise ValueError(f"{name} must be a whole number")
+    if not _is_whole(signature.parameters) or not isinstance(signature.skip_bad, bool):
+        raise ValueError("parameters must be a whole number and skip_bad true or false")
+    for name in ("file_column", "split_column", "group_column"):
+        if not isinstance(getattr(signature, name), str | None):
+            raise ValueError(f"{name} must be text")
+    if signature.label_columns is not None and not _are_texts(signature.label_columns):
+        raise ValueError("label_columns must be names")
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, tuple) and all(isinstance(value, str) for value in values)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12
 
 
 def read_signature(path: Path) -> Signature:
@@ -126,16 +191,21 @@ def read_signature(path: Path) -> Signature:
     try:
         if path.is_dir():
             text = (path / SIGNATURE_FILE).read_text(encoding="utf-8")
+        elif not is_file(path):
+            raise ValueError("a pipe or a device")
         else:
             with zipfile.ZipFile(path) as archive:
+                unpacked = sum(entry.file_size for entry in archive.infolist())
+                if unpacked > _MOST_UNPACKED * path.stat().st_size:
+                    raise zipfile.BadZipFile(f"{unpacked:,} bytes in a small file")
                 if archive.testzip() is not None:
                     raise zipfile.BadZipFile("damaged")
                 text = archive.read(SIGNATURE_FILE).decode("utf-8")
         return Signature.from_json(json.loads(text))
-    except DAMAGED_FILE_ERRORS:
+    except (*DAMAGED_FILE_ERRORS, RecursionError) as error:
         raise InputError(
             f"A model must be a whole one that keras-lnn has saved (a run, a .keras file or an exported folder). "
-            f"Received: {path}. Foreign weights come in by: python -m keras_lnn import."
+            f"Received: {path} ({error}). Foreign weights come in by: python -m keras_lnn import."
         ) from None
 
 
