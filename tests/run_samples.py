@@ -78,6 +78,7 @@ def write_run(
         "positive_class": (positive_class or class_names[1]) if task == "binary" else None,
         "warnings": list(measured["test" if test else "val"].warnings),
         "epochs": 3,
+        "best_epoch": 2,
         "parameters": parameters,
         "seconds": 12.5,
     }

@@ -22,7 +22,7 @@ from keras_lnn.files import hold_folder, remove_partial_files, write_text
 from keras_lnn.model_card import metric_label
 from keras_lnn.own_modules import require_names
 from keras_lnn.processes import Limits, Outcome, ProcessRunner, keep_this_process_small, share_processors
-from keras_lnn.studies.declaration import Study, StudyRun, choose, lay_out, load_study, path_name
+from keras_lnn.studies.declaration import QUICK_EPOCHS, Study, StudyRun, choose, lay_out, load_study, path_name
 from keras_lnn.studies.grid import Point, parse_assignments
 from keras_lnn.studies.memory import FILE, recall, recall_imports, remember
 from keras_lnn.terminal import loading, make_console, print_written, start_keras
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _SHOWN_FAILURES = 20
 _TABLES = ("table.txt", "table.md", "table.tex", "table.html")
 _REPLACED = ("results.csv", "differences.csv", "summary.csv", *_TABLES, "plots")
+_QUICK = f"a quick look of {QUICK_EPOCHS} epochs and one seed, not comparable with published figures"
 
 
 class StudyCommand(OwnModules):
@@ -141,7 +142,8 @@ def _run_study(
     shown.sort(key=lambda run: (run.config.data, order.index(run.base), run.config.seed))  # the rest as laid out
     protocol = study.protocols[command.protocol or next(iter(study.protocols))]
     notes = [note for note in (protocol.note, *notes) if note]
-    written = write_results(folder, study, shown, progress.failures, console, figures=protocol.figures, notes=notes)
+    options = {"figures": protocol.figures, "notes": notes, "quick": command.quick}
+    written = write_results(folder, study, shown, progress.failures, console, **options)
     display.conclude(progress, written)
     if progress.failures:
         raise InputError(
@@ -159,8 +161,21 @@ def write_results(
     *,
     figures: Sequence[str] = (),
     notes: Sequence[str] = (),
+    quick: bool = False,
 ) -> dict[str, Path]:
-    """Writes results, tables, pictures and a comparison a data set; gives their paths."""
+    """Writes results, tables, pictures and a comparison a data set; gives their paths.
+
+    Args:
+        folder: Of the study.
+        study: What was declared.
+        runs: Its runs, done or not.
+        failures: Why runs have failed, by their folders.
+        console: Where the tables go.
+        figures: Those that the protocol asks for besides.
+        notes: What else stands below the tables.
+        quick: Whether the runs were only to see that all runs through: the title says that they are not comparable
+            with the published figures, and the pictures leave those out.
+    """
     import pandas as pd
 
     from keras_lnn.studies.differences import RESAMPLED
@@ -184,13 +199,16 @@ def write_results(
     elsewhere = not set(summary["data"]) & set(study.published)
     # Images that come with their splits have the same for all seeds.
     own_splits = bool(differences.get("test", pd.Series(dtype=str)).eq(RESAMPLED).any())
-    content = Content(study.title, summary, shown, own_splits, notes, elsewhere, study.published_note)
+    title = f"{study.title} ({_QUICK})" if quick else study.title
+    content = Content(title, summary, shown, own_splits, notes, elsewhere, study.published_note)
     for suffix, write in FORMATS.items():
         write_text(folder / f"table.{suffix}", write(content))
     print_summary(console, content)
     with loading(console, "drawing"):
         fields = list(dict.fromkeys(field for run in runs for field in run.point.values))
-        write_pictures(folder / "plots", study, results, summary, figures=figures, fields=fields)
+        drawn = study.model_copy(update={"published": {}, "benchmarks": {}}) if quick else study
+        means = summary_table(results, drawn)
+        write_pictures(folder / "plots", drawn, results, means, figures=figures, fields=fields)
     return written | {"tables": folder / "table.txt", "pictures": folder / "plots"} | pages
 
 

@@ -28,6 +28,7 @@ from keras_lnn.plots.style import (
 from keras_lnn.studies.declaration import CLASSES, Study, path_name
 from keras_lnn.studies.figures import plot_along, plot_classes_of_networks
 from keras_lnn.studies.results import measured_metrics
+from keras_lnn.tasks import Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -217,7 +218,8 @@ def plot_seeds(results: pd.DataFrame, study: Study, data: str) -> Figure:
         axes.set_yticks(places, [literal(name) for name in networks])
         axes.set_ylim(-0.7, len(networks) - 0.3)
         style_axes(axes, metric_label(metric), f"{metric_label(metric)}, test split")
-    set_heading(figure, f"{data}: runs over the seeds (box: quartiles) and the published figure (x)")
+    published = " and the published figure (x)" if study.published_for(data)[0] else ""
+    set_heading(figure, f"{data}: runs over the seeds (box: quartiles){published}")
     return figure
 
 
@@ -239,7 +241,8 @@ def _read_curve(run: Path) -> np.ndarray:
     from keras_lnn.comparing.runs import read_run
 
     answers = read_run(run)
-    columns = range(len(answers.class_names)) if answers.task != "binary" else [1]
+    kind = Task(answers.task, answers.class_names)
+    columns = range(kind.outputs) if answers.task != "binary" else [kind.positive_index(answers.positive_class)]
     curves = []
     for column in columns:
         positive = answers.positive[:, column]
