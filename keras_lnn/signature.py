@@ -143,9 +143,9 @@ def _check_content(signature: Signature) -> None:
         raise ValueError("image_shape must be three or four sides that an image can have")
     levels = signature.thresholds
     if levels is not None and not (
-        task == "multi-label" and len(levels) == len(names) and all(_is_number(x) and 0 <= x <= 1 for x in levels)
+        task in ("binary", "multi-label") and len(levels) == len(names) and all(_is_number(x) and 0 <= x <= 1 for x in levels)
     ):
-        raise ValueError("thresholds must be one number from 0 to 1 for each of several labels")
+        raise ValueError("thresholds must be one number from 0 to 1 for each of two classes or of several labels")
     window = signature.window
     if window is not None and not (len(window) == 2 and all(map(_is_number, window)) and window[1] > 0):
         raise ValueError("window must be a centre and a width")

@@ -29,12 +29,12 @@ from keras_lnn.data.samples import SampleRecord
 from keras_lnn.data.table_columns import read_columns
 from keras_lnn.data.table_file import read_table
 from keras_lnn.image_files import FileReader, check_headers, find_files
+from keras_lnn.own_modules import import_modules
 from keras_lnn.registry import require_model
 from keras_lnn.signature import SAMPLES_FILE, SIGNATURE_FILE, read_samples, read_signature
 from keras_lnn.studies.command import StudyCommand
 from keras_lnn.studies.declaration import lay_out, load_study
 from keras_lnn.studies.grid import parse_assignments
-from tuning.__main__ import _import_own as import_own
 from tuning.settings import SearchSettings
 
 # Not how fast something is: a hang would last for ever.
@@ -406,7 +406,7 @@ for _name, (_module, _content) in MODULES.items():
 
     def _import_own(place, module=_module, content=_content):
         os.chdir(write(place, f"{module}.py", content).parent if content else place)
-        import_own([module])
+        import_modules([module])
 
     add("module", _name, _import_own)
 HEAD = '"split","index","file","patient","digest","label_digest"\n'
