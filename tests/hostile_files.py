@@ -1,6 +1,7 @@
-"""Files that promise what they do not hold, for tests of what reads them."""
+"""Inputs that are wrong, noted by name, and files that promise what they do not hold."""
 
 import io
+import os
 import struct
 import zipfile
 import zlib
@@ -8,6 +9,26 @@ import zlib
 import numpy as np
 
 DIGITS = "9" * 5000
+CASES = {}
+
+
+def add(family, name, call):
+    """Notes an input: a function of a folder of its own."""
+    name = f"{family}: {name if len(name) < 60 else name[:57] + '...'}"
+    assert name not in CASES, name
+    CASES[name] = call
+
+
+def write(place, name, content):
+    path = place / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def make_pipe(place, name):
+    os.mkfifo(place / name)
+    return place / name
 
 
 def npy_head(descr="|u1", shape=(4,), fortran_order=False, version=(1, 0)):
