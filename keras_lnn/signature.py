@@ -143,9 +143,13 @@ def _check_content(signature: Signature) -> None:
         raise ValueError("image_shape must be three or four sides that an image can have")
     levels = signature.thresholds
     if levels is not None and not (
-        task in ("binary", "multi-label") and len(levels) == len(names) and all(_is_number(x) and 0 <= x <= 1 for x in levels)
+        task in ("binary", "multi-label")
+        and len(levels) == len(names)
+        and all(_is_number(x) and 0 <= x <= 1 for x in levels)
     ):
         raise ValueError("thresholds must be one number from 0 to 1 for each of two classes or of several labels")
+    if signature.positive_class is not None and signature.positive_class not in names:
+        raise ValueError("positive_class must be one of class_names")
     window = signature.window
     if window is not None and not (len(window) == 2 and all(map(_is_number, window)) and window[1] > 0):
         raise ValueError("window must be a centre and a width")
@@ -167,7 +171,7 @@ def _check_options(signature: Signature) -> None:
             raise ValueError(f"{name} must be a whole number")
     if not _is_whole(signature.parameters) or not isinstance(signature.skip_bad, bool):
         raise ValueError("parameters must be a whole number and skip_bad true or false")
-    for name in ("file_column", "split_column", "group_column"):
+    for name in ("file_column", "split_column", "group_column", "threshold_rule"):
         if not isinstance(getattr(signature, name), str | None):
             raise ValueError(f"{name} must be text")
     if signature.label_columns is not None and not _are_texts(signature.label_columns):
