@@ -185,7 +185,7 @@ class _Worker:
 
     def _start(self) -> subprocess.Popen:
         target = self._target
-        order = [os.fspath(target.path), target.offset, target.shape, dataclasses.astuple(target.rendering)]
+        order = [os.fspath(target.path), target.offset, target.shape, dataclasses.asdict(target.rendering)]
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         process = subprocess.Popen(
             [sys.executable, "-m", __name__],
@@ -206,9 +206,8 @@ class _Worker:
 def _work() -> None:
     """Decodes until nothing more comes."""
     path, offset, shape, rendering = json.loads(sys.stdin.readline())
-    fit, *lists = rendering
-    window, classes = (None if values is None else tuple(values) for values in lists)
-    target = PixelFile(Path(path), offset, tuple(shape), Rendering(fit, window, classes))
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in rendering.items()}
+    target = PixelFile(Path(path), offset, tuple(shape), Rendering(**fields))
     for line in sys.stdin:
         start, files = json.loads(line)
         try:
