@@ -228,7 +228,7 @@ def keras_config(layer, **config):
         (keras_config("Dense", units=10**12), r"in safe mode \(units is 1000000000000\)"),
         (keras_config("Dense", units=-(10**30)), r"in safe mode \(units is"),
         (keras_config("Dense", units="many"), "in safe mode"),
-        ({"module": "os", "class_name": "system", "config": {}, "registered_name": "system"}, "in safe mode"),
+        ({"module": "os", "class_name": "system", "config": {}, "registered_name": "system"}, "must be known"),
         ({"module": "keras.layers", "class_name": "Dense", "config": {"units": 2}}, "in safe mode"),
         ([], "in safe mode"),
         (None, "in safe mode"),
