@@ -5,7 +5,9 @@ import dataclasses
 import datetime
 import errno
 import json
+import os
 import re
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -320,6 +322,23 @@ class RunFolder:
         # The marks must last when the run is killed again before its next epoch.
         self.write_checkpoint(found, best)
         return found
+
+    def remove(self) -> None:
+        """Removes a run, also one that was killed as it began; nothing where there is none.
+
+        Raises:
+            InputError: If anything but a run is there.
+        """
+        if not os.path.lexists(self.path):
+            return
+        begun = {self.environment.name, self.samples.name}
+        if not self.config.is_file() and not (
+            self.path.is_dir() and all(file.name in begun or file.name.startswith(".") for file in self.path.iterdir())
+        ):
+            raise InputError(
+                f"The run's folder must be new or hold a run. Received: {self.path} with other files. Choose another."
+            )
+        shutil.rmtree(self.path, ignore_errors=True)
 
     @property
     def _folder(self) -> Path:

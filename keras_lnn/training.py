@@ -1,7 +1,6 @@
 """Training: configuration in, run folder out; the command line, searches and studies all come through here."""
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +109,7 @@ def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
 def train_or_resume(config: TrainConfig, console: Console | None = None) -> TrainResult:
     """Trains to the folder that the configuration names; goes on where this very run was interrupted there.
 
-    What else is in the folder is removed: a run of another configuration, or one killed as it began.
+    A run of another configuration and one that was killed as it began are removed; what is no run is an error.
 
     Args:
         config: What to train, with a ``run_dir``.
@@ -118,7 +117,7 @@ def train_or_resume(config: TrainConfig, console: Console | None = None) -> Trai
     """
     if is_run_of(config.run_dir, config):
         return resume(config.run_dir, console)
-    shutil.rmtree(config.run_dir, ignore_errors=True)
+    RunFolder(config.run_dir).remove()
     return train(config, console)
 
 

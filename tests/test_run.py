@@ -171,6 +171,30 @@ def test_checkpoints_that_cannot_be_read_for_a_moment_are_kept(folder, monkeypat
     assert folder.prepare_resume().epoch == 3
 
 
+@pytest.mark.parametrize("names", [["scan.png"], ["environment.json", "mine.csv"], ["checkpoints"], None])
+def test_what_is_no_run_is_not_removed(tmp_path, names):
+    place = tmp_path / "place"
+    if names is None:
+        place.write_text("a file")
+    for name in names or ():
+        place.mkdir(exist_ok=True)
+        (place / name).write_text("precious")
+    with pytest.raises(InputError, match=r"must be new or hold a run\. Received: .*place with other files"):
+        train_or_resume(TrainConfig(run_dir=place))
+    assert place.read_text() == "a file" if names is None else all((place / name).exists() for name in names)
+
+
+def test_a_run_is_removed_and_one_that_had_only_begun(folder, tmp_path):
+    folder.write_checkpoint(checkpoint(1), 1)
+    begun = RunFolder(tmp_path / "begun")
+    begun.path.mkdir()
+    begun.environment.write_text("{}")
+    (begun.path / ".config.yaml.x.keras-lnn.partial").mkdir()
+    for run in (folder, begun, RunFolder(tmp_path / "new")):
+        run.remove()
+        assert not run.path.exists()
+
+
 def test_a_run_whose_configuration_cannot_be_read_is_no_other_run(folder, monkeypatch):
     config = TrainConfig.from_yaml(folder.config)
     assert is_run_of(folder.path, config)
