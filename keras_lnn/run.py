@@ -327,7 +327,7 @@ class RunFolder:
         """Removes a run, also one that was killed as it began; nothing where there is none.
 
         Raises:
-            InputError: If anything but a run is there.
+            InputError: If anything but a run is there, or if its configuration is damaged, so that it could be any run.
         """
         if not os.path.lexists(self.path):
             return
@@ -338,6 +338,14 @@ class RunFolder:
             raise InputError(
                 f"The run's folder must be new or hold a run. Received: {self.path} with other files. Choose another."
             )
+        if self.config.is_file():
+            try:
+                TrainConfig.from_yaml(self.config)
+            except InputError as error:
+                raise InputError(
+                    f"A run that is to be replaced must have a configuration that can be read. Received: {self.config}"
+                    f" ({error}). Nothing was removed: bring the file back, or remove the run's folder yourself."
+                ) from None
         shutil.rmtree(self.path, ignore_errors=True)
 
     @property

@@ -184,6 +184,16 @@ def test_what_is_no_run_is_not_removed(tmp_path, names):
     assert place.read_text() == "a file" if names is None else all((place / name).exists() for name in names)
 
 
+@pytest.mark.parametrize("content", ["epochs: [", "epoch: 3", "\0"])
+def test_a_run_with_a_damaged_configuration_is_not_taken_for_another_one(folder, content):
+    config = TrainConfig.from_yaml(folder.config)
+    folder.write_checkpoint(checkpoint(1), 1)
+    folder.config.write_text(content)
+    with pytest.raises(InputError, match=r"a configuration that can be read\. Received: .*config\.yaml .* Nothing was"):
+        train_or_resume(config)
+    assert folder.read_checkpoint().epoch == 1
+
+
 def test_a_run_is_removed_and_one_that_had_only_begun(folder, tmp_path):
     folder.write_checkpoint(checkpoint(1), 1)
     begun = RunFolder(tmp_path / "begun")
