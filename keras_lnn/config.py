@@ -91,6 +91,15 @@ def parse_threshold(text: str) -> tuple[str, float]:
     return name, value
 
 
+def parse_frame(text: str | int | None) -> str | None:
+    """Returns the choice of a frame as text: ``first``, ``middle``, ``mean`` or a number from 1 on."""
+    if text is None or str(text) in ("first", "middle", "mean"):
+        return text
+    if not re.fullmatch("[1-9][0-9]{0,8}", str(text)):
+        raise ValueError("must be first, middle, mean or a number from 1 on")
+    return str(text)
+
+
 def parse_classes(text: str | None) -> dict[str, str]:
     """Returns what the classes of other data are called by the model, from ``THEIRS=OURS,THEIRS=OURS``.
 
@@ -158,12 +167,22 @@ class DataOptions(pydantic.BaseModel):
     mask_threshold: Annotated[float, pydantic.Field(ge=0)] | None = pydantic.Field(
         None, description="brightness above which a pixel of a smoothed or lossy mask is in the class, such as 127"
     )
+    frame: str | None = pydantic.Field(
+        None,
+        description="of own images with several frames, pages or times, the one that is read: first, middle, a number "
+        "from 1 on, or mean for the mean of all (default: first)",
+    )
 
     @pydantic.field_validator("window", mode="after")
     @classmethod
     def _window(cls, value: str | None) -> str | None:
         parse_window(value)
         return value
+
+    @pydantic.field_validator("frame", mode="before")
+    @classmethod
+    def _frame(cls, value: Any) -> str | None:
+        return parse_frame(value)
 
     def own_images(self, defaults: "OwnImages | None" = None) -> "OwnImages":
         """Returns how own images are read.

@@ -149,7 +149,7 @@ def _read_header(file: Path, image_shape: tuple[int, ...]) -> None:
 
 def _read_pixels(files: Sequence[Path], into: np.ndarray, signature: Signature) -> Decoded:
     """Reads image files into an array, each into its row, and returns what is wrong with those that have none."""
-    rendering = Rendering(signature.fit, signature.window)
+    rendering = Rendering(signature.fit, signature.window, frame=signature.frame)
     if into.ndim == 4:
         return decode_images(files, into, rendering)
     found = Decoded()

@@ -56,6 +56,7 @@ class Signature:
         skip_bad: Whether missing and unreadable files were left out.
         mask_values: Of masks with other grey values than class indices, the value of each class; None for indices.
         mask_threshold: Brightness above which a pixel of a mask was in the class; None where values were taken as are.
+        frame: Of files with several frames the one that is read; None for the first.
     """
 
     model: str
@@ -85,6 +86,7 @@ class Signature:
     skip_bad: bool = False
     mask_values: tuple[int, ...] | None = None
     mask_threshold: float | None = None
+    frame: str | None = None
 
     def own_images(self) -> OwnImages:
         """Returns how the data were read; where their images are is not known."""

@@ -23,6 +23,7 @@ OFF_DEFAULT = {
     "group_column": "patient",
     "fit": "pad",
     "window": "40,400",
+    "frame": "middle",
     "skip_bad": True,
     "mask_threshold": 127.0,
     "imports": ("my_models", "my_data"),
@@ -126,3 +127,14 @@ def test_files_that_are_no_configuration(tmp_path, content, message):
 def test_a_missing_file_is_named():
     with pytest.raises(InputError, match=r"nowhere\.yaml \(No such file"):
         read_yaml(Path("nowhere.yaml"))
+
+
+@pytest.mark.parametrize("frame", ["first", "middle", "mean", "7", 7, None])
+def test_the_choice_of_a_frame(frame):
+    assert TrainConfig.create({"frame": frame}).frame == (None if frame is None else str(frame))
+
+
+@pytest.mark.parametrize("frame", ["last", "0", "-1", "1.5", "", "9" * 5000])
+def test_frames_that_there_are_not(frame):
+    with pytest.raises(InputError, match=r"frame must be first, middle, mean or a number from 1 on\. Received:"):
+        TrainConfig.create({"frame": frame})

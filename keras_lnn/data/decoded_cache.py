@@ -78,7 +78,8 @@ def open_or_decode(
                 np.save(temporary, fingerprint(DiskArray(images_file), digests))
         if decoded.is_final:
             stamp = stamp_files(folder, [file.name for file in written])
-            write_json(facts_file, {"faults": decoded.faults, "brightest": decoded.brightest, "stamp": stamp})
+            facts = {"faults": decoded.faults, "brightest": decoded.brightest, "frames": decoded.frames}
+            write_json(facts_file, facts | {"stamp": stamp})
     prints = np.load(prints_file) if prints_file in written else None
     return CachedImages(DiskArray(os.fspath(images_file)), decoded, prints)
 
@@ -89,7 +90,8 @@ def _read_facts(file: Path) -> Decoded | None:
         content = json.loads(file.read_text(encoding="utf-8"))
         if not are_as_stamped(file.parent, content["stamp"]):
             return None
-        return Decoded({int(row): reason for row, reason in content["faults"].items()}, content["brightest"])
+        faults, frames = ({int(row): value for row, value in content[name].items()} for name in ("faults", "frames"))
+        return Decoded(faults, content["brightest"], frames=frames)
     except DAMAGED_FILE_ERRORS:
         return None
 

@@ -27,6 +27,7 @@ from keras_lnn.errors import InputError
 
 # Fewer files are decoded sooner than a process has started.
 _FEW_FILES = 600
+_BY_ROW = ("faults", "digests", "frames")
 _MOST_FILES_AT_ONCE = 64
 _MOST_BYTES_AT_ONCE = 2**25
 
@@ -70,7 +71,8 @@ class PixelFile:
             ) from None
         faults = {start + row: reason for row, reason in found.faults.items()}
         digests = {start + row: digest for row, digest in found.digests.items()}
-        return Decoded(faults, found.brightest, [start + row for row in found.obstacles], digests)
+        frames = {start + row: count for row, count in found.frames.items()}
+        return Decoded(faults, found.brightest, [start + row for row in found.obstacles], digests, frames)
 
 
 def decode_to_file(files: Sequence[Path], target: PixelFile, progress: Progress | None = None) -> Decoded:
@@ -103,6 +105,7 @@ def _join(parts: Sequence[Decoded]) -> Decoded:
         max((part.brightest for part in parts if part.brightest is not None), default=None),
         sorted(row for part in parts for row in part.obstacles),
         {row: digest for part in parts for row, digest in part.digests.items()},
+        {row: count for part in parts for row, count in part.frames.items()},
     )
 
 
@@ -165,7 +168,7 @@ class _Worker:
         else:
             if "error" in answer:
                 raise InputError(answer["error"])
-            by_row = {name: {int(row): value for row, value in answer[name].items()} for name in ("faults", "digests")}
+            by_row = {name: {int(row): value for row, value in answer[name].items()} for name in _BY_ROW}
             return Decoded(**answer | by_row)
         if len(files) == 1:
             return Decoded({start: CRASH})

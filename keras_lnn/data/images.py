@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_lnn.data import medical_files, png_files
-from keras_lnn.data.copies import digest_values
+from keras_lnn.data.file_values import FileFacts, apply_window
 from keras_lnn.data.mask_pixels import read_mask
 from keras_lnn.data.options import FITS, Rendering
 from keras_lnn.data.pillow_files import fitted_size, open_image, with_channels
@@ -53,12 +53,14 @@ class Decoded:
         brightest: The highest value in files of 16 bits; None where there was no such file.
         obstacles: The rows among the faults whose files may be whole: a package is missing, or the system refuses them.
         digests: Of the values of each row as they are in the file; see :func:`~keras_lnn.data.copies.digest_values`.
+        frames: How many frames (or times, or pages) each row has in its file that has several.
     """
 
     faults: dict[int, str] = dataclasses.field(default_factory=dict)
     brightest: int | None = None
     obstacles: list[int] = dataclasses.field(default_factory=list)
     digests: dict[int, str] = dataclasses.field(default_factory=dict)
+    frames: dict[int, int] = dataclasses.field(default_factory=dict)
 
     @property
     def is_final(self) -> bool:
@@ -125,8 +127,8 @@ def read_image(
 
     Without a window pixels of 16 bits are divided by 257, which maps the whole range 0-65535 to 0-255: for 12-bit
     values that were stored in 16 bits give the window 2048,4096. Transparent pixels are laid on black, the background
-    of most medical images. The orientation in the EXIF data is applied. Of an animation or a stack of pages the first
-    is read. DICOM and NIfTI files are read where their packages are installed.
+    of most medical images. The orientation in the EXIF data is applied. Of several frames, pages or times the rendering
+    says which is read. DICOM and NIfTI files are read where their packages are installed.
 
     Args:
         source: A path, or the bytes of an image file.
@@ -206,15 +208,18 @@ def decode_images(
     brightest: list[int] = []
     obstacles: list[int] = []
     digests: dict[int, str] = {}
+    frames: dict[int, int] = {}
 
     def read_chunk(start: int) -> int:
         stop = min(start + _CHUNK, len(sources))
         for row in range(start, stop):
-            seen = _Seen()
+            facts = FileFacts()
             try:
-                into[row] = _decode(sources[row], into.shape[1:], rendering, seen)
-                digests[row] = seen.digest
-                brightest.extend([] if seen.brightest is None else [seen.brightest])
+                into[row] = _decode(sources[row], into.shape[1:], rendering, facts)
+                digests[row] = facts.digest
+                brightest.extend([] if facts.brightest is None else [facts.brightest])
+                if facts.frames > 1:
+                    frames[row] = facts.frames
             except Exception as error:  # what decoders raise on damaged files has no common class
                 faults[row] = name_fault(error)
                 obstacles.extend([row] if is_obstacle(error) else [])
@@ -228,7 +233,7 @@ def decode_images(
                     progress(stop / len(sources))
         finally:
             pool.shutdown(cancel_futures=True)
-    return Decoded(faults, max(brightest, default=None), sorted(obstacles), digests)
+    return Decoded(faults, max(brightest, default=None), sorted(obstacles), digests, frames)
 
 
 def image_shape(side: int | tuple[int, int], channels: int) -> tuple[int, int, int]:
@@ -285,38 +290,31 @@ def _has_grey_header(path: str | os.PathLike) -> bool:
         return True
 
 
-class _Seen:
-    """What is worth knowing of the values in a file before they become pixels of another size."""
-
-    def __init__(self) -> None:
-        self.digest = ""
-        self.brightest: int | None = None
-
-    def note(self, values: np.ndarray) -> None:
-        self.digest = digest_values(values)
-
-
-def _decode(source: ImageSource, shape: tuple[int, ...], rendering: Rendering, seen: _Seen) -> np.ndarray:
+def _decode(source: ImageSource, shape: tuple[int, ...], rendering: Rendering, facts: FileFacts) -> np.ndarray:
     from PIL import Image
 
     if rendering.classes is not None:
         return read_mask(source, shape, rendering)
     if len(shape) == 4:
-        return medical_files.read_volume(source, shape, rendering, seen.note)
+        return medical_files.read_volume(source, shape, rendering, facts)
     height, width, channels = shape
     if medical_files.is_medical(source):
-        pixels = Image.fromarray(medical_files.read_slice(source, rendering.window, seen.note))
+        pixels = Image.fromarray(medical_files.read_slice(source, rendering.window, rendering.frame, facts))
         return _to_size(with_channels(pixels, channels), shape, rendering.fit)
     plain = png_files.read_plain_png(source, Image.MAX_IMAGE_PIXELS)
-    image = open_image(source, max(height, width), channels) if plain is None else Image.fromarray(plain)
+    image = (
+        open_image(source, max(height, width), channels, rendering.frame, facts)
+        if plain is None
+        else Image.fromarray(plain)
+    )
     # Older Pillows open PNG files of 16 bits in the mode of 32.
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         values = np.asarray(image)
-        seen.note(values)
-        seen.brightest = int(values.max())
+        facts.note(values)
+        facts.brightest = int(values.max())
         return _to_size(Image.fromarray(_to_8_bits(values, rendering.window)), shape, rendering.fit)
     image = with_channels(image, channels)
-    seen.note(np.asarray(image))
+    facts.note(np.asarray(image))
     return _to_size(image, shape, rendering.fit)
 
 
@@ -329,7 +327,7 @@ def _table_of_8_bits(window: tuple[float, float] | None) -> np.ndarray:
     """What each value of 16 bits becomes: to look it up is several times as fast as to work it out."""
     values = np.arange(2**16)
     if window is not None:
-        return medical_files.apply_window(values, *window)
+        return apply_window(values, *window)
     return ((values + 128) // 257).astype(np.uint8)
 
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 import os
-import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_lnn.errors import EnvironmentFault, InputError
+from keras_lnn.data import dicom_files
+from keras_lnn.data.file_values import FileFacts, choose_frame, import_package, show_values
+from keras_lnn.errors import InputError
 
 if TYPE_CHECKING:
     from keras_lnn.data.options import Rendering
 
-_DICOM_SUFFIXES = (".dcm", ".dicom")
 _NIFTI_SUFFIXES = (".nii", ".nii.gz")
-SUFFIXES = _DICOM_SUFFIXES + _NIFTI_SUFFIXES
-# Behind 128 bytes that say nothing; scanners often give their files no suffix.
-_DICOM_MARK, _DICOM_MARK_AT = b"DICM", 128
+SUFFIXES = dicom_files.SUFFIXES + _NIFTI_SUFFIXES
 _MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
 
@@ -52,8 +47,8 @@ class Grid:
 def is_medical(source: str | os.PathLike | bytes) -> bool:
     """Whether this is a DICOM or NIfTI file, by its name, or where it has no suffix by its first bytes."""
     if isinstance(source, bytes):
-        return source[_DICOM_MARK_AT : _DICOM_MARK_AT + 4] == _DICOM_MARK
-    return is_nifti(source) or is_dicom(source)
+        return dicom_files.has_mark(source)
+    return is_nifti(source) or dicom_files.is_dicom(source)
 
 
 def is_nifti(source: str | os.PathLike | bytes) -> bool:
@@ -66,61 +61,47 @@ def is_volume(path: str | os.PathLike) -> bool:
     if not is_nifti(path):
         return False
     try:
-        return _planes(_import("nibabel", "nifti").load(path).shape) == 3
+        return _planes(import_package("nibabel", "nifti").load(path).shape) == 3
     except Exception:  # whoever decodes the file names it
         return False
 
 
 def is_grey(path: str | os.PathLike) -> bool:
     """Reads the head of a file: whether it has one value a pixel."""
-    if is_nifti(path):
-        return True
-    head = _import("pydicom", "dicom").dcmread(path, stop_before_pixels=True)
-    return head.get("SamplesPerPixel", 1) == 1 and head.get("PhotometricInterpretation") != "PALETTE COLOR"
-
-
-def read_patient_id(path: str | os.PathLike) -> str:
-    """Reads the number of the patient from a DICOM file; empty where it has none."""
-    head = _import("pydicom", "dicom").dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"])
-    return str(head.get("PatientID") or "").strip()
-
-
-def apply_window(values: np.ndarray, center: float, width: float) -> np.ndarray:
-    """Maps the values from ``center - width / 2`` to ``center + width / 2`` to 0..255; those outside are cut off."""
-    shown = (np.asarray(values, np.float32) - (center - width / 2)) * (255 / width)
-    return np.rint(np.clip(np.nan_to_num(shown), 0, 255)).astype(np.uint8)
+    return True if is_nifti(path) else dicom_files.is_grey(path)
 
 
 def read_slice(
     source: str | os.PathLike | bytes,
     window: tuple[float, float] | None,
-    note: Callable[[np.ndarray], None] | None = None,
+    frame: str | None = None,
+    facts: FileFacts | None = None,
 ) -> np.ndarray:
-    """Reads one image: of a DICOM file with many frames the first.
+    """Reads one image.
 
     Args:
         source: A path, or the bytes of a DICOM file.
         window: Centre and width in the units of the file; None for its own window, else its whole range.
-        note: Called with the values before the window.
+        frame: Which of several frames or times is read, see :func:`~keras_lnn.data.file_values.choose_frame`.
+        facts: Gets what is noted of the file.
 
     Returns:
         uint8, (height, width) or (height, width, 3).
     """
-    note = note or _ignore
-    if is_nifti(source):
-        values, _ = _read_nifti(source)
-        if values.ndim != 2:
-            raise InputError("a volume among images")
-        note(values)
-        return _windowed(values, window)
-    return _read_dicom(source, window, note)
+    facts = facts or FileFacts()
+    if not is_nifti(source):
+        return dicom_files.read_image(source, window, frame, facts)
+    values, _ = _read_nifti(source, frame, facts)
+    if values.ndim != 2:
+        raise InputError("a volume among images")
+    return show_values(values, window)
 
 
 def read_volume(
     source: str | os.PathLike | bytes,
     shape: tuple[int, ...],
     rendering: Rendering,
-    note: Callable[[np.ndarray], None] | None = None,
+    facts: FileFacts | None = None,
 ) -> np.ndarray:
     """Reads a NIfTI volume in the orientation of its patient and resamples it, smoothed where it shrinks.
 
@@ -128,7 +109,7 @@ def read_volume(
         source: A path.
         shape: (depth, height, width, 1) of the result.
         rendering: ``pad`` keeps the proportions in millimetres; the window counts in the units of the file.
-        note: Called with the values before the window.
+        facts: Gets what is noted of the file.
 
     Returns:
         uint8 of this shape.
@@ -137,11 +118,10 @@ def read_volume(
 
     if not is_nifti(source):
         raise InputError("an image among volumes")
-    values, spacing = _read_nifti(source)
+    values, spacing = _read_nifti(source, rendering.frame, facts or FileFacts())
     if values.ndim != 3:
         raise InputError("an image among volumes")
-    (note or _ignore)(values)
-    values = _windowed(values, rendering.window).astype(np.float32)
+    values = show_values(values, rendering.window).astype(np.float32)
     size = np.array(fitted_volume(values.shape, spacing, shape[:3], rendering.fit))
     shrinking = np.array(values.shape) / size
     values = ndimage.gaussian_filter(values, np.maximum(0, (shrinking - 1) / 2), truncate=2)
@@ -165,15 +145,15 @@ def fitted_volume(
 
 def read_nifti_values(path: str | os.PathLike) -> tuple[np.ndarray, tuple[float, ...]]:
     """The values of a NIfTI file as they are, (height, width) or (depth, height, width), and their spacing."""
-    return _read_nifti(path)
+    return _read_nifti(path, None, FileFacts())
 
 
 def native_grid(path: str | os.PathLike) -> Grid:
     """Reads the head of a file; a volume is in its patient's orientation."""
     if not is_nifti(path):
-        head = _import("pydicom", "dicom").dcmread(path, stop_before_pixels=True)
-        return Grid((int(head.Rows), int(head.Columns)), _usable(head.get("PixelSpacing"), 2))
-    nibabel = _import("nibabel", "nifti")
+        size, spacing = dicom_files.read_size(path)
+        return Grid(size, _usable(spacing, 2))
+    nibabel = import_package("nibabel", "nifti")
     image = nibabel.load(path)
     shape, millimetres = image.shape[:3], _find_millimetres(image)
     axes, affine = list(range(len(shape))), None
@@ -210,99 +190,34 @@ def _usable(spacing: Any, axes: int) -> tuple[float, ...] | None:
     return numbers if len(numbers) == axes and all(0 < number < float("inf") for number in numbers) else None
 
 
-def is_dicom(source: str | os.PathLike) -> bool:
-    """Returns whether a file is DICOM, by its name, or where it has no suffix by its first bytes."""
-    suffix = os.path.splitext(source)[1].lower()
-    if suffix in _DICOM_SUFFIXES:
-        return True
-    if suffix and not suffix[1:].isdigit():  # 1.2.840.113619 is a name, not a suffix
-        return False
-    with contextlib.suppress(OSError), open(source, "rb") as stream:
-        return stream.read(_DICOM_MARK_AT + 4)[_DICOM_MARK_AT:] == _DICOM_MARK
-    return False
-
-
-def _ignore(values: np.ndarray) -> None:
-    """Takes no note."""
-
-
-def _read_dicom(
-    source: str | os.PathLike | bytes, window: tuple[float, float] | None, note: Callable[[np.ndarray], None]
-) -> np.ndarray:
-    pydicom = _import("pydicom", "dicom")
-    from pydicom import pixels
-
-    try:
-        dataset = pydicom.dcmread(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except pydicom.errors.InvalidDicomError:
-        raise InputError("not a DICOM file") from None
-    if "PixelData" not in dataset:
-        raise InputError("a DICOM file without an image")
-    try:
-        values = pixels.pixel_array(dataset, index=0)
-    except (RuntimeError, NotImplementedError) as error:
-        raise _find_missing_decoder(dataset, str(error)) or error from None
-    note(values)
-    kind = dataset.get("PhotometricInterpretation", "MONOCHROME2")
-    if kind == "PALETTE COLOR":
-        values = pixels.apply_color_lut(values, dataset)
-    if values.ndim == 3:
-        return values if values.dtype == np.uint8 else (values >> 8).astype(np.uint8)
-    values = pixels.apply_modality_lut(values, dataset)
-    shown = _windowed(values, window or _own_window(dataset))
-    return 255 - shown if kind == "MONOCHROME1" else shown
-
-
-def _find_missing_decoder(dataset: Any, message: str) -> InputError | None:
-    """Returns what is missing for a DICOM file that pydicom could not decode; None where the file itself is bad."""
-    from pydicom.pixels import get_decoder
-
-    syntax = dataset.file_meta.TransferSyntaxUID
-    name = syntax.name.partition(" (")[0].partition(",")[0]
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError:
-        return InputError(f"compressed as {name}, which no package here decodes")
-    lacks_decoders = any("pylibjpeg" in plugin for plugin in decoder.missing_dependencies)
-    # Pillow, which is always there, decodes some of the files of a few kinds.
-    if lacks_decoders and (not decoder.is_available or re.search("Pillow (does not support|cannot decode)", message)):
-        return EnvironmentFault(f"compressed as {name}, which needs a decoder: pip install keras-lnn[dicom]")
-    return None
-
-
-def _own_window(dataset: Any) -> tuple[float, float] | None:
-    """The first window that the file names."""
-    try:
-        center, width = (
-            float(np.atleast_1d(np.asarray(dataset[name].value, float))[0]) for name in ("WindowCenter", "WindowWidth")
-        )
-    except (KeyError, TypeError, ValueError, IndexError):
-        return None
-    return (center, width) if np.isfinite(center) and width > 0 else None
-
-
-def _read_nifti(path: str | os.PathLike) -> tuple[np.ndarray, tuple[float, ...]]:
-    """The values with axes (height, width) or (depth, height, width), and the spacing along them."""
-    image = _import("nibabel", "nifti").load(path)
+def _read_nifti(path: str | os.PathLike, frame: str | None, facts: FileFacts) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Returns the values with axes (height, width) or (depth, height, width), and the spacing along them."""
+    image = import_package("nibabel", "nifti").load(path)
     if len(image.shape) > 4 or len(image.shape) < 2:
         raise InputError(f"{len(image.shape)} dimensions")
     if min(image.shape) < 1:
         raise InputError("no pixels")
-    return upright(image, np.float32)
+    facts.frames = image.shape[3] if len(image.shape) == 4 else 1
+    values, spacing = upright(image, np.float32, choose_frame(frame, facts.frames))
+    facts.note(values)
+    return values, spacing
 
 
-def upright(image: Any, dtype: type) -> tuple[np.ndarray, tuple[float, ...]]:
-    """The values of a nibabel image with its axes as those of images are, and the spacing along them.
+def upright(image: Any, dtype: type, time: int | None = 0) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Returns the values of a nibabel image with its axes as those of images are, and the spacing along them.
 
     Args:
-        image: Of two to four dimensions; of several times the first.
+        image: Of two to four dimensions.
         dtype: Of the values.
+        time: Which of several times is read; None for their mean.
     """
     planes = _planes(image.shape)
-    # Values are read for the first of several times only.
-    image = image.slicer[..., 0] if len(image.shape) == 4 else image
+    if len(image.shape) == 4 and time is None:
+        image = type(image)(np.mean(image.dataobj, axis=3, dtype=np.float32), image.affine)
+    elif len(image.shape) == 4:
+        image = image.slicer[..., time]  # the other times are not read
     if len(image.shape) == 3:
-        image = _import("nibabel", "nifti").as_closest_canonical(image)
+        image = import_package("nibabel", "nifti").as_closest_canonical(image)
     values = np.asarray(image.dataobj, dtype)
     spacing = tuple(map(float, image.header.get_zooms()))[: values.ndim]
     if planes == 2 and values.ndim == 3:
@@ -315,18 +230,3 @@ def upright(image: Any, dtype: type) -> tuple[np.ndarray, tuple[float, ...]]:
 
 def _planes(shape: tuple[int, ...]) -> int:
     return 3 if len(shape) >= 3 and min(shape[:3]) > 1 else 2
-
-
-def _windowed(values: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:
-    if window is None:
-        finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-        window = ((low + high) / 2, (high - low) or 1.0)
-    return apply_window(values, *window)
-
-
-def _import(package: str, extra: str) -> Any:
-    try:
-        return __import__(package)
-    except ImportError:
-        raise EnvironmentFault(f"needs {package}: pip install keras-lnn[{extra}]") from None

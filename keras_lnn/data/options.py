@@ -21,12 +21,15 @@ class Rendering:
             become class indices. Where this is empty, all that is not black is class 1. None for images.
         threshold: Of masks whose files are smoothed or lossy: a pixel brighter than this has the value 1, any other 0.
             None for the values as they are.
+        frame: Of a file with several frames, pages or times which one is read: ``first``, ``middle``, a number from 1
+            on as text, or ``mean`` for the mean of all; None for the first one.
     """
 
     fit: str = "stretch"
     window: tuple[float, float] | None = None
     classes: tuple[int | str, ...] | None = None
     threshold: float | None = None
+    frame: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +46,7 @@ class OwnImages:
         window: As in :class:`Rendering`.
         skip_bad: Whether missing and unreadable files are left out.
         mask_threshold: As ``threshold`` in :class:`Rendering`.
+        frame: As in :class:`Rendering`.
     """
 
     image_dir: str | Path | None = None
@@ -54,8 +58,9 @@ class OwnImages:
     window: tuple[float, float] | None = None
     skip_bad: bool = False
     mask_threshold: float | None = None
+    frame: str | None = None
 
     @property
     def rendering(self) -> Rendering:
         """The part that decides how a file becomes pixels."""
-        return Rendering(self.fit, self.window)
+        return Rendering(self.fit, self.window, frame=self.frame)

@@ -139,7 +139,6 @@ def load_own_images(
     rows = _choose_splits(name, labelled, digests, plan, seed)
     stored = np.array([places[row] for row in kept])
     images = {split: SelectedRows(cached.images, stored[part]) for split, part in rows.items()}
-    brightest = cached.decoded.brightest if options.window is None else None
     # What was not split cannot have copies in two splits, and need not hold every class.
     checked = {} if plan == "whole" else rows
     found = [*warnings, *left_out, *_describe_patients(name, labelled, plan)]
@@ -150,7 +149,7 @@ def load_own_images(
         splits={split: labelled.to_split(images[split], digests, part) for split, part in rows.items()},
         checksum=checksum(dataclasses.replace(labelled, groups=None) if labelled.groups_guessed else labelled, digests),
         given_splits=tuple(split for split in SPLITS if labelled.splits is not None and split in labelled.splits),
-        check=_look_over(labelled, cached, stored, checked, brightest, found),
+        check=_look_over(labelled, cached, stored, checked, options, found),
     )
 
 
@@ -159,7 +158,7 @@ def _look_over(
     cached: CachedImages,
     stored: np.ndarray,
     rows: Mapping[str, np.ndarray],
-    brightest: int | None,
+    options: OwnImages,
     warnings: Sequence[str],
 ) -> DataCheck:
     """Returns a report on the splits."""
@@ -169,6 +168,7 @@ def _look_over(
         for number, part in enumerate(rows.values()):
             parts[part] = number
         near = find_near_copies(prints, SelectedRows(cached.images, stored), parts)
+    frames = [cached.decoded.frames[place] for place in stored.tolist() if place in cached.decoded.frames]
     return check_splits(
         labelled.indicators(),
         rows,
@@ -177,10 +177,21 @@ def _look_over(
         digests=digests_of(prints),
         near=near,
         groups=labelled.groups,
-        brightest=brightest,
-        notes=labelled.notes,
+        brightest=cached.decoded.brightest if options.window is None else None,
+        notes=[*labelled.notes, *_describe_frames(frames, len(stored), options.frame)],
         warnings=warnings,
     )
+
+
+def _describe_frames(frames: Sequence[int], files: int, frame: str | None) -> list[str]:
+    """Returns a sentence on what is read of files with several frames."""
+    if not frames:
+        return []
+    which = {"mean": "the mean of all", "middle": "the middle one", "first": "the first one"}
+    read = which.get(frame or "first", f"number {frame}")
+    lengths = f"{min(frames):,} to {max(frames):,}" if min(frames) < max(frames) else f"{frames[0]:,}"
+    choose = "" if frame else "; --frame first, middle, mean or a number chooses"
+    return [f"{len(frames):,} of {files:,} files have several frames ({lengths}), of which {read} is read{choose}"]
 
 
 def _sort_by_name(files: Sequence[Path], labelled: LabelledFiles) -> tuple[Sequence[Path], LabelledFiles]:

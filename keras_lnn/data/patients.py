@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from keras_lnn.data import medical_files
+from keras_lnn.data import dicom_files
 from keras_lnn.data.images import quiet_decoders, worker_count
 from keras_lnn.files import cache_folder
 
@@ -45,7 +45,7 @@ def find_patients(files: Sequence[Path]) -> FoundPatients:
     Args:
         files: Image files of any kind.
     """
-    dicom = [row for row, file in enumerate(files) if medical_files.is_dicom(file)]
+    dicom = [row for row, file in enumerate(files) if dicom_files.is_dicom(file)]
     if not dicom:
         return FoundPatients(None)
     with quiet_decoders(), ThreadPoolExecutor(worker_count()) as pool:
@@ -64,7 +64,7 @@ def find_patients(files: Sequence[Path]) -> FoundPatients:
 
 def _read_number(file: Path) -> str:
     try:
-        return medical_files.read_patient_id(file)
+        return dicom_files.read_patient_id(file)
     except Exception:  # whoever decodes the file names it
         return ""
 

@@ -6,14 +6,34 @@ import io
 import os
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from keras_lnn.data.file_values import FileFacts, choose_frame
 from keras_lnn.errors import InputError
+
+# Further pictures in photographs are thumbnails or the view of another eye.
+_OF_ONE_PAGE = ("JPEG", "MPO")
 
 if TYPE_CHECKING:
     from PIL import Image
 
 
-def open_image(source: str | os.PathLike | bytes, longest: int, channels: int) -> Image.Image:
-    """The decoded image, upright; a JPEG file perhaps at a fraction of its size that is twice ``longest`` or more."""
+def open_image(
+    source: str | os.PathLike | bytes,
+    longest: int,
+    channels: int,
+    frame: str | None = None,
+    facts: FileFacts | None = None,
+) -> Image.Image:
+    """Returns the decoded image, upright.
+
+    Args:
+        source: A path, or the bytes of a file.
+        longest: A JPEG file may be read at a fraction of its size that is twice as much or more.
+        channels: 1 (grey) or 3 (colour).
+        frame: Which of several pages is read, see :func:`~keras_lnn.data.file_values.choose_frame`.
+        facts: Gets the number of pages.
+    """
     from PIL import Image, ImageOps
 
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
@@ -21,9 +41,30 @@ def open_image(source: str | os.PathLike | bytes, longest: int, channels: int) -
             # Decodes to a fraction of the size that is still twice the wanted one (either way round, as the
             # orientation comes later): as good, several times as fast.
             image.draft("L" if channels == 1 else image.mode, (2 * longest, 2 * longest))
+        pages = 1 if image.format in _OF_ONE_PAGE else getattr(image, "n_frames", 1)
+        if facts is not None:
+            facts.frames = pages
+        index = choose_frame(frame, pages)
+        if index is None:
+            return _mean_of_pages(image, pages, channels)
+        if index:
+            image.seek(index)
         upright = ImageOps.exif_transpose(image)
         upright.load()
         return upright
+
+
+def _mean_of_pages(image: Image.Image, pages: int, channels: int) -> Image.Image:
+    from PIL import Image
+
+    values = []
+    for page in range(pages):
+        image.seek(page)
+        deep = image.mode.startswith("I;16")
+        values.append(np.asarray(image if deep else with_channels(image, 1 if image.mode == "L" else channels)))
+    if len({page.shape for page in values}) > 1:
+        raise InputError("pages of different sizes, which have no mean")
+    return Image.fromarray(np.rint(np.mean(values, axis=0)).astype(values[0].dtype))
 
 
 def with_channels(image: Image.Image, channels: int) -> Image.Image:

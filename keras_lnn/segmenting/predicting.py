@@ -176,7 +176,8 @@ def _overlay(
         answer = _decide(probabilities, signature)
         place = int((answer > 0).sum(axis=(1, 2)).argmax())
         return lay_on(image[place], answer[place], signature.colours)
-    whole = read_image(file, side=restored.shape, channels=3, rendering=Rendering("stretch", signature.window))
+    rendering = Rendering("stretch", signature.window, frame=signature.frame)
+    whole = read_image(file, side=restored.shape, channels=3, rendering=rendering)
     return lay_on(whole, restored, signature.colours)
 
 

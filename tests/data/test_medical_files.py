@@ -58,9 +58,73 @@ def test_monochrome1_is_inverted(tmp_path):
     assert np.array_equal(read(path), 255 - read(plain))
 
 
-def test_the_first_of_many_frames_is_read(tmp_path):
-    path = write_dicom(tmp_path / "cine.dcm", np.stack([VALUES, VALUES[::-1], VALUES * 0]))
-    assert np.array_equal(read(path, (0.0, 2000.0))[..., 0], expected(VALUES, 0, 2000))
+FRAMES = np.stack([VALUES, VALUES[::-1], VALUES * 0, VALUES + 3])
+
+
+@pytest.mark.parametrize(
+    ("frame", "values"),
+    [
+        (None, FRAMES[0]),
+        ("first", FRAMES[0]),
+        ("middle", FRAMES[1]),
+        ("3", FRAMES[2]),
+        ("4", FRAMES[3]),
+        ("mean", np.rint(FRAMES.mean(axis=0)).astype(np.int16)),
+    ],
+)
+@pytest.mark.parametrize("kind", ["DICOM", "NIfTI", "TIFF"])
+def test_which_of_several_frames_is_read(tmp_path, frame, values, kind):
+    if kind == "DICOM":
+        path = write_dicom(tmp_path / "cine.dcm", FRAMES)
+    elif kind == "NIfTI":
+        times = FRAMES.transpose(2, 1, 0)[:, ::-1, None]  # (x, y, z, time) with y to the front
+        path = write_nifti(tmp_path / "times.nii", times, spacing=(1, 1, 1))
+    else:
+        pages = [Image.fromarray((page + 1000).astype(np.uint16)) for page in FRAMES]
+        path = tmp_path / "pages.tif"
+        pages[0].save(path, save_all=True, append_images=pages[1:])
+    center = 1000.0 if kind == "TIFF" else 0.0
+    image = np.zeros((1, 6, 8, 1), np.uint8)
+    found = decode_images([path], image, Rendering(window=(center, 2000.0), frame=frame))
+    assert (found.faults, found.frames) == ({}, {0: 4})
+    assert np.abs(image[0, ..., 0] - expected(values, 0, 2000).astype(int)).max() <= 1
+
+
+def test_a_frame_that_is_not_there_is_a_fault_and_single_frames_need_no_choice(tmp_path):
+    many, single = write_dicom(tmp_path / "a.dcm", FRAMES), write_dicom(tmp_path / "b.dcm", VALUES)
+    found = decode_images([many, single], np.zeros((2, 8, 8, 1), np.uint8), Rendering(frame="5"))
+    assert found.faults == {0: "4 frames, so that there is no frame 5"}
+
+
+def test_pages_of_different_sizes_have_no_mean(tmp_path):
+    pages = [Image.fromarray(np.zeros((side, side), np.uint8)) for side in (8, 4)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(InputError, match="pages of different sizes, which have no mean"):
+        read_image(tmp_path / "a.tif", side=8, channels=1, rendering=Rendering(frame="mean"))
+
+
+def test_times_of_a_volume_are_chosen_too(tmp_path):
+    times = np.stack([box(), box() * 0, box() // 2], axis=-1)
+    nibabel.save(nibabel.Nifti1Image(times, np.eye(4)), tmp_path / "a.nii")
+    brightest = {}
+    for frame in (None, "middle", "3", "mean"):
+        rendering = Rendering(window=(500.0, 1000.0), frame=frame)
+        brightest[frame] = int(medical_files.read_volume(tmp_path / "a.nii", (8, 8, 8, 1), rendering).max())
+    assert brightest == {None: 255, "middle": 0, "3": 128, "mean": 128}
+
+
+def test_the_report_says_which_frame_is_read(tmp_path):
+    for k in range(20):
+        write_dicom(tmp_path / f"{k:03}.dcm", FRAMES[: 2 + k % 3] if k < 6 else VALUES + k)
+    table = write_table(tmp_path, [f"{k:03}.dcm" for k in range(20)])
+    for _ in range(2):  # decoded, and from the cache
+        notes = load_table(table, side=8).check.notes
+        # Some of the six have equal content, and all count.
+        assert notes[-1] == (
+            "6 of 20 files have several frames (2 to 4), of which the first one is read; --frame first, middle, mean or"
+            " a number chooses"
+        )
+    assert load_table(table, OwnImages(frame="2"), side=8).check.notes[-1].endswith("of which number 2 is read")
 
 
 def test_colour_and_grey(tmp_path):
