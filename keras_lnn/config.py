@@ -92,11 +92,11 @@ def parse_threshold(text: str) -> tuple[str, float]:
 
 
 def parse_frame(text: str | int | None) -> str | None:
-    """Returns the choice of a frame as text: ``first``, ``middle``, ``mean`` or a number from 1 on."""
-    if text is None or str(text) in ("first", "middle", "mean"):
+    """Returns the choice of a frame as text: ``first``, ``middle``, ``mean``, ``each`` or a number from 1 on."""
+    if text is None or str(text) in ("first", "middle", "mean", "each"):
         return text
     if not re.fullmatch("[1-9][0-9]{0,8}", str(text)):
-        raise ValueError("must be first, middle, mean or a number from 1 on")
+        raise ValueError("must be first, middle, mean, each or a number from 1 on")
     return str(text)
 
 
@@ -170,7 +170,8 @@ class DataOptions(pydantic.BaseModel):
     frame: str | None = pydantic.Field(
         None,
         description="of own images with several frames, pages or times, the one that is read: first, middle, a number "
-        "from 1 on, or mean for the mean of all (default: first)",
+        "from 1 on, or mean for the mean of all; each: the slices of a DICOM series one by one (default: the first; a "
+        "DICOM series in a folder, and a CT, MR or PET file with many slices, are volumes)",
     )
 
     @pydantic.field_validator("window", mode="after")

@@ -20,7 +20,7 @@ from keras_lnn.data.images import (
     worker_count,
 )
 from keras_lnn.data.mask_pixels import native_grid
-from keras_lnn.data.medical_files import is_medical, is_nifti
+from keras_lnn.data.medical_files import is_medical, is_nifti, is_volume
 from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
 from keras_lnn.files import DAMAGED_FILE_ERRORS, is_file, require_file
@@ -35,8 +35,10 @@ def find_files(paths: Sequence[Path], volumes: bool) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise InputError(f"An image must be a file or a folder. Received: {path}, which is not there.")
-        if path.is_dir():
-            files += _find_volumes(path) if volumes else find_images(path)
+        if path.is_dir() and volumes:
+            files += [path] if is_volume(path) else _find_volumes(path)
+        elif path.is_dir():
+            files += find_images(path)
         else:
             require_file(path, "An image")
             files.append(path)
@@ -133,9 +135,9 @@ def _read_header(file: Path, image_shape: tuple[int, ...]) -> None:
     """Checks that a file is an image or a volume, as the model reads them, as far as its first bytes say."""
     from PIL import Image
 
-    if not is_file(file):
+    if not is_file(file) and not (file.is_dir() and is_volume(file)):
         raise InputError("not a file")
-    if len(image_shape) == 4 and not is_nifti(file):
+    if len(image_shape) == 4 and not is_medical(file):
         with _open_volume(file, image_shape):
             return
     if is_medical(file):
@@ -154,7 +156,7 @@ def _read_pixels(files: Sequence[Path], into: np.ndarray, signature: Signature) 
         return decode_images(files, into, rendering)
     found = Decoded()
     for row, file in enumerate(files):
-        if is_nifti(file):
+        if is_medical(file):
             fault = decode_images([file], into[row : row + 1], rendering).faults.get(0)
         else:
             fault = _read_array(file, into[row])
@@ -194,4 +196,4 @@ def _open_volume(file: Path, image_shape: tuple[int, ...]) -> Iterator[tuple[Bin
 
 
 def _find_volumes(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.suffix == ".npy" or is_nifti(file))
+    return sorted(file for file in folder.rglob("*") if file.suffix == ".npy" or is_nifti(file) or is_volume(file))

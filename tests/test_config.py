@@ -129,12 +129,12 @@ def test_a_missing_file_is_named():
         read_yaml(Path("nowhere.yaml"))
 
 
-@pytest.mark.parametrize("frame", ["first", "middle", "mean", "7", 7, None])
+@pytest.mark.parametrize("frame", ["first", "middle", "mean", "each", "7", 7, None])
 def test_the_choice_of_a_frame(frame):
     assert TrainConfig.create({"frame": frame}).frame == (None if frame is None else str(frame))
 
 
 @pytest.mark.parametrize("frame", ["last", "0", "-1", "1.5", "", "9" * 5000])
 def test_frames_that_there_are_not(frame):
-    with pytest.raises(InputError, match=r"frame must be first, middle, mean or a number from 1 on\. Received:"):
+    with pytest.raises(InputError, match=r"frame must be first, middle, mean, each or a number from 1 on\. Received:"):
         TrainConfig.create({"frame": frame})

@@ -14,6 +14,8 @@ from keras_lnn.data.file_values import FileFacts, choose_frame, import_package, 
 from keras_lnn.errors import EnvironmentFault, InputError
 
 SUFFIXES = (".dcm", ".dicom")
+# CT, MR and PET whose frames are slices, each also as converted from single ones.
+_ENHANCED = frozenset(f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("2.1", "2.2", "4.1", "4.4", "130", "128.1"))
 # Behind 128 bytes that say nothing; scanners often give their files no suffix.
 _MARK, _MARK_AT = b"DICM", 128
 
@@ -22,7 +24,7 @@ def is_dicom(source: str | os.PathLike) -> bool:
     """Returns whether a file is DICOM, by its name, or where it has no suffix by its first bytes."""
     suffix = os.path.splitext(source)[1].lower()
     if suffix in SUFFIXES:
-        return True
+        return not os.path.isdir(source)
     if suffix and not suffix[1:].isdigit():  # 1.2.840.113619 is a name, not a suffix
         return False
     with contextlib.suppress(OSError), open(source, "rb") as stream:
@@ -37,19 +39,19 @@ def has_mark(content: bytes) -> bool:
 
 def is_grey(path: str | os.PathLike) -> bool:
     """Reads the head of a file: whether it has one value a pixel."""
-    head = _read_head(path)
+    head = read_head(path)
     return head.get("SamplesPerPixel", 1) == 1 and head.get("PhotometricInterpretation") != "PALETTE COLOR"
 
 
 def read_size(path: str | os.PathLike) -> tuple[tuple[int, int], Any]:
     """Reads from the head of a file its height and width, and the spacing of its pixels where it says one."""
-    head = _read_head(path)
+    head = read_head(path)
     return (int(head.Rows), int(head.Columns)), head.get("PixelSpacing")
 
 
 def read_patient_id(path: str | os.PathLike) -> str:
     """Reads the number of the patient from a DICOM file; empty where it has none."""
-    return str(_read_head(path, ["PatientID"]).get("PatientID") or "").strip()
+    return str(read_head(path, ["PatientID"]).get("PatientID") or "").strip()
 
 
 def read_image(
@@ -66,13 +68,15 @@ def read_image(
     Returns:
         uint8, (height, width) or (height, width, 3).
     """
-    dataset = _open(source)
+    dataset = open_file(source)
     facts.frames = int(dataset.get("NumberOfFrames") or 1)
+    if frame is None and has_slices(dataset):
+        raise InputError("a volume among images")
     index = choose_frame(frame, facts.frames)
     if index is not None:
-        values = _decode_frame(dataset, index)
+        values = decode_frame(dataset, index)
     else:
-        values = _mean_of([_decode_frame(dataset, index) for index in range(facts.frames)])
+        values = _mean_of([decode_frame(dataset, index) for index in range(facts.frames)])
     facts.note(values)
     from pydicom import pixels
 
@@ -82,8 +86,38 @@ def read_image(
     if values.ndim == 3:
         return values if values.dtype == np.uint8 else (values >> 8).astype(np.uint8)
     values = pixels.apply_modality_lut(values, dataset)
-    shown = show_values(values, window or _own_window(dataset))
+    shown = show_values(values, window or own_window(dataset))
     return 255 - shown if kind == "MONOCHROME1" else shown
+
+
+def has_slices(dataset: Any) -> bool:
+    """Returns whether the frames of a file are slices of a volume, at different positions."""
+    if dataset.get("SOPClassUID") not in _ENHANCED or int(dataset.get("NumberOfFrames") or 1) < 2:
+        return False
+    places = [find_group(dataset, index, "PlanePositionSequence").get("ImagePositionPatient") for index in (0, 1)]
+    return None not in places and list(places[0]) != list(places[1])
+
+
+def find_group(dataset: Any, index: int, name: str) -> Any:
+    """Returns what an enhanced file says of a frame, by itself or for all frames; an empty mapping where nothing."""
+    of_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    of_all = dataset.get("SharedFunctionalGroupsSequence") or []
+    for groups in (of_frame[index : index + 1], of_all[:1]):
+        for group in groups:
+            if group.get(name):
+                return group[name].value[0]
+    return {}
+
+
+def read_values(path: str | os.PathLike) -> np.ndarray:
+    """Reads the values of a file with one frame, in its units."""
+    dataset = open_file(path)
+    values = decode_frame(dataset, 0)
+    if values.ndim != 2:
+        raise InputError("slices in colour")
+    from pydicom import pixels
+
+    return np.asarray(pixels.apply_modality_lut(values, dataset), np.float32)
 
 
 def _mean_of(frames: list[np.ndarray]) -> np.ndarray:
@@ -91,11 +125,13 @@ def _mean_of(frames: list[np.ndarray]) -> np.ndarray:
     return np.rint(np.mean(frames, axis=0)).astype(frames[0].dtype)
 
 
-def _read_head(path: str | os.PathLike, tags: list[str] | None = None) -> Any:
+def read_head(path: str | os.PathLike, tags: list[str] | None = None) -> Any:
+    """Reads a file without its pixels, or some elements of it."""
     return import_package("pydicom", "dicom").dcmread(path, stop_before_pixels=True, specific_tags=tags)
 
 
-def _open(source: str | os.PathLike | bytes) -> Any:
+def open_file(source: str | os.PathLike | bytes) -> Any:
+    """Reads a file with its pixels, which are not decoded yet."""
     pydicom = import_package("pydicom", "dicom")
     try:
         dataset = pydicom.dcmread(io.BytesIO(source) if isinstance(source, bytes) else source)
@@ -106,7 +142,8 @@ def _open(source: str | os.PathLike | bytes) -> Any:
     return dataset
 
 
-def _decode_frame(dataset: Any, index: int) -> np.ndarray:
+def decode_frame(dataset: Any, index: int) -> np.ndarray:
+    """Decodes one frame as it is stored; a decoder that is missing is named."""
     from pydicom import pixels
 
     try:
@@ -132,12 +169,12 @@ def _find_missing_decoder(dataset: Any, message: str) -> InputError | None:
     return None
 
 
-def _own_window(dataset: Any) -> tuple[float, float] | None:
-    """The first window that the file names."""
+def own_window(dataset: Any) -> tuple[float, float] | None:
+    """Returns the first window that a file, or a part of it, names."""
     try:
         center, width = (
-            float(np.atleast_1d(np.asarray(dataset[name].value, float))[0]) for name in ("WindowCenter", "WindowWidth")
+            float(np.atleast_1d(np.asarray(dataset.get(name), float))[0]) for name in ("WindowCenter", "WindowWidth")
         )
-    except (KeyError, TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, IndexError):
         return None
     return (center, width) if np.isfinite(center) and width > 0 else None

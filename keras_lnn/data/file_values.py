@@ -36,6 +36,8 @@ def choose_frame(frame: str | None, count: int) -> int | None:
         frame: ``first``, ``middle``, ``mean``, or a number from 1 on; None for the first one.
         count: The frames of the file.
     """
+    if frame == "each" and count > 1:
+        raise InputError(f"{count} frames in one file, which cannot be images of their own")
     if frame == "mean" and count > 1:
         return None
     if count == 1 or frame in (None, "first"):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_lnn.data import dicom_files, dicom_volumes
 from keras_lnn.data.arrays import SPLITS, ImageData
 from keras_lnn.data.images import Progress, find_images
 from keras_lnn.data.options import OwnImages
@@ -60,7 +61,7 @@ def load_folder(
         The images with a report on them; the names of the samples are paths relative to PATH.
     """
     root = Path(path)
-    splits, class_names = _find_classes(root)
+    splits, class_names = _find_classes(root, options.frame)
     files = [file for by_class in splits.values() for images in by_class.values() for file in images]
     given = [split for split, by_class in splits.items() for images in by_class.values() for _ in images]
     labelled = LabelledFiles(
@@ -69,6 +70,7 @@ def load_folder(
         class_names=tuple(as_text(name) for name in class_names),
         labels=np.concatenate([_labels(by_class, class_names) for by_class in splits.values()]),
         splits=None if len(splits) == 1 else given,
+        notes=_describe_series(files, options.frame),
     )
     return load_own_images(
         f"folder:{os.fspath(path)}",
@@ -84,14 +86,14 @@ def load_folder(
     )
 
 
-def _find_classes(root: Path) -> tuple[dict[str, dict[str, list[Path]]], tuple[str, ...]]:
+def _find_classes(root: Path, frame: str | None) -> tuple[dict[str, dict[str, list[Path]]], tuple[str, ...]]:
     """The images of each class of each split that there is, and the names of the classes in their order."""
     if not root.exists():
         raise InputError(f"The folder of images must exist. Received: {root}. Check the path.")
     if not root.is_dir():
         raise InputError(f"folder:PATH must name a folder. Received: {root}, which is a file. Name the folder above.")
     folders = _split_folders(root)
-    splits = {split: _find_images_by_class(folder) for split, folder in folders.items()}
+    splits = {split: _find_images_by_class(folder, frame) for split, folder in folders.items()}
     class_names = tuple(splits["train"])
     if len(class_names) < 2:
         raise InputError(
@@ -126,7 +128,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
     return {"train": root}
 
 
-def _find_images_by_class(folder: Path) -> dict[str, list[Path]]:
+def _find_images_by_class(folder: Path, frame: str | None) -> dict[str, list[Path]]:
     classes = sorted(_folders(folder), key=lambda entry: natural_order(entry.name))
     if not classes:
         raise InputError(
@@ -139,6 +141,8 @@ def _find_images_by_class(folder: Path) -> dict[str, list[Path]]:
             f" {min(loose).name}. Move them into a class folder or away."
         )
     images = {entry.name: find_images(entry) for entry in classes}
+    if frame != "each":
+        images = {entry.name: _join_series(images[entry.name], entry) for entry in classes}
     empty = [name for name, files in images.items() if not files]
     if empty:
         raise InputError(
@@ -146,6 +150,25 @@ def _find_images_by_class(folder: Path) -> dict[str, list[Path]]:
             " Add PNG, JPEG, BMP, GIF or TIFF files or remove the folder."
         )
     return images
+
+
+def _join_series(images: Sequence[Path], class_folder: Path) -> list[Path]:
+    """Returns files with each folder of one DICOM series below that of the class in the place of its slices."""
+    by_folder: dict[Path, list[Path]] = {}
+    for image in images:
+        by_folder.setdefault(image.parent, []).append(image)
+    joined = []
+    for folder, files in by_folder.items():
+        below = folder != class_folder and all(map(dicom_files.is_dicom, files))
+        joined += [folder] if below and dicom_volumes.is_series(files) else files
+    return joined
+
+
+def _describe_series(files: Sequence[Path], frame: str | None) -> tuple[str, ...]:
+    count = sum(file.is_dir() for file in files)
+    if not count or frame is not None:
+        return ()
+    return (f"{count:,} folders hold one DICOM series each, read as volumes; --frame each reads slices one by one",)
 
 
 def _visible_images(file: Path) -> list[Path]:
@@ -188,5 +211,10 @@ def _labels(by_class: Mapping[str, Sequence[Path]], class_names: Sequence[str]) 
 
 
 def _checksum(root: Path, names: Sequence[str], digests: Sequence[str]) -> str:
-    lines = [f"{name}\0{(root / name).stat().st_size}\0{digest}\n" for name, digest in zip(names, digests, strict=True)]
+    lines = [f"{name}\0{_size(root / name)}\0{digest}\n" for name, digest in zip(names, digests, strict=True)]
     return f"sha256:{hashlib.sha256(''.join(sorted(lines)).encode('utf-8', 'surrogateescape')).hexdigest()}"
+
+
+def _size(path: Path) -> int:
+    files = dicom_volumes.list_slices(path) if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)

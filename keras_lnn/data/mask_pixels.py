@@ -81,7 +81,7 @@ def as_colour(value: MaskValue) -> str:
 
 def native_grid(path: str | os.PathLike) -> Grid:
     """Reads the head of an image or mask; an image is as it is seen upright."""
-    if not is_file(path):
+    if not os.path.isdir(path) and not is_file(path):  # a folder may be a DICOM series
         raise InputError("not a file")
     if medical_files.is_medical(path):
         return medical_files.native_grid(path)

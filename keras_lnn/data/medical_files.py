@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_lnn.data import dicom_files
+from keras_lnn.data import dicom_files, dicom_volumes
 from keras_lnn.data.file_values import FileFacts, choose_frame, import_package, show_values
 from keras_lnn.errors import InputError
 
@@ -45,10 +46,10 @@ class Grid:
 
 
 def is_medical(source: str | os.PathLike | bytes) -> bool:
-    """Whether this is a DICOM or NIfTI file, by its name, or where it has no suffix by its first bytes."""
+    """Returns whether this is a DICOM or NIfTI file, by its name or its first bytes, or a folder of DICOM slices."""
     if isinstance(source, bytes):
         return dicom_files.has_mark(source)
-    return is_nifti(source) or dicom_files.is_dicom(source)
+    return is_nifti(source) or dicom_files.is_dicom(source) or os.path.isdir(source)
 
 
 def is_nifti(source: str | os.PathLike | bytes) -> bool:
@@ -56,10 +57,15 @@ def is_nifti(source: str | os.PathLike | bytes) -> bool:
     return not isinstance(source, bytes) and os.fspath(source).lower().endswith(_NIFTI_SUFFIXES)
 
 
-def is_volume(path: str | os.PathLike) -> bool:
-    """Whether a file is NIfTI with three dimensions; one that cannot be opened counts as an image."""
+def is_volume(path: str | os.PathLike, frame: str | None = None) -> bool:
+    """Returns whether a path has three dimensions; what cannot be opened counts as an image.
+
+    Args:
+        path: A NIfTI file, a DICOM file with slices as its frames, or a folder with a DICOM series.
+        frame: The one that is asked for; then DICOM slices are images.
+    """
     if not is_nifti(path):
-        return False
+        return frame is None and (os.path.isdir(path) or dicom_files.is_dicom(path)) and dicom_volumes.is_volume(path)
     try:
         return _planes(import_package("nibabel", "nifti").load(path).shape) == 3
     except Exception:  # whoever decodes the file names it
@@ -89,6 +95,8 @@ def read_slice(
         uint8, (height, width) or (height, width, 3).
     """
     facts = facts or FileFacts()
+    if not isinstance(source, bytes) and os.path.isdir(source):
+        return dicom_volumes.read_image(Path(source), window, frame, facts)
     if not is_nifti(source):
         return dicom_files.read_image(source, window, frame, facts)
     values, _ = _read_nifti(source, frame, facts)
@@ -103,7 +111,7 @@ def read_volume(
     rendering: Rendering,
     facts: FileFacts | None = None,
 ) -> np.ndarray:
-    """Reads a NIfTI volume in the orientation of its patient and resamples it, smoothed where it shrinks.
+    """Reads a volume in the orientation of its patient and resamples it, smoothed where it shrinks.
 
     Args:
         source: A path.
@@ -116,12 +124,7 @@ def read_volume(
     """
     from scipy import ndimage
 
-    if not is_nifti(source):
-        raise InputError("an image among volumes")
-    values, spacing = _read_nifti(source, rendering.frame, facts or FileFacts())
-    if values.ndim != 3:
-        raise InputError("an image among volumes")
-    values = show_values(values, rendering.window).astype(np.float32)
+    values, spacing = _read_shown(source, rendering, facts or FileFacts())
     size = np.array(fitted_volume(values.shape, spacing, shape[:3], rendering.fit))
     shrinking = np.array(values.shape) / size
     values = ndimage.gaussian_filter(values, np.maximum(0, (shrinking - 1) / 2), truncate=2)
@@ -133,6 +136,24 @@ def read_volume(
     )
     volume[(*place, 0)] = np.rint(np.clip(values, 0, 255))
     return volume
+
+
+def _read_shown(
+    source: str | os.PathLike | bytes, rendering: Rendering, facts: FileFacts
+) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Returns the voxels of a volume in its own size, from 0 to 255, and their spacing."""
+    if isinstance(source, bytes) or not is_volume(source, rendering.frame):
+        # What is wrong with a damaged file is said by its reader.
+        if is_medical(source):
+            read_slice(source, rendering.window, rendering.frame)
+        raise InputError("an image among volumes")
+    if is_nifti(source):
+        values, spacing = _read_nifti(source, rendering.frame, facts)
+        return show_values(values, rendering.window).astype(np.float32), spacing
+    volume = dicom_volumes.read_volume(source)
+    facts.note(volume.values)
+    shown = show_values(volume.values, rendering.window or volume.window).astype(np.float32)
+    return 255 - shown if volume.inverted else shown, volume.spacing
 
 
 def fitted_volume(
@@ -151,6 +172,8 @@ def read_nifti_values(path: str | os.PathLike) -> tuple[np.ndarray, tuple[float,
 def native_grid(path: str | os.PathLike) -> Grid:
     """Reads the head of a file; a volume is in its patient's orientation."""
     if not is_nifti(path):
+        if is_volume(path):
+            return Grid(*dicom_volumes.read_size(path))
         size, spacing = dicom_files.read_size(path)
         return Grid(size, _usable(spacing, 2))
     nibabel = import_package("nibabel", "nifti")

@@ -22,7 +22,8 @@ class Rendering:
         threshold: Of masks whose files are smoothed or lossy: a pixel brighter than this has the value 1, any other 0.
             None for the values as they are.
         frame: Of a file with several frames, pages or times which one is read: ``first``, ``middle``, a number from 1
-            on as text, or ``mean`` for the mean of all; None for the first one.
+            on as text, or ``mean`` for the mean of all; None for the first one, or for a volume where the frames are
+            slices. ``each`` reads slices in folders one by one.
     """
 
     fit: str = "stretch"

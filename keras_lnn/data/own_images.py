@@ -16,6 +16,7 @@ from keras_lnn.data.arrays import ALL, SPLITS, ImageArray, ImageData, Split
 from keras_lnn.data.checking import DataCheck, check_splits, name_some
 from keras_lnn.data.copies import digests_of, find_near_copies
 from keras_lnn.data.decoded_cache import CachedImages, open_or_decode
+from keras_lnn.data.dicom_volumes import digest_series
 from keras_lnn.data.grouping import complete_grouped_splits, describe_torn, require_each_class
 from keras_lnn.data.images import Progress, describe_faults, guess_channels, image_shape
 from keras_lnn.data.options import OwnImages
@@ -281,7 +282,7 @@ def digest_files(files: Sequence[Path]) -> tuple[list[str], dict[int, str]]:
         try:
             if os.path.exists(files[row]) and not (os.path.isdir(files[row]) or is_file(files[row])):
                 raise OSError(0, "not a file")
-            return file_digest(files[row])
+            return digest_series(files[row]) if files[row].is_dir() else file_digest(files[row])
         except FileNotFoundError:
             faults[row] = "missing"
         except OSError as error:
@@ -311,7 +312,7 @@ def _decode(
     by_content = {digests[row] + files[row].suffix.lower(): row for row in range(len(files)) if row not in faults}
     order = sorted(by_content)
     unique = [files[by_content[key]] for key in order]
-    volumes = medical_files.is_volume(unique[0])
+    volumes = medical_files.is_volume(unique[0], options.frame)
     shape = image_shape(side, (1 if volumes else guess_channels(unique)) if channels is None else channels)
     shape = (shape[0], *shape) if volumes else shape
     cached = open_or_decode(

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from keras_lnn.data import dicom_files
+from keras_lnn.data.dicom_volumes import list_slices
 from keras_lnn.data.images import quiet_decoders, worker_count
 from keras_lnn.files import cache_folder
 
@@ -45,6 +46,8 @@ def find_patients(files: Sequence[Path]) -> FoundPatients:
     Args:
         files: Image files of any kind.
     """
+    # A series of slices is known by its first one.
+    files = [next(iter(list_slices(file)), file) if file.is_dir() else file for file in files]
     dicom = [row for row, file in enumerate(files) if dicom_files.is_dicom(file)]
     if not dicom:
         return FoundPatients(None)

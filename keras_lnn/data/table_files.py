@@ -50,7 +50,9 @@ def find_table_files(cells: Sequence[str], root: Path, table: TextTable) -> Tabl
         for name in {image.name, image.name.partition(".")[0], image.stem}:
             by_name.setdefault(name, []).append(image)
     files = [_find_file(cell, root, by_path, by_name, table.place(row)) for row, cell in enumerate(cells)]
-    return TableFiles(files, len(set(images) - set(files)))
+    named = set(files)
+    series = {file for file in named if file.is_dir()}
+    return TableFiles(files, sum(image not in named and image.parent not in series for image in images))
 
 
 def _find_file(cell: str, root: Path, by_path: dict[str, Path], by_name: dict[str, list[Path]], place: str) -> Path:

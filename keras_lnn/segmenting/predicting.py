@@ -62,7 +62,13 @@ def predict_masks(
         InputError: If a file would be replaced that this function has not written, such as a true mask.
     """
     signature = predictor.signature
-    files = find_files(paths, volumes=len(signature.image_shape) == 4)
+    volumes = len(signature.image_shape) == 4
+    files = find_files(paths, volumes)
+    others = [file for file in files if volumes and not _keeps_format(file)]
+    if others:
+        raise InputError(
+            f"Masks of volumes are written for NIfTI and .npy files only. Received: {others[0]}. Convert it to NIfTI."
+        )
     masks = dict(zip(files, require_free_masks(files, paths, output, overlay), strict=True))
     written = WrittenFiles(output, OTHER_FOLDER)
     rows = []

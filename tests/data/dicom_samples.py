@@ -28,3 +28,33 @@ def write_dicom(path, values, *, photometric="MONOCHROME2", **elements):
         setattr(file, name, value)
     file.save_as(path, enforce_file_format=True)
     return path
+
+
+def write_enhanced(path, values, positions, orientation, spacing, *, slope=None, intercept=None, window=None):
+    """An enhanced CT file whose frames are slices at some positions."""
+    from pydicom.dataset import Dataset
+    from pydicom.uid import EnhancedCTImageStorage
+
+    def group(**elements):
+        item = Dataset()
+        for name, value in elements.items():
+            setattr(item, name, value)
+        return [item]
+
+    shared = {
+        "PlaneOrientationSequence": group(ImageOrientationPatient=list(orientation)),
+        "PixelMeasuresSequence": group(PixelSpacing=list(spacing)),
+    }
+    if slope is not None:
+        told = {"RescaleSlope": slope, "RescaleIntercept": intercept, "RescaleType": "HU"}
+        shared["PixelValueTransformationSequence"] = group(**told)
+    if window is not None:
+        shared["FrameVOILUTSequence"] = group(WindowCenter=window[0], WindowWidth=window[1])
+    frames = [group(PlanePositionSequence=group(ImagePositionPatient=list(position)))[0] for position in positions]
+    return write_dicom(
+        path,
+        values,
+        SOPClassUID=EnhancedCTImageStorage,
+        SharedFunctionalGroupsSequence=group(**shared),
+        PerFrameFunctionalGroupsSequence=frames,
+    )
