@@ -172,6 +172,7 @@ def run_predict(command: PredictCommand) -> None:
     """Predicts and writes a CSV file, or masks."""
     from keras_lnn.image_files import check_headers, find_files
     from keras_lnn.inference import find_model, load_predictor
+    from keras_lnn.model_card import describe_thresholds
     from keras_lnn.predicting import predict_files, require_free_table, shorten_predictions, write_predictions
     from keras_lnn.segmenting.predicting import predict_masks, require_free_masks
     from keras_lnn.signature import read_signature
@@ -216,6 +217,9 @@ def run_predict(command: PredictCommand) -> None:
         for row in table_of_few.itertuples(index=False):
             shown.add_row(*(Text(f"{value:.4f}" if isinstance(value, float) else str(value)) for value in row))
         console.print(shown)
+    thresholds = describe_thresholds(signature)
+    if thresholds is not None:
+        console.print(f"predicted: {thresholds}")
     note = "  (took the place of the predictions that were there)" if replaced else ""
     what = f"{'mask' if of_masks else 'prediction'}{'s' if len(table) != 1 else ''}"
     console.print(f"{len(table)} {what}  {output}{note}")

@@ -15,6 +15,7 @@ from keras_lnn.data.samples import SplitPlan
 from keras_lnn.evaluated_samples import LEARNED_DATA, ChosenSamples, LearnedData, choose_samples
 from keras_lnn.inference import load_predictor
 from keras_lnn.report import measure_split, metrics_of_split
+from keras_lnn.signature import Signature
 from keras_lnn.tasks import require_positive_class
 
 
@@ -53,7 +54,7 @@ def evaluate_model(
     signature = predictor.signature
     if positive_class is not None:
         require_positive_class(positive_class, signature.get_task())
-        signature = dataclasses.replace(signature, positive_class=positive_class)
+        signature = _speaking_of(positive_class, signature)
     learned = LearnedData.of(model, signature)
     name = data or learned.name
     given, own = learned.complete(options), learned.own_images(name, options)
@@ -76,6 +77,15 @@ def evaluate_model(
     metrics = metrics_of_split(measure_split(measured, answers, signature), signature, chosen.split)
     metrics["warnings"] = [*_warnings(chosen, learned, loaded), *metrics["warnings"]]
     return {"model": str(model), "data": name, **_describe(chosen, measured), **metrics}
+
+
+def _speaking_of(positive_class: str, signature: Signature) -> Signature:
+    """Returns the signature with another positive class; the rule of its thresholds still names the one it is of."""
+    before = signature.class_names[signature.get_task().positive_index(signature.positive_class)]
+    rule = signature.threshold_rule
+    if rule is not None and positive_class != before:
+        rule = f"{rule} of {before}"
+    return dataclasses.replace(signature, positive_class=positive_class, threshold_rule=rule)
 
 
 def _describe(chosen: ChosenSamples, measured: Split) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def model_card(
         "Licence of the data": signature.licence or "not stated",
         "Seed": signature.seed,
         "Epoch, chosen on validation": signature.best_epoch,
-        "Thresholds": _thresholds(signature),
+        "Thresholds": describe_thresholds(signature),
         "Made by": signature.trained_by,
     }
     title = escape_markdown(f"{signature.model} on {signature.data}")
@@ -144,7 +144,8 @@ def model_card(
     return "\n".join(lines)
 
 
-def _thresholds(signature: Signature) -> str | None:
+def describe_thresholds(signature: Signature) -> str | None:
+    """Returns in words what a model predicts classes by; None where it has no thresholds of its own."""
     if signature.thresholds is None:
         return None
     pairs = list(zip(signature.class_names, signature.thresholds, strict=True))

@@ -36,9 +36,13 @@ def choose_thresholds(truth: np.ndarray, probabilities: np.ndarray, rule: str, p
 
 
 def describe_rule(rule: str | None) -> str:
-    """Returns in words how thresholds were chosen; the first versions chose them by F1 and kept no rule."""
-    rule = rule or "f1"
-    return "as asked for" if parse_threshold(rule)[0] == "number" else f"chosen on validation by {rule}"
+    """Returns in words how thresholds were chosen; the first versions chose them by F1 and kept no rule.
+
+    Args:
+        rule: As it was given, and after it ``of`` and the class that it speaks of where this is not clear.
+    """
+    kind, _ = parse_threshold(rule.partition(" of ")[0]) if rule else ("f1", 0.0)
+    return "as asked for" if kind == "number" else f"chosen on validation by {rule or kind}"
 
 
 def _choose(upper: np.ndarray, scores: np.ndarray, rule: str, upper_is_positive: bool = True) -> float:

@@ -276,12 +276,25 @@ def test_evaluate_tells_what_does_not_fit(run_program, trained):
         ([run, "--data", "phantom-vessel"], "must have images of shape (28, 28, 1)"),
         ([run, "--data", "chestmnst"], "There is no data set"),
         (["nowhere"], "A model must be a path or a name in saved_models/"),
+        ([run, "--positive-class", "lvl"], "--positive-class must be one of two classes. Received: lvl"),
         ([run, "--split", "tst"], "split must be 'train', 'val', 'test' or 'all'"),
     ):
         status, _, err = run_program("evaluate", *arguments)
         assert status == 2
         assert message in err
         assert err.strip().count("\n") == 0
+
+
+def test_evaluate_speaks_of_the_class_that_is_asked_for(run_program, trained):
+    status, out, _ = run_program("evaluate", str(trained / "run"), "--positive-class", "level")
+    assert status == 0
+    assert "sensitivity (level)" in out
+    assert "Decisions go by the threshold: level above 0." in out
+    known = json.loads((trained / "run" / "metrics.json").read_text())["test"]
+    found = json.loads(run_program("evaluate", str(trained / "run"), "--positive-class", "level", "--json")[1])["test"]
+    for metric, of_other in (("sensitivity", "specificity"), ("specificity_tuned", "sensitivity_tuned")):
+        assert found[metric] == known[of_other]
+    assert found["accuracy_tuned"] == known["accuracy_tuned"]
 
 
 def test_predict_on_files_and_folders(run_program, trained, tmp_path):
@@ -303,6 +316,8 @@ def test_predict_on_files_and_folders(run_program, trained, tmp_path):
     np.testing.assert_allclose(table.filter(like="probability").to_numpy()[:6], expected, atol=1e-6)
     assert set(table["predicted"]) <= {"level", "upright"}
     assert f"7 predictions  {output}" in out
+    assert "predicted: upright above 0." in out
+    assert "; chosen on validation by youden" in out
 
 
 def test_predict_tells_what_does_not_work(run_program, trained, tmp_path):

@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score
 from keras_lnn.config import parse_threshold
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation import evaluate_predictions
-from keras_lnn.thresholds import choose_thresholds
+from keras_lnn.thresholds import choose_thresholds, describe_rule
 
 
 @settings(max_examples=60, deadline=None)
@@ -154,3 +154,16 @@ def test_wrong_thresholds_are_told(task, thresholds, rule):
     truth = np.array([[0, 1], [1, 0]]) if task == "multi-label" else np.array([0, 1])
     with pytest.raises(InputError, match=rule):
         evaluate_predictions(truth, np.full((2, 2), 0.5), task=task, class_names=("a", "b"), thresholds=thresholds)
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        (None, "chosen on validation by f1"),
+        ("sensitivity=.9", "chosen on validation by sensitivity=.9"),
+        ("sensitivity=.9 of malignant", "chosen on validation by sensitivity=.9 of malignant"),
+        ("0.3 of malignant", "as asked for"),
+    ],
+)
+def test_a_rule_is_told_in_words(rule, told):
+    assert describe_rule(rule) == told

@@ -29,6 +29,7 @@ from keras_lnn.plots.style import (
     style_axes,
 )
 from keras_lnn.tasks import Task
+from keras_lnn.thresholds import TUNED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,7 +112,8 @@ def plot_metrics(comparison: Comparison) -> Figure:
     figure = new_figure(width, rows * (0.75 + 0.21 * max(len(models), 2)) + 0.5)
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes, metric in zip(panels.ravel(), shown, strict=False):
-        label = metric_label(metric) + (", lower is better" if metric in LOWER_IS_BETTER else "")
+        label = metric_label(metric.removesuffix(TUNED))
+        label += ", lower is better" if metric in LOWER_IS_BETTER else ""
         style_axes(axes, label)
         axes.title.set_fontsize(LABEL_SIZE)
         axes.locator_params(axis="x", nbins=4)
@@ -126,7 +128,8 @@ def plot_metrics(comparison: Comparison) -> Figure:
         axes.set_yticks(range(len(models)), names)
         axes.tick_params(axis="y", labelcolor=BLACK)
     seeds = "; small dots: single seeds" if any(model.seeds > 1 for model in models) else ""
-    set_heading(figure, f"Metrics with 95% intervals{seeds}{reference}")
+    decided = "; decisions at the models' thresholds" if any(name.endswith(TUNED) for name in shown) else ""
+    set_heading(figure, f"Metrics with 95% intervals{decided}{seeds}{reference}")
     return figure
 
 
