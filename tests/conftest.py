@@ -31,6 +31,7 @@ def pytest_collection_finish() -> None:
     """Spares the garbage collector what was imported: it would walk through all of TensorFlow each time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

@@ -148,12 +148,13 @@ def test_no_time_changes_nothing():
     np.testing.assert_allclose(numpy_of(state), start, atol=1e-6)
 
 
-def test_no_time_without_capacitance_is_no_division_by_nothing():
+@pytest.mark.parametrize("run_eagerly", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_no_time_without_capacitance_is_no_division_by_nothing(run_eagerly):
     layer = KINDS["ltc"](return_sequences=True)
     series, times = keras.Input((STEPS, FEATURES)), keras.Input((STEPS,))
     model = keras.Model([series, times], layer((series, times)))
     layer.cell.cm.assign(np.zeros(layer.cell.cm.shape))
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", run_eagerly=run_eagerly)
     batch = [draw_inputs(), np.zeros((BATCH, STEPS), "float32")]
     assert np.isfinite(model.predict_on_batch(batch)).all()
     model.train_on_batch(batch, np.ones((BATCH, STEPS, 2), "float32"))

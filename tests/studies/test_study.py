@@ -76,10 +76,17 @@ def whole(tmp_path_factory):
     return folder, run(folder, "--workers", "2")
 
 
-def test_it_leaves_tables_pictures_and_a_comparison(whole):
-    folder, printed = whole
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("few") / "study"
+    return folder, run(folder, "--workers", "2", "--seeds", "1")
+
+
+@pytest.mark.parametrize(("study", "seeds"), [("few", 1), pytest.param("whole", 2, marks=pytest.mark.slow)])
+def test_it_leaves_tables_pictures_and_a_comparison(study, seeds, request):
+    folder, printed = request.getfixturevalue(study)
     results = pd.read_csv(folder / "results.csv")
-    assert len(results) == 4
+    assert len(results) == 2 * seeds
     assert (results["status"] == "done").all()
     for row in results.itertuples():
         metrics = json.loads((Path(row.run) / "metrics.json").read_text())
@@ -93,9 +100,9 @@ def test_it_leaves_tables_pictures_and_a_comparison(whole):
         f"phantom-breast-{name}.png" for name in ("roc", "size", "seeds")
     }
     assert (folder / "comparison-phantom-breast" / "comparison.html").is_file()
-    assert "Small networks: 4 runs" in printed
-    assert "wide on phantom-breast, seed 1: AUC" in printed
-    assert "4 of 4 runs are done, 0 failed" in printed
+    assert f"Small networks: {2 * seeds} runs" in printed
+    assert f"wide on phantom-breast, seed {seeds - 1}: AUC" in printed
+    assert f"{2 * seeds} of {2 * seeds} runs are done, 0 failed" in printed
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ def make(tuner, folder, max_trials=None, epochs=9):
         hyperparameters.Int("size", 1, 4)
         hyperparameters.Choice("kind", ["a", "b", "c"])
     if max_trials is None:
-        max_trials = {"random": 12, "bayesian": 9}.get(tuner)
+        max_trials = {"random": 12, "bayesian": 7}.get(tuner)
     oracle = make_oracle(
         tuner,
         objective="val_auc",
@@ -92,7 +92,7 @@ def test_a_search_killed_after_every_step_is_the_search_that_was_not(tmp_path, t
         assert list(content(oracle)) == list(content(whole))
     else:
         assert content(oracle) == content(whole)
-    assert len(oracle.trials) == {"random": 12, "bayesian": 9, "grid": 12}.get(tuner, len(whole.trials))
+    assert len(oracle.trials) == {"random": 12, "bayesian": 7, "grid": 12}.get(tuner, len(whole.trials))
 
 
 def test_a_finished_trial_is_not_repeated_by_a_kill_behind_its_end(tmp_path):
