@@ -17,6 +17,7 @@ from keras_lnn.data.images import (
     find_images,
     name_fault,
     quiet_decoders,
+    walk_folders,
     worker_count,
 )
 from keras_lnn.data.mask_pixels import native_grid
@@ -196,4 +197,5 @@ def _open_volume(file: Path, image_shape: tuple[int, ...]) -> Iterator[tuple[Bin
 
 
 def _find_volumes(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.suffix == ".npy" or is_nifti(file) or is_volume(file))
+    places = [path for place, names in walk_folders(folder) for path in (place, *(place / name for name in names))]
+    return sorted(path for path in places if path.suffix == ".npy" or is_nifti(path) or is_volume(path))

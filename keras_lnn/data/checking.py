@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from keras_lnn.errors import InputError
 
 # Values of 12 bits in files of 16 show as nearly black where nobody says which range they have.
 _DARK_BELOW = 4096
@@ -99,6 +103,36 @@ def check_splits(
 def is_dark(brightest: int) -> bool:
     """Returns whether files of 16 bits, of which this is the highest value, are nearly black without a window."""
     return brightest < _DARK_BELOW
+
+
+def require_different_names(names: Sequence[str], where: str) -> None:
+    """Checks that no two classes are one class that was spelled in two ways, such as 1 and 1.0, or benign and Benign.
+
+    Single letters may differ in their case.
+
+    Args:
+        names: Names of the classes.
+        where: Where they were found.
+    """
+    first: dict[str, str] = {}
+    pairs = []
+    for name in names:
+        other = first.setdefault(_plain_spelling(name), name)
+        if other != name:
+            pairs.append(f"{other} and {name}")
+    if pairs:
+        raise InputError(
+            f"Each class must be spelled in one way. Received: {name_some(pairs)} in {where}. Write alike those that"
+            " are one class, or give others names that differ in more."
+        )
+
+
+def _plain_spelling(name: str) -> str:
+    """Returns a name as it is compared: a number by its value, a word without case and without blanks that are more."""
+    with contextlib.suppress(ValueError):
+        value = float(name)
+        return repr(value) if math.isfinite(value) else name
+    return " ".join(name.casefold().split()) if len(name) > 1 else name
 
 
 def name_some(names: Sequence[str]) -> str:

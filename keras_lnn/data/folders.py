@@ -13,7 +13,8 @@ import numpy as np
 
 from keras_lnn.data import dicom_files, dicom_volumes
 from keras_lnn.data.arrays import SPLITS, ImageData
-from keras_lnn.data.images import Progress, find_images
+from keras_lnn.data.checking import name_some, require_different_names
+from keras_lnn.data.images import Progress, find_images, require_readable_folders
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.own_images import LabelledFiles, load_own_images
 from keras_lnn.data.samples import SplitPlan
@@ -61,7 +62,8 @@ def load_folder(
         The images with a report on them; the names of the samples are paths relative to PATH.
     """
     root = Path(path)
-    splits, class_names = _find_classes(root, options.frame)
+    unreadable: list[str] = []
+    splits, class_names = _find_classes(root, options, unreadable)
     files = [file for by_class in splits.values() for images in by_class.values() for file in images]
     given = [split for split, by_class in splits.items() for images in by_class.values() for _ in images]
     labelled = LabelledFiles(
@@ -82,19 +84,23 @@ def load_folder(
         seed=seed,
         plan=plan,
         checksum=lambda kept, digests: _checksum(root, kept.names, digests),
+        warnings=[f"left out folders that cannot be read: {name_some(unreadable)}"] if unreadable else (),
         progress=progress,
     )
 
 
-def _find_classes(root: Path, frame: str | None) -> tuple[dict[str, dict[str, list[Path]]], tuple[str, ...]]:
+def _find_classes(
+    root: Path, options: OwnImages, unreadable: list[str]
+) -> tuple[dict[str, dict[str, list[Path]]], tuple[str, ...]]:
     """The images of each class of each split that there is, and the names of the classes in their order."""
     if not root.exists():
         raise InputError(f"The folder of images must exist. Received: {root}. Check the path.")
     if not root.is_dir():
         raise InputError(f"folder:PATH must name a folder. Received: {root}, which is a file. Name the folder above.")
     folders = _split_folders(root)
-    splits = {split: _find_images_by_class(folder, frame) for split, folder in folders.items()}
+    splits = {split: _find_images_by_class(folder, options, unreadable) for split, folder in folders.items()}
     class_names = tuple(splits["train"])
+    require_different_names(class_names, f"class folders of {folders['train']}")
     if len(class_names) < 2:
         raise InputError(
             f"There must be at least 2 class folders. Received: only {class_names[0]} in {folders['train']}."
@@ -128,7 +134,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
     return {"train": root}
 
 
-def _find_images_by_class(folder: Path, frame: str | None) -> dict[str, list[Path]]:
+def _find_images_by_class(folder: Path, options: OwnImages, unreadable: list[str]) -> dict[str, list[Path]]:
     classes = sorted(_folders(folder), key=lambda entry: natural_order(entry.name))
     if not classes:
         raise InputError(
@@ -140,8 +146,10 @@ def _find_images_by_class(folder: Path, frame: str | None) -> dict[str, list[Pat
             f"Every image must lie in the folder of its class. Received: {len(loose)} directly in {folder}, such as"
             f" {min(loose).name}. Move them into a class folder or away."
         )
-    images = {entry.name: find_images(entry) for entry in classes}
-    if frame != "each":
+    images = {entry.name: find_images(entry, unreadable) for entry in classes}
+    if not options.skip_bad:
+        require_readable_folders(unreadable, ", or go on without it by --skip-bad")
+    if options.frame != "each":
         images = {entry.name: _join_series(images[entry.name], entry) for entry in classes}
     empty = [name for name, files in images.items() if not files]
     if empty:
@@ -190,9 +198,11 @@ def _describe_difference(split: str, by_class: Mapping[str, object], train: Mapp
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(
-        entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__MACOSX"))
-    )
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        require_readable_folders([f"{folder} ({(error.strerror or 'unreadable').lower()})"])
+    return sorted(entry for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__MACOSX")))
 
 
 def natural_order(name: str) -> list[str | tuple[int, str]]:

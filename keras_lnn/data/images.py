@@ -80,7 +80,7 @@ class Decoded:
             raise InputError(describe_faults(obstacles, names, remedy))
 
 
-def find_images(path: str | os.PathLike) -> list[Path]:
+def find_images(path: str | os.PathLike, unreadable: list[str] | None = None) -> list[Path]:
     """Finds the image files in a folder and below it, by their suffix.
 
     Hidden files and folders (``.DS_Store``, ``._scan.png``, ``.ipynb_checkpoints``) and files of other kinds are passed
@@ -88,6 +88,7 @@ def find_images(path: str | os.PathLike) -> list[Path]:
 
     Args:
         path: A folder, or one image file.
+        unreadable: Gets the folders that cannot be read, with the reasons; they are an error where it is None.
 
     Returns:
         The paths, sorted; empty where there is none.
@@ -97,14 +98,44 @@ def find_images(path: str | os.PathLike) -> list[Path]:
         return [path] if _has_image_suffix(path.name) else []
     if not path.is_dir():
         raise InputError(f"The folder of images must exist. Received: {path}. Check the path.")
-    found, visited = [], set()
-    for folder, subfolders, files in os.walk(path, followlinks=True):
+    folders = walk_folders(path, unreadable)
+    found = [folder / name for folder, names in folders for name in names if _is_image_name(name)]
+    return sorted(found, key=lambda file: file.relative_to(path).parts)
+
+
+def walk_folders(path: Path, unreadable: list[str] | None = None) -> Iterator[tuple[Path, list[str]]]:
+    """Yields a folder and those below it, each real one once and no hidden ones, with the names of their files.
+
+    Args:
+        path: A folder.
+        unreadable: As in :func:`find_images`.
+    """
+    failed: list[str] = []
+
+    def note(error: OSError) -> None:
+        failed.append(f"{error.filename} ({(error.strerror or 'unreadable').lower()})")
+
+    visited = set()
+    for folder, subfolders, names in os.walk(path, followlinks=True, onerror=note):
         real = os.path.realpath(folder)
         subfolders[:] = [] if real in visited else sorted(name for name in subfolders if not name.startswith("."))
         if real not in visited:
-            found += [Path(folder, name) for name in files if _is_image_name(name)]
+            yield Path(folder), names
         visited.add(real)
-    return sorted(found, key=lambda file: file.relative_to(path).parts)
+    if unreadable is not None:
+        unreadable.extend(failed)
+    else:
+        require_readable_folders(failed)
+
+
+def require_readable_folders(unreadable: Sequence[str], remedy: str = "") -> None:
+    """Checks that no folder was found that cannot be read."""
+    if unreadable:
+        more = f" and {len(unreadable) - _NAMED_AT_MOST} more" if len(unreadable) > _NAMED_AT_MOST else ""
+        raise InputError(
+            f"Every folder of images must be readable. Received: {', '.join(unreadable[:_NAMED_AT_MOST])}{more}."
+            f" Give permission to read it, or move it away{remedy}."
+        )
 
 
 def guess_channels(paths: Sequence[str | os.PathLike]) -> int:

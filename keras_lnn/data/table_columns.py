@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_lnn.data.arrays import SPLITS
-from keras_lnn.data.checking import name_some
+from keras_lnn.data.checking import name_some, require_different_names
 from keras_lnn.data.folders import SPLIT_SPELLINGS, natural_order
 from keras_lnn.data.grouping import require_whole_groups
 from keras_lnn.data.options import OwnImages
@@ -222,6 +222,7 @@ def _read_labels(table: TextTable, columns: tuple[str, ...]) -> tuple[str, tuple
             " Add images of another class."
         )
     _require_classes(table, column, names)
+    require_different_names(names, f"column {column} of {table.path}")
     return ("binary" if len(names) == 2 else "multi-class"), names, labels
 
 
@@ -246,6 +247,7 @@ def _read_joined_names(table: TextTable, column: str) -> tuple[str, tuple[str, .
             )
         found.append(labels)
     names = tuple(sorted(set().union(*found), key=natural_order))
+    require_different_names(names, f"column {column} of {table.path}")
     places = {name: place for place, name in enumerate(names)}
     labels = np.zeros((len(found), len(names)), np.uint8)
     for row, labelled in enumerate(found):

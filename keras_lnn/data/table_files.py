@@ -23,10 +23,12 @@ class TableFiles:
     Args:
         files: One path a row; it need not exist.
         unnamed: How many image files of the folder no row names.
+        unreadable: Folders in which no files could be looked for, with the reasons.
     """
 
     files: list[Path]
     unnamed: int
+    unreadable: list[str] = dataclasses.field(default_factory=list)
 
 
 def find_table_files(cells: Sequence[str], root: Path, table: TextTable) -> TableFiles:
@@ -43,7 +45,8 @@ def find_table_files(cells: Sequence[str], root: Path, table: TextTable) -> Tabl
             f" {'a file' if root.exists() else 'not there'}. Check the path."
         )
     require_inside(cells, table, "Choose an --image-dir above, or write whole paths.")
-    images = find_images(root)
+    unreadable: list[str] = []
+    images = find_images(root, unreadable)
     by_path = {os.path.relpath(image, root): image for image in images}
     by_name: dict[str, list[Path]] = {}
     for image in images:
@@ -52,7 +55,7 @@ def find_table_files(cells: Sequence[str], root: Path, table: TextTable) -> Tabl
     files = [_find_file(cell, root, by_path, by_name, table.place(row)) for row, cell in enumerate(cells)]
     named = set(files)
     series = {file for file in named if file.is_dir()}
-    return TableFiles(files, sum(image not in named and image.parent not in series for image in images))
+    return TableFiles(files, sum(image not in named and image.parent not in series for image in images), unreadable)
 
 
 def _find_file(cell: str, root: Path, by_path: dict[str, Path], by_name: dict[str, list[Path]], place: str) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_lnn.data.arrays import ImageData
+from keras_lnn.data.checking import name_some
 from keras_lnn.data.images import Progress
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.own_images import LabelledFiles, load_own_images
@@ -75,9 +76,13 @@ def load_table(
         seed=seed,
         plan=plan,
         checksum=_checksum,
-        warnings=doubled,
+        warnings=[*doubled, *_describe_unreadable(found.unreadable)],
         progress=progress,
     )
+
+
+def _describe_unreadable(folders: Sequence[str]) -> list[str]:
+    return [f"folders in which no files could be looked for: {name_some(folders)}"] if folders else []
 
 
 def _checksum(labelled: LabelledFiles, digests: Sequence[str]) -> str:

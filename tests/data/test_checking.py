@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_lnn.data.checking import check_splits
+from keras_lnn.data.checking import check_splits, require_different_names
+from keras_lnn.errors import InputError
 
 NAMES = [f"{k:03}.png" for k in range(400)]
 
@@ -64,3 +65,17 @@ def test_a_split_of_few_large_patients_is_named():
     groups = [f"p{k}" for k in range(140)] + ["q"] * 20 + [f"r{k}" for k in range(40)]
     (warning,) = check([0, 1] * 100, split(140, 20, 40), groups).warnings
     assert warning == "val is unlike the other splits: it has 20.0 images for each patient, all have 1.1"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("a", "A"), ("grade 1", "grade 2"), ("1", "-1"), ("0", "1", "10"), ("1", "1a"), ("nan", "inf"), ("b", "ß")],
+)
+def test_names_of_different_classes(names):
+    require_different_names(names, "a table")
+
+
+@pytest.mark.parametrize("names", [("benign", "Benign"), ("grade  1", "Grade 1"), ("1", "x", "1.0"), ("1e1", "10")])
+def test_one_class_in_two_spellings(names):
+    with pytest.raises(InputError, match=f"Received: {names[0]} and {names[-1]} in a table"):
+        require_different_names(names, "a table")

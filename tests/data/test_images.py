@@ -1,3 +1,5 @@
+import errno
+import os
 import threading
 import time
 import warnings
@@ -7,8 +9,12 @@ import pytest
 from PIL import Image
 
 from keras_lnn.data import images as images_module
+from keras_lnn.data.folders import load_folder
 from keras_lnn.data.images import find_images, guess_channels, read_image, read_images
+from keras_lnn.data.options import OwnImages
+from keras_lnn.data.tables import load_table
 from keras_lnn.errors import InputError
+from keras_lnn.image_files import find_files
 
 GREY = np.arange(12 * 10, dtype=np.uint8).reshape(12, 10) * 2
 COLOUR = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)
@@ -273,3 +279,49 @@ def test_find_images(tmp_path):
 def test_bad_sides_and_channels(side, channels):
     with pytest.raises(InputError, match="Received"):
         images_module.image_shape(side, channels)
+
+
+@pytest.fixture
+def locked(tmp_path, monkeypatch):
+    """A folder in which a folder cannot be read, whoever runs the test."""
+    for name in ("open", "shut"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        save(tmp_path / "set" / name / "a.png", np.zeros((4, 4), np.uint8))
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("shut"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    return tmp_path / "set"
+
+
+def test_a_folder_that_cannot_be_read_is_named(locked):
+    with pytest.raises(InputError, match=r"folder of images must be readable\. Received: .*shut \(permission denied\)"):
+        find_images(locked)
+    with pytest.raises(InputError, match=r"shut \(permission denied\)"):
+        find_files([locked], volumes=True)
+    unreadable = []
+    assert find_images(locked, unreadable) == [locked / "open" / "a.png"]
+    assert unreadable == [f"{locked / 'shut'} (permission denied)"]
+
+
+def test_a_table_and_a_folder_report_folders_that_cannot_be_read(tmp_path, locked, monkeypatch):
+    monkeypatch.setenv("KERAS_LNN_CACHE", str(tmp_path / "cache"))
+    for k in range(20):
+        for name in ("benign", "malignant"):
+            (locked / name).mkdir(exist_ok=True)
+            save(locked / name / f"{k}.png", np.full((4, 4), k + 100 * (name == "benign"), np.uint8))
+    (locked / "open" / "a.png").unlink()
+    (locked / "open").rmdir()
+    (locked / "shut").rename(locked / "benign" / "shut")
+    with pytest.raises(InputError, match=r"shut \(permission denied\)\. Give permission .* --skip-bad"):
+        load_folder(locked, side=4)
+    warnings = load_folder(locked, OwnImages(skip_bad=True), side=4).check.warnings
+    assert warnings[0].startswith("left out folders that cannot be read: ")
+    rows = [f"{name}/{k}.png,{name}" for k in range(20) for name in ("benign", "malignant")]
+    (tmp_path / "t.csv").write_text("\n".join(["file,label", *rows]))
+    warnings = load_table(tmp_path / "t.csv", OwnImages(image_dir=locked), side=4).check.warnings
+    assert warnings[0].startswith("folders in which no files could be looked for: ")

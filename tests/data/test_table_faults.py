@@ -93,6 +93,25 @@ FAULTS = {
         {},
         r"one group column.*group, patient",
     ),
+    "one class in two spellings": (
+        replace("003.png,malignant", "003.png,Malignant"),
+        {},
+        r"spelled in one way\. Received: Malignant and malignant in column label of .*labels\.csv\. Write alike",
+    ),
+    "numbers as a spreadsheet writes them": (
+        lambda root: write_table(
+            root / "labels.csv",
+            ("file", "label"),
+            [(f"{k:03}.png", ("0", "1", "0.0", "1.0")[k % 4]) for k in range(20)],
+        ),
+        {},
+        r"spelled in one way\. Received: 0 and 0\.0, 1 and 1\.0 in column label",
+    ),
+    "one of joined names in two spellings": (
+        replace("003.png,malignant", "003.png,benign|benign  cyst|Benign cyst"),
+        {},
+        r"spelled in one way\. Received: Benign cyst and benign  cyst in column label",
+    ),
     "no labels": (replace("label", "age"), {}, r"must have a class column.*columns file, age"),
     "unknown file": (replace("003.png", "nowhere.png"), {}, r"1 of 20 that cannot be read.*nowhere\.png \(missing\)"),
     "all files missing": (every_image, {"image_dir": "empty"}, r"20 of 20.*--image-dir"),
