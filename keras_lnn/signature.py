@@ -8,11 +8,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from keras_lnn.config import parse_threshold
 from keras_lnn.data.options import FITS, OwnImages
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
 from keras_lnn.files import DAMAGED_FILE_ERRORS, atomic_path, is_file
-from keras_lnn.tasks import SEGMENTATION, TASKS, Task
+from keras_lnn.tasks import PROBABILITY_TOLERANCE, SEGMENTATION, TASKS, Task
 
 SIGNATURE_FILE = "keras_lnn.json"
 SAMPLES_FILE = "keras_lnn_samples.json"
@@ -143,15 +144,7 @@ def _check_content(signature: Signature) -> None:
     sides = isinstance(shape, tuple) and all(_is_whole(side) and 1 <= side <= _LARGEST_SIDE for side in shape)
     if not sides or len(shape) not in (3, 4) or math.prod(shape) > _MOST_VALUES:
         raise ValueError("image_shape must be three or four sides that an image can have")
-    levels = signature.thresholds
-    if levels is not None and not (
-        task in ("binary", "multi-label")
-        and len(levels) == len(names)
-        and all(_is_number(x) and 0 <= x <= 1 for x in levels)
-    ):
-        raise ValueError("thresholds must be one number from 0 to 1 for each of two classes or of several labels")
-    if signature.positive_class is not None and signature.positive_class not in names:
-        raise ValueError("positive_class must be one of class_names")
+    _check_decisions(signature)
     window = signature.window
     if window is not None and not (len(window) == 2 and all(map(_is_number, window)) and window[1] > 0):
         raise ValueError("window must be a centre and a width")
@@ -161,6 +154,24 @@ def _check_content(signature: Signature) -> None:
     ):
         raise ValueError("colours must be #rrggbb for each class")
     _check_options(signature)
+
+
+def _check_decisions(signature: Signature) -> None:
+    """Checks the thresholds, which are compared with probabilities, and the positive class, which is looked up."""
+    task, levels, rule = signature.get_task(), signature.thresholds, signature.threshold_rule
+    if levels is not None:
+        each = isinstance(levels, tuple) and all(_is_number(level) and 0 <= level <= 1 for level in levels)
+        if not task.has_thresholds or not each or len(levels) != task.outputs:
+            raise ValueError("thresholds must be one number from 0 to 1 for each of two classes or of several labels")
+        if task.kind == "binary" and abs(sum(levels) - 1) > PROBABILITY_TOLERANCE:
+            raise ValueError("thresholds of two classes must sum to one")
+    if rule is not None:
+        if not isinstance(rule, str):
+            raise ValueError("threshold_rule must be text")
+        parse_threshold(rule)
+    positive = signature.positive_class
+    if positive is not None and (task.kind != "binary" or positive not in task.class_names):
+        raise ValueError("positive_class must be one of two classes")
 
 
 def _check_options(signature: Signature) -> None:
@@ -173,7 +184,7 @@ def _check_options(signature: Signature) -> None:
             raise ValueError(f"{name} must be a whole number")
     if not _is_whole(signature.parameters) or not isinstance(signature.skip_bad, bool):
         raise ValueError("parameters must be a whole number and skip_bad true or false")
-    for name in ("file_column", "split_column", "group_column", "threshold_rule"):
+    for name in ("file_column", "split_column", "group_column"):
         if not isinstance(getattr(signature, name), str | None):
             raise ValueError(f"{name} must be text")
     if signature.label_columns is not None and not _are_texts(signature.label_columns):

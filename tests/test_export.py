@@ -69,6 +69,14 @@ def test_a_signature_comes_back_with_every_field():
     for signature in (make_signature(**two), make_signature(task="multi-label", thresholds=(0.25, 0.5))):
         content = json.loads(json.dumps(signature.to_json()))
         assert Signature.from_json(content) == signature
+    # Two classes have one decision, so that one threshold follows from the other.
+    for wrong, rule in (
+        ({"thresholds": [0.3, 0.3]}, "must sum to one"),
+        ({"positive_class": "c"}, "positive_class must be one of two classes"),
+        ({"task": "multi-class", "thresholds": [0.5, 0.5]}, "each of two classes or of several labels"),
+    ):
+        with pytest.raises(ValueError, match=rule):
+            Signature.from_json(make_signature().to_json() | wrong)
     # Of a version that knew no thresholds.
     older = Signature.from_json({name: content[name] for name in content if name not in two})
     assert (older.thresholds, older.threshold_rule, older.positive_class) == (None, None, None)
