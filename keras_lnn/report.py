@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -260,7 +261,8 @@ def _draw(
             figures["class_correlation"] = plots.plot_class_correlation(curves.correlation(), len(curves.accuracy()))
         figures |= _draw_test(report, answers, found)
     if answers is not None:
-        figures |= _draw_layers(model, report.data.splits["test"].images[:1], report.config.model)
+        images = report.data.splits["test"].images[:1]
+        figures |= _draw_layers(model, images, report.config.model, report.signature.class_names)
     with atomic_path(report.folder.plots) as temporary:
         temporary.mkdir()
         for name, figure in figures.items():
@@ -284,7 +286,7 @@ def _draw_test(report: RunReport, probabilities: np.ndarray, found: Evaluation) 
     }
 
 
-def _draw_layers(model: Any, images: np.ndarray, name: str) -> dict[str, Any]:
+def _draw_layers(model: Any, images: np.ndarray, name: str, class_names: Sequence[str]) -> dict[str, Any]:
     """The wirings of a model, and the ways in which it reads an image."""
     import keras
 
@@ -295,7 +297,8 @@ def _draw_layers(model: Any, images: np.ndarray, name: str) -> dict[str, Any]:
     for layer in model.layers:
         wiring = getattr(getattr(layer, "forward_layer", layer), "built_wiring", None)
         if wiring is not None:
-            figures[f"wiring_{layer.name}"] = plots.plot_wiring(wiring, f"Wiring of {layer.name} in {name}")
+            outputs = _name_outputs(model, layer, wiring.output_dim, class_names)
+            figures[f"wiring_{layer.name}"] = plots.plot_wiring(wiring, f"Wiring of {layer.name} in {name}", outputs)
         if isinstance(layer, SequenceLayer):
             maps = keras.Model(model.inputs, layer.input).predict_on_batch(images.astype("float32"))[0]
             image = images[0] if images.ndim == 4 else None
@@ -304,3 +307,15 @@ def _draw_layers(model: Any, images: np.ndarray, name: str) -> dict[str, Any]:
                 layer.positions(maps.shape), np.asarray(maps), image, title
             )
     return figures
+
+
+def _name_outputs(model: Any, layer: Any, count: int, class_names: Sequence[str]) -> Sequence[str]:
+    """Returns the classes that the outputs of a layer stand for; none where a later layer mixes them."""
+    from keras_lnn.layers import SingleLogit
+
+    later = model.layers[model.layers.index(layer) + 1 :]
+    if any(len(weight.shape) > 1 for part in later for weight in part.weights):
+        return ()
+    if count == 1 and len(class_names) == 2 and any(isinstance(part, SingleLogit) for part in later):
+        return class_names[1:]
+    return class_names if count == len(class_names) else ()

@@ -20,7 +20,6 @@ from keras_lnn.plots.style import (
     set_heading,
     shorten_name,
     style_axes,
-    write_note,
 )
 
 if TYPE_CHECKING:
@@ -128,25 +127,25 @@ def plot_importance(table: pandas.DataFrame, names: Sequence[str], objective: st
         table: As ``trials.csv``.
         names: Of the hyperparameters that differ.
         objective: Its column.
+
+    Returns:
+        The figure; None where nothing can be said: of fewer than eight whole trials, or of equal ones.
     """
     whole = table[table[objective].notna()]
-    if not names:
+    if not names or len(whole) < _FEWEST_FOR_IMPORTANCE or whole[objective].nunique() < 2:
         return None
     figure = new_figure(6.5, 0.32 * len(names) + 1.5)
     axes = figure.subplots()
-    style_axes(axes, "", f"share of the variance of {objective} that is lost when shuffled", "")
-    if len(whole) < _FEWEST_FOR_IMPORTANCE:
-        write_note(axes, f"fewer than {_FEWEST_FOR_IMPORTANCE} whole trials")
-    else:
-        means, spreads, share = measure_importance(whole, names, objective)
-        order = means.argsort()
-        axes.barh(range(len(names)), means[order], xerr=spreads[order], color=BLUE, ecolor=DARK_GREY, height=0.62)
-        axes.set_yticks(range(len(names)), [shorten_name(names[place], 26) for place in order])
-        axes.set_xlim(left=min(0.0, float((means - spreads).min())))
-        note = f"The forest explains {max(0.0, share):.0%} of the trials that it has not seen"
-        if share < 0.2:
-            note += ": do not trust the bars"
-        axes.set_title(literal(note), loc="left", fontsize=SMALL_SIZE, color=DARK_GREY)
+    style_axes(axes, "", f"how much R² for {objective} falls when shuffled", "")
+    means, spreads, share = measure_importance(whole, names, objective)
+    order = means.argsort()
+    axes.barh(range(len(names)), means[order], xerr=spreads[order], color=BLUE, ecolor=DARK_GREY, height=0.62)
+    axes.set_yticks(range(len(names)), [shorten_name(names[place], 26) for place in order])
+    axes.set_xlim(left=min(0.0, float((means - spreads).min())))
+    note = f"The forest explains {max(0.0, share):.0%} of the trials that it has not seen"
+    if share < 0.2:
+        note += ": do not trust the bars"
+    axes.set_title(literal(note), loc="left", fontsize=SMALL_SIZE, color=DARK_GREY)
     set_heading(figure, "Which hyperparameters mattered")
     return figure
 

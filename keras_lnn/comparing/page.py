@@ -35,6 +35,7 @@ _CAPTIONS = {
     "metrics": "Every metric of every model, with 95% intervals.",
 }
 _DIFFERENCES = "differences_"
+_METRICS_IN_A_TABLE = 6
 # Sentences beyond so many are folded away; the first ones are those that the data show.
 _MOST_SENTENCES_OPEN = 6
 
@@ -100,11 +101,17 @@ def _models_table(comparison: Comparison) -> str:
     names = comparison.metrics
     several = any(model.seeds > 1 for model in comparison.models)
     caption = f"{'Means over the seeds' if several else 'Metrics'} with 95% intervals, the highest AUC first"
-    head = ["model", "seeds", *(metric_label(name) for name in names)]
-    rows = []
-    for model in comparison.models:
-        rows.append([_name(model), str(model.seeds), *(_estimate(model.metrics[name]) for name in names)])
-    return _table(caption, head, rows)
+    tables = []
+    # In one table they would be wider than most windows.
+    for place in range(0, len(names), _METRICS_IN_A_TABLE):
+        shown = names[place : place + _METRICS_IN_A_TABLE]
+        head = ["model", "seeds", *(metric_label(name) for name in shown)]
+        rows = [
+            [_name(model), str(model.seeds), *(_estimate(model.metrics[name]) for name in shown)]
+            for model in comparison.models
+        ]
+        tables.append(_table(f"Further metrics: {caption[0].lower()}{caption[1:]}" if place else caption, head, rows))
+    return "".join(tables)
 
 
 def _facts_table(comparison: Comparison) -> str:
@@ -258,7 +265,9 @@ def _picture(name: str, figure: Figure) -> str:
     width = round(float(figure.get_size_inches()[0]) * 96)
     return (
         f'<figure>\n<div class="scroll" tabindex="0" role="region" aria-label="{caption}">'
-        f'<img src="data:image/svg+xml;base64,{content}" alt="{caption}" width="{width}"></div>\n'
+        f'<img src="data:image/svg+xml;base64,{content}" alt="{caption}" width="{width}"'
+        # Smaller than this its lettering cannot be read: then it scrolls.
+        f' style="min-width: {round(0.8 * width)}px"></div>\n'
         f"<figcaption>{caption}</figcaption>\n</figure>\n"
     )
 

@@ -15,6 +15,14 @@ ul { margin: 6px 0; padding-left: 22px; }
 li { margin: 4px 0; }
 .caution { margin: 8px 0; padding: 6px 12px; border-left: 4px solid #e69f00; background: #fdf6e7; }
 .scroll { overflow-x: auto; }
+/* Shadows at the edges beyond which there is more; the white covers them at the ends. */
+.scroll {
+  background:
+    linear-gradient(to right, #fff 30%, #fff0) 0 0 / 32px 100% local no-repeat,
+    linear-gradient(to left, #fff 30%, #fff0) 100% 0 / 32px 100% local no-repeat,
+    linear-gradient(to right, #0003, #0000) 0 0 / 12px 100% scroll no-repeat,
+    linear-gradient(to left, #0003, #0000) 100% 0 / 12px 100% scroll no-repeat;
+}
 .scroll:focus-visible, summary:focus-visible, th button:focus-visible { outline: 2px solid var(--link); }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; margin: 12px 0; }
 caption { text-align: left; color: var(--soft); padding-bottom: 4px; }
@@ -29,7 +37,7 @@ th button { all: unset; cursor: pointer; }
 th[aria-sort="ascending"] button::after { content: " ▲"; }
 th[aria-sort="descending"] button::after { content: " ▼"; }
 figure { margin: 16px 0 24px; }
-figure img { display: block; max-width: none; height: auto; }
+figure img { display: block; max-width: 100%; height: auto; }
 figcaption { color: var(--soft); font-size: .875rem; }
 summary { cursor: pointer; color: var(--link); margin: 8px 0; }
 @media (max-width: 600px) {

@@ -23,6 +23,7 @@ from keras_lnn.plots.style import (
     PALETTE,
     SMALL_SIZE,
     VERMILLION,
+    keep_within_unit,
     new_figure,
     set_heading,
     shorten_name,
@@ -48,7 +49,8 @@ _PANELS = (
     "average_precision",
     "brier",
 )
-_COLUMNS = 4
+# Two columns fit on a phone; with more models they would be too long.
+_COLUMNS, _MOST_IN_TWO_COLUMNS = 4, 12
 _FALSE_POSITIVE_RATES = np.linspace(0, 1, 401)
 # In a map of more models the numbers would be too small to read.
 _MOST_WITH_NUMBERS = 12
@@ -72,7 +74,8 @@ def plot_roc_curves(comparison: Comparison) -> Figure:
     coloured = _coloured(comparison)
     names = [shorten_name(model.name, 34) for model in coloured]
     longest = max(len(name) for name in names)
-    figure = new_figure(4.9 + max(0.078 * longest + 0.9, 1.7), 4.6)
+    # With the legend below, the picture is narrow enough for a phone.
+    figure = new_figure(max(4.4, 0.078 * longest + 1.2), 4.6 + 0.19 * (len(coloured) + 1))
     axes = figure.subplots()
     style_axes(axes, "", "false positive rate (1 − specificity)", "true positive rate (sensitivity)")
     axes.set(xlim=(-0.015, 1.015), ylim=(-0.015, 1.015), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1], aspect="equal")
@@ -92,7 +95,7 @@ def plot_roc_curves(comparison: Comparison) -> Figure:
     if grey:
         axes.plot([], [], color=LIGHT_GREY, linewidth=1.7, label=f"{grey} other models")
     style = {"fontsize": LABEL_SIZE - 0.5, "title_fontsize": LABEL_SIZE - 0.5, "alignment": "left", "frameon": False}
-    figure.legend(loc="outside right center", title="AUC", **style)
+    figure.legend(loc="outside lower left", title="AUC", **style)
     set_heading(figure, f"ROC curves: {_of_what(comparison)}")
     return figure
 
@@ -105,7 +108,7 @@ def plot_metrics(comparison: Comparison) -> Figure:
     if comparison.example.task == "multi-label":
         names = tuple(comparison.as_decided(name) for name in _PANELS if name != "accuracy")
     shown = [name for name in names if name in comparison.metrics]
-    columns = min(_COLUMNS, len(shown))
+    columns = min(_COLUMNS if len(models) > _MOST_IN_TWO_COLUMNS else 2, len(shown))
     rows = -(-len(shown) // columns)
     names = [shorten_name(model.name, 30) for model in models]
     width = 2.05 * columns + 0.075 * max(map(len, names)) + 0.2
@@ -122,6 +125,7 @@ def plot_metrics(comparison: Comparison) -> Figure:
                 axes, place, model, metric, VERMILLION if reference and model.name == comparison.reference else BLUE
             )
         axes.set_ylim(-0.6, len(models) - 0.4)
+        keep_within_unit(axes, "x")
     for axes in panels.ravel()[len(shown) :]:
         axes.remove()
     for axes in panels[:, 0]:
@@ -164,10 +168,11 @@ def plot_differences(comparison: Comparison, metric: str) -> Figure:
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 2.6 / side + 0.3), aspect=18, pad=0.02)
+    ticks = np.linspace(-limit, limit, 5)
+    bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 2.6 / side + 0.3), aspect=18, pad=0.02, ticks=ticks)
     bar.ax.tick_params(labelsize=SMALL_SIZE, color=GREY)
     bar.outline.set_visible(False)
-    bar.ax.yaxis.set_major_formatter(lambda value, _: signed(value, 2) if round(value, 2) else "0")
+    bar.ax.set_yticklabels([signed(value) if value else "0" for value in ticks])
     mark = "bold" if len(names) <= _MOST_WITH_NUMBERS else "dot"
     meaning = f"{mark}: p < .05 after correction for {len(pairs)} pairs"
     set_heading(figure, f"Difference of {metric_label(metric)}: row less column; {meaning}")
@@ -239,7 +244,7 @@ def _draw_estimate(axes: Axes, place: int, model: Model, metric: str, colour: st
         values = model.measured[metric].values
         axes.plot(values, np.full(len(values), place), "o", color=GREY, markersize=2, zorder=2)
     axes.plot([estimate.low, estimate.high], [place, place], color=colour, linewidth=1.4, solid_capstyle="butt")
-    axes.plot([estimate.value], [place], "o", color=colour, markersize=4, zorder=3)
+    axes.plot([estimate.value], [place], "o", color=colour, markersize=4, zorder=3, clip_on=False)
 
 
 def _matrices(names: list[str], pairs: list[Pair]) -> tuple[np.ndarray, np.ndarray]:

@@ -8,10 +8,11 @@ import numpy as np
 
 from keras_lnn.errors import InputError
 from keras_lnn.plots.style import (
+    BLUE,
     DARK_GREY,
     GREY,
     LABEL_SIZE,
-    LINE_STYLES,
+    LIGHT_GREY,
     PALETTE,
     SMALL_SIZE,
     new_figure,
@@ -40,7 +41,7 @@ def plot_class_accuracy(accuracy: pandas.DataFrame, best_epoch: int | None, mult
         multi_label: Whether the columns are labels, of which an image can carry several.
 
     Returns:
-        The figure, a line a class.
+        The figure, a line a class; of more than seven, which would hide each other, a row of colours each.
 
     Raises:
         InputError: If there is no epoch or no class.
@@ -48,24 +49,37 @@ def plot_class_accuracy(accuracy: pandas.DataFrame, best_epoch: int | None, mult
     _require_some(accuracy)
     figure = new_figure(7.0, max(3.2, 0.2 * accuracy.shape[1] + 1.6))
     axes = figure.subplots()
-    draw_class_accuracy(axes, accuracy, best_epoch)
     meaning = "share of images that are right" if multi_label else "share of its images found"
-    style_axes(axes, "", "epoch", meaning)
-    figure.legend(loc="outside right center", frameon=False, fontsize=LABEL_SIZE - 1)
+    if draw_class_accuracy(axes, accuracy, best_epoch, meaning):
+        figure.legend(loc="outside right center", frameon=False, fontsize=LABEL_SIZE - 1)
     best = "" if best_epoch is None else f", best epoch {best_epoch}"
     set_heading(figure, f"Validation accuracy of each {'label' if multi_label else 'class'}{best}")
     return figure
 
 
-def draw_class_accuracy(axes: Axes, accuracy: pandas.DataFrame, best_epoch: int | None = None) -> None:
-    """Draws a line a class into one panel."""
+def draw_class_accuracy(
+    axes: Axes, accuracy: pandas.DataFrame, best_epoch: int | None = None, meaning: str = "validation accuracy"
+) -> bool:
+    """Draws the accuracy of each class into one panel.
+
+    Args:
+        axes: The panel.
+        accuracy: As in :func:`plot_class_accuracy`.
+        best_epoch: Marked; None for none.
+        meaning: What the accuracy is, at the axis or beside the colours.
+
+    Returns:
+        Whether there are lines, which need a legend; of more classes than colours there are rows with their names.
+    """
+    if accuracy.shape[1] > len(PALETTE) and np.isfinite(accuracy.to_numpy(dtype=np.float64)).any():
+        _draw_rows(axes, accuracy, best_epoch, meaning)
+        return False
+    style_axes(axes, "", "epoch", meaning)
     epochs = accuracy.index.to_numpy(dtype=np.float64)
     markers = {"marker": "o", "markersize": 3.0} if len(epochs) <= MOST_EPOCHS_WITH_MARKERS else {}
-    for index, name in enumerate(accuracy.columns):
-        style = LINE_STYLES[index // len(PALETTE) % len(LINE_STYLES)]
-        colour = PALETTE[index % len(PALETTE)]
+    for name, colour in zip(accuracy.columns, PALETTE, strict=False):
         values = accuracy[name].to_numpy(dtype=np.float64)
-        axes.plot(epochs, values, style, color=colour, linewidth=1.5, label=shorten_name(str(name), 24), **markers)
+        axes.plot(epochs, values, color=colour, linewidth=1.5, label=shorten_name(str(name), 24), **markers)
     if best_epoch is not None:
         axes.axvline(best_epoch, color=GREY, linewidth=1.0, linestyle=":", zorder=1)
     axes.set_ylim(-0.04, 1.04)
@@ -75,6 +89,39 @@ def draw_class_accuracy(axes: Axes, accuracy: pandas.DataFrame, best_epoch: int 
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
     if not np.isfinite(accuracy.to_numpy(dtype=np.float64)).any():
         write_note(axes, "no image of any class")
+    return True
+
+
+def _draw_rows(axes: Axes, accuracy: pandas.DataFrame, best_epoch: int | None, meaning: str) -> None:
+    """A row a class whose colours are its accuracy, and at its end the number of the best or the last epoch."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    values = accuracy.to_numpy(dtype=np.float64).T
+    first, last = float(accuracy.index[0]), float(accuracy.index[-1])
+    colours = LinearSegmentedColormap.from_list("accuracy", ["#F4A582", "#F7F7F7", BLUE]).with_extremes(bad=LIGHT_GREY)
+    image = axes.imshow(
+        np.ma.masked_invalid(values),
+        cmap=colours,
+        aspect="auto",
+        interpolation="nearest",
+        extent=(first - 0.5, last + 0.5, len(values) - 0.5, -0.5),
+    )
+    style_axes(axes, "", "epoch", "", grid=False)
+    for line in np.arange(0.5, len(values) - 1):
+        axes.axhline(line, color="white", linewidth=1.5)
+    axes.set_yticks(range(len(values)), [shorten_name(str(name), 24) for name in accuracy.columns])
+    axes.tick_params(axis="y", length=0)
+    axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
+    told = last if best_epoch is None else best_epoch
+    if best_epoch is not None:
+        axes.axvline(best_epoch, color=DARK_GREY, linewidth=1.2, linestyle=":")
+    for row, value in enumerate(accuracy.loc[told].to_numpy(dtype=np.float64)):
+        text = f"{value:.2f}" if np.isfinite(value) else "–"
+        axes.text(1.01, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL_SIZE)
+    bar = axes.figure.colorbar(image, ax=axes, shrink=0.8, pad=0.08)
+    bar.set_label(f"{meaning} (numbers: epoch {told:g})", fontsize=LABEL_SIZE - 1)
+    bar.ax.tick_params(labelsize=LABEL_SIZE - 1)
+    bar.outline.set_visible(False)
 
 
 def plot_class_correlation(correlation: pandas.DataFrame, epochs: int) -> Figure:

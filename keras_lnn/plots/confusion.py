@@ -12,7 +12,6 @@ from keras_lnn.plots.style import (
     DARK_GREY,
     LABEL_SIZE,
     SMALL_SIZE,
-    blank_axes,
     new_figure,
     set_heading,
     style_axes,
@@ -34,7 +33,7 @@ def plot_confusion(
     class_names: Sequence[str],
     thresholds: Sequence[float] | None = None,
 ) -> Figure:
-    """Draws the confusion matrix: counts and the share of each row; several labels get a small matrix each.
+    """Draws the confusion matrix: counts and the share of each row; several labels get a row each.
 
     Args:
         truth: Class indices (samples,), or 0/1 (samples, labels).
@@ -44,7 +43,8 @@ def plot_confusion(
         thresholds: By which two classes or several labels are predicted; one half if not given.
 
     Returns:
-        The figure; rows are the truth, columns the prediction (the likeliest class; a label above its threshold).
+        The figure; rows are the truth, columns the prediction (the likeliest class). Of several labels a row says what
+        became of the images with the label and of those without it, a label being predicted above its threshold.
 
     Raises:
         InputError: If the arguments do not fit together.
@@ -96,29 +96,45 @@ def _name_classes(axes: Axes, names: tuple[str, ...], cell: float) -> None:
 
 
 def _plot_labels(predictions: Predictions) -> Figure:
+    """A row a label: what became of the images with it, and of those without it."""
     names = predictions.class_names
-    columns = min(len(names), 5)
-    rows = -(-len(names) // columns)
-    figure = new_figure(max(1.75 * columns + 0.5, 4.2), 1.95 * rows + 0.9)
-    figure.get_layout_engine().set(h_pad=0.09)
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for index, (axes, name) in enumerate(zip(panels, names, strict=False)):
-        counts = _count(predictions.truth[:, index], predictions.predicted[:, index], 2)
-        _draw_matrix(axes, counts, LABEL_SIZE - 0.5)
-        axes.set_title(wrap_name(name, 22, 2), fontsize=LABEL_SIZE)
-        blank_axes(axes)
-        if index % columns == 0:
-            axes.set_yticks([0, 1], ["absent", "present"], fontsize=LABEL_SIZE - 1, rotation=90, va="center")
-            axes.set_ylabel("truth", fontsize=LABEL_SIZE - 1)
-        if index + columns >= len(names):
-            axes.set_xticks([0, 1], ["absent", "present"], fontsize=LABEL_SIZE - 1)
-            axes.set_xlabel("predicted", fontsize=LABEL_SIZE - 1)
-        axes.tick_params(length=0)
-    for axes in panels[len(names) :]:
-        axes.remove()
+    pairs = zip(predictions.truth.T, predictions.predicted.T, strict=True)
+    (not_predicted, false_alarm), (missed, found) = np.stack([_count(*pair, 2) for pair in pairs], axis=-1)
+    counts = np.array([[found, missed], [not_predicted, false_alarm]])
+    figure = new_figure(6.4, max(0.34 * len(names), 0.7) + 1.5)
+    panels = figure.subplots(1, 2, sharey=True)
+    kinds = (("with", ("found", "missed")), ("without", ("not predicted", "false alarm")))
+    for axes, (kind, columns), of_kind in zip(panels, kinds, counts, strict=True):
+        _draw_outcomes(axes, of_kind.T)
+        axes.set_xticks([0, 1], columns, fontsize=LABEL_SIZE - 0.5)
+        axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+        axes.set_title(f"of the images {kind} the label", loc="left", fontsize=LABEL_SIZE)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+    labels = [f"{wrap_name(name, 26, 1)} ({there})" for name, there in zip(names, found + missed, strict=True)]
+    panels[0].set_yticks(range(len(names)), labels, fontsize=LABEL_SIZE - 0.5)
     above = "0.5" if predictions.thresholds is None else "its threshold"
-    set_heading(figure, f"Confusion of each label, predicted above {above} ({len(predictions.truth)} images)")
+    count = len(predictions.truth)
+    set_heading(figure, f"Labels of {count} images, predicted above {above} (blue: right, orange: wrong)")
     return figure
+
+
+def _draw_outcomes(axes: Axes, counts: np.ndarray) -> None:
+    """Colours what is right blue and what is wrong orange, by its share of the row; writes count and share."""
+    from matplotlib import colormaps
+
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(totals, 1)
+    # Light enough that black lettering shows on each.
+    right, wrong = (colormaps[name](0.65 * shares[:, column]) for column, name in ((0, "Blues"), (1, "Oranges")))
+    axes.imshow(np.stack([right, wrong], axis=1), aspect="auto")
+    for line in np.arange(0.5, len(counts) - 1):
+        axes.axhline(line, color="white", linewidth=1)
+    axes.axvline(0.5, color="white", linewidth=1)
+    for (row, column), count in np.ndenumerate(counts):
+        share = f"  {_percent(shares[row, column])}" if totals[row, 0] and count else "" if totals[row, 0] else "  –"
+        colour = "black" if count else DARK_GREY
+        axes.text(column, row, f"{count}{share}", ha="center", va="center", fontsize=LABEL_SIZE - 0.5, color=colour)
 
 
 def _count(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:

@@ -140,7 +140,7 @@ def plot_precision_recall(
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
     def measure(present: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        precision, recall, _ = precision_recall_curve(present, probability)
+        recall, precision = _steps_of_recall(*precision_recall_curve(present, probability)[:2])
         return recall, precision, float(average_precision_score(present, probability))
 
     kind = Kind(
@@ -155,6 +155,19 @@ def plot_precision_recall(
     return _plot_curves(
         check_predictions(truth, probabilities, task, class_names, positive_class=positive_class), kind, measure
     )
+
+
+def _steps_of_recall(precision: np.ndarray, recall: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns recall and precision where recall changes, from the highest recall to none.
+
+    Between them the precision is that of the next higher recall, so that the area is the average precision. Thresholds
+    beyond which no more is found, and the point (0, 1) that scikit-learn adds, would be vertical lines of no meaning.
+    """
+    found = recall > 0
+    # Of thresholds with the same recall the highest one, which comes last, has the highest precision.
+    last = np.append(np.diff(recall[found]) != 0, True)
+    recall, precision = recall[found][last], precision[found][last]
+    return np.append(recall, 0.0), np.append(precision, precision[-1])
 
 
 def _plot_curves(predictions: Predictions, kind: Kind, measure: Callable) -> Figure:

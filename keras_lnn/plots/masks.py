@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Such as show on grey images; with more classes they begin anew.
 CLASS_COLOURS = (SKY, ORANGE, GREEN, PURPLE, VERMILLION, BLUE)
+_TRUTH = "#FFFFFF"
 OVERLAY_INCHES = 1.55
 CAPTION_WIDTH = 26
 
@@ -33,9 +34,9 @@ def name_colours(names: Sequence[str]) -> list[tuple[str, str]]:
     return [(str(name), class_colour(index)) for index, name in enumerate(names)]
 
 
-def outline_classes(mask: np.ndarray, count: int, dashed: bool = False) -> list[Outline]:
+def outline_classes(mask: np.ndarray, count: int) -> list[Outline]:
     """The border of each class behind the background on a mask (height, width)."""
-    return [Outline(mask == index + 1, class_colour(index), dashed) for index in range(count)]
+    return [Outline(mask == index + 1, class_colour(index)) for index in range(count)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +99,7 @@ def plot_mask_overlays(cases: MaskCases, count: int = 8) -> Figure:
             "",
         ),
     ]
-    return _sheet("Masks on their images", cases, blocks)
+    return _sheet("Masks on their images", cases, blocks, name_colours(cases.class_names[1:]))
 
 
 def plot_mask_gallery(cases: MaskCases, count: int = 6) -> Figure:
@@ -109,7 +110,7 @@ def plot_mask_gallery(cases: MaskCases, count: int = 6) -> Figure:
         count: How many of each kind; of few images a third of them, so that none is shown twice.
 
     Returns:
-        The figure: the truth is a solid line, the prediction a broken one of the same colour.
+        The figure: the truth is white, and the prediction upon it has the colour of its class.
     """
     defined = ~np.isnan(cases.dice)
     mean = np.where(defined, cases.dice, 0).sum(axis=1) / np.maximum(defined.sum(axis=1), 1)
@@ -127,7 +128,11 @@ def plot_mask_gallery(cases: MaskCases, count: int = 6) -> Figure:
         views = [_View(cases, sample) for sample in samples]
         cells = [Cell(view.picture, view.name, view.values(), outlines=view.both()) for view in views]
         blocks.append(Block(f"{kind} of {len(ranked)} by mean Dice", cells, "no image has a Dice"))
-    return _sheet("Best, median and worst (solid: truth, dashed: prediction)", cases, blocks)
+    legend = [
+        ("truth", _TRUTH),
+        *((f"{name}, predicted", colour) for name, colour in name_colours(cases.class_names[1:])),
+    ]
+    return _sheet("Best, median and worst", cases, blocks, legend)
 
 
 class _View:
@@ -144,13 +149,14 @@ class _View:
             place = int(both.argmax()) if both.any() else len(both) // 2
             self.picture, self.truth, self.predicted = self.picture[place], self.truth[place], self.predicted[place]
 
-    def outlines(self, mask: np.ndarray, dashed: bool = False) -> list[Outline]:
+    def outlines(self, mask: np.ndarray) -> list[Outline]:
         """One a class."""
-        return outline_classes(mask, len(self._classes), dashed)
+        return outline_classes(mask, len(self._classes))
 
     def both(self) -> list[Outline]:
         """The truth, and the prediction on it."""
-        return [*self.outlines(self.truth), *self.outlines(self.predicted, dashed=True)]
+        truth = [Outline(self.truth == index + 1, _TRUTH, beneath=True) for index in range(len(self._classes))]
+        return [*truth, *self.outlines(self.predicted)]
 
     def values(self) -> str:
         """A line a class."""
@@ -166,6 +172,6 @@ def _short(name: str) -> str:
     return shorten_name("/".join(path.parts[-2:]) if len(name) <= CAPTION_WIDTH else path.name, CAPTION_WIDTH)
 
 
-def _sheet(heading: str, cases: MaskCases, blocks: Sequence[Block]) -> Figure:
+def _sheet(heading: str, cases: MaskCases, blocks: Sequence[Block], legend: Sequence[tuple[str, str]]) -> Figure:
     view = ", fullest slice of each volume" if cases.truth.ndim == 4 else ""
-    return draw_sheet(f"{heading}{view}", blocks, OVERLAY_INCHES, name_colours(cases.class_names[1:]))
+    return draw_sheet(f"{heading}{view}", blocks, OVERLAY_INCHES, legend)

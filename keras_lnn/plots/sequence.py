@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def _draw_way(
 ) -> Figure:
     """The centres of the steps, joined in their order, and the cells of the map by the step that reads them first."""
     height, width = maps.shape[:2]
-    figure = new_figure(8.6, 4.6)
+    figure = new_figure(8.6, 4.6 if len(places) > 1 else 5.0)
     over, cells = figure.subplots(1, 2)
     background = maps.mean(axis=-1) if image is None else image
     shown = background[..., 0] if background.ndim == 3 and background.shape[-1] == 1 else background
@@ -66,7 +67,7 @@ def _draw_way(
     drawn = cells.imshow(number, cmap=_COLOURS)
     if len(places) <= _MOST_NUMBERED:
         for step, (row, column) in enumerate(centres, start=1):
-            bright = step > 0.6 * len(places)
+            bright = step > max(0.6 * len(places), 1)
             cells.text(
                 column,
                 row,
@@ -76,7 +77,7 @@ def _draw_way(
                 fontsize=SMALL_SIZE,
                 color=BLACK if bright else "white",
             )
-    figure.colorbar(drawn, ax=cells, shrink=0.8, label="step that reads it first")
+    _add_bar(figure, drawn, cells, len(places))
     for axes, name in ((over, "way over the image"), (cells, "cells of the map")):
         axes.set_title(name, loc="left", fontsize=LABEL_SIZE)
         axes.set_xticks(range(0, width, max(1, width // 8)))
@@ -84,6 +85,13 @@ def _draw_way(
         axes.tick_params(labelsize=SMALL_SIZE)
     set_heading(figure, heading)
     return figure
+
+
+def _add_bar(figure: Figure, drawn: Any, panels: Any, steps: int) -> None:
+    """Explains the colours of the steps, where there are several."""
+    if steps > 1:
+        bar = figure.colorbar(drawn, ax=panels, shrink=0.8, label="step that reads it first")
+        bar.ax.yaxis.get_major_locator().set_params(integer=True)
 
 
 def _outline(axes: Axes, places: np.ndarray) -> None:
@@ -105,7 +113,7 @@ def _join(axes: Axes, centres: np.ndarray) -> None:
     lines.set_array(np.arange(1, len(points)))
     axes.add_collection(lines)
     axes.scatter(*points.T, c=np.arange(len(points)), cmap=_COLOURS, s=14, zorder=3, edgecolor="white", linewidth=0.4)
-    for place, name in ((0, "first"), (-1, "last")):
+    for place, name in ((0, "first"), (-1, "last")) if len(points) > 1 else ((0, "the only one"),):
         axes.annotate(
             name,
             points[place],
@@ -132,7 +140,7 @@ def _draw_volume(places: np.ndarray, shape: Sequence[int], heading: str) -> Figu
     for axes, depth in zip(panels.flat, chosen, strict=False):
         drawn = axes.imshow(number[depth], cmap=_COLOURS, vmin=1, vmax=len(places))
         axes.set_title(f"slice {depth + 1}", fontsize=SMALL_SIZE + 1)
-    figure.colorbar(drawn, ax=panels, shrink=0.8, label="step that reads it first")
+    _add_bar(figure, drawn, panels, len(places))
     set_heading(figure, heading)
     return figure
 
@@ -142,24 +150,36 @@ def _draw_channels(positions: np.ndarray, maps: np.ndarray, heading: str) -> Fig
     shown = min(_MOST_TILES, len(positions))
     columns = min(8, shown)
     rows = -(-shown // columns)
-    figure = new_figure(1.15 * columns + 0.3, 1.35 * rows + 0.6)
+    figure = new_figure(1.25 * columns + 0.3, 1.45 * rows + 0.6)
     panels = figure.subplots(rows, columns, squeeze=False)
     for axes in panels.flat:
         blank_axes(axes)
-    flat = maps.reshape(-1)
     plane = maps[maps.shape[0] // 2] if maps.ndim == 4 else maps
+    # Single values say something beside the others only.
+    scale = maps if positions.shape[1] == 1 else None
     for step, axes in zip(range(shown), panels.flat, strict=False):
         channels = np.unique(np.unravel_index(positions[step], maps.shape)[-1])
-        axes.imshow(_join_channels(plane[..., channels], flat), cmap="gray", vmin=0, vmax=1)
+        axes.imshow(_join_channels(plane[..., channels], scale), cmap="gray", vmin=0, vmax=1)
         name = f"{channels[0] + 1}" if len(channels) == 1 else f"{channels[0] + 1} to {channels[-1] + 1}"
         axes.set_title(literal(f"step {step + 1}: {name}"), fontsize=SMALL_SIZE, color=DARK_GREY)
     more = "" if shown == len(positions) else f", the first {shown} of them"
-    set_heading(figure, f"{heading}, each whole channels{more}")
+    own = " on a scale of its own" if scale is None else ""
+    set_heading(figure, f"{heading}, each step whole channels{own}{more}")
     return figure
 
 
-def _join_channels(channels: np.ndarray, flat: np.ndarray) -> np.ndarray:
-    """Channels side by side, (height, channels * width), on the scale of all maps."""
-    spread = float(np.ptp(flat)) or 1.0
-    scaled = (channels - flat.min()) / spread
-    return np.concatenate(np.moveaxis(scaled, -1, 0), axis=1)
+def _join_channels(channels: np.ndarray, scale: np.ndarray | None) -> np.ndarray:
+    """Channels beside and below each other as near to a square as they go, from 0 to 1; what is left over is nan.
+
+    Without the values of a common ``scale``, on which a strong channel would make the others black, the step has its
+    own. Channels that are the same everywhere are grey.
+    """
+    scale = channels if scale is None else scale
+    spread = float(np.ptp(scale))
+    scaled = (channels - scale.min()) / spread if spread else np.full(channels.shape, 0.5)
+    height, width, count = channels.shape
+    columns = min(count, max(1, round(math.sqrt(count * height / width))))
+    rows = -(-count // columns)
+    cells = np.full((rows * columns, height, width), np.nan)
+    cells[:count] = np.moveaxis(scaled, -1, 0)
+    return cells.reshape(rows, columns, height, width).transpose(0, 2, 1, 3).reshape(rows * height, columns * width)

@@ -39,12 +39,12 @@ class Outline:
     Args:
         mask: Whether each pixel belongs to the area, (height, width).
         colour: Of the line.
-        dashed: Whether the line is broken, so that another one shows below it.
+        beneath: Whether the line is wide, with a dark rim, so that it shows on both sides of another one upon it.
     """
 
     mask: np.ndarray
     colour: str
-    dashed: bool = False
+    beneath: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +116,9 @@ def draw_sheet(
 def _draw_legend(figure: Figure, legend: Sequence[tuple[str, str]], corner: tuple[float, float]) -> None:
     from matplotlib.patches import Patch
 
-    handles = [Patch(color=colour, label=literal(name)) for name, colour in legend]
+    handles = [
+        Patch(facecolor=colour, edgecolor=DARK_GREY, linewidth=0.6, label=literal(name)) for name, colour in legend
+    ]
     style = {"frameon": False, "fontsize": LABEL_SIZE, "ncols": len(handles), "handlelength": 1.0, "handleheight": 0.8}
     padding = {"borderpad": 0.1, "borderaxespad": 0.0, "handletextpad": 0.4, "columnspacing": 1.2}
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=corner, **style, **padding)
@@ -161,12 +163,9 @@ def _draw_outline(axes: Axes, outline: Outline) -> None:
         return
     fine = np.kron(np.pad(outline.mask, 1), np.ones((_FINER, _FINER)))
     rows, columns = ((np.arange(length) + 0.5) / _FINER - 1.5 for length in fine.shape)
-    lines = {"levels": [0.5], "linewidths": 1.3}
-    if outline.dashed:
-        # On black a broken line stays one where another of its colour lies below it.
-        axes.contour(columns, rows, fine, colors=BLACK, **lines)
-        lines["linestyles"] = [(0, (2.0, 2.0))]
-    axes.contour(columns, rows, fine, colors=outline.colour, **lines)
+    if outline.beneath:
+        axes.contour(columns, rows, fine, levels=[0.5], colors=BLACK, linewidths=3.6)
+    axes.contour(columns, rows, fine, levels=[0.5], colors=outline.colour, linewidths=2.8 if outline.beneath else 1.3)
 
 
 def _strip_inches(strip: Sequence[Cell], image_inches: float) -> tuple[float, float, float]:

@@ -50,6 +50,17 @@ def style_axes(axes: Axes, title: str = "", x_label: str = "", y_label: str = ""
         axes.set_axisbelow(True)
 
 
+def keep_within_unit(axes: Axes, axis: str) -> None:
+    """Ends an axis of shares at 0 and 1, beyond which there are none, where what is drawn comes near them.
+
+    Args:
+        axes: The panel, with all that it shows.
+        axis: ``x`` or ``y``.
+    """
+    low, high = getattr(axes, f"get_{axis}lim")()
+    getattr(axes, f"set_{axis}lim")(max(low, 0.0), min(high, 1.0))
+
+
 def set_heading(figure: Figure, heading: str) -> None:
     """Writes the heading of a figure of several panels, at the left as the panels' own titles are."""
     wrapped = wrap_heading(heading, float(figure.get_size_inches()[0]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from keras_lnn.plots.style import (
     blank_axes,
     new_figure,
     set_heading,
+    wrap_name,
 )
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class Plan:
     columns: dict[str, float]
 
 
-def plot_wiring(wiring: Any, title: str) -> Figure:
+def plot_wiring(wiring: Any, title: str, outputs: Sequence[str] = ()) -> Figure:
     """Draws a wiring in columns: sensory inputs, inter, command and motor neurons, and each synapse by its polarity.
 
     Synapses run from left to right; those within a layer or back to an earlier one are bent. Of more than 32 sensory
@@ -65,6 +67,7 @@ def plot_wiring(wiring: Any, title: str) -> Figure:
         wiring: A built wiring of ``ncps.wirings``, or anything with its ``units``, ``adjacency_matrix``,
             ``sensory_adjacency_matrix`` and ``get_type_of_neuron``.
         title: The heading.
+        outputs: What each motor neuron stands for, such as a class; their numbers if not given.
 
     Returns:
         The figure.
@@ -85,9 +88,9 @@ def plot_wiring(wiring: Any, title: str) -> Figure:
     sensory = np.asarray(wiring.sensory_adjacency_matrix)
     rightmost = _draw_synapses(axes, plan, inner, sensory)
     _draw_neurons(axes, plan, tallest)
-    _write_names(axes, plan, len(sensory), rightmost)
+    _write_names(axes, plan, len(sensory), rightmost, outputs)
     _draw_legend(figure, inner, sensory)
-    axes.set_xlim(-12, rightmost + 18)
+    axes.set_xlim(-12, rightmost + (34 if outputs else 18))
     axes.set_ylim(HEIGHT + 2, -2)
     blank_axes(axes)
     if inner.any():
@@ -190,7 +193,7 @@ def _draw_neurons(axes: Axes, plan: Plan, tallest: int) -> None:
         dots.set_gid(kind)
 
 
-def _write_names(axes: Axes, plan: Plan, sensory_count: int, rightmost: float) -> None:
+def _write_names(axes: Axes, plan: Plan, sensory_count: int, rightmost: float, outputs: Sequence[str]) -> None:
     for kind, x in plan.columns.items():
         count = sensory_count if kind == "sensory" else len(plan.layers[kind])
         text = f"{count} {kind}"
@@ -201,7 +204,8 @@ def _write_names(axes: Axes, plan: Plan, sensory_count: int, rightmost: float) -
     if len(plan.layers.get("motor", [])) <= 20:
         for index, neuron in enumerate(plan.layers.get("motor", [])):
             y = plan.places["neuron", neuron][1]
-            axes.text(rightmost + 3.5, y, f"output {index}", va="center", fontsize=SMALL_SIZE, color=DARK_GREY)
+            name = wrap_name(outputs[index], 20, 2) if index < len(outputs) else f"output {index}"
+            axes.text(rightmost + 3.5, y, name, va="center", fontsize=SMALL_SIZE, color=DARK_GREY)
 
 
 def _draw_legend(figure: Figure, inner: np.ndarray, sensory: np.ndarray) -> None:

@@ -18,6 +18,7 @@ from keras_lnn.plots.style import (
     LABEL_SIZE,
     PALETTE,
     SMALL_SIZE,
+    TITLE_SIZE,
     literal,
     new_figure,
     set_heading,
@@ -95,9 +96,9 @@ def plot_classes_of_networks(results: pd.DataFrame, data: str) -> Figure | None:
     figure = new_figure(9.0, 3.1 * len(found) + 0.6)
     panels = figure.subplots(len(found), 2, squeeze=False, width_ratios=(1.7, 1))
     for (left, right), (network, curves) in zip(panels, found.items(), strict=True):
-        draw_class_accuracy(left, _mean(curves))
-        style_axes(left, network, "epoch", "validation accuracy")
-        left.legend(loc="best", fontsize=SMALL_SIZE, frameon=True, framealpha=0.8, edgecolor="none")
+        if draw_class_accuracy(left, _mean(curves)):
+            left.legend(loc="best", fontsize=SMALL_SIZE, frameon=True, framealpha=0.8, edgecolor="none")
+        left.set_title(literal(network), loc="left", fontsize=TITLE_SIZE)
         draw_class_correlation(right, _mean([curve.corr() for curve in curves]))
         style_axes(right, f"correlation over {max(map(len, curves))} epochs", grid=False)
         right.title.set_fontsize(LABEL_SIZE)

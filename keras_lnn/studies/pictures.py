@@ -11,6 +11,7 @@ import pandas as pd
 
 from keras_lnn.files import atomic_path
 from keras_lnn.model_card import metric_label
+from keras_lnn.plots.labelling import label_points
 from keras_lnn.plots.style import (
     BLUE,
     DARK_GREY,
@@ -19,10 +20,12 @@ from keras_lnn.plots.style import (
     PALETTE,
     SMALL_SIZE,
     VERMILLION,
+    keep_within_unit,
     literal,
     new_figure,
     save_figure,
     set_heading,
+    shorten_name,
     style_axes,
 )
 from keras_lnn.studies.declaration import CLASSES, Study, path_name
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS_OF_ROC = 4
+# More networks than these have numbers beside their points, and a key of so many rows.
+_MOST_NAMED = 12
+_KEY_ROWS = 26
 _GRID = np.linspace(0.0, 1.0, 201)
 
 
@@ -130,7 +136,9 @@ def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
     """
     metric = measured_metrics(summary.dropna(axis="columns", how="all"), "_mean")[0]
     label = metric_label(metric)
-    figure = new_figure(7.5, 4.6)
+    names = [str(name) for name in summary["network"]]
+    numbered = len(names) > _MOST_NAMED
+    figure = new_figure(7.5 + (2.6 * -(-len(names) // _KEY_ROWS) if numbered else 0.0), 4.9)
     axes = figure.subplots()
     spread = summary[f"{metric}_sd"].fillna(0.0)
     axes.errorbar(
@@ -160,16 +168,6 @@ def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
     best = max(known.items(), key=lambda item: item[1], default=None)
     if best is not None:
         axes.axhline(best[1], color=GREY, linestyle="--", linewidth=1.0, label=f"{best[0]}, published")
-    if len(summary) <= 12:
-        for _, row in summary.iterrows():
-            axes.annotate(
-                literal(str(row["network"])),
-                (row["parameters"], row[f"{metric}_mean"]),
-                xytext=(6, 5),
-                textcoords="offset points",
-                fontsize=SMALL_SIZE,
-                color=DARK_GREY,
-            )
     axes.set_xscale("log")
     low, high = summary["parameters"].min(), summary["parameters"].max()
     axes.set_xlim(low / 1.4, high * 2.0)
@@ -178,8 +176,28 @@ def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
     axes.set_xticks(ticks, [_short_count(value) for value in ticks])
     axes.minorticks_off()
     style_axes(axes, f"{data}: {label} against size", "parameters", f"{label}, test split")
-    axes.legend(fontsize=SMALL_SIZE + 0.5, frameon=True, framealpha=0.8, edgecolor="none", loc="best")
+    keep_within_unit(axes, "y")
+    figure.legend(loc="outside lower left", ncols=3, fontsize=SMALL_SIZE + 0.5, frameon=False)
+    points = summary[["parameters", f"{metric}_mean"]].to_numpy(float)
+    if numbered:
+        # The key goes by the size, as one reads along the axis.
+        order = np.argsort(points[:, 0], kind="stable")
+        points, spread = points[order], spread.iloc[order]
+        _write_key(figure, [names[row] for row in order])
+        names = [str(number) for number in range(1, len(order) + 1)]
+    label_points(axes, points, names, spread.to_numpy(float))
     return figure
+
+
+def _write_key(figure: Figure, names: Sequence[str]) -> None:
+    """Writes what the number of each point stands for, at the right."""
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], linestyle="", label=f"{row}  {shorten_name(name, 30)}") for row, name in enumerate(names, 1)
+    ]
+    style = {"handlelength": 0, "handletextpad": 0, "labelspacing": 0.25, "fontsize": SMALL_SIZE, "frameon": False}
+    figure.legend(handles=handles, loc="outside right upper", ncols=-(-len(names) // _KEY_ROWS), **style)
 
 
 def _short_count(value: int) -> str:

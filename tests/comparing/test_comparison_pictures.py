@@ -84,6 +84,28 @@ def test_map_of_differences_is_antisymmetric_and_marks_what_is_left(tmp_path):
         plot_differences(build(tmp_path / "one", 1), "auc")
 
 
+@pytest.mark.parametrize("strength", [3.5, -3.5])
+def test_axes_end_at_0_and_1(tmp_path, strength):
+    comparison = compare(load_runs([write_breast_runs(tmp_path, {"lnn": strength, "cnn": 0.9 * strength})]))
+    for axes in plot_metrics(comparison).axes:
+        low, high = axes.get_xlim()
+        assert 0 <= low < high <= 1
+        assert all(line.get_clip_on() is False for line in axes.lines if line.get_markersize() == 4)
+
+
+def test_ticks_of_the_colour_bar_differ_however_small_the_differences_are(tmp_path):
+    comparison = compare(load_runs([write_breast_runs(tmp_path, {"a": 3.2, "b": 3.25, "c": 3.21})]))
+    bar = plot_differences(comparison, "auc").axes[1]
+    assert [label.get_text() for label in bar.get_yticklabels()] == ["−.010", "−.005", "0", "+.005", "+.010"]
+
+
+def test_the_legend_of_the_curves_lies_below_them(tmp_path):
+    figure = plot_roc_curves(build(tmp_path, 3))
+    figure.draw_without_rendering()
+    assert figure.legends[0].get_window_extent().y1 < figure.axes[0].get_window_extent().y0
+    assert figure.get_size_inches()[0] * 96 < 430
+
+
 def test_metrics_are_drawn_where_they_are(tmp_path):
     comparison = build(tmp_path, 2, seeds=3)
     figure = plot_metrics(comparison)

@@ -95,7 +95,7 @@ def test_tables_and_pictures_can_be_heard(read):
     assert len(pictures) == 4
     assert all(len(attributes["alt"]) > 20 for attributes in pictures)
     tags = [tag for tag, _ in read.tags]
-    assert tags.count("caption") == tags.count("table") == 4
+    assert tags.count("caption") == tags.count("table") == 5
     assert dict(read.tags)["html"] == {"lang": "en"}
 
 
@@ -105,6 +105,18 @@ def test_rows_are_models(comparison, read, page):
         estimate = model.metrics["auc"]
         numbers = [f"{value:.3f}".removeprefix("0") for value in (estimate.value, estimate.low, estimate.high)]
         assert f"{numbers[0]}<small>{numbers[1]} to {numbers[2]}</small>" in row
+
+
+def test_tables_are_narrow_and_pictures_fit_a_phone(read):
+    columns = []
+    for tag, attributes in read.tags:
+        if tag == "caption":
+            columns.append(0)
+        if tag == "th" and attributes["scope"] == "col":
+            columns[-1] += 1
+    assert max(columns[:2]) == 8
+    first = next(attributes for tag, attributes in read.tags if tag == "img")
+    assert int(re.search(r"min-width: (\d+)px", first["style"])[1]) <= 366 < int(first["width"])
 
 
 def test_one_model_has_no_differences(tmp_path):

@@ -21,9 +21,29 @@ def test_a_line_a_class_says_its_values():
     assert heading(plots.plot_class_accuracy(accuracy, None, multi_label=True)) == "Validation accuracy of each label"
 
 
-def test_more_classes_than_colours_are_told_apart():
-    lines = labelled_lines(plots.plot_class_accuracy(make_class_accuracy(3, list("abcdefghijklmn")), None).axes[0])
-    assert len({(line.get_color(), line.get_linestyle()) for line in lines.values()}) == 14
+def test_seven_classes_have_a_colour_each():
+    figure = plots.plot_class_accuracy(make_class_accuracy(3, list("abcdefg")), None)
+    lines = labelled_lines(figure.axes[0])
+    assert len({line.get_color() for line in lines.values()}) == 7
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list("abcdefg")
+
+
+def test_more_classes_have_a_row_each(tmp_path):
+    accuracy = make_class_accuracy(5, list("abcdefghijklmn"))
+    accuracy.loc[2, "c"] = np.nan
+    figure = plots.plot_class_accuracy(accuracy, 4)
+    axes = figure.axes[0]
+    assert labelled_lines(axes) == {}
+    assert not figure.legends
+    drawn = axes.images[0].get_array()
+    np.testing.assert_array_equal(drawn.filled(np.nan), accuracy.to_numpy().T)
+    assert [label.get_text() for label in axes.get_yticklabels()] == list("abcdefghijklmn")
+    assert texts(axes) == [f"{value:.2f}" for value in accuracy.loc[4]]
+    # Epoch 1 is the column around 1.
+    assert tuple(axes.images[0].get_extent()[:2]) == (0.5, 5.5)
+    assert figure.axes[1].get_ylabel() == "share of its images found (numbers: epoch 4)"
+    plots.save_figure(figure, tmp_path / "rows.png")
+    assert texts(plots.plot_class_accuracy(accuracy * np.nan, None).axes[0]) == ["no image of any class"]
 
 
 def test_a_class_without_images_is_said():

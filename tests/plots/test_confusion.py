@@ -28,13 +28,28 @@ def test_confusion_of_classes_equals_scikit_learn(classes, present):
     assert [label.get_text().replace("\n", " ") for label in axes.get_yticklabels()] == names
 
 
-def test_confusion_of_fourteen_labels_has_a_matrix_each():
+def test_confusion_of_fourteen_labels_has_a_row_each():
     truth, probabilities = predict_labels(14)
     figure = plots.plot_confusion(truth, probabilities, "multi-label", CHEST)
-    assert [axes.get_title() for axes in figure.axes] == CHEST
+    present, absent = figure.axes
+    names = [label.get_text() for label in present.get_yticklabels()]
+    assert names == [f"{name} ({count})" for name, count in zip(CHEST, truth.sum(axis=0), strict=True)]
+    assert [label.get_text() for axes in figure.axes for label in axes.get_xticklabels()] == [
+        *("found", "missed", "not predicted", "false alarm")
+    ]
     expected = metrics.multilabel_confusion_matrix(truth, probabilities > 0.5)
-    for axes, matrix in zip(figure.axes, expected, strict=True):
-        assert [int(text.split("\n")[0]) for text in texts(axes)] == matrix.ravel().tolist()
+    for axes, cells in ((present, expected[:, 1, ::-1]), (absent, expected[:, 0])):
+        assert [int(text.split()[0]) for text in texts(axes)] == cells.ravel().tolist()
+        shares = np.round(100 * cells / cells.sum(axis=1, keepdims=True))
+        assert texts(axes)[0].endswith(f"{shares[0, 0]:.0f}%")
+    assert "150 images, predicted above 0.5" in heading(figure)
+
+
+def test_a_label_that_no_image_has_is_drawn_without_shares():
+    truth = np.array([[0, 1], [0, 0]])
+    figure = plots.plot_confusion(truth, np.full((2, 2), 0.9), "multi-label", ["a", "b"])
+    assert texts(figure.axes[0]) == ["0  –", "0  –", "1  100%", "0"]
+    assert texts(figure.axes[1]) == ["0", "2  100%", "0", "1  100%"]
 
 
 def test_confusion_says_that_a_small_share_is_not_none():

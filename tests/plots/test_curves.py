@@ -34,6 +34,34 @@ def test_roc_of_a_hand_computed_case():
     ]
 
 
+def steps_of(present, probability):
+    """Recall and precision at the thresholds where something more is found, from the lowest threshold up."""
+    rows = {}
+    for threshold in np.unique(probability):
+        above = probability >= threshold
+        rows[present[above].sum() / present.sum()] = present[above].mean()
+    rows = {recall: precision for recall, precision in rows.items() if recall > 0}
+    return [*rows, 0.0], [*rows.values(), list(rows.values())[-1]]
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2],  # the likeliest one is wrong
+        [0.2, 0.9, 0.8, 0.7, 0.1, 0.1, 0.1, 0.1],  # all are found first
+        [0.5, 0.5, 0.5, 0.5, 0.5, 0.9, 0.1, 0.1],  # ties
+    ],
+)
+def test_precision_recall_has_no_vertical_line_where_nothing_more_is_found(scores):
+    truth, scores = np.array([0, 1, 1, 1, 0, 0, 0, 0]), np.array(scores)
+    ((_, line),) = labelled_lines(plots.plot_precision_recall(truth, scores, "binary", ["no", "yes"]).axes[0]).items()
+    recall, precision = line.get_xdata(), line.get_ydata()
+    assert (np.diff(recall) < 0).all()
+    assert (recall[0], recall[-1], precision[-1]) == (1, 0, precision[-2])
+    area = (-np.diff(recall) * precision[:-1]).sum()
+    assert area == pytest.approx(metrics.average_precision_score(truth, scores))
+
+
 def test_precision_recall_of_several_classes_leaves_out_an_absent_one():
     truth, probabilities = predict_classes(4, present=3)
     figure = plots.plot_precision_recall(truth, probabilities, "multi-class", [*TISSUE, "_absent $x$ one"])
@@ -41,9 +69,9 @@ def test_precision_recall_of_several_classes_leaves_out_an_absent_one():
     lines = labelled_lines(axes)
     assert len(lines) == 3
     for index, line in enumerate(lines.values()):
-        precision, recall, _ = metrics.precision_recall_curve(truth == index, probabilities[:, index])
-        np.testing.assert_allclose(line.get_xdata(), recall)
-        np.testing.assert_allclose(line.get_ydata(), precision)
+        x, y = steps_of(truth == index, probabilities[:, index])
+        np.testing.assert_allclose(line.get_xdata(), x)
+        np.testing.assert_allclose(line.get_ydata(), y)
         area = metrics.average_precision_score(truth == index, probabilities[:, index])
         assert line.get_label().startswith(f"{area:.3f}  ")
     baselines = [line.get_ydata()[0] for line in axes.get_lines() if line.get_linestyle() == ":"]
@@ -63,7 +91,7 @@ def test_many_curves_get_a_panel_each(plot):
             x, y, _ = metrics.roc_curve(truth[:, index], probabilities[:, index])
             assert label == f"AUC {metrics.roc_auc_score(truth[:, index], probabilities[:, index]):.3f}"
         else:
-            y, x, _ = metrics.precision_recall_curve(truth[:, index], probabilities[:, index])
+            x, y = steps_of(truth[:, index] == 1, probabilities[:, index])
             assert label.endswith(f"(prev. {truth[:, index].mean():.3f})")
         np.testing.assert_allclose(line.get_xdata(), x)
         np.testing.assert_allclose(line.get_ydata(), y)

@@ -38,8 +38,38 @@ def test_channels_are_shown_one_by_one():
     assert "the first 16" in figure.get_suptitle()
     shown = [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
     assert len(shown) == 16
-    scaled = (maps - maps.min()) / np.ptp(maps)
-    np.testing.assert_allclose(shown[3], np.concatenate([scaled[..., 6], scaled[..., 7]], axis=1), atol=1e-6)
+    step = maps[..., 6:8]
+    scaled = (step - step.min()) / np.ptp(step)
+    np.testing.assert_allclose(shown[3], np.concatenate([scaled[..., 0], scaled[..., 1]], axis=1), atol=1e-6)
+
+
+def test_a_strong_channel_leaves_the_others_visible():
+    maps = maps_of(4, 4, 32)
+    maps[..., 5] *= 1000
+    maps[..., 9] = 0.0
+    figure = plot_sequence(Channels(32).positions(maps.shape), maps, None, "Channels")
+    shown = [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
+    assert all((step.min(), step.max()) == (0, 1) for place, step in enumerate(shown) if place != 9)
+    assert (shown[9] == 0.5).all()
+
+
+def test_many_channels_of_a_step_make_a_square():
+    maps = maps_of(3, 3, 20)
+    figure = plot_sequence(Channels(4).positions(maps.shape), maps, None, "Channels")
+    assert figure.axes[0].images[0].get_array().shape == (9, 6)  # five channels, and one place that is left over
+
+
+def test_steps_of_one_value_have_a_common_scale():
+    maps = np.linspace(0, 1, 8, dtype=np.float32).reshape(1, 1, 8)
+    figure = plot_sequence(Channels(8).positions(maps.shape), maps, None, "Channels")
+    shown = [float(axes.images[0].get_array()[0, 0]) for axes in figure.axes if axes.images]
+    np.testing.assert_allclose(shown, np.linspace(0, 1, 8), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 8), (3, 4, 4, 8)])
+def test_one_step_needs_no_scale_of_steps(shape):
+    figure = plot_sequence(np.arange(np.prod(shape))[None], maps_of(*shape), None, "One")
+    assert not any("step that reads it first" in axes.get_ylabel() for axes in figure.axes)
 
 
 def test_volumes_are_shown_by_slices():

@@ -2,6 +2,7 @@
 
 import types
 
+import keras
 import numpy as np
 import pandas
 import pytest
@@ -10,6 +11,8 @@ from plot_cases import built, texts
 
 from keras_lnn import plots
 from keras_lnn.errors import InputError
+from keras_lnn.layers import CfC, SingleLogit
+from keras_lnn.report import _name_outputs
 
 POLARITIES = ("excitatory", "inhibitory")
 
@@ -47,6 +50,35 @@ def test_wiring_draws_a_line_for_each_synapse_from_its_neuron_to_its_neuron(wiri
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     total = (wiring.adjacency_matrix == 1).sum() + (wiring.sensory_adjacency_matrix == 1).sum()
     assert legend[0].startswith(f"{total} excitatory synapses")
+
+
+def test_motor_neurons_are_called_by_their_classes():
+    wiring = built(AutoNCP(19, 2), 16)
+    assert {"output 0", "output 1"} <= set(texts(plots.plot_wiring(wiring, "A wiring").axes[0]))
+    named = texts(plots.plot_wiring(wiring, "A wiring", ["malignant", "normal, benign"]).axes[0])
+    assert {"malignant", "normal, benign"} <= set(named)
+    assert not any(text.startswith("output") for text in named)
+
+
+@pytest.mark.parametrize(
+    ("tail", "count", "expected"),
+    [
+        ([], 2, ("no", "yes")),
+        ([keras.layers.Rescaling(2.0), keras.layers.Normalization()], 2, ("no", "yes")),
+        ([keras.layers.Dense(2)], 2, ()),
+        ([], 3, ()),
+        ([SingleLogit()], 1, ("yes",)),
+    ],
+    ids=["at the end", "scaled", "mixed", "other number", "one of two"],
+)
+def test_outputs_are_classes_unless_a_later_layer_mixes_them(tail, count, expected):
+    layer = CfC(AutoNCP(count + 6, count))
+    inputs = keras.Input((5, 4))
+    outputs = layer(inputs)
+    for part in tail:
+        outputs = part(outputs)
+    model = keras.Model(inputs, outputs)
+    assert tuple(_name_outputs(model, layer, layer.built_wiring.output_dim, ("no", "yes"))) == expected
 
 
 def test_wiring_with_very_many_inputs_thins_them_and_says_so():

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 
 from keras_lnn import plots
 from keras_lnn.errors import InputError
@@ -49,6 +50,17 @@ def test_the_gallery_shows_best_first_and_worst_first_with_their_values(volumes,
     assert "Best of 8 by mean Dice" in texts(figure)
     plots.save_figure(figure, tmp_path / "gallery.png")
     assert (tmp_path / "gallery.png").stat().st_size > 5000
+
+
+def test_truth_and_prediction_have_colours_of_their_own_in_the_gallery():
+    figure = plots.plot_mask_gallery(make_cases(), count=2)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        *("truth", "liver, predicted", "tumour, predicted")
+    ]
+    # Of the liver: a dark rim and the truth in white, and the prediction upon them in the colour of its class.
+    drawn = [(tuple(lines.get_edgecolor()[0][:3]), lines.get_linewidth()[0]) for lines in figure.axes[0].collections]
+    assert drawn[:2] == [((0, 0, 0), 3.6), ((1, 1, 1), 2.8)]
+    assert drawn[-1] == (pytest.approx(to_rgb(class_colour(0))), 1.3)
 
 
 @pytest.mark.parametrize("samples", [4, 9, 16])

@@ -7,6 +7,7 @@ import pytest
 from keras_lnn.plots import save_figure
 from keras_lnn.studies.declaration import Study
 from keras_lnn.studies.figures import plot_along, plot_classes_of_networks
+from keras_lnn.studies.pictures import plot_size
 
 FIELDS = ["learning_rate", "time_budget"]
 STUDY = Study(
@@ -109,3 +110,36 @@ def test_a_single_run_is_drawn(tmp_path, name):
     figure = plot_along(results, "time_budget", FIELDS, STUDY, "some")
     assert "one seed" in figure.get_suptitle()
     save_figure(figure, tmp_path / "one.png")
+
+
+def test_many_classes_have_rows_with_their_names(tmp_path):
+    names = [f"finding {number}" for number in range(14)]
+    rows = []
+    for network in ("a", "b"):
+        (tmp_path / network).mkdir()
+        values = np.random.default_rng(0).random((12, 14))
+        table = pd.DataFrame(values, index=pd.Index(range(1, 13), name="epoch"), columns=names)
+        table.to_csv(tmp_path / network / "class_accuracy.csv")
+        rows.append({"network": network, "seed": 0, "run": str(tmp_path / network)})
+    figure = plot_classes_of_networks(pd.DataFrame(rows), "some")
+    save_figure(figure, tmp_path / "classes.png")
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == names
+    assert figure.axes[0].get_title(loc="left") == "a"
+
+
+@pytest.mark.parametrize(("count", "named"), [(3, True), (18, False)])
+def test_each_network_can_be_found_in_the_picture_of_sizes(tmp_path, count, named):
+    names = [f"network-{number}" for number in range(count)]
+    summary = pd.DataFrame({"network": names, "parameters": 500_000 + 10 * np.arange(count)[::-1]})
+    summary = summary.assign(auc_mean=0.98, auc_sd=0.05, auc_published=np.nan, data="some")
+    figure = plot_size(summary, STUDY, "some")
+    save_figure(figure, tmp_path / "size.png")
+    axes = figure.axes[0]
+    assert axes.get_ylim()[1] == 1.0  # a standard deviation reaches beyond
+    told = [text.get_text() for text in axes.texts]
+    if named:
+        assert sorted(told) == names
+        return
+    assert sorted(told, key=int) == [str(number) for number in range(1, count + 1)]
+    key = [text.get_text() for text in figure.legends[-1].get_texts()]
+    assert (key[0], key[-1]) == (f"1  network-{count - 1}", f"{count}  network-0")
