@@ -130,7 +130,7 @@ def require_model(name: str) -> None:
     """Checks that a model of this name exists, without loading Keras."""
     names = model_names()
     if name not in names:
-        raise InputError(f"There is no model {name!r}. {suggest(name, names)}")
+        raise InputError(f"There is no model {name!r}. {suggest(name, names)} Models of your own need --imports.")
 
 
 def list_models() -> list[ModelEntry]:

@@ -207,7 +207,8 @@ def get_entry(name: str) -> DataEntry:
     if name not in entries:
         raise InputError(
             f"There is no data set {name!r}. {suggest(name, entries)} Own images are folder:PATH, table:FILE, "
-            f"masks:DIR or mask-classes:DIR, sets of tensorflow-datasets are tfds:NAME."
+            f"masks:DIR or mask-classes:DIR, sets of tensorflow-datasets are tfds:NAME; those that a module of your own"
+            " registers need --imports."
         )
     return entries[name]
 
