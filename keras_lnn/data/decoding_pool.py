@@ -191,7 +191,8 @@ class _Worker:
         order = [os.fspath(target.path), target.offset, target.shape, dataclasses.asdict(target.rendering)]
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
+            # As a module of a package that imports it, it would be imported twice, with a warning.
+            [sys.executable, "-c", f"from {__name__} import work; work()"],
             env=os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},  # it multiplies no matrices
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -206,8 +207,13 @@ class _Worker:
         self._process.wait()
 
 
-def _work() -> None:
-    """Decodes until nothing more comes."""
+def work() -> None:
+    """Decodes what is asked for at the standard input until nothing more comes."""
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        _serve()
+
+
+def _serve() -> None:
     path, offset, shape, rendering = json.loads(sys.stdin.readline())
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in rendering.items()}
     target = PixelFile(Path(path), offset, tuple(shape), Rendering(**fields))
@@ -218,8 +224,3 @@ def _work() -> None:
         except InputError as error:
             answer = {"error": str(error)}
         print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
-        _work()

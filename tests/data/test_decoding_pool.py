@@ -139,3 +139,10 @@ def test_obstacles_and_crashes_are_known_across_processes(files, target, monkeyp
     found = decode_to_file(files, target)
     assert (found.faults, found.obstacles) == ({5: "not an image", 7: "missing"}, [7])
     assert not Decoded({3: images.CRASH}).is_final
+
+
+def test_processes_write_nothing_to_the_terminal(files, target, monkeypatch, capfd):
+    monkeypatch.setattr(decoding_pool, "_FEW_FILES", 1)
+    monkeypatch.setattr(decoding_pool.os, "cpu_count", lambda: 2)
+    decode_to_file(files, target)
+    assert capfd.readouterr() == ("", "")
