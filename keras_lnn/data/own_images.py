@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +25,7 @@ from keras_lnn.data.patients import find_patients
 from keras_lnn.data.samples import SampleRecord, SplitPlan
 from keras_lnn.data.splitting import SelectedRows, complete_splits
 from keras_lnn.errors import InputError
-from keras_lnn.files import as_text, file_digest, is_file
+from keras_lnn.files import as_text, file_digest
 
 # How patients are named in each kind of own images.
 _PATIENTS_OF = {
@@ -280,9 +281,12 @@ def digest_files(files: Sequence[Path]) -> tuple[list[str], dict[int, str]]:
 
     def digest(row: int) -> str:
         try:
-            if os.path.exists(files[row]) and not (os.path.isdir(files[row]) or is_file(files[row])):
+            mode = os.stat(files[row]).st_mode
+            if stat.S_ISDIR(mode):
+                return digest_series(files[row])
+            if not stat.S_ISREG(mode):
                 raise OSError(0, "not a file")
-            return digest_series(files[row]) if files[row].is_dir() else file_digest(files[row])
+            return file_digest(files[row])
         except FileNotFoundError:
             faults[row] = "missing"
         except OSError as error:
