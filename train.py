@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pydantic
 
-from keras_lnn.commands import parse_options, run_main
+from keras_lnn.cli.parsing import parse_options, run_main
 from keras_lnn.config import TrainConfig, read_yaml
 from keras_lnn.errors import InputError
 
@@ -32,19 +32,21 @@ def main(arguments: Sequence[str]) -> int:
     config = TrainConfig.create({**(read_yaml(config_file) if config_file is not None else {}), **options})
 
     from keras_lnn.data.catalog import require_source
-    from keras_lnn.own_modules import require_names
+    from keras_lnn.runs.own_modules import require_names
     from keras_lnn.terminal import make_console, start_keras
 
     require_names(config)
     if not print_config:  # which may be for another machine
         require_source(config.data, config.image_dir)
     if run_dir is not None or config.start_from is not None:
-        from keras_lnn.run import RunFolder
+        from keras_lnn.runs.folder import RunFolder
 
         RunFolder.open(Path(run_dir or config.start_from))
     console = make_console(stderr=print_config)
     start_keras(console)
-    from keras_lnn import protocol, showing, training
+    from keras_lnn.runs import protocol
+    from keras_lnn.training import loop as training
+    from keras_lnn.training import preview as showing
 
     if run_dir is not None:
         training.resume(Path(run_dir))

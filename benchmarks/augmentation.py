@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pydantic
 
-from keras_lnn.commands import parse_command, run_main
+from keras_lnn.cli.parsing import parse_command, run_main
 from keras_lnn.config import TrainConfig
 from keras_lnn.terminal import make_console, print_rows, start_keras
 
@@ -94,7 +94,7 @@ def image_shape(command: AugmentationCommand) -> tuple[int, ...]:
 
 def suitable_recipes(shape: tuple[int, ...]) -> list[str]:
     """The recipes for such images: those that turn and mirror slices along all axes are for volumes."""
-    from keras_lnn.data.augment import RECIPES
+    from keras_lnn.data.augment.operations import RECIPES
 
     names = [*RECIPES, "flip-shift"]
     return names if len(shape) == 4 else [name for name in names if not name.startswith("flip-")]
@@ -114,7 +114,7 @@ def change_batches(command: AugmentationCommand, split: Any, name: str) -> Itera
     """One batch again and again, each time changed while the caller waits."""
     import tensorflow as tf
 
-    from keras_lnn.data.augment import make_augmentation
+    from keras_lnn.data.augment.operations import make_augmentation
 
     images = tf.constant(split.images[: command.batch_size], tf.float32)
     augment = make_augmentation(name, image_shape(command), 0)
@@ -136,10 +136,10 @@ def read_batches(command: AugmentationCommand, split: Any, name: str) -> Iterato
 def make_step(command: AugmentationCommand) -> Callable[[Iterator[Any]], None]:
     """A function that takes a batch and does one training step."""
     from keras_lnn.backend import prepare_backend
-    from keras_lnn.protocol import complete_config
     from keras_lnn.registry import build_model
-    from keras_lnn.tasks import Task
-    from keras_lnn.training import compile_model
+    from keras_lnn.runs.protocol import complete_config
+    from keras_lnn.tasks.task import Task
+    from keras_lnn.training.loop import compile_model
 
     config = complete_config(TrainConfig.create({"model": command.model, "batch_size": command.batch_size}))
     prepare_backend(config.seed, config.deterministic, config.precision)

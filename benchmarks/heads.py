@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pydantic
 
-from keras_lnn.commands import parse_command, run_main
+from keras_lnn.cli.parsing import parse_command, run_main
 from keras_lnn.config import TrainConfig
 from keras_lnn.terminal import make_console, print_rows, start_keras
 
@@ -71,10 +71,10 @@ def measure(command: HeadsCommand) -> list[dict[str, Any]]:
 def make_step(command: HeadsCommand, name: str) -> Callable[[], Any]:
     """A function that does one training step, on random images."""
     from keras_lnn.backend import prepare_backend
-    from keras_lnn.protocol import complete_config
     from keras_lnn.registry import build_model
-    from keras_lnn.tasks import Task
-    from keras_lnn.training import compile_model
+    from keras_lnn.runs.protocol import complete_config
+    from keras_lnn.tasks.task import Task
+    from keras_lnn.training.loop import compile_model
 
     config = complete_config(TrainConfig.create({"model": name, "batch_size": command.batch_size}))
     prepare_backend(config.seed, config.deterministic, config.precision)

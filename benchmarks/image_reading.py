@@ -21,7 +21,7 @@ import numpy as np
 import pydantic
 from PIL import Image
 
-from keras_lnn.commands import parse_command, run_main
+from keras_lnn.cli.parsing import parse_command, run_main
 from keras_lnn.data.options import OwnImages
 from keras_lnn.terminal import make_console, print_rows, start_keras
 

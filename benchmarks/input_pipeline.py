@@ -17,7 +17,7 @@ from typing import Any
 import pydantic
 from rich.table import Table
 
-from keras_lnn.commands import parse_command, run_main
+from keras_lnn.cli.parsing import parse_command, run_main
 from keras_lnn.config import TrainConfig
 from keras_lnn.terminal import make_console, start_keras
 
@@ -59,10 +59,10 @@ def measure(command: InputCommand, augmentation: str) -> dict[str, Any]:
     from keras_lnn.backend import prepare_backend
     from keras_lnn.data import load_data
     from keras_lnn.data.pipeline import steps_per_epoch, training_batches
-    from keras_lnn.protocol import complete_config
     from keras_lnn.registry import build_model
-    from keras_lnn.tasks import Task
-    from keras_lnn.training import compile_model
+    from keras_lnn.runs.protocol import complete_config
+    from keras_lnn.tasks.task import Task
+    from keras_lnn.training.loop import compile_model
 
     config = complete_config(TrainConfig.create(command.model_dump(exclude={"rounds", "json_output"})))
     prepare_backend(config.seed, config.deterministic, config.precision)

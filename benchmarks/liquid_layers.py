@@ -30,8 +30,8 @@ from typing import Any
 
 from rich.table import Table
 
-from keras_lnn.commands import run_main
-from keras_lnn.files import require_writable, write_json
+from keras_lnn.cli.parsing import run_main
+from keras_lnn.files.atomic import require_writable, write_json
 from keras_lnn.terminal import loading, make_console, start_keras
 
 # Of the outputs and of each gradient, relative to the largest value.

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pydantic
 
-from keras_lnn.commands import parse_command, run_main
+from keras_lnn.cli.parsing import parse_command, run_main
 from keras_lnn.terminal import loading, make_console, print_rows, start_keras
 
 WIRINGS = ((21, 1), (19, 2))

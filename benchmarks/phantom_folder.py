@@ -15,12 +15,12 @@ import pydantic
 from PIL import Image
 from pydantic_settings import CliPositionalArg
 
-from keras_lnn.commands import parse_command, run_main
+from keras_lnn.cli.parsing import parse_command, run_main
 from keras_lnn.data import load_data
 from keras_lnn.data.arrays import SPLITS, ImageData
-from keras_lnn.data.mask_files import CLASSES, IMAGES, MANIFEST, MASKS
+from keras_lnn.data.sources.mask_files import CLASSES, IMAGES, MANIFEST, MASKS
 from keras_lnn.errors import InputError
-from keras_lnn.files import atomic_path
+from keras_lnn.files.atomic import atomic_path
 
 
 class FolderCommand(pydantic.BaseModel):

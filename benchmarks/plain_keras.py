@@ -18,7 +18,7 @@ from typing import Any
 
 import pydantic
 
-from keras_lnn.commands import parse_command, run_main
+from keras_lnn.cli.parsing import parse_command, run_main
 from keras_lnn.terminal import loading, make_console, print_rows, start_keras
 
 NETWORK = "LiqExp4N2"
@@ -96,7 +96,7 @@ def plain_epoch(images: Any, command: PlainKerasCommand) -> Callable[[], Any]:
     from keras import layers
     from ncps.wirings import AutoNCP
 
-    from keras_lnn.ncps_models import import_ncps
+    from keras_lnn.layers.ncps_models import import_ncps
 
     stem = [
         layers.Conv2D(6, 5, activation="relu"),

@@ -23,7 +23,7 @@ import pandas as pd
 import psutil
 import pydantic
 
-from keras_lnn.commands import parse_command, run_main
+from keras_lnn.cli.parsing import parse_command, run_main
 from keras_lnn.terminal import loading, make_console, print_rows
 
 _HERE = Path(__file__).resolve()
@@ -124,10 +124,10 @@ def _search_in_process(model: str, data: str, epochs: str, trials: str, log: str
     from keras_lnn.config import TrainConfig
     from keras_lnn.data import load_data
     from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
-    from keras_lnn.protocol import complete_config
     from keras_lnn.registry import build_model
-    from keras_lnn.tasks import Task
-    from keras_lnn.training import compile_model
+    from keras_lnn.runs.protocol import complete_config
+    from keras_lnn.tasks.task import Task
+    from keras_lnn.training.loop import compile_model
     from tuning.space import make_space
 
     config = complete_config(TrainConfig(model=model, data=data, epochs=int(epochs)))

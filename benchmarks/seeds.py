@@ -18,10 +18,10 @@ import numpy as np
 import pydantic
 from rich.table import Table
 
-from keras_lnn.commands import parse_command, run_main
+from keras_lnn.cli.parsing import parse_command, run_main
 from keras_lnn.config import TrainConfig, read_yaml
-from keras_lnn.files import without_nan
-from keras_lnn.model_card import metric_label
+from keras_lnn.files.atomic import without_nan
+from keras_lnn.saved.card import metric_label
 from keras_lnn.studies.results import summarise
 from keras_lnn.terminal import make_console, start_keras
 
@@ -63,8 +63,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def train_seeds(fields: dict[str, Any], seeds: Sequence[int], parent: Path) -> dict[str, list[float]]:
     """The test metrics of each seed; runs that are there already are not repeated."""
-    from keras_lnn.run import RunFolder
-    from keras_lnn.training import resume, train
+    from keras_lnn.runs.folder import RunFolder
+    from keras_lnn.training.loop import resume, train
 
     results = []
     for seed in seeds:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pydantic
 
-from keras_lnn.commands import parse_command, run_main
+from keras_lnn.cli.parsing import parse_command, run_main
 from keras_lnn.config import TrainConfig
 from keras_lnn.data.catalog import DataEntry, get_entry
 from keras_lnn.registry import get_model, model_names
@@ -89,10 +89,10 @@ def measure(command: XlaCommand, name: str) -> dict[str, Any]:
 def make_step(command: XlaCommand, name: str, way: str) -> Callable[[], Any]:
     """A function that takes one training step of a fresh network, on random images and labels."""
     from keras_lnn.backend import prepare_backend
-    from keras_lnn.protocol import complete_config
     from keras_lnn.registry import build_model
-    from keras_lnn.tasks import Task
-    from keras_lnn.training import compile_model
+    from keras_lnn.runs.protocol import complete_config
+    from keras_lnn.tasks.task import Task
+    from keras_lnn.training.loop import compile_model
 
     # Determinism, which is the default otherwise, and XLA exclude each other.
     fields = {"model": name, "batch_size": command.batch_size, "deterministic": False, "xla": way != "default"}

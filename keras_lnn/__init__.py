@@ -10,18 +10,18 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "TrainConfig": "config",
-    "train": "training",
-    "resume": "training",
+    "train": "training.loop",
+    "resume": "training.loop",
     "load_data": "data",
     "register_arrays": "data",
     "register_data": "data",
     "build_model": "registry",
     "list_models": "registry",
     "register_model": "registry",
-    "evaluate_predictions": "evaluation",
-    "export_model": "export",
-    "load_model": "inference",
-    "load_predictor": "inference",
+    "evaluate_predictions": "evaluation.predictions",
+    "export_model": "saved.export",
+    "load_model": "saved.predictor",
+    "load_predictor": "saved.predictor",
 }
 __all__ = ["__version__", *_PUBLIC]
 

@@ -3,10 +3,10 @@
 import importlib
 from collections.abc import Sequence
 
-from keras_lnn.commands import parse_command, run_main
+from keras_lnn.cli.parsing import parse_command, run_main
 from keras_lnn.errors import InputError, suggest
 
-# Each is a class of options and a function, named alike, in keras_lnn.command_line or a package of its own.
+# Each is a class of options and a function, named alike, in keras_lnn.cli.commands or a package of its own.
 COMMANDS = {
     "list": "what there is: models or data sets",
     "evaluate": "metrics of a trained model with 95% intervals",
@@ -16,7 +16,7 @@ COMMANDS = {
     "export": "a trained model as SavedModel or .keras, with its card",
     "import": "weights learned in PyTorch into the Keras model",
 }
-_PACKAGES = {"compare": "keras_lnn.comparing.command", "study": "keras_lnn.studies.command"}
+_PACKAGES = {"compare": "keras_lnn.cli.compare", "study": "keras_lnn.cli.study"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     name, *rest = arguments
     if name not in COMMANDS:
         raise InputError(f"There is no command {name!r}. {suggest(name, COMMANDS)}")
-    module = importlib.import_module(_PACKAGES.get(name, "keras_lnn.command_line"))
+    module = importlib.import_module(_PACKAGES.get(name, "keras_lnn.cli.commands"))
     command = parse_command(getattr(module, f"{name.capitalize()}Command"), rest, f"python -m keras_lnn {name}")
     getattr(module, f"run_{name}")(command)
     return 0

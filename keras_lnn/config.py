@@ -11,7 +11,7 @@ import pydantic
 import yaml
 
 from keras_lnn.errors import InputError, show_value, suggest
-from keras_lnn.files import require_file
+from keras_lnn.files.atomic import require_file
 
 if TYPE_CHECKING:
     from keras_lnn.data.options import OwnImages

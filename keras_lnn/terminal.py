@@ -16,9 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from keras_lnn.model_card import shown_metrics
-from keras_lnn.shares import is_cut_short
-from keras_lnn.thresholds import TUNED, describe_rule
+from keras_lnn.runs.epoch_shares import is_cut_short
+from keras_lnn.saved.card import shown_metrics
+from keras_lnn.tasks.thresholds import TUNED, describe_rule
 
 if TYPE_CHECKING:
     from keras_lnn.data.checking import DataCheck

@@ -9,15 +9,15 @@ from PIL import Image
 from quick_predictors import make_signature
 
 from keras_lnn.data.catalog import get_entry
-from keras_lnn.data.loading import load_data
-from keras_lnn.data.mask_classes import read_classes
-from keras_lnn.data.mask_finding import find_masks
-from keras_lnn.data.medmnist import load_medmnist
 from keras_lnn.data.options import OwnImages
-from keras_lnn.data.table_columns import read_columns
-from keras_lnn.data.table_file import read_table
-from keras_lnn.image_files import FileReader, check_headers, find_files
-from keras_lnn.signature import SAMPLES_FILE, SIGNATURE_FILE, read_samples, read_signature
+from keras_lnn.data.sources.loading import load_data
+from keras_lnn.data.sources.mask_classes import read_classes
+from keras_lnn.data.sources.mask_finding import find_masks
+from keras_lnn.data.sources.medmnist import load_medmnist
+from keras_lnn.data.sources.table_columns import read_columns
+from keras_lnn.data.sources.table_file import read_table
+from keras_lnn.saved.image_files import FileReader, check_headers, find_files
+from keras_lnn.saved.signature import SAMPLES_FILE, SIGNATURE_FILE, read_samples, read_signature
 
 ENTRY = get_entry("breastmnist")
 

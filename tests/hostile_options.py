@@ -6,15 +6,15 @@ from hostile_files import DIGITS, add, make_pipe, write
 
 import train
 from keras_lnn.__main__ import main as run_program
-from keras_lnn.command_line import EvaluateCommand, ImportCommand
-from keras_lnn.commands import parse_command
+from keras_lnn.cli.commands import EvaluateCommand, ImportCommand
+from keras_lnn.cli.parsing import parse_command
+from keras_lnn.cli.study import StudyCommand
 from keras_lnn.config import TrainConfig, read_yaml, validate
-from keras_lnn.data.augment import list_operations
+from keras_lnn.data.augment.operations import list_operations
 from keras_lnn.data.catalog import require_data
 from keras_lnn.data.samples import SampleRecord
-from keras_lnn.own_modules import import_modules
 from keras_lnn.registry import require_model
-from keras_lnn.studies.command import StudyCommand
+from keras_lnn.runs.own_modules import import_modules
 from keras_lnn.studies.declaration import lay_out, load_study
 from keras_lnn.studies.grid import parse_assignments
 from tuning.settings import SearchSettings

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_lnn.signature import Signature
+from keras_lnn.saved.signature import Signature
 
 
 def make_signature(**changes):

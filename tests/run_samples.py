@@ -8,8 +8,8 @@ import pandas as pd
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.data.arrays import Split
-from keras_lnn.evaluation import evaluate_predictions
-from keras_lnn.files import without_nan
+from keras_lnn.evaluation.predictions import evaluate_predictions
+from keras_lnn.files.atomic import without_nan
 
 BREAST = ("malignant", "normal, benign")
 CHEST = ("atelectasis", "effusion", "mass", "nodule")
@@ -107,8 +107,8 @@ def write_label_runs(folder):
 
 
 def _table(truth, probabilities, names, groups, task, class_names, split):
-    from keras_lnn.report import predictions_table
-    from keras_lnn.tasks import Task
+    from keras_lnn.tasks.task import Task
+    from keras_lnn.training.report import predictions_table
 
     images = np.zeros((len(truth), 1, 1, 1), dtype=np.uint8)
     return predictions_table(Split(images, truth, names, groups), probabilities, Task(task, class_names), split)

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from keras_lnn.averaging import WeightAverage
-from keras_lnn.recording import model_variables, read_variables
+from keras_lnn.training.averaging import WeightAverage
+from keras_lnn.training.recorder import model_variables, read_variables
 
 
 def small_model():

@@ -16,11 +16,11 @@ from PIL import Image
 import keras_lnn
 import train
 from keras_lnn import __main__ as program
-from keras_lnn import model_list
-from keras_lnn.commands import run_main
+from keras_lnn.cli import model_list
+from keras_lnn.cli.parsing import run_main
 from keras_lnn.config import TrainConfig
-from keras_lnn.inference import load_predictor
-from keras_lnn.training import train as train_model
+from keras_lnn.saved.predictor import load_predictor
+from keras_lnn.training.loop import train as train_model
 
 ROOT = Path(train.__file__).parent
 SHIPPED = json.loads(model_list._SHIPPED.read_text())["models"]
@@ -72,7 +72,7 @@ CHECK_IMPORTS = """
 import sys
 import {program} as program
 sys.argv[1:] = {arguments}
-from keras_lnn.commands import run_main
+from keras_lnn.cli.parsing import run_main
 try:
     run_main(program.main)
 except SystemExit as end:

@@ -9,8 +9,8 @@ import pytest
 from run_samples import binary_probabilities, make_truth, write_run
 
 from keras_lnn.comparing.runs import load_runs
-from keras_lnn.csv_files import plain_cell, safe_cell, to_csv
 from keras_lnn.data.samples import SampleRecord
+from keras_lnn.files.csv_tables import plain_cell, safe_cell, to_csv
 
 FORMULAS = ["=1+1", "+1", "-cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1", "'=1", "''-1"]
 HARMLESS = ["a.png", "", "'a", "1-2", "a=b", "é+"]

@@ -21,7 +21,7 @@ from sklearn.metrics import (
 )
 
 from keras_lnn.errors import InputError
-from keras_lnn.evaluation import (
+from keras_lnn.evaluation.predictions import (
     CLASS_METRICS,
     METRICS,
     TASKS,

@@ -13,12 +13,12 @@ import tiny_models  # noqa: F401, registers the networks
 from PIL import Image
 
 from keras_lnn.errors import InputError
-from keras_lnn.evaluation import CheckedPredictions
-from keras_lnn.export import export_model
-from keras_lnn.inference import KerasPredictor, find_model, load_model, load_predictor
-from keras_lnn.predicting import predict_files
+from keras_lnn.evaluation.predictions import CheckedPredictions
 from keras_lnn.registry import build_model
-from keras_lnn.signature import SIGNATURE_FILE, Signature, save_keras
+from keras_lnn.saved.export import export_model
+from keras_lnn.saved.image_predictions import predict_files
+from keras_lnn.saved.predictor import KerasPredictor, find_model, load_model, load_predictor
+from keras_lnn.saved.signature import SIGNATURE_FILE, Signature, save_keras
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), dtype=np.uint8)
 

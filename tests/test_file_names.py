@@ -12,19 +12,19 @@ from PIL import Image
 from quick_predictors import Brightness, BrightPixels
 from recorded_samples import draw_images
 
-from keras_lnn.commands import run_main
+from keras_lnn.cli.parsing import run_main
 from keras_lnn.config import TrainConfig
 from keras_lnn.data import load_data
 from keras_lnn.data.arrays import Split
 from keras_lnn.errors import InputError
-from keras_lnn.evaluating import evaluate_model
-from keras_lnn.predicting import predict_files, write_predictions
-from keras_lnn.run import RunFolder
-from keras_lnn.segmenting.measuring import measure_masks
-from keras_lnn.segmenting.predicting import predict_masks
-from keras_lnn.segmenting.reporting import measures_table
+from keras_lnn.evaluation.mask_overlaps import measure_masks
+from keras_lnn.runs.folder import RunFolder
+from keras_lnn.saved.image_predictions import predict_files, write_predictions
+from keras_lnn.saved.mask_predictions import predict_masks
 from keras_lnn.terminal import loading, make_console
-from keras_lnn.training import train
+from keras_lnn.training.evaluate import evaluate_model
+from keras_lnn.training.loop import train
+from keras_lnn.training.mask_report import measures_table
 
 # An e with an accent in latin-1, as old archives have it, which is no UTF-8.
 NAME, SHOWN = os.fsdecode(b"caf\xe9"), "caf\\udce9"

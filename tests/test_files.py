@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from keras_lnn.errors import InputError
-from keras_lnn.files import (
+from keras_lnn.files.atomic import (
     as_text,
     atomic_path,
     file_digest,
@@ -86,7 +86,7 @@ def test_a_folder_is_held_by_one_piece_of_work_and_let_go_at_its_end(tmp_path):
 
 
 def test_what_a_killed_process_was_writing_is_removed_and_what_others_write_is_not(tmp_path):
-    script = "import os, sys\nfrom keras_lnn.files import atomic_path\n"
+    script = "import os, sys\nfrom keras_lnn.files.atomic import atomic_path\n"
     script += "with atomic_path(sys.argv[1]) as path:\n    path.write_text('half')\n    os._exit(9)"
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "export")], check=False)
     (left,) = tmp_path.iterdir()

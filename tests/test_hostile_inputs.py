@@ -10,12 +10,12 @@ import pytest
 from hostile_data import find_with_masks, read_cells, read_changed
 from hostile_files import BAD_ARRAYS, CASES, DIGITS, npy, write
 
-from keras_lnn.commands import run_main
+from keras_lnn.cli.parsing import run_main
 from keras_lnn.config import read_yaml
-from keras_lnn.data.augment import list_operations
-from keras_lnn.data.folders import natural_order
-from keras_lnn.data.loading import load_data
-from keras_lnn.files import cache_folder
+from keras_lnn.data.augment.operations import list_operations
+from keras_lnn.data.sources.folders import natural_order
+from keras_lnn.data.sources.loading import load_data
+from keras_lnn.files.atomic import cache_folder
 
 # Not how fast something is: a hang would last for ever.
 pytestmark = pytest.mark.timeout(300)

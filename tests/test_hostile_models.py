@@ -15,11 +15,11 @@ from quick_predictors import make_signature
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_lnn.errors import InputError
-from keras_lnn.export import export_model
-from keras_lnn.inference import load_predictor
 from keras_lnn.registry import build_model, require_room
-from keras_lnn.saved_graphs import GRAPH_FILE, require_harmless
-from keras_lnn.signature import SIGNATURE_FILE, save_keras
+from keras_lnn.saved.export import export_model
+from keras_lnn.saved.graphs import GRAPH_FILE, require_harmless
+from keras_lnn.saved.predictor import load_predictor
+from keras_lnn.saved.signature import SIGNATURE_FILE, save_keras
 
 SHAPE = (8, 8, 1)
 SIGNATURE = make_signature(model="tiny-dense", task="binary", class_names=("no", "yes"), image_shape=SHAPE, size=8)

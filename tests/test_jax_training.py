@@ -15,9 +15,9 @@ from ncps.wirings import AutoNCP
 
 import train
 from keras_lnn.errors import InputError
-from keras_lnn.export import export_model
 from keras_lnn.layers import LTC, CfC, Channels, Columns, Rows
-from keras_lnn.run import RunFolder
+from keras_lnn.runs.folder import RunFolder
+from keras_lnn.saved.export import export_model
 
 IS_JAX = keras.backend.backend() == "jax"
 # What every backend is tested for, and cheaply.
@@ -78,7 +78,7 @@ def test_a_step_of_fit_trains_every_layer():
 
 @on_jax
 def test_a_whole_run_of_an_ltc_is_trained_and_exported(tiny_data, tmp_path, monkeypatch):
-    monkeypatch.setattr("keras_lnn.report._draw", lambda *_: None)  # NumPy draws, whatever the backend is
+    monkeypatch.setattr("keras_lnn.training.report._draw", lambda *_: None)  # NumPy draws, whatever the backend is
     network = "--model crnet --model-args backbone=none,map_side=2,map_channels=2,sequence=rows"
     folders = f"--run-dir {tmp_path / 'run'} --export-dir {tmp_path / 'exported'}"
     simple = "--epochs 1 --batch-size 10 --augmentation none --loss cross-entropy --monitor val_auc --no-tensorboard"

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from keras_lnn.model_card import model_card
-from keras_lnn.signature import Signature
+from keras_lnn.saved.card import model_card
+from keras_lnn.saved.signature import Signature
 
 SIGNATURE = Signature(
     model="lnn",

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from keras_lnn import model_list, registry
+from keras_lnn import registry
+from keras_lnn.cli import model_list
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,7 @@ def test_the_list_of_the_package_names_models_that_there_are():
 
 @pytest.mark.slow
 def test_the_list_of_the_package_is_that_of_its_sources():
-    remedy = "networks or layers have changed: python -m keras_lnn.model_list"
+    remedy = "networks or layers have changed: python -m keras_lnn.cli.model_list"
     content = json.loads(model_list._SHIPPED.read_text())
     assert content["digest"] == model_list._digest(), remedy
     assert content["models"] == model_list._build(registry.list_models()), remedy

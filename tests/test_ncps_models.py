@@ -12,7 +12,7 @@ from liquid_cases import CASES, FEATURES, STEPS, WIRINGS, draw_inputs, ncps, ran
 
 from keras_lnn.errors import InputError
 from keras_lnn.layers import LTC, CfC
-from keras_lnn.ncps_models import load_ncps_model
+from keras_lnn.layers.ncps_models import load_ncps_model
 from keras_lnn.registry import build_model
 
 

@@ -9,16 +9,16 @@ import yaml
 
 from keras_lnn import __main__ as program
 from keras_lnn import registry
-from keras_lnn.commands import run_main
+from keras_lnn.cli.parsing import run_main
+from keras_lnn.cli.study import StudyCommand, _lay_out
 from keras_lnn.config import TrainConfig
 from keras_lnn.data import catalog
 from keras_lnn.errors import InputError
-from keras_lnn.inference import load_model, load_predictor
-from keras_lnn.own_modules import import_modules, require_names
-from keras_lnn.protocol import complete_config, is_run_of
 from keras_lnn.registry import build_model
-from keras_lnn.signature import Signature, save_keras
-from keras_lnn.studies.command import StudyCommand, _lay_out
+from keras_lnn.runs.own_modules import import_modules, require_names
+from keras_lnn.runs.protocol import complete_config, is_run_of
+from keras_lnn.saved.predictor import load_model, load_predictor
+from keras_lnn.saved.signature import Signature, save_keras
 from keras_lnn.studies.declaration import Study
 from keras_lnn.studies.memory import remember
 
@@ -46,7 +46,7 @@ def own_module(tmp_path, monkeypatch):
     registry.list_models()  # else they are loaded into the copy only
     monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
     monkeypatch.setattr(sys.modules["keras_lnn.data.catalog"], "_REGISTERED", {})
-    monkeypatch.setattr("keras_lnn.data.own_arrays._REGISTERED", {})
+    monkeypatch.setattr("keras_lnn.data.sources.own_arrays._REGISTERED", {})
     monkeypatch.delitem(sys.modules, MODULE, raising=False)
     (tmp_path / f"{MODULE}.py").write_text(SOURCE)
     yield MODULE

@@ -7,9 +7,9 @@ from PIL import Image
 from quick_predictors import Brightness, BrightPixels, make_signature
 
 from keras_lnn.errors import InputError
-from keras_lnn.image_files import FileReader, check_headers, find_files
-from keras_lnn.predicting import predict_files, shorten_predictions
-from keras_lnn.segmenting.predicting import predict_masks
+from keras_lnn.saved.image_files import FileReader, check_headers, find_files
+from keras_lnn.saved.image_predictions import predict_files, shorten_predictions
+from keras_lnn.saved.mask_predictions import predict_masks
 
 DARK_AND_BRIGHT = Brightness("dark", "bright")
 

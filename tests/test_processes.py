@@ -14,7 +14,7 @@ import psutil
 import pytest
 import trial_models
 
-from keras_lnn.processes import Limits, ProcessRunner, list_gpus, share_gpus, share_processors
+from keras_lnn.processes.runner import Limits, ProcessRunner, list_gpus, share_gpus, share_processors
 
 NO_LIMITS = Limits()
 
@@ -215,7 +215,7 @@ import sys, threading
 from pathlib import Path
 sys.path[:0] = {paths!r}
 from test_processes import run
-from keras_lnn.processes import ProcessRunner
+from keras_lnn.processes.runner import ProcessRunner
 print("begun", flush=True)
 run(ProcessRunner(), Path({folder!r}), "hang")
 """

@@ -13,17 +13,17 @@ import trial_models  # noqa: F401  registers the quick network
 from recorded_samples import COLUMNS, draw_images, draw_table, read_rows, table_config, write_rows
 from rich.console import Console
 
-from keras_lnn.command_line import EvaluateCommand
+from keras_lnn.cli.commands import EvaluateCommand
 from keras_lnn.comparing import load_runs
 from keras_lnn.config import DataOptions, TrainConfig
 from keras_lnn.data.options import OwnImages
 from keras_lnn.errors import InputError
-from keras_lnn.evaluated_samples import LEARNED_DATA, OTHER_DATA
-from keras_lnn.evaluating import evaluate_model
-from keras_lnn.export import export_model
-from keras_lnn.run import RunFolder
-from keras_lnn.signature import SAMPLES_FILE, SIGNATURE_FILE, read_signature
-from keras_lnn.training import resume, train
+from keras_lnn.evaluation.samples import LEARNED_DATA, OTHER_DATA
+from keras_lnn.runs.folder import RunFolder
+from keras_lnn.saved.export import export_model
+from keras_lnn.saved.signature import SAMPLES_FILE, SIGNATURE_FILE, read_signature
+from keras_lnn.training.evaluate import evaluate_model
+from keras_lnn.training.loop import resume, train
 
 CONSOLE = Console(file=io.StringIO(), width=140, markup=False)
 
@@ -34,7 +34,7 @@ def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("learned")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("KERAS_LNN_CACHE", str(place / "cache"))
-        patched.setattr("keras_lnn.report._draw", lambda *_: None)
+        patched.setattr("keras_lnn.training.report._draw", lambda *_: None)
         table = draw_table(place / "data")
         train(table_config(table, place / "run"), CONSOLE)
         export_model(place / "run", place / "exported" / "keras", "keras")
@@ -247,7 +247,7 @@ def continued(place, tmp_path, table):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Runs without drawing."""
-    monkeypatch.setattr("keras_lnn.report._draw", lambda *_: None)
+    monkeypatch.setattr("keras_lnn.training.report._draw", lambda *_: None)
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from keras_lnn.config import TrainConfig
-from keras_lnn.protocol import complete_config
-from keras_lnn.schedules import make_schedule
-from keras_lnn.tasks import Task
-from keras_lnn.training import compile_model
+from keras_lnn.runs.protocol import complete_config
+from keras_lnn.tasks.task import Task
+from keras_lnn.training.loop import compile_model
+from keras_lnn.training.schedules import make_schedule
 
 
 @pytest.mark.parametrize(

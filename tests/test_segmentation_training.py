@@ -9,10 +9,10 @@ from keras_lnn.config import TrainConfig
 from keras_lnn.data import DataEntry, ImageData, Split, catalog, register_data
 from keras_lnn.errors import InputError
 from keras_lnn.losses import FocalCrossentropy
-from keras_lnn.protocol import complete_config
-from keras_lnn.run import RunFolder
-from keras_lnn.tasks import MOST_PIXEL_WEIGHT, Task
-from keras_lnn.training import _Trainer, compile_model, train
+from keras_lnn.runs.folder import RunFolder
+from keras_lnn.runs.protocol import complete_config
+from keras_lnn.tasks.task import MOST_PIXEL_WEIGHT, Task
+from keras_lnn.training.loop import _Trainer, compile_model, train
 
 NAME = "tiny-squares"
 CLASSES = ("background", "square", "dot")

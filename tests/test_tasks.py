@@ -8,7 +8,7 @@ from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
-from keras_lnn.evaluation import CheckedPredictions, evaluate_predictions
+from keras_lnn.evaluation.predictions import CheckedPredictions, evaluate_predictions
 from keras_lnn.losses import (
     ASYMMETRIC,
     FOCAL,
@@ -20,10 +20,10 @@ from keras_lnn.losses import (
     SoftF1,
 )
 from keras_lnn.plots.arguments import check_predictions
-from keras_lnn.protocol import complete_config
-from keras_lnn.score import ScoredMetrics
-from keras_lnn.tasks import Task
-from keras_lnn.training import compile_model
+from keras_lnn.runs.protocol import complete_config
+from keras_lnn.tasks.score import ScoredMetrics
+from keras_lnn.tasks.task import Task
+from keras_lnn.training.loop import compile_model
 
 LOGITS = np.random.default_rng(0).normal(0, 2, (8, 3)).astype(np.float32)
 

@@ -8,8 +8,8 @@ from sklearn.metrics import f1_score
 
 from keras_lnn.config import parse_threshold
 from keras_lnn.errors import InputError
-from keras_lnn.evaluation import evaluate_predictions
-from keras_lnn.thresholds import choose_thresholds, describe_rule
+from keras_lnn.evaluation.predictions import evaluate_predictions
+from keras_lnn.tasks.thresholds import choose_thresholds, describe_rule
 
 
 @settings(max_examples=60, deadline=None)

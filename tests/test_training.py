@@ -28,16 +28,15 @@ from keras_lnn.backend import xla_slows_convolutions
 from keras_lnn.config import TrainConfig
 from keras_lnn.data import DataEntry, ImageData, Split, catalog, load_data, register_data
 from keras_lnn.errors import InputError
-from keras_lnn.evaluating import evaluate_model
-from keras_lnn.inference import load_predictor
-from keras_lnn.protocol import complete_config, is_run_of
-from keras_lnn.recording import Recorder, TrainingDiverged, read_confusion
 from keras_lnn.registry import build_model
-from keras_lnn.run import RunFolder
-from keras_lnn.shares import count_epochs, describe_epochs
-from keras_lnn.signature import read_signature
-from keras_lnn.tasks import Task
-from keras_lnn.training import (
+from keras_lnn.runs.epoch_shares import count_epochs, describe_epochs
+from keras_lnn.runs.folder import RunFolder
+from keras_lnn.runs.protocol import complete_config, is_run_of
+from keras_lnn.saved.predictor import load_predictor
+from keras_lnn.saved.signature import read_signature
+from keras_lnn.tasks.task import Task
+from keras_lnn.training.evaluate import evaluate_model
+from keras_lnn.training.loop import (
     _lasting_fields,
     _require_operating_point,
     _Trainer,
@@ -45,6 +44,7 @@ from keras_lnn.training import (
     resume,
     train,
 )
+from keras_lnn.training.recorder import Recorder, TrainingDiverged, read_confusion
 
 QUIET = {"export": "none", "tensorboard": False}
 SMALL = {"model": "tiny-dense"}
@@ -53,7 +53,7 @@ SMALL = {"model": "tiny-dense"}
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Runs without drawing, where the pictures are not what is tested."""
-    monkeypatch.setattr("keras_lnn.report._draw", lambda *_: None)
+    monkeypatch.setattr("keras_lnn.training.report._draw", lambda *_: None)
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_a_run_leaves_all_that_is_promised(tiny_data, tmp_path, console):
 
 
 def weights_of(path: Path) -> list[np.ndarray]:
-    from keras_lnn.inference import load_model
+    from keras_lnn.saved.predictor import load_model
 
     return load_model(path).get_weights()
 
@@ -253,7 +253,7 @@ def kill_and_resume(config: TrainConfig, seconds: float) -> bool:
     """Starts or resumes a run in a process of its own and kills it after a time; tells whether it was still running."""
     # Forked from a server in which Keras is imported already: a fresh process would spend ten seconds on that.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["keras_lnn.training", "conftest"])
+    context.set_forkserver_preload(["keras_lnn.training.loop", "conftest"])
     resuming = (config.run_dir / "config.yaml").exists()
     child = context.Process(target=train_in_child, args=(config, resuming))
     child.start()
@@ -454,7 +454,7 @@ def test_the_auc_that_chooses_the_epoch_is_that_of_scikit_learn(tiny_data, tmp_p
             self._seconds_before = 3600.0
 
     monkeypatch.setattr(Recorder, "on_epoch_end", measure)
-    monkeypatch.setattr("keras_lnn.training.build_model", faint_model)
+    monkeypatch.setattr("keras_lnn.training.loop.build_model", faint_model)
     fields = {"model": "dnn", "model_args": {"units": 8}, "learning_rate": 0.01, "batch_size": 8}
     config = config_for(data, tmp_path, epochs=9, time_budget="1h", **fields)
     metrics = train(config, console).metrics

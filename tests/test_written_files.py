@@ -13,10 +13,10 @@ from PIL import Image
 from quick_predictors import BrightPixels
 
 from keras_lnn.errors import InputError
+from keras_lnn.files.written import LIST_FILE, WrittenFiles, is_stream, require_own_folder
 from keras_lnn.plots import require_free_picture, save_figure
-from keras_lnn.predicting import require_free_table, write_predictions
-from keras_lnn.segmenting.predicting import predict_masks
-from keras_lnn.written_files import LIST_FILE, WrittenFiles, is_stream, require_own_folder
+from keras_lnn.saved.image_predictions import require_free_table, write_predictions
+from keras_lnn.saved.mask_predictions import predict_masks
 
 OTHER = r"Only .* replaced"
 

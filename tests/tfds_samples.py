@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_lnn.data import tfds as tfds_module
+from keras_lnn.data.sources import tfds as tfds_module
 
 tensorflow_datasets = pytest.importorskip("tensorflow_datasets")
 

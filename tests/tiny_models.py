@@ -6,7 +6,7 @@ import keras
 from ncps.wirings import AutoNCP
 
 from keras_lnn.layers import CfC, Channels
-from keras_lnn.ranges import Range
+from keras_lnn.models.ranges import Range
 from keras_lnn.registry import register_model
 
 

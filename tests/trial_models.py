@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from conftest import register_tiny_data
 
-from keras_lnn.ranges import Choice, Range
+from keras_lnn.models.ranges import Choice, Range
 from keras_lnn.registry import register_model
 
 register_tiny_data()

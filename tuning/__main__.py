@@ -8,7 +8,7 @@ from typing import Any
 
 import pydantic
 
-from keras_lnn.commands import parse_options, run_main
+from keras_lnn.cli.parsing import parse_options, run_main
 from keras_lnn.config import TrainConfig, read_yaml, validate
 from keras_lnn.errors import InputError
 from tuning.settings import SearchSettings
@@ -40,8 +40,8 @@ def main(arguments: Sequence[str]) -> int:
     config = TrainConfig.create({**given, **options})
 
     from keras_lnn.data.catalog import require_source
-    from keras_lnn.own_modules import import_modules, require_names
-    from keras_lnn.processes import ProcessRunner, keep_this_process_small, share_processors
+    from keras_lnn.processes.runner import ProcessRunner, keep_this_process_small, share_processors
+    from keras_lnn.runs.own_modules import import_modules, require_names
     from keras_lnn.terminal import make_console, start_keras
 
     require_names(config)

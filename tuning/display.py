@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_lnn.config import TrainConfig
-from keras_lnn.processes import Outcome
+from keras_lnn.processes.runner import Outcome
 from keras_lnn.terminal import print_written
 from tuning.oracles import SafeOracle
 from tuning.results import best_trial, describe_values

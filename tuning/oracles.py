@@ -36,7 +36,7 @@ from keras_tuner.oracles import (
 from keras_tuner.src.engine.oracle import LOCKS, THREADS  # there is no public way to them
 
 from keras_lnn.errors import InputError
-from keras_lnn.files import DAMAGED_FILE_ERRORS, write_json
+from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, write_json
 from tuning.settings import Tuner
 
 # Values that KerasTuner keeps beside those of the hyperparameters; the first two are ours, since its messages between

@@ -236,7 +236,7 @@ def _draw_curves(
 
 def _place(axes: Axes, number: int, column: pandas.Series, space: Space) -> np.ndarray:
     """Heights between 0 and 1 of a column's values, whose ends are written beside its axis."""
-    from keras_lnn.ranges import Range
+    from keras_lnn.models.ranges import Range
 
     values = _numbers(column)
     entry = space.ranges.get(str(column.name))

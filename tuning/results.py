@@ -12,8 +12,8 @@ from keras_tuner.engine.trial import Trial
 from rich.console import Console
 
 from keras_lnn.config import TrainConfig
-from keras_lnn.csv_files import to_csv
-from keras_lnn.files import atomic_path, write_text
+from keras_lnn.files.atomic import atomic_path, write_text
+from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.terminal import loading
 from tuning.oracles import BRACKET, EPOCHS, PARENT, ROUND, SafeOracle
 from tuning.space import Space

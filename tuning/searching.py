@@ -22,11 +22,11 @@ from rich.console import Console
 
 from keras_lnn.config import TrainConfig, parse_duration, parse_memory, read_yaml, validate
 from keras_lnn.errors import InputError
-from keras_lnn.files import hold_folder, write_text
-from keras_lnn.processes import Limits, Outcome, ProcessRunner, share_gpus, share_processors
-from keras_lnn.protocol import complete_config
+from keras_lnn.files.atomic import hold_folder, write_text
+from keras_lnn.files.written import require_own_folder
+from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner, share_gpus, share_processors
+from keras_lnn.runs.protocol import complete_config
 from keras_lnn.terminal import make_console
-from keras_lnn.written_files import require_own_folder
 from tuning.display import SearchDisplay
 from tuning.oracles import SafeOracle, make_oracle
 from tuning.results import best_config, trials_table, write_pictures, write_results

@@ -13,7 +13,7 @@ import keras_tuner
 
 from keras_lnn.config import TrainConfig, read_yaml
 from keras_lnn.errors import InputError, suggest
-from keras_lnn.ranges import Choice, Range, find_range
+from keras_lnn.models.ranges import Choice, Range, find_range
 from keras_lnn.registry import builder_arguments, check_arguments, get_model
 
 # The training fields that a search chooses; any other field of a configuration may be named in a file.

@@ -17,7 +17,7 @@ def run_trial(order: dict[str, Any]) -> dict[str, Any]:
         ``runs``: the objective, its epoch, epochs and seconds of this trial, and parameters of each.
     """
     from keras_lnn.config import TrainConfig
-    from keras_lnn.training import train_or_resume
+    from keras_lnn.training.loop import train_or_resume
 
     runs = []
     starts = order["starts"] or [None] * len(order["seeds"])
@@ -31,8 +31,8 @@ def _summarise(result: Any, start: str | None) -> dict[str, Any]:
     import pandas as pd
 
     from keras_lnn.errors import InputError
-    from keras_lnn.run import RunFolder
-    from keras_lnn.selection import Selection
+    from keras_lnn.runs.folder import RunFolder
+    from keras_lnn.runs.selection import Selection
 
     before = None if start is None else RunFolder(Path(start)).read_checkpoint()
     metrics = result.metrics

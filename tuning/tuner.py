@@ -16,7 +16,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
-from keras_lnn.processes import Limits, Outcome, ProcessRunner
+from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner
 from tuning.oracles import EPOCHS, FAILURE, PARENT, SECONDS, SETTINGS, SafeOracle
 from tuning.space import Space
 
@@ -82,7 +82,7 @@ class ProcessTuner(BaseTuner):
 
     def load_model(self, trial: Trial) -> Any:
         """The best model of a trial's first run."""
-        from keras_lnn.inference import load_model
+        from keras_lnn.saved.predictor import load_model
 
         return load_model(self.run_folders(trial.trial_id)[0])
 

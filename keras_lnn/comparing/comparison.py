@@ -15,7 +15,7 @@ from keras_lnn.comparing.groups import Group, group_runs
 from keras_lnn.comparing.measuring import LOWER_IS_BETTER, correct_answers, degrees_of_samples, measure_model
 from keras_lnn.comparing.runs import Run, check_same_samples, with_known_patients
 from keras_lnn.errors import InputError, suggest
-from keras_lnn.files import without_nan
+from keras_lnn.files.atomic import without_nan
 from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.paired_tests import (
     Difference,
@@ -25,7 +25,7 @@ from keras_lnn.statistics.paired_tests import (
     holm,
     mean_over_runs,
 )
-from keras_lnn.thresholds import TUNED
+from keras_lnn.tasks.thresholds import TUNED
 
 # Up to so many models each pair is told in words; beyond, each model against the reference.
 MOST_TOLD_ALL = 5

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from keras_lnn.comparing.runs import Run
-from keras_lnn.evaluation import METRICS, TUNED_METRICS, CheckedPredictions, measure_predictions
+from keras_lnn.evaluation.predictions import METRICS, TUNED_METRICS, CheckedPredictions, measure_predictions
 from keras_lnn.statistics.deviations import Units, welch_degrees
 from keras_lnn.statistics.measurements import Measurement
 from keras_lnn.statistics.paired_tests import Measured
-from keras_lnn.thresholds import TUNED
+from keras_lnn.tasks.thresholds import TUNED
 
 # The calibration error is left out: it has no interval.
 COMPARED = tuple(name for name in METRICS if name != "expected_calibration_error")

@@ -23,7 +23,7 @@ from keras_lnn.comparing.words import (
     tell_reference,
     tell_summary,
 )
-from keras_lnn.model_card import metric_label
+from keras_lnn.saved.card import metric_label
 from keras_lnn.statistics import Estimate
 
 if TYPE_CHECKING:

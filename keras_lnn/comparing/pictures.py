@@ -12,7 +12,6 @@ from keras_lnn.comparing.measuring import LOWER_IS_BETTER
 from keras_lnn.comparing.runs import Run
 from keras_lnn.comparing.words import number, signed
 from keras_lnn.errors import InputError
-from keras_lnn.model_card import metric_label
 from keras_lnn.plots.style import (
     BLACK,
     BLUE,
@@ -29,8 +28,9 @@ from keras_lnn.plots.style import (
     shorten_name,
     style_axes,
 )
-from keras_lnn.tasks import Task
-from keras_lnn.thresholds import TUNED
+from keras_lnn.saved.card import metric_label
+from keras_lnn.tasks.task import Task
+from keras_lnn.tasks.thresholds import TUNED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

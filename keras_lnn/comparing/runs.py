@@ -13,13 +13,13 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import pandas as pd
 
-from keras_lnn.cautions import Basis
 from keras_lnn.config import TrainConfig
-from keras_lnn.csv_files import plain_cell
 from keras_lnn.errors import InputError
-from keras_lnn.evaluation import Evaluation, evaluate_predictions
-from keras_lnn.files import DAMAGED_FILE_ERRORS
-from keras_lnn.run import RunFolder
+from keras_lnn.evaluation.cautions import Basis
+from keras_lnn.evaluation.predictions import Evaluation, evaluate_predictions
+from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS
+from keras_lnn.files.csv_tables import plain_cell
+from keras_lnn.runs.folder import RunFolder
 
 _PROBABILITY, _TRUTH = "probability ", "truth "
 # What predictions.csv and metrics.json of one run may differ by: both come from the same float32 probabilities.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from keras_lnn.cautions import BELOW_CHANCE, NO_ERROR
 from keras_lnn.comparing.comparison import SIGNIFICANT, Comparison, Model, Pair, is_better
-from keras_lnn.model_card import metric_label
+from keras_lnn.evaluation.cautions import BELOW_CHANCE, NO_ERROR
+from keras_lnn.saved.card import metric_label
 from keras_lnn.statistics import Estimate
 
 # So many labels whose difference the data show are named with it.

@@ -11,11 +11,11 @@ from rich.text import Text
 
 from keras_lnn.comparing.comparison import Comparison
 from keras_lnn.comparing.words import interval, tell_all, tell_cautions, tell_labels, tell_reference, tell_summary
-from keras_lnn.csv_files import to_csv
-from keras_lnn.files import writing_to
-from keras_lnn.model_card import metric_label
+from keras_lnn.files.atomic import writing_to
+from keras_lnn.files.csv_tables import to_csv
+from keras_lnn.files.written import OTHER_FOLDER, WrittenFiles
+from keras_lnn.saved.card import metric_label
 from keras_lnn.terminal import loading
-from keras_lnn.written_files import OTHER_FOLDER, WrittenFiles
 
 _MOST_SENTENCES = 6
 

@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
-from keras_lnn.data.augment import list_operations
+from keras_lnn.data.augment.operations import list_operations
 from keras_lnn.errors import InputError, suggest
 
 # What names begin with that are not in the catalog: people's own folders and tables, sets of tensorflow-datasets.
@@ -40,7 +40,7 @@ class DataEntry:
         samples: Images in each split.
         loader: ``module:function`` that gives an :class:`~keras_lnn.data.arrays.ImageData`. It is called with what it
             asks for by name among ``entry``, ``size``, ``data_dir``, ``accept_checksum``, ``seed``, ``progress``.
-        augmentation: Names of :mod:`keras_lnn.data.augment`, joined by ``+``: what does not change what the labels say.
+        augmentation: Names of :mod:`keras_lnn.data.augment.operations`, joined by ``+``: what does not change what the labels say.
         licence: Under which the images may be used.
         sources: For each size the address and the MD5 of its file; empty where nothing is downloaded.
         depth: Slices of a volume where they are not as many as the side has pixels.
@@ -78,7 +78,7 @@ _ENTRIES = (
         dimensions=2,
         sizes=(28,),
         samples={"train": 1000, "val": 200, "test": 400},
-        loader="keras_lnn.data.phantoms:phantom_breast",
+        loader="keras_lnn.data.phantoms.breast_and_vessel:phantom_breast",
         augmentation="mirror",
         licence="Apache-2.0 (generated)",
         positive_class="malignant",
@@ -92,7 +92,7 @@ _ENTRIES = (
         dimensions=3,
         sizes=(28,),
         samples={"train": 1000, "val": 150, "test": 300},
-        loader="keras_lnn.data.phantoms:phantom_vessel",
+        loader="keras_lnn.data.phantoms.breast_and_vessel:phantom_vessel",
         augmentation="mirror",
         licence="Apache-2.0 (generated)",
     ),
@@ -113,7 +113,7 @@ _ENTRIES = (
         dimensions=2,
         sizes=(28,),
         samples={"train": 2000, "val": 400, "test": 1000},
-        loader="keras_lnn.data.phantom_chest:phantom_chest",
+        loader="keras_lnn.data.phantoms.chest:phantom_chest",
         licence="Apache-2.0 (generated)",
     ),
     DataEntry(
@@ -125,7 +125,7 @@ _ENTRIES = (
         dimensions=2,
         sizes=(64, 32, 128),
         samples={"train": 320, "val": 60, "test": 120},
-        loader="keras_lnn.data.phantom_liver:phantom_liver",
+        loader="keras_lnn.data.phantoms.liver:phantom_liver",
         licence="Apache-2.0 (generated)",
     ),
     DataEntry(
@@ -137,7 +137,7 @@ _ENTRIES = (
         dimensions=3,
         sizes=(64, 32, 128),
         samples={"train": 96, "val": 18, "test": 36},
-        loader="keras_lnn.data.phantom_liver:phantom_liver_volumes",
+        loader="keras_lnn.data.phantoms.liver:phantom_liver_volumes",
         licence="Apache-2.0 (generated)",
         depth=8,
     ),
@@ -150,7 +150,7 @@ _ENTRIES = (
         dimensions=2,
         sizes=(64, 32, 128),
         samples={"train": 320, "val": 60, "test": 120},
-        loader="keras_lnn.data.phantom_liver:phantom_liver_classes",
+        loader="keras_lnn.data.phantoms.liver:phantom_liver_classes",
         licence="Apache-2.0 (generated)",
     ),
 )
@@ -265,7 +265,7 @@ def _medmnist_entry(name: str, info: dict) -> DataEntry:
         dimensions=dimensions,
         sizes=tuple(sources),
         samples=info["n_samples"],
-        loader="keras_lnn.data.medmnist:load_medmnist",
+        loader="keras_lnn.data.sources.medmnist:load_medmnist",
         augmentation=_MEDMNIST_AUGMENTATION.get(name, "mirror"),
         licence=info["license"],
         sources=sources,

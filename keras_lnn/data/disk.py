@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_lnn.files import DAMAGED_FILE_ERRORS, file_digest, write_json
+from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, file_digest, write_json
 
 _STAMP = "stamp.json"
 # What zlib makes of a byte at most, and what else a few of them can become.

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_lnn.data.arrays import Split
-from keras_lnn.data.augment import make_augmentation
+from keras_lnn.data.augment.operations import make_augmentation
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
@@ -31,7 +31,7 @@ def training_batches(
         seed: Of order and augmentation.
         epochs: Epochs of the whole run.
         first_epoch: Where the stream begins, from 0.
-        augmentation: Names of :mod:`keras_lnn.data.augment`, joined by ``+``.
+        augmentation: Names of :mod:`keras_lnn.data.augment.operations`, joined by ``+``.
 
     Returns:
         Batches of float32 pixel values 0..255 and labels, of masks uint8 class indices.
@@ -70,7 +70,7 @@ def seen_in_training(
         batch_size: Images to a batch.
         seed: Of order and augmentation.
         epochs: How many epochs.
-        augmentation: Names of :mod:`keras_lnn.data.augment`, joined by ``+``.
+        augmentation: Names of :mod:`keras_lnn.data.augment.operations`, joined by ``+``.
 
     Returns:
         float32 (samples, epochs, ...shape of an image), and where each pixel has a label the masks, uint8 (samples,

@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from keras_lnn.csv_files import plain_cell, safe_cell
 from keras_lnn.data.arrays import SPLITS, ImageData
 from keras_lnn.data.checking import name_some
 from keras_lnn.errors import InputError
-from keras_lnn.files import DAMAGED_FILE_ERRORS, as_text
+from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, as_text
+from keras_lnn.files.csv_tables import plain_cell, safe_cell
 
 # Hexadecimal digits of a digest in an exported model; samples are compared by as many.
 SHORT = 16

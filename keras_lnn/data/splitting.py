@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_lnn.data.arrays import SPLITS, ImageArray, Split
 from keras_lnn.errors import InputError
-from keras_lnn.files import atomic_path, remove_partial_files
+from keras_lnn.files.atomic import atomic_path, remove_partial_files
 
 FRACTIONS = (0.7, 0.1, 0.2)
 LIMIT_BYTES = 2**30

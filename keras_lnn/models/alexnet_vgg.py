@@ -18,7 +18,7 @@ from keras_lnn.models.deep import (
     flatten_at_most,
     is_small,
 )
-from keras_lnn.ranges import Choice, Range
+from keras_lnn.models.ranges import Choice, Range
 from keras_lnn.registry import register_model
 
 _DENSE_UNITS = 4096

@@ -8,7 +8,7 @@ from keras import layers
 
 from keras_lnn.models.backbones import cnn_stem
 from keras_lnn.models.blocks import require_image_shape, scale_pixels
-from keras_lnn.ranges import Choice, Range
+from keras_lnn.models.ranges import Choice, Range
 from keras_lnn.registry import register_model
 
 _PROTOCOL = {"epochs": 50, "batch_size": 128, "optimizer": "adam", "learning_rate": 1e-3}

@@ -34,7 +34,7 @@ def make_initializer(initialisation: Initialisation) -> initializers.Initializer
 def liquid_layers(source: str) -> ModuleType:
     """Where ``LTC`` and ``CfC`` come from: ``keras_lnn``, or ``ncps``, the reference to compare with."""
     if source == "ncps":
-        from keras_lnn.ncps_models import import_ncps
+        from keras_lnn.layers.ncps_models import import_ncps
 
         return import_ncps()
     return keras_lnn.layers

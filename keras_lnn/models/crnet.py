@@ -28,7 +28,7 @@ from keras_lnn.layers import (
 )
 from keras_lnn.models.backbones import BACKBONES
 from keras_lnn.models.blocks import Initialisation, make_initializer, require_image_shape
-from keras_lnn.ranges import Choice, Range
+from keras_lnn.models.ranges import Choice, Range
 from keras_lnn.registry import Builder, register_model, register_networks
 
 Recurrence = Literal["dense", "rnn", "lstm", "gru", "ltc", "cfc"]

@@ -10,7 +10,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.layers import Channels, LearnedScale, apply_to_slices
 from keras_lnn.models.backbones import lnn_stem
 from keras_lnn.models.blocks import liquid_layers, require_image_shape, scale_pixels
-from keras_lnn.ranges import Choice, Range
+from keras_lnn.models.ranges import Choice, Range
 from keras_lnn.registry import register_model
 
 

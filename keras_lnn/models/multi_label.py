@@ -7,7 +7,7 @@ from annotated_types import Ge, Lt
 from keras import layers
 
 from keras_lnn.models.blocks import require_image_shape
-from keras_lnn.ranges import Choice, Range
+from keras_lnn.models.ranges import Choice, Range
 from keras_lnn.registry import register_model
 
 _PROTOCOL = {"epochs": 50, "batch_size": 32, "optimizer": "adam", "learning_rate": 1e-3}

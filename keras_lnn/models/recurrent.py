@@ -8,7 +8,7 @@ from annotated_types import Ge, Lt
 from keras_lnn.layers import Rows, apply_to_slices
 from keras_lnn.models.backbones import recurrent_stem
 from keras_lnn.models.blocks import require_image_shape, scale_pixels
-from keras_lnn.ranges import Choice, Range
+from keras_lnn.models.ranges import Choice, Range
 from keras_lnn.registry import register_model
 
 _PROTOCOL = {"epochs": 50, "batch_size": 128, "optimizer": "adam", "learning_rate": 1e-3}

@@ -11,7 +11,7 @@ from keras import layers
 
 from keras_lnn.models.blocks import Initialisation
 from keras_lnn.models.deep import PROTOCOL, LayerMaker, Stem, Volumes, build_deep_network, is_small
-from keras_lnn.ranges import Choice, Range
+from keras_lnn.models.ranges import Choice, Range
 from keras_lnn.registry import Builder, register_networks
 
 Biases = Literal["published", "all", "first", "none"]

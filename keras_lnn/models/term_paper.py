@@ -13,7 +13,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.layers import LTC, SingleLogit, apply_to_slices
 from keras_lnn.models.backbones import term_paper_stem
 from keras_lnn.models.blocks import require_image_shape
-from keras_lnn.ranges import Choice
+from keras_lnn.models.ranges import Choice
 from keras_lnn.registry import Builder, register_networks
 
 Axis = Literal["depth", "height", "width"]

@@ -15,7 +15,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.layers import LTC, CfC, apply_to_slices
 from keras_lnn.models.blocks import Initialisation, require_image_shape, scale_pixels
 from keras_lnn.models.deep import LayerMaker
-from keras_lnn.ranges import Choice, Range
+from keras_lnn.models.ranges import Choice, Range
 from keras_lnn.registry import register_model
 
 Norm = Literal["none", "batch", "group"]

@@ -12,7 +12,7 @@ from ncps.wirings import AutoNCP
 
 from keras_lnn.errors import InputError
 from keras_lnn.layers import LTC, CfC, FlippedViews, MeanOfViews
-from keras_lnn.ranges import Choice, Range
+from keras_lnn.models.ranges import Choice, Range
 from keras_lnn.registry import register_model
 
 Recurrence = Literal["ltc", "cfc", "lstm", "dense"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_lnn.errors import InputError, suggest
-from keras_lnn.tasks import PROBABILITY_TOLERANCE, TASKS, Task
+from keras_lnn.tasks.task import PROBABILITY_TOLERANCE, TASKS, Task
 
 
 @dataclasses.dataclass(frozen=True)

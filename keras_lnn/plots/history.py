@@ -18,7 +18,7 @@ from keras_lnn.plots.style import (
     style_axes,
     write_note,
 )
-from keras_lnn.shares import describe_epochs, is_cut_short
+from keras_lnn.runs.epoch_shares import describe_epochs, is_cut_short
 
 if TYPE_CHECKING:
     import pandas

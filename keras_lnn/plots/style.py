@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_lnn.errors import InputError
-from keras_lnn.files import atomic_path
+from keras_lnn.files.atomic import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from keras_lnn.comparing.comparison import Comparison, compare
+from keras_lnn.comparing.mask_runs import MaskRun, compare_masks, is_mask_run, read_mask_run, same_images
 from keras_lnn.comparing.runs import read_run, same_samples
 from keras_lnn.data.splitting import FRACTIONS
-from keras_lnn.model_card import metric_label
-from keras_lnn.segmenting.comparing import MaskRun, compare_masks, is_mask_run, read_mask_run, same_images
+from keras_lnn.saved.card import metric_label
 from keras_lnn.statistics.paired_tests import compare_resampled, holm
 from keras_lnn.studies.declaration import path_name
 from keras_lnn.studies.results import MASK_METRICS, METRICS, measured_metrics

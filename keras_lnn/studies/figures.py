@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from keras_lnn.config import parse_duration
-from keras_lnn.csv_files import plain_cell
-from keras_lnn.model_card import metric_label
+from keras_lnn.files.csv_tables import plain_cell
 from keras_lnn.plots.classes import draw_class_accuracy, draw_class_correlation
 from keras_lnn.plots.style import (
     BLACK,
@@ -25,7 +24,8 @@ from keras_lnn.plots.style import (
     shorten_name,
     style_axes,
 )
-from keras_lnn.run import RunFolder
+from keras_lnn.runs.folder import RunFolder
+from keras_lnn.saved.card import metric_label
 from keras_lnn.studies.declaration import Study
 from keras_lnn.studies.grid import label_of
 from keras_lnn.studies.results import measured_metrics

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_lnn.errors import InputError
-from keras_lnn.files import DAMAGED_FILE_ERRORS, write_json
+from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, write_json
 from keras_lnn.studies.declaration import Study, StudyRun, make_run
 from keras_lnn.studies.grid import Point
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from keras_lnn.files import atomic_path
-from keras_lnn.model_card import metric_label
+from keras_lnn.files.atomic import atomic_path
 from keras_lnn.plots.labelling import label_points
 from keras_lnn.plots.style import (
     BLUE,
@@ -28,10 +27,11 @@ from keras_lnn.plots.style import (
     shorten_name,
     style_axes,
 )
+from keras_lnn.saved.card import metric_label
 from keras_lnn.studies.declaration import CLASSES, Study, path_name
 from keras_lnn.studies.figures import plot_along, plot_classes_of_networks
 from keras_lnn.studies.results import measured_metrics
-from keras_lnn.tasks import Task
+from keras_lnn.tasks.task import Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

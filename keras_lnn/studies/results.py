@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_lnn.files import as_text
-from keras_lnn.run import RunFolder
+from keras_lnn.files.atomic import as_text
+from keras_lnn.runs.folder import RunFolder
 from keras_lnn.studies.declaration import Study, StudyRun
 
 # Of networks that answer by classes, and by masks.

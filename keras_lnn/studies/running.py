@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from keras_lnn.errors import InputError
-from keras_lnn.processes import Limits, Outcome, ProcessRunner, share_gpus
-from keras_lnn.protocol import is_run_of
-from keras_lnn.run import RunFolder
+from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner, share_gpus
+from keras_lnn.runs.folder import RunFolder
+from keras_lnn.runs.protocol import is_run_of
 from keras_lnn.studies.declaration import StudyRun
 
 _LOOK_EVERY_SECONDS = 0.3
@@ -65,7 +65,7 @@ class Progress:
 def run_one(order: dict[str, Any]) -> dict[str, Any]:
     """What a run's process does."""
     from keras_lnn.config import TrainConfig
-    from keras_lnn.training import train_or_resume
+    from keras_lnn.training.loop import train_or_resume
 
     metrics = train_or_resume(TrainConfig.create(order["config"])).metrics
     return {"seconds": metrics["seconds"], "epochs": metrics["epochs"]}

@@ -13,8 +13,8 @@ from run_samples import binary_probabilities, make_truth, write_breast_runs, wri
 
 import keras_lnn
 from keras_lnn import __main__ as program
-from keras_lnn.commands import run_main
-from keras_lnn.written_files import LIST_FILE
+from keras_lnn.cli.parsing import run_main
+from keras_lnn.files.written import LIST_FILE
 
 ROOT = Path(keras_lnn.__file__).parents[1]
 

@@ -25,7 +25,7 @@ from keras_lnn.comparing import compare, load_runs
 from keras_lnn.comparing.measuring import COMPARED, correct_answers, measure_model
 from keras_lnn.comparing.words import tell_all, tell_cautions, tell_labels
 from keras_lnn.errors import InputError
-from keras_lnn.evaluation import evaluate_predictions
+from keras_lnn.evaluation.predictions import evaluate_predictions
 from keras_lnn.statistics.paired_tests import compare_accuracy, compare_auc, compare_means, holm
 
 TRUTH = make_truth()

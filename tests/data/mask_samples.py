@@ -4,8 +4,8 @@ import numpy as np
 from PIL import Image
 from table_samples import write_table
 
-from keras_lnn.data.masks import load_mask_classes, load_masks
 from keras_lnn.data.options import OwnImages
+from keras_lnn.data.sources.masks import load_mask_classes, load_masks
 
 COLOURS = np.array([[0, 0, 0], [0, 200, 0], [255, 0, 0]], np.uint8)
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from keras_lnn.data.options import OwnImages
-from keras_lnn.data.tables import load_table
+from keras_lnn.data.sources.tables import load_table
 
 
 def write_images(folder, count, shape=(6, 5)):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_lnn.data.augment import RECIPES, augmentation_names, list_operations, make_augmentation
-from keras_lnn.data.augment_seed import StepSeed
+from keras_lnn.data.augment.operations import RECIPES, augmentation_names, list_operations, make_augmentation
+from keras_lnn.data.augment.step_seed import StepSeed
 from keras_lnn.data.catalog import catalog
 from keras_lnn.errors import InputError
 

@@ -6,13 +6,13 @@ import os
 import pytest
 
 from keras_lnn.data.catalog import DataEntry, _medmnist_entries, catalog, get_entry, register_data, require_data
-from keras_lnn.data.loading import load_data
+from keras_lnn.data.sources.loading import load_data
 from keras_lnn.errors import InputError
 
 
 def test_every_medmnist_set_is_there_at_every_size():
     entries = catalog()
-    medmnist = {name for name, entry in entries.items() if entry.loader.startswith("keras_lnn.data.medmnist:")}
+    medmnist = {name for name, entry in entries.items() if entry.loader.startswith("keras_lnn.data.sources.medmnist:")}
     assert len(medmnist) == 18
     for name in medmnist:
         entry = entries[name]

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from table_samples import load, warnings_of, write_table
 
-from keras_lnn.data.copies import digest_values, digests_of, find_near_copies, fingerprint
-from keras_lnn.data.loading import load_data
+from keras_lnn.data.decode.copies import digest_values, digests_of, find_near_copies, fingerprint
+from keras_lnn.data.sources.loading import load_data
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,10 @@ import pytest
 from full_disk import full_disk
 from PIL import Image
 
-from keras_lnn.data import decoding_pool, images
-from keras_lnn.data.decoded_cache import open_or_decode
-from keras_lnn.data.decoding_pool import PixelFile, decode_to_file
-from keras_lnn.data.images import Decoded
+from keras_lnn.data.decode import decoding_pool, images
+from keras_lnn.data.decode.decoded_cache import open_or_decode
+from keras_lnn.data.decode.decoding_pool import PixelFile, decode_to_file
+from keras_lnn.data.decode.images import Decoded
 from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
 

@@ -5,12 +5,12 @@ import pytest
 from dicom_samples import write_dicom, write_enhanced
 from table_samples import write_table
 
-from keras_lnn.data import medical_files
-from keras_lnn.data.dicom_volumes import digest_series
-from keras_lnn.data.folders import load_folder
-from keras_lnn.data.images import decode_images, read_image
+from keras_lnn.data.decode import medical_files
+from keras_lnn.data.decode.dicom_volumes import digest_series
+from keras_lnn.data.decode.images import decode_images, read_image
 from keras_lnn.data.options import OwnImages, Rendering
-from keras_lnn.data.tables import load_table
+from keras_lnn.data.sources.folders import load_folder
+from keras_lnn.data.sources.tables import load_table
 from keras_lnn.errors import InputError
 
 pytest.importorskip("pydicom")
@@ -201,8 +201,8 @@ def test_a_series_is_known_by_its_content(tmp_path):
 def test_slices_are_found_for_prediction(tmp_path):
     from quick_predictors import BrightPixels, make_signature
 
-    from keras_lnn.image_files import FileReader, check_headers, find_files
-    from keras_lnn.segmenting.predicting import predict_masks
+    from keras_lnn.saved.image_files import FileReader, check_headers, find_files
+    from keras_lnn.saved.mask_predictions import predict_masks
 
     values = make_values()
     series = write_series(tmp_path / "set" / "scan", values)

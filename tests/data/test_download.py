@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from keras_lnn.data.catalog import get_entry
-from keras_lnn.data.download import download
-from keras_lnn.data.medmnist import load_medmnist
+from keras_lnn.data.sources.download import download
+from keras_lnn.data.sources.medmnist import load_medmnist
 from keras_lnn.errors import InputError
 
 CONTENT = bytes(range(256)) * 9000

@@ -6,11 +6,11 @@ import pytest
 from PIL import Image
 from table_samples import warnings_of
 
-from keras_lnn.data import decoded_cache
-from keras_lnn.data.folders import load_folder
+from keras_lnn.data.decode import decoded_cache
 from keras_lnn.data.options import OwnImages
+from keras_lnn.data.sources.folders import load_folder
 from keras_lnn.errors import InputError
-from keras_lnn.files import file_digest
+from keras_lnn.files.atomic import file_digest
 
 
 @pytest.fixture(autouse=True)

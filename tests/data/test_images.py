@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_lnn.data import images as images_module
-from keras_lnn.data.folders import load_folder
-from keras_lnn.data.images import find_images, guess_channels, read_image, read_images
+from keras_lnn.data.decode import images as images_module
+from keras_lnn.data.decode.images import find_images, guess_channels, read_image, read_images
 from keras_lnn.data.options import OwnImages
-from keras_lnn.data.tables import load_table
+from keras_lnn.data.sources.folders import load_folder
+from keras_lnn.data.sources.tables import load_table
 from keras_lnn.errors import InputError
-from keras_lnn.image_files import find_files
+from keras_lnn.saved.image_files import find_files
 
 GREY = np.arange(12 * 10, dtype=np.uint8).reshape(12, 10) * 2
 COLOUR = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)

@@ -9,14 +9,16 @@ from mask_samples import COLOURS, by_name, draw, load, write_manifest, write_pai
 from PIL import Image
 from table_samples import write_table
 
-from keras_lnn.commands import parse_command, run_main
+from keras_lnn.cli.parsing import parse_command, run_main
 from keras_lnn.config import TrainConfig
-from keras_lnn.data import decoded_cache, load_data, mask_classes
-from keras_lnn.data.loading import check_data
-from keras_lnn.data.mask_pixels import read_mask
+from keras_lnn.data import load_data
+from keras_lnn.data.decode import decoded_cache
+from keras_lnn.data.decode.mask_pixels import read_mask
 from keras_lnn.data.options import OwnImages, Rendering
+from keras_lnn.data.sources import mask_classes
+from keras_lnn.data.sources.loading import check_data
 from keras_lnn.errors import InputError
-from keras_lnn.training import train
+from keras_lnn.training.loop import train
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,10 @@ from dicom_samples import write_dicom
 from PIL import Image
 from table_samples import warnings_of
 
-from keras_lnn.data import medical_files
-from keras_lnn.data.images import decode_images, find_images, guess_channels, read_image
+from keras_lnn.data.decode import medical_files
+from keras_lnn.data.decode.images import decode_images, find_images, guess_channels, read_image
 from keras_lnn.data.options import OwnImages, Rendering
-from keras_lnn.data.tables import load_table
+from keras_lnn.data.sources.tables import load_table
 from keras_lnn.errors import InputError
 
 pydicom = pytest.importorskip("pydicom")

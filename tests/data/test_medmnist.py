@@ -10,9 +10,9 @@ import pytest
 
 from keras_lnn.data.catalog import DataEntry, get_entry
 from keras_lnn.data.disk import DiskArray
-from keras_lnn.data.medmnist import load_medmnist, medmnist_file
+from keras_lnn.data.sources.medmnist import load_medmnist, medmnist_file
 from keras_lnn.errors import InputError
-from keras_lnn.files import cache_folder, file_digest
+from keras_lnn.files.atomic import cache_folder, file_digest
 
 ENTRY = get_entry("breastmnist")
 
@@ -114,7 +114,7 @@ def put(name, value):
     ],
 )
 def test_wrong_contents(load, damage, message):
-    from keras_lnn.data.loading import check_data
+    from keras_lnn.data.sources.loading import check_data
 
     arrays = make_arrays()
     damage(arrays)

@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from keras_lnn.config import TrainConfig
-from keras_lnn.training import train
+from keras_lnn.training.loop import train
 
 
 def resident(name):

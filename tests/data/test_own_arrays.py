@@ -8,11 +8,11 @@ import tiny_models  # noqa: F401, registers tiny-dense
 
 from keras_lnn import TrainConfig, load_data, register_arrays, train
 from keras_lnn.data import catalog
-from keras_lnn.data.loading import check_data
+from keras_lnn.data.sources.loading import check_data
 from keras_lnn.errors import InputError
-from keras_lnn.protocol import complete_config
+from keras_lnn.runs.protocol import complete_config
 from keras_lnn.terminal import make_console
-from keras_lnn.training import load_images
+from keras_lnn.training.loop import load_images
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)
 LABELS = np.arange(60) % 2
@@ -21,7 +21,7 @@ LABELS = np.arange(60) % 2
 @pytest.fixture(autouse=True)
 def empty_catalog(monkeypatch):
     monkeypatch.setattr(sys.modules["keras_lnn.data.catalog"], "_REGISTERED", {})
-    monkeypatch.setattr("keras_lnn.data.own_arrays._REGISTERED", {})
+    monkeypatch.setattr("keras_lnn.data.sources.own_arrays._REGISTERED", {})
 
 
 def test_a_configuration_takes_arrays_by_name():

@@ -7,9 +7,9 @@ import pytest
 from dicom_samples import write_dicom
 from table_samples import load, write_images, write_table
 
-from keras_lnn.data.folders import load_folder
-from keras_lnn.data.patients import find_patients
 from keras_lnn.data.samples import SampleRecord
+from keras_lnn.data.sources.folders import load_folder
+from keras_lnn.data.sources.patients import find_patients
 from keras_lnn.errors import InputError
 
 PATIENTS = [f"SECRET-{k:03}" for k in range(12)]

@@ -5,8 +5,8 @@ import pytest
 
 from keras_lnn.data import load_data
 from keras_lnn.data.catalog import get_entry
-from keras_lnn.data.drawing import make_generator
-from keras_lnn.data.phantom_chest import FINDINGS, _draw_radiographs, phantom_chest
+from keras_lnn.data.phantoms.chest import FINDINGS, _draw_radiographs, phantom_chest
+from keras_lnn.data.phantoms.shapes import make_generator
 
 
 @pytest.fixture(scope="module")

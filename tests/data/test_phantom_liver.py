@@ -10,12 +10,12 @@ from keras_lnn import TrainConfig, train
 from keras_lnn.data import load_data
 from keras_lnn.data.arrays import Split
 from keras_lnn.data.catalog import get_entry
-from keras_lnn.data.drawing import make_generator
-from keras_lnn.data.loading import check_data
-from keras_lnn.data.phantom_abdomen import draw_patient, render
+from keras_lnn.data.phantoms.abdomen import draw_patient, render
+from keras_lnn.data.phantoms.shapes import make_generator
 from keras_lnn.data.pipeline import evaluation_batches, training_batches
+from keras_lnn.data.sources.loading import check_data
 from keras_lnn.errors import InputError
-from keras_lnn.torch_weights import import_weights
+from keras_lnn.saved.torch_weights import import_weights
 
 NAMES = ("phantom-liver", "phantom-liver-volumes", "phantom-liver-classes")
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from keras_lnn.data import drawing, phantoms
 from keras_lnn.data.arrays import SPLITS, ImageData
+from keras_lnn.data.phantoms import breast_and_vessel as phantoms
+from keras_lnn.data.phantoms import shapes as drawing
 
 
 @pytest.fixture(scope="module")
@@ -182,5 +183,5 @@ def test_smooth_noise_has_zero_mean_unit_variance_and_the_correlation_of_its_win
 
 
 def test_importing_needs_no_keras():
-    code = "import sys, keras_lnn.data.phantoms; sys.exit(bool({'keras', 'tensorflow'} & set(sys.modules)))"
+    code = "import sys, keras_lnn.data.phantoms.breast_and_vessel; sys.exit(bool({'keras', 'tensorflow'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -136,7 +136,7 @@ def test_splits_by_patient_must_be_recorded(tmp_path):
 
 def load_as_listed(table, seed=3):
     from keras_lnn.data.options import OwnImages
-    from keras_lnn.data.tables import load_table
+    from keras_lnn.data.sources.tables import load_table
 
     return load_table(table, OwnImages(image_dir=table.parent / "images"), side=2, seed=seed, plan="as listed")
 

@@ -7,7 +7,7 @@ import pytest
 from table_samples import load, write_classes, write_table
 
 import train
-from keras_lnn.commands import run_main
+from keras_lnn.cli.parsing import run_main
 from keras_lnn.errors import InputError
 
 

@@ -7,11 +7,12 @@ import pytest
 from PIL import Image
 from table_samples import load, sizes, warnings_of, write_classes, write_images, write_table
 
-from keras_lnn.data import decoded_cache, load_data
+from keras_lnn.data import load_data
+from keras_lnn.data.decode import decoded_cache
 from keras_lnn.data.options import OwnImages
 from keras_lnn.errors import InputError
-from keras_lnn.signature import read_signature
-from keras_lnn.training import train as train_model
+from keras_lnn.saved.signature import read_signature
+from keras_lnn.training.loop import train as train_model
 
 
 @pytest.fixture(autouse=True)
@@ -296,9 +297,9 @@ def test_pad_keeps_the_aspect_ratio(tmp_path):
 
 def test_a_run_on_a_table_end_to_end(tmp_path, capfd):
     from keras_lnn.config import TrainConfig
-    from keras_lnn.evaluating import evaluate_model
-    from keras_lnn.inference import load_predictor
-    from keras_lnn.predicting import predict_files
+    from keras_lnn.saved.image_predictions import predict_files
+    from keras_lnn.saved.predictor import load_predictor
+    from keras_lnn.training.evaluate import evaluate_model
 
     table = write_classes(tmp_path, 40, ("scan_name", "kind", "part"), lambda k: ("test" if k >= 30 else "train",))
     run_dir = tmp_path / "run"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tfds_samples import define_builder, image_features, picture, prepare
 
-from keras_lnn.data.tfds import load_tfds
+from keras_lnn.data.sources.tfds import load_tfds
 from keras_lnn.errors import InputError
 
 tensorflow_datasets = pytest.importorskip("tensorflow_datasets")
@@ -108,7 +108,7 @@ def test_large_sets_go_to_a_file_of_the_cache(data_dir, tmp_path, monkeypatch):
     on_disk = load_tfds("train_test", data_dir=data_dir, limit_bytes=1000)
     (cached,) = tmp_path.rglob("*.npy")
     assert np.load(cached).shape == (39, 12, 10, 1)
-    monkeypatch.setattr("keras_lnn.data.tfds.read_images", None)
+    monkeypatch.setattr("keras_lnn.data.sources.tfds.read_images", None)
     again = load_tfds("train_test", data_dir=data_dir, limit_bytes=1000)
     for split in in_memory.splits:
         assert not isinstance(on_disk.splits[split].images, np.ndarray)

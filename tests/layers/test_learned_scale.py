@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_lnn.evaluation import evaluate_predictions
+from keras_lnn.evaluation.predictions import evaluate_predictions
 from keras_lnn.layers import LearnedScale
 from keras_lnn.registry import build_model, count_parameters
 

@@ -9,12 +9,12 @@ import tensorflow as tf
 from forward import outputs_before_and_after, outputs_of
 
 from keras_lnn.errors import InputError
-from keras_lnn.export import export_model
-from keras_lnn.inference import load_predictor
 from keras_lnn.layers import LTC, CfC, Patches
 from keras_lnn.models.backbones import BACKBONES
 from keras_lnn.registry import build_model, count_parameters, list_models
-from keras_lnn.signature import Signature, save_keras
+from keras_lnn.saved.export import export_model
+from keras_lnn.saved.predictor import load_predictor
+from keras_lnn.saved.signature import Signature, save_keras
 
 # Without the LTC's own parameters, at 224x224x3 and two classes.
 PUBLISHED = {

@@ -13,13 +13,13 @@ import torch_deep
 from forward import outputs_before_and_after, outputs_of
 
 from keras_lnn.errors import InputError
-from keras_lnn.export import export_model
-from keras_lnn.inference import load_predictor
 from keras_lnn.models.deep import flatten_at_most
 from keras_lnn.models.residual import residual_network
 from keras_lnn.registry import build_model, count_parameters, get_model, list_models
-from keras_lnn.signature import Signature, save_keras
-from keras_lnn.torch_weights import load_torch_weights
+from keras_lnn.saved.export import export_model
+from keras_lnn.saved.predictor import load_predictor
+from keras_lnn.saved.signature import Signature, save_keras
+from keras_lnn.saved.torch_weights import load_torch_weights
 
 PUBLISHED = {
     "alexnet": 46_736_067,

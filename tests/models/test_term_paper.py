@@ -10,8 +10,8 @@ from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.registry import build_model, count_parameters, list_models
 from keras_lnn.studies.declaration import load_study
-from keras_lnn.tasks import Task
-from keras_lnn.training import compile_model
+from keras_lnn.tasks.task import Task
+from keras_lnn.training.loop import compile_model
 
 STUDY = load_study("term-paper")
 NAMES = sorted(STUDY.parameters)

@@ -6,8 +6,8 @@ from plot_cases import CHEST, heading, predict_labels
 
 from keras_lnn import plots
 from keras_lnn.errors import InputError
-from keras_lnn.evaluation import evaluate_predictions
-from keras_lnn.files import without_nan
+from keras_lnn.evaluation.predictions import evaluate_predictions
+from keras_lnn.files.atomic import without_nan
 
 
 def per_class(labels, thresholds=None):

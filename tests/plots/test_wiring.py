@@ -12,7 +12,7 @@ from plot_cases import built, texts
 from keras_lnn import plots
 from keras_lnn.errors import InputError
 from keras_lnn.layers import CfC, SingleLogit
-from keras_lnn.report import _name_outputs
+from keras_lnn.training.report import _name_outputs
 
 POLARITIES = ("excitatory", "inhibitory")
 

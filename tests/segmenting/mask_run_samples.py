@@ -7,11 +7,11 @@ import pandas as pd
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.data.arrays import Split
-from keras_lnn.files import without_nan
-from keras_lnn.report import metrics_of_split
-from keras_lnn.segmenting.evaluation import evaluate_masks
-from keras_lnn.segmenting.reporting import measures_table
-from keras_lnn.signature import Signature
+from keras_lnn.evaluation.masks import evaluate_masks
+from keras_lnn.files.atomic import without_nan
+from keras_lnn.saved.signature import Signature
+from keras_lnn.training.mask_report import measures_table
+from keras_lnn.training.report import metrics_of_split
 
 NAMES = ("background", "liver", "tumour")
 

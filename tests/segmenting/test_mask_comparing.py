@@ -11,13 +11,13 @@ from PIL import Image
 from run_samples import write_breast_runs
 
 from keras_lnn import plots
+from keras_lnn.cli.study import write_results
+from keras_lnn.comparing.mask_runs import compare_masks, is_mask_run, read_mask_run
 from keras_lnn.errors import InputError
-from keras_lnn.segmenting.comparing import compare_masks, is_mask_run, read_mask_run
-from keras_lnn.segmenting.evaluation import evaluate_masks
-from keras_lnn.studies.command import write_results
+from keras_lnn.evaluation.masks import evaluate_masks
+from keras_lnn.files.written import LIST_FILE
 from keras_lnn.studies.declaration import Study, lay_out
 from keras_lnn.terminal import make_console
-from keras_lnn.written_files import LIST_FILE
 
 TRUTH = make_truth()
 WRONG = {"unet": 0.05, "unet-lnn": 0.4}

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, jaccard_score
 
 from keras_lnn.errors import InputError
-from keras_lnn.segmenting.evaluation import MASK_METRICS, evaluate_masks
-from keras_lnn.segmenting.measuring import measure_masks
-from keras_lnn.segmenting.surfaces import surface_distances
+from keras_lnn.evaluation.mask_overlaps import measure_masks
+from keras_lnn.evaluation.masks import MASK_METRICS, evaluate_masks
+from keras_lnn.evaluation.surfaces import surface_distances
 from keras_lnn.statistics.bootstrap import resample_weights
 
 NAMES = ("background", "liver", "tumour")

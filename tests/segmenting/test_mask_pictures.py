@@ -7,8 +7,8 @@ from matplotlib.colors import to_rgb
 
 from keras_lnn import plots
 from keras_lnn.errors import InputError
+from keras_lnn.evaluation.mask_overlaps import measure_masks
 from keras_lnn.plots.masks import class_colour
-from keras_lnn.segmenting.measuring import measure_masks
 
 NAMES = ("background", "liver", "tumour")
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_lnn.data import medical_files
-from keras_lnn.data.mask_pixels import read_mask
-from keras_lnn.data.mask_restoring import restore_mask, write_mask_nifti, write_mask_png
+from keras_lnn.data.decode import medical_files
+from keras_lnn.data.decode.mask_pixels import read_mask
+from keras_lnn.data.decode.mask_restoring import restore_mask, write_mask_nifti, write_mask_png
 from keras_lnn.data.options import Rendering
-from keras_lnn.inference import KerasPredictor
-from keras_lnn.segmenting.predicting import predict_masks
-from keras_lnn.signature import Signature
+from keras_lnn.saved.mask_predictions import predict_masks
+from keras_lnn.saved.predictor import KerasPredictor
+from keras_lnn.saved.signature import Signature
 
 COLOURS = ("#000000", "#ff0000", "#00ff10")
 

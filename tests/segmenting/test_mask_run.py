@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from keras_lnn import TrainConfig, load_data, load_predictor, train
-from keras_lnn.data.images import read_images
-from keras_lnn.evaluating import evaluate_model
-from keras_lnn.segmenting.evaluation import evaluate_masks
-from keras_lnn.signature import read_signature
+from keras_lnn.data.decode.images import read_images
+from keras_lnn.evaluation.masks import evaluate_masks
+from keras_lnn.saved.signature import read_signature
 from keras_lnn.terminal import make_console
+from keras_lnn.training.evaluate import evaluate_model
 
 SIDE = 32
 
@@ -43,7 +43,7 @@ def test_split():
 @pytest.fixture
 def command(monkeypatch, capsys):
     from keras_lnn import __main__ as program
-    from keras_lnn.commands import run_main
+    from keras_lnn.cli.parsing import run_main
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["keras_lnn", *map(str, arguments)])

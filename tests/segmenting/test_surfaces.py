@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_lnn.segmenting.surfaces import surface_distances
+from keras_lnn.evaluation.surfaces import surface_distances
 
 
 def surface_points(mask):

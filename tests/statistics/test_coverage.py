@@ -8,7 +8,7 @@ from simulation import POSITIVE, SAMPLES, Truth, draw_scores, measure_accuracy, 
 from keras_lnn.comparing.measuring import measure_model
 from keras_lnn.comparing.runs import Run
 from keras_lnn.config import TrainConfig
-from keras_lnn.evaluation import evaluate_predictions
+from keras_lnn.evaluation.predictions import evaluate_predictions
 from keras_lnn.statistics.deviations import welch_degrees
 from keras_lnn.statistics.paired_tests import compare_accuracy, compare_auc, compare_means, mean_over_runs
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from keras_lnn.cli.study import StudyCommand, run_study
 from keras_lnn.errors import InputError
-from keras_lnn.files import hold_folder
-from keras_lnn.studies.command import StudyCommand, run_study
+from keras_lnn.files.atomic import hold_folder
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -8,9 +8,9 @@ from keras_tuner.engine.trial import TrialStatus
 from rich.console import Console
 
 from keras_lnn.config import TrainConfig
-from keras_lnn.processes import Limits, Outcome
-from keras_lnn.protocol import complete_config
-from keras_lnn.ranges import Choice
+from keras_lnn.models.ranges import Choice
+from keras_lnn.processes.runner import Limits, Outcome
+from keras_lnn.runs.protocol import complete_config
 from tuning.display import SearchDisplay
 from tuning.oracles import FAILURE, SECONDS, make_oracle
 from tuning.settings import SearchSettings

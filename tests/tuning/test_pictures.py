@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from keras_lnn.models.ranges import Choice, Range
 from keras_lnn.plots import save_figure
-from keras_lnn.ranges import Choice, Range
 from tuning import pictures
 from tuning.space import Space
 

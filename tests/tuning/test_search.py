@@ -18,8 +18,8 @@ from rich.console import Console
 
 from keras_lnn.config import TrainConfig, parse_memory
 from keras_lnn.errors import InputError
-from keras_lnn.processes import ProcessRunner
-from keras_lnn.ranges import Choice
+from keras_lnn.models.ranges import Choice
+from keras_lnn.processes.runner import ProcessRunner
 from tuning.searching import search
 from tuning.settings import SearchSettings
 from tuning.space import Space
@@ -240,7 +240,7 @@ def test_several_seeds_and_hyperband_go_on_from_checkpoints(tmp_path):
             assert len(history) == 3
             assert now.name == before.name
     # As if it had been trained at one go: the schedule is that of the whole run.
-    from keras_lnn.training import train
+    from keras_lnn.training.loop import train
 
     row = promoted.iloc[0]
     trial = result.oracle.trials[row["trial"]]
@@ -362,7 +362,7 @@ def test_the_time_is_up(tmp_path, runner):
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, capsys, options, message):
-    from keras_lnn.commands import run_main
+    from keras_lnn.cli.parsing import run_main
     from tuning import __main__ as program
 
     monkeypatch.chdir(tmp_path)

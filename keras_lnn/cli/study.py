@@ -1,0 +1,367 @@
+"""``python -m keras_lnn study``: what it takes, what it shows and what it leaves."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pydantic
+from pydantic_settings import CliPositionalArg
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from keras_lnn.config import MOST_WORKERS, OwnModules, parse_duration, parse_memory
+from keras_lnn.data.catalog import require_source
+from keras_lnn.errors import InputError
+from keras_lnn.files.atomic import hold_folder, remove_partial_files, write_text
+from keras_lnn.files.csv_tables import to_csv
+from keras_lnn.files.written import require_own_folder
+from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner, keep_this_process_small, share_processors
+from keras_lnn.runs.own_modules import require_names
+from keras_lnn.saved.card import metric_label
+from keras_lnn.studies.declaration import QUICK_EPOCHS, Study, StudyRun, choose, lay_out, load_study, path_name
+from keras_lnn.studies.grid import Point, parse_assignments
+from keras_lnn.studies.memory import FILE, recall, recall_imports, remember
+from keras_lnn.terminal import loading, make_console, print_written, start_keras
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from keras_lnn.studies.running import Progress
+
+_SHOWN_FAILURES = 20
+_TABLES = ("table.txt", "table.md", "table.tex", "table.html")
+_REPLACED = ("results.csv", "differences.csv", "summary.csv", *_TABLES, "plots")
+_QUICK = f"a quick look of {QUICK_EPOCHS} epochs and one seed, not comparable with published figures"
+
+
+class StudyCommand(OwnModules):
+    """Train a study's networks on its data sets with several seeds, each run in a process of its own.
+
+    The same command goes on with a study that was stopped or killed: runs that are done are kept.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    study: CliPositionalArg[str] = pydantic.Field(description="name, such as term-paper, or a YAML file")
+    models: str | None = pydantic.Field(None, description="networks of the study, as a,b (default: all)")
+    data: str | None = pydantic.Field(None, description="data sets, as a,b (default: all of the study)")
+    seeds: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
+        None, description="runs of each network on each data set (default: as the study says)"
+    )
+    grid: str | None = pydantic.Field(
+        None,
+        description="values of the protocol's grid or of further training fields, with each of which the networks are "
+        "trained, such as 'time_budget=30s,60s,90s learning_rate=1e-3'",
+    )
+    fields: str | None = pydantic.Field(
+        None,
+        description="training fields of all runs, in the place of the study's own, such as 'size=64 batch_size=16'",
+    )
+    protocol: str | None = pydantic.Field(None, description="a protocol of the study (default: its first)")
+    quick: bool = pydantic.Field(False, description="two epochs and one seed, to see that all runs through")
+    workers: Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS)] = pydantic.Field(
+        1, description="runs at a time; they share the processors, and each gets one of the GPUs"
+    )
+    study_dir: Path | None = pydantic.Field(None, description="folder of the study (default: studies/STUDY-PROTOCOL)")
+    data_dir: Path | None = pydantic.Field(None, description="folder of the data files")
+    accept_checksum: bool = pydantic.Field(False, description="take a data file with another checksum")
+    run_timeout: str | None = pydantic.Field(None, description="a run that takes longer is killed, such as 30m")
+    memory_limit: str | None = pydantic.Field(None, description="a run that uses more is killed, such as 4G")
+    show: bool = pydantic.Field(False, description="print what is done and what is left, and stop")
+
+    @pydantic.field_validator("run_timeout", mode="before")
+    @classmethod
+    def _duration(cls, value: str | None) -> str | None:
+        parse_duration(value)
+        return value
+
+    @pydantic.field_validator("memory_limit", mode="before")
+    @classmethod
+    def _memory(cls, value: str | None) -> str | None:
+        parse_memory(value)
+        return value
+
+
+def run_study(command: StudyCommand) -> None:
+    """Runs the study and writes what it has found."""
+    study = load_study(command.study)
+    runs, folder = _lay_out(study, command)
+    require_own_folder(folder, FILE, _REPLACED, "--study-dir")
+    for run in runs:  # names are checked before Keras is imported
+        require_names(run.config)
+        if not command.show:
+            require_source(run.config.data, run.config.image_dir)
+    console = make_console()
+    notes = _tell_shares(runs, command.workers)
+    for note in notes:
+        console.print(note)
+    if command.show:
+        _run_study(command, study, runs, folder, console, notes)
+        return
+    with hold_folder(folder, "A study", "Wait for it, or give another --study-dir."):
+        _run_study(command, study, runs, folder, console, notes)
+
+
+def _run_study(
+    command: StudyCommand, study: Study, runs: list[StudyRun], folder: Path, console: Console, notes: list[str]
+) -> None:
+    # The runs' processes import TensorFlow while this one, which needs none, looks at what is there.
+    runner = None if command.show else ProcessRunner(share_processors(command.workers))
+    try:
+        keep_this_process_small()
+        start_keras(console)
+        from keras_lnn.runs.protocol import complete_config
+        from keras_lnn.studies.running import Progress, find_done, run_all
+
+        for run in runs:
+            complete_config(run.config)  # a mistake is told before the first run
+        display = _Display(console, study, runs, folder)
+        if runner is None:
+            display.show_state(Progress(runs, find_done(runs), command.workers))
+            return
+        remember(folder, runs)
+        limits = Limits(parse_duration(command.run_timeout), parse_memory(command.memory_limit))
+        try:
+            with display:
+                progress = run_all(
+                    runs, runner, workers=command.workers, limits=limits, ended=display.report, watch=display.watch
+                )
+        except KeyboardInterrupt:
+            console.print("stopped; the same command goes on with it")
+            raise
+    finally:
+        if runner is not None:
+            runner.close()
+    shown = [*runs, *_done_before(study, command, folder, runs)]
+    order = list(study.networks)
+    shown.sort(key=lambda run: (run.config.data, order.index(run.base), run.config.seed))  # the rest as laid out
+    protocol = study.protocols[command.protocol or next(iter(study.protocols))]
+    notes = [note for note in (protocol.note, *notes) if note]
+    options = {"figures": protocol.figures, "notes": notes, "quick": command.quick}
+    written = write_results(folder, study, shown, progress.failures, console, **options)
+    display.conclude(progress, written)
+    if progress.failures:
+        raise InputError(
+            f"All runs of a study must end well. Received: {len(progress.failures)} that failed, with their reasons"
+            " above. The same command tries them again."
+        )
+
+
+def write_results(
+    folder: Path,
+    study: Study,
+    runs: list[StudyRun],
+    failures: dict[Path, str],
+    console: Console,
+    *,
+    figures: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    quick: bool = False,
+) -> dict[str, Path]:
+    """Writes results, tables, pictures and a comparison a data set; gives their paths.
+
+    Args:
+        folder: Of the study.
+        study: What was declared.
+        runs: Its runs, done or not.
+        failures: Why runs have failed, by their folders.
+        console: Where the tables go.
+        figures: Those that the protocol asks for besides.
+        notes: What else stands below the tables.
+        quick: Whether the runs were only to see that all runs through: the title says that they are not comparable
+            with the published figures, and the pictures leave those out.
+    """
+    import pandas as pd
+
+    from keras_lnn.studies.differences import RESAMPLED
+    from keras_lnn.studies.pictures import write_pictures
+    from keras_lnn.studies.results import results_table, summary_table
+    from keras_lnn.studies.tables import FORMATS, Content, print_summary
+
+    remove_partial_files(folder)
+    results = results_table(runs, failures)
+    write_text(folder / "results.csv", to_csv(results))
+    written = {"results": folder / "results.csv"}
+    summary = summary_table(results, study)
+    if summary.empty:
+        return written
+    differences, pages = _compare(folder, study, results, console)
+    if not differences.empty:
+        write_text(folder / "differences.csv", to_csv(differences))
+        written["differences"] = folder / "differences.csv"
+    write_text(folder / "summary.csv", to_csv(summary))
+    shown = differences if study.reference else pd.DataFrame()
+    elsewhere = not set(summary["data"]) & set(study.published)
+    # Images that come with their splits have the same for all seeds.
+    own_splits = bool(differences.get("test", pd.Series(dtype=str)).eq(RESAMPLED).any())
+    title = f"{study.title} ({_QUICK})" if quick else study.title
+    content = Content(title, summary, shown, own_splits, notes, elsewhere, study.published_note)
+    for suffix, write in FORMATS.items():
+        write_text(folder / f"table.{suffix}", write(content))
+    print_summary(console, content)
+    with loading(console, "drawing"):
+        fields = list(dict.fromkeys(field for run in runs for field in run.point.values))
+        drawn = study.model_copy(update={"published": {}, "benchmarks": {}}) if quick else study
+        means = summary_table(results, drawn)
+        write_pictures(folder / "plots", drawn, results, means, figures=figures, fields=fields)
+    return written | {"tables": folder / "table.txt", "pictures": folder / "plots"} | pages
+
+
+def _compare(
+    folder: Path, study: Study, results: pd.DataFrame, console: Console
+) -> tuple[pd.DataFrame, dict[str, Path]]:
+    """What the networks are ahead of the reference or behind it, and a page of comparison a data set."""
+    import pandas as pd
+
+    from keras_lnn.comparing import write_comparison
+    from keras_lnn.studies.differences import compare_networks
+
+    found, pages = [], {}
+    done = results[results["status"] == "done"]
+    for data, rows in done.groupby("data", sort=False):
+        if rows["network"].nunique() < 2:
+            continue
+        with loading(console, f"comparing on {data}") as progress:
+            comparison, differences = compare_networks(rows, study.reference, progress)
+        found.append(differences.assign(data=data))
+        if comparison is not None:
+            output = folder / f"comparison-{path_name(str(data))}"
+            write_comparison(comparison, output, console)
+            pages[f"compared on {data}"] = output / "comparison.html"
+    return (pd.concat(found, ignore_index=True) if found else pd.DataFrame()), pages
+
+
+def _lay_out(study: Study, command: StudyCommand) -> tuple[list[StudyRun], Path]:
+    protocol = choose("protocol", [command.protocol] if command.protocol else None, list(study.protocols))[0]
+    name = f"{path_name(Path(command.study).stem)}-{protocol}{'-quick' if command.quick else ''}"
+    folder = command.study_dir or Path("studies", name)
+    asked = {"networks": _split(command.models), "data": _split(command.data), "seeds": command.seeds}
+    asked["grid"] = parse_assignments(command.grid, "--grid")
+    return lay_out(study, folder, **asked, **_common(command, folder)), folder
+
+
+def _common(command: StudyCommand, folder: Path) -> dict[str, Any]:
+    given = parse_assignments(command.fields, "--fields")
+    # What has a comma of its own, such as a window, is one value here.
+    given = {name: values[0] if len(values) == 1 else ",".join(map(str, values)) for name, values in given.items()}
+    modules = (*recall_imports(folder), *command.imports)
+    said = {"data_dir": command.data_dir, "accept_checksum": command.accept_checksum, "imports": modules}
+    fields = Point(given).apply(said)
+    return {"protocol": command.protocol, "quick": command.quick, "fields": fields}
+
+
+def _done_before(study: Study, command: StudyCommand, folder: Path, runs: list[StudyRun]) -> list[StudyRun]:
+    """What the folder holds beside the runs that were asked for now: a table does not forget what is done."""
+    from keras_lnn.studies.running import is_done
+
+    asked = {run.folder for run in runs}
+    known = recall(study, folder, **_common(command, folder))
+    return [run for run in known if run.folder not in asked and is_done(run)]
+
+
+def _tell_shares(runs: list[StudyRun], workers: int) -> list[str]:
+    """What must be known of runs that have a time and not the processors to themselves."""
+    if workers == 1 or not any(run.config.time_budget for run in runs):
+        return []
+    return [
+        f"{workers} runs at a time shared the processors: within the same time budget each saw fewer images than it"
+        " would alone. --workers 1 compares them fairly."
+    ]
+
+
+def _split(names: str | None) -> list[str] | None:
+    return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
+
+
+class _Display:
+    """A study on the terminal: a line a run that has ended, and below them what runs, what is left and until when."""
+
+    def __init__(self, console: Console, study: Study, runs: list[StudyRun], folder: Path) -> None:
+        self.console = console
+        self.study = study
+        self.runs = runs
+        self.folder = folder
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._introduced = False
+
+    def __enter__(self) -> _Display:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show_state(self, progress: Progress) -> None:
+        """What is there, and what is left."""
+        self._introduce(progress)
+        for run in progress.left:
+            self.console.print(f"left: {run.name}")
+
+    def watch(self, progress: Progress) -> None:
+        """Shows the state of now."""
+        if not self._introduced:
+            self._introduce(progress)
+        if self._live is not None:
+            now = time.monotonic()
+            running = [run for run in self.runs if run.folder in progress.running]
+            lines = [f"runs: {run.name}, {now - progress.running[run.folder]:.0f} s" for run in running]
+            self._live.update(Text("\n".join([*lines, self._rest(progress)])), refresh=True)
+
+    def report(self, run: StudyRun, outcome: Outcome, progress: Progress) -> None:
+        """A line for a run that has ended."""
+        if outcome.failure is not None:
+            self.console.print(Text.assemble((f"{run.name} failed: ", "bold red"), outcome.failure))
+            return
+        from keras_lnn.runs.folder import RunFolder
+        from keras_lnn.studies.results import measured_metrics
+
+        metrics = RunFolder(run.folder).read_metrics()
+        found = {name: metrics["test"][name]["value"] for name in measured_metrics(metrics["test"])}
+        shown = ", ".join(
+            f"{metric_label(name)} {'-' if value is None else f'{value:.3f}'}" for name, value in found.items()
+        )
+        epochs = metrics.get("epochs_trained", metrics["epochs"])
+        self.console.print(
+            f"{run.name}: {shown}, {round(epochs, 2):g} epochs in {outcome.seconds:.0f} s; {self._rest(progress)}"
+        )
+
+    def conclude(self, progress: Progress, written: dict[str, Path]) -> None:
+        """The failed runs with their reasons, and what was written."""
+        failed = [run for run in self.runs if run.folder in progress.failures]
+        self.console.print(f"{len(progress.done)} of {self._all_runs} are done, {len(failed)} failed")
+        for run in failed[:_SHOWN_FAILURES]:
+            log = run.folder.with_name(f"{run.folder.name}-process") / "log.txt"
+            reason = progress.failures[run.folder]
+            self.console.print(Text.assemble((f"{run.name} failed: ", "bold red"), f"{reason}  {log}"))
+        print_written(self.console, written)
+
+    @property
+    def _all_runs(self) -> str:
+        return f"{len(self.runs)} run{'s' if len(self.runs) > 1 else ''}"
+
+    def _introduce(self, progress: Progress) -> None:
+        self._introduced = True
+        self.console.print(f"{self.study.title}: {self._all_runs} -> {self.folder}")
+        there = len(progress.done)
+        if there:
+            self.console.print(f"{there} of them are done, {len(self.runs) - there} are left")
+
+    def _rest(self, progress: Progress) -> str:
+        left = len(progress.left)
+        if left == 0:
+            return "none is left"
+        seconds = progress.seconds_left()
+        until = "" if seconds is None else f", until about {_clock(seconds)}"
+        return f"{left} {'is' if left == 1 else 'are'} left{until}"
+
+
+def _clock(seconds: float) -> str:
+    end = datetime.datetime.now() + datetime.timedelta(seconds=seconds)
+    return f"{end:%H:%M}" if seconds < 12 * 3600 else f"{end:%d %b %H:%M}"

@@ -1,0 +1,180 @@
+"""DICOM files: one of their frames, or the mean of all, through a window to 8 bits. pydicom is optional."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+from typing import Any
+
+import numpy as np
+
+from keras_lnn.data.decode.file_values import FileFacts, choose_frame, import_package, show_values
+from keras_lnn.errors import EnvironmentFault, InputError
+
+SUFFIXES = (".dcm", ".dicom")
+# CT, MR and PET whose frames are slices, each also as converted from single ones.
+_ENHANCED = frozenset(f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("2.1", "2.2", "4.1", "4.4", "130", "128.1"))
+# Behind 128 bytes that say nothing; scanners often give their files no suffix.
+_MARK, _MARK_AT = b"DICM", 128
+
+
+def is_dicom(source: str | os.PathLike) -> bool:
+    """Returns whether a file is DICOM, by its name, or where it has no suffix by its first bytes."""
+    suffix = os.path.splitext(source)[1].lower()
+    if suffix in SUFFIXES:
+        return not os.path.isdir(source)
+    if suffix and not suffix[1:].isdigit():  # 1.2.840.113619 is a name, not a suffix
+        return False
+    with contextlib.suppress(OSError), open(source, "rb") as stream:
+        return stream.read(_MARK_AT + 4)[_MARK_AT:] == _MARK
+    return False
+
+
+def has_mark(content: bytes) -> bool:
+    """Returns whether the bytes of a file begin as those of DICOM files do."""
+    return content[_MARK_AT : _MARK_AT + len(_MARK)] == _MARK
+
+
+def is_grey(path: str | os.PathLike) -> bool:
+    """Reads the head of a file: whether it has one value a pixel."""
+    head = read_head(path)
+    return head.get("SamplesPerPixel", 1) == 1 and head.get("PhotometricInterpretation") != "PALETTE COLOR"
+
+
+def read_size(path: str | os.PathLike) -> tuple[tuple[int, int], Any]:
+    """Reads from the head of a file its height and width, and the spacing of its pixels where it says one."""
+    head = read_head(path)
+    return (int(head.Rows), int(head.Columns)), head.get("PixelSpacing")
+
+
+def read_patient_id(path: str | os.PathLike) -> str:
+    """Reads the number of the patient from a DICOM file; empty where it has none."""
+    return str(read_head(path, ["PatientID"]).get("PatientID") or "").strip()
+
+
+def read_image(
+    source: str | os.PathLike | bytes, window: tuple[float, float] | None, frame: str | None, facts: FileFacts
+) -> np.ndarray:
+    """Reads one image.
+
+    Args:
+        source: A path, or the bytes of a file.
+        window: Centre and width in the units of the file; None for its own window, else its whole range.
+        frame: Which of several frames is read, see :func:`~keras_lnn.data.decode.file_values.choose_frame`.
+        facts: Gets the number of frames, and the values before the window.
+
+    Returns:
+        uint8, (height, width) or (height, width, 3).
+    """
+    dataset = open_file(source)
+    facts.frames = int(dataset.get("NumberOfFrames") or 1)
+    if frame is None and has_slices(dataset):
+        raise InputError("a volume among images")
+    index = choose_frame(frame, facts.frames)
+    if index is not None:
+        values = decode_frame(dataset, index)
+    else:
+        values = _mean_of([decode_frame(dataset, index) for index in range(facts.frames)])
+    facts.note(values)
+    from pydicom import pixels
+
+    kind = dataset.get("PhotometricInterpretation", "MONOCHROME2")
+    if kind == "PALETTE COLOR":
+        values = pixels.apply_color_lut(values, dataset)
+    if values.ndim == 3:
+        return values if values.dtype == np.uint8 else (values >> 8).astype(np.uint8)
+    values = pixels.apply_modality_lut(values, dataset)
+    shown = show_values(values, window or own_window(dataset))
+    return 255 - shown if kind == "MONOCHROME1" else shown
+
+
+def has_slices(dataset: Any) -> bool:
+    """Returns whether the frames of a file are slices of a volume, at different positions."""
+    if dataset.get("SOPClassUID") not in _ENHANCED or int(dataset.get("NumberOfFrames") or 1) < 2:
+        return False
+    places = [find_group(dataset, index, "PlanePositionSequence").get("ImagePositionPatient") for index in (0, 1)]
+    return None not in places and list(places[0]) != list(places[1])
+
+
+def find_group(dataset: Any, index: int, name: str) -> Any:
+    """Returns what an enhanced file says of a frame, by itself or for all frames; an empty mapping where nothing."""
+    of_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    of_all = dataset.get("SharedFunctionalGroupsSequence") or []
+    for groups in (of_frame[index : index + 1], of_all[:1]):
+        for group in groups:
+            if group.get(name):
+                return group[name].value[0]
+    return {}
+
+
+def read_values(path: str | os.PathLike) -> np.ndarray:
+    """Reads the values of a file with one frame, in its units."""
+    dataset = open_file(path)
+    values = decode_frame(dataset, 0)
+    if values.ndim != 2:
+        raise InputError("slices in colour")
+    from pydicom import pixels
+
+    return np.asarray(pixels.apply_modality_lut(values, dataset), np.float32)
+
+
+def _mean_of(frames: list[np.ndarray]) -> np.ndarray:
+    """Returns the mean of frames, in whole numbers as they are stored."""
+    return np.rint(np.mean(frames, axis=0)).astype(frames[0].dtype)
+
+
+def read_head(path: str | os.PathLike, tags: list[str] | None = None) -> Any:
+    """Reads a file without its pixels, or some elements of it."""
+    return import_package("pydicom", "dicom").dcmread(path, stop_before_pixels=True, specific_tags=tags)
+
+
+def open_file(source: str | os.PathLike | bytes) -> Any:
+    """Reads a file with its pixels, which are not decoded yet."""
+    pydicom = import_package("pydicom", "dicom")
+    try:
+        dataset = pydicom.dcmread(io.BytesIO(source) if isinstance(source, bytes) else source)
+    except pydicom.errors.InvalidDicomError:
+        raise InputError("not a DICOM file") from None
+    if "PixelData" not in dataset:
+        raise InputError("a DICOM file without an image")
+    return dataset
+
+
+def decode_frame(dataset: Any, index: int) -> np.ndarray:
+    """Decodes one frame as it is stored; a decoder that is missing is named."""
+    from pydicom import pixels
+
+    try:
+        return pixels.pixel_array(dataset, index=index)
+    except (RuntimeError, NotImplementedError) as error:
+        raise _find_missing_decoder(dataset, str(error)) or error from None
+
+
+def _find_missing_decoder(dataset: Any, message: str) -> InputError | None:
+    """Returns what is missing for a DICOM file that pydicom could not decode; None where the file itself is bad."""
+    from pydicom.pixels import get_decoder
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    name = syntax.name.partition(" (")[0].partition(",")[0]
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        return InputError(f"compressed as {name}, which no package here decodes")
+    lacks_decoders = any("pylibjpeg" in plugin for plugin in decoder.missing_dependencies)
+    # Pillow, which is always there, decodes some of the files of a few kinds.
+    if lacks_decoders and (not decoder.is_available or re.search("Pillow (does not support|cannot decode)", message)):
+        return EnvironmentFault(f"compressed as {name}, which needs a decoder: pip install keras-lnn[dicom]")
+    return None
+
+
+def own_window(dataset: Any) -> tuple[float, float] | None:
+    """Returns the first window that a file, or a part of it, names."""
+    try:
+        center, width = (
+            float(np.atleast_1d(np.asarray(dataset.get(name), float))[0]) for name in ("WindowCenter", "WindowWidth")
+        )
+    except (TypeError, ValueError, IndexError):
+        return None
+    return (center, width) if np.isfinite(center) and width > 0 else None

@@ -1,0 +1,226 @@
+"""Volumes of DICOM slices: a series in a folder, or the frames of an enhanced CT, MR or PET file, by position."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_lnn.data.decode import dicom_files
+from keras_lnn.data.decode.file_values import FileFacts, choose_frame, show_values
+from keras_lnn.errors import InputError
+from keras_lnn.files.atomic import file_digest
+
+# Directions in the patient, to the left, to the back and to the head, along which depth, height and width go in upright
+# volumes, as those of NIfTI files do here.
+_UPRIGHT = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
+# Farther apart than so many times the usual distance, a slice between is missing.
+_GAP = 1.5
+
+
+@dataclasses.dataclass(frozen=True)
+class DicomVolume:
+    """Slices one above the other, upright.
+
+    Args:
+        values: (depth, height, width), in the units of the files.
+        spacing: Millimetres from one voxel to the next along each axis.
+        window: Centre and width that the slice in the middle names; None where it names none.
+        inverted: Whether low values are bright.
+    """
+
+    values: np.ndarray
+    spacing: tuple[float, ...]
+    window: tuple[float, float] | None
+    inverted: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class _Slice:
+    """A slice, whose pixels are decoded when they are asked for."""
+
+    position: np.ndarray
+    orientation: np.ndarray
+    spacing: tuple[float, float]
+    shape: tuple[int, int]
+    read: Callable[[], np.ndarray]
+    window: tuple[float, float] | None
+    inverted: bool
+
+
+def list_slices(folder: Path) -> list[Path]:
+    """Returns the DICOM files directly in a folder."""
+    files = (path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path.is_file())
+    return [path for path in files if dicom_files.is_dicom(path)]
+
+
+def digest_series(folder: Path) -> str:
+    """Returns a hash of the content of the DICOM files in a folder, in whatever order and under whatever names."""
+    slices = list_slices(folder)
+    if not slices:
+        raise IsADirectoryError(errno.EISDIR, "is a directory without DICOM files")
+    return hashlib.sha256("\n".join(sorted(map(file_digest, slices))).encode()).hexdigest()
+
+
+def is_series(files: Sequence[Path]) -> bool:
+    """Returns whether DICOM files of one folder are slices of one series, by the first and the last of them."""
+    if len(files) < 2:
+        return False
+    try:
+        first, last = (dicom_files.read_head(path) for path in (files[0], files[-1]))
+        return first.SeriesInstanceUID == last.SeriesInstanceUID and list(first.ImagePositionPatient) != list(
+            last.ImagePositionPatient
+        )
+    except Exception:  # whoever decodes the files names what is wrong with them
+        return False
+
+
+def is_volume(path: str | os.PathLike) -> bool:
+    """Returns whether a folder is a series, or the frames of a file are slices; what cannot be opened is an image."""
+    try:
+        if os.path.isdir(path):
+            return is_series(list_slices(Path(path)))
+        return dicom_files.has_slices(dicom_files.read_head(path))
+    except Exception:
+        return False
+
+
+def read_volume(path: str | os.PathLike) -> DicomVolume:
+    """Reads slices in the order of their positions, and turns them upright."""
+    slices = _sort(_list_folder(Path(path)) if os.path.isdir(path) else _list_frames(path))
+    values = np.stack([each.read() for each in slices])
+    order, flipped = _find_upright(slices[0].orientation)
+    spacing = np.array([_find_distance(slices), *slices[0].spacing])
+    values = np.flip(values.transpose(order), np.flatnonzero(flipped))
+    middle = slices[len(slices) // 2]
+    return DicomVolume(values, tuple(spacing[order].tolist()), middle.window, middle.inverted)
+
+
+def read_size(path: str | os.PathLike) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Reads from the heads of slices the shape of their upright volume, and its spacing."""
+    slices = _sort(_list_folder(Path(path)) if os.path.isdir(path) else _list_frames(path))
+    order, _ = _find_upright(slices[0].orientation)
+    shape, spacing = (len(slices), *slices[0].shape), (_find_distance(slices), *slices[0].spacing)
+    return tuple(shape[axis] for axis in order), tuple(float(spacing[axis]) for axis in order)
+
+
+def read_image(folder: Path, window: tuple[float, float] | None, frame: str | None, facts: FileFacts) -> np.ndarray:
+    """Reads one slice of a series, or the mean of all, as :func:`keras_lnn.data.decode.dicom_files.read_image` does."""
+    if frame is None:
+        raise InputError("a volume among images")
+    slices = _sort(_list_folder(folder))
+    facts.frames = len(slices)
+    index = choose_frame(frame, facts.frames)
+    values = np.mean([each.read() for each in slices], axis=0) if index is None else slices[index].read()
+    facts.note(values)
+    middle = slices[len(slices) // 2 if index is None else index]
+    shown = show_values(values, window or middle.window)
+    return 255 - shown if middle.inverted else shown
+
+
+def _list_folder(folder: Path) -> list[_Slice]:
+    files = list_slices(folder)
+    if not files:
+        raise InputError("a folder without DICOM files")
+    heads = [dicom_files.read_head(file) for file in files]
+    series = {str(head.get("SeriesInstanceUID")) for head in heads}
+    if len(series) > 1:
+        raise InputError(f"slices of {len(series)} series in one folder")
+
+    def describe(file: Path, head: Any) -> _Slice:
+        return _Slice(
+            *_find_place(head.get("ImagePositionPatient"), head.get("ImageOrientationPatient")),
+            _find_spacing(head.get("PixelSpacing")),
+            (int(head.Rows), int(head.Columns)),
+            lambda: dicom_files.read_values(file),
+            dicom_files.own_window(head),
+            head.get("PhotometricInterpretation") == "MONOCHROME1",
+        )
+
+    return [describe(file, head) for file, head in zip(files, heads, strict=True)]
+
+
+def _list_frames(path: str | os.PathLike) -> list[_Slice]:
+    dataset = dicom_files.open_file(path)
+    count = int(dataset.get("NumberOfFrames") or 1)
+
+    def describe(index: int) -> _Slice:
+        position, orientation, measures, transformation, shown = (
+            dicom_files.find_group(dataset, index, name)
+            for name in (
+                "PlanePositionSequence",
+                "PlaneOrientationSequence",
+                "PixelMeasuresSequence",
+                "PixelValueTransformationSequence",
+                "FrameVOILUTSequence",
+            )
+        )
+        return _Slice(
+            *_find_place(position.get("ImagePositionPatient"), orientation.get("ImageOrientationPatient")),
+            _find_spacing(measures.get("PixelSpacing")),
+            (int(dataset.Rows), int(dataset.Columns)),
+            lambda: _read_frame(dataset, index, transformation),
+            dicom_files.own_window(shown),
+            dataset.get("PhotometricInterpretation") == "MONOCHROME1",
+        )
+
+    return [describe(index) for index in range(count)]
+
+
+def _read_frame(dataset: Any, index: int, transformation: Any) -> np.ndarray:
+    values = dicom_files.decode_frame(dataset, index).astype(np.float32)
+    slope, intercept = (transformation.get(name) for name in ("RescaleSlope", "RescaleIntercept"))
+    return values if slope is None else values * float(slope) + float(intercept or 0)
+
+
+def _find_place(position: Any, orientation: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the position of a slice, and the directions of depth, height and width in it."""
+    if position is None or orientation is None or len(position) != 3 or len(orientation) != 6:
+        raise InputError("slices without a position in the patient")
+    along_row, along_column = np.reshape([float(number) for number in orientation], (2, 3))
+    directions = np.stack([np.cross(along_row, along_column), along_column, along_row])
+    return np.array([float(number) for number in position]), directions
+
+
+def _find_spacing(spacing: Any) -> tuple[float, float]:
+    try:
+        height, width = (float(number) for number in spacing)
+    except (TypeError, ValueError):
+        return 1.0, 1.0
+    return (height, width) if min(height, width) > 0 else (1.0, 1.0)
+
+
+def _sort(slices: Sequence[_Slice]) -> list[_Slice]:
+    """Returns slices by their positions along the direction in which they are stacked, and checks that none is odd."""
+    first = slices[0]
+    alike = (np.allclose(each.orientation, first.orientation, atol=1e-3) for each in slices)
+    if not all(each.shape == first.shape for each in slices) or not all(alike):
+        raise InputError("slices of different sizes or directions")
+    ordered = sorted(slices, key=lambda each: float(each.position @ first.orientation[0]))
+    steps = np.diff([float(each.position @ first.orientation[0]) for each in ordered])
+    if len(steps) and steps.min() < 1e-3:
+        raise InputError("several slices at one position, as of several times")
+    if len(steps) and steps.max() > _GAP * np.median(steps):
+        raise InputError(f"slices from {steps.min():g} to {steps.max():g} mm apart, so that some are missing")
+    return ordered
+
+
+def _find_distance(slices: Sequence[_Slice]) -> float:
+    """Returns millimetres from one slice to the next."""
+    places = [float(each.position @ slices[0].orientation[0]) for each in slices]
+    return float(np.median(np.diff(places))) if len(places) > 1 else 1.0
+
+
+def _find_upright(directions: np.ndarray) -> tuple[list[int], np.ndarray]:
+    """Returns which axis of the slices is depth, height and width of the upright volume, and whether each runs back."""
+    from scipy.optimize import linear_sum_assignment
+
+    cosines = _UPRIGHT @ directions.T
+    _, order = linear_sum_assignment(-np.abs(cosines))
+    return order.tolist(), cosines[np.arange(3), order] < 0

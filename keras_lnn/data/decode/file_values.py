@@ -1,0 +1,72 @@
+"""What is common to files of values that are no pixels yet: their windows, their frames, and what is noted of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from keras_lnn.data.decode.copies import digest_values
+from keras_lnn.errors import EnvironmentFault, InputError
+
+
+class FileFacts:
+    """What is worth knowing of the values in a file before they become pixels of another size.
+
+    Attributes:
+        digest: Of the values; empty where none were noted.
+        brightest: The highest value in a file of 16 bits; None in others.
+        frames: How many images the file has, of which one is read, or their mean.
+    """
+
+    def __init__(self) -> None:
+        self.digest = ""
+        self.brightest: int | None = None
+        self.frames = 1
+
+    def note(self, values: np.ndarray) -> None:
+        """Notes the values of the file."""
+        self.digest = digest_values(values)
+
+
+def choose_frame(frame: str | None, count: int) -> int | None:
+    """Returns the place of the frame to read, from 0 on; None for the mean of all.
+
+    Args:
+        frame: ``first``, ``middle``, ``mean``, or a number from 1 on; None for the first one.
+        count: The frames of the file.
+    """
+    if frame == "each" and count > 1:
+        raise InputError(f"{count} frames in one file, which cannot be images of their own")
+    if frame == "mean" and count > 1:
+        return None
+    if count == 1 or frame in (None, "first"):
+        return 0
+    if frame == "middle":
+        return (count - 1) // 2
+    if int(frame) > count:
+        raise InputError(f"{count} frames, so that there is no frame {frame}")
+    return int(frame) - 1
+
+
+def apply_window(values: np.ndarray, center: float, width: float) -> np.ndarray:
+    """Maps the values from ``center - width / 2`` to ``center + width / 2`` to 0..255; those outside are cut off."""
+    shown = (np.asarray(values, np.float32) - (center - width / 2)) * (255 / width)
+    return np.rint(np.clip(np.nan_to_num(shown), 0, 255)).astype(np.uint8)
+
+
+def show_values(values: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:
+    """Maps values to 0..255 through a window, or their whole range where there is none."""
+    if window is None:
+        finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        window = ((low + high) / 2, (high - low) or 1.0)
+    return apply_window(values, *window)
+
+
+def import_package(package: str, extra: str) -> Any:
+    """Imports an optional package; where it is missing, an error names the extra that brings it."""
+    try:
+        return __import__(package)
+    except ImportError:
+        raise EnvironmentFault(f"needs {package}: pip install keras-lnn[{extra}]") from None

@@ -1,0 +1,420 @@
+"""Image files: found in a folder, decoded by Pillow in parallel into one array."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import functools
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_lnn.data.decode import medical_files, png_files
+from keras_lnn.data.decode.file_values import FileFacts, apply_window
+from keras_lnn.data.decode.mask_pixels import read_mask
+from keras_lnn.data.decode.pillow_files import fitted_size, open_image, with_channels
+from keras_lnn.data.options import FITS, Rendering
+from keras_lnn.errors import EnvironmentFault, InputError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".webp", ".tiff"})
+
+# Another way of decoding makes other pixels, and the files that keep them are looked up by this number too.
+DECODING = 3
+CRASH, NO_MEMORY = "crashes the decoder", "needs more memory than there is"
+
+ImageSource = str | os.PathLike | bytes
+Progress = Callable[[float], None]
+
+_CHUNK = 16
+_NAMED_AT_MOST = 5
+# What the system refuses says nothing about the content of a file.
+_REFUSED_BY_SYSTEM = frozenset(
+    [errno.EACCES, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOENT, errno.ENOMEM, errno.EPERM, errno.ESTALE]
+)
+_AS_IT_IS = Rendering()
+
+
+@dataclasses.dataclass
+class Decoded:
+    """What decoding found beside the pixels.
+
+    Args:
+        faults: For each row that could not be read the reason, in a few words.
+        brightest: The highest value in files of 16 bits; None where there was no such file.
+        obstacles: The rows among the faults whose files may be whole: a package is missing, or the system refuses them.
+        digests: Of the values of each row as they are in the file; see :func:`~keras_lnn.data.decode.copies.digest_values`.
+        frames: How many frames (or times, or pages) each row has in its file that has several.
+    """
+
+    faults: dict[int, str] = dataclasses.field(default_factory=dict)
+    brightest: int | None = None
+    obstacles: list[int] = dataclasses.field(default_factory=list)
+    digests: dict[int, str] = dataclasses.field(default_factory=dict)
+    frames: dict[int, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_final(self) -> bool:
+        """Returns whether the faults hold for as long as the files are the same."""
+        # A decoder may crash, and memory may be short, because of what else runs on the machine.
+        return not self.obstacles and not {CRASH, NO_MEMORY} & set(self.faults.values())
+
+    def require_no_obstacles(self, names: Sequence[ImageSource]) -> None:
+        """Checks that no file is unreadable for a reason outside of it.
+
+        Args:
+            names: What an error calls the files.
+        """
+        if self.obstacles:
+            obstacles = {row: self.faults[row] for row in self.obstacles}
+            remedy = "Remove what is in the way; --skip-bad leaves out only files that are bad themselves."
+            raise InputError(describe_faults(obstacles, names, remedy))
+
+
+def find_images(path: str | os.PathLike, unreadable: list[str] | None = None) -> list[Path]:
+    """Finds the image files in a folder and below it, by their suffix.
+
+    Hidden files and folders (``.DS_Store``, ``._scan.png``, ``.ipynb_checkpoints``) and files of other kinds are passed
+    over. Linked folders are followed, each real folder once.
+
+    Args:
+        path: A folder, or one image file.
+        unreadable: Gets the folders that cannot be read, with the reasons; they are an error where it is None.
+
+    Returns:
+        The paths, sorted; empty where there is none.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path] if _has_image_suffix(path.name) else []
+    if not path.is_dir():
+        raise InputError(f"The folder of images must exist. Received: {path}. Check the path.")
+    folders = walk_folders(path, unreadable)
+    found = [folder / name for folder, names in folders for name in names if _is_image_name(name)]
+    return sorted(found, key=lambda file: file.relative_to(path).parts)
+
+
+def walk_folders(path: Path, unreadable: list[str] | None = None) -> Iterator[tuple[Path, list[str]]]:
+    """Yields a folder and those below it, each real one once and no hidden ones, with the names of their files.
+
+    Args:
+        path: A folder.
+        unreadable: As in :func:`find_images`.
+    """
+    failed: list[str] = []
+
+    def note(error: OSError) -> None:
+        failed.append(f"{error.filename} ({(error.strerror or 'unreadable').lower()})")
+
+    visited = set()
+    for folder, subfolders, names in os.walk(path, followlinks=True, onerror=note):
+        real = os.path.realpath(folder)
+        subfolders[:] = [] if real in visited else sorted(name for name in subfolders if not name.startswith("."))
+        if real not in visited:
+            yield Path(folder), names
+        visited.add(real)
+    if unreadable is not None:
+        unreadable.extend(failed)
+    else:
+        require_readable_folders(failed)
+
+
+def require_readable_folders(unreadable: Sequence[str], remedy: str = "") -> None:
+    """Checks that no folder was found that cannot be read."""
+    if unreadable:
+        more = f" and {len(unreadable) - _NAMED_AT_MOST} more" if len(unreadable) > _NAMED_AT_MOST else ""
+        raise InputError(
+            f"Every folder of images must be readable. Received: {', '.join(unreadable[:_NAMED_AT_MOST])}{more}."
+            f" Give permission to read it, or move it away{remedy}."
+        )
+
+
+def guess_channels(paths: Sequence[str | os.PathLike]) -> int:
+    """Reads the headers of image files: 1 if all of them are grey, else 3.
+
+    A colour file whose pixels happen to be grey counts as colour. Files that cannot be opened are passed over, since
+    ``read_images`` names them.
+    """
+    with quiet_decoders(), ThreadPoolExecutor(worker_count()) as pool:
+        for start in range(0, len(paths), 1024):
+            if not all(pool.map(_has_grey_header, paths[start : start + 1024])):
+                return 3
+    return 1
+
+
+def read_image(
+    source: ImageSource, *, side: int | tuple[int, int], channels: int, rendering: Rendering = _AS_IT_IS
+) -> np.ndarray:
+    """Decodes one image and resizes it, bilinearly with antialiasing.
+
+    Without a window pixels of 16 bits are divided by 257, which maps the whole range 0-65535 to 0-255: for 12-bit
+    values that were stored in 16 bits give the window 2048,4096. Transparent pixels are laid on black, the background
+    of most medical images. The orientation in the EXIF data is applied. Of several frames, pages or times the rendering
+    says which is read. DICOM and NIfTI files are read where their packages are installed.
+
+    Args:
+        source: A path, or the bytes of an image file.
+        side: Height and width of the result, or one number for both.
+        channels: 1 (grey) or 3 (red, green, blue).
+        rendering: Whether the aspect ratio is kept, and which values are shown.
+
+    Returns:
+        uint8, (height, width, channels).
+
+    Raises:
+        InputError: The file is missing, damaged or of an unknown kind.
+    """
+    return read_images([source], side=side, channels=channels, rendering=rendering)[0]
+
+
+def read_images(
+    sources: Sequence[ImageSource],
+    *,
+    side: int | tuple[int, int],
+    channels: int,
+    progress: Progress | None = None,
+    into: np.ndarray | None = None,
+    names: Sequence[str] | None = None,
+    rendering: Rendering = _AS_IT_IS,
+) -> np.ndarray:
+    """Decodes images in a pool of threads straight into one array; see ``read_image`` for what is done to each.
+
+    Args:
+        sources: Paths, or the bytes of image files.
+        side: Height and width of the result, or one number for both.
+        channels: 1 (grey) or 3 (red, green, blue).
+        progress: Called with the fraction that is done, in the thread of the caller.
+        into: The array to fill, uint8 (images, height, width, channels); a new one where it is None.
+        names: What an error calls the sources; their paths where it is None.
+        rendering: Whether the aspect ratio is kept, and which values are shown.
+
+    Returns:
+        uint8, (images, height, width, channels).
+
+    Raises:
+        InputError: Some images cannot be read; one sentence names them together.
+    """
+    shape = (len(sources), *image_shape(side, channels))
+    images = np.empty(shape, np.uint8) if into is None else into
+    if images.shape != shape:
+        raise ValueError(f"into must have the shape {shape}. Received: {images.shape}.")
+    found = decode_images(sources, images, rendering, progress)
+    if found.faults:
+        raise InputError(describe_faults(found.faults, sources if names is None else names))
+    return images
+
+
+def decode_images(
+    sources: Sequence[ImageSource],
+    into: np.ndarray,
+    rendering: Rendering,
+    progress: Progress | None = None,
+    *,
+    workers: int | None = None,
+) -> Decoded:
+    """Decodes images, or volumes where ``into`` has five axes, in a pool of threads; what cannot be read is noted.
+
+    Args:
+        sources: Paths, or the bytes of image files.
+        into: The array to fill, uint8; the row of a fault is left as it is.
+        rendering: Whether the aspect ratio is kept, and which values are shown.
+        progress: Called with the fraction that is done, in the thread of the caller.
+        workers: Threads; as many as suit the machine if not given.
+
+    Returns:
+        The faults, and what else was seen.
+    """
+    if rendering.fit not in FITS:
+        raise InputError(f"fit must be stretch or pad. Received: {rendering.fit}. Choose one of them.")
+    faults: dict[int, str] = {}
+    brightest: list[int] = []
+    obstacles: list[int] = []
+    digests: dict[int, str] = {}
+    frames: dict[int, int] = {}
+
+    def read_chunk(start: int) -> int:
+        stop = min(start + _CHUNK, len(sources))
+        for row in range(start, stop):
+            facts = FileFacts()
+            try:
+                into[row] = _decode(sources[row], into.shape[1:], rendering, facts)
+                digests[row] = facts.digest
+                brightest.extend([] if facts.brightest is None else [facts.brightest])
+                if facts.frames > 1:
+                    frames[row] = facts.frames
+            except Exception as error:  # what decoders raise on damaged files has no common class
+                faults[row] = name_fault(error)
+                obstacles.extend([row] if is_obstacle(error) else [])
+        return stop
+
+    pool = ThreadPoolExecutor(workers or worker_count())
+    with quiet_decoders():
+        try:
+            for stop in pool.map(read_chunk, range(0, len(sources), _CHUNK)):
+                if progress is not None:
+                    progress(stop / len(sources))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return Decoded(faults, max(brightest, default=None), sorted(obstacles), digests, frames)
+
+
+def image_shape(side: int | tuple[int, int], channels: int) -> tuple[int, int, int]:
+    """The shape (height, width, channels) that a side and a number of channels ask for."""
+    height, width = (side, side) if isinstance(side, int | np.integer) else side
+    if min(height, width) < 1:
+        raise InputError(f"The side of an image must be at least 1 pixel. Received: {side}. Ask for more pixels.")
+    if channels not in (1, 3):
+        raise InputError(f"An image must have 1 or 3 channels. Received: {channels}. Choose 1 (grey) or 3 (colour).")
+    return int(height), int(width), int(channels)
+
+
+def _is_image_name(name: str) -> bool:
+    return not name.startswith(".") and _has_image_suffix(name)
+
+
+def _has_image_suffix(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES or name.lower().endswith(medical_files.SUFFIXES)
+
+
+def worker_count() -> int:
+    """Threads that keep this machine busy with decoding."""
+    # Some more than there are processors: now and then each waits for the disk or for Python's lock.
+    return min(32, (os.cpu_count() or 1) + 2)
+
+
+@contextlib.contextmanager
+def quiet_decoders() -> Iterator[None]:
+    """Keeps the decoders' remarks on odd but readable files away; entered once around a pool, as filters are global."""
+    # nibabel also logs what it then raises.
+    logger = logging.getLogger("nibabel.global")
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"(PIL|pydicom|nibabel)\.")
+        logger.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+def _has_grey_header(path: str | os.PathLike) -> bool:
+    from PIL import Image
+
+    try:
+        if medical_files.is_medical(path):
+            return medical_files.is_grey(path)
+        with Image.open(path) as image:
+            if image.mode == "P":
+                colours = np.reshape(image.getpalette("RGB"), (-1, 3))
+                return bool((colours == colours[:, :1]).all())
+            return image.mode[0] in "1LIF" and image.mode != "LAB"
+    except Exception:  # read_images names the file
+        return True
+
+
+def _decode(source: ImageSource, shape: tuple[int, ...], rendering: Rendering, facts: FileFacts) -> np.ndarray:
+    from PIL import Image
+
+    if rendering.classes is not None:
+        return read_mask(source, shape, rendering)
+    if len(shape) == 4:
+        return medical_files.read_volume(source, shape, rendering, facts)
+    height, width, channels = shape
+    if medical_files.is_medical(source):
+        pixels = Image.fromarray(medical_files.read_slice(source, rendering.window, rendering.frame, facts))
+        return _to_size(with_channels(pixels, channels), shape, rendering.fit)
+    plain = png_files.read_plain_png(source, Image.MAX_IMAGE_PIXELS)
+    image = (
+        open_image(source, max(height, width), channels, rendering.frame, facts)
+        if plain is None
+        else Image.fromarray(plain)
+    )
+    # Older Pillows open PNG files of 16 bits in the mode of 32.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        values = np.asarray(image)
+        facts.note(values)
+        facts.brightest = int(values.max())
+        return _to_size(Image.fromarray(_to_8_bits(values, rendering.window)), shape, rendering.fit)
+    image = with_channels(image, channels)
+    facts.note(np.asarray(image))
+    return _to_size(image, shape, rendering.fit)
+
+
+def _to_8_bits(values: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:
+    return np.take(_table_of_8_bits(window), values)
+
+
+@functools.lru_cache(maxsize=4)
+def _table_of_8_bits(window: tuple[float, float] | None) -> np.ndarray:
+    """What each value of 16 bits becomes: to look it up is several times as fast as to work it out."""
+    values = np.arange(2**16)
+    if window is not None:
+        return apply_window(values, *window)
+    return ((values + 128) // 257).astype(np.uint8)
+
+
+def _to_size(image: Image.Image, shape: tuple[int, ...], fit: str) -> np.ndarray:
+    from PIL import Image
+
+    height, width, channels = shape
+    size = fitted_size(image.size, (width, height), fit)
+    if image.size != size:
+        # What is more than twice too large is first halved (or more) by means of whole pixels.
+        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    image = image.convert("L" if channels == 1 else "RGB")
+    if size != (width, height):
+        canvas = Image.new(image.mode, (width, height))
+        canvas.paste(image, ((width - size[0]) // 2, (height - size[1]) // 2))
+        image = canvas
+    return np.asarray(image).reshape(height, width, channels)
+
+
+def name_fault(error: Exception) -> str:
+    """What is wrong with an image file, in a few words."""
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    if isinstance(error, FileNotFoundError):
+        return "missing"
+    if isinstance(error, PermissionError):
+        return "no permission"
+    if isinstance(error, MemoryError):
+        return NO_MEMORY
+    if is_obstacle(error):
+        return (getattr(error, "strerror", None) or str(error)).lower()
+    return "truncated" if "truncated" in str(error).lower() else "damaged"
+
+
+def is_obstacle(error: Exception) -> bool:
+    """Returns whether an image file could not be read for a reason that lies outside of it."""
+    if isinstance(error, OSError) and error.errno is None:  # Pillow was built without this decoder
+        return "not available" in str(error)
+    return isinstance(error, EnvironmentFault) or (isinstance(error, OSError) and error.errno in _REFUSED_BY_SYSTEM)
+
+
+def describe_faults(faults: dict[int, str], names: Sequence[ImageSource], remedy: str = "") -> str:
+    """One sentence that names the files that cannot be read, with the reasons."""
+    rows = sorted(faults)
+    named = [
+        f"{'image ' + str(row) if isinstance(names[row], bytes) else names[row]} ({faults[row]})"
+        for row in rows[:_NAMED_AT_MOST]
+    ]
+    more = f" and {len(rows) - len(named)} more" if len(rows) > len(named) else ""
+    return (
+        f"Every image file must be readable. Received: {len(rows)} of {len(names)} that cannot be read: "
+        f"{', '.join(named)}{more}. {remedy or 'Replace or remove them.'}"
+    )

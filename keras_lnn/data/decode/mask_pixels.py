@@ -1,0 +1,181 @@
+"""Mask files: the values that they hold, and how these become classes in the size of the images."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from keras_lnn.data.decode import medical_files, png_files
+from keras_lnn.data.decode.medical_files import Grid
+from keras_lnn.data.decode.pillow_files import fitted_size, open_image, with_channels
+from keras_lnn.data.options import Rendering
+from keras_lnn.errors import InputError
+from keras_lnn.files.atomic import is_file
+
+MaskSource = str | os.PathLike | bytes
+# Of an index mask a pixel has one value; of a coloured one a colour.
+MaskValue = int | str
+
+# So long that no JPEG file is read at a fraction of its size.
+_ANY_LENGTH = 2**20
+_MOST_VALUES = 256
+
+
+def read_mask(source: MaskSource, shape: tuple[int, ...], rendering: Rendering) -> np.ndarray:
+    """Reads a mask and brings it to a size by the nearest pixels.
+
+    Args:
+        source: A path, or the bytes of an image file.
+        shape: (height, width, 1) or (depth, height, width, 1) of the result.
+        rendering: With the classes; ``pad`` fills up with class 0.
+
+    Returns:
+        uint8 class indices of this shape.
+
+    Raises:
+        InputError: A pixel has a value of no class.
+    """
+    values, spacing = _read_values(source, rendering.classes, rendering.threshold)
+    if values.ndim != len(shape) - 1:
+        raise InputError("a volume among images" if values.ndim == 3 else "an image among volumes")
+    indices = _to_classes(values, rendering.classes)
+    size = fitted_shape(Grid(values.shape, spacing), shape[:-1], rendering.fit)
+    mask = np.zeros(shape, np.uint8)
+    place = []
+    for axis, (length, part, whole) in enumerate(zip(values.shape, size, shape[:-1], strict=True)):
+        nearest = ((np.arange(part) + 0.5) * length / part).astype(np.int64)
+        indices = np.take(indices, np.minimum(nearest, length - 1), axis)
+        place.append(slice((whole - part) // 2, (whole - part) // 2 + part))
+    mask[(*place, 0)] = indices
+    return mask
+
+
+def find_values(
+    source: MaskSource, coloured: bool | None, threshold: float | None = None
+) -> tuple[tuple[int, ...], list[MaskValue]]:
+    """The native shape of a mask, and the values that it holds.
+
+    Args:
+        source: A path, or the bytes of an image file.
+        coloured: Whether its values are colours; None for what it looks like: colours where not all pixels are grey
+            and the file has no palette, whose places are values.
+        threshold: Above which brightness a pixel has the value 1, and below 0; None for the values as they are.
+
+    Returns:
+        (height, width) or (depth, height, width), and the values in ascending order.
+    """
+    values, _ = _read_values(source, None if coloured is None else ("#000000",) if coloured else (0,), threshold)
+    found = np.unique(values)
+    if len(found) > _MOST_VALUES:
+        raise InputError(f"{len(found):,} different values, of which only --mask-threshold makes a mask")
+    # Colours are negative, so that the brightest comes first.
+    values_of = [int(value) if value >= 0 else _as_text(value) for value in found]
+    return values.shape, values_of if found[0] >= 0 else values_of[::-1]
+
+
+def as_colour(value: MaskValue) -> str:
+    """A grey value as a colour; a colour as it is."""
+    return value if isinstance(value, str) else f"#{value:02x}{value:02x}{value:02x}"
+
+
+def native_grid(path: str | os.PathLike) -> Grid:
+    """Reads the head of an image or mask; an image is as it is seen upright."""
+    if not os.path.isdir(path) and not is_file(path):  # a folder may be a DICOM series
+        raise InputError("not a file")
+    if medical_files.is_medical(path):
+        return medical_files.native_grid(path)
+    from PIL import ExifTags, Image
+
+    with Image.open(path) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return Grid(image.size if turned else image.size[::-1])
+
+
+def fitted_shape(grid: Grid, shape: tuple[int, ...], fit: str) -> tuple[int, ...]:
+    """How much of an image of a size, (height, width) or (depth, height, width), a file fills."""
+    if len(shape) == 3:
+        return medical_files.fitted_volume(grid.shape, grid.spacing or (1.0,) * 3, shape, fit)
+    return fitted_size(grid.shape[::-1], shape[::-1], fit)[::-1]
+
+
+def fitted_spacing(grid: Grid, shape: tuple[int, ...], fit: str) -> tuple[float, ...] | None:
+    """Millimetres from one pixel to the next when a file is brought to a size; None where it does not say its own."""
+    if grid.spacing is None:
+        return None
+    parts = zip(grid.shape, grid.spacing, fitted_shape(grid, shape, fit), strict=True)
+    return tuple(length * spacing / part for length, spacing, part in parts)
+
+
+def _read_values(
+    source: MaskSource, classes: tuple[MaskValue, ...] | None, threshold: float | None
+) -> tuple[np.ndarray, tuple[float, ...] | None]:
+    """Values of each pixel; colours are negative numbers, so that both kinds are told apart. Of volumes the spacing."""
+    if medical_files.is_medical(source) and not medical_files.is_nifti(source):
+        raise InputError("a DICOM file, not a mask of PNG, TIFF or NIfTI")
+    if threshold is not None:
+        brightness, spacing = _read_brightness(source)
+        return (brightness > threshold).astype(np.uint8), spacing
+    coloured = None if not classes else isinstance(classes[0], str)
+    if medical_files.is_nifti(source):
+        stored, spacing = medical_files.read_nifti_values(source)
+        values = np.rint(stored).astype(np.int64)
+        if not np.array_equal(values, stored) or values.min() < 0:
+            raise InputError("values that are no whole numbers from 0 on")
+        return (_to_colours(values) if coloured else values), spacing
+    pixels = _read_pixels(source, coloured)
+    if pixels.ndim == 2:
+        return (_to_colours(pixels) if coloured else pixels), None
+    red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
+    if not coloured and np.array_equal(red, green) and np.array_equal(green, blue):
+        return red, None
+    if coloured is False:
+        raise InputError("in colour, though its classes are values")
+    return -1 - ((red << 16) | (green << 8) | blue), None
+
+
+def _read_brightness(source: MaskSource) -> tuple[np.ndarray, tuple[float, ...] | None]:
+    """The brightness of each pixel as it is seen, that of the brightest channel; of NIfTI files the stored values."""
+    if medical_files.is_nifti(source):
+        return medical_files.read_nifti_values(source)
+    pixels = _read_pixels(source, True)
+    return (pixels if pixels.ndim == 2 else pixels.max(axis=-1)), None
+
+
+def _read_pixels(source: MaskSource, coloured: bool | None) -> np.ndarray:
+    """(height, width) or (height, width, 3), whole numbers."""
+    from PIL import Image
+
+    plain = png_files.read_plain_png(source, Image.MAX_IMAGE_PIXELS)
+    if plain is not None:
+        return plain.astype(np.int32) if plain.dtype == np.uint16 else plain
+    image = open_image(source, _ANY_LENGTH, 3)
+    if image.mode == "P" and not coloured:
+        return np.asarray(image)
+    if image.mode == "1" and not coloured:
+        return np.asarray(image).astype(np.uint8)
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.int32)
+    return np.asarray(with_channels(image, 1 if image.mode == "L" else 3))
+
+
+def _to_classes(values: np.ndarray, classes: tuple[MaskValue, ...]) -> np.ndarray:
+    if not classes:
+        return ((values != 0) & (values != -1)).astype(np.uint8)
+    known = np.array([value if isinstance(value, int) else -1 - int(value[1:], 16) for value in classes])
+    order = np.argsort(known)
+    place = np.minimum(np.searchsorted(known[order], values), len(known) - 1)
+    unknown = values[known[order][place] != values]
+    if unknown.size:
+        raise InputError(f"{_as_text(unknown[0])} is no class")
+    return order[place].astype(np.uint8)
+
+
+def _to_colours(values: np.ndarray) -> np.ndarray:
+    if values.max() > 255:
+        raise InputError("values above 255, though its classes are colours")
+    return -1 - values.astype(np.int32) * 0x010101
+
+
+def _as_text(value: np.integer) -> str:
+    return f"value {value}" if value >= 0 else f"#{-1 - value:06x}"

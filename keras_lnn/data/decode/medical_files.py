@@ -1,0 +1,255 @@
+"""DICOM and NIfTI files: their values through a window to 8 bits. The packages that read them are optional."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_lnn.data.decode import dicom_files, dicom_volumes
+from keras_lnn.data.decode.file_values import FileFacts, choose_frame, import_package, show_values
+from keras_lnn.errors import InputError
+
+if TYPE_CHECKING:
+    from keras_lnn.data.options import Rendering
+
+_NIFTI_SUFFIXES = (".nii", ".nii.gz")
+SUFFIXES = dicom_files.SUFFIXES + _NIFTI_SUFFIXES
+_MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """The pixels of a file as it is, upright.
+
+    Args:
+        shape: (height, width) or (depth, height, width).
+        spacing: Millimetres from one pixel to the next along each axis; None where the file does not say.
+        affine: Of a volume, from voxels (right, front, head) to places in the patient.
+    """
+
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...] | None = None
+    affine: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    def lies_on(self, other: Grid) -> bool:
+        """Whether a volume of the same shape lies on this one to half a voxel; images always do."""
+        if self.affine is None or other.affine is None:
+            return True
+        apart = self.affine - other.affine
+        corners = np.vstack([np.zeros(3), np.diag(np.array(self.shape[::-1]) - 1)])
+        moved = corners @ apart[:3, :3].T + apart[:3, 3]
+        return bool(np.abs(moved).max() <= np.linalg.norm(self.affine[:3, :3], axis=0).min() / 2)
+
+
+def is_medical(source: str | os.PathLike | bytes) -> bool:
+    """Returns whether this is a DICOM or NIfTI file, by its name or its first bytes, or a folder of DICOM slices."""
+    if isinstance(source, bytes):
+        return dicom_files.has_mark(source)
+    return is_nifti(source) or dicom_files.is_dicom(source) or os.path.isdir(source)
+
+
+def is_nifti(source: str | os.PathLike | bytes) -> bool:
+    """Whether a file is NIfTI by its name."""
+    return not isinstance(source, bytes) and os.fspath(source).lower().endswith(_NIFTI_SUFFIXES)
+
+
+def is_volume(path: str | os.PathLike, frame: str | None = None) -> bool:
+    """Returns whether a path has three dimensions; what cannot be opened counts as an image.
+
+    Args:
+        path: A NIfTI file, a DICOM file with slices as its frames, or a folder with a DICOM series.
+        frame: The one that is asked for; then DICOM slices are images.
+    """
+    if not is_nifti(path):
+        return frame is None and (os.path.isdir(path) or dicom_files.is_dicom(path)) and dicom_volumes.is_volume(path)
+    try:
+        return _planes(import_package("nibabel", "nifti").load(path).shape) == 3
+    except Exception:  # whoever decodes the file names it
+        return False
+
+
+def is_grey(path: str | os.PathLike) -> bool:
+    """Reads the head of a file: whether it has one value a pixel."""
+    return True if is_nifti(path) else dicom_files.is_grey(path)
+
+
+def read_slice(
+    source: str | os.PathLike | bytes,
+    window: tuple[float, float] | None,
+    frame: str | None = None,
+    facts: FileFacts | None = None,
+) -> np.ndarray:
+    """Reads one image.
+
+    Args:
+        source: A path, or the bytes of a DICOM file.
+        window: Centre and width in the units of the file; None for its own window, else its whole range.
+        frame: Which of several frames or times is read, see :func:`~keras_lnn.data.decode.file_values.choose_frame`.
+        facts: Gets what is noted of the file.
+
+    Returns:
+        uint8, (height, width) or (height, width, 3).
+    """
+    facts = facts or FileFacts()
+    if not isinstance(source, bytes) and os.path.isdir(source):
+        return dicom_volumes.read_image(Path(source), window, frame, facts)
+    if not is_nifti(source):
+        return dicom_files.read_image(source, window, frame, facts)
+    values, _ = _read_nifti(source, frame, facts)
+    if values.ndim != 2:
+        raise InputError("a volume among images")
+    return show_values(values, window)
+
+
+def read_volume(
+    source: str | os.PathLike | bytes,
+    shape: tuple[int, ...],
+    rendering: Rendering,
+    facts: FileFacts | None = None,
+) -> np.ndarray:
+    """Reads a volume in the orientation of its patient and resamples it, smoothed where it shrinks.
+
+    Args:
+        source: A path.
+        shape: (depth, height, width, 1) of the result.
+        rendering: ``pad`` keeps the proportions in millimetres; the window counts in the units of the file.
+        facts: Gets what is noted of the file.
+
+    Returns:
+        uint8 of this shape.
+    """
+    from scipy import ndimage
+
+    values, spacing = _read_shown(source, rendering, facts or FileFacts())
+    size = np.array(fitted_volume(values.shape, spacing, shape[:3], rendering.fit))
+    shrinking = np.array(values.shape) / size
+    values = ndimage.gaussian_filter(values, np.maximum(0, (shrinking - 1) / 2), truncate=2)
+    values = ndimage.zoom(values, size / values.shape, order=1, mode="nearest", grid_mode=True)
+    volume = np.zeros(shape, np.uint8)
+    place = tuple(
+        slice((whole - part) // 2, (whole - part) // 2 + part)
+        for whole, part in zip(shape[:3], values.shape, strict=True)
+    )
+    volume[(*place, 0)] = np.rint(np.clip(values, 0, 255))
+    return volume
+
+
+def _read_shown(
+    source: str | os.PathLike | bytes, rendering: Rendering, facts: FileFacts
+) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Returns the voxels of a volume in its own size, from 0 to 255, and their spacing."""
+    if isinstance(source, bytes) or not is_volume(source, rendering.frame):
+        # What is wrong with a damaged file is said by its reader.
+        if is_medical(source):
+            read_slice(source, rendering.window, rendering.frame)
+        raise InputError("an image among volumes")
+    if is_nifti(source):
+        values, spacing = _read_nifti(source, rendering.frame, facts)
+        return show_values(values, rendering.window).astype(np.float32), spacing
+    volume = dicom_volumes.read_volume(source)
+    facts.note(volume.values)
+    shown = show_values(volume.values, rendering.window or volume.window).astype(np.float32)
+    return 255 - shown if volume.inverted else shown, volume.spacing
+
+
+def fitted_volume(
+    shape: tuple[int, ...], spacing: tuple[float, ...], wanted: tuple[int, ...], fit: str
+) -> tuple[int, ...]:
+    """Depth, height and width of a volume within those that are wanted: all of them, or keeping its proportions."""
+    extent = np.multiply(shape, spacing) if fit == "pad" else np.ones(len(wanted))
+    return tuple(np.maximum(1, np.rint(np.array(wanted) * extent / extent.max())).astype(int).tolist())
+
+
+def read_nifti_values(path: str | os.PathLike) -> tuple[np.ndarray, tuple[float, ...]]:
+    """The values of a NIfTI file as they are, (height, width) or (depth, height, width), and their spacing."""
+    return _read_nifti(path, None, FileFacts())
+
+
+def native_grid(path: str | os.PathLike) -> Grid:
+    """Reads the head of a file; a volume is in its patient's orientation."""
+    if not is_nifti(path):
+        if is_volume(path):
+            return Grid(*dicom_volumes.read_size(path))
+        size, spacing = dicom_files.read_size(path)
+        return Grid(size, _usable(spacing, 2))
+    nibabel = import_package("nibabel", "nifti")
+    image = nibabel.load(path)
+    shape, millimetres = image.shape[:3], _find_millimetres(image)
+    axes, affine = list(range(len(shape))), None
+    if len(shape) == 3:
+        # Where each axis of the file goes when the volume is turned upright.
+        goes = nibabel.orientations.io_orientation(image.affine)
+        axes = [int(np.flatnonzero(goes[:, 0] == axis)[0]) for axis in axes]
+        affine = image.affine @ nibabel.orientations.inv_ornt_aff(goes, shape)
+    if _planes(image.shape) == 2 and len(shape) == 3:
+        del axes[int(np.argmin([shape[axis] for axis in axes]))]
+    axes.reverse()
+    spacing = None if millimetres is None else _usable([millimetres[axis] for axis in axes], len(axes))
+    return Grid(tuple(int(shape[axis]) for axis in axes), spacing, affine if len(axes) == 3 else None)
+
+
+def _find_millimetres(image: Any) -> list[float] | None:
+    """The spacing along each axis of a nibabel image; None where it does not say."""
+    zooms = image.header.get_zooms()[:3]
+    try:
+        unit = image.header.get_xyzt_units()[0]
+    except KeyError:  # a damaged header, whose voxels are read all the same
+        return None
+    # Files made of bare arrays have voxels of 1 and no unit.
+    known = unit != "unknown" or any(zoom != 1 for zoom in zooms)
+    return [float(zoom) * _MILLIMETRES[unit] for zoom in zooms] if known else None
+
+
+def _usable(spacing: Any, axes: int) -> tuple[float, ...] | None:
+    """A spacing as one number above 0 an axis; None where it is none."""
+    try:
+        numbers = tuple(map(float, spacing))
+    except (TypeError, ValueError):
+        return None
+    return numbers if len(numbers) == axes and all(0 < number < float("inf") for number in numbers) else None
+
+
+def _read_nifti(path: str | os.PathLike, frame: str | None, facts: FileFacts) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Returns the values with axes (height, width) or (depth, height, width), and the spacing along them."""
+    image = import_package("nibabel", "nifti").load(path)
+    if len(image.shape) > 4 or len(image.shape) < 2:
+        raise InputError(f"{len(image.shape)} dimensions")
+    if min(image.shape) < 1:
+        raise InputError("no pixels")
+    facts.frames = image.shape[3] if len(image.shape) == 4 else 1
+    values, spacing = upright(image, np.float32, choose_frame(frame, facts.frames))
+    facts.note(values)
+    return values, spacing
+
+
+def upright(image: Any, dtype: type, time: int | None = 0) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Returns the values of a nibabel image with its axes as those of images are, and the spacing along them.
+
+    Args:
+        image: Of two to four dimensions.
+        dtype: Of the values.
+        time: Which of several times is read; None for their mean.
+    """
+    planes = _planes(image.shape)
+    if len(image.shape) == 4 and time is None:
+        image = type(image)(np.mean(image.dataobj, axis=3, dtype=np.float32), image.affine)
+    elif len(image.shape) == 4:
+        image = image.slicer[..., time]  # the other times are not read
+    if len(image.shape) == 3:
+        image = import_package("nibabel", "nifti").as_closest_canonical(image)
+    values = np.asarray(image.dataobj, dtype)
+    spacing = tuple(map(float, image.header.get_zooms()))[: values.ndim]
+    if planes == 2 and values.ndim == 3:
+        axis = int(np.argmin(values.shape))
+        values, spacing = values.take(0, axis), spacing[:axis] + spacing[axis + 1 :]
+    # Stored as (x, y, z) with y to the front and z to the head; images have their rows from the top.
+    values = values.T
+    return values[..., ::-1, :], spacing[::-1]
+
+
+def _planes(shape: tuple[int, ...]) -> int:
+    return 3 if len(shape) >= 3 and min(shape[:3]) > 1 else 2

@@ -1,0 +1,88 @@
+"""What Pillow reads, upright and in the channels that are asked for."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_lnn.data.decode.file_values import FileFacts, choose_frame
+from keras_lnn.errors import InputError
+
+# Further pictures in photographs are thumbnails or the view of another eye.
+_OF_ONE_PAGE = ("JPEG", "MPO")
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def open_image(
+    source: str | os.PathLike | bytes,
+    longest: int,
+    channels: int,
+    frame: str | None = None,
+    facts: FileFacts | None = None,
+) -> Image.Image:
+    """Returns the decoded image, upright.
+
+    Args:
+        source: A path, or the bytes of a file.
+        longest: A JPEG file may be read at a fraction of its size that is twice as much or more.
+        channels: 1 (grey) or 3 (colour).
+        frame: Which of several pages is read, see :func:`~keras_lnn.data.decode.file_values.choose_frame`.
+        facts: Gets the number of pages.
+    """
+    from PIL import Image, ImageOps
+
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        if image.format == "JPEG" and image.mode in ("L", "RGB"):
+            # Decodes to a fraction of the size that is still twice the wanted one (either way round, as the
+            # orientation comes later): as good, several times as fast.
+            image.draft("L" if channels == 1 else image.mode, (2 * longest, 2 * longest))
+        pages = 1 if image.format in _OF_ONE_PAGE else getattr(image, "n_frames", 1)
+        if facts is not None:
+            facts.frames = pages
+        index = choose_frame(frame, pages)
+        if index is None:
+            return _mean_of_pages(image, pages, channels)
+        if index:
+            image.seek(index)
+        upright = ImageOps.exif_transpose(image)
+        upright.load()
+        return upright
+
+
+def _mean_of_pages(image: Image.Image, pages: int, channels: int) -> Image.Image:
+    from PIL import Image
+
+    values = []
+    for page in range(pages):
+        image.seek(page)
+        deep = image.mode.startswith("I;16")
+        values.append(np.asarray(image if deep else with_channels(image, 1 if image.mode == "L" else channels)))
+    if len({page.shape for page in values}) > 1:
+        raise InputError("pages of different sizes, which have no mean")
+    return Image.fromarray(np.rint(np.mean(values, axis=0)).astype(values[0].dtype))
+
+
+def with_channels(image: Image.Image, channels: int) -> Image.Image:
+    """Grey or red, green and blue, with what is transparent laid on black."""
+    from PIL import Image
+
+    if image.mode in ("I", "F"):
+        raise InputError("32 bits a pixel, not 8 or 16")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    # A grey image gets its three channels once it is small.
+    return image if image.mode == "L" else image.convert("L" if channels == 1 else "RGB")
+
+
+def fitted_size(size: tuple[int, int], wanted: tuple[int, int], fit: str) -> tuple[int, int]:
+    """Width and height of an image within those that are wanted: all of them, or keeping its proportions."""
+    if fit != "pad":
+        return wanted
+    scale = min(wanted[0] / size[0], wanted[1] / size[1])
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

@@ -1,0 +1,87 @@
+"""Files from the network: with progress, retries and a checksum; whole or not there at all."""
+
+import contextlib
+import hashlib
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from keras_lnn.errors import InputError
+from keras_lnn.files.atomic import atomic_path, remove_partial_files
+
+_PIECE_BYTES = 2**20
+
+
+def download(
+    url: str,
+    path: Path,
+    *,
+    md5: str,
+    remedy: str,
+    progress: Callable[[float], None] | None = None,
+    attempts: int = 3,
+    timeout_seconds: float = 30.0,
+    pause_seconds: float = 1.0,
+) -> None:
+    """Downloads a file to its place.
+
+    Args:
+        url: Of the file.
+        path: Its place; on any failure nothing is left there.
+        md5: Its checksum.
+        remedy: Ends the error message: what else can be done.
+        progress: Is told the fraction done.
+        attempts: How often a broken connection is tried again.
+        timeout_seconds: Of silence, before an attempt counts as broken.
+        pause_seconds: Before the second attempt; twice as long before each further one.
+    """
+    if path.parent.exists() and not path.parent.is_dir():
+        raise InputError(f"The data folder must be a folder. Received: {path.parent}. Choose another with --data-dir.")
+    made_folder = not path.parent.exists()
+    reason = ""
+    for attempt in range(attempts):
+        if attempt:
+            time.sleep(pause_seconds * 2 ** (attempt - 1))
+        try:
+            remove_partial_files(path.parent)
+            with atomic_path(path) as temporary:
+                found = _fetch(url, temporary, timeout_seconds, progress)
+                if found != md5:
+                    raise _WrongChecksum(f"its checksum is {found}, not {md5}")
+            return
+        except urllib.error.HTTPError as error:
+            reason = f"the server answers {error.code} {error.reason}"
+            if error.code < 500 and error.code != 429:
+                break
+        except _WrongChecksum as error:
+            reason = str(error)
+        except PermissionError as error:
+            raise InputError(f"The data folder must be writable. Received: {path.parent} ({error.strerror}).") from None
+        except (OSError, EOFError) as error:
+            reason = str(getattr(error, "reason", error)) or type(error).__name__
+    if made_folder:
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+    raise InputError(f"{path} is not there and {url} cannot be downloaded ({reason}). {remedy}")
+
+
+class _WrongChecksum(Exception):
+    pass
+
+
+def _fetch(url: str, path: Path, timeout_seconds: float, progress: Callable[[float], None] | None) -> str:
+    digest = hashlib.md5()
+    with urllib.request.urlopen(url, timeout=timeout_seconds) as answer, open(path, "wb") as target:
+        expected = int(answer.headers.get("Content-Length") or 0)
+        received = 0
+        while piece := answer.read(_PIECE_BYTES):
+            target.write(piece)
+            digest.update(piece)
+            received += len(piece)
+            if progress and expected:
+                progress(received / expected)
+        if received < expected:
+            raise EOFError(f"the connection ended after {received} of {expected} bytes")
+    return digest.hexdigest()

@@ -1,0 +1,165 @@
+"""One call from a name to loaded images, whatever the source."""
+
+import dataclasses
+import importlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from keras_lnn.data.arrays import ALL, SPLITS, ImageData
+from keras_lnn.data.catalog import FOLDER, MASK_CLASSES, MASKS, TABLE, TFDS, DataEntry, get_entry, is_own
+from keras_lnn.data.options import OwnImages
+from keras_lnn.data.samples import SplitPlan
+from keras_lnn.data.sources.mask_files import MANIFEST
+from keras_lnn.data.sources.table_file import read_table
+from keras_lnn.errors import InputError
+
+Progress = Callable[[float], None]
+
+
+def load_data(
+    name: str,
+    *,
+    size: int | None = None,
+    data_dir: Path | str | None = None,
+    accept_checksum: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+    own: OwnImages = OwnImages(),  # noqa: B008, it is frozen
+    channels: int | None = None,
+    plan: SplitPlan = "seeded",
+) -> ImageData:
+    """Loads a data set.
+
+    Args:
+        name: From the catalog, ``folder:PATH`` (images in a folder a class), ``table:FILE`` (images that a CSV
+            or TSV file names), ``masks:DIR`` (images with masks), ``mask-classes:DIR`` (the same images by the highest
+            class in their masks) or ``tfds:NAME``.
+        size: Side in pixels; 28 for the catalog if not given, 64 for own images, their own for tfds.
+        data_dir: Folder of the data files, before the usual places.
+        accept_checksum: Take a file with another checksum if its arrays are right.
+        seed: Of the split, where the data come without one.
+        progress: Called with the fraction done, where loading takes long.
+        own: What folders, tables and manifests are, and how their files become pixels.
+        channels: Of own images, 1 (grey) or 3 (colour); those of their files if not given.
+        plan: How own images get their splits.
+
+    Returns:
+        Images and labels of the splits; images stay uint8.
+    """
+    if is_own(name):
+        load, path = _own_loader(name)
+        data = load(path, own, side=size or 64, channels=channels, seed=seed, plan=plan, progress=progress)
+    elif name.startswith(TFDS):
+        from keras_lnn.data.sources.tfds import load_tfds
+
+        data = load_tfds(name.removeprefix(TFDS), data_dir=data_dir, side=size, seed=seed, progress=progress)
+    else:
+        entry = get_entry(name)
+        options = {
+            "entry": entry,
+            "size": _require_size(entry, size),
+            "data_dir": data_dir,
+            "accept_checksum": accept_checksum,
+            "seed": seed,
+            "progress": progress,
+        }
+        loader = _find_loader(entry)
+        asked_for = inspect.signature(loader).parameters
+        data = loader(**{key: value for key, value in options.items() if key in asked_for})
+        known = {name: getattr(entry, name) for name in ("augmentation", "licence", "positive_class")}
+        data = dataclasses.replace(data, **known)
+    check_data(data)
+    return data
+
+
+def check_data(data: ImageData) -> None:
+    """Checks what every source must hold to: whole splits, matching labels within range, uint8 images.
+
+    Masks must be as large as their images.
+    """
+    for name in data.splits if ALL in data.splits else SPLITS:
+        split = data.splits[name]
+        if len(split) == 0:
+            raise InputError(f"Every split needs images. Received: {data.name} with none in {name}.")
+        if len(split.images) != len(split.labels):
+            raise InputError(
+                f"Every image needs a label. Received: {data.name} with {len(split.images)} images and "
+                f"{len(split.labels)} labels in {name}."
+            )
+        if split.images.dtype != np.uint8:
+            raise InputError(f"Images must be uint8. Received: {data.name} with {split.images.dtype} in {name}.")
+        if split.groups is not None and len(split.groups) != len(split):
+            raise InputError(
+                f"Every image needs a group where some have one. Received: {data.name} with {len(split.groups)} groups"
+                f" of {len(split)} images in {name}."
+            )
+        sides = (len(split), len(data.image_shape) - 1)
+        if split.spacing is not None and split.spacing.shape != sides:
+            raise InputError(
+                f"The spacing must have a row an image and a column an axis, {sides}. Received: {data.name} with "
+                f"{split.spacing.shape} in {name}."
+            )
+        _check_kind_of_labels(data, name)
+        highest = 1 if data.task == "multi-label" else len(data.class_names) - 1
+        if split.labels.min() < 0 or split.labels.max() > highest:
+            raise InputError(
+                f"Labels of {data.name} must lie between 0 and {highest}. Received: "
+                f"{split.labels.min()} to {split.labels.max()} in {name}."
+            )
+
+
+def read_columns_of(name: str) -> tuple[str, ...]:
+    """Returns the names of the columns by which own images are read; empty where no table names them."""
+    if name.startswith(TABLE):
+        return read_table(Path(name.removeprefix(TABLE))).columns
+    if name.startswith((MASKS, MASK_CLASSES)):
+        manifest = Path(name.partition(":")[2], MANIFEST)
+        return read_table(manifest).columns if manifest.is_file() else ()
+    return ()
+
+
+def _own_loader(name: str) -> tuple[Callable[..., ImageData], str]:
+    """Returns what loads own images, and their path."""
+    from keras_lnn.data.sources.folders import load_folder
+    from keras_lnn.data.sources.masks import load_mask_classes, load_masks
+    from keras_lnn.data.sources.tables import load_table
+
+    loaders = {FOLDER: load_folder, TABLE: load_table, MASKS: load_masks, MASK_CLASSES: load_mask_classes}
+    prefix = next(prefix for prefix in loaders if name.startswith(prefix))
+    return loaders[prefix], name.removeprefix(prefix)
+
+
+def _check_kind_of_labels(data: ImageData, name: str) -> None:
+    split = data.splits[name]
+    if data.task != "segmentation":
+        if split.has_masks:
+            raise InputError(f"Masks are for the task segmentation. Received: {data.name}, {data.task}, with masks.")
+        return
+    shape = tuple(split.images.shape[:-1])
+    if split.labels.shape != shape or split.labels.dtype != np.uint8:
+        raise InputError(
+            f"Masks must be uint8 and as large as their images, {shape}. Received: {data.name} with"
+            f" {split.labels.dtype} of {split.labels.shape} in {name}."
+        )
+
+
+def _require_size(entry: DataEntry, size: int | None) -> int:
+    if size is None:
+        return entry.sizes[0]
+    if size not in entry.sizes:
+        sizes = ", ".join(map(str, entry.sizes))
+        raise InputError(f"{entry.name} exists in these sizes: {sizes}. Received: {size}.")
+    return size
+
+
+def _find_loader(entry: DataEntry) -> Callable[..., ImageData]:
+    module, _, function = entry.loader.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"The loader of {entry.name} must be module:function and importable. Received: {entry.loader} ({error})."
+        ) from None

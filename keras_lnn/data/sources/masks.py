@@ -1,0 +1,177 @@
+"""Images with masks, which give each pixel a class: ``masks:DIR``, and their images by class, ``mask-classes:DIR``."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_lnn.data.arrays import ImageData
+from keras_lnn.data.checking import name_some
+from keras_lnn.data.decode.decoded_cache import open_or_decode
+from keras_lnn.data.decode.images import Progress, describe_faults, image_shape
+from keras_lnn.data.decode.mask_pixels import fitted_spacing
+from keras_lnn.data.decode.medical_files import Grid
+from keras_lnn.data.options import OwnImages, Rendering
+from keras_lnn.data.samples import SplitPlan
+from keras_lnn.data.sources.mask_finding import FoundMasks, find_masks
+from keras_lnn.data.sources.own_images import LabelledFiles, load_own_images
+from keras_lnn.errors import InputError
+from keras_lnn.files.atomic import cache_folder
+
+_MASKS_AT_ONCE = 256
+
+
+def load_masks(
+    path: str | os.PathLike,
+    options: OwnImages = OwnImages(),  # noqa: B008, it is frozen
+    *,
+    side: int = 64,
+    channels: int | None = None,
+    seed: int = 0,
+    plan: SplitPlan = "seeded",
+    progress: Progress | None = None,
+) -> ImageData:
+    """Loads images with masks.
+
+    ``DIR/images`` and ``DIR/masks`` hold files of the same names, whatever their endings; or ``DIR/manifest.csv`` names
+    them: a column of images (``image``), perhaps one of patients (``patient``) and of splits (``split``), and either a
+    column ``mask`` or a column a class with the paths of its masks, where later columns lie over earlier ones and all
+    that is not black is the class. Images and masks are PNG (or other) files, or NIfTI volumes.
+
+    Pixels of a mask are class indices, or colours that ``DIR/classes.csv`` gives names (columns ``name`` and
+    ``colour``, or ``name`` and ``index``), class by class in the order of its rows. Without it values up to 31 are
+    indices; higher ones, at most 16 of them, and colours are classes in ascending order, for colours by red, green
+    and blue, so that black is the background. With ``options.mask_threshold`` there are two classes, by brightness.
+
+    Splits are made by patient (70 % train, 10 % val, 20 % test), stratified by the classes in the masks. Masks are
+    brought to the size of the images by the nearest pixels; they are held in memory, a byte a pixel, while decoded
+    images and masks are kept in files of the cache. Where all images are NIfTI or DICOM files that say how large their
+    pixels are, the splits say it too.
+
+    Args:
+        path: The folder.
+        options: What the manifest's columns are, how files become pixels, and whether bad ones are left out.
+        side: Height and width, and depth of volumes.
+        channels: 1 (grey), 3 (colour) or None for what the files have.
+        seed: Of the splits.
+        plan: How the samples get their splits.
+        progress: Called with the fraction of the work that is done.
+
+    Returns:
+        The images with their masks and a report on them; the names of the samples are those of the image files.
+    """
+    found = find_masks(Path(path), options, _part_of(progress, 0.0, 0.15))
+    masks = _read_masks(found, options, side, _part_of(progress, 0.15, 0.3))
+    spacing = _find_spacing(found.grids, masks.shape[1:], options.fit)
+    labelled = found.labelled("segmentation", found.classes.names, masks, present=found.present, spacing=spacing)
+    name = f"masks:{os.fspath(path)}"
+    data = _load_images(name, found, labelled, options, side, channels, seed, plan, _part_of(progress, 0.3, 1.0))
+    written = {"colours" if found.classes.coloured else "mask_values": found.classes.written}
+    return dataclasses.replace(data, **written)
+
+
+def load_mask_classes(
+    path: str | os.PathLike,
+    options: OwnImages = OwnImages(),  # noqa: B008, it is frozen
+    *,
+    side: int = 64,
+    channels: int | None = None,
+    seed: int = 0,
+    plan: SplitPlan = "seeded",
+    progress: Progress | None = None,
+) -> ImageData:
+    """Loads the images of :func:`load_masks` with one class each: the highest that is anywhere in the mask.
+
+    Classes that are the highest of no image are left out. Arguments are those of :func:`load_masks`.
+    """
+    found = find_masks(Path(path), options, _part_of(progress, 0.0, 0.2))
+    highest = found.present.shape[1] - 1 - found.present[:, ::-1].argmax(axis=1)
+    classes, labels = np.unique(highest, return_inverse=True)
+    names = tuple(found.classes.names[index] for index in classes)
+    if len(names) < 2:
+        raise InputError(
+            f"There must be at least 2 classes of images. Received: {names[0]} as the highest class of each mask in"
+            f" {path}. Add images, or use masks:{path}."
+        )
+    absent = [name for name in found.classes.names if name not in names]
+    notes = (f"no image has this as its highest class, so it is left out: {name_some(absent)}",) if absent else ()
+    task = "binary" if len(names) == 2 else "multi-class"
+    labelled = found.labelled(task, names, labels.astype(np.int64), notes=notes)
+    name = f"mask-classes:{os.fspath(path)}"
+    return _load_images(name, found, labelled, options, side, channels, seed, plan, _part_of(progress, 0.2, 1.0))
+
+
+def _load_images(
+    name: str,
+    found: FoundMasks,
+    labelled: LabelledFiles,
+    options: OwnImages,
+    side: int,
+    channels: int | None,
+    seed: int,
+    plan: SplitPlan,
+    progress: Progress | None,
+) -> ImageData:
+    return load_own_images(
+        name,
+        found.files.images,
+        labelled,
+        options,
+        side=side,
+        channels=channels,
+        seed=seed,
+        plan=plan,
+        checksum=lambda kept, digests: _checksum(found, kept, digests),
+        warnings=found.files.warnings,
+        progress=progress,
+    )
+
+
+def _read_masks(found: FoundMasks, options: OwnImages, side: int, progress: Progress | None) -> np.ndarray:
+    """The class of each pixel, uint8; of several masks to an image the later ones lie over the earlier ones."""
+    shape = image_shape(side, 1)
+    shape = (shape[0], *shape) if found.volumes else shape
+    rendering = Rendering(options.fit, None, found.classes.values, options.mask_threshold)
+    folder = cache_folder() / "own-masks"
+    cached = open_or_decode(found.unique, found.digests, shape, rendering, folder=folder, progress=progress)
+    cached.decoded.require_no_obstacles(found.unique)
+    if cached.decoded.faults:
+        raise InputError(describe_faults(cached.decoded.faults, found.unique))
+    masks = np.zeros((len(found.places), *shape[:-1]), np.uint8)
+    for start in range(0, len(masks), _MASKS_AT_ONCE):
+        part = masks[start : start + _MASKS_AT_ONCE]
+        for column, places in enumerate(found.places[start : start + _MASKS_AT_ONCE].T):
+            rows = np.flatnonzero(places >= 0)
+            read = cached.images[places[rows]][..., 0]
+            part[rows] = np.where(read > 0, column + 1, part[rows]) if found.files.columns else read
+    return masks
+
+
+def _find_spacing(grids: Sequence[Grid | None], shape: tuple[int, ...], fit: str) -> np.ndarray | None:
+    """Millimetres from pixel to pixel of each image in its new size; None where not all of them say theirs."""
+    # Images that cannot be read are left out later, or end it all.
+    unread = (float("nan"),) * len(shape)
+    found = [unread if grid is None else fitted_spacing(grid, shape, fit) for grid in grids]
+    return None if any(spacing is None for spacing in found) else np.array(found)
+
+
+def _checksum(found: FoundMasks, kept: LabelledFiles, digests: Sequence[str]) -> str:
+    """Of the classes, and of one line an image: its name, the content of image and masks, its split and patient."""
+    rows = {name: row for row, name in enumerate(found.files.names)}
+    splits, groups = (part or [""] * len(digests) for part in (kept.splits, kept.groups))
+    lines = []
+    for name, digest, split, group in zip(kept.names, digests, splits, groups, strict=True):
+        masks = ["" if place < 0 else found.digests[place] for place in found.places[rows[name]]]
+        lines.append("\0".join((name, digest, *masks, split, group)) + "\n")
+    content = repr((kept.class_names, found.classes.names, found.classes.values)) + "\n" + "".join(sorted(lines))
+    return f"sha256:{hashlib.sha256(content.encode('utf-8', 'surrogateescape')).hexdigest()}"
+
+
+def _part_of(progress: Progress | None, begin: float, end: float) -> Progress | None:
+    """Tells a part's progress as that of the whole."""
+    return None if progress is None else lambda fraction: progress(begin + (end - begin) * fraction)

@@ -1,0 +1,338 @@
+"""People's own image files with what is known of each, from names and labels to images in their splits."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from keras_lnn.data.arrays import ALL, SPLITS, ImageArray, ImageData, Split
+from keras_lnn.data.checking import DataCheck, check_splits, name_some
+from keras_lnn.data.decode import medical_files
+from keras_lnn.data.decode.copies import digests_of, find_near_copies
+from keras_lnn.data.decode.decoded_cache import CachedImages, open_or_decode
+from keras_lnn.data.decode.dicom_volumes import digest_series
+from keras_lnn.data.decode.images import Progress, describe_faults, guess_channels, image_shape
+from keras_lnn.data.grouping import complete_grouped_splits, describe_torn, require_each_class
+from keras_lnn.data.options import OwnImages
+from keras_lnn.data.samples import SampleRecord, SplitPlan
+from keras_lnn.data.sources.patients import find_patients
+from keras_lnn.data.splitting import SelectedRows, complete_splits
+from keras_lnn.errors import InputError
+from keras_lnn.files.atomic import as_text, file_digest
+
+# How patients are named in each kind of own images.
+_PATIENTS_OF = {
+    "folder": "Write a table with a column patient, or make the splits yourself",
+    "table": "Add a column patient, or say with --group-column which one it is",
+    "masks": "Name the patients in a column of manifest.csv",
+    "mask-classes": "Name the patients in a column of manifest.csv",
+}
+_SHORTAGES = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledFiles:
+    """What is known of image files, one entry a file.
+
+    Args:
+        names: What the files are called in all that is told.
+        task: ``binary``, ``multi-class``, ``multi-label`` or ``segmentation``.
+        class_names: One name a class or label.
+        labels: As in :class:`~keras_lnn.data.arrays.Split`; of masks each file has one.
+        splits: ``train``, ``val`` or ``test``; None where nothing says.
+        groups: What belongs together; None where nothing says.
+        groups_guessed: Whether nobody has said that the groups are such; the checksum of the data does not hold them.
+        notes: What was decided about them, one sentence each.
+        present: Where labels are masks, whether each class is in each of them, 0 or 1.
+        spacing: As in :class:`~keras_lnn.data.arrays.Split`.
+    """
+
+    names: list[str]
+    task: str
+    class_names: tuple[str, ...]
+    labels: np.ndarray
+    splits: list[str] | None = None
+    groups: list[str] | None = None
+    notes: tuple[str, ...] = ()
+    present: np.ndarray | None = None
+    spacing: np.ndarray | None = None
+    groups_guessed: bool = False
+
+    def indicators(self) -> np.ndarray:
+        """The labels as 0 or 1, a column a class."""
+        if self.present is not None:
+            return self.present
+        if self.labels.ndim == 2:
+            return self.labels
+        return (self.labels[:, None] == np.arange(len(self.class_names))).astype(np.uint8)
+
+    def take(self, rows: Sequence[int]) -> LabelledFiles:
+        """Some of the files."""
+        chosen = {
+            name: None if getattr(self, name) is None else [getattr(self, name)[row] for row in rows]
+            for name in ("names", "splits", "groups")
+        }
+        rows = np.asarray(rows, int)
+        present, spacing = (None if part is None else part[rows] for part in (self.present, self.spacing))
+        return dataclasses.replace(self, labels=self.labels[rows], present=present, spacing=spacing, **chosen)
+
+    def to_split(self, images: ImageArray, digests: Sequence[str], rows: np.ndarray) -> Split:
+        """Returns a split of some of the files, whose images are given."""
+        part = self.take(rows)
+        names = [as_text(name) for name in part.names]
+        return Split(images, part.labels, names, part.groups, part.spacing, [digests[row] for row in rows])
+
+
+def load_own_images(
+    name: str,
+    files: Sequence[Path],
+    labelled: LabelledFiles,
+    options: OwnImages,
+    *,
+    side: int | tuple[int, int],
+    channels: int | None,
+    seed: int,
+    checksum: Callable[[LabelledFiles, Sequence[str]], str],
+    plan: SplitPlan = "seeded",
+    warnings: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> ImageData:
+    """Reads the files, splits them and looks them over.
+
+    Args:
+        name: Of the data set.
+        files: One path an entry; it need not exist.
+        labelled: What is known of each.
+        options: How files become pixels, and whether bad ones are left out.
+        side: Height and width, or one number for both; of volumes one number for the depth too.
+        channels: 1 (grey), 3 (colour) or None for what the files have.
+        seed: Of the splits.
+        checksum: Makes the data set's checksum of the files that stay and the SHA-256 of the content of each.
+        plan: How the files get their splits.
+        warnings: What was noticed before, one sentence each.
+        progress: Called with the fraction of the images that is decoded.
+
+    Returns:
+        The images with a report on them.
+    """
+    if plan == "as listed":
+        _require_known_splits(name, labelled)
+    else:
+        files, labelled = _sort_by_name(files, labelled)
+        labelled = _with_patients(files, labelled)
+    if plan in ("seeded", "as listed"):
+        _make_splits(labelled, seed)  # what is wrong with the splits is reported before thousands of files are decoded
+    digests, faults = digest_files(files)
+    if len(faults) == len(files):
+        raise InputError(
+            describe_faults(faults, files, "Check the folder; for a table, --image-dir and the column of files.")
+        )
+    cached, places = _decode(files, digests, options, side, channels, faults, progress)
+    left_out = _leave_out(labelled.names, files, faults, options.skip_bad)
+    kept = [row for row in range(len(files)) if row not in faults]
+    labelled, digests = labelled.take(kept), [digests[row] for row in kept]
+    rows = _choose_splits(name, labelled, digests, plan, seed)
+    stored = np.array([places[row] for row in kept])
+    images = {split: SelectedRows(cached.images, stored[part]) for split, part in rows.items()}
+    # What was not split cannot have copies in two splits, and need not hold every class.
+    checked = {} if plan == "whole" else rows
+    found = [*warnings, *left_out, *_describe_patients(name, labelled, plan)]
+    return ImageData(
+        name=name,
+        task=labelled.task,
+        class_names=labelled.class_names,
+        splits={split: labelled.to_split(images[split], digests, part) for split, part in rows.items()},
+        checksum=checksum(dataclasses.replace(labelled, groups=None) if labelled.groups_guessed else labelled, digests),
+        given_splits=tuple(split for split in SPLITS if labelled.splits is not None and split in labelled.splits),
+        check=_look_over(labelled, cached, stored, checked, options, found),
+    )
+
+
+def _look_over(
+    labelled: LabelledFiles,
+    cached: CachedImages,
+    stored: np.ndarray,
+    rows: Mapping[str, np.ndarray],
+    options: OwnImages,
+    warnings: Sequence[str],
+) -> DataCheck:
+    """Returns a report on the splits."""
+    prints, near = cached.prints[stored], []
+    if rows:
+        parts = np.empty(len(stored), np.int64)
+        for number, part in enumerate(rows.values()):
+            parts[part] = number
+        near = find_near_copies(prints, SelectedRows(cached.images, stored), parts)
+    frames = [cached.decoded.frames[place] for place in stored.tolist() if place in cached.decoded.frames]
+    return check_splits(
+        labelled.indicators(),
+        rows,
+        labelled.class_names,
+        names=labelled.names,
+        digests=digests_of(prints),
+        near=near,
+        groups=labelled.groups,
+        brightest=cached.decoded.brightest if options.window is None else None,
+        notes=[*labelled.notes, *_describe_frames(frames, len(stored), options.frame)],
+        warnings=warnings,
+    )
+
+
+def _describe_frames(frames: Sequence[int], files: int, frame: str | None) -> list[str]:
+    """Returns a sentence on what is read of files with several frames."""
+    if not frames:
+        return []
+    which = {"mean": "the mean of all", "middle": "the middle one", "first": "the first one"}
+    read = which.get(frame or "first", f"number {frame}")
+    lengths = f"{min(frames):,} to {max(frames):,}" if min(frames) < max(frames) else f"{frames[0]:,}"
+    choose = "" if frame else "; --frame first, middle, mean or a number chooses"
+    return [f"{len(frames):,} of {files:,} files have several frames ({lengths}), of which {read} is read{choose}"]
+
+
+def _sort_by_name(files: Sequence[Path], labelled: LabelledFiles) -> tuple[Sequence[Path], LabelledFiles]:
+    """Returns files in the order of their names: sorting a table by another column must not move samples of a split."""
+    order = sorted(range(len(files)), key=labelled.names.__getitem__)
+    if order == list(range(len(files))):
+        return files, labelled
+    return [files[row] for row in order], labelled.take(order)
+
+
+def _with_patients(files: Sequence[Path], labelled: LabelledFiles) -> LabelledFiles:
+    """Returns what is known of the files, with their patients where only the files themselves name them."""
+    if labelled.groups is not None:
+        return labelled
+    found = find_patients(files)
+    notes = (*labelled.notes, found.note) if found.note else labelled.notes
+    return dataclasses.replace(labelled, notes=notes, groups=found.names, groups_guessed=found.names is not None)
+
+
+def _describe_patients(name: str, labelled: LabelledFiles, plan: SplitPlan) -> tuple[str, ...]:
+    """Returns a sentence where images of one patient are in two splits, or may be."""
+    if labelled.groups_guessed:
+        return describe_torn(labelled.groups, labelled.splits, named=False)
+    if labelled.groups is not None or plan == "whole" or set(SPLITS) <= set(labelled.splits or ()):
+        return ()
+    remedy = _PATIENTS_OF[name.partition(":")[0]]
+    return (
+        "nothing says which images are of one patient: if some are, they may be in two splits, and the results are too"
+        f" good. {remedy}",
+    )
+
+
+def _choose_splits(
+    name: str, labelled: LabelledFiles, digests: Sequence[str], plan: SplitPlan, seed: int
+) -> dict[str, np.ndarray]:
+    """Returns the rows of each split as a plan has them."""
+    if isinstance(plan, SampleRecord):
+        found = plan.find(digests, labelled.names, labelled.labels, labelled.class_names)
+        found.require_the_same(name)
+        return {split: found.rows(split) for split in SPLITS}
+    if plan == "whole":
+        given = np.array(labelled.splits or [""] * len(labelled.names))
+        rows = {split: np.flatnonzero(given == split) for split in SPLITS}
+        return {ALL: np.arange(len(given)), **{split: part for split, part in rows.items() if len(part)}}
+    return _make_splits(labelled, seed)
+
+
+def _is_simple(labelled: LabelledFiles) -> bool:
+    """Returns whether each file stands alone and has one class."""
+    return labelled.labels.ndim == 1 and labelled.groups is None
+
+
+def _require_known_splits(name: str, labelled: LabelledFiles) -> None:
+    """Checks that splits that nobody recorded are those that a run had: of patients and labels they are other ones."""
+    if not _is_simple(labelled) and not set(SPLITS) <= set(labelled.splits or ()):
+        raise InputError(
+            "Splits by patient or of several labels must be recorded in the run, since they are made in another way"
+            f" than by the version that kept no samples.csv. Received: such a run on {name}. Begin a new run."
+        )
+
+
+def _make_splits(labelled: LabelledFiles, seed: int) -> dict[str, np.ndarray]:
+    """Returns the rows of each split: what the data say, and by seed what they leave open."""
+    simple = _is_simple(labelled)
+    indicators = labelled.indicators()
+    if not simple:
+        rows = complete_grouped_splits(indicators, labelled.splits, seed, groups=labelled.groups)
+    elif labelled.splits is None:
+        rows = complete_splits({"train": labelled.labels}, seed, class_names=labelled.class_names)
+    else:
+        # In the order of the splits, as complete_splits counts its samples.
+        given = {name: np.flatnonzero(np.array(labelled.splits) == name) for name in dict.fromkeys(labelled.splits)}
+        order = np.concatenate(list(given.values()))
+        labels = {name: labelled.labels[part] for name, part in given.items()}
+        parts = complete_splits(labels, seed, class_names=labelled.class_names)
+        rows = {name: order[part] for name, part in parts.items()}
+    if labelled.labels.ndim == 1:
+        require_each_class(indicators, rows, labelled.class_names)
+    return rows
+
+
+def digest_files(files: Sequence[Path]) -> tuple[list[str], dict[int, str]]:
+    """Returns the hash of each file's content, and what is wrong with those that have none."""
+    faults: dict[int, str] = {}
+
+    def digest(row: int) -> str:
+        try:
+            mode = os.stat(files[row]).st_mode
+            if stat.S_ISDIR(mode):
+                return digest_series(files[row])
+            if not stat.S_ISREG(mode):
+                raise OSError(0, "not a file")
+            return file_digest(files[row])
+        except FileNotFoundError:
+            faults[row] = "missing"
+        except OSError as error:
+            if error.errno in _SHORTAGES:
+                raise InputError(
+                    f"Every file must be readable. Received: {files[row]} ({error.strerror.lower()}), which is no fault"
+                    " of the file. Close other programs, or raise the limit, and try again."
+                ) from None
+            faults[row] = (error.strerror or "unreadable").lower()
+        return ""
+
+    with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
+        return list(pool.map(digest, range(len(files)), chunksize=64)), faults
+
+
+def _decode(
+    files: Sequence[Path],
+    digests: Sequence[str],
+    options: OwnImages,
+    side: int | tuple[int, int],
+    channels: int | None,
+    faults: dict[int, str],
+    progress: Progress | None,
+) -> tuple[CachedImages, list[int]]:
+    """The decoded images, and the place of each file among them; files of the same content have one place."""
+    # In the order of the hashes, so that neither the order of the files nor their labels make another file.
+    by_content = {digests[row] + files[row].suffix.lower(): row for row in range(len(files)) if row not in faults}
+    order = sorted(by_content)
+    unique = [files[by_content[key]] for key in order]
+    volumes = medical_files.is_volume(unique[0], options.frame)
+    shape = image_shape(side, (1 if volumes else guess_channels(unique)) if channels is None else channels)
+    shape = (shape[0], *shape) if volumes else shape
+    cached = open_or_decode(
+        unique, [digests[by_content[key]] for key in order], shape, options.rendering, progress=progress
+    )
+    cached.decoded.require_no_obstacles(unique)
+    numbers = {key: place for place, key in enumerate(order)}
+    places = [numbers.get(digest + file.suffix.lower(), -1) for file, digest in zip(files, digests, strict=True)]
+    faults |= {row: cached.decoded.faults[place] for row, place in enumerate(places) if place in cached.decoded.faults}
+    return cached, places
+
+
+def _leave_out(names: Sequence[str], files: Sequence[Path], faults: dict[int, str], skip_bad: bool) -> list[str]:
+    """A sentence on the bad files where they may be left out."""
+    if faults and (not skip_bad or len(faults) == len(files)):
+        remedy = "" if skip_bad else "Replace or remove them, or go on without them by --skip-bad."
+        raise InputError(describe_faults(faults, files, remedy))
+    bad = [f"{names[row]} ({faults[row]})" for row in sorted(faults)]
+    return [f"left out {len(bad)} of {len(files)} files: {name_some(bad)}"] if bad else []

@@ -1,0 +1,100 @@
+"""Whose images they are, where no table says so: by the PatientID of DICOM files, under other names."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from keras_lnn.data.decode import dicom_files
+from keras_lnn.data.decode.dicom_volumes import list_slices
+from keras_lnn.data.decode.images import quiet_decoders, worker_count
+from keras_lnn.files.atomic import cache_folder
+
+_KEY_BYTES = 32
+_NAME_DIGITS = 12
+# What stands in the place of a patient's number where a file was made anonymous, in small letters and digits.
+_NOBODY = frozenset(["", "0", "anonymous", "anonymized", "anonymised", "anon", "unknown", "none", "na", "nan", "id"])
+# Fewer are no patients to split by: a set that was made anonymous has one number for all.
+_FEWEST_PATIENTS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundPatients:
+    """Patients that DICOM files name.
+
+    Args:
+        names: Of each file the name under which its patient goes here; None where the files do not say.
+        note: How they were found, in a sentence; empty where no file is a DICOM file.
+    """
+
+    names: list[str] | None
+    note: str = ""
+
+
+def find_patients(files: Sequence[Path]) -> FoundPatients:
+    """Reads whose images they are from DICOM files.
+
+    A patient's number is never handed on: it is replaced by a keyed hash, whose key stays in the cache of this user, so
+    that nobody can find the number by trying. A file without a number counts as a patient of its own.
+
+    Args:
+        files: Image files of any kind.
+    """
+    # A series of slices is known by its first one.
+    files = [next(iter(list_slices(file)), file) if file.is_dir() else file for file in files]
+    dicom = [row for row, file in enumerate(files) if dicom_files.is_dicom(file)]
+    if not dicom:
+        return FoundPatients(None)
+    with quiet_decoders(), ThreadPoolExecutor(worker_count()) as pool:
+        numbers = dict(zip(dicom, pool.map(_read_number, [files[row] for row in dicom], chunksize=64), strict=True))
+    known = {row: number for row, number in numbers.items() if _is_somebody(number)}
+    count = len(set(known.values()))
+    if count < _FEWEST_PATIENTS:
+        few = f"of {count} patient{'s' if count > 1 else ''} only" if count else "missing"
+        return FoundPatients(None, f"the PatientID of the DICOM files is {few}, so it is not used")
+    key = _read_key()
+    names = [f"alone-{row}" if row not in known else _rename(known[row], key) for row in range(len(files))]
+    others = f"; each of the {len(files) - len(known):,} other files counts as a patient of its own"
+    note = f"patients are those of the PatientID in {len(known):,} of {len(files):,} files, {count:,} in all"
+    return FoundPatients(names, note + (others if len(known) < len(files) else ""))
+
+
+def _read_number(file: Path) -> str:
+    try:
+        return dicom_files.read_patient_id(file)
+    except Exception:  # whoever decodes the file names it
+        return ""
+
+
+def _is_somebody(number: str) -> bool:
+    plain = "".join(letter for letter in number.lower() if letter.isalnum())
+    return plain not in _NOBODY and bool(plain.strip("0x"))
+
+
+def _rename(number: str, key: bytes) -> str:
+    return f"dicom-{hmac.new(key, number.encode(), hashlib.sha256).hexdigest()[:_NAME_DIGITS]}"
+
+
+def _read_key() -> bytes:
+    """Returns the key of this user, which is made where there is none; where it cannot be kept, one for now."""
+    path = cache_folder() / "patients.key"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        key = path.read_bytes()
+        if len(key) == _KEY_BYTES:
+            return key
+        descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
+    except OSError:
+        return secrets.token_bytes(_KEY_BYTES)
+    key = secrets.token_bytes(_KEY_BYTES)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(key)
+    return key

@@ -1,0 +1,310 @@
+"""What the columns of a table are: files, labels, splits, groups; found by their names, or as they are named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_lnn.data.arrays import SPLITS
+from keras_lnn.data.checking import name_some, require_different_names
+from keras_lnn.data.grouping import require_whole_groups
+from keras_lnn.data.options import OwnImages
+from keras_lnn.data.sources.folders import SPLIT_SPELLINGS, natural_order
+from keras_lnn.data.sources.own_images import LabelledFiles
+from keras_lnn.data.sources.table_file import TextTable
+from keras_lnn.errors import InputError, suggest
+
+# Compared without case, blanks, underscores and hyphens, so that "Image Index" is imageindex.
+FILE_NAMES = frozenset(
+    [
+        "file",
+        "filename",
+        "filepath",
+        "files",
+        "image",
+        "imagefile",
+        "imagefilename",
+        "imageid",
+        "imageindex",
+        "imagename",
+        "imagepath",
+        "img",
+        "imgname",
+        "imgpath",
+        "path",
+        "dicom",
+        "dicompath",
+        "scan",
+    ]
+)
+_CLASS_NAMES = frozenset(
+    [
+        "label",
+        "labels",
+        "class",
+        "classname",
+        "diagnosis",
+        "dx",
+        "finding",
+        "findings",
+        "findinglabel",
+        "findinglabels",
+        "category",
+        "target",
+    ]
+)
+SPLIT_NAMES = frozenset(["split", "splits", "subset", "partition"])
+GROUP_NAMES = frozenset(["group", "groupid", "patient", "patientid", "patients", "subject", "subjectid"])
+# Columns of patients under less usual names; they are taken for such where one column alone is so called.
+_LIKE_GROUPS = re.compile(
+    r"(patient|pat|subject|participant|person|case)s?(id|no|nr|num|number|key|uid|code|name)?|pid|mrn|medicalrecordnumber"
+)
+
+_BETWEEN_NAMES = "|"
+_NO_LABEL = "nofinding"
+_MISSING = frozenset({"", "nan", "na", "n/a", "nat"})
+_BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
+_NAMED_AT_MOST = 5
+
+
+def read_columns(table: TextTable, options: OwnImages, *, guess_groups: bool = True) -> LabelledFiles:
+    """Finds the columns and reads their cells; each mistake is one sentence with its line.
+
+    Args:
+        table: The table.
+        options: What its columns are.
+        guess_groups: Whether a column that looks like one of patients is taken for it.
+    """
+    file_column = find_column(table, "file", options.file_column, FILE_NAMES, required=True)
+    split_column = find_column(table, "split", options.split_column, SPLIT_NAMES)
+    group_column = find_column(table, "group", options.group_column, GROUP_NAMES)
+    taken = [name for name in (file_column, split_column, group_column) if name is not None]
+    guessed = [] if group_column is not None or not guess_groups else _guess_groups(table, taken)
+    guessed = [name for name in guessed if name not in (options.label_columns or ())]
+    if len(guessed) == 1:
+        (group_column,) = guessed
+        taken.append(group_column)
+    label_columns = _find_labels(table, options.label_columns, taken)
+    task, class_names, labels = _read_labels(table, label_columns)
+    labelled = LabelledFiles(
+        names=require_filled(table, file_column, "a file"),
+        task=task,
+        class_names=class_names,
+        labels=labels,
+        splits=None if split_column is None else read_splits(table, split_column),
+        groups=None if group_column is None else require_filled(table, group_column, "a group"),
+        notes=_describe_use(table, file_column, label_columns, split_column, group_column, guessed),
+        groups_guessed=len(guessed) == 1,
+    )
+    if labelled.splits is not None and labelled.groups is not None and not guessed:
+        require_whole_groups(labelled.groups, labelled.splits, group_column)
+    return labelled
+
+
+def _guess_groups(table: TextTable, taken: Sequence[str]) -> list[str]:
+    """Returns the columns that look like numbers or names of patients, and whose cells could be such."""
+
+    def is_filled(cells: Sequence[str]) -> bool:
+        found = {cell.lower() for cell in cells}
+        return len(found) >= max(3, min(10, len(cells) // 3)) and not found & _MISSING
+
+    free = [name for name in table.columns if name and name not in taken]
+    return [name for name in free if _LIKE_GROUPS.fullmatch(plain_name(name)) and is_filled(table.column(name))]
+
+
+def _describe_use(
+    table: TextTable,
+    file: str,
+    labels: tuple[str, ...],
+    split: str | None,
+    group: str | None,
+    guessed_groups: Sequence[str],
+) -> tuple[str, ...]:
+    roles = {"file": (file,), "labels": labels, "split": (split,), "group": (group,)}
+    used = {role: names for role, names in roles.items() if names != (None,)}
+    notes = [f"columns used: {'; '.join(f'{role}: {name_some(names)}' for role, names in used.items())}"]
+    every = {name for names in used.values() for name in names}
+    ignored = [name or "(no name)" for name in table.columns if name not in every]
+    if len(guessed_groups) > 1:
+        notes.append(f"columns that may name patients: {name_some(guessed_groups)}; say which with --group-column")
+    return tuple(notes + ([f"columns ignored: {name_some(ignored)}"] if ignored else []))
+
+
+def find_column(
+    table: TextTable, role: str, named: str | None, names: frozenset[str], required: bool = False
+) -> str | None:
+    """The column of a role: the one that an option names, else the one whose name is among those that are usual."""
+    if named is not None:
+        return require_column(table, named, f"--{role}-column")
+    found = [name for name in table.columns if plain_name(name) in names]
+    if len(found) > 1:
+        raise InputError(
+            f"There must be one {role} column. Received: {', '.join(found)} in {table.path}."
+            f" Say which with --{role}-column NAME."
+        )
+    if required and not found:
+        raise InputError(
+            f"A table must have a {role} column, named such as file, filename, image or path. Received: columns"
+            f" {list_columns(table.columns)} in {table.path}. Rename one, or say which with --{role}-column NAME."
+        )
+    return found[0] if found else None
+
+
+def require_column(table: TextTable, named: str, option: str) -> str:
+    """The column that an option names, in letters of any case."""
+    found = [name for name in table.columns if name and name == named] or [
+        name for name in table.columns if name and name.lower() == named.lower()
+    ]
+    if len(found) != 1:
+        names = [name for name in table.columns if name]
+        raise InputError(
+            f"{option} must name a column of {table.path}. Received: {named}."
+            f" {suggest(named, names) if len(names) <= 30 else suggest(named, names).partition(' from ')[0]}"
+        )
+    return found[0]
+
+
+def _find_labels(table: TextTable, named: Sequence[str] | None, taken: Sequence[str]) -> tuple[str, ...]:
+    if named is not None:
+        chosen = tuple(require_column(table, name, "--label-columns") for name in named)
+        doubled = [name for name in chosen if chosen.count(name) > 1 or name in taken]
+        if doubled or not chosen:
+            raise InputError(
+                f"--label-columns must name each column of labels once, and none of another role."
+                f" Received: {', '.join(doubled) or 'no names'}. Mend the names."
+            )
+        return chosen
+    free = [name for name in table.columns if name and name not in taken]
+    classes = [name for name in free if plain_name(name) in _CLASS_NAMES]
+    if len(classes) > 1:
+        raise InputError(
+            f"There must be one class column. Received: {', '.join(classes)} in {table.path}."
+            " Say which with --label-columns NAME."
+        )
+    if classes:
+        return tuple(classes)
+    bits = {name: [_bit(cell) is not None for cell in table.column(name)] for name in free}
+    # A column of bits with a few other cells is a mistake, more likely than a column to be passed over.
+    nearly = [name for name in free if sum(bits[name]) * 2 > len(bits[name])]
+    for name in nearly:
+        _read_bits(table, name)
+    if not nearly:
+        raise InputError(
+            f"A table must have a class column, named such as label, class or diagnosis, or columns of 0 and 1."
+            f" Received: columns {list_columns(table.columns)} in {table.path}."
+            " Say which with --label-columns NAME,NAME."
+        )
+    return tuple(nearly)
+
+
+def _read_labels(table: TextTable, columns: tuple[str, ...]) -> tuple[str, tuple[str, ...], np.ndarray]:
+    """Task, names and labels."""
+    if len(columns) > 1:
+        return "multi-label", columns, np.column_stack([_read_bits(table, name) for name in columns])
+    (column,) = columns
+    cells = table.column(column)
+    if any(_BETWEEN_NAMES in cell for cell in cells):
+        return _read_joined_names(table, column)
+    cells = require_filled(table, column, "a label")
+    if plain_name(column) not in _CLASS_NAMES and sum(_bit(cell) is not None for cell in cells) * 2 > len(cells):
+        labels = _read_bits(table, column).astype(np.int64)
+        names = (f"no {column}", column)
+    else:
+        names = tuple(sorted(set(cells), key=natural_order))
+        places = {name: place for place, name in enumerate(names)}
+        labels = np.array([places[cell] for cell in cells], np.int64)
+    present = sorted({names[label] for label in labels})
+    if len(present) < 2:
+        raise InputError(
+            f"There must be at least 2 classes. Received: only {present[0]} in column {column} of {table.path}."
+            " Add images of another class."
+        )
+    _require_classes(table, column, names)
+    require_different_names(names, f"column {column} of {table.path}")
+    return ("binary" if len(names) == 2 else "multi-class"), names, labels
+
+
+def _require_classes(table: TextTable, column: str, names: tuple[str, ...]) -> None:
+    """Numbers that are measured, or names of patients, are no classes: nearly each image would have its own."""
+    if len(names) > max(20, len(table.rows) // 2):
+        raise InputError(
+            f"A class column must hold a few classes. Received: {len(names)} different cells in column {column} of"
+            f" {table.path}, such as {', '.join(names[:3])}. Say which columns are labels with --label-columns."
+        )
+
+
+def _read_joined_names(table: TextTable, column: str) -> tuple[str, tuple[str, ...], np.ndarray]:
+    found: list[set[str]] = []
+    for row, cell in enumerate(table.column(column)):
+        names = {part.strip() for part in cell.split(_BETWEEN_NAMES)} - {""}
+        labels = {name for name in names if plain_name(name) != _NO_LABEL}
+        if any(name.lower() in _MISSING for name in labels) or (labels and labels != names):
+            raise InputError(
+                f"A cell must hold names joined by |, or nothing, or No Finding alone. Received: {cell!r} in column"
+                f" {column}, {table.place(row)} of {table.path}. Mend the cell."
+            )
+        found.append(labels)
+    names = tuple(sorted(set().union(*found), key=natural_order))
+    require_different_names(names, f"column {column} of {table.path}")
+    places = {name: place for place, name in enumerate(names)}
+    labels = np.zeros((len(found), len(names)), np.uint8)
+    for row, labelled in enumerate(found):
+        labels[row, [places[name] for name in labelled]] = 1
+    return "multi-label", names, labels
+
+
+def _read_bits(table: TextTable, column: str) -> np.ndarray:
+    cells = table.column(column)
+    bits = [_bit(cell) for cell in cells]
+    _require_all(table, column, [bit is not None for bit in bits], "A column of labels must hold 0 and 1 only")
+    return np.array(bits, np.uint8)
+
+
+def read_splits(table: TextTable, column: str) -> list[str]:
+    """The cells of a column of splits as train, val and test."""
+    spelled = {spelling: split for split, spellings in SPLIT_SPELLINGS.items() for spelling in spellings}
+    splits = [spelled.get(cell.lower()) for cell in table.column(column)]
+    _require_all(table, column, [split is not None for split in splits], "A split must be train, val or test")
+    if "train" not in splits:
+        others = ", ".join(name for name in SPLITS if name in splits)
+        raise InputError(
+            f"Some rows must be of the split train. Received: only {others} in column {column} of {table.path}."
+            " Add images to train with, or remove the column."
+        )
+    return splits
+
+
+def require_filled(table: TextTable, column: str, what: str) -> list[str]:
+    """The cells of a column, none of them empty."""
+    cells = table.column(column)
+    _require_all(table, column, [cell.lower() not in _MISSING for cell in cells], f"Every row must name {what}")
+    return cells
+
+
+def _require_all(table: TextTable, column: str, right: Sequence[bool], rule: str) -> None:
+    wrong = [row for row, is_right in enumerate(right) if not is_right]
+    if wrong:
+        cells = table.column(column)
+        named = [f"{cells[row] or 'an empty cell'} (line {table.lines[row]})" for row in wrong[:_NAMED_AT_MOST]]
+        more = f" and {len(wrong) - len(named)} more" if len(wrong) > len(named) else ""
+        raise InputError(
+            f"{rule}. Received: {', '.join(named)}{more} in column {column} of {table.path}."
+            " Mend these cells or remove the rows."
+        )
+
+
+def _bit(cell: str) -> int | None:
+    return _BITS.get(cell.lower())
+
+
+def plain_name(name: str) -> str:
+    """A column's name without what people write in different ways."""
+    return re.sub(r"[\s_-]", "", name.lower())
+
+
+def list_columns(columns: Sequence[str]) -> str:
+    """The names of a table's columns, in words."""
+    shown = [name or "(no name)" for name in columns[:20]]
+    return ", ".join(shown) + (f" and {len(columns) - 20} more" if len(columns) > 20 else "")

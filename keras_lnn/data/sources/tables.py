@@ -1,0 +1,96 @@
+"""Images that a table names, with their labels: ``table:FILE``."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_lnn.data.arrays import ImageData
+from keras_lnn.data.checking import name_some
+from keras_lnn.data.decode.images import Progress
+from keras_lnn.data.options import OwnImages
+from keras_lnn.data.samples import SplitPlan
+from keras_lnn.data.sources.own_images import LabelledFiles, load_own_images
+from keras_lnn.data.sources.table_columns import read_columns
+from keras_lnn.data.sources.table_file import read_table
+from keras_lnn.data.sources.table_files import find_table_files, join_doubled_rows
+
+
+def load_table(
+    path: str | os.PathLike,
+    options: OwnImages = OwnImages(),  # noqa: B008, it is frozen
+    *,
+    side: int = 64,
+    channels: int | None = None,
+    seed: int = 0,
+    plan: SplitPlan = "seeded",
+    progress: Progress | None = None,
+) -> ImageData:
+    """Loads the images that a CSV or TSV file names.
+
+    A column names the files, relative to a folder or with their whole path; a name alone is looked for in the folders
+    below, with any suffix. Labels are one class column, one column of names joined by ``|`` or several columns of
+    0 and 1. Splits are those of a column ``split``, and what is missing there is split off train; without the column
+    they are made by seed (70 % train, 10 % val, 20 % test), stratified by labels. Images of one ``group`` or patient
+    are always in one split.
+
+    Decoded images are kept in a file of the cache, which is found again by the content of the image files, so that a
+    second call reads the files once, for their hashes, and decodes nothing.
+
+    The checksum is the SHA-256 of one line a row, sorted: the file's cell, the SHA-256 of its content, the labels,
+    the split and the group, with a zero byte between them.
+
+    Args:
+        path: The table.
+        options: What its columns are, and how files become pixels.
+        side: Height and width, and depth of volumes.
+        channels: 1 (grey), 3 (colour) or None for what the files have.
+        seed: Of the splits.
+        plan: How the samples get their splits.
+        progress: Called with the fraction of the images that is decoded.
+
+    Returns:
+        The images with a report on them; the names of the samples are the cells of the file column.
+    """
+    table_path = Path(path)
+    table = read_table(table_path)
+    labelled = read_columns(table, options, guess_groups=plan != "as listed")
+    root = table_path.parent if options.image_dir is None else Path(options.image_dir)
+    found = find_table_files(labelled.names, root, table)
+    if found.unnamed:
+        notes = (*labelled.notes, f"{found.unnamed:,} image files in the folder are not in the table")
+        labelled = dataclasses.replace(labelled, notes=notes)
+    rows, doubled = join_doubled_rows(found.files, labelled, table)
+    return load_own_images(
+        f"table:{os.fspath(path)}",
+        [found.files[row] for row in rows],
+        labelled.take(rows),
+        options,
+        side=side,
+        channels=channels,
+        seed=seed,
+        plan=plan,
+        checksum=_checksum,
+        warnings=[*doubled, *_describe_unreadable(found.unreadable)],
+        progress=progress,
+    )
+
+
+def _describe_unreadable(folders: Sequence[str]) -> list[str]:
+    return [f"folders in which no files could be looked for: {name_some(folders)}"] if folders else []
+
+
+def _checksum(labelled: LabelledFiles, digests: Sequence[str]) -> str:
+    indicators = labelled.indicators()
+    splits = labelled.splits or [""] * len(digests)
+    groups = labelled.groups or [""] * len(digests)
+    lines = []
+    for row, (file, digest) in enumerate(zip(labelled.names, digests, strict=True)):
+        labels = "|".join(labelled.class_names[place] for place in np.flatnonzero(indicators[row]))
+        lines.append("\0".join((file, digest, labels, splits[row], groups[row])) + "\n")
+    return f"sha256:{hashlib.sha256(''.join(sorted(lines)).encode('utf-8', 'surrogateescape')).hexdigest()}"

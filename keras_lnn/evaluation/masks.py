@@ -1,0 +1,180 @@
+"""From true and predicted masks to honest metrics: every number with its interval, and warnings in words."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from keras_lnn.evaluation.cautions import COLLAPSED_SHARE, FEW_SAMPLES, Basis
+from keras_lnn.evaluation.mask_overlaps import MaskMeasures, divide_or_nan, measure_masks
+from keras_lnn.evaluation.predictions import Evaluation
+from keras_lnn.statistics.bootstrap import bootstrap, defined_mean
+
+DISTANCES = ("hd95", "surface_distance")
+MASK_METRICS = ("dice", "iou", "pixel_error", "dice_per_image", "iou_per_image", *DISTANCES)
+# Told for each class beside the means; the others are in the table of the classes.
+_TOLD_BY_CLASS = ("dice", "iou")
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskEvaluation(Evaluation):
+    """How good predicted masks are.
+
+    Args:
+        metrics: The estimate of each name in ``MASK_METRICS``, means over the classes without the background but for
+            ``pixel_error``; then Dice and IoU of each class, such as ``dice_liver``. Distances in millimetres are
+            called so, ``hd95_mm``. They leave out images in which a class is missed or invented, so that a network that
+            misses the hard ones looks better by them: read them beside ``missed``.
+        per_class: For each class its ``support`` (images that it is in), ``missed`` (images that it is in without being
+            predicted), ``invented`` (images that it is predicted in without being there) and each of ``MASK_METRICS``.
+        warnings: Sentences on what the numbers do not show.
+        measures: Of each image.
+    """
+
+    measures: MaskMeasures
+
+
+def evaluate_masks(
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    class_names: Sequence[str],
+    groups: Sequence[str] | None = None,
+    spacing: np.ndarray | Sequence[float] | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    progress: Callable[[float], None] | None = None,
+) -> MaskEvaluation:
+    """Computes all metrics of masks with bootstrap intervals over the patients, or over the images where unknown.
+
+    ``dice``, ``iou`` and ``pixel_error`` are of all pixels of the set together. ``dice_per_image`` and
+    ``iou_per_image`` are means over the images in which a class is there or predicted; an image without it on either
+    side has nothing to measure. ``hd95`` and ``surface_distance`` are means over the images in which a class is both
+    there and predicted; elsewhere there is no distance, and ``missed`` and ``invented`` count such images. ``hd95`` is
+    the larger one of the two directions' 95th percentiles, not one percentile of both directions together as in
+    ``medpy``, which is smaller; see :func:`~keras_lnn.evaluation.surfaces.surface_distances`.
+
+    Args:
+        truth: Class indices (samples, [depth,] height, width).
+        predicted: The same of the predictions.
+        class_names: One name a class, the background first.
+        groups: The patient of each image, whose images are drawn together.
+        spacing: Millimetres from pixel to pixel along each axis, of all images or (samples, axes); distances are in
+            pixels if not given.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resampling.
+        confidence: Coverage of the intervals.
+        progress: Called with the fraction of the images that is measured.
+
+    Raises:
+        InputError: If truth, predictions and names do not fit together.
+    """
+    measures = measure_masks(truth, predicted, class_names, spacing, progress)
+    size = np.array(truth.shape[1:]) * (1.0 if spacing is None else np.max(np.atleast_2d(spacing), axis=0))
+    names, classes = [metric_name(name, measures) for name in MASK_METRICS], measures.class_names
+    # No two pixels are further apart than the corners of an image.
+    limits = np.array([float(np.hypot.reduce(size)) if name in DISTANCES else 1.0 for name in MASK_METRICS])
+    statistics = GroupedMeasures(measures, groups)
+    estimates = bootstrap(
+        statistics,
+        statistics.groups,
+        resamples=resamples,
+        seed=seed,
+        confidence=confidence,
+        highest=np.concatenate([limits, np.repeat(limits, len(classes))]),
+    )
+    metrics = dict(zip(names, estimates, strict=False))
+    of_classes = np.reshape(np.array(estimates[len(names) :], dtype=object), (len(names), len(classes)))
+    found = {name: dict(zip(names, of_classes[:, index], strict=True)) for index, name in enumerate(classes)}
+    metrics |= {f"{metric}_{name}": found[name][metric] for metric in _TOLD_BY_CLASS for name in classes}
+    there, said = measures.truth > 0, measures.predicted > 0
+    counts = {"support": there, "missed": there & ~said, "invented": said & ~there}
+    per_class = {
+        name: {key: int(value[:, index].sum()) for key, value in counts.items()} | found[name]
+        for index, name in enumerate(classes)
+    }
+    basis = Basis.of(len(measures), groups)
+    return MaskEvaluation(metrics, per_class, find_warnings(measures, class_names[0], basis), basis, measures)
+
+
+def metric_name(name: str, measures: MaskMeasures) -> str:
+    """What one of ``MASK_METRICS`` is called in results: distances in millimetres say so."""
+    return f"{name}_mm" if name in DISTANCES and measures.in_millimetres else name
+
+
+class GroupedMeasures:
+    """From weights of groups (resamples, groups) to ``MASK_METRICS``, then each of them for each class.
+
+    Args:
+        measures: Of each image.
+        groups: What each image belongs to; each image is a group of its own if not given.
+    """
+
+    def __init__(self, measures: MaskMeasures, groups: Sequence[str] | None = None):
+        names, place = (None, np.arange(len(measures))) if groups is None else np.unique(groups, return_inverse=True)
+        self.groups = len(measures) if names is None else len(names)
+        self._pixels = measures.pixels
+        counts = [measures.truth, measures.predicted, measures.common]
+        means = [measures.dice, measures.iou, measures.hausdorff, measures.surface]
+        terms = [*counts, *(part for mean in means for part in (np.nan_to_num(mean), (~np.isnan(mean)).astype(float)))]
+        # (terms, samples, classes) to (terms, classes, groups)
+        self._terms = self._add_up(np.stack(terms).transpose(0, 2, 1), place)
+        self._wrong = self._add_up(np.stack([measures.wrong, np.ones(len(measures))]), place)
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        truth, predicted, common, *means = self._terms @ weights.T
+        wrong, images = self._wrong @ weights.T
+        of_class = {
+            "dice": divide_or_nan(2 * common, truth + predicted),
+            "iou": divide_or_nan(common, truth + predicted - common),
+            "pixel_error": (truth + predicted - 2 * common) / (images * self._pixels),
+        }
+        for index, name in enumerate(("dice_per_image", "iou_per_image", *DISTANCES)):
+            of_class[name] = divide_or_nan(means[2 * index], means[2 * index + 1])
+        overall = {name: defined_mean(rows) for name, rows in of_class.items()}
+        overall["pixel_error"] = wrong / (images * self._pixels)
+        return np.concatenate(
+            [np.stack([overall[name] for name in MASK_METRICS]), *(of_class[name] for name in MASK_METRICS)]
+        )
+
+    def _add_up(self, terms: np.ndarray, place: np.ndarray) -> np.ndarray:
+        sums = np.zeros((*terms.shape[:-1], self.groups))
+        np.add.at(sums, (..., place), terms)
+        return sums
+
+
+def find_warnings(measures: MaskMeasures, background: str, basis: Basis) -> tuple[str, ...]:
+    """What the numbers do not show."""
+    truth, predicted = measures.truth.sum(axis=0), measures.predicted.sum(axis=0)
+    names, warnings = measures.class_names, []
+    shares = predicted / (len(measures) * measures.pixels)
+    collapsed = truth.sum() > 0 and predicted.sum() <= (1 - COLLAPSED_SHARE) * truth.sum()
+    if collapsed:
+        warnings.append(
+            f"The model has collapsed: it answers '{background}' for {1 - shares.sum():.2%} of the pixels, where it is "
+            f"right for {1 - truth.sum() / (len(measures) * measures.pixels):.2%}."
+        )
+    elif shares.max() >= COLLAPSED_SHARE:
+        name = names[int(shares.argmax())]
+        warnings.append(f"The model has collapsed: it answers '{name}' for {shares.max():.2%} of the pixels.")
+    never = [f"'{name}'" for name, there, said in zip(names, truth, predicted, strict=True) if there and not said]
+    if never and not collapsed:
+        warnings.append(f"The model never predicts {', '.join(never)}.")
+    absent = [f"'{name}'" for name, there in zip(names, truth, strict=True) if not there]
+    if absent:
+        warnings.append(f"No mask holds {', '.join(absent)}: their overlap cannot be measured here.")
+    one_sided = ((measures.truth > 0) != (measures.predicted > 0)).sum(axis=0)
+    told = [f"'{name}' in {count}" for name, count in zip(names, one_sided, strict=True) if count]
+    if told:
+        warnings.append(
+            f"Distances leave out images in which a class is missed or invented: {', '.join(told)} of"
+            f" {len(measures)} images."
+        )
+    if basis.count < FEW_SAMPLES:
+        warnings.append(
+            f"There are {basis.count} {basis.unit}: intervals that rest on fewer than {FEW_SAMPLES} are unreliable."
+        )
+    return tuple(warnings)

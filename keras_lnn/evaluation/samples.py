@@ -1,0 +1,258 @@
+"""Which images of a data set a model is measured on, and which of them it has learned from."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_lnn.config import DataOptions, TrainConfig
+from keras_lnn.data.arrays import ALL, SPLITS, ImageData, Split
+from keras_lnn.data.catalog import is_own
+from keras_lnn.data.options import OwnImages
+from keras_lnn.data.samples import SHORT, FoundSamples, SampleRecord
+from keras_lnn.data.sources.loading import read_columns_of
+from keras_lnn.data.splitting import take_samples
+from keras_lnn.errors import InputError
+from keras_lnn.runs.folder import RunFolder
+from keras_lnn.saved.predictor import find_model
+from keras_lnn.saved.signature import Signature, read_samples, short_data_name
+
+LEARNED_DATA, OTHER_DATA = "the data it learned from", "other data"
+# Weights are fitted to the one; epoch and thresholds are chosen on the other.
+_TRAINED = ("train", "val")
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnedData:
+    """What is known of the data that a model learned from.
+
+    Args:
+        signature: The model's.
+        config: The configuration of its run; None where the model was not named by its run.
+        samples: Its images with their splits; None where no list was kept, or where the data have no file for each.
+    """
+
+    signature: Signature
+    config: TrainConfig | None
+    samples: SampleRecord | None
+
+    @classmethod
+    def of(cls, model: str | Path, signature: Signature) -> LearnedData:
+        """Reads it from the folder of a run, or from what another model carries."""
+        run = RunFolder(Path(model))
+        if run.config.is_file():
+            return cls(signature, TrainConfig.from_yaml(run.config), run.read_samples())
+        return cls(signature, None, read_samples(find_model(model)))
+
+    @property
+    def name(self) -> str:
+        """Returns the name by which the data can be loaded."""
+        name = self.signature.data if self.config is None else self.config.data
+        if is_own(name) and not Path(name.partition(":")[2]).exists():
+            short = "" if self.config is not None else ", the short name that a model has without its run,"
+            raise InputError(
+                f"The images that a model learned from must be there to measure it on them. Received: {name}{short} "
+                "which is not here. Name it with --data."
+            )
+        return name
+
+    @property
+    def seed(self) -> int:
+        """Returns the seed for splitting data sets that have no splits of their own."""
+        signature = self.signature
+        return (signature.seed if signature.split_seed is None else signature.split_seed) or 0
+
+    def is_named(self, name: str) -> bool:
+        """Returns whether a name is that of the data, in whatever way a path is written."""
+        if self.config is None:
+            return short_data_name(name).rstrip("/") == self.signature.data.rstrip("/")
+        kind, _, path = name.partition(":")
+        own_kind, _, own_path = self.config.data.partition(":")
+        return kind == own_kind and os.path.realpath(path) == os.path.realpath(own_path)
+
+    def find(self, data: ImageData) -> FoundSamples | None:
+        """Finds the images in loaded data; None where there is nothing to find them by."""
+        loaded = data.splits.get(ALL)
+        if self.samples is None or loaded is None:
+            return None
+        return self.samples.find(loaded.digests, loaded.names, loaded.labels, data.class_names)
+
+    def is_same(self, data: ImageData, name: str) -> bool:
+        """Returns whether loaded data are those that the model learned from.
+
+        They are where most of their images are known, whatever their name, and where data of the same name still hold
+        most of the images. Without images to compare the checksum decides, whatever the name; data of the same name
+        with another checksum are the same data, changed.
+        """
+        if self.samples is None or ALL not in data.splits:
+            return data.checksum == self.signature.checksum or self.is_named(name)
+        digests = data.splits[ALL].digests
+        known = self.samples.knows(digests)
+        return known.mean() > 0.5 or (self.is_named(name) and self.count_found(digests) > 0.5 * len(self.samples))
+
+    def count_found(self, digests: Sequence[str]) -> int:
+        """Returns how many of the images there are among loaded files."""
+        loaded = {digest[:SHORT] for digest in digests}
+        return sum(digest[:SHORT] in loaded for digest in self.samples.digests)
+
+    def complete(self, given: DataOptions) -> DataOptions:
+        """Returns options with the size, folder and checksum of the data where they are silent."""
+        known = {"size": self.signature.size}
+        if self.config is not None:
+            known |= {name: getattr(self.config, name) for name in ("data_dir", "accept_checksum")}
+        missing = {name: value for name, value in known.items() if name not in given.model_fields_set}
+        return given.model_copy(update=missing)
+
+    def own_images(self, name: str, given: DataOptions) -> OwnImages:
+        """Returns how own images are read: as the options say, and where they are silent as the model's own were."""
+        known = self.signature.own_images() if self.config is None else self.config.own_images()
+        if not self.is_named(name):
+            # Another table need not have the columns of the table that the model learned from.
+            columns = {column.lower() for column in read_columns_of(name)}
+            single = ("file_column", "split_column", "group_column")
+            absent = {key: None for key in single if (getattr(known, key) or "").lower() not in columns}
+            if not {column.lower() for column in known.label_columns or ()} <= columns:
+                absent["label_columns"] = None
+            known = dataclasses.replace(known, image_dir=None, **absent)
+        return given.own_images(known)
+
+
+@dataclasses.dataclass(frozen=True)
+class ChosenSamples:
+    """What is measured.
+
+    Args:
+        split: ``train``, ``val``, ``test`` or ``all``.
+        parts: The images, in one part or several.
+        data_is: ``LEARNED_DATA`` or ``OTHER_DATA``.
+        left_out: How many images were not measured because the model was fitted to them.
+        new: How many images of the data that the model learned from were not there then, and are not measured.
+        missing: How many images of the split are not there any more.
+        warnings: What may spoil the numbers, one sentence each.
+    """
+
+    split: str
+    parts: list[Split]
+    data_is: str
+    left_out: int = 0
+    new: int = 0
+    missing: int = 0
+    warnings: tuple[str, ...] = ()
+
+    def joined(self) -> Split:
+        """Returns labels and all else that is known of the samples, as one split; its images are those of a part."""
+        if len(self.parts) == 1:
+            return self.parts[0]
+        columns = {}
+        for name in ("names", "groups"):
+            values = [getattr(part, name) for part in self.parts]
+            columns[name] = None if None in values else [value for part in values for value in part]
+        spacing = [part.spacing for part in self.parts]
+        return Split(
+            self.parts[0].images,
+            np.concatenate([part.labels for part in self.parts]),
+            spacing=None if any(part is None for part in spacing) else np.concatenate(spacing),
+            **columns,
+        )
+
+
+def choose_samples(
+    learned: LearnedData, data: ImageData, name: str, split: str | None, compare_labels: bool = True
+) -> ChosenSamples:
+    """Chooses the images to measure a model on.
+
+    Of the data that it learned from these are the ones that it recorded for a split, the test split if not said; of
+    other data all images, or a split that these data have themselves. ``all`` leaves out what the model was fitted to.
+
+    Args:
+        learned: What the model learned from.
+        data: Loaded data, with the model's classes.
+        name: By which they were asked for.
+        split: Which images, or None.
+        compare_labels: Whether labels that differ from the recorded ones are reported.
+    """
+    if not learned.is_same(data, name):
+        return _choose_of_other(learned, data, split or ALL)
+    found = learned.find(data)
+    if found is not None:
+        return _choose_recorded(found, data, split or "test", compare_labels)
+    changed = ()
+    if learned.signature.best_epoch is not None and data.checksum != learned.signature.checksum:
+        changed = (
+            f"{name} has changed since the model learned from it (checksum {data.checksum}, before "
+            f"{learned.signature.checksum}): images of this split may have been trained on.",
+        )
+    if split == ALL:
+        left_out = sum(len(data.splits[name]) for name in _TRAINED)
+        return ChosenSamples(ALL, [data.splits["test"]], LEARNED_DATA, left_out, warnings=changed)
+    return ChosenSamples(split or "test", [data.splits[split or "test"]], LEARNED_DATA, warnings=changed)
+
+
+def _choose_recorded(found: FoundSamples, data: ImageData, split: str, compare_labels: bool) -> ChosenSamples:
+    every = data.splits[ALL]
+    fitted = found.record.knows(every.digests, _TRAINED)
+    if split == ALL:
+        rows, missing, new, left_out = np.flatnonzero(~fitted), 0, 0, int(fitted.sum())
+    else:
+        rows, missing, new, left_out = found.rows(split), len(found.missing(split)), int((found.places < 0).sum()), 0
+    if not len(rows):
+        raise InputError(
+            f"There must be images to measure the model on. Received: {data.name}, whose {len(every)} images hold none"
+            f" of its {split} split. Choose another --split or other data."
+        )
+    relabelled = int(found.is_relabelled[rows].sum()) if compare_labels else 0
+    warnings = []
+    if new:
+        warnings.append(
+            f"{new} of {len(every)} images were not there when the model learned from {data.name}, and are not"
+            f" measured; --split {ALL} measures them with those of the test split."
+        )
+    if missing:
+        warnings.append(f"{missing} of {missing + len(rows)} images of the {split} split are missing or changed.")
+    if relabelled:
+        warnings.append(f"{relabelled} of {len(rows)} images had other labels when the model learned from {data.name}.")
+    if split == ALL and found.record.groups is not None and every.groups is not None:
+        pairs = zip(found.record.groups, found.record.splits, strict=True)
+        patients = {patient for patient, of_split in pairs if of_split in _TRAINED}
+        familiar = sum(every.groups[row] in patients for row in rows)
+        if familiar:
+            warnings.append(
+                f"{familiar} of {len(rows)} images are of patients of whom other images were in the model's training or"
+                " validation."
+            )
+    return ChosenSamples(split, [take_samples(every, rows)], LEARNED_DATA, left_out, new, missing, tuple(warnings))
+
+
+def _choose_of_other(learned: LearnedData, data: ImageData, split: str) -> ChosenSamples:
+    if split == ALL:
+        parts = [data.splits[ALL]] if ALL in data.splits else [data.splits[name] for name in SPLITS]
+    elif split in data.given_splits:
+        parts = [data.splits[split]]
+    else:
+        known = f"only {', '.join(data.given_splits)}" if data.given_splits else "no splits"
+        raise InputError(
+            f"--split must be one that the data have themselves. Received: {split} of {data.name}, which the model did "
+            f"not learn from and which has {known} of its own. Choose --split {ALL}."
+        )
+    warnings, left_out = [], 0
+    if learned.samples is not None and ALL in data.splits:
+        (part,) = parts
+        fitted = learned.samples.knows(part.digests, _TRAINED)
+        left_out = int(fitted.sum())
+        if left_out == len(part):
+            raise InputError(
+                f"There must be images that the model has not learned from. Received: {data.name}, whose {len(part)}"
+                f" images of {split} were all in its training or validation. Choose other data."
+            )
+        if left_out:
+            parts = [take_samples(part, np.flatnonzero(~fitted))]
+            warnings.append(
+                f"{left_out} of {len(part)} images were in the model's training or validation, and are left out."
+            )
+    elif is_own(learned.signature.data) and ALL in data.splits:
+        warnings.append("The model has no list of its training images, so none of them could be found and left out.")
+    return ChosenSamples(split, parts, OTHER_DATA, left_out, warnings=tuple(warnings))

@@ -1,0 +1,136 @@
+"""Which files this package has written itself, so that it never replaces anybody else's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+from keras_lnn.errors import InputError
+from keras_lnn.files.atomic import atomic_path, file_digest, remove_partial_files
+
+# In a folder of results, one line per file that was written there, as ``sha256sum`` writes them.
+LIST_FILE = ".keras-lnn-written"
+OTHER_FOLDER = "Choose another --output, or move it away."
+
+
+class WrittenFiles:
+    """The files that this package has written to a folder, known by their content; removes those half-written.
+
+    A file that somebody has put there or has changed since, such as a corrected mask, is not among them.
+
+    Args:
+        folder: Where results go; it need not exist.
+        remedy: What to do where another file is in the way, for the message.
+    """
+
+    def __init__(self, folder: Path, remedy: str) -> None:
+        self.folder = folder
+        self._remedy = remedy
+        self._digests: set[str] = set()
+        remove_partial_files(folder)
+        with contextlib.suppress(OSError):
+            lines = (folder / LIST_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
+            self._digests = {line.partition(" ")[0] for line in lines}
+
+    def require_free(self, paths: Iterable[Path]) -> None:
+        """Checks that nothing but files of this package is in the place of what is to be written.
+
+        Args:
+            paths: Files and folders that will be replaced.
+        """
+        for path in paths:
+            foreign = next((file for file in _files_of(path) if not self._has_written(file)), None)
+            if foreign is not None:
+                raise InputError(
+                    "Only files that keras-lnn has written are replaced, as long as nobody has changed them. Received:"
+                    f" {foreign}, which is another one. {self._remedy}"
+                )
+
+    @contextlib.contextmanager
+    def write(self, path: Path) -> Iterator[Path]:
+        """Gives a temporary path for a file or a folder, as :func:`~keras_lnn.files.atomic.atomic_path` does, and notes it."""
+        with atomic_path(path) as temporary:
+            yield temporary
+            # Noted before it takes its place: a process that is killed in between leaves no file that nobody knows.
+            self._note(temporary, path)
+
+    def write_text(self, path: Path, text: str) -> None:
+        """Writes a text file atomically and notes it."""
+        with self.write(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+    def _has_written(self, file: Path) -> bool:
+        return file.is_file() and file_digest(file) in self._digests
+
+    def _note(self, temporary: Path, path: Path) -> None:
+        with open(self.folder / LIST_FILE, "a", encoding="utf-8", errors="backslashreplace") as stream:
+            for file in _files_of(temporary):
+                digest = file_digest(file)
+                self._digests.add(digest)
+                stream.write(f"{digest}  {os.path.relpath(path / file.relative_to(temporary), self.folder)}\n")
+
+
+def require_own_folder(folder: Path, mark: str, names: Iterable[str], option: str) -> None:
+    """Checks that a folder whose files will be replaced holds work of this package, or none of these files.
+
+    Args:
+        folder: Of the work.
+        mark: The file by which such a folder is known.
+        names: Files and folders that will be replaced.
+        option: That names the folder, for the message.
+    """
+    if (folder / mark).exists():
+        return
+    foreign = [name for name in names if os.path.lexists(folder / name)]
+    if foreign:
+        raise InputError(
+            f"{option} must name a folder without files of others that would be replaced. Received: {folder} with"
+            f" {', '.join(foreign)}. Choose another one."
+        )
+
+
+def is_stream(path: Path) -> bool:
+    """Returns whether a path names something to write to that cannot be replaced: a pipe, a device, standard output."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return _is_standard_output(found) or not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode))
+
+
+def is_standard_output(path: Path) -> bool:
+    """Returns whether a path, such as ``/dev/stdout``, names the standard output of this process."""
+    try:
+        return _is_standard_output(os.stat(path))
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def open_stream(path: Path) -> Iterator[TextIO]:
+    """Opens what :func:`is_stream` says for text; standard output is written to where it stands."""
+    if is_standard_output(path):
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+        yield stream
+
+
+def _is_standard_output(found: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(found, os.fstat(1))
+    except OSError:  # it is closed
+        return False
+
+
+def _files_of(path: Path) -> list[Path]:
+    """Returns a file, or all that is in a folder but folders; nothing where nothing is there."""
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if not file.is_dir())
+    return [path] if os.path.lexists(path) else []

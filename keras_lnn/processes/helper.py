@@ -1,0 +1,184 @@
+"""The helper that starts processes for work, and what happens in them.
+
+The helper (``python -m keras_lnn.processes.helper``) reads an order a line, starts a process for it, answers with its
+number, and with its status once it has ended, until its standard input ends. To import Keras takes as long as a short
+training. On Linux the helper therefore imports it once, without starting anything of it, and the processes are forks of
+it: as fresh as a new process, since nothing has run before. On other systems, where forks are not safe, each imports
+for itself (``python -m keras_lnn.processes.helper one``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+# Before anything is imported that is slow, so that the messages of its import stay out of the logs.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+_FORKS = sys.platform == "linux"
+_LOOK_EVERY_SECONDS = 0.05
+_WATCH_EVERY_SECONDS = 0.5
+
+
+def serve() -> None:
+    """Starts a process for each order, until there are no more."""
+    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_read_lines, args=(lines,), daemon=True).start()
+    answers = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is imported may print
+    if _FORKS:
+        _import_all()
+    running: dict[int, tuple[int, Callable[[], int | None]]] = {}
+    while True:
+        with contextlib.suppress(queue.Empty):
+            line = lines.get(timeout=_LOOK_EVERY_SECONDS if running else None)
+            if not line:
+                break
+            order = json.loads(line)
+            pid, wait = _start(order)
+            running[pid] = order["number"], wait
+            _answer(answers, {"number": order["number"], "pid": pid})
+        for pid, (number, wait) in list(running.items()):
+            if (status := wait()) is not None:
+                del running[pid]
+                _answer(answers, {"number": number, "status": status})
+    _kill(*running)
+
+
+def obey(order: Mapping[str, Any]) -> None:
+    """Does the work in this process, writes what came of it and ends the process."""
+    from keras_lnn.files.atomic import write_json
+
+    for name, value in order["environment"].items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    _send_output_to(Path(order["log"]))
+    try:
+        module, _, name = order["work"].partition(":")
+        answer = getattr(importlib.import_module(module), name)(order["order"])
+    except BaseException as error:
+        answer = {"failure": describe_failure(error)}
+        traceback.print_exc()
+    write_json(order["answer"], answer)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The threads of the runtimes are not waited for: there is nothing left to do.
+    os._exit(1 if "failure" in answer else 0)
+
+
+def describe_failure(error: BaseException) -> str:
+    """In a few words what went wrong."""
+    from keras_lnn.errors import InputError
+
+    name, text = type(error).__name__, " ".join(str(error).split())
+    if isinstance(error, InputError):
+        return text
+    if isinstance(error, MemoryError) or name == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in text:
+        return f"out of memory: {text[:200] or name}"
+    if isinstance(error, SystemExit):
+        return f"left with exit status {error.code}"
+    return f"{name}: {text[:200]}" if text else name
+
+
+def _import_all() -> None:
+    """What training needs; nothing of it is run, so that no threads or devices are started."""
+    for name in (
+        "keras",
+        "keras_lnn.training.loop",
+        "keras_lnn.plots",
+        "matplotlib.figure",
+        "keras_lnn.training.recorder",
+    ):
+        importlib.import_module(name)
+    from keras_lnn.registry import list_models
+
+    list_models()
+
+
+def _start(order: Mapping[str, Any]) -> tuple[int, Callable[[], int | None]]:
+    """A process that obeys; its number, and a function that gives its status once there is one."""
+    if not _FORKS:
+        one = [sys.executable, "-m", "keras_lnn.processes.helper", "one"]
+        process = subprocess.Popen(one, stdin=subprocess.PIPE)
+        process.stdin.write(json.dumps(order).encode() + b"\n")
+        process.stdin.flush()
+        return process.pid, process.poll
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the thread that reads orders: the child does not need it
+        pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        threading.Thread(target=_die_with_the_helper, args=(os.getppid(),), daemon=True).start()
+        obey(order)
+
+    def wait() -> int | None:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        return os.waitstatus_to_exitcode(status) if ended else None
+
+    return pid, wait
+
+
+def _die_with_the_helper(helper: int) -> None:
+    """Kills this process and its children once its helper is gone."""
+    while os.getppid() == helper:
+        time.sleep(_WATCH_EVERY_SECONDS)
+    _kill(os.getpid())
+
+
+def _kill(*leaders: int) -> None:
+    from keras_lnn.processes.runner import kill_group
+
+    for pid in leaders:
+        kill_group(pid)
+
+
+def _read_lines(lines: queue.SimpleQueue) -> None:
+    """Puts the lines of the standard input, and an empty one at its end; without the locks that a fork would copy."""
+    rest = b""
+    while piece := os.read(0, 2**16):
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            lines.put(line)
+    lines.put(b"")
+
+
+def _answer(descriptor: int, content: Mapping[str, int]) -> None:
+    os.write(descriptor, json.dumps(content).encode() + b"\n")
+
+
+def _send_output_to(log: Path) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
+
+
+def _obey_one() -> None:
+    """Where processes are no forks: one order, in a group of its own."""
+    if hasattr(os, "setsid"):
+        os.setsid()
+        threading.Thread(target=_die_with_the_helper, args=(os.getppid(),), daemon=True).start()
+    obey(json.loads(sys.stdin.buffer.readline()))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["one"]:
+        _obey_one()
+    else:
+        serve()

@@ -1,0 +1,305 @@
+"""Work in processes of its own: started, watched, and killed with its children when it must be.
+
+A program has one helper, ``python -m keras_lnn.processes.helper``, which imports Keras once and starts a fresh process
+for each order that it reads from its standard input (see there). Whoever is left without a parent kills itself: the
+helper when its standard input ends, its processes when it is gone. So nothing runs on after a program, however it
+ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS
+
+_LOOK_EVERY_SECONDS = 0.2
+_LONGEST_LINE = 200
+_KILLED = -9
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """When a process is killed.
+
+    Args:
+        seconds: From its start.
+        memory_bytes: Of the resident set of the process and its children together.
+    """
+
+    seconds: float | None = None
+    memory_bytes: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a process ended.
+
+    Args:
+        result: What it has answered, where it ended well.
+        failure: The reason in a few words, where it did not.
+        seconds: From its start to its end.
+        interrupted: Whether it was stopped because all stops, so that it says nothing of the work.
+    """
+
+    result: dict[str, Any] | None = None
+    failure: str | None = None
+    seconds: float = 0.0
+    interrupted: bool = False
+
+
+class ProcessRunner:
+    """Runs work, each piece in a process of its own; several threads may ask for it at a time.
+
+    Its helper begins at once, so that it imports what the work needs while the program prepares.
+
+    Args:
+        environment: Variables of the processes beside those of this one; None removes one.
+    """
+
+    def __init__(self, environment: Mapping[str, str | None] | None = None) -> None:
+        paths = [path or os.getcwd() for path in sys.path]
+        variables = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(environment or {})}
+        self._environment = {name: value for name, value in variables.items() if value is not None}
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+        self._helper = _Helper(self._environment)
+
+    def run(
+        self,
+        work: str,
+        order: Mapping[str, Any],
+        folder: Path,
+        *,
+        limits: Limits,
+        stop: threading.Event,
+        environment: Mapping[str, str | None] | None = None,
+    ) -> Outcome:
+        """Runs a piece of work and waits for its end.
+
+        Args:
+            work: ``module:function`` that takes the order and gives a dictionary.
+            order: What it is given; both must be possible in JSON.
+            folder: Gets ``log.txt``, what the process prints, and ``result.json``.
+            limits: When to kill it.
+            stop: Once it is set, the process is killed.
+            environment: Variables of this process alone, such as the GPU that it may see.
+        """
+        log, answer = folder / "log.txt", folder / "result.json"
+        folder.mkdir(parents=True, exist_ok=True)
+        answer.unlink(missing_ok=True)
+        with self._lock:
+            if not self._helper.is_alive():
+                self._helper.close()
+                self._helper = _Helper(self._environment)
+            helper, number = self._helper, next(self._numbers)
+        files = {"log": str(log), "answer": str(answer)}
+        replies = helper.ask(number, {"work": work, "order": order, "environment": dict(environment or {}), **files})
+        status, killed, seconds = _watch(helper, replies, limits, stop)
+        if killed == "":
+            return Outcome(seconds=seconds, interrupted=True)
+        content = _read_answer(answer)
+        if killed or status != 0 or content is None or "failure" in content:
+            told = content.get("failure") if content else None
+            return Outcome(failure=killed or told or _describe_end(status, log), seconds=seconds)
+        return Outcome(result=content, seconds=seconds)
+
+    def close(self) -> None:
+        """Ends the helper, and with it what it has started."""
+        with self._lock:
+            self._helper.close()
+
+
+class _Helper:
+    """The process that starts the others, and what it says of each."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._files = contextlib.ExitStack()
+        # What the helper says, should it not begin.
+        self._messages = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115, the stack closes it
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "keras_lnn.processes.helper"],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._messages,
+        )
+        self._lock = threading.Lock()
+        self._replies: dict[int, queue.SimpleQueue[dict[str, int]]] = {}
+        self._gone: dict[str, int] | None = None
+        self._reader = threading.Thread(target=self._listen, daemon=True)
+        self._reader.start()
+
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
+    def ask(self, number: int, order: Mapping[str, Any]) -> queue.SimpleQueue[dict[str, int]]:
+        """Sends an order; what is said of it comes through the queue."""
+        replies: queue.SimpleQueue[dict[str, int]] = queue.SimpleQueue()
+        with self._lock:
+            self._replies[number] = replies
+            if self._gone is not None:
+                replies.put(self._gone)
+            with contextlib.suppress(OSError):  # it has died: the status says how
+                self.process.stdin.write(json.dumps({**order, "number": number}).encode() + b"\n")
+                self.process.stdin.flush()
+        return replies
+
+    def last_message(self) -> str:
+        self._messages.seek(0)
+        return _last_line(self._messages.read().decode(errors="replace"))
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        with self._lock:
+            if not self._replies:  # it has nothing to end, and may be at its imports still
+                self.process.kill()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._reader.join(5)
+        self.process.stdout.close()
+        self._files.close()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            for line in self.process.stdout:
+                reply = json.loads(line)
+                with self._lock:
+                    waiting = self._replies[reply["number"]]
+                    if "status" in reply:
+                        del self._replies[reply["number"]]
+                waiting.put(reply)
+        gone = {"status": self.process.wait(), "gone": True}
+        with self._lock:
+            self._gone = gone
+            for waiting in self._replies.values():
+                waiting.put(gone)
+
+
+def _watch(
+    helper: _Helper, replies: queue.SimpleQueue[dict[str, int]], limits: Limits, stop: threading.Event
+) -> tuple[int, str | None, float]:
+    """Waits; the status, the reason why the process was killed, and how long it ran once it had started.
+
+    The reason is empty where all stops and None where it was not killed.
+    """
+    pid, reason, begun = None, None, time.monotonic()
+    while True:
+        with contextlib.suppress(queue.Empty):
+            reply = replies.get(timeout=_LOOK_EVERY_SECONDS)
+            if "gone" in reply and reply["status"] != _KILLED and reason is None:
+                reason = f"could not begin: {helper.last_message() or 'its helper ended'}"
+            if "status" in reply:
+                return reply["status"], reason, time.monotonic() - begun
+            pid, begun = reply["pid"], time.monotonic()
+        if reason is None:
+            reason = "" if stop.is_set() else None if pid is None else _reason_to_kill(pid, limits, begun)
+        if reason is not None and pid is not None:
+            kill_group(pid)
+        elif reason is not None:  # the helper is not through its imports yet
+            helper.process.kill()
+
+
+def _reason_to_kill(pid: int, limits: Limits, begun: float) -> str | None:
+    if limits.seconds is not None and time.monotonic() - begun > limits.seconds:
+        return f"took longer than its limit of {limits.seconds:g} s"
+    if limits.memory_bytes is not None and (used := _resident(pid)) > limits.memory_bytes:
+        return f"used {used / 2**20:,.0f} MiB, more than its limit of {limits.memory_bytes / 2**20:,.0f} MiB"
+    return None
+
+
+def kill_group(pid: int) -> None:
+    """Kills a process that leads a group, and the group with it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(pid, signal.SIGKILL)
+        else:
+            psutil.Process(pid).kill()
+
+
+def share_processors(workers: int) -> dict[str, str | None]:
+    """Variables by which each of several processes keeps to its share of the processors, and of a GPU's memory."""
+    share = str(max(1, (os.cpu_count() or 1) // workers))
+    threads = {"TF_NUM_INTRAOP_THREADS": share, "OMP_NUM_THREADS": share} if workers > 1 else {}
+    return threads | {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+
+
+def share_gpus(workers: int) -> list[dict[str, str | None]]:
+    """For each of several processes the variable that gives it one of the GPUs; nothing where there is none."""
+    gpus = list_gpus()
+    return [{"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)]} if gpus else {} for worker in range(workers)]
+
+
+def list_gpus() -> list[str]:
+    """The GPUs that this process may use, without starting any."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [part for part in chosen.split(",") if part.strip() not in ("", "-1")]
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return listed.stdout.split() if listed.returncode == 0 else []
+
+
+def keep_this_process_small() -> None:
+    """Keras's numpy backend is enough for a program that waits for its processes, which are to be begun before."""
+    os.environ["KERAS_BACKEND"] = "numpy"
+
+
+def _resident(pid: int) -> int:
+    """Bytes of a process and its children."""
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for one in [process, *process.children(recursive=True)]:
+            with contextlib.suppress(psutil.Error):
+                total += one.memory_info().rss
+    return total
+
+
+def _read_answer(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except DAMAGED_FILE_ERRORS:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _describe_end(status: int, log: Path) -> str:
+    try:
+        last = _last_line(log.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        last = ""
+    if status == _KILLED:
+        return "was killed by the system (SIGKILL), as it does when memory runs out"
+    if status < 0:
+        with contextlib.suppress(ValueError):
+            return f"was ended by {signal.Signals(-status).name}" + (f": {last}" if last else "")
+    said = f"; its last words: {last}" if last else " and without a word"
+    return f"ended with exit status {status}, without a result{said}"
+
+
+def _last_line(text: str) -> str:
+    return next((line.strip()[:_LONGEST_LINE] for line in reversed(text.split("\n")) if line.strip()), "")

@@ -1,0 +1,96 @@
+"""What a configuration leaves out: the model's published protocol, and our defaults behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.data.arrays import ImageData
+from keras_lnn.data.augment.operations import list_operations
+from keras_lnn.data.catalog import require_data
+from keras_lnn.errors import InputError
+from keras_lnn.runs.own_modules import import_modules
+from keras_lnn.registry import check_arguments, get_model, require_model
+
+# What a model's protocol does not say.
+DEFAULTS = {
+    "epochs": 50,
+    "batch_size": 128,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "weight_decay": 0.0,
+    "schedule": "constant",
+    "restart_epochs": 10,
+    "loss": "cross-entropy",
+    "augmentation": "none",
+    "monitor": "val_auc",
+    "early_stopping": 0,
+    "early_stopping_margin": 0.0,
+    "keep": "best",
+    "weight_average": 0.0,
+}
+_MASK_DEFAULTS = {"monitor": "val_dice"}
+# What is measured each epoch, and so can choose one.
+_MONITORS = {
+    "classes": ("val_loss", "val_auc", "val_accuracy", "val_f1", "val_score"),
+    "masks": ("val_loss", "val_dice", "val_iou", "val_accuracy"),
+}
+
+
+def complete_config(config: TrainConfig) -> TrainConfig:
+    """Imports own modules, checks the names and fills every field that was left out from the model's protocol."""
+    import_modules(config.imports)
+    require_model(config.model)
+    require_data(config.data)
+    entry = get_model(config.model)
+    arguments = check_arguments(entry, config.model_args)
+    of_masks = _MASK_DEFAULTS if entry.answers == "masks" else {}
+    complete = config.with_defaults({**DEFAULTS, **of_masks, **entry.protocol})
+    if complete.monitor not in _MONITORS[entry.answers]:
+        raise InputError(
+            f"--monitor of a network of {entry.answers} must be one of {', '.join(_MONITORS[entry.answers])}. "
+            f"Received: {complete.monitor} for {config.model}."
+        )
+    if complete.augmentation != "auto":
+        list_operations(complete.augmentation)
+    if complete.xla and complete.deterministic:
+        raise InputError(
+            "--xla and determinism exclude each other in TensorFlow. Received: both. Add --no-deterministic."
+        )
+    return complete.model_copy(update={"model_args": arguments})
+
+
+def name_augmentation(config: TrainConfig, data: ImageData) -> TrainConfig:
+    """The configuration with what ``auto`` means for these data."""
+    if config.augmentation != "auto":
+        return config
+    return config.model_copy(update={"augmentation": data.augmentation})
+
+
+def is_run_of(folder: Path, config: TrainConfig) -> bool:
+    """Returns whether a folder holds the run of a configuration, complete or not.
+
+    Which modules are imported makes no other run.
+
+    Raises:
+        InputError: If its configuration is there and cannot be read, so that nobody takes the folder for another run.
+    """
+    written = folder / "config.yaml"
+    if written.exists():
+        try:
+            written.read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"A run's configuration must be readable. Received: {written} ({error.strerror}). Nothing was removed:"
+                " go on once it can be read."
+            ) from None
+    wanted = complete_config(config)
+    try:
+        # Completed, since fields may have come that the run was begun without.
+        known = TrainConfig.from_yaml(folder / "config.yaml").model_copy(update={"imports": wanted.imports})
+        known = complete_config(known)
+    except InputError:
+        return False
+    if wanted.augmentation == "auto":  # a run writes what that meant
+        wanted = wanted.model_copy(update={"augmentation": known.augmentation})
+    return known == wanted.model_copy(update={"run_dir": known.run_dir})  # a folder may have been moved

@@ -1,0 +1,161 @@
+"""Models that leave: SavedModel and .keras folders with card and signature, checked before they take their place."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from keras_lnn.backend import plain_graphs
+from keras_lnn.errors import InputError
+from keras_lnn.files.atomic import atomic_path, remove_partial_files, require_no_pattern, write_json, write_text
+from keras_lnn.layers import LearnedScale
+from keras_lnn.saved.card import CARD_FILE, model_card
+from keras_lnn.saved.predictor import KerasPredictor, SavedModelPredictor, find_model, load_predictor
+from keras_lnn.saved.signature import SAMPLES_FILE, SIGNATURE_FILE, Signature, read_samples, save_keras
+
+Format = Literal["saved_model", "keras"]
+# Two ways through the same float32 arithmetic differ by rounding alone.
+_TOLERANCE = 1e-5
+
+
+def export_model(
+    source: str | Path, output: str | Path, format: Format = "saved_model", metrics: dict[str, Any] | None = None
+) -> Path:
+    """Exports a trained model to a folder of its own; what stands there is replaced once the new one is checked.
+
+    An export of another format stays: then the new one goes to a folder beside it, see :func:`find_place`.
+
+    The SavedModel takes raw uint8 images and gives ``probabilities``, ``predicted`` (for several labels by the
+    thresholds chosen on validation) and ``class_names``; it loads with TensorFlow alone. A network of masks gives
+    ``mask``, the likeliest class of each pixel, in the place of ``predicted``.
+
+    A model of somebody's own images carries short digests of the contents of its samples, by which an evaluation knows
+    them again; names of files and patients stay behind.
+
+    Args:
+        source: A run or a ``.keras`` file.
+        output: The folder to make, or the one beside which to make it.
+        format: ``saved_model`` or ``keras``.
+        metrics: Content of the run's metrics.json, for the card.
+
+    Returns:
+        The folder.
+    """
+    require_backend(format, "Give --format keras")
+    predictor = load_predictor(source)
+    output = find_place(output, format)
+    require_no_pattern(output)
+    if not isinstance(predictor, KerasPredictor):
+        raise InputError(
+            f"An export starts from a run or a .keras file. Received: {source}, which is exported already."
+        )
+    if output.exists() and not (output / SIGNATURE_FILE).is_file() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"The export's folder must be new or an earlier export. Received: {output}. Choose another.")
+    samples = read_samples(find_model(source))
+    remove_partial_files(output.parent)
+    with _writing(output), atomic_path(output) as temporary:
+        if format == "saved_model":
+            _write_saved_model(predictor, temporary)
+            if samples is not None:
+                write_json(temporary / SAMPLES_FILE, samples.to_json())
+        else:
+            temporary.mkdir()
+            save_keras(predictor.model, predictor.signature, temporary / "model.keras", samples)
+        write_json(temporary / SIGNATURE_FILE, predictor.signature.to_json())
+        scale = next((layer.scale for layer in predictor.model.layers if isinstance(layer, LearnedScale)), None)
+        card = model_card(predictor.signature, metrics, format, scale)
+        write_text(temporary / CARD_FILE, card)
+        difference = _difference(predictor, temporary)
+        if difference > _TOLERANCE:
+            raise RuntimeError(
+                f"The exported model gives other probabilities than the Keras model, by {difference:.2g}."
+            )
+    return output
+
+
+def find_place(output: str | Path, format: Format) -> Path:
+    """Returns the folder for an export: the one that is asked for, or one beside it that is named by the format too.
+
+    Args:
+        output: The folder that is asked for, which may hold an export of the other format.
+        format: ``saved_model`` or ``keras``.
+    """
+    output = Path(output)
+    other = "*.keras" if format == "saved_model" else "saved_model.pb"
+    taken = (output / SIGNATURE_FILE).is_file() and any(output.glob(other))
+    return output.with_name(f"{output.name}-{format.replace('_', '-')}") if taken else output
+
+
+@contextlib.contextmanager
+def _writing(output: Path) -> Iterator[None]:
+    """Reports in one line that an export cannot be written; TensorFlow has errors of its own for a full disk."""
+    failures: tuple[type[Exception], ...] = (OSError,)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        failures += (tf.errors.OpError,)
+    try:
+        yield
+    except failures as error:
+        reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"An export needs a folder with room for it. Received: {output} ({reason}). Make room, or choose another."
+        ) from None
+
+
+def require_backend(format: str, remedy: str) -> None:
+    """Checks that this Keras backend can write a format.
+
+    Args:
+        format: ``saved_model``, ``keras`` or ``none``.
+        remedy: What the user can do besides taking the other backend, for the message.
+    """
+    if format == "saved_model" and keras.backend.backend() != "tensorflow":
+        raise InputError(
+            f"A SavedModel needs the TensorFlow backend. Received: {keras.backend.backend()}. {remedy}, or set "
+            f"KERAS_BACKEND=tensorflow."
+        )
+
+
+def _write_saved_model(predictor: KerasPredictor, folder: Path) -> None:
+    import tensorflow as tf
+
+    model, signature = predictor.model, predictor.signature
+    task = signature.get_task()
+
+    def serve(images: Any) -> dict[str, Any]:
+        logits = model(tf.cast(images, tf.float32), training=False)
+        probabilities = task.probabilities(logits)
+        decision = _decide(probabilities, signature)
+        return {"probabilities": probabilities, **decision, "class_names": tf.constant(signature.class_names)}
+
+    # keras.export.ExportArchive would write every weight twice.
+    module = tf.Module()
+    module.weights = [variable.value for variable in model.variables]
+    shape = (None, *signature.image_shape)
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, tf.uint8, name="images")])
+    with plain_graphs(loops=True):
+        tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
+
+
+def _decide(probabilities: Any, signature: Signature) -> dict[str, Any]:
+    """Returns what is predicted, under the name that it has in the model's output."""
+    import tensorflow as tf
+
+    task = signature.get_task()
+    decision = task.decide(probabilities, signature.thresholds)
+    if task.has_masks:
+        return {"mask": tf.cast(decision, tf.uint8)}
+    if task.multi_label:
+        return {"predicted": decision}
+    return {"predicted": tf.one_hot(decision, task.outputs, on_value=True, off_value=False)}
+
+
+def _difference(predictor: KerasPredictor, folder: Path) -> float:
+    images = np.random.default_rng(0).integers(0, 256, (8, *predictor.signature.image_shape), dtype=np.uint8)
+    exported = sorted(folder.glob("*.keras"))
+    other = load_predictor(exported[0]) if exported else SavedModelPredictor(folder, predictor.signature)
+    return float(np.abs(other.predict(images) - predictor.predict(images)).max())

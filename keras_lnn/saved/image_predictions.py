@@ -1,0 +1,112 @@
+"""Image files through a saved model: read, brought to its input, predicted in pieces, one row a file."""
+
+import csv
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from keras_lnn.errors import InputError
+from keras_lnn.files.atomic import as_text, atomic_path
+from keras_lnn.files.csv_tables import to_csv
+from keras_lnn.files.written import is_stream, open_stream
+from keras_lnn.saved.image_files import FileReader, find_files
+from keras_lnn.saved.predictor import Predictor
+
+_LONGEST_HEADER = 2**20
+_SHOWN_CLASSES = 3
+_COLUMNS, _PROBABILITY = ["file", "predicted"], "probability "
+
+
+def predict_files(
+    predictor: Predictor,
+    paths: Sequence[Path],
+    progress: Callable[[float], None] | None = None,
+    *,
+    skip_bad: bool = False,
+    warn: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Returns the class probabilities of image files.
+
+    Args:
+        predictor: A loaded model.
+        paths: Image files, and folders that are searched for them; ``.npy`` and NIfTI files for a model of volumes.
+        progress: Called with the fraction done.
+        skip_bad: Whether files that cannot be read are left out; else they are an error.
+        warn: Called with each sentence on what may spoil the predictions.
+
+    Returns:
+        One row per file: its path, what the model predicts, and a column of probabilities for each class.
+    """
+    signature = predictor.signature
+    files = find_files(paths, volumes=len(signature.image_shape) == 4)
+    read, parts = [], []
+    for images, piece in FileReader(files, signature, skip_bad, warn).read(progress):
+        parts.append(predictor.predict(images))
+        read += piece
+    probabilities = np.concatenate(parts)
+    names, task = np.array(signature.class_names), signature.get_task()
+    decision = task.decide(probabilities, signature.thresholds)
+    predicted = ["|".join(names[row]) for row in decision] if task.multi_label else names[decision]
+    columns = dict(zip(_COLUMNS, ([as_text(file) for file in read], predicted), strict=True))
+    return pd.DataFrame(columns | {_PROBABILITY + name: probabilities[:, i] for i, name in enumerate(names)})
+
+
+def shorten_predictions(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns a table of predictions that fits a terminal: of more than three classes only the three likeliest."""
+    columns = [name for name in table if name.startswith(_PROBABILITY)]
+    if len(columns) <= _SHOWN_CLASSES:
+        return table
+    names = [name.removeprefix(_PROBABILITY) for name in columns]
+    values = table[columns].to_numpy()
+    places = np.argsort(-values, axis=1, kind="stable")[:, :_SHOWN_CLASSES]
+    likeliest = [
+        ", ".join(f"{names[place]} {row[place]:.4f}" for place in order)
+        for row, order in zip(values, places, strict=True)
+    ]
+    return table[_COLUMNS].assign(**{f"{_SHOWN_CLASSES} of {len(columns)} probabilities": likeliest})
+
+
+def require_free_table(path: Path) -> bool:
+    """Checks that a table of predictions can be written without the loss of another file.
+
+    Args:
+        path: Of the table.
+
+    Returns:
+        Whether a table of earlier predictions will be replaced.
+    """
+    if not os.path.lexists(path) or is_stream(path):
+        return False
+    if path.is_dir():
+        raise InputError(f"The output must be a file to write. Received: {path} (Is a directory).")
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            header = next(csv.reader([stream.readline(_LONGEST_HEADER)]), [])
+    except (OSError, UnicodeDecodeError, csv.Error):
+        header = []
+    if header[:2] != _COLUMNS or not all(name.startswith(_PROBABILITY) for name in header[2:]):
+        raise InputError(
+            f"Only a table of predictions is replaced by another one. Received: {path}, which is none. Choose another"
+            " --output, or move it away."
+        )
+    return True
+
+
+def write_predictions(table: pd.DataFrame, path: Path) -> None:
+    """Writes a table of predictions: a file atomically, in the place of an earlier table only, else to a stream."""
+    require_free_table(path)
+    try:
+        if is_stream(path):
+            with open_stream(path) as stream:
+                stream.write(to_csv(table))
+            return
+        # Through a link, which stays.
+        with atomic_path(Path(os.path.realpath(path))) as temporary:
+            temporary.write_text(to_csv(table), encoding="utf-8")
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise InputError(f"The output must be a file to write. Received: {path} ({error.strerror}).") from None

@@ -1,0 +1,257 @@
+"""What a saved model is: its input, its outputs and where it comes from, carried inside every file that we write."""
+
+import dataclasses
+import json
+import math
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from keras_lnn.config import parse_threshold
+from keras_lnn.data.options import FITS, OwnImages
+from keras_lnn.data.samples import SampleRecord
+from keras_lnn.errors import InputError
+from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, atomic_path, is_file
+from keras_lnn.tasks.task import PROBABILITY_TOLERANCE, SEGMENTATION, TASKS, Task
+
+SIGNATURE_FILE = "keras_lnn.json"
+SAMPLES_FILE = "keras_lnn_samples.json"
+_FORMAT = 1
+# Keras packs nothing; the list of samples may be half as large when it is packed.
+_MOST_UNPACKED = 20
+# What a signature can say: more is no model, and would be allocated.
+_MOST_CLASSES, _LARGEST_SIDE, _MOST_VALUES = 10_000, 2**14, 2**28
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """The signature of a model.
+
+    Args:
+        model: Registered name.
+        model_args: Arguments of its builder.
+        task: ``binary``, ``multi-class``, ``ordinal``, ``multi-label`` or ``segmentation``.
+        class_names: One name an output.
+        image_shape: Of one raw uint8 image, channels last.
+        data: Name of the data set that it learned from.
+        size: Side in pixels as asked for, or None.
+        checksum: Of the data.
+        licence: Of the data.
+        parameters: Numbers that were learned.
+        seed: Of the training run.
+        best_epoch: Epoch chosen on validation, or None where it was not trained here.
+        trained_by: Version of this package, or where the weights came from.
+        thresholds: Above which probability each of two classes or of several labels is predicted, chosen on validation;
+            None for 0.5.
+        threshold_rule: How they were chosen, as ``--threshold`` takes it; None where they were not.
+        positive_class: Which of two classes sensitivity, precision and F1 speak of; None for the second one.
+        fit: How image files get their size, ``stretch`` or ``pad``.
+        window: Centre and width of the values shown of files with more than 8 bits; None for what the files say.
+        split_seed: Of the splits, where the data came without; None for the run's.
+        colours: Of masks that were coloured, the colour of each class as ``#rrggbb``; None for class indices.
+        file_column: Column of file names by which the data were read; None where it was found by its name.
+        label_columns: Columns of labels, likewise.
+        split_column: Column of splits, likewise.
+        group_column: Column of groups, likewise.
+        skip_bad: Whether missing and unreadable files were left out.
+        mask_values: Of masks with other grey values than class indices, the value of each class; None for indices.
+        mask_threshold: Brightness above which a pixel of a mask was in the class; None where values were taken as are.
+        frame: Of files with several frames the one that is read; None for the first.
+    """
+
+    model: str
+    model_args: dict[str, Any]
+    task: str
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, ...]
+    data: str
+    size: int | None
+    checksum: str
+    licence: str
+    parameters: int
+    seed: int | None
+    best_epoch: int | None
+    trained_by: str
+    thresholds: tuple[float, ...] | None = None
+    threshold_rule: str | None = None
+    positive_class: str | None = None
+    fit: str = "stretch"
+    window: tuple[float, float] | None = None
+    split_seed: int | None = None
+    colours: tuple[str, ...] | None = None
+    file_column: str | None = None
+    label_columns: tuple[str, ...] | None = None
+    split_column: str | None = None
+    group_column: str | None = None
+    skip_bad: bool = False
+    mask_values: tuple[int, ...] | None = None
+    mask_threshold: float | None = None
+    frame: str | None = None
+
+    def own_images(self) -> OwnImages:
+        """Returns how the data were read; where their images are is not known."""
+        fields = {field.name for field in dataclasses.fields(OwnImages)} - {"image_dir"}
+        return OwnImages(**{name: getattr(self, name) for name in fields})
+
+    def get_task(self) -> Task:
+        """What the model answers."""
+        return Task(self.task, self.class_names)
+
+    def to_json(self) -> dict[str, Any]:
+        """The signature as plain JSON content."""
+        shape, pixels, classes = [None, *self.image_shape], [None, *self.image_shape[:-1]], len(self.class_names)
+        of_masks = self.get_task().has_masks
+        output = [*pixels, classes] if of_masks else [None, classes]
+        decision = {"name": "predicted", "dtype": "bool", "shape": [None, classes]}
+        if of_masks:
+            decision = {"name": "mask", "dtype": "uint8", "shape": pixels, "values": "class indices"}
+        return {
+            "format": _FORMAT,
+            "made_by": "keras-lnn",
+            "input": {"name": "images", "dtype": "uint8", "shape": shape, "values": "0..255, no preprocessing"},
+            "output": {"name": "probabilities", "dtype": "float32", "shape": output},
+            "decision": decision,
+            **dataclasses.asdict(self),
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Signature":
+        """Reads what :meth:`to_json` gives."""
+        if not isinstance(content, dict) or content.get("made_by") != "keras-lnn" or content.get("format") != _FORMAT:
+            raise ValueError("not a signature of this package")
+        fields = dataclasses.fields(cls)
+        required = {field.name for field in fields if field.default is dataclasses.MISSING}
+        values = {field.name: content[field.name] for field in fields if field.name in required | content.keys()}
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        found = cls(**values | lists)
+        _check_content(found)
+        return found
+
+
+def _check_content(signature: Signature) -> None:
+    """Checks that the fields have their types and fit each other; what they say is used to allocate and to index."""
+    names, shape, task = signature.class_names, signature.image_shape, signature.task
+    texts = (signature.model, signature.data, signature.checksum, signature.licence, signature.trained_by)
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("model, data, checksum, licence and trained_by must be text")
+    if not _are_texts(names) or not 1 <= len(set(names)) == len(names) <= _MOST_CLASSES:
+        raise ValueError(f"class_names must be 1 to {_MOST_CLASSES:,} different names")
+    if not isinstance(task, str) or task not in (*TASKS, SEGMENTATION):
+        raise ValueError(f"task must be one of {', '.join((*TASKS, SEGMENTATION))}")
+    if (task == "binary" and len(names) != 2) or (task != "multi-label" and len(names) < 2):
+        raise ValueError(f"a {task} task has other classes than {len(names)}")
+    sides = isinstance(shape, tuple) and all(_is_whole(side) and 1 <= side <= _LARGEST_SIDE for side in shape)
+    if not sides or len(shape) not in (3, 4) or math.prod(shape) > _MOST_VALUES:
+        raise ValueError("image_shape must be three or four sides that an image can have")
+    _check_decisions(signature)
+    window = signature.window
+    if window is not None and not (len(window) == 2 and all(map(_is_number, window)) and window[1] > 0):
+        raise ValueError("window must be a centre and a width")
+    colours = signature.colours
+    if colours is not None and not (
+        len(colours) == len(names) and all(isinstance(x, str) and re.fullmatch("#[0-9a-f]{6}", x) for x in colours)
+    ):
+        raise ValueError("colours must be #rrggbb for each class")
+    _check_options(signature)
+
+
+def _check_decisions(signature: Signature) -> None:
+    """Checks the thresholds, which are compared with probabilities, and the positive class, which is looked up."""
+    task, levels, rule = signature.get_task(), signature.thresholds, signature.threshold_rule
+    if levels is not None:
+        each = isinstance(levels, tuple) and all(_is_number(level) and 0 <= level <= 1 for level in levels)
+        if not task.has_thresholds or not each or len(levels) != task.outputs:
+            raise ValueError("thresholds must be one number from 0 to 1 for each of two classes or of several labels")
+        if task.kind == "binary" and abs(sum(levels) - 1) > PROBABILITY_TOLERANCE:
+            raise ValueError("thresholds of two classes must sum to one")
+    if rule is not None:
+        if not isinstance(rule, str):
+            raise ValueError("threshold_rule must be text")
+        parse_threshold(rule)
+    positive = signature.positive_class
+    if positive is not None and (task.kind != "binary" or positive not in task.class_names):
+        raise ValueError("positive_class must be one of two classes")
+
+
+def _check_options(signature: Signature) -> None:
+    """Checks the fields that say how data were read, and those that are only shown."""
+    if not isinstance(signature.model_args, dict) or signature.fit not in FITS:
+        raise ValueError("model_args must be a mapping and fit one of " + ", ".join(FITS))
+    for name in ("size", "seed", "split_seed", "best_epoch"):
+        value = getattr(signature, name)
+        if value is not None and not (_is_whole(value) and 0 <= value < 2**31):
+            raise ValueError(f"{name} must be a whole number")
+    if not _is_whole(signature.parameters) or not isinstance(signature.skip_bad, bool):
+        raise ValueError("parameters must be a whole number and skip_bad true or false")
+    for name in ("file_column", "split_column", "group_column"):
+        if not isinstance(getattr(signature, name), str | None):
+            raise ValueError(f"{name} must be text")
+    if signature.label_columns is not None and not _are_texts(signature.label_columns):
+        raise ValueError("label_columns must be names")
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, tuple) and all(isinstance(value, str) for value in values)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12
+
+
+def read_signature(path: Path) -> Signature:
+    """The signature of a ``.keras`` file or an exported folder; a model of somebody else is a clear error."""
+    try:
+        if path.is_dir():
+            text = (path / SIGNATURE_FILE).read_text(encoding="utf-8")
+        elif not is_file(path):
+            raise ValueError("a pipe or a device")
+        else:
+            with zipfile.ZipFile(path) as archive:
+                unpacked = sum(entry.file_size for entry in archive.infolist())
+                if unpacked > _MOST_UNPACKED * path.stat().st_size:
+                    raise zipfile.BadZipFile(f"{unpacked:,} bytes in a small file")
+                if archive.testzip() is not None:
+                    raise zipfile.BadZipFile("damaged")
+                text = archive.read(SIGNATURE_FILE).decode("utf-8")
+        return Signature.from_json(json.loads(text))
+    except (*DAMAGED_FILE_ERRORS, RecursionError) as error:
+        raise InputError(
+            f"A model must be a whole one that keras-lnn has saved (a run, a .keras file or an exported folder). "
+            f"Received: {path} ({error}). Foreign weights come in by: python -m keras_lnn import."
+        ) from None
+
+
+def short_data_name(name: str) -> str:
+    """Returns the name of a data set without the folders above it, which are private."""
+    return re.sub(r"^(folder:|table:|masks:|mask-classes:).*/(?=[^/]+/*$)", r"\1", name)
+
+
+def read_samples(path: Path) -> SampleRecord | None:
+    """Returns the samples that a ``.keras`` file or an exported folder carries; None where it carries none."""
+    try:
+        if path.is_dir():
+            text = (path / SAMPLES_FILE).read_text(encoding="utf-8") if (path / SAMPLES_FILE).exists() else None
+        else:
+            with zipfile.ZipFile(path) as archive:
+                text = archive.read(SAMPLES_FILE).decode("utf-8") if SAMPLES_FILE in archive.namelist() else None
+        return None if text is None else SampleRecord.from_json(json.loads(text))
+    except DAMAGED_FILE_ERRORS as error:
+        raise InputError(
+            f"The samples of a model must be as keras-lnn has saved them. Received: {path} with {SAMPLES_FILE} damaged"
+            f" ({error}). Export the model again."
+        ) from None
+
+
+def save_keras(model: Any, signature: Signature, path: Path, samples: SampleRecord | None = None) -> None:
+    """Saves a ``.keras`` file that carries its signature and its samples, atomically."""
+    with atomic_path(path) as temporary:
+        model.save(temporary)
+        with zipfile.ZipFile(temporary, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(SIGNATURE_FILE, json.dumps(signature.to_json(), indent=2))
+            if samples is not None:
+                archive.writestr(SAMPLES_FILE, json.dumps(samples.to_json(), indent=0))

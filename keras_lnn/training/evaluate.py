@@ -1,0 +1,125 @@
+"""A saved model measured on a data set: the same numbers as at the end of its run, or those on other data."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_lnn.config import DataOptions
+from keras_lnn.data import ImageData, Split, load_data
+from keras_lnn.data.arrays import ALL
+from keras_lnn.data.samples import SplitPlan
+from keras_lnn.evaluation.class_names import with_classes_of
+from keras_lnn.evaluation.samples import LEARNED_DATA, ChosenSamples, LearnedData, choose_samples
+from keras_lnn.saved.predictor import load_predictor
+from keras_lnn.saved.signature import Signature
+from keras_lnn.tasks.task import require_positive_class
+from keras_lnn.training.report import measure_split, metrics_of_split
+
+
+def evaluate_model(
+    model: str | Path,
+    *,
+    data: str | None = None,
+    split: str | None = None,
+    options: DataOptions = DataOptions(),  # noqa: B008, it is frozen
+    map_classes: Mapping[str, str] | None = None,
+    positive_class: str | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> dict[str, Any]:
+    """Measures a saved model.
+
+    Images are known by their content, so the data that the model learned from are measured in the splits of its run,
+    whatever they are called now and wherever they are. Other data are measured whole, without the images that the
+    model was fitted to.
+
+    Args:
+        model: A run, a ``.keras`` file, an exported folder, or a name in ``saved_models/``.
+        data: Data set; the one that it learned from if not given.
+        split: ``train``, ``val``, ``test`` or ``all``, which is all but training and validation; ``test`` of the data
+            that it learned from and ``all`` of other data if not given.
+        options: How the data are read; what is not given is as the model's own data were read.
+        map_classes: What the model calls classes of the data that have other names there.
+        positive_class: Which of two classes sensitivity speaks of; that of its training if not given.
+        progress: Called with the fraction done.
+
+    Returns:
+        The content that metrics.json has for a split, with what was measured: ``model``, ``data``, ``data_is`` (in
+        words), ``split``, ``images``, ``patients`` (None where unknown), ``left_out_training_images``, ``new_images``
+        and ``missing_images``.
+    """
+    predictor = load_predictor(model)
+    signature = predictor.signature
+    if positive_class is not None:
+        require_positive_class(positive_class, signature.get_task())
+        signature = _speaking_of(positive_class, signature)
+    learned = LearnedData.of(model, signature)
+    name = data or learned.name
+    given, own = learned.complete(options), learned.own_images(name, options)
+
+    def load(plan: SplitPlan) -> ImageData:
+        places = {"size": given.size, "data_dir": given.data_dir, "accept_checksum": given.accept_checksum}
+        channels = signature.image_shape[-1]
+        loaded = load_data(name, **places, seed=learned.seed, progress=progress, own=own, channels=channels, plan=plan)
+        return with_classes_of(signature, loaded, map_classes or {})
+
+    loaded = load("whole")
+    if ALL in loaded.splits and learned.samples is None and learned.is_same(loaded, name):
+        # A version that kept no list of samples split them in the order of their table.
+        loaded = load("as listed")
+    # Masks that get their size in another way have other pixels.
+    compare_labels = not signature.get_task().has_masks or own.fit == signature.fit
+    chosen = choose_samples(learned, loaded, name, split, compare_labels)
+    answers = np.concatenate([predictor.answer(part.images) for part in chosen.parts])
+    measured = chosen.joined()
+    metrics = metrics_of_split(measure_split(measured, answers, signature), signature, chosen.split)
+    metrics["warnings"] = [*_warnings(chosen, learned, loaded), *metrics["warnings"]]
+    return {"model": str(model), "data": name, **_describe(chosen, measured), **metrics}
+
+
+def _speaking_of(positive_class: str, signature: Signature) -> Signature:
+    """Returns the signature with another positive class; the rule of its thresholds still names the one it is of."""
+    before = signature.class_names[signature.get_task().positive_index(signature.positive_class)]
+    rule = signature.threshold_rule
+    if rule is not None and positive_class != before:
+        rule = f"{rule} of {before}"
+    return dataclasses.replace(signature, positive_class=positive_class, threshold_rule=rule)
+
+
+def _describe(chosen: ChosenSamples, measured: Split) -> dict[str, Any]:
+    """Returns which samples were measured, and how many."""
+    return {
+        "data_is": chosen.data_is,
+        "split": chosen.split,
+        "images": len(measured),
+        "patients": None if measured.groups is None else len(set(measured.groups)),
+        "left_out_training_images": chosen.left_out,
+        "new_images": chosen.new,
+        "missing_images": chosen.missing,
+    }
+
+
+def describe_measured(metrics: dict[str, Any]) -> str:
+    """Returns in words what :func:`evaluate_model` has measured."""
+    which = "all" if metrics["split"] == ALL else f"the {metrics['split']} split"
+    patients = "" if metrics["patients"] is None else f" of {metrics['patients']:,} patients"
+    return (
+        f"{metrics['model']} on {which} of {metrics['data']} ({metrics['data_is']}): {metrics['images']:,} images"
+        f"{patients}"
+    )
+
+
+def _warnings(chosen: ChosenSamples, learned: LearnedData, loaded: ImageData) -> list[str]:
+    """Returns what may spoil the numbers, one sentence each."""
+    found = list(chosen.warnings)
+    asked_for = learned.config is not None and learned.is_named(loaded.name)
+    if asked_for and learned.samples is not None and chosen.data_is != LEARNED_DATA:
+        there = learned.count_found(loaded.splits[ALL].digests)
+        found.insert(
+            0,
+            f"{loaded.name} does not hold what the model learned from any more: {there} of {len(learned.samples)}"
+            " images are there.",
+        )
+    return found + ([] if loaded.check is None else [f"{warning}." for warning in loaded.check.warnings])

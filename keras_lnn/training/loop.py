@@ -1,0 +1,401 @@
+"""Training: configuration in, run folder out; the command line, searches and studies all come through here."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from keras_lnn.backend import describe_environment, prepare_backend, xla_slows_convolutions
+from keras_lnn.config import TrainConfig, parse_duration
+from keras_lnn.data import ImageData, load_data
+from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from keras_lnn.data.samples import SampleRecord, SplitPlan
+from keras_lnn.errors import InputError
+from keras_lnn.files.atomic import require_writable
+from keras_lnn.layers import SingleLogit
+from keras_lnn.registry import build_model, count_parameters, get_model, list_models, require_room
+from keras_lnn.runs.folder import Checkpoint, RunFolder
+from keras_lnn.runs.protocol import complete_config, is_run_of, name_augmentation
+from keras_lnn.runs.selection import Selection
+from keras_lnn.saved.export import require_backend
+from keras_lnn.saved.predictor import batch_size_for
+from keras_lnn.saved.signature import Signature, short_data_name
+from keras_lnn.tasks.task import Task, require_positive_class
+from keras_lnn.terminal import EpochDisplay, loading, make_console, print_check
+from keras_lnn.training.averaging import WeightAverage
+from keras_lnn.training.recorder import Recorder, assign_variables, model_variables
+from keras_lnn.training.report import RunReport, write_report
+from keras_lnn.training.schedules import make_schedule
+
+# What weights and optimizer depend on, so that a run or its continuation must keep it.
+_LASTING = ("model", "model_args", "optimizer", "batch_size", "precision", "seed", "weight_average")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """What a run leaves.
+
+    Args:
+        folder: The run's folder.
+        metrics: Content of its metrics.json.
+    """
+
+    folder: RunFolder
+    metrics: dict[str, Any]
+
+
+def train(config: TrainConfig, console: Console | None = None) -> TrainResult:
+    """Trains, chooses the best epoch on validation, tests it once and writes everything to a new run folder.
+
+    Args:
+        config: What to train; fields left out follow the model's published protocol.
+        console: Where progress is shown; standard output if not given.
+    """
+    console = console or make_console()
+    config = complete_config(config)
+    require_backend(config.export, "Give --export keras or --export none")
+    before = None if config.start_from is None else RunFolder.open(config.start_from)
+    data = load_images(config, console, "seeded" if before is None else before.split_plan())
+    config = name_augmentation(config, data)
+    if before is not None:
+        _require_start(before, config, data)
+    trainer = _Trainer(config, data, console)
+    environment = describe_environment() | {"seed": config.seed, "data_checksum": data.checksum}
+    environment["begun_with"] = _lasting_fields(config)
+    folder = RunFolder.create(config, environment, SampleRecord.of(data))
+    return trainer.run(folder, None if before is None else folder.take_over(before))
+
+
+def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
+    """Goes on with a run from its last whole epoch, with the configuration that it has.
+
+    Args:
+        run_dir: The run's folder.
+        console: Where progress is shown; standard output if not given.
+    """
+    console = console or make_console()
+    folder = RunFolder.open(run_dir)
+    metrics = folder.read_metrics()
+    if metrics is not None:
+        console.print(f"{folder.path} is complete; nothing is left to do.")
+        return TrainResult(folder, metrics)
+    start = folder.prepare_resume()
+    config = complete_config(TrainConfig.from_yaml(folder.config))
+    warning = Selection.of(config).warn(start.history) if start is not None else ""
+    if warning:
+        console.print(Text.assemble(("warning: ", "bold yellow"), warning))
+    require_backend(config.export, f"Write export: keras or export: none to {folder.config}")
+    _require_lasting_fields(folder, config)
+    data = load_images(config, console, folder.split_plan())
+    known = folder.read_environment().get("data_checksum", data.checksum)
+    if data.checksum != known:
+        raise InputError(
+            f"A run goes on with the data that it began with, {known}. Received: {data.name} with {data.checksum}. "
+            f"Bring the old data back or begin a new run."
+        )
+    if start is None and config.start_from is not None:
+        before = RunFolder.open(config.start_from)
+        _require_start(before, config, data)
+        start = folder.take_over(before)
+    elif start is None:
+        console.print("there is no whole checkpoint; the run begins anew")
+    return _Trainer(config, data, console).run(folder, start)
+
+
+def train_or_resume(config: TrainConfig, console: Console | None = None) -> TrainResult:
+    """Trains to the folder that the configuration names; goes on where this very run was interrupted there.
+
+    A run of another configuration and one that was killed as it began are removed; what is no run is an error.
+
+    Args:
+        config: What to train, with a ``run_dir``.
+        console: Where progress is shown; standard output if not given.
+    """
+    if is_run_of(config.run_dir, config):
+        return resume(config.run_dir, console)
+    RunFolder(config.run_dir).remove()
+    return train(config, console)
+
+
+def _lasting_fields(config: TrainConfig) -> dict[str, Any]:
+    """Returns the fields that a run cannot change when it goes on, as JSON has them."""
+    return {**config.model_dump(mode="json", include=set(_LASTING)), "split_seed": config.seed_of_splits}
+
+
+def _require_lasting_fields(folder: RunFolder, config: TrainConfig) -> None:
+    """Checks that nobody has edited what a run must go on with; older versions wrote down its seed only."""
+    environment = folder.read_environment()
+    begun = environment.get("begun_with") or {name: environment[name] for name in ("seed",) if name in environment}
+    fields = _lasting_fields(config)
+    edited = [name for name, value in begun.items() if fields.get(name, value) != value]
+    if edited:
+        name = edited[0]
+        raise InputError(
+            f"A run goes on as it began. Received: {folder.config} with {name} {fields[name]}, which was {begun[name]}."
+            " Write that there, or begin a new run."
+        )
+
+
+def _require_start(before: RunFolder, config: TrainConfig, data: ImageData) -> None:
+    """Checks a run to go on from: it must have learned the same data in the same way."""
+    known = complete_config(TrainConfig.from_yaml(before.config))
+    differing = [name for name in _LASTING if getattr(known, name) != getattr(config, name)]
+    if known.seed == config.seed and known.seed_of_splits != config.seed_of_splits:
+        differing.append("split_seed")
+    if before.read_environment().get("data_checksum") != data.checksum:
+        differing.insert(0, "data")
+    if differing:
+        raise InputError(
+            f"A run goes on from one with the same {', '.join(_LASTING)}, split_seed and data. Received: {before.path}"
+            f" with another {', '.join(differing)}. Give those, or begin without --start-from."
+        )
+    if before.read_checkpoint() is None:
+        raise InputError(f"A run goes on from a whole checkpoint. Received: {before.path}, which has none.")
+
+
+def _require_answers(model: str, task: Task, data: str) -> None:
+    """Data with masks need a network that gives each pixel a class, and others one that gives it to the image."""
+    answers = get_model(model).answers
+    if answers == task.answers:
+        return
+    others = ", ".join(entry.name for entry in list_models() if entry.answers == "masks")
+    remedy = f"Choose one of {others}" if task.has_masks else "Choose another model, or data with masks"
+    raise InputError(
+        f"A {task.kind} task needs a network that answers by {task.answers}. Received: {model}, which answers by "
+        f"{answers}, for {data}. {remedy}."
+    )
+
+
+def _require_operating_point(config: TrainConfig, task: Task) -> None:
+    """Checks that what is said of decisions fits the data: more than two classes and masks have no thresholds."""
+    if config.threshold is not None and not task.has_thresholds:
+        raise InputError(
+            f"--threshold is for two classes or several labels to an image. Received: {config.threshold} for a "
+            f"{task.kind} task. Leave it out: the likeliest class is predicted."
+        )
+    require_positive_class(config.positive_class, task)
+
+
+def compile_model(
+    model: keras.Model, task: Task, config: TrainConfig, steps: int, labels: np.ndarray, validation_samples: int = 4096
+) -> dict | None:
+    """Gives a model its optimizer, loss and metrics.
+
+    Args:
+        model: From pixel values to logits.
+        task: What it answers.
+        config: A complete configuration.
+        steps: Of the whole run, for the schedule.
+        labels: Of the training split, for balanced weights.
+        validation_samples: Size of the validation split, of which the AUC is to be exact.
+
+    Returns:
+        Class weights for ``fit``, or None: what several labels, pixels or a whole batch cost is weighed by the loss
+        itself.
+    """
+    if task.multi_label and any(isinstance(layer, SingleLogit) for layer in model.layers):
+        raise InputError(
+            f"Two labels to an image need two logits. Received: {config.model} with one logit for two classes. Give"
+            " --model-args single_logit=no."
+        )
+    class_weights = loss_weights = None
+    if config.class_weight == "balanced":
+        class_weights, loss_weights = task.balanced_weights(labels, config.loss)
+    optimizer_class = type(keras.optimizers.get(config.optimizer))
+    restart_steps = max(steps * config.restart_epochs // config.epochs, 1)
+    rate = make_schedule(config.schedule, config.learning_rate, steps, restart_steps)
+    # AdamW takes no None, and has a weight decay of its own where none is given.
+    decay = config.weight_decay if config.weight_decay or config.optimizer == "adamw" else None
+    model.compile(
+        optimizer=optimizer_class(learning_rate=rate, weight_decay=decay),
+        loss=task.loss(config.loss, loss_weights),
+        metrics=task.metrics(validation_samples, len(labels)),
+        jit_compile=compiles_whole_step(model, config),
+    )
+    return class_weights
+
+
+def compiles_whole_step(model: keras.Model, config: TrainConfig) -> bool:
+    """Whether XLA compiles the whole training step: where ``--xla`` asks for it and convolutions do not suffer.
+
+    Compiled for a CPU, steps of networks with convolutions take up to twenty times as long (``benchmarks/xla.py``).
+    Recurrences of liquid layers are compiled in any case.
+    """
+    return config.xla and not (xla_slows_convolutions() and _has_convolutions(model))
+
+
+def _has_convolutions(model: keras.Model) -> bool:
+    """Whether there are kernels over images or volumes: (..., inputs, outputs) with at least two sides."""
+    return any(len(weight.shape) >= 4 for weight in model.trainable_weights)
+
+
+def load_images(config: TrainConfig, console: Console, plan: SplitPlan = "seeded") -> ImageData:
+    """Loads the data of a configuration, and shows on the console what a look at own images found.
+
+    Args:
+        config: A complete configuration.
+        console: Where to.
+        plan: How own images get their splits.
+    """
+    with loading(console, f"loading {config.data}") as progress:
+        data = load_data(
+            config.data,
+            size=config.size,
+            data_dir=config.data_dir,
+            accept_checksum=config.accept_checksum,
+            seed=config.seed_of_splits,
+            progress=progress,
+            own=config.own_images(),
+            plan=plan,
+        )
+    if data.check is not None:
+        print_check(console, data.check)
+    return data
+
+
+class _Trainer:
+    """One run: everything between its configuration and its report."""
+
+    def __init__(self, config: TrainConfig, data: ImageData, console: Console) -> None:
+        self.config = config
+        self.data = data
+        self.console = console
+        self.task = Task(data.task, data.class_names)
+        _require_answers(config.model, self.task, data.name)
+        _require_operating_point(config, self.task)
+        # What can be told now is not told behind the last epoch.
+        if config.export != "none":
+            require_writable(config.export_dir, "--export-dir")
+        self.steps = steps_per_epoch(data.splits["train"], config.batch_size)
+        require_room(config.model, data.image_shape, self.task.outputs, **config.model_args)
+        prepare_backend(config.seed, config.deterministic, config.precision)
+        self.model = build_model(config.model, data.image_shape, self.task.outputs, **config.model_args)
+        total = self.steps * config.epochs
+        train_labels, validation = data.splits["train"].labels, data.splits["val"]
+        self.class_weights = compile_model(self.model, self.task, config, total, train_labels, len(validation))
+        # Made now, so that a bad augmentation is told before a folder is made.
+        self.batches = self._batches(0)
+
+    def run(self, folder: RunFolder, start: Checkpoint | None) -> TrainResult:
+        self._introduce(folder, start)
+        try:
+            return self._finish(folder, self._fit(folder, start))
+        except KeyboardInterrupt:
+            self.console.print(f"stopped; go on with: python train.py --resume {folder.path}")
+            raise
+
+    def _finish(self, folder: RunFolder, recorder: Recorder) -> TrainResult:
+        kept_epoch, _ = recorder.selection.choose(recorder.history)
+        report = RunReport(
+            folder=folder,
+            config=self.config,
+            data=self.data,
+            signature=self._signature(kept_epoch),
+            history=recorder.history,
+            confusion=recorder.confusion,
+            seconds=recorder.seconds,
+            stopped_because=recorder.stopped_because,
+        )
+        return TrainResult(folder, write_report(report, self.model, self.console))
+
+    def _batches(self, first_epoch: int) -> Any:
+        return training_batches(
+            self.data.splits["train"],
+            batch_size=self.config.batch_size,
+            seed=self.config.seed,
+            epochs=self.config.epochs,
+            first_epoch=first_epoch,
+            augmentation=self.config.augmentation,
+        )
+
+    def _fit(self, folder: RunFolder, start: Checkpoint | None) -> Recorder:
+        config, model = self.config, self.model
+        model.optimizer.build(model.trainable_variables)
+        if start is not None:
+            assign_variables(model_variables(model), start.model)
+            assign_variables(model.optimizer.variables, start.optimizer)
+        first_epoch = start.epoch if start else 0
+        last_epoch = min(config.epochs, config.stop_after or config.epochs)
+        recorder = Recorder(
+            folder,
+            Selection.of(config),
+            EpochDisplay(self.console, last_epoch, first_epoch, config.monitor),
+            start,
+            parse_duration(config.time_budget),
+            WeightAverage(config.weight_average, start and start.average) if config.weight_average else None,
+        )
+        if recorder.is_finished(last_epoch):
+            return recorder
+        # The averages of a step are there before its epoch is recorded.
+        callbacks: list[Any] = [*([recorder.average] if recorder.average else []), recorder]
+        if config.tensorboard:
+            callbacks.append(keras.callbacks.TensorBoard(str(folder.tensorboard), write_graph=False))
+        with recorder.display:
+            model.fit(
+                self._batches(first_epoch) if first_epoch else self.batches,
+                epochs=last_epoch,
+                initial_epoch=first_epoch,
+                steps_per_epoch=self.steps,
+                validation_data=evaluation_batches(self.data.splits["val"], batch_size_for(self.data.image_shape)),
+                class_weight=self.class_weights,
+                shuffle=False,
+                callbacks=callbacks,
+                verbose=0,
+            )
+        return recorder
+
+    def _introduce(self, folder: RunFolder, start: Checkpoint | None) -> None:
+        config, splits = self.config, self.data.splits
+        shape = "x".join(map(str, self.data.image_shape))
+        counts = ", ".join(f"{len(splits[name]):,} {name}" for name in splits)
+        self.console.print(
+            f"{config.model} ({count_parameters(self.model):,} parameters) on {config.data}: "
+            f"{counts} images of {shape}, {len(self.task.class_names)} classes ({self.task.kind})"
+        )
+        begin = f"from epoch {start.epoch + 1}, " if start else ""
+        self.console.print(
+            f"{begin}{config.epochs} epochs of {self.steps} steps, batch {config.batch_size}, {config.optimizer} "
+            f"{config.learning_rate:g} {config.schedule}, augmentation {config.augmentation}, class weights "
+            f"{config.class_weight}, seed {config.seed} -> {folder.path}"
+        )
+        if config.xla and not compiles_whole_step(self.model, config):
+            self.console.print(
+                "--xla: not the whole training step is compiled, since XLA computes convolutions slower on a CPU than"
+                " TensorFlow does; recurrences of liquid layers are compiled as always"
+            )
+
+    def _signature(self, best_epoch: int) -> Signature:
+        from keras_lnn import __version__
+
+        options = dataclasses.asdict(self.config.own_images())
+        # Paths are private, and are not the same on another machine.
+        del options["image_dir"]
+        return Signature(
+            model=self.config.model,
+            model_args=self.config.model_args,
+            task=self.data.task,
+            class_names=self.data.class_names,
+            image_shape=self.data.image_shape,
+            data=short_data_name(self.data.name),
+            size=self.config.size,
+            checksum=self.data.checksum,
+            licence=self.data.licence,
+            parameters=count_parameters(self.model),
+            seed=self.config.seed,
+            split_seed=self.config.seed_of_splits,
+            best_epoch=best_epoch,
+            trained_by=f"keras-lnn {__version__}",
+            positive_class=self._positive_class(),
+            colours=self.data.colours,
+            mask_values=self.data.mask_values,
+            **options,
+        )
+
+    def _positive_class(self) -> str | None:
+        if self.task.kind != "binary":
+            return None
+        return self.config.positive_class or self.data.positive_class or self.task.class_names[1]

@@ -1,0 +1,79 @@
+"""What training would see, drawn before it begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.data import ImageData
+from keras_lnn.data.augment.operations import list_operations
+from keras_lnn.data.pipeline import seen_in_training
+from keras_lnn.plots import plot_augmentation, require_free_picture, require_png, save_figure
+from keras_lnn.runs.protocol import complete_config, name_augmentation
+from keras_lnn.terminal import make_console, print_written
+from keras_lnn.training.loop import load_images
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SAMPLES, _EPOCHS = 6, 7
+
+
+def show_augmentation(config: TrainConfig, path: Path, console: Console | None = None) -> None:
+    """Draws what augmentation makes of some training images to a PNG file.
+
+    Args:
+        config: Of the run; fields left out follow the model's published protocol.
+        path: The file to write.
+        console: Where progress is shown; standard output if not given.
+    """
+    require_png(path)
+    require_free_picture(path)
+    console = console or make_console()
+    config = complete_config(config)
+    save_figure(draw_augmentation(config, load_images(config, console)), path)
+    print_written(console, {"augmentation": path})
+
+
+def draw_augmentation(config: TrainConfig, data: ImageData) -> Figure:
+    """Draws training images, each beside what a run of a configuration would see of it in its first epochs.
+
+    Args:
+        config: A complete configuration.
+        data: What it is trained on.
+
+    Returns:
+        The figure.
+    """
+    config = name_augmentation(config, data)
+    split = data.splits["train"]
+    samples = np.unique(np.linspace(0, len(split) - 1, _SAMPLES).round().astype(np.int64))
+    options = {"batch_size": config.batch_size, "seed": config.seed, "augmentation": config.augmentation}
+    versions, masks = seen_in_training(split, samples, epochs=_EPOCHS, **options)
+    names = [_name(data, sample) for sample in samples]
+    if masks is not None:
+        masks = np.concatenate([split.labels[samples][:, None], masks], axis=1)
+    classes = data.class_names if split.has_masks else ()
+    return plot_augmentation(split.images[samples], versions, names, _title(config), masks, classes)
+
+
+def _title(config: TrainConfig) -> str:
+    operations = "+".join(list_operations(config.augmentation)) or "none"
+    meaning = "" if operations == config.augmentation else f" ({operations})"
+    return f"Augmentation {config.augmentation}{meaning} of {config.data}, seed {config.seed}"
+
+
+def _name(data: ImageData, sample: int) -> str:
+    """Which image it is, and of which class, with which labels or with which classes in its mask."""
+    split = data.splits["train"]
+    label = split.labels[sample]
+    if split.has_masks:
+        present = np.unique(label[label > 0])
+    else:
+        present = [label] if np.ndim(label) == 0 else np.flatnonzero(label)
+    words = ", ".join(data.class_names[index] for index in present) or ("-" if split.has_masks else "no label")
+    return f"#{sample}: {words}"

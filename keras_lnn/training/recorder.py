@@ -1,0 +1,164 @@
+"""What watches a run while it trains: history, best epoch, checkpoints, early stopping, time budget, divergence."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from custom_metrics import ClassificationMetrics
+from keras_lnn.errors import InputError
+from keras_lnn.runs.epoch_shares import describe_epochs, is_cut_short
+from keras_lnn.runs.folder import Checkpoint, RunFolder
+from keras_lnn.runs.selection import Selection
+from keras_lnn.terminal import EpochDisplay
+
+if TYPE_CHECKING:
+    from keras_lnn.training.averaging import WeightAverage
+
+
+class TrainingDiverged(InputError):
+    """The loss is no longer a number."""
+
+
+def model_variables(model: keras.Model) -> list[Any]:
+    """Weights, running statistics and random states of a model, in a fixed order, without its metrics."""
+    metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
+    return [variable for variable in model.variables if id(variable) not in metrics]
+
+
+def read_variables(variables: list[Any]) -> list[np.ndarray]:
+    """Their values."""
+    return [np.array(ops.convert_to_numpy(variable)) for variable in variables]
+
+
+def assign_variables(variables: list[Any], values: list[np.ndarray]) -> None:
+    """Sets their values; another number or shape of them is an error."""
+    shapes = [tuple(variable.shape) for variable in variables], [value.shape for value in values]
+    if shapes[0] != shapes[1]:
+        raise InputError(
+            "The checkpoint must fit the model. Received: other shapes. Use the version that made the run."
+        )
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def read_confusion(model: keras.Model) -> list[np.ndarray]:
+    """Which class its metrics have counted for which since they began anew; nothing where they do not count it.
+
+    Predictions that are NaN were counted for nothing: of their labels all counts are 0.
+    """
+    metrics = [metric for group in model.metrics for metric in getattr(group, "metrics", [group])]
+    kept = [metric for metric in metrics if isinstance(metric, ClassificationMetrics) and metric.keep_confusion]
+    matrices = [ops.convert_to_numpy(metric.confusion_matrix()) for metric in kept[:1]]
+    return [np.rint(np.nan_to_num(matrix, nan=0.0)).astype(np.int64) for matrix in matrices]
+
+
+@dataclasses.dataclass(eq=False)
+class Recorder(keras.callbacks.Callback):
+    """Keeps every epoch, so that a run can be killed at any time and go on as if nothing had happened.
+
+    An epoch that the time budget cuts short counts as the run's last one; with a budget each row of the history says
+    in ``fraction`` how much of its epoch was trained.
+
+    All decisions (which epoch is best, when to stop) follow from the history, so there is no other state to lose.
+
+    Args:
+        folder: Of the run.
+        selection: Which epoch is kept, and when the run stops.
+        display: Shows each epoch.
+        start: The checkpoint that the run goes on from, or None.
+        budget_seconds: Training stops after that time, or None.
+        average: Of the weights, which is kept in their place, or None.
+    """
+
+    folder: RunFolder
+    selection: Selection
+    display: EpochDisplay
+    start: Checkpoint | None = None
+    budget_seconds: float | None = None
+    average: WeightAverage | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.history = list(self.start.history) if self.start else []
+        self.confusion = list(self.start.confusion) if self.start else []
+        self.stopped_because = ""
+        self._steps = 0
+        self._seconds_before = self.start.seconds if self.start else 0.0
+        self._begun = self._epoch_begun = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Spent in training, before a resume too."""
+        return self._seconds_before + (time.monotonic() - self._begun if self._begun else 0.0)
+
+    def is_finished(self, epochs: int) -> bool:
+        """Whether a run that was killed had nothing left to train."""
+        if not self.history:
+            return False
+        self.stopped_because = self._find_reason(epochs, self.seconds)
+        return len(self.history) >= epochs or bool(self.stopped_because)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """The clock starts with the first step, not while the data are loaded."""
+        self._begun = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Remembers when the epoch began."""
+        self._epoch_begun = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Stops within a step of the time budget."""
+        self._steps = batch + 1
+        if self._budget_is_spent(self.seconds):
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Keeps the epoch and decides whether to go on."""
+        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
+        row |= {"learning_rate": rate, "seconds": round(time.monotonic() - self._epoch_begun, 4)}
+        if self.budget_seconds is not None:
+            row["fraction"] = round(self._steps / self.params["steps"], 6)
+        if not math.isfinite(row["loss"]):
+            raise TrainingDiverged(
+                f"The loss must stay a number. Received: {row['loss']} in epoch {epoch + 1}. Lower --learning-rate."
+            )
+        self.history.append(row)
+        self.confusion += read_confusion(self.model)
+        seconds = self.seconds
+        kept_epoch, kept_value = self.selection.choose(self.history)
+        checkpoint = Checkpoint(
+            epoch=epoch + 1,
+            model=read_variables(model_variables(self.model)),
+            optimizer=read_variables(self.model.optimizer.variables),
+            history=self.history,
+            seconds=seconds,
+            average=[] if self.average is None else self.average.read(),
+            confusion=self.confusion,
+        )
+        self.folder.write_checkpoint(checkpoint, kept_epoch)
+        self.folder.write_history(self.history)
+        self.display.show(row, kept_epoch, kept_value)
+        # By the seconds of the checkpoint, so that a run that is killed now ends for the same reason.
+        self.stopped_because = self._find_reason(self.params["epochs"], seconds)
+        if self.stopped_because:
+            self.model.stop_training = True
+
+    def _find_reason(self, epochs: int, seconds: float) -> str:
+        """Why the run ends with its newest epoch, or empty."""
+        if self.selection.stops(self.history):
+            return f"no improvement for {self.selection.patience} epochs"
+        is_cut = is_cut_short(self.history[-1])
+        if self._budget_is_spent(seconds) and (is_cut or len(self.history) < epochs):
+            return f"the time budget of {self.budget_seconds:g} s is spent: {describe_epochs(self.history)}"
+        return ""
+
+    def _budget_is_spent(self, seconds: float) -> bool:
+        return self.budget_seconds is not None and seconds >= self.budget_seconds

@@ -1,0 +1,321 @@
+"""What a run leaves behind its last epoch: models, predictions, metrics with intervals, pictures and the export."""
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.data.arrays import ImageData, Split
+from keras_lnn.data.samples import SampleRecord
+from keras_lnn.errors import InputError
+from keras_lnn.evaluation.predictions import Evaluation, evaluate_predictions
+from keras_lnn.files.atomic import atomic_path, without_nan, write_json, write_text
+from keras_lnn.files.csv_tables import to_csv
+from keras_lnn.runs.epoch_shares import count_epochs, is_cut_short
+from keras_lnn.runs.folder import RunFolder
+from keras_lnn.runs.selection import Selection
+from keras_lnn.saved.predictor import predict_answers
+from keras_lnn.saved.signature import Signature, read_signature, save_keras
+from keras_lnn.tasks.task import Task
+from keras_lnn.tasks.thresholds import DEFAULT_RULES, choose_thresholds
+from keras_lnn.terminal import loading, print_labels, print_metrics, print_written
+from keras_lnn.training.class_curves import ClassCurves
+from keras_lnn.training.recorder import assign_variables, model_variables
+
+
+@dataclasses.dataclass(frozen=True)
+class RunReport:
+    """A run whose training is over.
+
+    Args:
+        folder: The run's folder.
+        config: Its complete configuration.
+        data: What it learned from.
+        signature: Of the best model.
+        history: One row an epoch.
+        seconds: Spent in training.
+        stopped_because: Why training ended before its last epoch, or empty.
+        confusion: Of each of the last epochs which class was taken for which on validation.
+    """
+
+    folder: RunFolder
+    config: TrainConfig
+    data: ImageData
+    signature: Signature
+    history: list[dict[str, float]]
+    seconds: float
+    stopped_because: str
+    confusion: list[np.ndarray] = dataclasses.field(default_factory=list)
+
+
+def measure_split(split: Split, answers: np.ndarray, signature: Signature) -> Evaluation:
+    """How good the answers to one split are: probabilities, or masks."""
+    task = signature.get_task()
+    if task.has_masks:
+        from keras_lnn.evaluation.masks import evaluate_masks
+
+        return evaluate_masks(
+            split.labels, answers, class_names=task.class_names, groups=split.groups, spacing=split.spacing
+        )
+    return evaluate_predictions(
+        split.labels,
+        answers,
+        task=task.kind,
+        class_names=task.class_names,
+        thresholds=signature.thresholds,
+        groups=split.groups,
+        positive_class=signature.positive_class,
+    )
+
+
+def metrics_of_split(found: Evaluation, signature: Signature, split_name: str) -> dict[str, Any]:
+    """Metrics with intervals of one split, in the form of metrics.json."""
+    task = signature.get_task()
+    return without_nan(
+        {
+            split_name: found.to_json(),
+            "per_class": {split_name: found.per_class_to_json()},
+            "classes": list(task.class_names),
+            "positive_class": found.positive_class if task.kind == "binary" else None,
+            "task": task.kind,
+            "threshold_rule": signature.threshold_rule,
+            "warnings": list(found.warnings),
+            "intervals_over": {split_name: dataclasses.asdict(found.basis)},
+        }
+    )
+
+
+def predictions_table(split: Split, probabilities: np.ndarray, task: Task, split_name: str) -> pd.DataFrame:
+    """Returns one row per sample: split, index, file and patient where they are known, truth and probabilities."""
+    columns: dict[str, Any] = {"split": split_name, "index": np.arange(len(split))}
+    if split.names is not None:
+        columns["file"] = list(split.names)
+    if split.groups is not None:
+        columns["patient"] = list(split.groups)
+    if task.multi_label:
+        columns |= {f"truth {name}": split.labels[:, index] for index, name in enumerate(task.class_names)}
+    else:
+        columns |= {"truth": split.labels, "truth_name": [task.class_names[label] for label in split.labels]}
+    columns |= {f"probability {name}": probabilities[:, index] for index, name in enumerate(task.class_names)}
+    return pd.DataFrame(columns)
+
+
+def _answers_table(split: Split, answers: np.ndarray, found: Evaluation, task: Task, split_name: str) -> pd.DataFrame:
+    if task.has_masks:
+        from keras_lnn.training.mask_report import measures_table
+
+        return measures_table(split, found.measures, split_name)
+    return predictions_table(split, answers, task, split_name)
+
+
+def labels_table(per_class: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """One row a class or label: its samples, each metric with its interval, and its threshold where it has one."""
+    rows = []
+    for name, entries in per_class.items():
+        row: dict[str, Any] = {"label": name}
+        for metric, entry in entries.items():
+            if isinstance(entry, dict):
+                row |= {metric: entry["value"], f"{metric}_low": entry["low"], f"{metric}_high": entry["high"]}
+            else:
+                row[metric] = entry
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def write_report(report: RunReport, model: Any, console: Console) -> dict[str, Any]:
+    """Saves the last model and the one that is kept, tests that one once, and writes all results.
+
+    Args:
+        report: The run.
+        model: Its model; afterwards at the weights of the epoch that is kept.
+        console: Where the table goes.
+
+    Returns:
+        The content of metrics.json, which is written last.
+    """
+    folder, task = report.folder, report.signature.get_task()
+    # A run that was killed behind its last checkpoint has not written its last epoch's row.
+    folder.write_history(report.history)
+    measured = ("val", "test") if report.config.test else ("val",)
+    shown = measured[-1]
+    selection = Selection.of(report.config)
+    with loading(console, f"{'testing' if report.config.test else 'measuring'} the {selection.keep} epoch"):
+        assign_variables(model_variables(model), folder.read_last())
+        samples = SampleRecord.of(report.data)
+        save_keras(model, report.signature, folder.last_model, samples)
+        kept_epoch, kept_value = selection.choose(report.history)
+        assign_variables(model_variables(model), folder.read_best(kept_epoch))
+        splits = {name: report.data.splits[name] for name in measured}
+        answers = {name: predict_answers(model, split.images, task) for name, split in splits.items()}
+        if task.has_thresholds:
+            report = dataclasses.replace(report, signature=_with_thresholds(report, splits["val"], answers["val"]))
+        save_keras(model, report.signature, folder.best_model, samples)
+        found = {name: measure_split(splits[name], answers[name], report.signature) for name in measured}
+        tables = [_answers_table(splits[name], answers[name], found[name], task, name) for name in measured]
+        write_text(folder.predictions, to_csv(pd.concat(tables)))
+    metrics = _gather(report, {name: metrics_of_split(found[name], report.signature, name) for name in measured})
+    curves = _write_curves(report)
+    write_text(folder.labels, to_csv(labels_table(metrics["per_class"][shown])))
+    with loading(console, "drawing"):
+        _draw(report, model, answers.get("test"), found.get("test"), curves)
+    written = {"run": folder.path, "pictures": folder.plots}
+    if report.config.export != "none":
+        from keras_lnn.saved.export import export_model
+
+        with loading(console, "exporting"):
+            output = _export_path(report.config.export_dir, folder.name, report.signature)
+            written["exported"] = export_model(folder.best_model, output, report.config.export, metrics)
+    write_json(folder.metrics, metrics)
+    if report.stopped_because:
+        where = "in" if is_cut_short(report.history[-1]) else "after"
+        console.print(f"stopped {where} epoch {len(report.history)}: {report.stopped_because}")
+    print_labels(console, metrics["per_class"][shown])
+    print_metrics(
+        console,
+        metrics,
+        f"{'test' if report.config.test else 'validation'} of {selection.describe(kept_epoch, kept_value)}",
+    )
+    print_written(console, written)
+    return metrics
+
+
+def _with_thresholds(report: RunReport, validation: Split, probabilities: np.ndarray) -> Signature:
+    """Returns the signature with the thresholds that are best on validation."""
+    signature = report.signature
+    task, rule = signature.get_task(), report.config.threshold or DEFAULT_RULES[signature.task]
+    positive = task.positive_index(signature.positive_class)
+    thresholds = choose_thresholds(validation.labels, probabilities, rule, positive)
+    return dataclasses.replace(signature, thresholds=thresholds, threshold_rule=rule)
+
+
+def _export_path(parent: Path, name: str, signature: Signature) -> Path:
+    """A folder for the export: new, or the one that this run made before; never another model's."""
+    paths = (parent / (name if count == 1 else f"{name}-{count}") for count in itertools.count(1))
+    return next(path for path in paths if not path.exists() or _is_export_of(path, signature))
+
+
+def _is_export_of(path: Path, signature: Signature) -> bool:
+    with contextlib.suppress(InputError):
+        return read_signature(path) == signature
+    return False
+
+
+def _gather(report: RunReport, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    last = found["test" if "test" in found else "val"]
+    return {
+        **{name: entry[name] for name, entry in reversed(found.items())},
+        "per_class": {name: entry["per_class"][name] for name, entry in reversed(found.items())},
+        "classes": last["classes"],
+        "positive_class": last["positive_class"],
+        "task": last["task"],
+        "threshold_rule": last["threshold_rule"],
+        "warnings": [*filter(None, [Selection.of(report.config).warn(report.history)]), *last["warnings"]],
+        "intervals_over": {name: entry["intervals_over"][name] for name, entry in reversed(found.items())},
+        **({} if report.data.check is None else {"splits": report.data.check.describe_splits()}),
+        "best_epoch": report.signature.best_epoch,
+        "epochs": len(report.history),
+        "epochs_trained": round(count_epochs(report.history), 4),
+        "monitor": report.config.monitor,
+        "keep": report.config.keep,
+        "parameters": report.signature.parameters,
+        "seconds": round(report.seconds, 2),
+        "stopped_because": report.stopped_because,
+    }
+
+
+def _write_curves(report: RunReport) -> ClassCurves | None:
+    """Writes what each epoch took for what; nothing of a task whose metrics do not count it."""
+    if not report.confusion:
+        return None
+    task = report.signature.get_task()
+    curves = ClassCurves(report.confusion, len(report.history), task.class_names, task.multi_label)
+    if not task.multi_label:
+        write_text(report.folder.confusion, to_csv(curves.cells()))
+    write_text(report.folder.class_accuracy, to_csv(curves.accuracy(), index=True))
+    write_text(report.folder.class_correlation, to_csv(curves.correlation(), index=True))
+    return curves
+
+
+def _draw(
+    report: RunReport, model: Any, answers: np.ndarray | None, found: Evaluation | None, curves: ClassCurves | None
+) -> None:
+    from keras_lnn import plots
+
+    figures = {"history": plots.plot_history(pd.DataFrame(report.history), report.signature.best_epoch)}
+    if report.signature.get_task().has_masks:
+        from keras_lnn.training.mask_report import draw_masks
+
+        figures |= draw_masks(report, answers, found)
+    elif answers is not None:
+        if curves is not None:
+            figures["class_accuracy"] = plots.plot_class_accuracy(
+                curves.accuracy(), report.signature.best_epoch, curves.multi_label
+            )
+            figures["class_correlation"] = plots.plot_class_correlation(curves.correlation(), len(curves.accuracy()))
+        figures |= _draw_test(report, answers, found)
+    if answers is not None:
+        images = report.data.splits["test"].images[:1]
+        figures |= _draw_layers(model, images, report.config.model, report.signature.class_names)
+    with atomic_path(report.folder.plots) as temporary:
+        temporary.mkdir()
+        for name, figure in figures.items():
+            plots.save_figure(figure, temporary / f"{name}.png")
+
+
+def _draw_test(report: RunReport, probabilities: np.ndarray, found: Evaluation) -> dict[str, Any]:
+    from keras_lnn import plots
+
+    test, task = report.data.splits["test"], report.signature.get_task()
+    about = (test.labels, probabilities, task.kind, task.class_names)
+    positive, thresholds = report.signature.positive_class, report.signature.thresholds
+    calibration = found.metrics["expected_calibration_error"].value
+    return {
+        "labels": plots.plot_labels(without_nan(found.per_class_to_json()), len(test)),
+        "roc": plots.plot_roc(*about, positive),
+        "precision_recall": plots.plot_precision_recall(*about, positive),
+        "confusion": plots.plot_confusion(*about, thresholds),
+        "reliability": plots.plot_reliability(*about, expected_calibration_error=calibration),
+        "examples": plots.plot_examples(test.images, *about, names=test.names, thresholds=thresholds),
+    }
+
+
+def _draw_layers(model: Any, images: np.ndarray, name: str, class_names: Sequence[str]) -> dict[str, Any]:
+    """The wirings of a model, and the ways in which it reads an image."""
+    import keras
+
+    from keras_lnn import plots
+    from keras_lnn.layers import SequenceLayer
+
+    figures = {}
+    for layer in model.layers:
+        wiring = getattr(getattr(layer, "forward_layer", layer), "built_wiring", None)
+        if wiring is not None:
+            outputs = _name_outputs(model, layer, wiring.output_dim, class_names)
+            figures[f"wiring_{layer.name}"] = plots.plot_wiring(wiring, f"Wiring of {layer.name} in {name}", outputs)
+        if isinstance(layer, SequenceLayer):
+            maps = keras.Model(model.inputs, layer.input).predict_on_batch(images.astype("float32"))[0]
+            image = images[0] if images.ndim == 4 else None
+            title = f"How {name} reads an image, layer {layer.name}"
+            figures[f"sequence_{layer.name}"] = plots.plot_sequence(
+                layer.positions(maps.shape), np.asarray(maps), image, title
+            )
+    return figures
+
+
+def _name_outputs(model: Any, layer: Any, count: int, class_names: Sequence[str]) -> Sequence[str]:
+    """Returns the classes that the outputs of a layer stand for; none where a later layer mixes them."""
+    from keras_lnn.layers import SingleLogit
+
+    later = model.layers[model.layers.index(layer) + 1 :]
+    if any(len(weight.shape) > 1 for part in later for weight in part.weights):
+        return ()
+    if count == 1 and len(class_names) == 2 and any(isinstance(part, SingleLogit) for part in later):
+        return class_names[1:]
+    return class_names if count == len(class_names) else ()

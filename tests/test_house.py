@@ -1,0 +1,104 @@
+"""The rooms of the house: imports point one way, and the root holds few modules."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "keras_lnn"
+# Each room may import those above it; rooms on one line do not import each other.
+ROOMS = (
+    ("errors", "source_names", "backend"),
+    ("files",),
+    ("statistics", "losses", "layers"),
+    ("data.options", "data.arrays", "data.checking", "data.disk"),
+    ("config", "data.augment"),
+    ("data.decode",),
+    ("data.rest", "data.phantoms"),
+    ("data.sources",),
+    ("data",),
+    ("registry",),
+    ("models", "tasks"),
+    ("runs",),
+    ("plots",),
+    ("saved",),
+    ("terminal", "evaluation"),
+    ("training", "comparing"),
+    ("processes",),
+    ("studies", "tuning"),
+    ("cli",),
+)
+ORDER = {name: place for place, names in enumerate(ROOMS) for name in names}
+# The registry finds the models of the package by importing them when the first one is asked for.
+EXCEPTIONS = {("keras_lnn.registry", "keras_lnn.models")}
+
+
+def list_modules() -> dict[str, Path]:
+    files = [*PACKAGE.rglob("*.py"), *(ROOT / "tuning").glob("*.py")]
+    names = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files}
+    return {name.removesuffix(".__init__"): path for path, name in names.items()}
+
+
+MODULES = list_modules()
+
+
+def find_imports(name: str) -> set[str]:
+    """Returns the modules of the repository that a module imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in MODULES else node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {found_name for found_name in found if found_name in MODULES}
+
+
+def room_of(name: str) -> str:
+    parts = name.split(".")
+    if parts[0] == "tuning":
+        return "tuning"
+    if len(parts) == 1:
+        return "keras_lnn"
+    if parts[1] == "data" and len(parts) > 2:
+        return ".".join(parts[1:3]) if ".".join(parts[1:3]) in ORDER else "data.rest"
+    return parts[1]
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_imports_point_one_way(name):
+    room = room_of(name)
+    if room in ("keras_lnn", "__main__"):
+        return
+    wrong = {
+        other
+        for other in find_imports(name)
+        if room_of(other) not in (room, "keras_lnn") and ORDER[room_of(other)] >= ORDER[room]
+    }
+    assert {(name, other) for other in wrong} - EXCEPTIONS == set()
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    open_names, done, circles = [], set(), []
+
+    def visit(name: str) -> None:
+        if name in open_names:
+            circles.append(open_names[open_names.index(name) :])
+        elif name not in done:
+            open_names.append(name)
+            for other in sorted(find_imports(name)):
+                if (name, other) not in EXCEPTIONS:
+                    visit(other)
+            done.add(open_names.pop())
+
+    for name in sorted(MODULES):
+        visit(name)
+    assert circles == []
+
+
+def test_the_root_holds_few_modules_and_every_room_says_what_it_is_for():
+    assert len(list(PACKAGE.glob("*.py"))) <= 8
+    for init in PACKAGE.rglob("__init__.py"):
+        assert ast.get_docstring(ast.parse(init.read_text(encoding="utf-8"))), init
