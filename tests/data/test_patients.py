@@ -139,3 +139,17 @@ def test_a_column_may_be_named_and_then_must_not_divide_patients(tmp_path):
 def test_nothing_is_said_where_the_user_has_made_all_splits(tmp_path):
     table = write_patients(tmp_path, ("split",), lambda k: (("train", "val", "test")[k // 2 % 3],))
     assert load(table).check.warnings == ()
+
+
+def test_a_key_that_is_cut_off_is_made_anew_and_one_that_cannot_be_kept_is_used_once(tmp_path, monkeypatch):
+    files = sorted(write_scans(tmp_path / "set", count=20).rglob("*.dcm"))
+    first = find_patients(files).names
+    assert find_patients(files).names == first
+    key = tmp_path / "cache" / "patients.key"
+    key.write_bytes(b"cut off")
+    second = find_patients(files).names
+    assert second == find_patients(files).names != first
+    assert [path.name for path in key.parent.iterdir()] == [key.name]
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("KERAS_LNN_CACHE", str(tmp_path / "file"))
+    assert len(set(find_patients(files).names)) == 4

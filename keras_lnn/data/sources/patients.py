@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import hmac
 import os
 import secrets
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -84,17 +86,25 @@ def _rename(number: str, key: bytes) -> str:
 def _read_key() -> bytes:
     """Returns the key of this user, which is made where there is none; where it cannot be kept, one for now."""
     path = cache_folder() / "patients.key"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        key = path.read_bytes()
-        if len(key) == _KEY_BYTES:
-            return key
-        descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
-    except OSError:
-        return secrets.token_bytes(_KEY_BYTES)
     key = secrets.token_bytes(_KEY_BYTES)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(key)
-    return key
+    try:
+        if not _is_key(path):
+            # Written beside its place, so that of two processes at once both get the key of the first.
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(dir=path.parent)  # for this user only
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(key)
+            if path.exists():
+                os.replace(temporary, path)
+            else:
+                with contextlib.suppress(FileExistsError):
+                    os.link(temporary, path)
+                os.unlink(temporary)
+        return path.read_bytes()
+    except OSError:
+        return key
+
+
+def _is_key(path: Path) -> bool:
+    """Returns whether a file is a whole key."""
+    return path.is_file() and path.stat().st_size == _KEY_BYTES
