@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_lnn.training.averaging import WeightAverage
-from keras_lnn.training.recorder import model_variables, read_variables
+from keras_lnn.training.variables import model_variables, read_variables
 
 
 def small_model():

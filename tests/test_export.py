@@ -13,7 +13,7 @@ import tiny_models  # noqa: F401, registers the networks
 from PIL import Image
 
 from keras_lnn.errors import InputError
-from keras_lnn.evaluation.predictions import CheckedPredictions
+from keras_lnn.evaluation.checked import CheckedPredictions
 from keras_lnn.registry import build_model
 from keras_lnn.saved.export import export_model
 from keras_lnn.saved.image_predictions import predict_files

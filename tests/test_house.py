@@ -12,7 +12,8 @@ ROOMS = (
     ("errors", "source_names", "backend"),
     ("files",),
     ("statistics", "losses", "layers"),
-    ("data.options", "data.arrays", "data.checking", "data.disk"),
+    ("data.options", "data.checking", "data.disk"),
+    ("data.arrays",),
     ("config", "data.augment"),
     ("data.decode",),
     ("data.rest", "data.phantoms"),
@@ -59,7 +60,7 @@ def find_imports(name: str) -> set[str]:
 def room_of(name: str) -> str:
     parts = name.split(".")
     if parts[0] == "tuning":
-        return "tuning"
+        return "cli" if parts[-1] == "__main__" else "tuning"
     if len(parts) == 1:
         return "keras_lnn"
     if parts[1] == "data" and len(parts) > 2:

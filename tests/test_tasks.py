@@ -8,7 +8,8 @@ from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
-from keras_lnn.evaluation.predictions import CheckedPredictions, evaluate_predictions
+from keras_lnn.evaluation.checked import CheckedPredictions
+from keras_lnn.evaluation.predictions import evaluate_predictions
 from keras_lnn.losses import (
     ASYMMETRIC,
     FOCAL,

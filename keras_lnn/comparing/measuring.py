@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from keras_lnn.comparing.runs import Run
-from keras_lnn.evaluation.predictions import METRICS, TUNED_METRICS, CheckedPredictions, measure_predictions
+from keras_lnn.evaluation.checked import CheckedPredictions
+from keras_lnn.evaluation.predictions import METRICS, TUNED_METRICS, measure_predictions
 from keras_lnn.statistics.deviations import Units, welch_degrees
 from keras_lnn.statistics.measurements import Measurement
 from keras_lnn.statistics.paired_tests import Measured

@@ -40,7 +40,7 @@ class DataEntry:
         samples: Images in each split.
         loader: ``module:function`` that gives an :class:`~keras_lnn.data.arrays.ImageData`. It is called with what it
             asks for by name among ``entry``, ``size``, ``data_dir``, ``accept_checksum``, ``seed``, ``progress``.
-        augmentation: Names of :mod:`keras_lnn.data.augment.operations`, joined by ``+``: what does not change what the labels say.
+        augmentation: Operations of :mod:`keras_lnn.data.augment`, joined by ``+``, that do not change what labels say.
         licence: Under which the images may be used.
         sources: For each size the address and the MD5 of its file; empty where nothing is downloaded.
         depth: Slices of a volume where they are not as many as the side has pixels.

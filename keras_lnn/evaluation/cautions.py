@@ -11,7 +11,7 @@ import numpy as np
 from keras_lnn.tasks.thresholds import TUNED
 
 if TYPE_CHECKING:
-    from keras_lnn.evaluation.predictions import CheckedPredictions
+    from keras_lnn.evaluation.checked import CheckedPredictions
     from keras_lnn.statistics import Estimate
 
 # A model that predicts one class for this share of the samples, or more, has learnt nothing else.

@@ -53,7 +53,7 @@ class WrittenFiles:
 
     @contextlib.contextmanager
     def write(self, path: Path) -> Iterator[Path]:
-        """Gives a temporary path for a file or a folder, as :func:`~keras_lnn.files.atomic.atomic_path` does, and notes it."""
+        """Gives a temporary path for a file or a folder, as ``atomic_path`` does, and notes it."""
         with atomic_path(path) as temporary:
             yield temporary
             # Noted before it takes its place: a process that is killed in between leaves no file that nobody knows.

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lnn.training.recorder import assign_variables, model_variables, read_variables
+from keras_lnn.training.variables import assign_variables, model_variables, read_variables
 
 
 class WeightAverage(keras.callbacks.Callback):

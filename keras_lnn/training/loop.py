@@ -27,9 +27,10 @@ from keras_lnn.saved.signature import Signature, short_data_name
 from keras_lnn.tasks.task import Task, require_positive_class
 from keras_lnn.terminal import EpochDisplay, loading, make_console, print_check
 from keras_lnn.training.averaging import WeightAverage
-from keras_lnn.training.recorder import Recorder, assign_variables, model_variables
+from keras_lnn.training.recorder import Recorder
 from keras_lnn.training.report import RunReport, write_report
 from keras_lnn.training.schedules import make_schedule
+from keras_lnn.training.variables import assign_variables, model_variables
 
 # What weights and optimizer depend on, so that a run or its continuation must keep it.
 _LASTING = ("model", "model_args", "optimizer", "batch_size", "precision", "seed", "weight_average")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from keras_lnn.data.arrays import Split
     from keras_lnn.evaluation.mask_overlaps import MaskMeasures
     from keras_lnn.evaluation.masks import MaskEvaluation
-    from keras_lnn.training.report import RunReport
+    from keras_lnn.saved.signature import Signature
 
 
 def measures_table(split: Split, measures: MaskMeasures, split_name: str) -> pd.DataFrame:
@@ -45,13 +45,15 @@ def measures_table(split: Split, measures: MaskMeasures, split_name: str) -> pd.
     return pd.DataFrame(columns)
 
 
-def draw_masks(report: RunReport, answers: np.ndarray | None, found: MaskEvaluation | None) -> dict[str, Any]:
-    """Dice of each class over the epochs, and where it was tested the masks on their images and how Dice spreads."""
-    names = report.signature.class_names
-    figures = {"dice": plots.plot_dice_history(pd.DataFrame(report.history), names[1:], report.signature.best_epoch)}
-    if answers is None:
+def draw_masks(
+    history: pd.DataFrame, signature: Signature, test: Split, answers: np.ndarray | None, found: MaskEvaluation | None
+) -> dict[str, Any]:
+    """Draws Dice of each class over the epochs and, where the run was tested, masks on their images and their Dice."""
+    names = signature.class_names
+    figures = {"dice": plots.plot_dice_history(history, names[1:], signature.best_epoch)}
+    if answers is None or found is None:
         return figures
-    test, dice = report.data.splits["test"], found.measures.dice
+    dice = found.measures.dice
     cases = plots.MaskCases(test.images, test.labels, answers, names, dice, test.names)
     return figures | {
         "overlays": plots.plot_mask_overlays(cases),

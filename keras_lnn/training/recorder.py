@@ -17,6 +17,7 @@ from keras_lnn.runs.epoch_shares import describe_epochs, is_cut_short
 from keras_lnn.runs.folder import Checkpoint, RunFolder
 from keras_lnn.runs.selection import Selection
 from keras_lnn.terminal import EpochDisplay
+from keras_lnn.training.variables import model_variables, read_variables
 
 if TYPE_CHECKING:
     from keras_lnn.training.averaging import WeightAverage
@@ -24,28 +25,6 @@ if TYPE_CHECKING:
 
 class TrainingDiverged(InputError):
     """The loss is no longer a number."""
-
-
-def model_variables(model: keras.Model) -> list[Any]:
-    """Weights, running statistics and random states of a model, in a fixed order, without its metrics."""
-    metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
-    return [variable for variable in model.variables if id(variable) not in metrics]
-
-
-def read_variables(variables: list[Any]) -> list[np.ndarray]:
-    """Their values."""
-    return [np.array(ops.convert_to_numpy(variable)) for variable in variables]
-
-
-def assign_variables(variables: list[Any], values: list[np.ndarray]) -> None:
-    """Sets their values; another number or shape of them is an error."""
-    shapes = [tuple(variable.shape) for variable in variables], [value.shape for value in values]
-    if shapes[0] != shapes[1]:
-        raise InputError(
-            "The checkpoint must fit the model. Received: other shapes. Use the version that made the run."
-        )
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
 
 
 def read_confusion(model: keras.Model) -> list[np.ndarray]:

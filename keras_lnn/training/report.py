@@ -27,7 +27,7 @@ from keras_lnn.tasks.task import Task
 from keras_lnn.tasks.thresholds import DEFAULT_RULES, choose_thresholds
 from keras_lnn.terminal import loading, print_labels, print_metrics, print_written
 from keras_lnn.training.class_curves import ClassCurves
-from keras_lnn.training.recorder import assign_variables, model_variables
+from keras_lnn.training.variables import assign_variables, model_variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,7 +252,8 @@ def _draw(
     if report.signature.get_task().has_masks:
         from keras_lnn.training.mask_report import draw_masks
 
-        figures |= draw_masks(report, answers, found)
+        test = report.data.splits["test"]
+        figures |= draw_masks(pd.DataFrame(report.history), report.signature, test, answers, found)
     elif answers is not None:
         if curves is not None:
             figures["class_accuracy"] = plots.plot_class_accuracy(

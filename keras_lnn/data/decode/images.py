@@ -52,7 +52,7 @@ class Decoded:
         faults: For each row that could not be read the reason, in a few words.
         brightest: The highest value in files of 16 bits; None where there was no such file.
         obstacles: The rows among the faults whose files may be whole: a package is missing, or the system refuses them.
-        digests: Of the values of each row as they are in the file; see :func:`~keras_lnn.data.decode.copies.digest_values`.
+        digests: Of the values of each row as they are in the file; see :mod:`keras_lnn.data.decode.copies`.
         frames: How many frames (or times, or pages) each row has in its file that has several.
     """
 
