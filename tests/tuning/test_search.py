@@ -107,7 +107,7 @@ def test_what_a_search_leaves(faults):
     assert files == {"trials.csv", "best.yaml", "search.yaml", "oracle.json"}
     assert not list(result.folder.rglob("*.partial"))
     pictures = {path.name for path in (result.folder / "plots").iterdir()}
-    assert pictures == {"progress.png", "importance.png", "learning_curves.png"}
+    assert pictures == {"progress.png", "learning_curves.png"}  # of few trials no importance is drawn
     table = pd.read_csv(result.folder / "trials.csv", dtype={"trial": str})
     assert list(table["trial"]) == list(result.trials["trial"])
     best = TrainConfig.from_yaml(result.folder / "best.yaml")
