@@ -1,63 +1,14 @@
-"""Trains a network: python train.py --model lnn --data phantom-breast. See --help."""
+"""Trains a network: python train.py --model lnn --data phantom-breast. See --help.
 
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+The same as ``keras-lnn train``.
+"""
 
-import pydantic
+import functools
 
-from keras_lnn.cli.parsing import parse_options, run_main
-from keras_lnn.config import TrainConfig, read_yaml
-from keras_lnn.errors import InputError
+from keras_lnn.cli import train
+from keras_lnn.cli.parsing import run_main
 
-
-class TrainCommand(TrainConfig):
-    """Train a network on medical images, choose its best epoch on validation, test it once and export it."""
-
-    config: Path | None = pydantic.Field(None, description="YAML file of fields; options given here go before it")
-    print_config: bool = pydantic.Field(False, description="print the whole configuration as YAML and stop")
-    show_augmentation: Path | None = pydantic.Field(None, description="draw augmented images to this PNG file and stop")
-    resume: Path | None = pydantic.Field(None, description="go on with this run from its last whole epoch")
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Parses the options and trains; what is slow to import waits until the options are right."""
-    options = parse_options(TrainCommand, arguments, "train.py")
-    config_file = options.pop("config", None)
-    print_config = options.pop("print_config", False)
-    picture = options.pop("show_augmentation", None)
-    run_dir = options.pop("resume", None)
-    if run_dir is not None and (options or config_file is not None or print_config or picture is not None):
-        raise InputError("--resume goes on with the run's own configuration. Received: other options. Leave them out.")
-    config = TrainConfig.create({**(read_yaml(config_file) if config_file is not None else {}), **options})
-
-    from keras_lnn.data.catalog import require_source
-    from keras_lnn.runs.own_modules import require_names
-    from keras_lnn.terminal import make_console, start_keras
-
-    require_names(config)
-    if not print_config:  # which may be for another machine
-        require_source(config.data, config.image_dir)
-    if run_dir is not None or config.start_from is not None:
-        from keras_lnn.runs.folder import RunFolder
-
-        RunFolder.open(Path(run_dir or config.start_from))
-    console = make_console(stderr=print_config)
-    start_keras(console)
-    from keras_lnn.runs import protocol
-    from keras_lnn.training import loop as training
-    from keras_lnn.training import preview as showing
-
-    if run_dir is not None:
-        training.resume(Path(run_dir))
-    if picture is not None:
-        showing.show_augmentation(config, Path(picture), console)
-    if print_config:
-        sys.stdout.write(protocol.complete_config(config).to_yaml())
-    if run_dir is None and picture is None and not print_config:
-        training.train(config)
-    return 0
-
+main = functools.partial(train.main, program="train.py")
 
 if __name__ == "__main__":
     run_main(main)

@@ -4,11 +4,12 @@ import os
 
 from hostile_files import DIGITS, add, make_pipe, write
 
-import train
 from keras_lnn.__main__ import main as run_program
-from keras_lnn.cli.commands import EvaluateCommand, ImportCommand
+from keras_lnn.cli.evaluate import EvaluateCommand
+from keras_lnn.cli.import_weights import ImportCommand
 from keras_lnn.cli.parsing import parse_command
 from keras_lnn.cli.study import StudyCommand
+from keras_lnn.cli.train import TrainCommand
 from keras_lnn.config import TrainConfig, read_yaml, validate
 from keras_lnn.data.augment.operations import list_operations
 from keras_lnn.data.catalog import require_data
@@ -39,7 +40,7 @@ for _option, _values in OPTIONS.items():
 
 
 def parse_train(*arguments):
-    return parse_command(train.TrainCommand, arguments, "train.py")
+    return parse_command(TrainCommand, arguments, "train.py")
 
 
 def add_command(family, command, *arguments):

@@ -17,6 +17,7 @@ import keras_lnn
 import train
 from keras_lnn import __main__ as program
 from keras_lnn.cli import model_list
+from keras_lnn.cli.main import COMMANDS
 from keras_lnn.cli.parsing import run_main
 from keras_lnn.config import TrainConfig
 from keras_lnn.saved.predictor import load_predictor
@@ -220,10 +221,10 @@ def test_training_on_the_command_line(run_train, trained, tiny_data):
 def test_overview_and_unknown_commands(run_program):
     status, out, _ = run_program()
     assert status == 0
-    assert all(name in out for name in program.COMMANDS)
+    assert all(name in out for name in COMMANDS)
     status, _, err = run_program("evalute")
     assert (status, err) == (2, "error: There is no command 'evalute'. Did you mean evaluate?\n")
-    for name in program.COMMANDS:
+    for name in COMMANDS:
         status, out, _ = run_program(name, "--help")
         assert status == 0
         assert f"usage: python -m keras_lnn {name}" in out

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from keras_lnn.cli.commands import PredictCommand
 from keras_lnn.cli.compare import CompareCommand
 from keras_lnn.cli.parsing import parse_command
+from keras_lnn.cli.predict import PredictCommand
 from keras_lnn.errors import InputError
 
 NAMES = ["Smith, John.png", "[1].png", "{a}.png", '"q".png', "it's.png", "a\\b.png", " x .png", "\udcff.png", "12"]

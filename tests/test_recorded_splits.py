@@ -13,7 +13,7 @@ import trial_models  # noqa: F401  registers the quick network
 from recorded_samples import COLUMNS, draw_images, draw_table, read_rows, table_config, write_rows
 from rich.console import Console
 
-from keras_lnn.cli.commands import EvaluateCommand
+from keras_lnn.cli.evaluate import EvaluateCommand
 from keras_lnn.comparing import load_runs
 from keras_lnn.config import DataOptions, TrainConfig
 from keras_lnn.data.options import OwnImages

@@ -1,77 +1,14 @@
-"""Searches for hyperparameters: python -m tuning --model lnn --data phantom-breast. See --help."""
+"""Searches for hyperparameters: python -m tuning --model lnn --data phantom-breast. See --help.
 
-from __future__ import annotations
+The same as ``keras-lnn tune``.
+"""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+import functools
 
-import pydantic
+from keras_lnn.cli import tune
+from keras_lnn.cli.parsing import run_main
 
-from keras_lnn.cli.parsing import parse_options, run_main
-from keras_lnn.config import TrainConfig, read_yaml, validate
-from keras_lnn.errors import InputError
-from tuning.settings import SearchSettings
-
-# A search decides these for its trials.
-_DECIDED = ("run_dir", "export", "export_dir", "tensorboard", "test", "start_from", "stop_after")
-
-
-class SearchCommand(SearchSettings, TrainConfig):
-    """Search for hyperparameters, each trial in a process of its own; the same command goes on with a search."""
-
-    space: Path | None = pydantic.Field(None, description="YAML file that narrows or widens what is chosen")
-    show_space: bool = pydantic.Field(False, description="print what is chosen and stop")
-    config: Path | None = pydantic.Field(None, description="YAML file of training fields; options go before it")
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Parses the options and searches; what is slow to import waits until the options are right."""
-    options = parse_options(SearchCommand, arguments, "python -m tuning")
-    space_file, show_space, config_file = (options.pop(name, None) for name in ("space", "show_space", "config"))
-    decided = [f"--{name.replace('_', '-')}" for name in _DECIDED if name in options]
-    if decided:
-        raise InputError(
-            f"A search decides what its trials write, and where. Received: {', '.join(decided)}. Leave it out."
-        )
-    own = {name: options.pop(name) for name in list(options) if name in SearchSettings.model_fields}
-    settings = validate(SearchSettings, own)
-    given = {name: value for name, value in _read_fields(config_file).items() if name not in _DECIDED}
-    config = TrainConfig.create({**given, **options})
-
-    from keras_lnn.data.catalog import require_source
-    from keras_lnn.processes.runner import ProcessRunner, keep_this_process_small, share_processors
-    from keras_lnn.runs.own_modules import import_modules, require_names
-    from keras_lnn.terminal import make_console, start_keras
-
-    require_names(config)
-    if not show_space:
-        require_source(config.data, config.image_dir)
-    settings.role  # noqa: B018, two roles are told before Keras is imported
-    console = make_console()
-    # The trials' processes import TensorFlow while this one, which needs none, reads the space.
-    runner = None if show_space else ProcessRunner(share_processors(settings.workers))
-    keep_this_process_small()
-    start_keras(console)
-    import_modules(config.imports)
-    from tuning.display import space_table
-    from tuning.searching import search
-    from tuning.space import make_space
-
-    space = make_space(config, space_file, fixed=options)
-    if show_space:
-        console.print(space_table(space))
-        return 0
-    try:
-        search(config, space, settings, console=console, runner=runner)
-    finally:
-        runner.close()
-    return 0
-
-
-def _read_fields(file: Any) -> dict[str, Any]:
-    return read_yaml(file) if file is not None else {}
-
+main = functools.partial(tune.main, program="python -m tuning")
 
 if __name__ == "__main__":
     run_main(main)

@@ -1,0 +1,78 @@
+"""``keras-lnn evaluate``: the metrics of a trained model on the data that it learned from, or on others."""
+
+import json
+from typing import TYPE_CHECKING, Literal
+
+import pydantic
+from pydantic_settings import CliPositionalArg
+
+from keras_lnn.cli.starting import Command, start
+from keras_lnn.config import DataOptions, OwnModules, Side, parse_classes
+from keras_lnn.data.catalog import require_data, require_source
+from keras_lnn.terminal import loading, make_console, print_metrics
+
+if TYPE_CHECKING:
+    from keras_lnn.evaluation.samples import LearnedData
+
+
+class EvaluateCommand(OwnModules, Command, DataOptions):
+    """Measure a trained model, with 95% intervals; options of the data that are left out are those of its training."""
+
+    model: CliPositionalArg[str] = pydantic.Field(description="run, .keras file, exported folder or name")
+    data: str | None = pydantic.Field(None, description="data set (default: the one that it learned from)")
+    split: Literal["train", "val", "test", "all"] | None = pydantic.Field(
+        None,
+        description="which images; all: those that were in neither its training nor its validation (default: test, and "
+        "all of other data than it learned from)",
+    )
+    size: Side | None = pydantic.Field(None, description="side of the images in pixels")
+    map_classes: str | None = pydantic.Field(
+        None, description="THEIRS=OURS,...: what the model calls classes that have other names in the data"
+    )
+    positive_class: str | None = pydantic.Field(
+        None, description="which of two classes sensitivity, precision and F1 speak of (default: that of its training)"
+    )
+    json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object")
+
+    @pydantic.field_validator("map_classes", mode="after")
+    @classmethod
+    def _map_classes(cls, value: str | None) -> str | None:
+        parse_classes(value)
+        return value
+
+
+def run_evaluate(command: EvaluateCommand) -> None:
+    """Measures and prints."""
+    console = make_console()
+    quiet = make_console(stderr=True)
+    from keras_lnn.evaluation.samples import LearnedData
+    from keras_lnn.saved.predictor import find_model
+    from keras_lnn.saved.signature import read_signature
+
+    signature = read_signature(find_model(command.model))
+    _require_data(command, LearnedData.of(command.model, signature))
+    start(command, quiet)
+    from keras_lnn.training.evaluate import describe_measured, evaluate_model
+
+    with loading(quiet, "evaluating") as progress:
+        metrics = evaluate_model(
+            command.model,
+            data=command.data,
+            split=command.split,
+            options=command,
+            map_classes=parse_classes(command.map_classes),
+            positive_class=command.positive_class,
+            progress=progress,
+        )
+    if command.json_output:
+        print(json.dumps(metrics, indent=2, ensure_ascii=False))
+    else:
+        print_metrics(console, metrics, describe_measured(metrics))
+
+
+def _require_data(command: EvaluateCommand, learned: "LearnedData") -> None:
+    """Checks the name of the data and that their files are there, as far as can be known before Keras is imported."""
+    name = command.data or learned.name
+    require_source(name, command.image_dir)
+    if not command.imports and (learned.config is None or not learned.config.imports):
+        require_data(name)

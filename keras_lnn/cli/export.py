@@ -1,0 +1,43 @@
+"""``keras-lnn export``: a trained model as SavedModel or ``.keras``, with its card."""
+
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+from pydantic_settings import CliPositionalArg
+
+from keras_lnn.cli.starting import Command, start
+from keras_lnn.config import OwnModules
+from keras_lnn.files.atomic import require_writable
+from keras_lnn.terminal import loading, make_console
+
+
+class ExportCommand(OwnModules, Command):
+    """Export a run's best model with its card and signature."""
+
+    run: CliPositionalArg[str] = pydantic.Field(description="run or .keras file")
+    format: Literal["saved_model", "keras"] = pydantic.Field("saved_model", description="format of the model")
+    output: Path | None = pydantic.Field(None, description="folder to make (default: saved_models/RUN)")
+
+
+def run_export(command: ExportCommand) -> None:
+    """Exports and says where to."""
+    console = make_console()
+    from keras_lnn.runs.folder import RunFolder
+    from keras_lnn.saved.predictor import find_model
+    from keras_lnn.saved.signature import read_signature
+
+    read_signature(find_model(command.run))
+    folder = RunFolder(Path(command.run))
+    asked_for = command.output or Path("saved_models", folder.name if folder.path.is_dir() else folder.path.stem)
+    require_writable(asked_for.parent, "--output")
+    start(command, console)
+    from keras_lnn.saved.export import export_model, find_place
+
+    with loading(console, "exporting"):
+        metrics = folder.read_metrics() if folder.path.is_dir() else None
+        output = find_place(asked_for, command.format)
+        note = "  (took the place of the export that was there)" if output.exists() else ""
+        note = note if output == asked_for else f"  (beside {asked_for}, which is of another format){note}"
+        export_model(command.run, output, command.format, metrics)
+    console.print(f"exported  {output}{note}")

@@ -1,0 +1,56 @@
+"""The one front door: ``keras-lnn COMMAND ...``, the same as ``python -m keras_lnn COMMAND ...``."""
+
+import importlib
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
+
+from keras_lnn.cli.parsing import parse_command, run_main
+from keras_lnn.errors import InputError, suggest
+
+
+class _Entry(NamedTuple):
+    """Where a command is, and what it does; its module has ``NameCommand`` and ``run_name``, or a ``main``."""
+
+    module: str
+    what: str
+
+
+COMMANDS = {
+    "train": _Entry("train", "a network on medical images: chosen on validation, tested once, exported"),
+    "tune": _Entry("tune", "a search for hyperparameters, each trial in a process of its own"),
+    "evaluate": _Entry("evaluate", "metrics of a trained model with 95% intervals"),
+    "compare": _Entry("compare", "trained models on the same test samples, as a page with tests and pictures"),
+    "study": _Entry("study", "a published experiment: networks, data sets and seeds, with tables and pictures"),
+    "predict": _Entry("predict", "probabilities or masks for image files and folders"),
+    "export": _Entry("export", "a trained model as SavedModel or .keras, with its card"),
+    "import": _Entry("import_weights", "weights learned in PyTorch into the Keras model"),
+    "list": _Entry("list", "what there is: models or data sets"),
+}
+
+
+def main(arguments: Sequence[str], program: str = "keras-lnn") -> int:
+    """Runs one command."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        width = max(map(len, COMMANDS))
+        print(f"usage: {program} COMMAND ... (--help after a command shows its options)\n")
+        print("\n".join(f"  {name.ljust(width)}  {entry.what}" for name, entry in COMMANDS.items()))
+        return 0
+    if arguments[0] == "--version":
+        from keras_lnn import __version__
+
+        print(f"keras-lnn {__version__}")
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        raise InputError(f"There is no command {name!r}. {suggest(name, COMMANDS)}")
+    module = importlib.import_module(f"keras_lnn.cli.{COMMANDS[name].module}")
+    if hasattr(module, "main"):
+        return module.main(rest, f"{program} {name}")
+    command = parse_command(getattr(module, f"{name.capitalize()}Command"), rest, f"{program} {name}")
+    getattr(module, f"run_{name}")(command)
+    return 0
+
+
+def run() -> NoReturn:
+    """Runs the console script."""
+    run_main(main)
