@@ -122,13 +122,15 @@ class Task:
 
         if self.has_masks:
             results = ["accuracy", "pixel_error", "dice", "iou", "dice_per_class"]
-            return [SegmentationMetrics(results, class_names=self.class_names)]
+            return [_built(SegmentationMetrics(results, class_names=self.class_names), len(self.class_names))]
         kind = "multi-class" if self.kind == "ordinal" else self.kind
-        most = MOST_KEPT_SCORES // (1 if kind == "binary" else self.outputs)
+        labels = 1 if kind == "binary" else self.outputs
+        most = MOST_KEPT_SCORES // labels
         limits = (validation_samples, most), (training_samples, most // 8)
         exact = max((samples for samples, limit in limits if samples <= limit), default=0)
         results = ["accuracy", "f1", "auc"]
-        return [ScoredMetrics(kind, results, from_logits=True, keep_confusion=True, exact_samples=exact)]
+        metric = ScoredMetrics(kind, results, from_logits=True, keep_confusion=True, exact_samples=exact)
+        return [_built(metric, labels)]
 
     def probabilities(self, logits: Any) -> Any:
         """Logits as probabilities, in float32 whatever the precision of the model; tensors of any backend."""
@@ -210,3 +212,9 @@ def _operations_for(probabilities: Any) -> Any:
     from keras import ops
 
     return ops
+
+
+def _built(metric: Any, labels: int) -> Any:
+    """Returns the metric with its variables: TensorFlow traces a step twice in which variables are made."""
+    metric.build(labels)
+    return metric
