@@ -21,15 +21,15 @@ from sklearn.metrics import (
 )
 
 from keras_lnn.errors import InputError
+from keras_lnn.evaluation.checked import CheckedPredictions
 from keras_lnn.evaluation.predictions import (
     CLASS_METRICS,
     METRICS,
-    TASKS,
-    CheckedPredictions,
     evaluate_predictions,
     measure_predictions,
 )
 from keras_lnn.statistics import Estimate
+from keras_lnn.tasks.task import TASKS
 
 MEDMNIST_TASKS = {
     "binary": "binary-class",

@@ -38,7 +38,7 @@ def test_weights_are_theirs(case):
 
 
 @cases
-@pytest.mark.parametrize("return_sequences", [True, False])
+@pytest.mark.parametrize("return_sequences", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_outputs_are_theirs(case, return_sequences):
     ours, theirs = make_pair(case, return_sequences=return_sequences)
     inputs = draw_inputs()

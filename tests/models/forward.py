@@ -1,5 +1,7 @@
 """Outputs of models, most of them without a graph: to compile a network takes far longer than to run it once."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -29,3 +31,11 @@ def outputs_before_and_after(
     if compiled:
         np.testing.assert_allclose(model.predict_on_batch(inputs), expected, rtol=1e-4, atol=1e-5)
     return expected
+
+
+@contextlib.contextmanager
+def without_values() -> Iterator[None]:
+    """Networks that are made within have no numbers in their weights, only shapes."""
+    with keras.StatelessScope(initialize_variables=False):
+        yield
+    keras.utils.clear_session()

@@ -1,16 +1,14 @@
 """The deep networks of the liver study: published counts, any size, images and volumes, weights from PyTorch."""
 
-import contextlib
 import functools
 import itertools
-from collections.abc import Iterator
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import torch_deep
-from forward import outputs_before_and_after, outputs_of
+from forward import outputs_before_and_after, outputs_of, without_values
 
 from keras_lnn.errors import InputError
 from keras_lnn.models.deep import flatten_at_most
@@ -43,14 +41,6 @@ TINY_BOTTLENECK = residual_network("tiny", {"block": "bottleneck", "repeats": [2
 
 def pixels_of(shape: tuple[int, ...], count: int = 2) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, *shape)).astype(np.float32)
-
-
-@contextlib.contextmanager
-def without_values() -> Iterator[None]:
-    """Networks that are made within have no numbers in their weights, only shapes."""
-    with keras.StatelessScope(initialize_variables=False):
-        yield
-    keras.utils.clear_session()
 
 
 def require_gradients(model: keras.Model, images: np.ndarray) -> None:
