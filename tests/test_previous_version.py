@@ -80,7 +80,7 @@ def test_a_study_trains_nothing_again(place, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning")  # of KerasTuner
+@pytest.mark.filterwarnings("ignore:(currentThread|getName)\\(\\) is deprecated:DeprecationWarning")
 def test_a_search_goes_on(place):
     options = "--model dnn --data phantom-breast --model-args units=4,second_units=4 --epochs 1 --tuner random"
     assert main(["tune", *options.split(), "--batch-size", "128", "--max-trials", "3"]) == 0
