@@ -12,6 +12,7 @@ import tensorflow as tf
 import tiny_models  # noqa: F401, registers the networks
 from PIL import Image
 
+from keras_lnn.backend import xla_slows_convolutions
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.checked import CheckedPredictions
 from keras_lnn.registry import build_model
@@ -186,6 +187,7 @@ def test_both_formats_give_what_the_model_gives(liquid, exported):
         predictor = load_predictor(folder)
         assert predictor.signature == make_signature()
         np.testing.assert_allclose(predictor.predict(IMAGES), expected, atol=1e-6)
+    assert predictor.model.jit_compile != xla_slows_convolutions()
 
 
 def test_it_predicts_where_keras_and_this_package_cannot_be_imported(liquid, exported, tmp_path):

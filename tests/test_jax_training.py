@@ -14,10 +14,12 @@ import pytest
 from ncps.wirings import AutoNCP
 
 import train
+from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.layers import LTC, CfC, Channels, Columns, Rows
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.export import export_model
+from keras_lnn.training.loop import compiles_whole_step
 
 IS_JAX = keras.backend.backend() == "jax"
 # What every backend is tested for, and cheaply.
@@ -88,6 +90,8 @@ def test_a_whole_run_of_an_ltc_is_trained_and_exported(tiny_data, tmp_path, monk
     assert not list(tmp_path.iterdir())
     assert train.main([*options, "--export", "keras"]) == 0
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["epochs"] == 1
+    # Else each operation would be compiled and run by itself.
+    assert compiles_whole_step(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]), TrainConfig())
     # It is there only if its probabilities were those of the run.
     assert (tmp_path / "exported" / "run" / "model.keras").is_file()
     with pytest.raises(InputError, match="Give --format keras"):

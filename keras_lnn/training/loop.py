@@ -224,8 +224,11 @@ def compiles_whole_step(model: keras.Model, config: TrainConfig) -> bool:
     """Whether XLA compiles the whole training step: where ``--xla`` asks for it and convolutions do not suffer.
 
     Compiled for a CPU, steps of networks with convolutions take up to twenty times as long (``benchmarks/xla.py``).
-    Recurrences of liquid layers are compiled in any case.
+    Recurrences of liquid layers are compiled in any case. JAX, which has no graphs of another kind, compiles always:
+    else it would run each operation by itself.
     """
+    if keras.backend.backend() == "jax":
+        return True
     return config.xla and not (xla_slows_convolutions() and _has_convolutions(model))
 
 

@@ -301,12 +301,12 @@ def _draw_layers(model: Any, images: np.ndarray, name: str, class_names: Sequenc
             outputs = _name_outputs(model, layer, wiring.output_dim, class_names)
             figures[f"wiring_{layer.name}"] = plots.plot_wiring(wiring, f"Wiring of {layer.name} in {name}", outputs)
         if isinstance(layer, SequenceLayer):
-            maps = keras.Model(model.inputs, layer.input).predict_on_batch(images.astype("float32"))[0]
+            # Called eagerly: to compile the layers before for one image takes far longer.
+            maps = keras.Model(model.inputs, layer.input)(images.astype("float32"), training=False)
+            maps = keras.ops.convert_to_numpy(maps)[0]
             image = images[0] if images.ndim == 4 else None
             title = f"How {name} reads an image, layer {layer.name}"
-            figures[f"sequence_{layer.name}"] = plots.plot_sequence(
-                layer.positions(maps.shape), np.asarray(maps), image, title
-            )
+            figures[f"sequence_{layer.name}"] = plots.plot_sequence(layer.positions(maps.shape), maps, image, title)
     return figures
 
 
