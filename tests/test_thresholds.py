@@ -12,7 +12,7 @@ from keras_lnn.evaluation.predictions import evaluate_predictions
 from keras_lnn.tasks.thresholds import choose_thresholds, describe_rule
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), samples=st.integers(1, 40), decimals=st.sampled_from([1, 8]))
 def test_no_other_threshold_has_a_larger_f1(seed, samples, decimals):
     generator = np.random.default_rng(seed)

@@ -39,8 +39,14 @@ def test_the_bytes_are_the_same_everywhere(slices, volumes):
     assert volumes.checksum == "sha256:855fbb90ff63831527d64b84d10d685c31dc104781959174a7fcb16caa67e56b"
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("size", [None, 32])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        *((name, 32) for name in NAMES),
+        ("phantom-liver", None),
+        *(pytest.param(name, None, marks=pytest.mark.slow) for name in NAMES if name != "phantom-liver"),
+    ],
+)
 def test_it_is_what_the_catalog_says(name, size):
     entry, data = get_entry(name), load_once(name, size=size)
     assert (data.task, data.class_names) == (entry.task, entry.class_names)

@@ -419,11 +419,11 @@ def test_training_goes_down_and_keeps_what_must_not_be_negative(kind):
 @pytest.mark.parametrize(
     ("kind", "jit_compile"),
     [
-        *(("ltc", False), ("cfc-memory", False), ("ltc", True), ("cfc-dense", True)),
+        *(("ltc", False), ("cfc-memory", False), ("cfc-dense", True)),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
-                *(("cfc", True), ("cfc", False), ("cfc-dense", False)),
+                *(("ltc", True), ("cfc", True), ("cfc", False), ("cfc-dense", False)),
                 *(("cfc-pure", False), ("ltc-memory", False)),
             )
         ),
