@@ -1,6 +1,7 @@
 """The public interface: each name is there, nothing is imported for it before, and a wheel holds all that it needs."""
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -26,8 +27,13 @@ def test_every_public_name_is_there():
 def wheel(tmp_path_factory):
     """The files of a wheel, unpacked outside the repository."""
     place = tmp_path_factory.mktemp("wheel")
+    source = place / "source"  # building leaves files beside the sources
+    for name in ("keras_lnn", "tuning"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("custom_metrics.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
     build = f"from setuptools import build_meta; build_meta.build_wheel({str(place)!r})"
-    subprocess.run([sys.executable, "-c", build], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
     (file,) = place.glob("*.whl")
     with zipfile.ZipFile(file) as archive:
         archive.extractall(place / "installed")
@@ -50,21 +56,9 @@ def test_a_wheel_trains_tunes_and_predicts_elsewhere(wheel, tmp_path):
     where = "import keras_lnn; print(keras_lnn.__file__)"
     found = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, env=variables, capture_output=True, text=True)
     assert found.stdout.startswith(str(wheel))
-    call(
-        *[
-            "train",
-            "--model",
-            "dnn",
-            "--data",
-            "phantom-breast",
-            "--epochs",
-            "1",
-            "--run-dir",
-            "run",
-            "--no-tensorboard",
-        ]
-    )
-    call("tune", *"--model dnn --data phantom-breast --epochs 1 --trials 2 --tuner random".split())  # noqa: SIM905
+    quick = ["--model", "dnn", "--data", "phantom-breast", "--epochs", "1"]
+    call("train", *quick, "--run-dir", "run", "--no-tensorboard")
+    call("tune", *quick, "--max-trials", "2", "--tuner", "random")
     phantom = "from keras_lnn import load_data; from PIL import Image; "
     phantom += "Image.fromarray(load_data('phantom-breast').splits['test'].images[0, ..., 0]).save('scan.png')"
     subprocess.run([sys.executable, "-c", phantom], cwd=tmp_path, env=variables, check=True)
