@@ -137,13 +137,13 @@ def make_step(command: AugmentationCommand) -> Callable[[Iterator[Any]], None]:
     """A function that takes a batch and does one training step."""
     from keras_lnn.backend import prepare_backend
     from keras_lnn.registry import build_model
-    from keras_lnn.runs.protocol import complete_config
-    from keras_lnn.tasks.task import Task
+    from keras_lnn.tasks.kinds import make_task
     from keras_lnn.training.loop import compile_model
+    from keras_lnn.training.protocol import complete_config
 
     config = complete_config(TrainConfig.create({"model": command.model, "batch_size": command.batch_size}))
     prepare_backend(config.seed, config.deterministic, config.precision)
-    task = Task("binary", ("no", "yes"))
+    task = make_task("binary", ("no", "yes"))
     model = build_model(config.model, image_shape(command), task.outputs, **config.model_args)
     compile_model(model, task, config, 10**6, np.array([0, 1]))
     return lambda batches: model.train_on_batch(*next(batches))

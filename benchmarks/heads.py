@@ -72,13 +72,13 @@ def make_step(command: HeadsCommand, name: str) -> Callable[[], Any]:
     """A function that does one training step, on random images."""
     from keras_lnn.backend import prepare_backend
     from keras_lnn.registry import build_model
-    from keras_lnn.runs.protocol import complete_config
-    from keras_lnn.tasks.task import Task
+    from keras_lnn.tasks.kinds import make_task
     from keras_lnn.training.loop import compile_model
+    from keras_lnn.training.protocol import complete_config
 
     config = complete_config(TrainConfig.create({"model": name, "batch_size": command.batch_size}))
     prepare_backend(config.seed, config.deterministic, config.precision)
-    task = Task("binary", ("no", "yes"))
+    task = make_task("binary", ("no", "yes"))
     shape = (command.size, command.size, command.channels)
     model = build_model(name, shape, task.outputs)
     compile_model(model, task, config, 10**6, np.array([0, 1]))

@@ -60,15 +60,15 @@ def measure(command: InputCommand, augmentation: str) -> dict[str, Any]:
     from keras_lnn.data import load_data
     from keras_lnn.data.pipeline import steps_per_epoch, training_batches
     from keras_lnn.registry import build_model
-    from keras_lnn.runs.protocol import complete_config
-    from keras_lnn.tasks.task import Task
+    from keras_lnn.tasks.kinds import make_task
     from keras_lnn.training.loop import compile_model
+    from keras_lnn.training.protocol import complete_config
 
     config = complete_config(TrainConfig.create(command.model_dump(exclude={"rounds", "json_output"})))
     prepare_backend(config.seed, config.deterministic, config.precision)
     data = load_data(config.data, size=config.size, data_dir=config.data_dir, accept_checksum=config.accept_checksum)
     train = data.splits["train"]
-    task = Task(data.task, data.class_names)
+    task = make_task(data.task, data.class_names)
     model = build_model(config.model, data.image_shape, task.outputs, **config.model_args)
     steps = steps_per_epoch(train, config.batch_size)
     compile_model(model, task, config, steps, train.labels)

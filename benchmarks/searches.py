@@ -125,14 +125,14 @@ def _search_in_process(model: str, data: str, epochs: str, trials: str, log: str
     from keras_lnn.data import load_data
     from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
     from keras_lnn.registry import build_model
-    from keras_lnn.runs.protocol import complete_config
-    from keras_lnn.tasks.task import Task
+    from keras_lnn.tasks.kinds import make_task
     from keras_lnn.training.loop import compile_model
+    from keras_lnn.training.protocol import complete_config
     from tuning.space import make_space
 
     config = complete_config(TrainConfig(model=model, data=data, epochs=int(epochs)))
     space, images = make_space(config), load_data(data)
-    task = Task(images.task, images.class_names)
+    task = make_task(images.task, images.class_names)
     done = []
 
     class Tuner(keras_tuner.RandomSearch):

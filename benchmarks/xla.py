@@ -90,9 +90,9 @@ def make_step(command: XlaCommand, name: str, way: str) -> Callable[[], Any]:
     """A function that takes one training step of a fresh network, on random images and labels."""
     from keras_lnn.backend import prepare_backend
     from keras_lnn.registry import build_model
-    from keras_lnn.runs.protocol import complete_config
-    from keras_lnn.tasks.task import Task
+    from keras_lnn.tasks.kinds import make_task
     from keras_lnn.training.loop import compile_model
+    from keras_lnn.training.protocol import complete_config
 
     # Determinism, which is the default otherwise, and XLA exclude each other.
     fields = {"model": name, "batch_size": command.batch_size, "deterministic": False, "xla": way != "default"}
@@ -100,7 +100,7 @@ def make_step(command: XlaCommand, name: str, way: str) -> Callable[[], Any]:
     if way == WAYS[0]:
         prepare_backend(config.seed, config.deterministic, config.precision)
     entry = get_entry(get_model(name).reference_data)
-    task, shape = Task(entry.task, entry.class_names), entry.image_shape(command.size or None)
+    task, shape = make_task(entry.task, entry.class_names), entry.image_shape(command.size or None)
     model = build_model(name, shape, task.outputs)
     images, labels = draw_batch(entry, task.outputs, shape, command.batch_size)
     compile_model(model, task, config, 10**6, labels)

@@ -107,8 +107,7 @@ def write_label_runs(folder):
 
 
 def _table(truth, probabilities, names, groups, task, class_names, split):
-    from keras_lnn.tasks.task import Task
-    from keras_lnn.training.report import predictions_table
+    from keras_lnn.tasks.kinds import make_task
 
     images = np.zeros((len(truth), 1, 1, 1), dtype=np.uint8)
-    return predictions_table(Split(images, truth, names, groups), probabilities, Task(task, class_names), split)
+    return make_task(task, class_names).tabulate(Split(images, truth, names, groups), probabilities, None, split)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_lnn.training.class_curves import ClassCurves
+from keras_lnn.evaluation.class_curves import ClassCurves
 
 NAMES = ("no liver", "liver", "lesion")
 

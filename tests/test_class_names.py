@@ -9,8 +9,8 @@ from conftest import tiny_stripes
 from keras_lnn.config import parse_classes
 from keras_lnn.data import ImageData, Split
 from keras_lnn.errors import InputError
-from keras_lnn.evaluation.class_names import with_classes_of
 from keras_lnn.saved.signature import Signature
+from keras_lnn.training.class_names import with_classes_of
 
 
 def signature(task, class_names, image_shape=(28, 28, 1)):

@@ -17,8 +17,8 @@ from keras_lnn.data import load_data
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
-from keras_lnn.evaluation.samples import LEARNED_DATA, OTHER_DATA, LearnedData, choose_samples
 from keras_lnn.saved.signature import Signature
+from keras_lnn.training.samples import LEARNED_DATA, OTHER_DATA, LearnedData, choose_samples
 
 
 def signature_of(data, **changes):

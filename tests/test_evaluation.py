@@ -29,7 +29,7 @@ from keras_lnn.evaluation.predictions import (
     measure_predictions,
 )
 from keras_lnn.statistics import Estimate
-from keras_lnn.tasks.task import TASKS
+from keras_lnn.tasks.decisions import CLASSIFICATIONS
 
 MEDMNIST_TASKS = {
     "binary": "binary-class",
@@ -140,7 +140,7 @@ CASES = [
 
 @settings(deadline=None, max_examples=50)
 @given(data=st.data())
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", CLASSIFICATIONS)
 def test_auc_and_accuracy_are_those_of_medmnist(medmnist_evaluator, task, data):
     classes = 2 if task == "binary" else data.draw(st.integers(2, 5))
     samples = data.draw(st.integers(classes + 2, 40))

@@ -21,10 +21,10 @@ from keras_lnn.evaluation.mask_overlaps import measure_masks
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.image_predictions import predict_files, write_predictions
 from keras_lnn.saved.mask_predictions import predict_masks
+from keras_lnn.tasks.segmentation import tabulate_measures
 from keras_lnn.terminal import loading, make_console
 from keras_lnn.training.evaluate import evaluate_model
 from keras_lnn.training.loop import train
-from keras_lnn.training.mask_report import measures_table
 
 # An e with an accent in latin-1, as old archives have it, which is no UTF-8.
 NAME, SHOWN = os.fsdecode(b"caf\xe9"), "caf\\udce9"
@@ -84,7 +84,7 @@ def test_the_table_of_measured_masks_takes_the_names(tmp_path):
     masks[0, 1] = 1
     split = Split(masks[..., None], masks, names=[SHOWN])
     measures = measure_masks(masks, masks, ("background", "bright"))
-    assert measures_table(split, measures, "test")["file"].tolist() == [SHOWN]
+    assert tabulate_measures(split, measures, "test")["file"].tolist() == [SHOWN]
 
 
 def test_a_run_needs_a_folder_that_tensorflow_can_open(tmp_path):

@@ -20,11 +20,11 @@ ROOMS = (
     ("data.sources",),
     ("data",),
     ("registry",),
-    ("models", "tasks"),
-    ("runs",),
-    ("plots",),
+    ("models", "runs", "tasks.decisions", "tasks.thresholds"),
+    ("plots", "evaluation"),
+    ("tasks",),
     ("saved",),
-    ("terminal", "evaluation"),
+    ("terminal",),
     ("training", "comparing"),
     ("processes",),
     ("studies", "tuning"),
@@ -63,9 +63,10 @@ def room_of(name: str) -> str:
         return "cli" if parts[-1] == "__main__" else "tuning"
     if len(parts) == 1:
         return "keras_lnn"
-    if parts[1] == "data" and len(parts) > 2:
-        return ".".join(parts[1:3]) if ".".join(parts[1:3]) in ORDER else "data.rest"
-    return parts[1]
+    inner = ".".join(parts[1:3])
+    if inner in ORDER:
+        return inner
+    return "data.rest" if parts[1] == "data" and len(parts) > 2 else parts[1]
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
@@ -82,6 +83,7 @@ def test_imports_point_one_way(name):
 
 
 def test_no_modules_import_each_other_in_a_circle():
+    # The package itself holds its version, and public names that are loaded when they are first used.
     open_names, done, circles = [], set(), []
 
     def visit(name: str) -> None:
@@ -90,7 +92,7 @@ def test_no_modules_import_each_other_in_a_circle():
         elif name not in done:
             open_names.append(name)
             for other in sorted(find_imports(name)):
-                if (name, other) not in EXCEPTIONS:
+                if (name, other) not in EXCEPTIONS and other != "keras_lnn":
                     visit(other)
             done.add(open_names.pop())
 

@@ -16,11 +16,11 @@ from keras_lnn.data import catalog
 from keras_lnn.errors import InputError
 from keras_lnn.registry import build_model
 from keras_lnn.runs.own_modules import import_modules, require_names
-from keras_lnn.runs.protocol import complete_config, is_run_of
 from keras_lnn.saved.predictor import load_model, load_predictor
 from keras_lnn.saved.signature import Signature, save_keras
 from keras_lnn.studies.declaration import Study
 from keras_lnn.studies.memory import remember
+from keras_lnn.training.protocol import complete_config, is_run_of
 
 MODULE = "own_module_of_a_test"
 SOURCE = """

@@ -18,12 +18,12 @@ from keras_lnn.comparing import load_runs
 from keras_lnn.config import DataOptions, TrainConfig
 from keras_lnn.data.options import OwnImages
 from keras_lnn.errors import InputError
-from keras_lnn.evaluation.samples import LEARNED_DATA, OTHER_DATA
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.export import export_model
 from keras_lnn.saved.signature import SAMPLES_FILE, SIGNATURE_FILE, read_signature
 from keras_lnn.training.evaluate import evaluate_model
 from keras_lnn.training.loop import resume, train
+from keras_lnn.training.samples import LEARNED_DATA, OTHER_DATA
 
 CONSOLE = Console(file=io.StringIO(), width=140, markup=False)
 

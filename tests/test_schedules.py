@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from keras_lnn.config import TrainConfig
-from keras_lnn.runs.protocol import complete_config
-from keras_lnn.tasks.task import Task
+from keras_lnn.tasks.kinds import make_task
 from keras_lnn.training.loop import compile_model
+from keras_lnn.training.protocol import complete_config
 from keras_lnn.training.schedules import make_schedule
 
 
@@ -66,7 +66,7 @@ def test_restarts_are_counted_in_epochs(restart_epochs, epochs):
     fields = {"model": "dnn", "schedule": "cosine-restarts", "restart_epochs": restart_epochs, "epochs": epochs}
     config = complete_config(TrainConfig.create(fields))
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-    compile_model(model, Task("binary", ("a", "b")), config, 13 * epochs, np.array([0, 1]))
+    compile_model(model, make_task("binary", ("a", "b")), config, 13 * epochs, np.array([0, 1]))
     for restart in (13 * (restart_epochs or 10), 26 * (restart_epochs or 10)):
         model.optimizer.iterations.assign(restart - 1)
         assert float(model.optimizer.learning_rate) < 1e-6

@@ -10,13 +10,14 @@ from keras_lnn.data import DataEntry, ImageData, Split, catalog, register_data
 from keras_lnn.errors import InputError
 from keras_lnn.losses import FocalCrossentropy
 from keras_lnn.runs.folder import RunFolder
-from keras_lnn.runs.protocol import complete_config
-from keras_lnn.tasks.task import MOST_PIXEL_WEIGHT, Task
+from keras_lnn.tasks.kinds import make_task
+from keras_lnn.tasks.segmentation import MOST_PIXEL_WEIGHT
 from keras_lnn.training.loop import _Trainer, compile_model, train
+from keras_lnn.training.protocol import complete_config
 
 NAME = "tiny-squares"
 CLASSES = ("background", "square", "dot")
-TASK = Task("segmentation", CLASSES)
+TASK = make_task("segmentation", CLASSES)
 GENERATOR = np.random.default_rng(0)
 LOGITS = GENERATOR.normal(0, 2, (2, 4, 5, 3)).astype(np.float32)
 MASKS = GENERATOR.integers(0, 3, (2, 4, 5)).astype(np.uint8)
@@ -142,7 +143,7 @@ def test_rare_classes_count_more_but_not_without_end():
 
 
 def test_probabilities_are_a_softmax_over_the_classes_of_each_pixel():
-    assert (TASK.outputs, TASK.answers, Task("binary", ("a", "b")).answers) == (3, "masks", "classes")
+    assert (TASK.outputs, TASK.answers, make_task("binary", ("a", "b")).answers) == (3, "masks", "classes")
     found = keras.ops.convert_to_numpy(TASK.probabilities(LOGITS))
     exponentials = np.exp(LOGITS)
     np.testing.assert_allclose(found, exponentials / exponentials.sum(axis=-1, keepdims=True), rtol=1e-5)
@@ -168,4 +169,4 @@ def test_what_does_not_fit_is_one_line_and_leaves_no_folder(fields, message, squ
 
 def test_an_unknown_task_is_one_line():
     with pytest.raises(InputError, match=r"must be binary.* or segmentation\. Received: regression"):
-        Task("regression", ("a", "b"))
+        make_task("regression", ("a", "b"))

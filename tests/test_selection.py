@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from keras_lnn.config import TrainConfig
-from keras_lnn.runs.protocol import complete_config
 from keras_lnn.runs.selection import Selection, find_best
+from keras_lnn.training.protocol import complete_config
 
 
 def history_of(**columns):

@@ -7,8 +7,8 @@ from PIL import Image
 from keras_lnn.config import TrainConfig
 from keras_lnn.data import load_data
 from keras_lnn.data.pipeline import training_batches
-from keras_lnn.runs.protocol import complete_config
 from keras_lnn.training.preview import draw_augmentation, show_augmentation
+from keras_lnn.training.protocol import complete_config
 
 
 def drawn(figure) -> np.ndarray:

@@ -21,17 +21,17 @@ from keras_lnn.losses import (
     SoftF1,
 )
 from keras_lnn.plots.arguments import check_predictions
-from keras_lnn.runs.protocol import complete_config
+from keras_lnn.tasks.kinds import make_task
 from keras_lnn.tasks.score import ScoredMetrics
-from keras_lnn.tasks.task import Task
 from keras_lnn.training.loop import compile_model
+from keras_lnn.training.protocol import complete_config
 
 LOGITS = np.random.default_rng(0).normal(0, 2, (8, 3)).astype(np.float32)
 
 
 @pytest.mark.parametrize("kind", ["multi-class", "ordinal"])
 def test_classes_are_a_softmax(kind):
-    task = Task(kind, ("a", "b", "c"))
+    task = make_task(kind, ("a", "b", "c"))
     assert task.outputs == 3
     np.testing.assert_allclose(task.probabilities(LOGITS), softmax(LOGITS, axis=1), rtol=1e-5)
     labels = np.array([0, 1, 2, 0, 1, 2, 0, 1])
@@ -43,7 +43,7 @@ def test_classes_are_a_softmax(kind):
 
 
 def test_labels_are_sigmoids():
-    task = Task("multi-label", ("a", "b", "c"))
+    task = make_task("multi-label", ("a", "b", "c"))
     np.testing.assert_allclose(task.probabilities(LOGITS), expit(LOGITS), rtol=1e-5)
     truth = (LOGITS > 0.3).astype(np.uint8)
     p = expit(LOGITS.astype(float))
@@ -56,7 +56,7 @@ def test_labels_are_sigmoids():
 
 
 def test_two_classes_are_told_by_their_difference():
-    (metric,) = Task("binary", ("a", "b")).metrics()
+    (metric,) = make_task("binary", ("a", "b")).metrics()
     metric.update_state([0, 1, 1], [[2.0, 1.0], [0.0, 3.0], [1.0, 0.0]])
     found = {name: round(float(value), 4) for name, value in metric.result().items()}
     # 0.2 of two in three, 0.3 of F1 2/3, 0.5 of one common in two.
@@ -83,7 +83,7 @@ def test_arrays_tensors_and_graphs_are_decided_alike(kind, probabilities, thresh
     import tensorflow as tf
 
     single = np.array(probabilities, np.float32)
-    task = Task(kind, ("a", "b", "c")[: single.shape[-1]])
+    task = make_task(kind, ("a", "b", "c")[: single.shape[-1]])
     graph = tf.function(lambda tensor: task.decide(tensor, thresholds))
     compiled = tf.function(lambda tensor: task.decide(tensor, thresholds), jit_compile=True)
     for decided in (
@@ -101,7 +101,7 @@ def test_metrics_and_pictures_decide_alike(task):
     probabilities = np.array([NEARLY_ONE_HALF, [0.5, 0.5], [0.7, 0.3], [0.2, 0.8]])
     truth = np.eye(2, dtype=np.int64)[[0, 1, 0, 1]] if task == "multi-label" else np.array([0, 1, 0, 1])
     names = ("a", "b")
-    decided = Task(task, names).decide(probabilities)
+    decided = make_task(task, names).decide(probabilities)
     measured = CheckedPredictions.checked(truth, probabilities, task, names, None).predicted
     drawn = check_predictions(truth, probabilities, task, names).predicted
     np.testing.assert_array_equal(drawn, decided)
@@ -123,11 +123,11 @@ def test_metrics_and_pictures_take_probabilities_within_one_tolerance():
 
 def test_balanced_weights_give_every_class_the_same_share():
     labels = np.array([0] * 6 + [1] * 3 + [2])
-    weights, none = Task("multi-class", ("a", "b", "c")).balanced_weights(labels)
+    weights, none = make_task("multi-class", ("a", "b", "c")).balanced_weights(labels)
     assert none is None
     assert [weights[index] * count for index, count in enumerate((6, 3, 1))] == pytest.approx([10 / 3] * 3)
     table = np.array([[1, 0], [1, 0], [1, 1], [0, 0]], np.uint8)
-    none, positive = Task("multi-label", ("a", "b")).balanced_weights(table)
+    none, positive = make_task("multi-label", ("a", "b")).balanced_weights(table)
     assert none is None
     np.testing.assert_allclose(positive, [1 / 3, 3.0])
 
@@ -177,7 +177,7 @@ def test_plain_cross_entropies_are_those_of_keras():
 
 
 def test_tasks_know_their_losses():
-    labels, classes = Task("multi-label", ("a", "b", "c")), Task("multi-class", ("a", "b", "c"))
+    labels, classes = make_task("multi-label", ("a", "b", "c")), make_task("multi-class", ("a", "b", "c"))
     assert labels.loss("asymmetric").margin == 0.05
     assert labels.loss("focal", np.array([2.0, 1.0, 1.0])).positive_weights == [2.0, 1.0, 1.0]
     assert isinstance(classes.loss("focal"), FocalCrossentropy)
@@ -195,7 +195,7 @@ NEW_LOSSES = {
 
 @pytest.mark.parametrize("name", NEW_LOSSES)
 def test_losses_of_probabilities_take_those_that_the_model_answers_by(name):
-    labels, classes = Task("multi-label", ("a", "b", "c")), Task("multi-class", ("a", "b", "c"))
+    labels, classes = make_task("multi-label", ("a", "b", "c")), make_task("multi-class", ("a", "b", "c"))
     for task, truth in ((labels, TRUTH), (classes, np.arange(8) % 3)):
         loss = task.loss(name)
         assert type(loss) is NEW_LOSSES[name]
@@ -206,7 +206,7 @@ def test_losses_of_probabilities_take_those_that_the_model_answers_by(name):
 @pytest.mark.parametrize("name", ["cross-entropy", "focal", *NEW_LOSSES])
 @pytest.mark.parametrize("kind", ["multi-class", "multi-label"])
 def test_balanced_weights_go_to_fit_or_to_the_loss(name, kind):
-    task = Task(kind, ("a", "b", "c"))
+    task = make_task(kind, ("a", "b", "c"))
     classes = np.array([0] * 6 + [1] * 3 + [2])
     labels = np.eye(3, dtype=np.uint8)[classes] if kind == "multi-label" else classes
     expected = [4 / 6, 7 / 3, 9.0] if kind == "multi-label" else [10 / 18, 10 / 9, 10 / 3]
@@ -250,7 +250,7 @@ def test_the_score_is_made_of_what_scikit_learn_finds(kind):
         accuracy = accuracy_score(truth, predicted)
     expected = 0.2 * accuracy + 0.3 * f1_score(truth, predicted, average=average)
     expected += 0.5 * jaccard_score(truth, predicted, average=average)
-    (metric,) = Task(kind, ("a", "b", "c")[:outputs]).metrics()
+    (metric,) = make_task(kind, ("a", "b", "c")[:outputs]).metrics()
     for half in (slice(0, 25), slice(25, 60)):
         metric.update_state(truth[half], logits[half])
     assert float(metric.result()["score"]) == pytest.approx(expected, rel=1e-5)
@@ -272,7 +272,7 @@ def test_the_score_is_made_of_what_scikit_learn_finds(kind):
     ],
 )
 def test_as_many_scores_are_kept_as_validation_has(kind, outputs, validation, training, kept):
-    (metric,) = Task(kind, tuple(map(str, range(outputs)))).metrics(validation, training)
+    (metric,) = make_task(kind, tuple(map(str, range(outputs)))).metrics(validation, training)
     assert metric.exact_samples == kept
 
 

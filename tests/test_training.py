@@ -31,10 +31,9 @@ from keras_lnn.errors import InputError
 from keras_lnn.registry import build_model
 from keras_lnn.runs.epoch_shares import count_epochs, describe_epochs
 from keras_lnn.runs.folder import RunFolder
-from keras_lnn.runs.protocol import complete_config, is_run_of
 from keras_lnn.saved.predictor import load_predictor
 from keras_lnn.saved.signature import read_signature
-from keras_lnn.tasks.task import Task
+from keras_lnn.tasks.kinds import make_task
 from keras_lnn.training.evaluate import evaluate_model
 from keras_lnn.training.loop import (
     _lasting_fields,
@@ -44,6 +43,7 @@ from keras_lnn.training.loop import (
     resume,
     train,
 )
+from keras_lnn.training.protocol import complete_config, is_run_of
 from keras_lnn.training.recorder import Recorder, TrainingDiverged, read_confusion
 
 QUIET = {"export": "none", "tensorboard": False}
@@ -488,7 +488,7 @@ def test_the_auc_that_chooses_the_epoch_is_that_of_scikit_learn_on_jax():
 def test_decisions_that_do_not_fit_the_data_are_refused(kind, given, message):
     names = ("a", "b") if kind == "binary" else ("a", "b", "c")
     with pytest.raises(InputError, match=re.escape(message)):
-        _require_operating_point(TrainConfig.create(given), Task(kind, names))
+        _require_operating_point(TrainConfig.create(given), make_task(kind, names))
 
 
 def one_sided_stripes() -> ImageData:
@@ -517,7 +517,7 @@ def test_a_run_whose_every_epoch_is_nan_says_so(tmp_path, console):
 
 def test_predictions_that_are_nan_are_counted_for_nothing():
     model = keras.Sequential([keras.Input((2,))])
-    task = Task("multi-class", ("a", "b"))
+    task = make_task("multi-class", ("a", "b"))
     model.compile(loss=task.loss(), metrics=task.metrics())
     logs = model.evaluate(np.full((3, 2), np.nan), np.array([0, 1, 1]), verbose=0, return_dict=True)
     assert all(np.isnan(value) for value in logs.values())

@@ -25,8 +25,8 @@ from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import hold_folder, write_text
 from keras_lnn.files.written import require_own_folder
 from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner, share_gpus, share_processors
-from keras_lnn.runs.protocol import complete_config
 from keras_lnn.terminal import make_console
+from keras_lnn.training.protocol import complete_config
 from tuning.display import SearchDisplay
 from tuning.oracles import SafeOracle, make_oracle
 from tuning.results import best_config, trials_table, write_pictures, write_results

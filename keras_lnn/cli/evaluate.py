@@ -12,7 +12,7 @@ from keras_lnn.data.catalog import require_data, require_source
 from keras_lnn.terminal import loading, make_console, print_metrics
 
 if TYPE_CHECKING:
-    from keras_lnn.evaluation.samples import LearnedData
+    from keras_lnn.training.samples import LearnedData
 
 
 class EvaluateCommand(OwnModules, Command, DataOptions):
@@ -45,9 +45,9 @@ def run_evaluate(command: EvaluateCommand) -> None:
     """Measures and prints."""
     console = make_console()
     quiet = make_console(stderr=True)
-    from keras_lnn.evaluation.samples import LearnedData
     from keras_lnn.saved.predictor import find_model
     from keras_lnn.saved.signature import read_signature
+    from keras_lnn.training.samples import LearnedData
 
     signature = read_signature(find_model(command.model))
     _require_data(command, LearnedData.of(command.model, signature))

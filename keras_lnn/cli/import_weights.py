@@ -36,8 +36,8 @@ def run_import(command: ImportCommand) -> None:
         require_model(command.model)
     start(command, console)
     from keras_lnn.registry import get_model
-    from keras_lnn.runs.protocol import complete_config
     from keras_lnn.saved.torch_weights import import_weights
+    from keras_lnn.training.protocol import complete_config
 
     with loading(console, "importing"):
         config = TrainConfig.create(

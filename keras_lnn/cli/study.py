@@ -115,8 +115,8 @@ def _run_study(
     try:
         keep_this_process_small()
         start_keras(console)
-        from keras_lnn.runs.protocol import complete_config
         from keras_lnn.studies.running import Progress, find_done, run_all
+        from keras_lnn.training.protocol import complete_config
 
         for run in runs:
             complete_config(run.config)  # a mistake is told before the first run

@@ -29,7 +29,7 @@ from keras_lnn.plots.style import (
     style_axes,
 )
 from keras_lnn.saved.card import metric_label
-from keras_lnn.tasks.task import Task
+from keras_lnn.tasks.kinds import make_task
 from keras_lnn.tasks.thresholds import TUNED
 
 if TYPE_CHECKING:
@@ -204,8 +204,7 @@ def roc_points(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np
 
 def _run_curve(run: Run, positive: str | None) -> tuple[np.ndarray, np.ndarray]:
     """The curve of one run: exact for one class, else the mean over classes at fixed false positive rates."""
-    kind = Task(run.task, run.class_names)
-    columns = [kind.positive_index(positive)] if run.task == "binary" else range(kind.outputs)
+    columns = make_task(run.task, run.class_names).speaks_of(positive)
     sides = [(run.positive[:, column], run.probabilities[:, column]) for column in columns]
     found = [roc_points(present, score) for present, score in sides if present.any() and not present.all()]
     if len(found) == 1:

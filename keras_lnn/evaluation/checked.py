@@ -8,7 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_lnn.errors import InputError, suggest
-from keras_lnn.tasks.task import PROBABILITY_TOLERANCE, TASKS, Task, require_positive_class
+from keras_lnn.tasks.decisions import (
+    CLASSIFICATIONS,
+    PROBABILITY_TOLERANCE,
+    are_thresholds,
+    positive_index,
+    require_positive_class,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,20 +48,22 @@ class CheckedPredictions:
         thresholds: Sequence[float] | None,
         positive_class: str | None = None,
     ) -> CheckedPredictions:
-        if task not in TASKS:
-            raise InputError(f"task must be one of {', '.join(TASKS)}. Received: {task}. {suggest(task, TASKS)}")
+        if task not in CLASSIFICATIONS:
+            known = ", ".join(CLASSIFICATIONS)
+            raise InputError(f"task must be one of {known}. Received: {task}. {suggest(task, CLASSIFICATIONS)}")
         probabilities = _check_probabilities(probabilities, task, class_names)
         truth = _check_truth(truth, probabilities.shape, task)
-        kind = Task(task, class_names)
-        require_positive_class(positive_class, kind)
+        require_positive_class(positive_class, task, class_names)
 
-        def decide(levels: np.ndarray | None = None) -> np.ndarray:
-            decided = kind.decide(probabilities, levels)
-            return decided if kind.multi_label else decided[:, None] == np.arange(kind.outputs)
+        def spread(labels: np.ndarray) -> np.ndarray:
+            return labels.astype(bool) if task == "multi-label" else labels[:, None] == np.arange(len(class_names))
 
-        positive = truth.astype(bool) if kind.multi_label else truth[:, None] == np.arange(kind.outputs)
-        tuned = None if thresholds is None else decide(_check_thresholds(thresholds, kind))
-        return cls(task, class_names, probabilities, positive, decide(), tuned, kind.positive_index(positive_class))
+        decide = CLASSIFICATIONS[task]
+        predicted, tuned = spread(decide(probabilities)), None
+        if thresholds is not None:
+            tuned = spread(decide(probabilities, _check_thresholds(thresholds, task, len(class_names))))
+        place = positive_index(class_names, positive_class)
+        return cls(task, class_names, probabilities, spread(truth), predicted, tuned, place)
 
 
 def _check_probabilities(probabilities: np.ndarray, task: str, class_names: tuple[str, ...]) -> np.ndarray:
@@ -115,13 +123,12 @@ def _check_truth(truth: np.ndarray, shape: tuple[int, int], task: str) -> np.nda
     return truth.astype(np.int64)
 
 
-def _check_thresholds(thresholds: Sequence[float], task: Task) -> np.ndarray:
+def _check_thresholds(thresholds: Sequence[float], task: str, outputs: int) -> np.ndarray:
     values = np.asarray(thresholds, dtype=np.float64)
-    rule = "two probabilities that sum to one" if task.kind == "binary" else "one probability for each label"
-    fitting = task.has_thresholds and values.shape == (task.outputs,) and ((values >= 0) & (values <= 1)).all()
-    if not fitting or (task.kind == "binary" and abs(values.sum() - 1) > PROBABILITY_TOLERANCE):
+    rule = "two probabilities that sum to one" if task == "binary" else "one probability for each label"
+    if values.ndim != 1 or not are_thresholds(task, outputs, values.tolist()):
         raise InputError(
             f"thresholds must be {rule}, of a binary or multi-label task. Received: {values.tolist()} for "
-            f"{task.outputs} outputs of a {task.kind} task."
+            f"{outputs} outputs of a {task} task."
         )
     return values

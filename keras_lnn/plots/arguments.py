@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_lnn.errors import InputError, suggest
-from keras_lnn.tasks.task import PROBABILITY_TOLERANCE, TASKS, Task
+from keras_lnn.tasks.decisions import CLASSIFICATIONS, PROBABILITY_TOLERANCE, positive_index
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Predictions:
     """Truth and probabilities of the same images.
 
     Args:
-        task: One of ``TASKS``.
+        task: One of ``CLASSIFICATIONS``.
         class_names: One name a class or label.
         truth: Class indices (samples,), or 0/1 (samples, labels) where the task is multi-label.
         probabilities: (samples, classes or labels); a binary task has both columns.
@@ -40,7 +40,7 @@ class Predictions:
     @property
     def predicted(self) -> np.ndarray:
         """Returns the predicted class (samples,), or 0/1 for each label (samples, labels)."""
-        return Task(self.task, self.class_names).decide(self.probabilities, self.thresholds).astype(np.int64)
+        return CLASSIFICATIONS[self.task](self.probabilities, self.thresholds).astype(np.int64)
 
     @property
     def confidence(self) -> np.ndarray:
@@ -63,7 +63,7 @@ class Predictions:
 
     def one_against_rest(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         """Gives (name, whether it is there, its probability): the positive one of two, each of several or label."""
-        positive = Task(self.task, self.class_names).positive_index(self.positive_class)
+        positive = positive_index(self.class_names, self.positive_class)
         for index in [positive] if self.task == "binary" else range(len(self.class_names)):
             present = self.truth[:, index] == 1 if self.is_multi_label else self.truth == index
             yield self.class_names[index], present, self.probabilities[:, index]
@@ -93,8 +93,9 @@ def check_predictions(
     Raises:
         InputError: If they do not fit together.
     """
-    if task not in TASKS:
-        raise InputError(f"task must be one of {', '.join(TASKS)}. Received: {task}. {suggest(str(task), TASKS)}")
+    if task not in CLASSIFICATIONS:
+        known = ", ".join(CLASSIFICATIONS)
+        raise InputError(f"task must be one of {known}. Received: {task}. {suggest(str(task), CLASSIFICATIONS)}")
     class_names = tuple(str(name) for name in class_names)
     probabilities = _check_probabilities(probabilities, task, len(class_names))
     truth = _check_truth(truth, task, probabilities.shape)

@@ -13,7 +13,8 @@ from keras_lnn.data.options import FITS, OwnImages
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, atomic_path, is_file
-from keras_lnn.tasks.task import PROBABILITY_TOLERANCE, SEGMENTATION, TASKS, Task
+from keras_lnn.tasks.kinds import KINDS, make_task
+from keras_lnn.tasks.task import Task
 
 SIGNATURE_FILE = "keras_lnn.json"
 SAMPLES_FILE = "keras_lnn_samples.json"
@@ -95,23 +96,19 @@ class Signature:
         return OwnImages(**{name: getattr(self, name) for name in fields})
 
     def get_task(self) -> Task:
-        """What the model answers."""
-        return Task(self.task, self.class_names)
+        """Returns what the model has learned to predict."""
+        return make_task(self.task, self.class_names)
 
     def to_json(self) -> dict[str, Any]:
         """The signature as plain JSON content."""
-        shape, pixels, classes = [None, *self.image_shape], [None, *self.image_shape[:-1]], len(self.class_names)
-        of_masks = self.get_task().has_masks
-        output = [*pixels, classes] if of_masks else [None, classes]
-        decision = {"name": "predicted", "dtype": "bool", "shape": [None, classes]}
-        if of_masks:
-            decision = {"name": "mask", "dtype": "uint8", "shape": pixels, "values": "class indices"}
+        task, shape = self.get_task(), [None, *self.image_shape]
+        output = [None, *task.output_shape(self.image_shape)]
         return {
             "format": _FORMAT,
             "made_by": "keras-lnn",
             "input": {"name": "images", "dtype": "uint8", "shape": shape, "values": "0..255, no preprocessing"},
             "output": {"name": "probabilities", "dtype": "float32", "shape": output},
-            "decision": decision,
+            "decision": task.describe_decision(self.image_shape),
             **dataclasses.asdict(self),
         }
 
@@ -137,9 +134,9 @@ def _check_content(signature: Signature) -> None:
         raise ValueError("model, data, checksum, licence and trained_by must be text")
     if not _are_texts(names) or not 1 <= len(set(names)) == len(names) <= _MOST_CLASSES:
         raise ValueError(f"class_names must be 1 to {_MOST_CLASSES:,} different names")
-    if not isinstance(task, str) or task not in (*TASKS, SEGMENTATION):
-        raise ValueError(f"task must be one of {', '.join((*TASKS, SEGMENTATION))}")
-    if (task == "binary" and len(names) != 2) or (task != "multi-label" and len(names) < 2):
+    if not isinstance(task, str) or task not in KINDS:
+        raise ValueError(f"task must be one of {', '.join(KINDS)}")
+    if not KINDS[task].can_have(len(names)):
         raise ValueError(f"a {task} task has other classes than {len(names)}")
     sides = isinstance(shape, tuple) and all(_is_whole(side) and 1 <= side <= _LARGEST_SIDE for side in shape)
     if not sides or len(shape) not in (3, 4) or math.prod(shape) > _MOST_VALUES:
@@ -160,17 +157,18 @@ def _check_decisions(signature: Signature) -> None:
     """Checks the thresholds, which are compared with probabilities, and the positive class, which is looked up."""
     task, levels, rule = signature.get_task(), signature.thresholds, signature.threshold_rule
     if levels is not None:
-        each = isinstance(levels, tuple) and all(_is_number(level) and 0 <= level <= 1 for level in levels)
-        if not task.has_thresholds or not each or len(levels) != task.outputs:
-            raise ValueError("thresholds must be one number from 0 to 1 for each of two classes or of several labels")
-        if task.kind == "binary" and abs(sum(levels) - 1) > PROBABILITY_TOLERANCE:
-            raise ValueError("thresholds of two classes must sum to one")
+        numbers = isinstance(levels, tuple) and all(map(_is_number, levels))
+        if not numbers or not task.are_thresholds(levels):
+            raise ValueError(
+                "thresholds must be one number from 0 to 1 for each of two classes or of several labels, and those of"
+                " two classes must sum to one"
+            )
     if rule is not None:
         if not isinstance(rule, str):
             raise ValueError("threshold_rule must be text")
         parse_threshold(rule)
     positive = signature.positive_class
-    if positive is not None and (task.kind != "binary" or positive not in task.class_names):
+    if positive is not None and not (task.has_positive_class and positive in task.class_names):
         raise ValueError("positive_class must be one of two classes")
 
 

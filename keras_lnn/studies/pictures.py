@@ -31,7 +31,7 @@ from keras_lnn.saved.card import metric_label
 from keras_lnn.studies.declaration import CLASSES, Study, path_name
 from keras_lnn.studies.figures import plot_along, plot_classes_of_networks
 from keras_lnn.studies.results import measured_metrics
-from keras_lnn.tasks.task import Task
+from keras_lnn.tasks.kinds import make_task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -259,8 +259,7 @@ def _read_curve(run: Path) -> np.ndarray:
     from keras_lnn.comparing.runs import read_run
 
     answers = read_run(run)
-    kind = Task(answers.task, answers.class_names)
-    columns = range(kind.outputs) if answers.task != "binary" else [kind.positive_index(answers.positive_class)]
+    columns = make_task(answers.task, answers.class_names).speaks_of(answers.positive_class)
     curves = []
     for column in columns:
         positive = answers.positive[:, column]

@@ -13,8 +13,8 @@ from typing import Any
 from keras_lnn.errors import InputError
 from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner, share_gpus
 from keras_lnn.runs.folder import RunFolder
-from keras_lnn.runs.protocol import is_run_of
 from keras_lnn.studies.declaration import StudyRun
+from keras_lnn.training.protocol import is_run_of
 
 _LOOK_EVERY_SECONDS = 0.3
 

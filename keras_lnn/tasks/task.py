@@ -1,24 +1,29 @@
-"""The kinds of task: how many outputs, which loss, which probabilities, which metrics; decided here alone."""
+"""The interface of a task: all that training, evaluation, prediction and export ask of what is learned."""
 
+from __future__ import annotations
+
+import abc
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+import types
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from keras_lnn.errors import InputError
+from keras_lnn.tasks.decisions import are_thresholds, positive_index, require_positive_class
 
-# Of whole images; and a class for each pixel.
-TASKS = ("binary", "multi-class", "ordinal", "multi-label")
-SEGMENTATION = "segmentation"
-# How far probabilities may lie beside 0 to 1: half precision sums and rounds to a hair over one.
-PROBABILITY_TOLERANCE = 1e-3
-# A background of nine tenths would leave a rare class a weight of hundreds, and its few pixels nearly all of the loss.
-MOST_PIXEL_WEIGHT = 10.0
-# An update of the metrics copies all scores that are kept: so many, 8 MiB with their labels, take it 1 to 2 ms.
-MOST_KEPT_SCORES = 2**20
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from keras_lnn.data.arrays import Split
+    from keras_lnn.evaluation.class_curves import ClassCurves
+    from keras_lnn.evaluation.predictions import Evaluation
+    from keras_lnn.registry import Answers
+
 # Losses of probabilities, with their classes in keras_lnn.losses; these weigh the classes themselves.
-_PROBABILITY_LOSSES = {
+PROBABILITY_LOSSES = {
     "bce-dice": "BinaryCrossentropyDice",
     "focal-tversky": "FocalTversky",
     "soft-f1": "SoftF1",
@@ -27,75 +32,110 @@ _PROBABILITY_LOSSES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
-    """What a network has to answer.
-
-    Two classes are two softmax outputs, as in the published networks; ordinal labels are treated as classes, as
-    MedMNIST's own evaluation does; several labels to an image are one sigmoid each. A segmentation is a softmax for
-    each pixel, with the background as class 0. Models give logits.
+class LabelColumns:
+    """What the table of the classes or labels shows on the terminal.
 
     Args:
-        kind: ``binary``, ``multi-class``, ``ordinal``, ``multi-label`` or ``segmentation``.
-        class_names: One name a class or label.
+        noun: What a row is, ``class`` or ``label``.
+        counts: Heading of each count by its name in the results.
+        estimates: Heading of each metric by its name in the results.
+    """
+
+    noun: str
+    counts: Mapping[str, str]
+    estimates: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task(abc.ABC):
+    """What a network learns; models give logits, which a softmax turns into probabilities if a task says nothing else.
+
+    A task of a new kind is a subclass in a file of this package and a line in the table of ``keras_lnn.tasks.kinds``,
+    which is also where tasks are made.
+
+    Args:
+        kind: The name of the kind in the table.
+        class_names: One name for each class or label.
+
+    Attributes:
+        answers: What a model must give a class to: to whole images (``classes``) or to each pixel (``masks``).
+        labels_are: What an image is labelled with, in words; data are measured by models of the same words only.
+        monitors: The values of each epoch that can choose the best one.
+        defaults: What the configuration says where neither the user nor the model's protocol does.
+        search_ranges: What a search chooses from in the place of its ranges for every model.
+        fewest_classes: The fewest classes or labels that it can have.
+        most_classes: The most classes that it can have; None for any number.
+        threshold_rule: How the thresholds of its decisions are chosen on validation where nobody says how; None where
+            decisions are made without.
+        has_positive_class: Whether sensitivity, precision and F1 speak of one of its classes.
+        prediction_noun: What it predicts, in the plural.
+        usage: For each export format what follows the loading of the model in an example of its use.
+        note_on_results: A sentence below the table of results; None where there is nothing to say.
     """
 
     kind: str
     class_names: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        if self.kind not in (*TASKS, SEGMENTATION):
-            raise InputError(
-                f"A network's task must be {', '.join(TASKS)} or {SEGMENTATION}. Received: {self.kind}."
-                " Choose data of one of these."
-            )
-
-    @property
-    def outputs(self) -> int:
-        """How many logits a model gives."""
-        return len(self.class_names)
+    answers: ClassVar[Answers] = "classes"
+    labels_are: ClassVar[str]
+    monitors: ClassVar[tuple[str, ...]]
+    defaults: ClassVar[Mapping[str, Any]] = types.MappingProxyType({})
+    search_ranges: ClassVar[Mapping[str, tuple[Any, ...]]] = types.MappingProxyType({})
+    fewest_classes: ClassVar[int] = 2
+    most_classes: ClassVar[int | None] = None
+    threshold_rule: ClassVar[str | None] = None
+    has_positive_class: ClassVar[bool] = False
+    prediction_noun: ClassVar[str] = "probabilities"
+    usage: ClassVar[Mapping[str, str]]
+    note_on_results: ClassVar[str | None] = None
 
     @property
     def multi_label(self) -> bool:
-        """Whether an image can carry several labels."""
         return self.kind == "multi-label"
 
     @property
-    def has_thresholds(self) -> bool:
-        """Whether decisions are by thresholds that can be chosen: of two classes and of each label."""
-        return self.kind == "binary" or self.multi_label
-
-    @property
     def has_masks(self) -> bool:
-        """Whether each pixel has a class."""
-        return self.kind == SEGMENTATION
+        return self.kind == "segmentation"
+
+    # How it is trained.
+
+    @classmethod
+    def can_have(cls, classes: int) -> bool:
+        """Returns whether there can be a task of this kind with so many classes or labels."""
+        return classes >= cls.fewest_classes and (cls.most_classes is None or classes <= cls.most_classes)
 
     @property
-    def answers(self) -> str:
-        """What a network must answer by: ``classes``, or ``masks``."""
-        return "masks" if self.has_masks else "classes"
+    def outputs(self) -> int:
+        """How many logits a model gives to an image or a pixel."""
+        return len(self.class_names)
 
     def loss(self, name: str = "cross-entropy", weights: np.ndarray | None = None) -> Any:
-        """The training loss, from logits.
+        """Returns the training loss, from logits.
 
-        ``bce-dice``, ``focal-tversky``, ``soft-f1`` and ``mean-squared-error`` are of the probabilities that the model
-        answers by: the softmax of classes, the sigmoid of each label. The published BCE-Dice of two classes took the
-        sigmoid of each logit instead, which leaves the sum of the two probabilities open.
+        ``bce-dice``, ``focal-tversky``, ``soft-f1`` and ``mean-squared-error`` are computed from the probabilities: the
+        softmax of classes, the sigmoid of each label. The published BCE-Dice of two classes took the sigmoid of each
+        logit instead, which leaves the sum of the two probabilities open.
 
         Args:
             name: ``cross-entropy``, ``focal``, for several labels ``asymmetric``, or a loss of probabilities.
-            weights: How much each class counts, or for several labels a positive of each; of two classes and more to
-                an image, cross-entropy and focal take theirs from ``fit``.
+            weights: How much each class counts, or for several labels a positive of each; classes of whole images get
+                theirs for cross-entropy and focal from ``fit``.
         """
+        from keras_lnn import losses
+
+        weights = None if weights is None else weights.tolist()
+        if name in PROBABILITY_LOSSES:
+            return getattr(losses, PROBABILITY_LOSSES[name])(self._activation(), weights)
+        return self._loss_of_logits(name, weights)
+
+    def _activation(self) -> str:
+        return "softmax"
+
+    def _loss_of_logits(self, name: str, weights: list[float] | None) -> Any:
         import keras
 
         from keras_lnn import losses
 
-        weights = None if weights is None else weights.tolist()
-        if name in _PROBABILITY_LOSSES:
-            return getattr(losses, _PROBABILITY_LOSSES[name])("sigmoid" if self.multi_label else "softmax", weights)
-        if self.multi_label:
-            shape = {"cross-entropy": (), "focal": losses.FOCAL, "asymmetric": losses.ASYMMETRIC}[name]
-            return losses.MultiLabelCrossentropy(*shape, positive_weights=weights)
         if name == "asymmetric":
             raise InputError(
                 f"The asymmetric loss is for several labels to an image. Received: a {self.kind} task. "
@@ -107,76 +147,20 @@ class Task:
             return losses.FocalCrossentropy(0.0, weights)
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True, name="loss")
 
+    @abc.abstractmethod
     def metrics(self, validation_samples: int = 4096, training_samples: int = 0) -> list[Any]:
-        """What is shown and kept each epoch, from one state.
-
-        The AUC of validation, which chooses the best epoch, is exact for up to a million scores (samples times outputs,
-        one for two classes); that of training for up to an eighth of it. Beyond, it comes from a histogram.
+        """Returns what is shown and kept each epoch, from one state.
 
         Args:
             validation_samples: Size of the validation split.
             training_samples: Size of the training split.
         """
-        from custom_metrics import SegmentationMetrics
-        from keras_lnn.tasks.score import ScoredMetrics
 
-        if self.has_masks:
-            results = ["accuracy", "pixel_error", "dice", "iou", "dice_per_class"]
-            return [_built(SegmentationMetrics(results, class_names=self.class_names), len(self.class_names))]
-        kind = "multi-class" if self.kind == "ordinal" else self.kind
-        labels = 1 if kind == "binary" else self.outputs
-        most = MOST_KEPT_SCORES // labels
-        limits = (validation_samples, most), (training_samples, most // 8)
-        exact = max((samples for samples, limit in limits if samples <= limit), default=0)
-        results = ["accuracy", "f1", "auc"]
-        metric = ScoredMetrics(kind, results, from_logits=True, keep_confusion=True, exact_samples=exact)
-        return [_built(metric, labels)]
-
-    def probabilities(self, logits: Any) -> Any:
-        """Logits as probabilities, in float32 whatever the precision of the model; tensors of any backend."""
-        from keras import ops
-
-        logits = ops.cast(logits, "float32")
-        return ops.sigmoid(logits) if self.multi_label else ops.softmax(logits, axis=-1)
-
-    def positive_index(self, positive_class: str | None = None) -> int:
-        """Returns which of two classes sensitivity, precision and F1 speak of: the second one where none is named."""
-        return 1 if positive_class is None else self.class_names.index(positive_class)
-
-    def decide(self, probabilities: Any, thresholds: Sequence[float] | None = None) -> Any:
-        """Returns what is predicted: the one place where probabilities become classes.
-
-        Of two classes the second one is predicted where its probability lies above its threshold. With one half this
-        is the rule of MedMNIST's evaluator: two columns that sum to one less a rounding can both lie at or below one
-        half. Of several classes the likeliest is predicted, the first of equally likely ones. A label is predicted
-        where its probability lies above its threshold. NaN lies above nothing.
-
-        Args:
-            probabilities: (..., classes or labels), a NumPy array or a tensor, also within a graph.
-            thresholds: One for each of two classes, which sum to one, or for each of several labels; one half if not
-                given. More than two classes have none.
-
-        Returns:
-            Class indices (...), or for several labels whether each is predicted (..., labels).
-        """
-        operations = _operations_for(probabilities)
-        if self.has_thresholds:
-            levels = np.full(self.outputs, 0.5) if thresholds is None else np.asarray(thresholds, np.float64)
-            # In float32 a threshold could move across the probability that it was chosen beside.
-            above = operations.array(probabilities, dtype="float64") > levels
-            return above if self.multi_label else operations.where(above[..., 1], 1, 0)
-        # What argmax gives for equal values and for NaN depends on the library and the device.
-        known = operations.where(operations.isnan(probabilities), -1.0, probabilities)
-        largest = operations.max(known, axis=-1, keepdims=True)
-        places = operations.where(known == largest, operations.arange(self.outputs), self.outputs)
-        return operations.min(places, axis=-1)
-
+    @abc.abstractmethod
     def balanced_weights(
         self, labels: np.ndarray, loss: str = "cross-entropy"
     ) -> tuple[dict[int, float] | None, np.ndarray | None]:
-        """Weights under which rare classes count as much as frequent ones.
-
-        A class of masks is as frequent as its pixels, and none counts more than ten times as much as without weights.
+        """Returns weights under which rare classes count as much as frequent ones.
 
         Args:
             labels: Of the training split.
@@ -186,35 +170,198 @@ class Task:
             Class weights for ``fit``, which multiplies the loss of each sample, and weights for :meth:`loss`, where a
             batch has one loss or a sample many labels or pixels; one of the two is None.
         """
-        if self.multi_label:
-            positives = labels.sum(axis=0)
-            return None, (len(labels) - positives) / np.maximum(positives, 1)
+
+    def _class_weights(self, labels: np.ndarray) -> np.ndarray:
+        """Returns weights that are in inverse proportion to how often each class index occurs."""
         counts = np.bincount(labels.reshape(-1), minlength=self.outputs)
-        weights = labels.size / (self.outputs * np.maximum(counts, 1))
-        if self.has_masks:
-            return None, np.minimum(weights, MOST_PIXEL_WEIGHT)
-        return (None, weights) if loss in _PROBABILITY_LOSSES else (dict(enumerate(weights.tolist())), None)
+        return labels.size / (self.outputs * np.maximum(counts, 1))
+
+    # What it predicts.
+
+    def probabilities(self, logits: Any) -> Any:
+        """Returns logits as probabilities, in float32 whatever the precision of the model; tensors of any backend."""
+        from keras import ops
+
+        return ops.softmax(ops.cast(logits, "float32"), axis=-1)
+
+    @abc.abstractmethod
+    def decide(self, probabilities: Any, thresholds: Sequence[float] | None = None) -> Any:
+        """Returns what is predicted, by one of the rules of ``keras_lnn.tasks.decisions``.
+
+        Args:
+            probabilities: (..., classes or labels), a NumPy array or a tensor, also within a graph.
+            thresholds: One for each of two classes, which sum to one, or for each of several labels; one half if not
+                given. More than two classes have none.
+
+        Returns:
+            Class indices (...), or for several labels whether each is predicted (..., labels).
+        """
+
+    def name_decision(self, decision: Any) -> Any:
+        """Returns the names of what :meth:`decide` gives for some images, one text for each class index."""
+        return np.array(self.class_names)[decision]
+
+    @abc.abstractmethod
+    def describe_label(self, label: Any) -> str:
+        """Returns in words the label of one image as the data have it."""
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Whether decisions are made by thresholds that can be chosen."""
+        return self.threshold_rule is not None
+
+    def are_thresholds(self, values: Sequence[float]) -> bool:
+        """Returns whether decisions can be made by these numbers."""
+        return are_thresholds(self.kind, self.outputs, values)
+
+    def require_positive_class(self, name: str | None) -> None:
+        """Checks that what sensitivity is to speak of is one of two classes; None is the second one."""
+        require_positive_class(name, self.kind, self.class_names)
+
+    def choose_positive_class(self, *names: str | None) -> str | None:
+        """Returns the first class that is named, else the second class; None where the task has no positive class."""
+        if not self.has_positive_class:
+            return None
+        return next((name for name in names if name), self.class_names[1])
+
+    def positive_index(self, positive_class: str | None = None) -> int:
+        """Returns which of two classes sensitivity, precision and F1 speak of: the second one where none is named."""
+        return positive_index(self.class_names, positive_class)
+
+    def speaks_of(self, positive_class: str | None) -> list[int]:
+        """Returns the classes that curves are drawn of: the positive one, or of other tasks each one."""
+        if not self.has_positive_class:
+            return list(range(self.outputs))
+        return [self.positive_index(positive_class)]
+
+    # How it is measured, tabled and drawn.
+
+    @abc.abstractmethod
+    def measure(
+        self,
+        split: Split,
+        answers: np.ndarray,
+        thresholds: Sequence[float] | None = None,
+        positive_class: str | None = None,
+    ) -> Evaluation:
+        """Measures the answers for one split.
+
+        Args:
+            split: The samples.
+            answers: What :meth:`answer` gives for them.
+            thresholds: By which decisions are made; None for one half.
+            positive_class: Which of two classes sensitivity speaks of; None for the second one.
+        """
+
+    @abc.abstractmethod
+    def tabulate(self, split: Split, answers: np.ndarray, found: Evaluation | None, split_name: str) -> pd.DataFrame:
+        """Returns the table of predictions: one row per sample, its names, the truth and what is predicted.
+
+        Args:
+            split: The samples.
+            answers: What :meth:`answer` gives for them.
+            found: What :meth:`measure` found.
+            split_name: The split's name, for the first column.
+        """
+
+    def count_epochs(self, confusion: Sequence[np.ndarray], last_epoch: int) -> ClassCurves | None:
+        """Returns which class was taken for which after each epoch; None where that was not counted.
+
+        Args:
+            confusion: The counts of each epoch, the last one last.
+            last_epoch: The number of the last epoch.
+        """
+        return None
+
+    @abc.abstractmethod
+    def draw_epochs(
+        self, history: pd.DataFrame, best_epoch: int | None, curves: ClassCurves | None
+    ) -> dict[str, Figure]:
+        """Draws the classes or labels over the epochs, by the name of each picture.
+
+        Args:
+            history: One row per epoch.
+            best_epoch: The epoch that is kept.
+            curves: What :meth:`count_epochs` returns.
+        """
+
+    @abc.abstractmethod
+    def draw_test(
+        self,
+        split: Split,
+        answers: np.ndarray,
+        found: Evaluation,
+        thresholds: Sequence[float] | None = None,
+        positive_class: str | None = None,
+    ) -> dict[str, Figure]:
+        """Draws the answers for the test split, by the name of each picture; arguments as in :meth:`measure`.
+
+        Args:
+            split: The samples.
+            answers: What :meth:`answer` gives for them.
+            found: What :meth:`measure` found.
+            thresholds: By which decisions are made; None for one half.
+            positive_class: Which of two classes the curves speak of; None for the second one.
+        """
+
+    @abc.abstractmethod
+    def label_columns(self, entries: Mapping[str, Any]) -> LabelColumns:
+        """Returns what the terminal shows of each class or label.
+
+        Args:
+            entries: What was measured of one of them.
+        """
+
+    @classmethod
+    def show_metrics(cls, labels: dict[str, str], metrics: Mapping[str, Any], split: str) -> dict[str, str]:
+        """Returns the labels of what people are shown of one split, the most telling first.
+
+        Args:
+            labels: A label by the name of each metric.
+            metrics: Content of a metrics.json.
+            split: Which of its splits.
+        """
+        return labels
+
+    # How it is served.
+
+    def answer(self, probabilities: Any) -> np.ndarray:
+        """Returns what is evaluated and written of a batch, from its probabilities."""
+        from keras import ops
+
+        return ops.convert_to_numpy(probabilities).astype(np.float64)
+
+    def output_shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the shape of a model's outputs for one image."""
+        return (self.outputs,)
+
+    def describe_decision(self, image_shape: tuple[int, ...]) -> dict[str, Any]:
+        """Returns what a signature says of the decision for a batch of images."""
+        return {"name": "predicted", "dtype": "bool", "shape": [None, self.outputs]}
+
+    def serve(self, probabilities: Any, thresholds: Sequence[float] | None) -> dict[str, Any]:
+        """Returns the decisions for a batch, under the name that they have in an exported model."""
+        from keras import ops
+
+        decision = ops.expand_dims(self.decide(probabilities, thresholds), -1)
+        return {"predicted": ops.equal(decision, ops.arange(self.outputs, dtype=decision.dtype))}
+
+    def read_served(self, served: Mapping[str, Any]) -> np.ndarray:
+        """Returns what :meth:`answer` gives, from the outputs of an exported model."""
+        return np.asarray(served["probabilities"]).astype(np.float64)
 
 
-def require_positive_class(name: str | None, task: Task) -> None:
-    """Checks that what sensitivity is to speak of is one of two classes; None is the second one."""
-    if name is not None and (task.kind != "binary" or name not in task.class_names):
-        raise InputError(
-            f"--positive-class must be one of two classes. Received: {name} for a {task.kind} task with "
-            f"{' | '.join(task.class_names[:4])}. Name one of two classes, or leave it out."
-        )
+def sample_columns(split: Split, split_name: str) -> dict[str, Any]:
+    """Returns the first columns of a table of predictions: split, index, file and patient where they are known."""
+    columns: dict[str, Any] = {"split": split_name, "index": np.arange(len(split))}
+    if split.names is not None:
+        columns["file"] = list(split.names)
+    if split.groups is not None:
+        columns["patient"] = list(split.groups)
+    return columns
 
 
-def _operations_for(probabilities: Any) -> Any:
-    """Returns numpy or keras.ops: both have the operations of a decision, so that arrays and tensors go by one rule."""
-    if isinstance(probabilities, np.ndarray):
-        return np
-    from keras import ops
-
-    return ops
-
-
-def _built(metric: Any, labels: int) -> Any:
+def build_metric(metric: Any, labels: int) -> Any:
     """Returns the metric with its variables: TensorFlow traces a step twice in which variables are made."""
     metric.build(labels)
     return metric

@@ -7,9 +7,6 @@ from keras_lnn.config import parse_threshold
 NEUTRAL = 0.5
 # Ends the names of metrics at thresholds that were chosen on other data.
 TUNED = "_tuned"
-# What is chosen where nobody says how: of two classes the point farthest from chance, of a label its largest F1, since
-# a label that is rare has so many negatives that specificity hides false alarms.
-DEFAULT_RULES = {"binary": "youden", "multi-label": "f1"}
 # Values nearer than this are equal but for rounding.
 _ROUNDING = 1e-12
 

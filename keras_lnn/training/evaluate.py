@@ -11,12 +11,11 @@ from keras_lnn.config import DataOptions
 from keras_lnn.data import ImageData, Split, load_data
 from keras_lnn.data.arrays import ALL
 from keras_lnn.data.samples import SplitPlan
-from keras_lnn.evaluation.class_names import with_classes_of
-from keras_lnn.evaluation.samples import LEARNED_DATA, ChosenSamples, LearnedData, choose_samples
 from keras_lnn.saved.predictor import load_predictor
 from keras_lnn.saved.signature import Signature
-from keras_lnn.tasks.task import require_positive_class
+from keras_lnn.training.class_names import with_classes_of
 from keras_lnn.training.report import measure_split, metrics_of_split
+from keras_lnn.training.samples import LEARNED_DATA, ChosenSamples, LearnedData, choose_samples
 
 
 def evaluate_model(
@@ -53,7 +52,7 @@ def evaluate_model(
     predictor = load_predictor(model)
     signature = predictor.signature
     if positive_class is not None:
-        require_positive_class(positive_class, signature.get_task())
+        signature.get_task().require_positive_class(positive_class)
         signature = _speaking_of(positive_class, signature)
     learned = LearnedData.of(model, signature)
     name = data or learned.name

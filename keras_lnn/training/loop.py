@@ -19,14 +19,15 @@ from keras_lnn.files.atomic import require_writable
 from keras_lnn.layers import SingleLogit
 from keras_lnn.registry import build_model, count_parameters, get_model, list_models, require_room
 from keras_lnn.runs.folder import Checkpoint, RunFolder
-from keras_lnn.runs.protocol import complete_config, is_run_of, name_augmentation
 from keras_lnn.runs.selection import Selection
 from keras_lnn.saved.export import require_backend
 from keras_lnn.saved.predictor import batch_size_for
 from keras_lnn.saved.signature import Signature, short_data_name
-from keras_lnn.tasks.task import Task, require_positive_class
+from keras_lnn.tasks.kinds import make_task
+from keras_lnn.tasks.task import Task
 from keras_lnn.terminal import EpochDisplay, loading, make_console, print_check
 from keras_lnn.training.averaging import WeightAverage
+from keras_lnn.training.protocol import complete_config, is_run_of, name_augmentation
 from keras_lnn.training.recorder import Recorder
 from keras_lnn.training.report import RunReport, write_report
 from keras_lnn.training.schedules import make_schedule
@@ -178,7 +179,7 @@ def _require_operating_point(config: TrainConfig, task: Task) -> None:
             f"--threshold is for two classes or several labels to an image. Received: {config.threshold} for a "
             f"{task.kind} task. Leave it out: the likeliest class is predicted."
         )
-    require_positive_class(config.positive_class, task)
+    task.require_positive_class(config.positive_class)
 
 
 def compile_model(
@@ -268,7 +269,7 @@ class _Trainer:
         self.config = config
         self.data = data
         self.console = console
-        self.task = Task(data.task, data.class_names)
+        self.task = make_task(data.task, data.class_names)
         _require_answers(config.model, self.task, data.name)
         _require_operating_point(config, self.task)
         # What can be told now is not told behind the last epoch.
@@ -393,13 +394,8 @@ class _Trainer:
             split_seed=self.config.seed_of_splits,
             best_epoch=best_epoch,
             trained_by=f"keras-lnn {__version__}",
-            positive_class=self._positive_class(),
+            positive_class=self.task.choose_positive_class(self.config.positive_class, self.data.positive_class),
             colours=self.data.colours,
             mask_values=self.data.mask_values,
             **options,
         )
-
-    def _positive_class(self) -> str | None:
-        if self.task.kind != "binary":
-            return None
-        return self.config.positive_class or self.data.positive_class or self.task.class_names[1]

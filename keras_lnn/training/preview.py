@@ -13,9 +13,9 @@ from keras_lnn.data import ImageData
 from keras_lnn.data.augment.operations import list_operations
 from keras_lnn.data.pipeline import seen_in_training
 from keras_lnn.plots import plot_augmentation, require_free_picture, require_png, save_figure
-from keras_lnn.runs.protocol import complete_config, name_augmentation
 from keras_lnn.terminal import make_console, print_written
 from keras_lnn.training.loop import load_images
+from keras_lnn.training.protocol import complete_config, name_augmentation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,7 +15,8 @@ from keras_lnn.config import TrainConfig
 from keras_lnn.data.arrays import ImageData, Split
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
-from keras_lnn.evaluation.predictions import Evaluation, evaluate_predictions
+from keras_lnn.evaluation.class_curves import ClassCurves
+from keras_lnn.evaluation.predictions import Evaluation
 from keras_lnn.files.atomic import atomic_path, without_nan, write_json, write_text
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.runs.epoch_shares import count_epochs, is_cut_short
@@ -23,10 +24,8 @@ from keras_lnn.runs.folder import RunFolder
 from keras_lnn.runs.selection import Selection
 from keras_lnn.saved.predictor import predict_answers
 from keras_lnn.saved.signature import Signature, read_signature, save_keras
-from keras_lnn.tasks.task import Task
-from keras_lnn.tasks.thresholds import DEFAULT_RULES, choose_thresholds
+from keras_lnn.tasks.thresholds import choose_thresholds
 from keras_lnn.terminal import loading, print_labels, print_metrics, print_written
-from keras_lnn.training.class_curves import ClassCurves
 from keras_lnn.training.variables import assign_variables, model_variables
 
 
@@ -56,23 +55,8 @@ class RunReport:
 
 
 def measure_split(split: Split, answers: np.ndarray, signature: Signature) -> Evaluation:
-    """How good the answers to one split are: probabilities, or masks."""
-    task = signature.get_task()
-    if task.has_masks:
-        from keras_lnn.evaluation.masks import evaluate_masks
-
-        return evaluate_masks(
-            split.labels, answers, class_names=task.class_names, groups=split.groups, spacing=split.spacing
-        )
-    return evaluate_predictions(
-        split.labels,
-        answers,
-        task=task.kind,
-        class_names=task.class_names,
-        thresholds=signature.thresholds,
-        groups=split.groups,
-        positive_class=signature.positive_class,
-    )
+    """Measures what a model predicts for one split, by its thresholds and its positive class."""
+    return signature.get_task().measure(split, answers, signature.thresholds, signature.positive_class)
 
 
 def metrics_of_split(found: Evaluation, signature: Signature, split_name: str) -> dict[str, Any]:
@@ -83,36 +67,13 @@ def metrics_of_split(found: Evaluation, signature: Signature, split_name: str) -
             split_name: found.to_json(),
             "per_class": {split_name: found.per_class_to_json()},
             "classes": list(task.class_names),
-            "positive_class": found.positive_class if task.kind == "binary" else None,
+            "positive_class": task.choose_positive_class(found.positive_class),
             "task": task.kind,
             "threshold_rule": signature.threshold_rule,
             "warnings": list(found.warnings),
             "intervals_over": {split_name: dataclasses.asdict(found.basis)},
         }
     )
-
-
-def predictions_table(split: Split, probabilities: np.ndarray, task: Task, split_name: str) -> pd.DataFrame:
-    """Returns one row per sample: split, index, file and patient where they are known, truth and probabilities."""
-    columns: dict[str, Any] = {"split": split_name, "index": np.arange(len(split))}
-    if split.names is not None:
-        columns["file"] = list(split.names)
-    if split.groups is not None:
-        columns["patient"] = list(split.groups)
-    if task.multi_label:
-        columns |= {f"truth {name}": split.labels[:, index] for index, name in enumerate(task.class_names)}
-    else:
-        columns |= {"truth": split.labels, "truth_name": [task.class_names[label] for label in split.labels]}
-    columns |= {f"probability {name}": probabilities[:, index] for index, name in enumerate(task.class_names)}
-    return pd.DataFrame(columns)
-
-
-def _answers_table(split: Split, answers: np.ndarray, found: Evaluation, task: Task, split_name: str) -> pd.DataFrame:
-    if task.has_masks:
-        from keras_lnn.training.mask_report import measures_table
-
-        return measures_table(split, found.measures, split_name)
-    return predictions_table(split, answers, task, split_name)
 
 
 def labels_table(per_class: dict[str, dict[str, Any]]) -> pd.DataFrame:
@@ -158,7 +119,7 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
             report = dataclasses.replace(report, signature=_with_thresholds(report, splits["val"], answers["val"]))
         save_keras(model, report.signature, folder.best_model, samples)
         found = {name: measure_split(splits[name], answers[name], report.signature) for name in measured}
-        tables = [_answers_table(splits[name], answers[name], found[name], task, name) for name in measured]
+        tables = [task.tabulate(splits[name], answers[name], found[name], name) for name in measured]
         write_text(folder.predictions, to_csv(pd.concat(tables)))
     metrics = _gather(report, {name: metrics_of_split(found[name], report.signature, name) for name in measured})
     curves = _write_curves(report)
@@ -189,7 +150,8 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
 def _with_thresholds(report: RunReport, validation: Split, probabilities: np.ndarray) -> Signature:
     """Returns the signature with the thresholds that are best on validation."""
     signature = report.signature
-    task, rule = signature.get_task(), report.config.threshold or DEFAULT_RULES[signature.task]
+    task = signature.get_task()
+    rule = report.config.threshold or task.threshold_rule
     positive = task.positive_index(signature.positive_class)
     thresholds = choose_thresholds(validation.labels, probabilities, rule, positive)
     return dataclasses.replace(signature, thresholds=thresholds, threshold_rule=rule)
@@ -231,12 +193,11 @@ def _gather(report: RunReport, found: dict[str, dict[str, Any]]) -> dict[str, An
 
 
 def _write_curves(report: RunReport) -> ClassCurves | None:
-    """Writes what each epoch took for what; nothing of a task whose metrics do not count it."""
-    if not report.confusion:
+    """Writes which class was taken for which after each epoch; nothing where that was not counted."""
+    curves = report.signature.get_task().count_epochs(report.confusion, len(report.history))
+    if curves is None:
         return None
-    task = report.signature.get_task()
-    curves = ClassCurves(report.confusion, len(report.history), task.class_names, task.multi_label)
-    if not task.multi_label:
+    if not curves.multi_label:
         write_text(report.folder.confusion, to_csv(curves.cells()))
     write_text(report.folder.class_accuracy, to_csv(curves.accuracy(), index=True))
     write_text(report.folder.class_correlation, to_csv(curves.correlation(), index=True))
@@ -248,43 +209,17 @@ def _draw(
 ) -> None:
     from keras_lnn import plots
 
-    figures = {"history": plots.plot_history(pd.DataFrame(report.history), report.signature.best_epoch)}
-    if report.signature.get_task().has_masks:
-        from keras_lnn.training.mask_report import draw_masks
-
-        test = report.data.splits["test"]
-        figures |= draw_masks(pd.DataFrame(report.history), report.signature, test, answers, found)
-    elif answers is not None:
-        if curves is not None:
-            figures["class_accuracy"] = plots.plot_class_accuracy(
-                curves.accuracy(), report.signature.best_epoch, curves.multi_label
-            )
-            figures["class_correlation"] = plots.plot_class_correlation(curves.correlation(), len(curves.accuracy()))
-        figures |= _draw_test(report, answers, found)
-    if answers is not None:
-        images = report.data.splits["test"].images[:1]
-        figures |= _draw_layers(model, images, report.config.model, report.signature.class_names)
+    signature, history, test = report.signature, pd.DataFrame(report.history), report.data.splits["test"]
+    task = signature.get_task()
+    figures = {"history": plots.plot_history(history, signature.best_epoch)}
+    figures |= task.draw_epochs(history, signature.best_epoch, None if answers is None else curves)
+    if answers is not None and found is not None:
+        figures |= task.draw_test(test, answers, found, signature.thresholds, signature.positive_class)
+        figures |= _draw_layers(model, test.images[:1], report.config.model, signature.class_names)
     with atomic_path(report.folder.plots) as temporary:
         temporary.mkdir()
         for name, figure in figures.items():
             plots.save_figure(figure, temporary / f"{name}.png")
-
-
-def _draw_test(report: RunReport, probabilities: np.ndarray, found: Evaluation) -> dict[str, Any]:
-    from keras_lnn import plots
-
-    test, task = report.data.splits["test"], report.signature.get_task()
-    about = (test.labels, probabilities, task.kind, task.class_names)
-    positive, thresholds = report.signature.positive_class, report.signature.thresholds
-    calibration = found.metrics["expected_calibration_error"].value
-    return {
-        "labels": plots.plot_labels(without_nan(found.per_class_to_json()), len(test)),
-        "roc": plots.plot_roc(*about, positive),
-        "precision_recall": plots.plot_precision_recall(*about, positive),
-        "confusion": plots.plot_confusion(*about, thresholds),
-        "reliability": plots.plot_reliability(*about, expected_calibration_error=calibration),
-        "examples": plots.plot_examples(test.images, *about, names=test.names, thresholds=thresholds),
-    }
 
 
 def _draw_layers(model: Any, images: np.ndarray, name: str, class_names: Sequence[str]) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from keras_lnn import TrainConfig, load_data, register_arrays, train
 from keras_lnn.data import catalog
 from keras_lnn.data.sources.loading import check_data
 from keras_lnn.errors import InputError
-from keras_lnn.runs.protocol import complete_config
 from keras_lnn.terminal import make_console
 from keras_lnn.training.loop import load_images
+from keras_lnn.training.protocol import complete_config
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)
 LABELS = np.arange(60) % 2

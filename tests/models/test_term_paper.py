@@ -10,7 +10,7 @@ from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.registry import build_model, count_parameters, list_models
 from keras_lnn.studies.declaration import load_study
-from keras_lnn.tasks.task import Task
+from keras_lnn.tasks.kinds import make_task
 from keras_lnn.training.loop import compile_model
 
 STUDY = load_study("term-paper")
@@ -110,4 +110,4 @@ def test_two_labels_need_two_logits():
     model = build_model("CNNExp2N4", (28, 28, 28, 1), 2)
     config = TrainConfig(model="CNNExp2N4", data="x", learning_rate=1e-3, schedule="constant", optimizer="adam")
     with pytest.raises(InputError, match="Give --model-args single_logit=no"):
-        compile_model(model, Task("multi-label", ("a", "b")), config, 10, np.zeros((4, 2)))
+        compile_model(model, make_task("multi-label", ("a", "b")), config, 10, np.zeros((4, 2)))

@@ -10,7 +10,7 @@ from keras_lnn.data.arrays import Split
 from keras_lnn.evaluation.masks import evaluate_masks
 from keras_lnn.files.atomic import without_nan
 from keras_lnn.saved.signature import Signature
-from keras_lnn.training.mask_report import measures_table
+from keras_lnn.tasks.segmentation import tabulate_measures
 from keras_lnn.training.report import metrics_of_split
 
 NAMES = ("background", "liver", "tumour")
@@ -69,7 +69,7 @@ def write_mask_run(path, truth, predicted, *, patients=8, checksum="sha256:a", s
         split = Split(np.zeros((*truth[rows].shape, 1), np.uint8), truth[rows], None, of_split)
         about = {"class_names": NAMES, "groups": of_split, "spacing": spacing, "resamples": resamples}
         found = evaluate_masks(truth[rows], predicted[rows], **about)
-        tables.append(measures_table(split, found.measures, name))
+        tables.append(tabulate_measures(split, found.measures, name))
         content = metrics_of_split(found, signature(), name)
         metrics["per_class"] |= content.pop("per_class")
         metrics |= content

@@ -7,10 +7,10 @@ import pytest
 from keras_lnn.data.catalog import require_data
 from keras_lnn.errors import InputError
 from keras_lnn.registry import model_names
-from keras_lnn.runs.protocol import complete_config
 from keras_lnn.studies.declaration import Study, built_in_studies, choose, lay_out, load_study, path_name
 from keras_lnn.studies.grid import parse_assignments
 from keras_lnn.studies.memory import recall, remember
+from keras_lnn.training.protocol import complete_config
 
 SMALL = """
 title: Two networks

@@ -10,7 +10,7 @@ from rich.console import Console
 from keras_lnn.config import TrainConfig
 from keras_lnn.models.ranges import Choice
 from keras_lnn.processes.runner import Limits, Outcome
-from keras_lnn.runs.protocol import complete_config
+from keras_lnn.training.protocol import complete_config
 from tuning.display import SearchDisplay
 from tuning.oracles import FAILURE, SECONDS, make_oracle
 from tuning.settings import SearchSettings

@@ -8,7 +8,7 @@ from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.models.ranges import Choice, Range
 from keras_lnn.registry import list_models
-from keras_lnn.runs.protocol import complete_config
+from keras_lnn.training.protocol import complete_config
 from tuning.space import TRAINING_RANGES, builder_ranges, make_space
 
 

@@ -9,8 +9,8 @@ from keras_lnn.data.arrays import ImageData
 from keras_lnn.data.augment.operations import list_operations
 from keras_lnn.data.catalog import require_data
 from keras_lnn.errors import InputError
-from keras_lnn.runs.own_modules import import_modules
 from keras_lnn.registry import check_arguments, get_model, require_model
+from keras_lnn.runs.own_modules import import_modules
 
 # What a model's protocol does not say.
 DEFAULTS = {

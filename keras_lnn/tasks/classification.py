@@ -1,0 +1,232 @@
+"""Classification of whole images: one class of two, of several or of ordered ones, or several labels to an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from keras_lnn.tasks.decisions import CLASSIFICATIONS
+from keras_lnn.tasks.task import PROBABILITY_LOSSES, LabelColumns, Task, build_metric, sample_columns
+from keras_lnn.tasks.thresholds import TUNED
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from keras_lnn.data.arrays import Split
+    from keras_lnn.evaluation.class_curves import ClassCurves
+    from keras_lnn.evaluation.predictions import Evaluation
+
+# An update of the metrics copies all scores that are kept: so many, 8 MiB with their labels, take it 1 to 2 ms.
+MOST_KEPT_SCORES = 2**20
+
+
+class SingleLabelTask(Task):
+    """One class to an image; ordered classes are treated like others, as MedMNIST's evaluator does."""
+
+    labels_are = "classes"
+    monitors = ("val_loss", "val_auc", "val_accuracy", "val_f1", "val_score")
+    defaults: ClassVar[Mapping[str, Any]] = {"monitor": "val_auc"}
+    usage: ClassVar[Mapping[str, str]] = {
+        "saved_model": """answer["probabilities"]  # (samples, {classes}), in the order of answer["class_names"]
+answer["predicted"]  # bool, of the same shape: what the probabilities say, by the thresholds above or else 0.5""",
+        "keras": "model.predict(images)  # uint8, {shape}, pixel values as they are; gives (samples, {classes})",
+    }
+
+    def metrics(self, validation_samples: int = 4096, training_samples: int = 0) -> list[Any]:
+        """Returns accuracy, F1, AUC and score, and the counts of classes.
+
+        The AUC of validation, which chooses the best epoch, is exact for up to a million scores (samples times outputs,
+        one for two classes); that of training for up to an eighth of it. Beyond, it comes from a histogram.
+
+        Args:
+            validation_samples: Size of the validation split.
+            training_samples: Size of the training split.
+        """
+        from keras_lnn.tasks.score import ScoredMetrics
+
+        # Ordered classes have no metrics of their own.
+        kind = "multi-class" if self.kind == "ordinal" else self.kind
+        most = MOST_KEPT_SCORES // self._scores()
+        limits = (validation_samples, most), (training_samples, most // 8)
+        exact = max((samples for samples, limit in limits if samples <= limit), default=0)
+        results = ["accuracy", "f1", "auc"]
+        metric = ScoredMetrics(kind, results, from_logits=True, keep_confusion=True, exact_samples=exact)
+        return [build_metric(metric, self._scores())]
+
+    def _scores(self) -> int:
+        """Returns how many scores of an image the metrics keep."""
+        return self.outputs
+
+    def balanced_weights(
+        self, labels: np.ndarray, loss: str = "cross-entropy"
+    ) -> tuple[dict[int, float] | None, np.ndarray | None]:
+        """Returns class weights for ``fit``; weights for the loss where it is one of the probabilities of a batch."""
+        weights = self._class_weights(labels)
+        return (None, weights) if loss in PROBABILITY_LOSSES else (dict(enumerate(weights.tolist())), None)
+
+    def decide(self, probabilities: Any, thresholds: Sequence[float] | None = None) -> Any:
+        """Returns the class (...), or for several labels whether each is predicted (..., labels)."""
+        return CLASSIFICATIONS[self.kind](probabilities, thresholds)
+
+    def describe_label(self, label: Any) -> str:
+        """Returns the name of the class."""
+        return self.class_names[label]
+
+    def measure(
+        self,
+        split: Split,
+        answers: np.ndarray,
+        thresholds: Sequence[float] | None = None,
+        positive_class: str | None = None,
+    ) -> Evaluation:
+        """Measures probabilities, (samples, classes or labels)."""
+        from keras_lnn.evaluation.predictions import evaluate_predictions
+
+        return evaluate_predictions(
+            split.labels,
+            answers,
+            task=self.kind,
+            class_names=self.class_names,
+            thresholds=thresholds,
+            groups=split.groups,
+            positive_class=positive_class,
+        )
+
+    def tabulate(self, split: Split, answers: np.ndarray, found: Evaluation | None, split_name: str) -> pd.DataFrame:
+        """Returns one row per sample with the truth and the probability of each class or label."""
+        import pandas as pd
+
+        columns = sample_columns(split, split_name) | self._truth_columns(split.labels)
+        columns |= {f"probability {name}": answers[:, index] for index, name in enumerate(self.class_names)}
+        return pd.DataFrame(columns)
+
+    def _truth_columns(self, labels: np.ndarray) -> dict[str, Any]:
+        return {"truth": labels, "truth_name": [self.class_names[label] for label in labels]}
+
+    def count_epochs(self, confusion: Sequence[np.ndarray], last_epoch: int) -> ClassCurves | None:
+        """Returns which class was taken for which after each epoch; None where that was not counted."""
+        from keras_lnn.evaluation.class_curves import ClassCurves
+
+        return ClassCurves(confusion, last_epoch, self.class_names) if confusion else None
+
+    def draw_epochs(
+        self, history: pd.DataFrame, best_epoch: int | None, curves: ClassCurves | None
+    ) -> dict[str, Figure]:
+        """Draws the accuracy of each class or label over the epochs, and how they correlate."""
+        from keras_lnn import plots
+
+        if curves is None:
+            return {}
+        accuracy = curves.accuracy()
+        return {
+            "class_accuracy": plots.plot_class_accuracy(accuracy, best_epoch, curves.multi_label),
+            "class_correlation": plots.plot_class_correlation(curves.correlation(), len(accuracy)),
+        }
+
+    def draw_test(
+        self,
+        split: Split,
+        answers: np.ndarray,
+        found: Evaluation,
+        thresholds: Sequence[float] | None = None,
+        positive_class: str | None = None,
+    ) -> dict[str, Figure]:
+        """Draws curves, confusion, calibration and examples of the test split."""
+        from keras_lnn import plots
+        from keras_lnn.files.atomic import without_nan
+
+        about = (split.labels, answers, self.kind, self.class_names)
+        calibration = found.metrics["expected_calibration_error"].value
+        return {
+            "labels": plots.plot_labels(without_nan(found.per_class_to_json()), len(split)),
+            "roc": plots.plot_roc(*about, positive_class),
+            "precision_recall": plots.plot_precision_recall(*about, positive_class),
+            "confusion": plots.plot_confusion(*about, thresholds),
+            "reliability": plots.plot_reliability(*about, expected_calibration_error=calibration),
+            "examples": plots.plot_examples(split.images, *about, names=split.names, thresholds=thresholds),
+        }
+
+    def label_columns(self, entries: Mapping[str, Any]) -> LabelColumns:
+        """Returns AUC, average precision and F1; with thresholds F1 at them too."""
+        tuned = "threshold" in entries
+        columns = {"auc": "AUC", "average_precision": "AP", "f1": "F1 above 0.5" if tuned else "F1"}
+        columns |= {f"f1{TUNED}": "F1 above threshold"} if tuned else {}
+        return LabelColumns("label", {"support": "samples"}, columns)
+
+
+class BinaryTask(SingleLabelTask):
+    """One of two classes, which are two softmax outputs, as in the published networks."""
+
+    most_classes = 2
+    # The point farthest from chance.
+    threshold_rule = "youden"
+    has_positive_class = True
+
+    def _scores(self) -> int:
+        return 1
+
+
+class MultiLabelTask(SingleLabelTask):
+    """Several labels to an image, one sigmoid each."""
+
+    labels_are = "several labels"
+    fewest_classes = 1
+    # A label that is rare has so many negatives that specificity hides false alarms.
+    threshold_rule = "f1"
+
+    def _activation(self) -> str:
+        return "sigmoid"
+
+    def _loss_of_logits(self, name: str, weights: list[float] | None) -> Any:
+        from keras_lnn import losses
+
+        shape = {"cross-entropy": (), "focal": losses.FOCAL, "asymmetric": losses.ASYMMETRIC}[name]
+        return losses.MultiLabelCrossentropy(*shape, positive_weights=weights)
+
+    def balanced_weights(
+        self, labels: np.ndarray, loss: str = "cross-entropy"
+    ) -> tuple[dict[int, float] | None, np.ndarray | None]:
+        """Returns for the loss how much a positive of each label counts: its negatives by its positives."""
+        positives = labels.sum(axis=0)
+        return None, (len(labels) - positives) / np.maximum(positives, 1)
+
+    def probabilities(self, logits: Any) -> Any:
+        """Returns the sigmoid of each logit, in float32."""
+        from keras import ops
+
+        return ops.sigmoid(ops.cast(logits, "float32"))
+
+    def name_decision(self, decision: Any) -> Any:
+        """Returns the names of the labels that each image has, with | between them."""
+        names = np.array(self.class_names)
+        return ["|".join(names[row]) for row in decision]
+
+    def describe_label(self, label: Any) -> str:
+        """Returns the names of the labels."""
+        return ", ".join(self.class_names[index] for index in np.flatnonzero(label)) or "no label"
+
+    def _truth_columns(self, labels: np.ndarray) -> dict[str, Any]:
+        return {f"truth {name}": labels[:, index] for index, name in enumerate(self.class_names)}
+
+    def count_epochs(self, confusion: Sequence[np.ndarray], last_epoch: int) -> ClassCurves | None:
+        """Returns for how many images each label was rightly given after each epoch; None where not counted."""
+        from keras_lnn.evaluation.class_curves import ClassCurves
+
+        return ClassCurves(confusion, last_epoch, self.class_names, multi_label=True) if confusion else None
+
+    @classmethod
+    def show_metrics(cls, labels: dict[str, str], metrics: Mapping[str, Any], split: str) -> dict[str, str]:
+        """Returns accuracy last, beside that of never predicting any label: rare labels make it look good."""
+        supports = [entries["support"] for entries in metrics["per_class"][split].values()]
+        never = 1 - sum(supports) / (len(supports) * metrics["intervals_over"][split]["images"])
+        for name in [name for name in labels if name.removesuffix(TUNED) == "accuracy"]:
+            labels[name] = f"{labels.pop(name)}, over all labels"
+        labels["accuracy"] += f" (never predicting any: {never:.4f})"
+        return labels
+
+    def serve(self, probabilities: Any, thresholds: Sequence[float] | None) -> dict[str, Any]:
+        """Returns whether each label is predicted."""
+        return {"predicted": self.decide(probabilities, thresholds)}

@@ -1,0 +1,98 @@
+"""What probabilities decide: the one place where they become classes or labels, for arrays, tensors and graphs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_lnn.errors import InputError
+
+# How far probabilities may lie beside 0 to 1: half precision sums and rounds to a hair over one.
+PROBABILITY_TOLERANCE = 1e-3
+
+
+def decide_between_two(probabilities: Any, thresholds: Sequence[float] | None = None) -> Any:
+    """Returns the class of two, (...): the second one where its probability lies above its threshold.
+
+    With one half this is the rule of MedMNIST's evaluator: two columns that sum to one less a rounding can both lie at
+    or below one half. NaN lies above nothing.
+
+    Args:
+        probabilities: (..., 2), a NumPy array or a tensor, also within a graph.
+        thresholds: One for each class, which sum to one; one half if not given.
+    """
+    above = decide_labels(probabilities, thresholds)
+    return _operations_for(probabilities).where(above[..., 1], 1, 0)
+
+
+def decide_labels(probabilities: Any, thresholds: Sequence[float] | None = None) -> Any:
+    """Returns for each label whether its probability lies above its threshold, (..., labels); NaN never does.
+
+    Args:
+        probabilities: (..., labels), a NumPy array or a tensor, also within a graph.
+        thresholds: One for each label; one half if not given.
+    """
+    levels = np.full(probabilities.shape[-1], 0.5) if thresholds is None else np.asarray(thresholds, np.float64)
+    # In float32 a threshold could move across the probability that it was chosen beside.
+    return _operations_for(probabilities).array(probabilities, dtype="float64") > levels
+
+
+def decide_likeliest(probabilities: Any, thresholds: Sequence[float] | None = None) -> Any:
+    """Returns the likeliest of several classes, (...), the first of equally likely ones; NaN is never the likeliest.
+
+    Args:
+        probabilities: (..., classes), a NumPy array or a tensor, also within a graph.
+        thresholds: Several classes have none.
+    """
+    operations, outputs = _operations_for(probabilities), probabilities.shape[-1]
+    # What argmax gives for equal values and for NaN depends on the library and the device.
+    known = operations.where(operations.isnan(probabilities), -1.0, probabilities)
+    largest = operations.max(known, axis=-1, keepdims=True)
+    places = operations.where(known == largest, operations.arange(outputs), outputs)
+    return operations.min(places, axis=-1)
+
+
+# The kinds of classification of whole images, each with its rule.
+CLASSIFICATIONS = {
+    "binary": decide_between_two,
+    "multi-class": decide_likeliest,
+    "ordinal": decide_likeliest,
+    "multi-label": decide_labels,
+}
+
+
+def positive_index(class_names: Sequence[str], positive_class: str | None) -> int:
+    """Returns which of two classes sensitivity, precision and F1 speak of: the second one where none is named."""
+    return 1 if positive_class is None else list(class_names).index(positive_class)
+
+
+def require_positive_class(name: str | None, kind: str, class_names: Sequence[str]) -> None:
+    """Checks that what sensitivity is to speak of is one of two classes; None is the second one."""
+    if name is not None and (kind != "binary" or name not in class_names):
+        raise InputError(
+            f"--positive-class must be one of two classes. Received: {name} for a {kind} task with "
+            f"{' | '.join(class_names[:4])}. Name one of two classes, or leave it out."
+        )
+
+
+def are_thresholds(kind: str, outputs: int, values: Sequence[float]) -> bool:
+    """Returns whether numbers are thresholds of a task: probabilities, of two classes such as sum to one, or of labels.
+
+    Args:
+        kind: Of the task.
+        outputs: How many classes or labels it has.
+        values: The numbers.
+    """
+    if kind not in ("binary", "multi-label") or len(values) != outputs:
+        return False
+    sums = kind != "binary" or abs(sum(values) - 1) <= PROBABILITY_TOLERANCE
+    return sums and all(0 <= value <= 1 for value in values)
+
+
+def _operations_for(probabilities: Any) -> Any:
+    """Returns numpy or keras.ops: both have the operations of a decision, so that arrays and tensors go by one rule."""
+    if isinstance(probabilities, np.ndarray):
+        return np
+    from keras import ops
+
+    return ops

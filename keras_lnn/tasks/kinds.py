@@ -1,0 +1,60 @@
+"""The table of the kinds of task: adding one is a class in a file of this package and a line here."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from keras_lnn.errors import InputError
+from keras_lnn.tasks.classification import BinaryTask, MultiLabelTask, SingleLabelTask
+from keras_lnn.tasks.segmentation import SegmentationTask
+from keras_lnn.tasks.task import Task
+
+KINDS: dict[str, type[Task]] = {
+    "binary": BinaryTask,
+    "multi-class": SingleLabelTask,
+    "ordinal": SingleLabelTask,
+    "multi-label": MultiLabelTask,
+    "segmentation": SegmentationTask,
+}
+
+
+def make_task(kind: str, class_names: Iterable[str]) -> Task:
+    """Returns the task of a kind.
+
+    Args:
+        kind: ``binary``, ``multi-class``, ``ordinal``, ``multi-label`` or ``segmentation``.
+        class_names: One name for each class or label.
+    """
+    if kind not in KINDS:
+        *others, last = KINDS
+        raise InputError(
+            f"A network's task must be {', '.join(others)} or {last}. Received: {kind}. Choose data of one of these."
+        )
+    return KINDS[kind](kind, tuple(class_names))
+
+
+def find_kind(kind: str | None) -> type[Task]:
+    """Returns the class of a kind; that of a single label where an older version has not written the kind down."""
+    return SingleLabelTask if kind is None else KINDS[kind]
+
+
+def list_monitors(answers: str) -> list[str]:
+    """Returns the values of each epoch by which a model can be judged.
+
+    Args:
+        answers: What the model gives a class to, as it is registered.
+    """
+    return list(dict.fromkeys(name for task in _tasks_of(answers) for name in task.monitors))
+
+
+def list_defaults(answers: str) -> dict[str, Any]:
+    """Returns what tasks add to the defaults of a configuration, by the field; ``answers`` as before."""
+    return {name: value for task in _tasks_of(answers) for name, value in task.defaults.items()}
+
+
+def list_search_ranges(answers: str) -> dict[str, tuple[Any, ...]]:
+    """Returns what tasks let a search choose from in the place of its own ranges; ``answers`` as before."""
+    return {name: values for task in _tasks_of(answers) for name, values in task.search_ranges.items()}
+
+
+def _tasks_of(answers: str) -> list[type[Task]]:
+    return [task for task in KINDS.values() if task.answers == answers]

@@ -1,0 +1,173 @@
+"""Segmentation: a class for each pixel, with the background as class 0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from keras_lnn.tasks.decisions import decide_likeliest
+from keras_lnn.tasks.task import LabelColumns, Task, build_metric, sample_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from keras_lnn.data.arrays import Split
+    from keras_lnn.evaluation.class_curves import ClassCurves
+    from keras_lnn.evaluation.mask_overlaps import MaskMeasures
+    from keras_lnn.evaluation.masks import MaskEvaluation
+
+# A background of nine tenths would leave a rare class a weight of hundreds, and its few pixels nearly all of the loss.
+MOST_PIXEL_WEIGHT = 10.0
+
+
+class SegmentationTask(Task):
+    """A softmax for each pixel."""
+
+    answers = "masks"
+    labels_are = "masks"
+    monitors = ("val_loss", "val_dice", "val_iou", "val_accuracy")
+    defaults: ClassVar[Mapping[str, Any]] = {"monitor": "val_dice"}
+    # Each image has thousands of labels here, and volumes fill the memory.
+    search_ranges: ClassVar[Mapping[str, tuple[Any, ...]]] = {"batch_size": (4, 8, 16, 32)}
+    prediction_noun = "masks"
+    usage: ClassVar[Mapping[str, str]] = {
+        "saved_model": """answer["mask"]  # uint8, {pixels}: the index of each pixel's class in answer["class_names"]
+answer["probabilities"]  # {pixels_of_classes}""",
+        "keras": "model.answer(images)  # uint8, {shape}, pixel values as they are; "
+        "gives class indices {pixels}, uint8\n"
+        "model.predict(images)  # the probabilities, {pixels_of_classes}",
+    }
+    note_on_results = "Means over the classes without the background; Dice and IoU of all pixels of the split together."
+
+    def metrics(self, validation_samples: int = 4096, training_samples: int = 0) -> list[Any]:
+        """Returns accuracy, pixel error, Dice and IoU, and the Dice of each class."""
+        from custom_metrics import SegmentationMetrics
+
+        results = ["accuracy", "pixel_error", "dice", "iou", "dice_per_class"]
+        return [build_metric(SegmentationMetrics(results, class_names=self.class_names), self.outputs)]
+
+    def balanced_weights(
+        self, labels: np.ndarray, loss: str = "cross-entropy"
+    ) -> tuple[dict[int, float] | None, np.ndarray | None]:
+        """Returns for the loss how much a pixel of each class counts, at most ten times as much as without weights."""
+        return None, np.minimum(self._class_weights(labels), MOST_PIXEL_WEIGHT)
+
+    def decide(self, probabilities: Any, thresholds: Sequence[float] | None = None) -> Any:
+        """Returns the likeliest class of each pixel, (...)."""
+        return decide_likeliest(probabilities)
+
+    def describe_label(self, label: Any) -> str:
+        """Returns the names of the classes besides the background that a mask has."""
+        return ", ".join(self.class_names[index] for index in np.unique(label[label > 0])) or "-"
+
+    def measure(
+        self,
+        split: Split,
+        answers: np.ndarray,
+        thresholds: Sequence[float] | None = None,
+        positive_class: str | None = None,
+    ) -> MaskEvaluation:
+        """Measures masks, of the shape of the images without their channels."""
+        from keras_lnn.evaluation.masks import evaluate_masks
+
+        return evaluate_masks(
+            split.labels, answers, class_names=self.class_names, groups=split.groups, spacing=split.spacing
+        )
+
+    def tabulate(self, split: Split, answers: np.ndarray, found: MaskEvaluation, split_name: str) -> pd.DataFrame:
+        """Returns one row per image with its measures and its pixels of each class; masks are not kept."""
+        return tabulate_measures(split, found.measures, split_name)
+
+    def draw_epochs(
+        self, history: pd.DataFrame, best_epoch: int | None, curves: ClassCurves | None
+    ) -> dict[str, Figure]:
+        """Draws Dice of each class over the epochs."""
+        from keras_lnn import plots
+
+        return {"dice": plots.plot_dice_history(history, self.class_names[1:], best_epoch)}
+
+    def draw_test(
+        self,
+        split: Split,
+        answers: np.ndarray,
+        found: MaskEvaluation,
+        thresholds: Sequence[float] | None = None,
+        positive_class: str | None = None,
+    ) -> dict[str, Figure]:
+        """Draws masks on their images, the best and the worst ones, and how their Dice is spread."""
+        from keras_lnn import plots
+
+        dice = found.measures.dice
+        cases = plots.MaskCases(split.images, split.labels, answers, self.class_names, dice, split.names)
+        return {
+            "overlays": plots.plot_mask_overlays(cases),
+            "gallery": plots.plot_mask_gallery(cases),
+            "spread": plots.plot_dice_spread(dice, self.class_names[1:]),
+        }
+
+    def label_columns(self, entries: Mapping[str, Any]) -> LabelColumns:
+        """Returns overlap and distance of a class, and in how many images it is missed or invented."""
+        distance = {"hd95_mm": "HD95 (mm)"} if "hd95_mm" in entries else {"hd95": "HD95 (pixels)"}
+        return LabelColumns(
+            "class",
+            {"support": "images", "missed": "missed", "invented": "invented"},
+            {"dice": "Dice", "dice_per_image": "Dice by image", "iou": "IoU", **distance},
+        )
+
+    def answer(self, probabilities: Any) -> np.ndarray:
+        """Returns the likeliest class of each pixel, uint8.
+
+        The probabilities of all pixels of a split would be some dozen times as large.
+        """
+        from keras import ops
+
+        return ops.convert_to_numpy(self.decide(probabilities)).astype(np.uint8)
+
+    def output_shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the shape of the image with the classes in the place of its channels."""
+        return (*image_shape[:-1], self.outputs)
+
+    def describe_decision(self, image_shape: tuple[int, ...]) -> dict[str, Any]:
+        """Returns what a signature says of masks."""
+        return {"name": "mask", "dtype": "uint8", "shape": [None, *image_shape[:-1]], "values": "class indices"}
+
+    def serve(self, probabilities: Any, thresholds: Sequence[float] | None) -> dict[str, Any]:
+        """Returns the masks, uint8."""
+        from keras import ops
+
+        return {"mask": ops.cast(self.decide(probabilities), "uint8")}
+
+    def read_served(self, served: Mapping[str, Any]) -> np.ndarray:
+        """Returns the masks of an exported model."""
+        return np.asarray(served["mask"])
+
+
+def tabulate_measures(split: Split, measures: MaskMeasures, split_name: str) -> pd.DataFrame:
+    """Returns one row per image: its index, file and patient where known, its measures, and the pixels of each class.
+
+    Cells are empty where there is nothing to measure: Dice and IoU of a class that is neither there nor predicted, and
+    distances of a class that is not both.
+    """
+    import pandas as pd
+
+    from keras_lnn.evaluation.masks import metric_name
+    from keras_lnn.statistics.bootstrap import defined_mean
+
+    columns = sample_columns(split, split_name)
+    columns |= {"dice": measures.mean_dice(), "iou": defined_mean(measures.iou.T)}
+    columns["pixel_error"] = measures.wrong / measures.pixels
+    of_classes = {
+        "dice": measures.dice,
+        "iou": measures.iou,
+        metric_name("hd95", measures): measures.hausdorff,
+        metric_name("surface_distance", measures): measures.surface,
+        "pixels": measures.truth.astype(np.int64),
+        "predicted_pixels": measures.predicted.astype(np.int64),
+        "common_pixels": measures.common.astype(np.int64),
+    }
+    for place, name in enumerate(measures.class_names):
+        columns |= {f"{metric} {name}": values[:, place] for metric, values in of_classes.items()}
+    return pd.DataFrame(columns)
