@@ -9,7 +9,6 @@ from rich.text import Text
 
 from keras_lnn.cli.starting import Command, start
 from keras_lnn.config import OwnModules
-from keras_lnn.errors import InputError
 from keras_lnn.terminal import loading, make_console
 
 # So many predictions are shown on the terminal too.
@@ -34,30 +33,16 @@ def run_predict(command: PredictCommand) -> None:
     """Predicts and writes a CSV file, or masks."""
     from keras_lnn.files.written import is_standard_output
     from keras_lnn.saved.card import describe_thresholds
+    from keras_lnn.saved.file_writers import find_writer
     from keras_lnn.saved.image_files import check_headers, find_files
-    from keras_lnn.saved.image_predictions import (
-        predict_files,
-        require_free_table,
-        shorten_predictions,
-        write_predictions,
-    )
-    from keras_lnn.saved.mask_predictions import predict_masks, require_free_masks
     from keras_lnn.saved.predictor import find_model, load_predictor
     from keras_lnn.saved.signature import read_signature
 
     signature = read_signature(find_model(command.model))
     files = find_files(command.images, volumes=len(signature.image_shape) == 4)
-    of_masks = signature.get_task().has_masks
-    if command.overlay and not of_masks:
-        raise InputError(
-            f"--overlay is for networks of masks. Received: {command.model}, which has none. Leave it out."
-        )
-    output = command.output or Path("predictions" if of_masks else "predictions.csv")
-    replaced = False
-    if of_masks:
-        require_free_masks(files, command.images, output, command.overlay)
-    else:
-        replaced = require_free_table(output)
+    writer = find_writer(signature.get_task(), command.model, command.overlay)
+    output = command.output or writer.default_output
+    replaced = writer.require_free(files, command.images, output, command.overlay)
     check_headers(files, signature, command.skip_bad)
     # A table that goes to standard output stands there alone.
     console = make_console(stderr=is_standard_output(output))
@@ -65,20 +50,14 @@ def run_predict(command: PredictCommand) -> None:
     with loading(console, "loading the model"):
         predictor = load_predictor(command.model)
     warnings: list[str] = []
-    options = {"skip_bad": command.skip_bad, "warn": warnings.append}
     with loading(console, "predicting") as progress:
-        options["progress"] = progress
-        if of_masks:
-            table = predict_masks(predictor, command.images, output, overlay=command.overlay, **options)
-        else:
-            table = predict_files(predictor, command.images, **options)
-    if not of_masks:
-        write_predictions(table, output)
+        options = {"skip_bad": command.skip_bad, "warn": warnings.append, "progress": progress}
+        table = writer.write(predictor, command.images, output, command.overlay, **options)
     for warning in warnings:
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))
     if len(table) <= _SHOWN_PREDICTIONS:
         shown = Table()
-        table_of_few = table if of_masks else shorten_predictions(table)
+        table_of_few = writer.shorten(table)
         for name in table_of_few.columns:
             shown.add_column(str(name), overflow="fold")
         for row in table_of_few.itertuples(index=False):
@@ -88,5 +67,5 @@ def run_predict(command: PredictCommand) -> None:
     if thresholds is not None:
         console.print(f"predicted: {thresholds}")
     note = "  (took the place of the predictions that were there)" if replaced else ""
-    what = f"{'mask' if of_masks else 'prediction'}{'s' if len(table) != 1 else ''}"
+    what = f"{writer.noun}{'s' if len(table) != 1 else ''}"
     console.print(f"{len(table)} {what}  {output}{note}")

@@ -5,29 +5,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_lnn.saved.signature import Signature
+from keras_lnn.tasks.kinds import find_kind
 from keras_lnn.tasks.thresholds import TUNED, describe_rule
 
 CARD_FILE = "README.md"
+# How a model is loaded, before what its task says of its use.
 _USE = {
     "saved_model": """import tensorflow as tf
 
 model = tf.saved_model.load("{folder}")
 answer = model.serve(images)  # uint8, {shape}, pixel values as they are
-answer["probabilities"]  # (samples, {classes}), in the order of answer["class_names"]
-answer["predicted"]  # bool, of the same shape: what the probabilities say, by the thresholds above or else 0.5""",
+""",
     "keras": """from keras_lnn.saved.predictor import load_predictor
 
 model = load_predictor("{folder}")
-model.predict(images)  # uint8, {shape}, pixel values as they are; gives (samples, {classes})""",
-}
-# What a network of masks answers instead.
-_USE_OF_MASKS = {
-    "saved_model": _USE["saved_model"].partition('answer["probabilities"]')[0]
-    + """answer["mask"]  # uint8, {pixels}: the index of each pixel's class in answer["class_names"]
-answer["probabilities"]  # {pixels_of_classes}""",
-    "keras": _USE["keras"].partition("model.predict(images)")[0]
-    + """model.answer(images)  # uint8, {shape}, pixel values as they are; gives class indices {pixels}, uint8
-model.predict(images)  # the probabilities, {pixels_of_classes}""",
+""",
 }
 _LABELS = {
     "auc": "AUC",
@@ -65,21 +57,12 @@ def metric_label(name: str) -> str:
 def shown_metrics(metrics: dict[str, Any], split: str) -> dict[str, str]:
     """Returns what people are shown of one split, as a label by the name of each metric, the most telling first.
 
-    Accuracy over several labels stands last, beside that of never predicting any: rare labels make it look good.
-
     Args:
         metrics: Content of a metrics.json.
         split: Which of its splits.
     """
     labels = {name: metric_label(name) for name in metrics[split]}
-    if metrics.get("task") != "multi-label":
-        return labels
-    supports = [entries["support"] for entries in metrics["per_class"][split].values()]
-    never = 1 - sum(supports) / (len(supports) * metrics["intervals_over"][split]["images"])
-    for name in [name for name in labels if name.removesuffix(TUNED) == "accuracy"]:
-        labels[name] = f"{labels.pop(name)}, over all labels"
-    labels["accuracy"] += f" (never predicting any: {never:.4f})"
-    return labels
+    return find_kind(metrics.get("task")).show_metrics(labels, metrics, split)
 
 
 def escape_markdown(text: object) -> str:
@@ -105,8 +88,8 @@ def model_card(
     classes = ", ".join(f"{index}: {name}" for index, name in enumerate(signature.class_names))
     shape = f"(samples, {', '.join(map(str, signature.image_shape))})"
     sides = ", ".join(map(str, signature.image_shape[:-1]))
-    of_masks = signature.get_task().has_masks
-    use = (_USE_OF_MASKS if of_masks else _USE)[format].format(
+    task = signature.get_task()
+    use = (_USE[format] + task.usage[format]).format(
         folder="path/to/this/folder",
         shape=shape,
         classes=len(signature.class_names),
@@ -132,13 +115,25 @@ def model_card(
     title = escape_markdown(f"{signature.model} on {signature.data}")
     lines = [f"# {title}", "", "| | |", "| --- | --- |"]
     lines += [f"| {name} | {escape_markdown(value)} |" for name, value in facts.items() if value is not None]
-    lines += ["", "## Results", "", *_results(metrics, of_masks), "", "## Use", "", "```python", use, "```", ""]
+    lines += [
+        "",
+        "## Results",
+        "",
+        *_results(metrics, task.note_on_results),
+        "",
+        "## Use",
+        "",
+        "```python",
+        use,
+        "```",
+        "",
+    ]
     lines += [
         "## Intended use",
         "",
         "Research and teaching on images like those it learned from. **Not for diagnosis**: it is no medical device,",
         "was not validated on patients, scanners or hospitals other than those of its data set, and says nothing of",
-        f"images of another kind, for which it gives {'masks' if of_masks else 'probabilities'} all the same.",
+        f"images of another kind, for which it gives {task.prediction_noun} all the same.",
         "",
     ]
     return "\n".join(lines)
@@ -148,11 +143,8 @@ def describe_thresholds(signature: Signature) -> str | None:
     """Returns in words what a model predicts classes by; None where it has no thresholds of its own."""
     if signature.thresholds is None:
         return None
-    pairs = list(zip(signature.class_names, signature.thresholds, strict=True))
-    if signature.task == "binary":
-        positive = signature.get_task().positive_index(signature.positive_class)
-        pairs = pairs[positive : positive + 1]
-    told = ", ".join(f"{name} above {value:.3f}" for name, value in pairs)
+    shown = signature.get_task().speaks_of(signature.positive_class)
+    told = ", ".join(f"{signature.class_names[place]} above {signature.thresholds[place]:.3f}" for place in shown)
     return f"{told}; {describe_rule(signature.threshold_rule)}"
 
 
@@ -185,7 +177,7 @@ def _basis(metrics: dict[str, Any]) -> str:
     return "its images" if basis is None else f"{basis['count']:,} {basis['unit']}"
 
 
-def _results(metrics: dict[str, Any] | None, of_masks: bool) -> list[str]:
+def _results(metrics: dict[str, Any] | None, note: str | None) -> list[str]:
     if metrics is None or "test" not in metrics:
         return ["Not tested here: `python -m keras_lnn evaluate` measures it."]
     lines = [
@@ -199,11 +191,8 @@ def _results(metrics: dict[str, Any] | None, of_masks: bool) -> list[str]:
         value, low, high = (_number(estimate[key]) for key in ("value", "low", "high"))
         ends = "-" if estimate["low"] is None else f"{low} to {high}"
         lines.append(f"| {escape_markdown(label)} | {value} | {ends} |")
-    if of_masks:
-        lines += [
-            "",
-            "Means over the classes without the background; Dice and IoU of all pixels of the split together.",
-        ]
+    if note is not None:
+        lines += ["", note]
     if any(name.endswith(TUNED) for name in metrics["test"]):
         lines += ["", "Decisions are measured at 0.5 and, where it is said, at the thresholds above, as they are made."]
     if metrics.get("positive_class"):

@@ -14,7 +14,7 @@ from keras_lnn.files.atomic import atomic_path, remove_partial_files, require_no
 from keras_lnn.layers import LearnedScale
 from keras_lnn.saved.card import CARD_FILE, model_card
 from keras_lnn.saved.predictor import KerasPredictor, SavedModelPredictor, find_model, load_predictor
-from keras_lnn.saved.signature import SAMPLES_FILE, SIGNATURE_FILE, Signature, read_samples, save_keras
+from keras_lnn.saved.signature import SAMPLES_FILE, SIGNATURE_FILE, read_samples, save_keras
 
 Format = Literal["saved_model", "keras"]
 # Two ways through the same float32 arithmetic differ by rounding alone.
@@ -129,7 +129,7 @@ def _write_saved_model(predictor: KerasPredictor, folder: Path) -> None:
     def serve(images: Any) -> dict[str, Any]:
         logits = model(tf.cast(images, tf.float32), training=False)
         probabilities = task.probabilities(logits)
-        decision = _decide(probabilities, signature)
+        decision = task.serve(probabilities, signature.thresholds)
         return {"probabilities": probabilities, **decision, "class_names": tf.constant(signature.class_names)}
 
     # keras.export.ExportArchive would write every weight twice.
@@ -139,19 +139,6 @@ def _write_saved_model(predictor: KerasPredictor, folder: Path) -> None:
     module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, tf.uint8, name="images")])
     with plain_graphs(loops=True):
         tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
-
-
-def _decide(probabilities: Any, signature: Signature) -> dict[str, Any]:
-    """Returns what is predicted, under the name that it has in the model's output."""
-    import tensorflow as tf
-
-    task = signature.get_task()
-    decision = task.decide(probabilities, signature.thresholds)
-    if task.has_masks:
-        return {"mask": tf.cast(decision, tf.uint8)}
-    if task.multi_label:
-        return {"predicted": decision}
-    return {"predicted": tf.one_hot(decision, task.outputs, on_value=True, off_value=False)}
 
 
 def _difference(predictor: KerasPredictor, folder: Path) -> float:

@@ -47,9 +47,8 @@ def predict_files(
         parts.append(predictor.predict(images))
         read += piece
     probabilities = np.concatenate(parts)
-    names, task = np.array(signature.class_names), signature.get_task()
-    decision = task.decide(probabilities, signature.thresholds)
-    predicted = ["|".join(names[row]) for row in decision] if task.multi_label else names[decision]
+    names, task = signature.class_names, signature.get_task()
+    predicted = task.name_decision(task.decide(probabilities, signature.thresholds))
     columns = dict(zip(_COLUMNS, ([as_text(file) for file in read], predicted), strict=True))
     return pd.DataFrame(columns | {_PROBABILITY + name: probabilities[:, i] for i, name in enumerate(names)})
 

@@ -95,9 +95,8 @@ class SavedModelPredictor:
 
     def answer(self, images: ImageArray) -> np.ndarray:
         """What is evaluated and written: probabilities, or of masks the likeliest class of each pixel, uint8."""
-        if not self.signature.get_task().has_masks:
-            return self.predict(images)
-        return in_batches(images, lambda batch: self._model.serve(batch)["mask"].numpy())
+        task = self.signature.get_task()
+        return in_batches(images, lambda batch: task.read_served(self._model.serve(batch)))
 
 
 def predict_probabilities(model: Any, images: ImageArray, task: Task) -> np.ndarray:
@@ -116,13 +115,9 @@ def predict_answers(model: Any, images: ImageArray, task: Task) -> np.ndarray:
 
     Masks are made batch by batch: the probabilities of all pixels of a set would be some dozen times as large.
     """
-    if not task.has_masks:
-        return predict_probabilities(model, images, task)
-    from keras import ops
 
     def one_batch(batch: np.ndarray) -> np.ndarray:
-        probabilities = task.probabilities(model.predict_on_batch(batch.astype("float32")))
-        return ops.convert_to_numpy(task.decide(probabilities)).astype(np.uint8)
+        return task.answer(task.probabilities(model.predict_on_batch(batch.astype("float32"))))
 
     return in_batches(images, one_batch)
 
@@ -196,8 +191,7 @@ def _require_fit(path: Path, signature: Signature, image_shape: Sequence, output
         image_shape: Of a batch of images that the model reads.
         output_shape: Of what it gives for them.
     """
-    classes = len(signature.class_names)
-    outputs = (*signature.image_shape[:-1], classes) if signature.get_task().has_masks else (classes,)
+    outputs = signature.get_task().output_shape(signature.image_shape)
     for what, found, said in (("images", image_shape, signature.image_shape), ("outputs", output_shape, outputs)):
         found = tuple(found)
         alike = zip(found[1:], said, strict=False)
