@@ -18,6 +18,7 @@ from rich.text import Text
 
 from keras_lnn.runs.epoch_shares import is_cut_short
 from keras_lnn.saved.card import shown_metrics
+from keras_lnn.tasks.kinds import find_kind
 from keras_lnn.tasks.thresholds import TUNED, describe_rule
 
 if TYPE_CHECKING:
@@ -179,26 +180,26 @@ def print_check(console: Console, check: "DataCheck") -> None:
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))
 
 
-def print_labels(console: Console, per_class: dict[str, dict[str, Any]]) -> None:
-    """A row a class or label, with intervals."""
-    of_masks = any("dice" in entries for entries in per_class.values())
-    tuned = any("threshold" in entries for entries in per_class.values())
-    columns = {"auc": "AUC", "average_precision": "AP", "f1": "F1 above 0.5" if tuned else "F1"}
-    columns |= {"f1_tuned": "F1 above threshold"} if tuned else {}
-    if of_masks:
-        columns = {"dice": "Dice", "dice_per_image": "Dice by image", "iou": "IoU"}
-        found = next(iter(per_class.values()))
-        columns |= {"hd95_mm": "HD95 (mm)"} if "hd95_mm" in found else {"hd95": "HD95 (pixels)"}
-    counts = {"support": "images", "missed": "missed", "invented": "invented"} if of_masks else {"support": "samples"}
-    title = f"each {'class' if of_masks else 'label'}, with 95% intervals"
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("class" if of_masks else "label", overflow="fold")
-    for name in (*counts.values(), *columns.values()):
+def print_labels(console: Console, metrics: dict[str, Any], split: str) -> None:
+    """Prints one row per class or label with its intervals.
+
+    Args:
+        console: Where to.
+        metrics: Content of a metrics.json.
+        split: Which of its splits.
+    """
+    per_class = metrics["per_class"][split]
+    first = next(iter(per_class.values()))
+    columns, tuned = find_kind(metrics["task"]).label_columns(first), "threshold" in first
+    table = Table(title=f"each {columns.noun}, with 95% intervals", title_justify="left", title_style="bold")
+    table.add_column(columns.noun, overflow="fold")
+    for name in (*columns.counts.values(), *columns.estimates.values()):
         table.add_column(name, justify="right")
     if tuned:
         table.add_column("threshold", justify="right")
     for label, entries in per_class.items():
-        cells = [f"{entries[name]:,}" for name in counts] + [_short_estimate(entries[name]) for name in columns]
+        cells = [f"{entries[name]:,}" for name in columns.counts]
+        cells += [_short_estimate(entries[name]) for name in columns.estimates]
         cells += [f"{entries['threshold']:.3f}"] if tuned else []
         table.add_row(Text(label), *cells)
     console.print(table)

@@ -15,6 +15,7 @@ from keras_lnn.config import TrainConfig, read_yaml
 from keras_lnn.errors import InputError, suggest
 from keras_lnn.models.ranges import Choice, Range, find_range
 from keras_lnn.registry import builder_arguments, check_arguments, get_model
+from keras_lnn.tasks.kinds import list_search_ranges
 
 # The training fields that a search chooses; any other field of a configuration may be named in a file.
 TRAINING_RANGES: dict[str, Range | Choice] = {
@@ -25,9 +26,6 @@ TRAINING_RANGES: dict[str, Range | Choice] = {
     "schedule": Choice(("constant", "cosine", "warmup-cosine")),
     "augmentation": Choice(("none", "auto")),
 }
-
-# Of networks of masks, where each image has thousands of answers and volumes fill the memory.
-_BATCH_SIZES_OF_MASKS = Choice((4, 8, 16, 32))
 
 # A search decides these itself, or they are what it is judged by.
 _NOT_SEARCHED = frozenset(
@@ -113,8 +111,7 @@ def make_space(config: TrainConfig, file: Path | None = None, *, fixed: Collecti
         fixed: Training fields whose values were given and that are not searched, unless the file names them.
     """
     ranges = {**builder_ranges(config.model), **TRAINING_RANGES}
-    if get_model(config.model).answers == "masks":
-        ranges["batch_size"] = _BATCH_SIZES_OF_MASKS
+    ranges |= {name: Choice(values) for name, values in list_search_ranges(get_model(config.model).answers).items()}
     ranges = {name: entry for name, entry in ranges.items() if name not in fixed}
     for name, content in (read_yaml(file) if file is not None else {}).items():
         _require_name(name, config.model)

@@ -53,7 +53,7 @@ class Split:
         return len(self.labels)
 
     @property
-    def has_masks(self) -> bool:
+    def labels_are_pixels(self) -> bool:
         """Whether each pixel has a label."""
         return self.labels.ndim > 2
 

@@ -79,7 +79,7 @@ def seen_in_training(
     augment = make_augmentation(augmentation, split.images.shape[1:], seed)
     steps = steps_per_epoch(split, batch_size)
     seen = np.zeros((len(samples), epochs, *split.images.shape[1:]), np.float32)
-    masks = np.zeros((*seen.shape[:2], *split.labels.shape[1:]), np.uint8) if split.has_masks else None
+    masks = np.zeros((*seen.shape[:2], *split.labels.shape[1:]), np.uint8) if split.labels_are_pixels else None
     for epoch in range(epochs):
         order = _order(split, seed, epoch)
         batches, places = np.divmod(np.argsort(order)[list(samples)], batch_size)
@@ -113,6 +113,6 @@ def _batches(split: Split, numbers: tf.data.Dataset, rows: object, augment: obje
         images = tf.cast(images, tf.float32)
         if augment is None:
             return images, labels
-        return augment(images, step, labels) if split.has_masks else (augment(images, step), labels)
+        return augment(images, step, labels) if split.labels_are_pixels else (augment(images, step), labels)
 
     return numbers.map(load, num_parallel_calls=2, deterministic=True).prefetch(tf.data.AUTOTUNE)

@@ -24,10 +24,12 @@ class FileWriter(abc.ABC):
     Attributes:
         noun: What it writes for one image.
         default_output: Where to, if nobody says.
+        can_overlay: Whether it can draw predictions on their images.
     """
 
     noun: ClassVar[str]
     default_output: ClassVar[Path]
+    can_overlay: ClassVar[bool] = False
 
     @abc.abstractmethod
     def require_free(self, files: Sequence[Path], paths: Sequence[Path], output: Path, overlay: bool) -> bool:
@@ -93,6 +95,7 @@ class MaskWriter(FileWriter):
 
     noun = "mask"
     default_output = Path("predictions")
+    can_overlay = True
 
     def require_free(self, files: Sequence[Path], paths: Sequence[Path], output: Path, overlay: bool) -> bool:
         """Checks that no mask takes the place of an image."""
@@ -116,9 +119,9 @@ def find_writer(task: Task, model: str, overlay: bool) -> FileWriter:
     Args:
         task: Of the model.
         model: By what name the model was asked for.
-        overlay: Whether predictions are to be drawn on their images, which only masks can be.
+        overlay: Whether predictions are to be drawn on their images.
     """
     writer = _WRITERS[task.answers]
-    if overlay and not isinstance(writer, MaskWriter):
+    if overlay and not writer.can_overlay:
         raise InputError(f"--overlay is for networks of masks. Received: {model}, which has none. Leave it out.")
     return writer

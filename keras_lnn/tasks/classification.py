@@ -149,7 +149,8 @@ answer["predicted"]  # bool, of the same shape: what the probabilities say, by t
             "examples": plots.plot_examples(split.images, *about, names=split.names, thresholds=thresholds),
         }
 
-    def label_columns(self, entries: Mapping[str, Any]) -> LabelColumns:
+    @classmethod
+    def label_columns(cls, entries: Mapping[str, Any]) -> LabelColumns:
         """Returns AUC, average precision and F1; with thresholds F1 at them too."""
         tuned = "threshold" in entries
         columns = {"auc": "AUC", "average_precision": "AP", "f1": "F1 above 0.5" if tuned else "F1"}
@@ -174,6 +175,7 @@ class MultiLabelTask(SingleLabelTask):
 
     labels_are = "several labels"
     fewest_classes = 1
+    exclusive = False
     # A label that is rare has so many negatives that specificity hides false alarms.
     threshold_rule = "f1"
 
@@ -192,6 +194,13 @@ class MultiLabelTask(SingleLabelTask):
         """Returns for the loss how much a positive of each label counts: its negatives by its positives."""
         positives = labels.sum(axis=0)
         return None, (len(labels) - positives) / np.maximum(positives, 1)
+
+    def renumber(self, labels: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Returns labels with each one in its new column, (labels,); one that stands for several is there with any."""
+        renumbered = np.zeros((len(labels), places.max() + 1), labels.dtype)
+        for column, place in enumerate(places):
+            renumbered[:, place] |= labels[:, column]
+        return renumbered
 
     def probabilities(self, logits: Any) -> Any:
         """Returns the sigmoid of each logit, in float32."""

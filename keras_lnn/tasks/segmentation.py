@@ -28,6 +28,7 @@ class SegmentationTask(Task):
 
     answers = "masks"
     labels_are = "masks"
+    resizes_labels = True
     monitors = ("val_loss", "val_dice", "val_iou", "val_accuracy")
     defaults: ClassVar[Mapping[str, Any]] = {"monitor": "val_dice"}
     # Each image has thousands of labels here, and volumes fill the memory.
@@ -108,7 +109,8 @@ answer["probabilities"]  # {pixels_of_classes}""",
             "spread": plots.plot_dice_spread(dice, self.class_names[1:]),
         }
 
-    def label_columns(self, entries: Mapping[str, Any]) -> LabelColumns:
+    @classmethod
+    def label_columns(cls, entries: Mapping[str, Any]) -> LabelColumns:
         """Returns overlap and distance of a class, and in how many images it is missed or invented."""
         distance = {"hd95_mm": "HD95 (mm)"} if "hd95_mm" in entries else {"hd95": "HD95 (pixels)"}
         return LabelColumns(

@@ -67,6 +67,8 @@ class Task(abc.ABC):
         most_classes: The most classes that it can have; None for any number.
         threshold_rule: How the thresholds of its decisions are chosen on validation where nobody says how; None where
             decisions are made without.
+        exclusive: Whether an image or a pixel has exactly one of the classes.
+        resizes_labels: Whether labels get the size of the images, so that they depend on how these are fitted to it.
         has_positive_class: Whether sensitivity, precision and F1 speak of one of its classes.
         prediction_noun: What it predicts, in the plural.
         usage: For each export format what follows the loading of the model in an example of its use.
@@ -84,18 +86,12 @@ class Task(abc.ABC):
     fewest_classes: ClassVar[int] = 2
     most_classes: ClassVar[int | None] = None
     threshold_rule: ClassVar[str | None] = None
+    exclusive: ClassVar[bool] = True
+    resizes_labels: ClassVar[bool] = False
     has_positive_class: ClassVar[bool] = False
     prediction_noun: ClassVar[str] = "probabilities"
     usage: ClassVar[Mapping[str, str]]
     note_on_results: ClassVar[str | None] = None
-
-    @property
-    def multi_label(self) -> bool:
-        return self.kind == "multi-label"
-
-    @property
-    def has_masks(self) -> bool:
-        return self.kind == "segmentation"
 
     # How it is trained.
 
@@ -175,6 +171,10 @@ class Task(abc.ABC):
         """Returns weights that are in inverse proportion to how often each class index occurs."""
         counts = np.bincount(labels.reshape(-1), minlength=self.outputs)
         return labels.size / (self.outputs * np.maximum(counts, 1))
+
+    def renumber(self, labels: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Returns labels with each class at its new place, (classes,); several classes may share one."""
+        return places.astype(labels.dtype)[labels]
 
     # What it predicts.
 
@@ -304,8 +304,9 @@ class Task(abc.ABC):
             positive_class: Which of two classes the curves speak of; None for the second one.
         """
 
+    @classmethod
     @abc.abstractmethod
-    def label_columns(self, entries: Mapping[str, Any]) -> LabelColumns:
+    def label_columns(cls, entries: Mapping[str, Any]) -> LabelColumns:
         """Returns what the terminal shows of each class or label.
 
         Args:

@@ -8,9 +8,7 @@ import numpy as np
 from keras_lnn.data.arrays import ImageData
 from keras_lnn.errors import InputError, suggest
 from keras_lnn.saved.signature import Signature
-
-# Two classes, several and ordered ones are all one class to an image.
-_LABELS_OF_TASKS = {"multi-label": "several labels", "segmentation": "masks"}
+from keras_lnn.tasks.kinds import find_kind
 
 
 def with_classes_of(signature: Signature, data: ImageData, renamed: Mapping[str, str]) -> ImageData:
@@ -31,9 +29,10 @@ def with_classes_of(signature: Signature, data: ImageData, renamed: Mapping[str,
         )
     _check_names(signature, data, renamed)
     names = [renamed.get(name, name) for name in data.class_names]
-    tasks = [_LABELS_OF_TASKS.get(task, "classes") for task in (data.task, signature.task)]
-    if tasks[0] != tasks[1] or set(names) != set(signature.class_names):
-        remedy = "Choose other data" if tasks[0] != tasks[1] else "Say which is which by --map-classes THEIRS=OURS,..."
+    task = signature.get_task()
+    alike = find_kind(data.task).labels_are == task.labels_are
+    if not alike or set(names) != set(signature.class_names):
+        remedy = "Say which is which by --map-classes THEIRS=OURS,..." if alike else "Choose other data"
         raise InputError(
             f"{data.name} must have the model's task, {signature.task} with the classes "
             f"{' | '.join(signature.class_names)}. Received: {data.task} with {' | '.join(data.class_names)}. {remedy}."
@@ -42,7 +41,8 @@ def with_classes_of(signature: Signature, data: ImageData, renamed: Mapping[str,
     if np.array_equal(places, np.arange(len(signature.class_names))):
         return dataclasses.replace(data, task=signature.task, class_names=signature.class_names)
     splits = {
-        name: dataclasses.replace(split, labels=_renumber(split.labels, places)) for name, split in data.splits.items()
+        name: dataclasses.replace(split, labels=task.renumber(split.labels, places))
+        for name, split in data.splits.items()
     }
     return dataclasses.replace(data, task=signature.task, class_names=signature.class_names, splits=splits)
 
@@ -56,13 +56,3 @@ def _check_names(signature: Signature, data: ImageData, renamed: Mapping[str, st
         unknown = [name for name in names if name not in known]
         if unknown:
             raise InputError(f"--map-classes must name {whose}. Received: {unknown[0]}. {suggest(unknown[0], known)}")
-
-
-def _renumber(labels: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Returns labels with each class at its new place."""
-    if labels.ndim != 2:
-        return places.astype(labels.dtype)[labels]
-    renumbered = np.zeros((len(labels), places.max() + 1), labels.dtype)
-    for column, place in enumerate(places):
-        renumbered[:, place] |= labels[:, column]
-    return renumbered

@@ -69,7 +69,7 @@ def evaluate_model(
         # A version that kept no list of samples split them in the order of their table.
         loaded = load("as listed")
     # Masks that get their size in another way have other pixels.
-    compare_labels = not signature.get_task().has_masks or own.fit == signature.fit
+    compare_labels = not signature.get_task().resizes_labels or own.fit == signature.fit
     chosen = choose_samples(learned, loaded, name, split, compare_labels)
     answers = np.concatenate([predictor.answer(part.images) for part in chosen.parts])
     measured = chosen.joined()

@@ -36,6 +36,9 @@ from keras_lnn.training.variables import assign_variables, model_variables
 # What weights and optimizer depend on, so that a run or its continuation must keep it.
 _LASTING = ("model", "model_args", "optimizer", "batch_size", "precision", "seed", "weight_average")
 
+# A message names so many models; of more it says that there are others.
+_MOST_MODELS_NAMED = 8
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
@@ -160,12 +163,13 @@ def _require_start(before: RunFolder, config: TrainConfig, data: ImageData) -> N
 
 
 def _require_answers(model: str, task: Task, data: str) -> None:
-    """Data with masks need a network that gives each pixel a class, and others one that gives it to the image."""
+    """Checks that the model gives classes to what the data have labels of: to images or to their pixels."""
     answers = get_model(model).answers
     if answers == task.answers:
         return
-    others = ", ".join(entry.name for entry in list_models() if entry.answers == "masks")
-    remedy = f"Choose one of {others}" if task.has_masks else "Choose another model, or data with masks"
+    others = [entry.name for entry in list_models() if entry.answers == task.answers]
+    few = len(others) <= _MOST_MODELS_NAMED
+    remedy = f"Choose one of {', '.join(others)}" if few else f"Choose another model, or data with {answers}"
     raise InputError(
         f"A {task.kind} task needs a network that answers by {task.answers}. Received: {model}, which answers by "
         f"{answers}, for {data}. {remedy}."
@@ -199,7 +203,7 @@ def compile_model(
         Class weights for ``fit``, or None: what several labels, pixels or a whole batch cost is weighed by the loss
         itself.
     """
-    if task.multi_label and any(isinstance(layer, SingleLogit) for layer in model.layers):
+    if not task.exclusive and any(isinstance(layer, SingleLogit) for layer in model.layers):
         raise InputError(
             f"Two labels to an image need two logits. Received: {config.model} with one logit for two classes. Give"
             " --model-args single_logit=no."

@@ -13,6 +13,7 @@ from keras_lnn.data import ImageData
 from keras_lnn.data.augment.operations import list_operations
 from keras_lnn.data.pipeline import seen_in_training
 from keras_lnn.plots import plot_augmentation, require_free_picture, require_png, save_figure
+from keras_lnn.tasks.kinds import make_task
 from keras_lnn.terminal import make_console, print_written
 from keras_lnn.training.loop import load_images
 from keras_lnn.training.protocol import complete_config, name_augmentation
@@ -57,7 +58,7 @@ def draw_augmentation(config: TrainConfig, data: ImageData) -> Figure:
     names = [_name(data, sample) for sample in samples]
     if masks is not None:
         masks = np.concatenate([split.labels[samples][:, None], masks], axis=1)
-    classes = data.class_names if split.has_masks else ()
+    classes = () if masks is None else data.class_names
     return plot_augmentation(split.images[samples], versions, names, _title(config), masks, classes)
 
 
@@ -69,11 +70,5 @@ def _title(config: TrainConfig) -> str:
 
 def _name(data: ImageData, sample: int) -> str:
     """Which image it is, and of which class, with which labels or with which classes in its mask."""
-    split = data.splits["train"]
-    label = split.labels[sample]
-    if split.has_masks:
-        present = np.unique(label[label > 0])
-    else:
-        present = [label] if np.ndim(label) == 0 else np.flatnonzero(label)
-    words = ", ".join(data.class_names[index] for index in present) or ("-" if split.has_masks else "no label")
-    return f"#{sample}: {words}"
+    label = data.splits["train"].labels[sample]
+    return f"#{sample}: {make_task(data.task, data.class_names).describe_label(label)}"

@@ -11,8 +11,9 @@ from keras_lnn.data.catalog import require_data
 from keras_lnn.errors import InputError
 from keras_lnn.registry import check_arguments, get_model, require_model
 from keras_lnn.runs.own_modules import import_modules
+from keras_lnn.tasks.kinds import list_defaults, list_monitors
 
-# What a model's protocol does not say.
+# What neither a model's protocol nor its task says.
 DEFAULTS = {
     "epochs": 50,
     "batch_size": 128,
@@ -23,17 +24,10 @@ DEFAULTS = {
     "restart_epochs": 10,
     "loss": "cross-entropy",
     "augmentation": "none",
-    "monitor": "val_auc",
     "early_stopping": 0,
     "early_stopping_margin": 0.0,
     "keep": "best",
     "weight_average": 0.0,
-}
-_MASK_DEFAULTS = {"monitor": "val_dice"}
-# What is measured each epoch, and so can choose one.
-_MONITORS = {
-    "classes": ("val_loss", "val_auc", "val_accuracy", "val_f1", "val_score"),
-    "masks": ("val_loss", "val_dice", "val_iou", "val_accuracy"),
 }
 
 
@@ -44,11 +38,11 @@ def complete_config(config: TrainConfig) -> TrainConfig:
     require_data(config.data)
     entry = get_model(config.model)
     arguments = check_arguments(entry, config.model_args)
-    of_masks = _MASK_DEFAULTS if entry.answers == "masks" else {}
-    complete = config.with_defaults({**DEFAULTS, **of_masks, **entry.protocol})
-    if complete.monitor not in _MONITORS[entry.answers]:
+    complete = config.with_defaults({**DEFAULTS, **list_defaults(entry.answers), **entry.protocol})
+    monitors = list_monitors(entry.answers)
+    if complete.monitor not in monitors:
         raise InputError(
-            f"--monitor of a network of {entry.answers} must be one of {', '.join(_MONITORS[entry.answers])}. "
+            f"--monitor of a network of {entry.answers} must be one of {', '.join(monitors)}. "
             f"Received: {complete.monitor} for {config.model}."
         )
     if complete.augmentation != "auto":

@@ -137,7 +137,7 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
     if report.stopped_because:
         where = "in" if is_cut_short(report.history[-1]) else "after"
         console.print(f"stopped {where} epoch {len(report.history)}: {report.stopped_because}")
-    print_labels(console, metrics["per_class"][shown])
+    print_labels(console, metrics, shown)
     print_metrics(
         console,
         metrics,
@@ -194,10 +194,11 @@ def _gather(report: RunReport, found: dict[str, dict[str, Any]]) -> dict[str, An
 
 def _write_curves(report: RunReport) -> ClassCurves | None:
     """Writes which class was taken for which after each epoch; nothing where that was not counted."""
-    curves = report.signature.get_task().count_epochs(report.confusion, len(report.history))
+    task = report.signature.get_task()
+    curves = task.count_epochs(report.confusion, len(report.history))
     if curves is None:
         return None
-    if not curves.multi_label:
+    if task.exclusive:
         write_text(report.folder.confusion, to_csv(curves.cells()))
     write_text(report.folder.class_accuracy, to_csv(curves.accuracy(), index=True))
     write_text(report.folder.class_correlation, to_csv(curves.correlation(), index=True))

@@ -135,7 +135,7 @@ def _own_loader(name: str) -> tuple[Callable[..., ImageData], str]:
 def _check_kind_of_labels(data: ImageData, name: str) -> None:
     split = data.splits[name]
     if data.task != "segmentation":
-        if split.has_masks:
+        if split.labels_are_pixels:
             raise InputError(f"Masks are for the task segmentation. Received: {data.name}, {data.task}, with masks.")
         return
     shape = tuple(split.images.shape[:-1])
