@@ -1,4 +1,6 @@
 """The kinds of task: what a network's outputs mean, how it is trained and measured, and what a probability decides.
 
-It imports the losses and ``custom_metrics``; training, evaluation, export, prediction and comparison ask it.
+``kinds`` holds one class for each kind of task, found by one table. It imports the losses, the metrics, evaluation and
+plots; training, prediction, export and comparison ask a task and never its kind. Evaluation and plots import
+``decisions`` and ``thresholds`` only, which stand before them in the order of imports.
 """
