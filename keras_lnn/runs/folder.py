@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 
 from keras_lnn.config import TrainConfig
-from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.data.disk import read_npz_headers
 from keras_lnn.data.samples import SampleRecord, SplitPlan
 from keras_lnn.errors import InputError
@@ -29,6 +28,7 @@ from keras_lnn.files.atomic import (
     write_json,
     write_text,
 )
+from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.runs.selection import LOST
 
 # The newest checkpoint, and the one before in case the newest is damaged.
