@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import enum
 import math
 import re
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 Monitor = Literal["val_loss", "val_auc", "val_accuracy", "val_f1", "val_score", "val_dice", "val_iou"]
 Loss = Literal["cross-entropy", "focal", "asymmetric", "bce-dice", "focal-tversky", "soft-f1", "mean-squared-error"]
+Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "lion"]
+Schedule = Literal["constant", "cosine", "cosine-restarts", "warmup-cosine", "exponential", "steps"]
 # More than anybody trains for, and few enough to be counted in any way.
 MOST = 10**6
 # Of a configuration in YAML.
@@ -25,9 +28,51 @@ _LONGEST_YAML, _MOST_NODES = 2**20, 100_000
 LARGEST_SIDE = 8192
 MOST_WORKERS = 1024
 Count = Annotated[int, pydantic.Field(ge=1, le=MOST)]
+CountOrZero = Annotated[int, pydantic.Field(ge=0, le=MOST)]
 Side = Annotated[int, pydantic.Field(ge=8, le=LARGEST_SIDE)]
+Seed = Annotated[int, pydantic.Field(ge=0, lt=2**31)]
+Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
+PositiveNumber = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+NumberOrZero = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 MODEL_DEFAULT = "(default: the model's published protocol)"
+
+
+class Role(enum.Enum):
+    """What a field of a configuration is for. Each field has exactly one role, beside its type.
+
+    Whatever handles fields by their meaning asks for roles and traits (:func:`fields_with`) and names no fields.
+    """
+
+    MODEL = "which network, with which arguments"
+    DATA = "which samples, with which labels, in which splits"
+    SETTING = "how pixels become input, how the network learns and how it decides; another value makes another model"
+    SEED = "which of the random draws of one model"
+    PART = "which part of a longer training a run is, for those who train in parts"
+    CONTROL = "how a run or a search is executed; another value looks for the same model"
+    MEASURE = "what the measurements are about; another value changes no weights"
+    OUTPUT = "what a run measures at its end, writes and exports, and where"
+
+
+class Trait(enum.Enum):
+    """What else holds for a field; it has any number of traits."""
+
+    PLACE = "has a path, which may differ from machine to machine"
+    COLUMN = "names columns of the user's table"
+    LASTING = "shapes the weights or the optimizer's state, so a run that goes on from a checkpoint must keep it"
+    SAME_IN_TRIALS = "is the same in all trials of a search, or is what they are judged by"
+    LAID_OUT = "is what a study lays out its runs by"
+
+
+@dataclasses.dataclass(frozen=True)
+class InTrials:
+    """Gives a field its value in the trials of a search, which measure on validation only and write little.
+
+    Args:
+        value: The value.
+    """
+
+    value: Any
 
 
 def parse_duration(text: str | float | int | None) -> float | None:
@@ -122,11 +167,28 @@ def _split_names(value: Any) -> Any:
     return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
 
 
+def fields_with(model_class: type[pydantic.BaseModel], *marks: Role | Trait) -> tuple[str, ...]:
+    """Returns the names of the fields that have at least one of the roles and traits, in the order of declaration."""
+    return tuple(
+        name for name, field in model_class.model_fields.items() if any(mark in marks for mark in field.metadata)
+    )
+
+
+def values_in_trials(model_class: type[pydantic.BaseModel]) -> dict[str, Any]:
+    """Returns the values that a search gives to fields in each of its trials, by name."""
+    return {
+        name: mark.value
+        for name, field in model_class.model_fields.items()
+        for mark in field.metadata
+        if isinstance(mark, InTrials)
+    }
+
+
 class OwnModules(pydantic.BaseModel):
     """Which modules of people's own are imported: the same option for every command that knows models or data."""
 
-    imports: Annotated[tuple[str, ...], pydantic.BeforeValidator(_split_names)] = pydantic.Field(
-        (), description="modules with models, layers or data sets of your own, as a,b"
+    imports: Annotated[tuple[str, ...], pydantic.BeforeValidator(_split_names), Role.CONTROL, Trait.SAME_IN_TRIALS] = (
+        pydantic.Field((), description="modules with models, layers or data sets of your own, as a,b")
     )
 
 
@@ -135,39 +197,47 @@ class DataOptions(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
 
-    size: Side | None = pydantic.Field(
+    size: Annotated[Side | None, Role.SETTING] = pydantic.Field(
         None, description="side of the images in pixels (default: 28 for the catalog, 64 for own images)"
     )
-    data_dir: Path | None = pydantic.Field(
+    data_dir: Annotated[Path | None, Role.DATA, Trait.PLACE] = pydantic.Field(
         None, description="folder of the data files (default: $MEDMNIST_ROOT, else ~/.medmnist)"
     )
-    accept_checksum: bool = pydantic.Field(
+    accept_checksum: Annotated[bool, Role.DATA] = pydantic.Field(
         False, description="take a data file whose checksum is not the official one, if its arrays are right"
     )
-    image_dir: Path | None = pydantic.Field(
+    image_dir: Annotated[Path | None, Role.DATA, Trait.PLACE] = pydantic.Field(
         None, description="folder of the images of table:FILE (default: the table's folder)"
     )
-    file_column: str | None = pydantic.Field(None, description="column of the table that names the files")
-    label_columns: Annotated[tuple[str, ...] | None, pydantic.BeforeValidator(_split_names)] = pydantic.Field(
+    file_column: Annotated[str | None, Role.DATA, Trait.COLUMN] = pydantic.Field(
+        None, description="column of the table that names the files"
+    )
+    label_columns: Annotated[
+        tuple[str, ...] | None, pydantic.BeforeValidator(_split_names), Role.DATA, Trait.COLUMN
+    ] = pydantic.Field(
         None, description="columns of the table with labels: one of classes, or several of 0 and 1, as a,b,c"
     )
-    split_column: str | None = pydantic.Field(None, description="column of the table with train, val or test")
-    group_column: str | None = pydantic.Field(
+    split_column: Annotated[str | None, Role.DATA, Trait.COLUMN] = pydantic.Field(
+        None, description="column of the table with train, val or test"
+    )
+    group_column: Annotated[str | None, Role.DATA, Trait.COLUMN] = pydantic.Field(
         None, description="column of the table, such as patient, whose images stay in one split"
     )
-    fit: Literal["stretch", "pad"] | None = pydantic.Field(
+    fit: Annotated[Literal["stretch", "pad"] | None, Role.SETTING] = pydantic.Field(
         None, description="how own images get their size; pad: keep the aspect ratio, fill up with black"
     )
-    window: str | None = pydantic.Field(
+    window: Annotated[str | None, Role.SETTING] = pydantic.Field(
         None,
         description="CENTER,WIDTH of the values shown of own images with more than 8 bits, such as 40,400 or "
         "--window=-600,1500 (default: the one that a DICOM file names, else the whole range)",
     )
-    skip_bad: bool = pydantic.Field(False, description="leave out image files that are missing or unreadable")
-    mask_threshold: Annotated[float, pydantic.Field(ge=0)] | None = pydantic.Field(
+    skip_bad: Annotated[bool, Role.DATA] = pydantic.Field(
+        False, description="leave out image files that are missing or unreadable"
+    )
+    mask_threshold: Annotated[Annotated[float, pydantic.Field(ge=0)] | None, Role.DATA] = pydantic.Field(
         None, description="brightness above which a pixel of a smoothed or lossy mask is in the class, such as 127"
     )
-    frame: str | None = pydantic.Field(
+    frame: Annotated[str | None, Role.SETTING] = pydantic.Field(
         None,
         description="of own images with several frames, pages or times, the one that is read: first, middle, a number "
         "from 1 on, or mean for the mean of all; each: the slices of a DICOM series one by one (default: the first; a "
@@ -202,11 +272,13 @@ class DataOptions(pydantic.BaseModel):
 class _Subject(pydantic.BaseModel):
     """What learns what; a class of its own, so that these fields stay the first ones of a configuration."""
 
-    model: str = pydantic.Field("lnn", description="network to train; see: python -m keras_lnn list models")
-    model_args: dict[str, Any] = pydantic.Field(
+    model: Annotated[str, Role.MODEL, Trait.LASTING] = pydantic.Field(
+        "lnn", description="network to train; see: python -m keras_lnn list models"
+    )
+    model_args: Annotated[dict[str, Any], Role.MODEL, Trait.LASTING] = pydantic.Field(
         default_factory=dict, description="arguments of the network's builder, such as units=19,dropout=0.2"
     )
-    data: str = pydantic.Field(
+    data: Annotated[str, Role.DATA, Trait.PLACE, Trait.LAID_OUT] = pydantic.Field(
         "phantom-breast",
         description="data set: a name from the catalog (python -m keras_lnn list data), folder:PATH, table:FILE, "
         "masks:DIR, mask-classes:DIR or tfds:NAME",
@@ -216,110 +288,124 @@ class _Subject(pydantic.BaseModel):
 class TrainConfig(OwnModules, DataOptions, _Subject):
     """Everything that decides how a training run goes; fields left out follow the model's published protocol."""
 
-    fit: Literal["stretch", "pad"] = pydantic.Field("stretch", description=DataOptions.model_fields["fit"].description)
-    epochs: Count | None = pydantic.Field(None, description=f"times the training images are seen {MODEL_DEFAULT}")
-    batch_size: Count | None = pydantic.Field(None, description=f"images to a step {MODEL_DEFAULT}")
-    optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "lion"] | None = pydantic.Field(
+    fit: Annotated[Literal["stretch", "pad"], Role.SETTING] = pydantic.Field(
+        "stretch", description=DataOptions.model_fields["fit"].description
+    )
+    epochs: Annotated[Count | None, Role.SETTING, Trait.SAME_IN_TRIALS] = pydantic.Field(
+        None, description=f"times the training images are seen {MODEL_DEFAULT}"
+    )
+    batch_size: Annotated[Count | None, Role.SETTING, Trait.LASTING] = pydantic.Field(
+        None, description=f"images to a step {MODEL_DEFAULT}"
+    )
+    optimizer: Annotated[Optimizer | None, Role.SETTING, Trait.LASTING] = pydantic.Field(
         None, description=f"rule of the weight updates {MODEL_DEFAULT}"
     )
-    learning_rate: Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)] | None = pydantic.Field(
+    learning_rate: Annotated[PositiveNumber | None, Role.SETTING] = pydantic.Field(
         None, description=f"step size of the optimizer at the start {MODEL_DEFAULT}"
     )
-    weight_decay: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)] | None = pydantic.Field(
+    weight_decay: Annotated[NumberOrZero | None, Role.SETTING] = pydantic.Field(
         None, description=f"decoupled weight decay {MODEL_DEFAULT}"
     )
-    schedule: Literal["constant", "cosine", "cosine-restarts", "warmup-cosine", "exponential", "steps"] | None = (
-        pydantic.Field(
-            None,
-            description="course of the learning rate over the run; steps: to a tenth at half and at three quarters "
-            f"{MODEL_DEFAULT}",
-        )
+    schedule: Annotated[Schedule | None, Role.SETTING] = pydantic.Field(
+        None,
+        description="course of the learning rate over the run; steps: to a tenth at half and at three quarters "
+        f"{MODEL_DEFAULT}",
     )
-    restart_epochs: Count | None = pydantic.Field(
+    restart_epochs: Annotated[Count | None, Role.SETTING] = pydantic.Field(
         None, description=f"epochs behind which --schedule cosine-restarts begins anew {MODEL_DEFAULT}"
     )
-    loss: Loss | None = pydantic.Field(
+    loss: Annotated[Loss | None, Role.SETTING] = pydantic.Field(
         None,
         description="what training minimises; focal: easy answers count less, asymmetric: the many negatives of rare "
         "labels count less still (several labels to an image only), bce-dice, focal-tversky and soft-f1: overlap of "
         "probabilities and truth over each batch, mean-squared-error: of probabilities "
         f"{MODEL_DEFAULT}",
     )
-    class_weight: Literal["none", "balanced"] = pydantic.Field(
+    class_weight: Annotated[Literal["none", "balanced"], Role.SETTING] = pydantic.Field(
         "none",
         description="balanced: rare classes count as much as frequent ones in the loss; of masks by their pixels, up "
         "to ten times as much as without",
     )
-    augmentation: str | None = pydantic.Field(
+    augmentation: Annotated[str | None, Role.SETTING] = pydantic.Field(
         None,
         description="none; auto, which suits the data; shift-rotate, mirror, any-orientation, crnet, of volumes "
         "flip-shift or flip-turn-shift; or these and single operations joined by +, such as resized-crop+flip+noise: "
         "shift, rotate, turn, flip, flip-both, resized-crop, noise, blur, brightness, contrast, turn-right-angles "
         f"{MODEL_DEFAULT}",
     )
-    monitor: Monitor | None = pydantic.Field(
+    monitor: Annotated[Monitor | None, Role.SETTING, Trait.SAME_IN_TRIALS] = pydantic.Field(
         None,
         description="validation value that chooses the best epoch; val_score: 0.2 accuracy + 0.3 F1 + 0.5 IoU; of "
         "masks val_dice, val_iou, val_accuracy or val_loss "
         f"{MODEL_DEFAULT}",
     )
-    early_stopping: Annotated[int, pydantic.Field(ge=0, le=MOST)] | None = pydantic.Field(
+    early_stopping: Annotated[CountOrZero | None, Role.SETTING] = pydantic.Field(
         None, description=f"epochs without improvement before the run stops, 0 for never {MODEL_DEFAULT}"
     )
-    early_stopping_margin: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)] | None = pydantic.Field(
+    early_stopping_margin: Annotated[NumberOrZero | None, Role.SETTING] = pydantic.Field(
         None,
         description=f"an epoch counts as no improvement where it is worse than the best by so much {MODEL_DEFAULT}",
     )
-    keep: Literal["best", "last"] | None = pydantic.Field(
+    keep: Annotated[Literal["best", "last"] | None, Role.SETTING] = pydantic.Field(
         None, description=f"epoch that is tested and exported: the best by --monitor, or the last one {MODEL_DEFAULT}"
     )
-    weight_average: Annotated[float, pydantic.Field(ge=0, lt=1)] | None = pydantic.Field(
+    weight_average: Annotated[Share | None, Role.SETTING, Trait.LASTING] = pydantic.Field(
         None,
         description=f"of the running average of the weights that is validated and kept, how much stays in each step, "
         f"such as 0.99; 0 for none {MODEL_DEFAULT}",
     )
-    threshold: str | None = pydantic.Field(
+    threshold: Annotated[str | None, Role.SETTING] = pydantic.Field(
         None,
         description="how the probability above which a class is predicted is chosen on validation, of two classes or "
         "of several labels: youden, f1, sensitivity=.9, specificity=.9, or a number that is taken as it is (default: "
         "youden of two classes, f1 of each label)",
     )
-    positive_class: str | None = pydantic.Field(
+    positive_class: Annotated[str | None, Role.MEASURE] = pydantic.Field(
         None,
         description="which of two classes sensitivity, precision, F1 and --threshold speak of (default: that of the "
         "data set, else the second one)",
     )
-    split_seed: Annotated[int, pydantic.Field(ge=0, lt=2**31)] | None = pydantic.Field(
-        None, description="of the splits of images that come without (default: --seed)"
-    )
-    seed: Annotated[int, pydantic.Field(ge=0, lt=2**31)] = pydantic.Field(
+    seed: Annotated[Seed, Role.SEED, Trait.LASTING, Trait.LAID_OUT] = pydantic.Field(
         0, description="of initialisation, order, augmentation and dropout"
     )
-    deterministic: bool = pydantic.Field(True, description="same seed, same machine: same weights, bit for bit")
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = pydantic.Field(
-        "float32", description="of the computation; mixed keeps the weights in float32"
+    split_seed: Annotated[Seed | None, Role.DATA, Trait.LAID_OUT] = pydantic.Field(
+        None, description="of the splits of images that come without (default: --seed)"
     )
-    xla: bool = pydantic.Field(
+    deterministic: Annotated[bool, Role.CONTROL, Trait.SAME_IN_TRIALS] = pydantic.Field(
+        True, description="same seed, same machine: same weights, bit for bit"
+    )
+    precision: Annotated[Literal["float32", "mixed_float16", "mixed_bfloat16"], Role.SETTING, Trait.LASTING] = (
+        pydantic.Field("float32", description="of the computation; mixed keeps the weights in float32")
+    )
+    xla: Annotated[bool, Role.CONTROL] = pydantic.Field(
         False,
         description="compile the whole training step with XLA, on a CPU only of networks without convolutions; needs "
         "--no-deterministic",
     )
-    start_from: Path | None = pydantic.Field(
+    start_from: Annotated[Path | None, Role.PART, Trait.PLACE] = pydantic.Field(
         None, description="run whose last epoch this one goes on from, in a folder of its own; for more --epochs"
     )
-    stop_after: Count | None = pydantic.Field(
+    stop_after: Annotated[Count | None, Role.PART] = pydantic.Field(
         None, description="epoch behind which the run ends, though its schedule is that of all --epochs"
     )
-    test: bool = pydantic.Field(
+    test: Annotated[bool, Role.OUTPUT, InTrials(False)] = pydantic.Field(
         True, description="test the best epoch; --no-test measures it on validation only, and draws its history only"
     )
-    run_dir: Path | None = pydantic.Field(None, description="folder of the run (default: runs/TIME-MODEL-DATA)")
-    time_budget: str | None = pydantic.Field(None, description="training stops after this time, such as 90s, 10m or 2h")
-    tensorboard: bool = pydantic.Field(True, description="write TensorBoard logs to the run's folder")
-    export: Literal["saved_model", "keras", "none"] = pydantic.Field(
+    run_dir: Annotated[Path | None, Role.OUTPUT, Trait.PLACE, InTrials(None)] = pydantic.Field(
+        None, description="folder of the run (default: runs/TIME-MODEL-DATA)"
+    )
+    time_budget: Annotated[str | None, Role.SETTING, Trait.SAME_IN_TRIALS] = pydantic.Field(
+        None, description="training stops after this time, such as 90s, 10m or 2h"
+    )
+    tensorboard: Annotated[bool, Role.OUTPUT, InTrials(False)] = pydantic.Field(
+        True, description="write TensorBoard logs to the run's folder"
+    )
+    export: Annotated[Literal["saved_model", "keras", "none"], Role.OUTPUT, InTrials("none")] = pydantic.Field(
         "saved_model", description="format in which the best model leaves at the end"
     )
-    export_dir: Path = pydantic.Field(Path("saved_models"), description="folder that gets the exported model's folder")
+    export_dir: Annotated[Path, Role.OUTPUT, Trait.PLACE] = pydantic.Field(
+        Path("saved_models"), description="folder that gets the exported model's folder"
+    )
 
     @pydantic.field_validator("time_budget", mode="before")
     @classmethod

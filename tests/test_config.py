@@ -6,8 +6,9 @@ import pydantic
 import pytest
 import yaml
 
-from keras_lnn.config import TrainConfig, parse_duration, read_yaml
+from keras_lnn.config import Role, TrainConfig, Trait, fields_with, parse_duration, read_yaml
 from keras_lnn.errors import InputError
+from tuning.settings import SearchSettings
 
 OFF_DEFAULT = {
     "model": "dnn",
@@ -69,6 +70,29 @@ def test_yaml_gives_back_every_field(tmp_path):
     path.write_text(config.to_yaml())
     assert TrainConfig.from_yaml(path) == config
     assert list(yaml.safe_load(config.to_yaml())) == list(TrainConfig.model_fields)
+
+
+@pytest.mark.parametrize("model_class", [TrainConfig, SearchSettings])
+def test_each_field_has_exactly_one_role(model_class):
+    roles = {
+        name: [mark for mark in field.metadata if isinstance(mark, Role)]
+        for name, field in model_class.model_fields.items()
+    }
+    wrong = [name for name, found in roles.items() if len(found) != 1]
+    assert not wrong, f"give {', '.join(wrong)} one Role in its annotation"
+
+
+def test_roles_and_traits_find_fields_in_the_order_of_declaration():
+    assert all(fields_with(TrainConfig, mark) for mark in (*Role, *Trait))
+    assert fields_with(TrainConfig, Trait.COLUMN, Role.MODEL) == (
+        *("model", "model_args"),
+        *("file_column", "label_columns", "split_column", "group_column"),
+    )
+
+
+def test_fields_with_a_path_may_differ_between_machines():
+    paths = [name for name, field in TrainConfig.model_fields.items() if "Path" in str(field.annotation)]
+    assert set(paths) <= set(fields_with(TrainConfig, Trait.PLACE))
 
 
 def test_it_is_frozen():

@@ -11,7 +11,7 @@ import pandas as pd
 from keras_tuner.engine.trial import Trial
 from rich.console import Console
 
-from keras_lnn.config import TrainConfig
+from keras_lnn.config import Role, TrainConfig, fields_with, values_in_trials
 from keras_lnn.files.atomic import atomic_path, write_text
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.terminal import loading
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _FACTS = ("spread", "best_epoch", "epochs", "seconds", "parameters")
 _OWN_COLUMNS = {BRACKET: "bracket", ROUND: "round", PARENT: "goes_on_from"}
 # Fields that say how a search handles its trials, and that someone who trains the best one does not want.
-_OF_A_SEARCH = ("stop_after", "start_from", "run_dir", "seed", "test", "export", "tensorboard")
+_OF_A_SEARCH = {*fields_with(TrainConfig, Role.SEED, Role.PART), *values_in_trials(TrainConfig)}
 
 
 def trials_table(oracle: SafeOracle, space: Space) -> pd.DataFrame:

@@ -20,7 +20,16 @@ import pandas as pd
 import yaml
 from rich.console import Console
 
-from keras_lnn.config import TrainConfig, parse_duration, parse_memory, read_yaml, validate
+from keras_lnn.config import (
+    TrainConfig,
+    Trait,
+    fields_with,
+    parse_duration,
+    parse_memory,
+    read_yaml,
+    validate,
+    values_in_trials,
+)
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import hold_folder, write_text
 from keras_lnn.files.written import require_own_folder
@@ -37,10 +46,6 @@ from tuning.tuner import ProcessTuner
 _LOOK_EVERY_SECONDS = 0.5
 # What a search is known by, and what it writes anew.
 _STATE, _REPLACED = "oracle.json", ("trials.csv", "best.yaml", "plots")
-# What may differ between the machines of one search.
-_PATHS = ("data", "data_dir", "image_dir", "run_dir", "export_dir", "start_from")
-# Of a trial only the validation split is looked at, and only its run's folder is written.
-_TRIAL_FIELDS = {"test": False, "export": "none", "tensorboard": False, "run_dir": None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +100,7 @@ def search(
     if settings.objective is not None:
         config = config.model_copy(update={"monitor": settings.objective})
     # All runs of all trials, and whoever trains the best one, must have the same test split.
-    config = config.model_copy(update={**_TRIAL_FIELDS, "split_seed": config.seed_of_splits})
+    config = config.model_copy(update={**values_in_trials(TrainConfig), "split_seed": config.seed_of_splits})
     own = runner or ProcessRunner(share_processors(settings.workers))
     try:
         return _Search(config, space or make_space(config), settings, console or make_console(), own).run()
@@ -271,7 +276,8 @@ class _Search:
     def _digest(self) -> str:
         """By which a worker sees that it is given what its chief is; paths may differ from machine to machine."""
         content = self._describe()
-        content["config"] = {name: value for name, value in content["config"].items() if name not in _PATHS}
+        places = fields_with(TrainConfig, Trait.PLACE)
+        content["config"] = {name: value for name, value in content["config"].items() if name not in places}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def _keep_settings(self) -> None:

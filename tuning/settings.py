@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from keras_lnn.config import MOST_WORKERS, Monitor, parse_duration, parse_memory, validate
+from keras_lnn.config import MOST_WORKERS, Monitor, Role, fields_with, parse_duration, parse_memory, validate
 from keras_lnn.errors import InputError
 
 Tuner = Literal["hyperband", "random", "bayesian", "grid"]
 
+_AtLeastOne = Annotated[int, pydantic.Field(ge=1)]
 _SHORTEST_SILENCE_SECONDS = 10.0
 
 
@@ -21,39 +22,47 @@ class SearchSettings(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
 
-    tuner: Tuner = pydantic.Field("random", description="how the values are chosen")
-    max_trials: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
+    tuner: Annotated[Tuner, Role.SETTING] = pydantic.Field("random", description="how the values are chosen")
+    max_trials: Annotated[_AtLeastOne | None, Role.CONTROL] = pydantic.Field(
         None, description="trials at most (default: 30; hyperband and grid end by themselves)"
     )
-    max_total_epochs: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
+    max_total_epochs: Annotated[_AtLeastOne | None, Role.CONTROL] = pydantic.Field(
         None, description="no trial begins once all of them together were trained for so many epochs"
     )
-    max_time: str | None = pydantic.Field(
+    max_time: Annotated[str | None, Role.CONTROL] = pydantic.Field(
         None, description="the search stops after this time, such as 90s, 30m or 8h; trials of this machine are killed"
     )
-    objective: Monitor | None = pydantic.Field(
+    objective: Annotated[Monitor | None, Role.SETTING] = pydantic.Field(
         None, description="validation value that trials are judged by (default: --monitor)"
     )
-    seeds_per_trial: Annotated[int, pydantic.Field(ge=1, le=1000)] = pydantic.Field(
+    seeds_per_trial: Annotated[int, pydantic.Field(ge=1, le=1000), Role.SETTING] = pydantic.Field(
         1, description="runs of each trial, a seed each; their mean is what counts"
     )
-    factor: Annotated[int, pydantic.Field(ge=2)] = pydantic.Field(
+    factor: Annotated[int, pydantic.Field(ge=2), Role.SETTING] = pydantic.Field(
         3, description="of hyperband: one in so many goes on, for so many times the epochs"
     )
-    workers: Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS)] = pydantic.Field(
+    workers: Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS), Role.CONTROL] = pydantic.Field(
         1, description="trials at a time on this machine; they share its processors, and each gets one of its GPUs"
     )
-    trial_timeout: str | None = pydantic.Field(None, description="a trial that takes longer is killed, such as 10m")
-    memory_limit: str | None = pydantic.Field(None, description="a trial that uses more is killed, such as 4G")
-    max_failures: Annotated[int, pydantic.Field(ge=1)] = pydantic.Field(
+    trial_timeout: Annotated[str | None, Role.CONTROL] = pydantic.Field(
+        None, description="a trial that takes longer is killed, such as 10m"
+    )
+    memory_limit: Annotated[str | None, Role.CONTROL] = pydantic.Field(
+        None, description="a trial that uses more is killed, such as 4G"
+    )
+    max_failures: Annotated[_AtLeastOne, Role.CONTROL] = pydantic.Field(
         10, description="the search stops when so many trials in a row have failed"
     )
-    search_dir: Path | None = pydantic.Field(
+    search_dir: Annotated[Path | None, Role.OUTPUT] = pydantic.Field(
         None, description="folder of the search (default: searches/MODEL-DATA-TUNER); where it is there, it goes on"
     )
-    serve: str | None = pydantic.Field(None, description="HOST:PORT; deal out trials to workers on other machines")
-    chief: str | None = pydantic.Field(None, description="HOST:PORT; run the trials that this chief deals out")
-    worker_timeout: str = pydantic.Field(
+    serve: Annotated[str | None, Role.CONTROL] = pydantic.Field(
+        None, description="HOST:PORT; deal out trials to workers on other machines"
+    )
+    chief: Annotated[str | None, Role.CONTROL] = pydantic.Field(
+        None, description="HOST:PORT; run the trials that this chief deals out"
+    )
+    worker_timeout: Annotated[str, Role.CONTROL] = pydantic.Field(
         "60s", description="a worker that the chief has not heard of for so long loses its trial to another"
     )
 
@@ -119,15 +128,6 @@ def parse_address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-# What may differ when a search goes on.
-_MAY_CHANGE = frozenset(
-    [
-        *("max_trials", "max_total_epochs", "max_time", "workers", "trial_timeout", "memory_limit", "max_failures"),
-        *("search_dir", "serve", "chief", "worker_timeout"),
-    ]
-)
-
-
 def lasting(settings: SearchSettings) -> dict[str, Any]:
     """The settings that a search keeps to its end."""
-    return {name: value for name, value in settings.model_dump(mode="json").items() if name not in _MAY_CHANGE}
+    return settings.model_dump(mode="json", include=set(fields_with(SearchSettings, Role.SETTING)))

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras_tuner
 
-from keras_lnn.config import TrainConfig, read_yaml
+from keras_lnn.config import Role, TrainConfig, Trait, fields_with, read_yaml
 from keras_lnn.errors import InputError, suggest
 from keras_lnn.models.ranges import Choice, Range, find_range
 from keras_lnn.registry import builder_arguments, check_arguments, get_model
@@ -28,23 +28,7 @@ TRAINING_RANGES: dict[str, Range | Choice] = {
 }
 
 # A search decides these itself, or they are what it is judged by.
-_NOT_SEARCHED = frozenset(
-    [
-        *("model", "model_args", "data", "data_dir", "monitor", "epochs", "seed", "deterministic", "run_dir", "test"),
-        *(
-            "split_seed",
-            "time_budget",
-            "tensorboard",
-            "export",
-            "export_dir",
-            "start_from",
-            "stop_after",
-            "accept_checksum",
-        ),
-        *("image_dir", "file_column", "label_columns", "split_column", "group_column", "skip_bad", "imports"),
-        "mask_threshold",
-    ]
-)
+_NOT_SEARCHED = fields_with(TrainConfig, Role.MODEL, Role.DATA, Role.SEED, Role.PART, Role.OUTPUT, Trait.SAME_IN_TRIALS)
 _KEYS = ("low", "high", "step", "log")
 _EXAMPLE = "Write such as {low: 0.0001, high: 0.01, log: true}, [32, 64] or one value"
 
@@ -137,7 +121,7 @@ def _builder_defaults(model: str) -> dict[str, Any]:
 
 
 def _require_name(name: str, model: str) -> None:
-    known = {*builder_arguments(get_model(model)), *(set(TrainConfig.model_fields) - _NOT_SEARCHED)}
+    known = {*builder_arguments(get_model(model)), *(set(TrainConfig.model_fields) - set(_NOT_SEARCHED))}
     if name in _NOT_SEARCHED:
         raise InputError(f"A search does not choose {name}. Received: it in the space. Remove it, or give --{name}.")
     if name not in known:

@@ -9,12 +9,12 @@ from typing import Any
 import pydantic
 
 from keras_lnn.cli.parsing import parse_options
-from keras_lnn.config import TrainConfig, read_yaml, validate
+from keras_lnn.config import Role, TrainConfig, fields_with, read_yaml, validate
 from keras_lnn.errors import InputError
 from tuning.settings import SearchSettings
 
 # A search decides these for its trials.
-_DECIDED = ("run_dir", "export", "export_dir", "tensorboard", "test", "start_from", "stop_after")
+_DECIDED = fields_with(TrainConfig, Role.PART, Role.OUTPUT)
 
 
 class SearchCommand(SearchSettings, TrainConfig):

@@ -10,34 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_lnn.comparing.runs import Run
-from keras_lnn.config import TrainConfig
-
-# What does not make another model: where things are, what is written, and the data, which is the same for all.
-_BESIDE_THE_MODEL = {
-    "model",
-    "model_args",
-    "data",
-    "seed",
-    "split_seed",
-    "run_dir",
-    "export",
-    "export_dir",
-    "tensorboard",
-    "data_dir",
-    "image_dir",
-    "accept_checksum",
-    "file_column",
-    "label_columns",
-    "split_column",
-    "group_column",
-    "skip_bad",
-    "positive_class",
-    "mask_threshold",
-    "deterministic",
-    "xla",
-    "test",
-    "imports",
-}
+from keras_lnn.config import Role, TrainConfig, fields_with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +59,8 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
 
 def _settings(run: Run) -> dict[str, Any]:
     values = run.config.model_dump(mode="json")
-    found = {name: value for name, value in values.items() if name not in _BESIDE_THE_MODEL}
+    # Where things are and what is written make no other model, and the data are the same for all.
+    found = {name: values[name] for name in fields_with(TrainConfig, Role.SETTING, Role.PART)}
     # Each seed goes on from a run of its own: that it does counts, from which does not.
     found["start_from"] = found["start_from"] is not None
     # A builder may call an argument like a field of the configuration.

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from keras_lnn.config import parse_threshold
+from keras_lnn.config import DataOptions, Trait, fields_with, parse_threshold
 from keras_lnn.data.options import FITS, OwnImages
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
@@ -23,6 +23,11 @@ _FORMAT = 1
 _MOST_UNPACKED = 20
 # What a signature can say: more is no model, and would be allocated.
 _MOST_CLASSES, _LARGEST_SIDE, _MOST_VALUES = 10_000, 2**14, 2**28
+
+# Options of own images that a model remembers. Paths are private, and are not the same on another machine.
+RECORDED_OPTIONS = tuple(
+    field.name for field in dataclasses.fields(OwnImages) if field.name not in fields_with(DataOptions, Trait.PLACE)
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +97,7 @@ class Signature:
 
     def own_images(self) -> OwnImages:
         """Returns how the data were read; where their images are is not known."""
-        fields = {field.name for field in dataclasses.fields(OwnImages)} - {"image_dir"}
-        return OwnImages(**{name: getattr(self, name) for name in fields})
+        return OwnImages(**{name: getattr(self, name) for name in RECORDED_OPTIONS})
 
     def get_task(self) -> Task:
         """Returns what the model has learned to predict."""

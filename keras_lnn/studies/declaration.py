@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import pydantic
 
-from keras_lnn.config import OwnModules, TrainConfig, read_yaml, validate
+from keras_lnn.config import OwnModules, Role, TrainConfig, Trait, fields_with, read_yaml, validate
 from keras_lnn.errors import InputError, show_value, suggest
 from keras_lnn.studies.grid import Grid, Point, count_points, lay_out_grid
 
@@ -18,18 +18,7 @@ QUICK_EPOCHS = 2
 MOST_RUNS = 10_000
 _BUILT_IN = Path(__file__).parent
 # What a study decides for its runs.
-_DECIDED = (
-    "data",
-    "seed",
-    "split_seed",
-    "run_dir",
-    "export",
-    "export_dir",
-    "tensorboard",
-    "start_from",
-    "stop_after",
-    "test",
-)
+_DECIDED = fields_with(TrainConfig, Role.PART, Role.OUTPUT, Trait.LAID_OUT)
 
 Figures = dict[str, float]
 # The data set of published figures whose images are none of the study's; they are shown beside all others.

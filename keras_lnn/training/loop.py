@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from keras_lnn.backend import describe_environment, prepare_backend, xla_slows_convolutions
-from keras_lnn.config import TrainConfig, parse_duration
+from keras_lnn.config import TrainConfig, Trait, fields_with, parse_duration
 from keras_lnn.data import ImageData, load_data
 from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from keras_lnn.data.samples import SampleRecord, SplitPlan
@@ -22,7 +22,7 @@ from keras_lnn.runs.folder import Checkpoint, RunFolder
 from keras_lnn.runs.selection import Selection
 from keras_lnn.saved.export import require_backend
 from keras_lnn.saved.predictor import batch_size_for
-from keras_lnn.saved.signature import Signature, short_data_name
+from keras_lnn.saved.signature import RECORDED_OPTIONS, Signature, short_data_name
 from keras_lnn.tasks.kinds import make_task
 from keras_lnn.tasks.task import Task
 from keras_lnn.terminal import EpochDisplay, loading, make_console, print_check
@@ -34,7 +34,7 @@ from keras_lnn.training.schedules import make_schedule
 from keras_lnn.training.variables import assign_variables, model_variables
 
 # What weights and optimizer depend on, so that a run or its continuation must keep it.
-_LASTING = ("model", "model_args", "optimizer", "batch_size", "precision", "seed", "weight_average")
+_LASTING = fields_with(TrainConfig, Trait.LASTING)
 
 # A message names so many models; of more it says that there are others.
 _MOST_MODELS_NAMED = 8
@@ -380,9 +380,7 @@ class _Trainer:
     def _signature(self, best_epoch: int) -> Signature:
         from keras_lnn import __version__
 
-        options = dataclasses.asdict(self.config.own_images())
-        # Paths are private, and are not the same on another machine.
-        del options["image_dir"]
+        own = self.config.own_images()
         return Signature(
             model=self.config.model,
             model_args=self.config.model_args,
@@ -401,5 +399,5 @@ class _Trainer:
             positive_class=self.task.choose_positive_class(self.config.positive_class, self.data.positive_class),
             colours=self.data.colours,
             mask_values=self.data.mask_values,
-            **options,
+            **{name: getattr(own, name) for name in RECORDED_OPTIONS},
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_lnn.config import DataOptions, TrainConfig
+from keras_lnn.config import DataOptions, TrainConfig, Trait, fields_with
 from keras_lnn.data.arrays import ALL, SPLITS, ImageData, Split
 from keras_lnn.data.catalog import is_own
 from keras_lnn.data.options import OwnImages
@@ -101,9 +101,11 @@ class LearnedData:
 
     def complete(self, given: DataOptions) -> DataOptions:
         """Returns options with the size, folder and checksum of the data where they are silent."""
-        known = {"size": self.signature.size}
+        known = {}
         if self.config is not None:
-            known |= {name: getattr(self.config, name) for name in ("data_dir", "accept_checksum")}
+            own = {field.name for field in dataclasses.fields(OwnImages)}
+            known = {name: getattr(self.config, name) for name in DataOptions.model_fields if name not in own}
+        known["size"] = self.signature.size
         missing = {name: value for name, value in known.items() if name not in given.model_fields_set}
         return given.model_copy(update=missing)
 
@@ -113,10 +115,12 @@ class LearnedData:
         if not self.is_named(name):
             # Another table need not have the columns of the table that the model learned from.
             columns = {column.lower() for column in read_columns_of(name)}
-            single = ("file_column", "split_column", "group_column")
-            absent = {key: None for key in single if (getattr(known, key) or "").lower() not in columns}
-            if not {column.lower() for column in known.label_columns or ()} <= columns:
-                absent["label_columns"] = None
+            absent = {}
+            for field in fields_with(DataOptions, Trait.COLUMN):
+                named = getattr(known, field) or ()
+                wanted = (named,) if isinstance(named, str) else named
+                if not columns.issuperset(column.lower() for column in wanted):
+                    absent[field] = None
             known = dataclasses.replace(known, image_dir=None, **absent)
         return given.own_images(known)
 
