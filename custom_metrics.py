@@ -140,7 +140,7 @@ class ClassificationMetrics(keras.metrics.Metric):
             raise ValueError(f"exact_samples must be at least 0, which keeps none. Received: {exact_samples}.")
         self.exact_samples = exact_samples
         self.keep_confusion = keep_confusion
-        self.counts = None
+        self.counts: Any = None
 
     def build(self, labels: int) -> None:
         """Makes the state, once the number of classes or labels is known."""
@@ -171,7 +171,7 @@ class ClassificationMetrics(keras.metrics.Metric):
             self.seen = self.add_variable((), initializer="zeros", name="seen")
             # Of the newest samples the score of each label, then its weight, negative where the label is absent.
             shape = (self.exact_samples, 2 * labels)
-            self.kept = self.add_variable(shape, initializer="zeros", name="kept") if self.exact_samples else None
+            self.kept: Any = self.add_variable(shape, initializer="zeros", name="kept") if self.exact_samples else None
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch.
@@ -282,7 +282,9 @@ class ClassificationMetrics(keras.metrics.Metric):
 
     def get_config(self) -> dict[str, Any]:
         """What makes the same metric again."""
-        threshold = self.threshold if np.ndim(self.threshold) == 0 else [float(value) for value in self.threshold]
+        threshold = self.threshold
+        if not isinstance(threshold, (int, float)) and np.ndim(threshold) != 0:
+            threshold = [float(value) for value in threshold]
         return {
             **super().get_config(),
             "kind": self.kind,
@@ -433,10 +435,12 @@ class ClassificationMetrics(keras.metrics.Metric):
         In an eager call the exact table is of NumPy, in whose float64 equal areas are equal numbers.
         """
         tables = dict(zip(self._poolings, self.scores, strict=True)) if self._poolings else {}
-        binned = {pooled: (table, None) for pooled, table in tables.items()}
+        binned: dict[bool, tuple[Any, Any]] = {pooled: (table, None) for pooled, table in tables.items()}
         if not tables or not self.exact_samples or exact is False:
             return binned
-        kept, seen, xp = _to_numpy(self.kept), _to_numpy(self.seen), np
+        kept: Any = _to_numpy(self.kept)
+        seen: Any = _to_numpy(self.seen)
+        xp: Any = np
         if kept is None:
             kept, seen, xp = ops.convert_to_tensor(self.kept), 0 if exact else np.inf, ops
         if seen > self.exact_samples:
@@ -470,6 +474,8 @@ class ClassificationMetrics(keras.metrics.Metric):
         if average == "samples" or base == "subset_accuracy":
             return _divide(self.by_sample[self._by_sample.index(base)], total)
         if base in _CURVES:
+            if tables is None:
+                raise ValueError(f"{base} needs the scores. Received: the counts of each class alone. Give tables.")
             return self._over_labels(base, self._curve_values(base, *tables[average == "micro"]), average, actual)
         if average == "micro":
             return _ratio(base, ops.sum(hits), ops.sum(predicted), ops.sum(actual), self._labels * total)
@@ -672,7 +678,7 @@ class SegmentationMetrics(keras.metrics.Metric):
         self._parsed = [_parse_mask_result(result) for result in self.results]
         self.background = background
         self.class_names = None if class_names is None else list(class_names)
-        self.counts = None
+        self.counts: Any = None
 
     def build(self, classes: int) -> None:
         """Makes the state, once the number of classes is known."""
@@ -908,10 +914,10 @@ def _is_false(value: Any) -> bool:
 
 def _require(rule: str, holds: Any, values: Any, remedy: str) -> None:
     """Raises an error where a rule does not hold for all samples, with the values of the first one."""
-    holds = _to_numpy(holds)
+    holds = ops.convert_to_numpy(holds)
     holds = holds.reshape(len(holds), -1).all(axis=1)
     if not holds.all():
-        values = _to_numpy(values).reshape(len(holds), -1)[~holds][0]
+        values = ops.convert_to_numpy(values).reshape(len(holds), -1)[~holds][0]
         shown = f"{values[:8].tolist()}{' and more' if len(values) > 8 else ''}"
         count = np.count_nonzero(~holds)
         raise ValueError(f"{rule}. Received: {shown}, the first of {count} such of {len(holds)}. {remedy}.")

@@ -6,7 +6,7 @@ import functools
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import keras
@@ -62,9 +62,9 @@ def is_known(tensor: Any) -> bool:
 
         return not tf.is_symbolic_tensor(tensor)
     if keras.backend.backend() == "jax":
-        import jax
+        from jax.core import Tracer
 
-        return not isinstance(tensor, jax.core.Tracer)
+        return not isinstance(tensor, Tracer)
     return True
 
 
@@ -122,7 +122,11 @@ def scan_states(step: Callable[..., list[Any]], start: list[Any], inputs: Any, c
         def take(states: list[Any], steps: list[Any], constant: list[Any]) -> list[Any]:
             return step(states, pack(inputs, steps), pack(constants, constant))
 
-        _, history = scan(lambda states, here: (take(states, here, constant),) * 2, first, steps, first, reverse=False)
+        def step_on(states: list[Any], here: list[Any]) -> tuple[Any, Any]:
+            after = take(states, here, constant)
+            return after, after
+
+        _, history = scan(step_on, first, steps, first, reverse=False)
 
         def step_back(carry: Any, here: Any) -> tuple[Any, Any]:
             (adjoints, sums), (upstream, *sources) = carry, here
@@ -148,7 +152,7 @@ def scan_states(step: Callable[..., list[Any]], start: list[Any], inputs: Any, c
 
 
 @contextlib.contextmanager
-def plain_graphs(*, loops: bool = False) -> Iterator[None]:
+def plain_graphs(*, loops: bool = False) -> Generator[None]:
     """Within it recurrences become plain operations, not compiled programs, as other runtimes need them.
 
     Args:

@@ -9,7 +9,7 @@ import pkgutil
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from keras_lnn.errors import InputError, show_value, suggest
 from keras_lnn.source_names import names_in_source, public_name
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 Builder = Callable[..., "keras.Model"]
 Answers = Literal["classes", "masks"]
+
+
+class NamedBuilder(Protocol):
+    """A function that builds a network, and by whose name the network is known."""
+
+    __name__: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> "keras.Model": ...
+
 
 # A whole number in an argument, such as units, above which no layer and no wiring can be built in reasonable time.
 _LARGEST_ARGUMENT = 2**14
@@ -58,7 +67,7 @@ _MODELS: dict[str, ModelEntry] = {}
 
 def register_model(
     *, family: str, reference_data: str, answers: Answers = "classes", **protocol: Any
-) -> Callable[[Builder], Builder]:
+) -> Callable[[NamedBuilder], NamedBuilder]:
     """Makes a builder known under its own name (``lnn_small`` becomes ``lnn-small``).
 
     A builder takes ``image_shape`` and ``outputs`` (how many logits) and typed keyword arguments with defaults, and
@@ -73,7 +82,7 @@ def register_model(
         **protocol: Training defaults, fields of :class:`~keras_lnn.config.TrainConfig`.
     """
 
-    def register(builder: Builder) -> Builder:
+    def register(builder: NamedBuilder) -> NamedBuilder:
         _add_model(public_name(builder.__name__), family, builder, reference_data, protocol, answers)
         return builder
 

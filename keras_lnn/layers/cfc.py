@@ -75,8 +75,9 @@ class CfC(LiquidRNN):
         version: Version = "paper",
         **kwargs: Any,
     ) -> None:
-        shared = {"mode": mode, "activation": activation, "version": version, "dtype": kwargs.get("dtype")}
-        own = {
+        dtype = kwargs.get("dtype")
+        shared: dict[str, Any] = {"mode": mode, "activation": activation, "version": version, "dtype": dtype}
+        own: dict[str, Any] = {
             "backbone_units": backbone_units,
             "backbone_layers": backbone_layers,
             "backbone_dropout": backbone_dropout,
@@ -133,4 +134,5 @@ class CfC(LiquidRNN):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "CfC":
         units = config["units"]
-        return cls(**{**config, "units": deserialize_wiring(units) if isinstance(units, dict) else units})
+        arguments: dict[str, Any] = {**config, "units": deserialize_wiring(units) if isinstance(units, dict) else units}
+        return cls(**arguments)

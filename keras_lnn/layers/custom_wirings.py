@@ -69,7 +69,7 @@ def wiring_from_state(class_path: str, state: dict[str, Any], built: Wiring | No
     if not found:
         return MissingWiring(class_path, state, built)
     # The last one is what the name stands for, where a class has been defined again.
-    wiring = found[-1].__new__(found[-1])
+    wiring: Any = object.__new__(found[-1])
     vars(wiring).update({name: _decode(value) for name, value in state.items()})
     return wiring
 

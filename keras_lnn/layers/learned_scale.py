@@ -24,7 +24,7 @@ class LearnedScale(keras.layers.Layer):
         (4, 10)
     """
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
+    def build(self, shape: Any) -> None:
         others = max(shape[-1] - 1, 1)
         first = 0.5 * math.log(_FIRST_CONFIDENCE / (1 - _FIRST_CONFIDENCE) * others)
         # One number learned as its logarithm: an optimiser's steps are of one size, and this one must go far.

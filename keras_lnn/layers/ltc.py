@@ -141,4 +141,5 @@ class LTC(LiquidRNN):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "LTC":
         units = config["units"]
-        return cls(**{**config, "units": deserialize_wiring(units) if isinstance(units, dict) else units})
+        arguments: dict[str, Any] = {**config, "units": deserialize_wiring(units) if isinstance(units, dict) else units}
+        return cls(**arguments)

@@ -86,7 +86,8 @@ class LTCCell(LiquidCell):
 
     def build(self, input_shape: Any) -> None:
         features, neurons = shape_of_inputs(input_shape)[-1], self.state_size
-        wiring = self.built_wiring = self.build_own_wiring(features)
+        wiring: Any = self.build_own_wiring(features)
+        self.built_wiring = wiring
         self.synapses = Synapses(wiring.adjacency_matrix)
         self.sensory_synapses = Synapses(wiring.sensory_adjacency_matrix)
         for name in ("gleak", "vleak", "cm"):
@@ -189,7 +190,8 @@ class LTCCell(LiquidCell):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "LTCCell":
-        return cls(**{**config, "wiring": deserialize_wiring(config["wiring"])})
+        arguments: dict[str, Any] = {**config, "wiring": deserialize_wiring(config["wiring"])}
+        return cls(**arguments)
 
 
 def plain_ranges(ranges: Ranges | None) -> dict[str, list[float]] | None:

@@ -3,7 +3,7 @@
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -53,7 +53,7 @@ def load_ncps_model(path: str | Path) -> keras.Model:
 
 
 @contextlib.contextmanager
-def ncps_layers_as_ours() -> Iterator[None]:
+def ncps_layers_as_ours() -> Generator[None]:
     """Within it what is registered as a layer of ``ncps`` is read as ours, also where ``ncps.keras`` is imported."""
     registered = keras.saving.get_custom_objects()
     readers = {f"ncps>{layer.__name__}": _reader(layer) for layer in (LTC, CfC)}

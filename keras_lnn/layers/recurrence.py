@@ -117,7 +117,12 @@ class LiquidCell(keras.layers.Layer):
 
         inputs = (prepared,) if is_valid is None else (prepared, is_valid)
         if unroll or builds_plain_graphs():
-            history = scan_steps(lambda *arguments: (step(*arguments, folded),) * 2, states, inputs, unroll=True)
+
+            def step_on(before: Any, here: Any) -> tuple[Any, Any]:
+                after = step(before, here, folded)
+                return after, after
+
+            history = scan_steps(step_on, states, inputs, unroll=True)
         else:
             history = scan_states(step, states, inputs, folded)
         return [ops.swapaxes(values, 0, 1) for values in history]
@@ -170,7 +175,7 @@ def require_not_negative(elapsed_time: Any) -> Any:
     return ops.where(ops.any(is_negative, axis=1, keepdims=True), nan, elapsed_time)
 
 
-def shape_of_inputs(shape: Any) -> tuple[int | None, ...]:
+def shape_of_inputs(shape: Any) -> tuple[Any, ...]:
     """The shape of the inputs alone, of what ``build`` receives for ``inputs`` or ``(inputs, elapsed_time)``."""
     nested = isinstance(shape[0], list | tuple)
     return tuple(shape[0]) if nested else tuple(shape)
@@ -192,6 +197,8 @@ def take_synapses(build_config: dict[str, Any] | None, cell: LiquidCell) -> dict
     if not build_config or "wiring" not in build_config:
         return build_config
     wired, saved = cell.find_wired_cell(), deserialize_wiring(build_config["wiring"])
+    if wired is None:
+        raise ValueError(f"Only a cell with a wiring takes synapses. Received: {type(cell).__name__}. Save it anew.")
     wired._saved_wiring = saved
     if isinstance(wired.wiring, MissingWiring):
         wired.wiring.built = saved

@@ -63,7 +63,7 @@ class SequenceLayer(keras.layers.Layer):
                 f"{type(self).__name__} reads maps of known size, (batch, height, width, channels) or (batch, depth, "
                 f"height, width, channels). Received: {tuple(input_shape)}."
             )
-        return (input_shape[0], *self.count_steps(tuple(input_shape[1:])))
+        return (input_shape[0], *self.count_steps(tuple(side for side in input_shape[1:] if side is not None)))
 
     def call(self, maps: Any) -> Any:
         steps = self.read_steps(maps)

@@ -157,4 +157,5 @@ class WiredCfCCell(LiquidCell):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "WiredCfCCell":
-        return cls(**{**config, "wiring": deserialize_wiring(config["wiring"])})
+        arguments: dict[str, Any] = {**config, "wiring": deserialize_wiring(config["wiring"])}
+        return cls(**arguments)

@@ -34,7 +34,7 @@ class BuiltWiring(wirings.Wiring):
         adjacency_matrix = np.asarray(adjacency_matrix, "int32")
         super().__init__(len(adjacency_matrix))
         self.adjacency_matrix = adjacency_matrix
-        self.sensory_adjacency_matrix = np.asarray(sensory_adjacency_matrix, "int32")
+        self.sensory_adjacency_matrix: np.ndarray = np.asarray(sensory_adjacency_matrix, "int32")
         self.input_dim = len(self.sensory_adjacency_matrix)
         self.output_dim = output_dim
         self.layers = layers
@@ -43,6 +43,8 @@ class BuiltWiring(wirings.Wiring):
     @classmethod
     def of(cls, wiring: wirings.Wiring) -> "BuiltWiring":
         """The matrices of any built wiring."""
+        if wiring.output_dim is None:
+            raise ValueError(f"A wiring must know its output_dim. Received: {type(wiring).__name__}, which does not.")
         return cls(
             wiring.adjacency_matrix,
             wiring.sensory_adjacency_matrix,
@@ -130,7 +132,7 @@ def serialize_wiring(wiring: wirings.Wiring) -> dict[str, Any]:
 
 def deserialize_wiring(config: dict[str, Any]) -> wirings.Wiring:
     """The wiring of a configuration; only the wirings that are named here, or defined already, are made."""
-    name, arguments = config.get("class_name"), config.get("config")
+    name, arguments = config.get("class_name"), config.get("config", {})
     if name not in _SAVED:
         raise ValueError(f"A saved wiring must be one of {', '.join(_SAVED)}. Received: {name}.")
     if name == "CustomWiring":
@@ -153,7 +155,7 @@ def _arguments_of_ncp(wiring: wirings.NCP) -> dict[str, int]:
         "inter_fanout": wiring._inter_fanout,
         "recurrent_command_synapses": wiring._recurrent_command_synapses,
         "motor_fanin": wiring._motor_fanin,
-        "seed": int(wiring._rng.get_state()[1][0]),
+        "seed": int(wiring._rng.get_state(legacy=False)["state"]["key"][0]),
     }
 
 
@@ -169,7 +171,7 @@ def layer_masks(wiring: wirings.Wiring, fully_recurrent: bool = True, signed: bo
         One float32 array of zeros and ones a layer, (inputs of the layer + its neurons, its neurons).
     """
     masks = []
-    incoming = wiring.sensory_adjacency_matrix
+    incoming: Any = wiring.sensory_adjacency_matrix
     for index in range(wiring.num_layers):
         neurons = wiring.get_neurons_of_layer(index)
         inner = wiring.adjacency_matrix[np.ix_(neurons, neurons)]

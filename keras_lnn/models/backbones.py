@@ -21,7 +21,7 @@ TERM_PAPER_STEMS = {
 def lnn_stem(maps: Any) -> Any:
     """Four strided convolutions to 128 channels of 2x2; larger images are halved by pooling in between."""
     halvings = extra_halvings(maps.shape[1:])
-    blocks = (
+    blocks: tuple[dict[str, Any], ...] = (
         {"filters": 16, "kernel": 3},
         {"filters": 32, "kernel": 3, "strides": 2, "padding": 2, "normalise": True},
         {"filters": 64, "kernel": 5, "strides": 2, "padding": 2},

@@ -1,6 +1,6 @@
 """Plain networks to compare with: dense and convolutional."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import keras
 from annotated_types import Ge, Lt
@@ -11,7 +11,7 @@ from keras_lnn.models.blocks import require_image_shape, scale_pixels
 from keras_lnn.models.ranges import Choice, Range
 from keras_lnn.registry import register_model
 
-_PROTOCOL = {"epochs": 50, "batch_size": 128, "optimizer": "adam", "learning_rate": 1e-3}
+_PROTOCOL: dict[str, Any] = {"epochs": 50, "batch_size": 128, "optimizer": "adam", "learning_rate": 1e-3}
 
 
 @register_model(family="dense", reference_data="breastmnist", **_PROTOCOL)

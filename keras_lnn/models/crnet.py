@@ -37,8 +37,8 @@ Directions = Literal["forwards", "backwards", "both"]
 SEQUENCES = ("rows", "columns", "slices", "channels", "patches")
 # What is dropped before dense layers behind the maps and on each step, as published.
 _HIDDEN_DROPOUT = 0.5
-_FAMILY = {"family": "crnet", "reference_data": "breastmnist"}
-_PROTOCOL = {
+_FAMILY: dict[str, Any] = {"family": "crnet", "reference_data": "breastmnist"}
+_PROTOCOL: dict[str, Any] = {
     "epochs": 360,
     "batch_size": 64,
     "optimizer": "adam",
@@ -227,7 +227,7 @@ def _make_reader(
     if recurrence == "dense":
         each_step = layers.Dense(units, "tanh", name=label)
         return lambda steps: layers.Dense(answers)(each_step(steps))
-    options = {"return_sequences": True, "go_backwards": directions == "backwards", "name": label}
+    options: dict[str, Any] = {"return_sequences": True, "go_backwards": directions == "backwards", "name": label}
     liquid = {"ltc": LTC, "cfc": CfC}.get(recurrence)
     if liquid is not None:
         layer = liquid(make_policy(*neurons, wiring_seed), **options)
@@ -272,6 +272,7 @@ def crnet_head(name: str, facts: Mapping[str, Any]) -> Builder:
     signature = inspect.signature(crnet)
     changed = [part.replace(default=facts.get(key, part.default)) for key, part in signature.parameters.items()]
     build.__name__ = name
-    build.__signature__ = signature.replace(parameters=changed)  # type: ignore[attr-defined]
-    build.__doc__ = f"{_describe(build.__signature__)}\n\n{inspect.getdoc(crnet)}"  # type: ignore[attr-defined]
+    signature = signature.replace(parameters=changed)
+    vars(build)["__signature__"] = signature
+    build.__doc__ = f"{_describe(signature)}\n\n{inspect.getdoc(crnet)}"
     return build

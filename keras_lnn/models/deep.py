@@ -18,7 +18,7 @@ Stem = Literal["auto", "small", "large"]
 Volumes = Literal["2.5d", "3d"]
 
 # As published, with weight_decay decoupled from the gradient, where the study added it to the gradient.
-PROTOCOL = {
+PROTOCOL: dict[str, Any] = {
     "epochs": 15,
     "batch_size": 32,
     "optimizer": "adam",

@@ -10,7 +10,8 @@ from keras_lnn.models.blocks import require_image_shape
 from keras_lnn.models.ranges import Choice, Range
 from keras_lnn.registry import register_model
 
-_PROTOCOL = {"epochs": 50, "batch_size": 32, "optimizer": "adam", "learning_rate": 1e-3}
+_PROTOCOL: dict[str, Any] = {"epochs": 50, "batch_size": 32, "optimizer": "adam", "learning_rate": 1e-3}
+_SLOW_PROTOCOL: dict[str, Any] = {**_PROTOCOL, "learning_rate": 1e-4}
 
 
 @register_model(family="convolutional", reference_data="phantom-chest", **_PROTOCOL)
@@ -49,7 +50,7 @@ def multilabel_cnn(
     return keras.Model(inputs, _dense_head(layers.Flatten()(maps), outputs, units, dropout))
 
 
-@register_model(family="recurrent", reference_data="phantom-chest", **(_PROTOCOL | {"learning_rate": 1e-4}))
+@register_model(family="recurrent", reference_data="phantom-chest", **_SLOW_PROTOCOL)
 def multilabel_rnn(
     image_shape: tuple[int, ...],
     outputs: int,
