@@ -18,10 +18,13 @@ ALL = "all"
 class ImageArray(Protocol):
     """Images as the pipeline reads them: an array in memory, or one on disk that gives rows by their indices."""
 
-    shape: tuple[int, ...]
-    dtype: Any
+    @property
+    def shape(self) -> tuple[int, ...]: ...
 
-    def __getitem__(self, rows: Any) -> np.ndarray: ...
+    @property
+    def dtype(self) -> Any: ...
+
+    def __getitem__(self, rows: Any, /) -> np.ndarray: ...
 
     def __len__(self) -> int: ...
 

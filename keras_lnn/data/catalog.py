@@ -276,8 +276,11 @@ def _medmnist_entry(name: str, info: dict) -> DataEntry:
 def _medmnist_info() -> dict[str, dict]:
     """The ``INFO`` of medmnist, read and not run: importing the package prints a line and makes a folder at home."""
     package = importlib.util.find_spec("medmnist")
-    source = Path(package.submodule_search_locations[0], "info.py").read_text(encoding="utf-8")
+    folders = None if package is None else package.submodule_search_locations
+    if not folders:
+        raise ImportError("medmnist must be installed: it describes the data sets of MedMNIST. Install medmnist 3.0.2.")
+    source = Path(folders[0], "info.py").read_text(encoding="utf-8")
     for statement in ast.parse(source).body:
-        if isinstance(statement, ast.Assign) and statement.targets[0].id == "INFO":
+        if isinstance(statement, ast.Assign) and [ast.unparse(target) for target in statement.targets] == ["INFO"]:
             return ast.literal_eval(statement.value)
     raise ImportError("medmnist has no INFO table; install medmnist 3.0.2 or a version that has one.")

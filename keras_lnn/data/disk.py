@@ -85,7 +85,7 @@ class DiskArray:
 
 
 def _bytes_of(array: np.ndarray) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data
 
 
 def read_npy_header(stream: Any) -> ArrayHeader:
@@ -146,6 +146,8 @@ def read_npz_headers(archive: zipfile.ZipFile) -> dict[str, ArrayHeader]:
     Raises:
         ValueError: If an array promises more or less than it holds, or Python objects.
     """
+    if archive.fp is None:
+        raise ValueError(f"The archive must be open. Received: {archive.filename}, which is closed.")
     held = os.fstat(archive.fp.fileno()).st_size
     headers = {}
     for entry in archive.infolist():

@@ -2,13 +2,13 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from keras_lnn.data.arrays import Split
-from keras_lnn.data.augment.operations import make_augmentation
+from keras_lnn.data.augment.operations import Augmentation, make_augmentation
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
@@ -100,7 +100,9 @@ def _order(split: Split, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(len(split))
 
 
-def _batches(split: Split, numbers: tf.data.Dataset, rows: object, augment: object) -> tf.data.Dataset:
+def _batches(
+    split: Split, numbers: tf.data.Dataset, rows: Callable[[int], np.ndarray | slice], augment: Augmentation | None
+) -> tf.data.Dataset:
     def read(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
         chosen = rows(int(step))
         return np.ascontiguousarray(split.images[chosen]), split.labels[chosen]

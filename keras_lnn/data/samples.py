@@ -50,17 +50,20 @@ class SampleRecord:
     def of(cls, data: ImageData) -> SampleRecord | None:
         """Returns the record of loaded data; None where their samples have no digests."""
         parts = [data.splits[name] for name in SPLITS]
-        if any(part.digests is None for part in parts):
-            return None
-        groups = (
-            None if any(part.groups is None for part in parts) else [name for part in parts for name in part.groups]
-        )
+        digests: list[str] = []
+        labels: list[str] = []
+        for part in parts:
+            if part.digests is None:
+                return None
+            digests += part.digests
+            labels += label_digests(part.digests, part.labels, data.class_names)
+        names = _join([part.names for part in parts])
         return cls(
             splits=[name for name, part in zip(SPLITS, parts, strict=True) for _ in range(len(part))],
-            digests=[digest for part in parts for digest in part.digests],
-            labels=[label for part in parts for label in label_digests(part.digests, part.labels, data.class_names)],
-            names=[as_text(name) for part in parts for name in part.names],
-            groups=groups,
+            digests=digests,
+            labels=labels,
+            names=None if names is None else [as_text(name) for name in names],
+            groups=_join([part.groups for part in parts]),
         )
 
     def counts(self) -> dict[str, int]:
@@ -192,6 +195,12 @@ class FoundSamples:
         )
 
 
+def _join(columns: Sequence[Sequence[str] | None]) -> list[str] | None:
+    """Returns the entries of all splits; None where a split does not know them."""
+    known = [column for column in columns if column is not None]
+    return [entry for column in known for entry in column] if len(known) == len(columns) else None
+
+
 def label_digests(digests: Sequence[str], labels: np.ndarray, class_names: Sequence[str]) -> list[str]:
     """Returns a hash of the label of each file, which shows later whether the label has changed.
 
@@ -206,7 +215,7 @@ def label_digests(digests: Sequence[str], labels: np.ndarray, class_names: Seque
     def describe(label: np.ndarray) -> bytes:
         if label.ndim > 1:
             return label.tobytes()
-        present = [class_names[index] for index in (np.flatnonzero(label) if label.ndim else [label])]
+        present = [class_names[index] for index in (np.flatnonzero(label).tolist() if label.ndim else [int(label)])]
         return "|".join(sorted(present)).encode("utf-8", "surrogateescape")
 
     return [

@@ -10,7 +10,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ DAMAGED_FILE_ERRORS = (
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike) -> Generator[Path]:
     """Gives a temporary path in the same folder; on success what was written there takes the place of ``path``.
 
     Works for a file and for a folder. A folder takes the place of a folder, never a file. On any error nothing changes.
@@ -66,7 +66,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _workplace(path: Path) -> Iterator[Path]:
+def _workplace(path: Path) -> Generator[Path]:
     """Gives a temporary folder beside a path, locked as long as it is in use."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_PARTIAL, dir=path.parent))
@@ -82,7 +82,7 @@ def _workplace(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[bool | None]:
+def _locked(folder: Path) -> Generator[bool | None]:
     """Holds the lock of a folder, which the system takes back however this process ends.
 
     Yields:
@@ -196,7 +196,7 @@ def require_writable(folder: Path, option: str) -> None:
 
 
 @contextlib.contextmanager
-def hold_folder(folder: Path, what: str, remedy: str) -> Iterator[None]:
+def hold_folder(folder: Path, what: str, remedy: str) -> Generator[None]:
     """Keeps other processes from the same work; the system lets go of the folder however this process ends.
 
     Args:
@@ -219,7 +219,7 @@ def hold_folder(folder: Path, what: str, remedy: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def writing_to(folder: Path) -> Iterator[None]:
+def writing_to(folder: Path) -> Generator[None]:
     """Tells a folder that cannot be written to, as it turns out while writing, in one line."""
     try:
         yield

@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import TextIO
 
@@ -52,7 +52,7 @@ class WrittenFiles:
                 )
 
     @contextlib.contextmanager
-    def write(self, path: Path) -> Iterator[Path]:
+    def write(self, path: Path) -> Generator[Path]:
         """Gives a temporary path for a file or a folder, as ``atomic_path`` does, and notes it."""
         with atomic_path(path) as temporary:
             yield temporary
@@ -112,7 +112,7 @@ def is_standard_output(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def open_stream(path: Path) -> Iterator[TextIO]:
+def open_stream(path: Path) -> Generator[TextIO]:
     """Opens what :func:`is_stream` says for text; standard output is written to where it stands."""
     if is_standard_output(path):
         yield sys.stdout

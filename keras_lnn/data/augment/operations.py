@@ -103,7 +103,7 @@ def make_augmentation(name: str, image_shape: tuple[int, ...], seed: int) -> Aug
 def _pipeline(operations: Sequence[str], shape: tuple[int, ...], seed: int) -> Augmentation:
     from keras_lnn.data.augment.step_seed import StepSeed
 
-    stages = [make_stage(list(names)) for make_stage, names in itertools.groupby(operations, _OPERATIONS.get)]
+    stages = [make_stage(list(names)) for make_stage, names in itertools.groupby(operations, _OPERATIONS.__getitem__)]
     draw = StepSeed(seed)
 
     def augment(images: Any, step: Any, masks: Any = None) -> Any:

@@ -32,7 +32,7 @@ def digest_values(values: np.ndarray) -> str:
         red, green, blue = (values[..., channel] for channel in range(3))
         values = red if np.array_equal(red, green) and np.array_equal(green, blue) else values
     digest = hashlib.sha256(repr(values.shape).encode())
-    digest.update(np.ascontiguousarray(values))
+    digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()[: 2 * _DIGEST_BYTES]
 
 

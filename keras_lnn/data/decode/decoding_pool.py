@@ -151,7 +151,7 @@ class _Worker:
 
     def __init__(self, target: PixelFile) -> None:
         self._target = target
-        self._process = self._start()
+        self._start()
 
     def __enter__(self) -> _Worker:
         return self
@@ -164,12 +164,14 @@ class _Worker:
             answer = self._ask(start, files)
         except (OSError, ValueError):  # its end of the pipes is closed
             self._stop()
-            self._process = self._start()
+            self._start()
         else:
             if "error" in answer:
                 raise InputError(answer["error"])
-            by_row = {name: {int(row): value for row, value in answer[name].items()} for name in _BY_ROW}
-            return Decoded(**answer | by_row)
+            by_row: dict[str, Any] = {
+                name: {int(row): value for row, value in answer[name].items()} for name in _BY_ROW
+            }
+            return Decoded(**{**answer, **by_row})
         if len(files) == 1:
             return Decoded({start: CRASH})
         parts = [self.decode(start + row, [file]) for row, file in enumerate(files)]
@@ -182,28 +184,30 @@ class _Worker:
         return found
 
     def _ask(self, start: int, files: Sequence[Path]) -> dict[str, Any]:
-        self._process.stdin.write(json.dumps([start, [os.fspath(file) for file in files]]).encode() + b"\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        self._orders.write(json.dumps([start, [os.fspath(file) for file in files]]).encode() + b"\n")
+        self._orders.flush()
+        return json.loads(self._answers.readline())
 
-    def _start(self) -> subprocess.Popen:
+    def _start(self) -> None:
         target = self._target
         order = [os.fspath(target.path), target.offset, target.shape, dataclasses.asdict(target.rendering)]
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        process = subprocess.Popen(
+        self._process = subprocess.Popen(
             # As a module of a package that imports it, it would be imported twice, with a warning.
             [sys.executable, "-c", f"from {__name__} import work; work()"],
             env=os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},  # it multiplies no matrices
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        process.stdin.write(json.dumps(order).encode() + b"\n")
-        return process
+        assert self._process.stdin is not None  # both are pipes
+        assert self._process.stdout is not None
+        self._orders, self._answers = self._process.stdin, self._process.stdout
+        self._orders.write(json.dumps(order).encode() + b"\n")
 
     def _stop(self) -> None:
         with contextlib.suppress(OSError):
-            self._process.stdin.close()
-        self._process.stdout.close()
+            self._orders.close()
+        self._answers.close()
         self._process.wait()
 
 
@@ -215,7 +219,9 @@ def work() -> None:
 
 def _serve() -> None:
     path, offset, shape, rendering = json.loads(sys.stdin.readline())
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in rendering.items()}
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in rendering.items()
+    }
     target = PixelFile(Path(path), offset, tuple(shape), Rendering(**fields))
     for line in sys.stdin:
         start, files = json.loads(line)

@@ -97,7 +97,7 @@ def read_volume(path: str | os.PathLike) -> DicomVolume:
     values = np.stack([each.read() for each in slices])
     order, flipped = _find_upright(slices[0].orientation)
     spacing = np.array([_find_distance(slices), *slices[0].spacing])
-    values = np.flip(values.transpose(order), np.flatnonzero(flipped))
+    values = np.flip(values.transpose(order), tuple(np.flatnonzero(flipped).tolist()))
     middle = slices[len(slices) // 2]
     return DicomVolume(values, tuple(spacing[order].tolist()), middle.window, middle.inverted)
 

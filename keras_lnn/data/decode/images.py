@@ -9,7 +9,7 @@ import functools
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -292,7 +292,7 @@ def worker_count() -> int:
 
 
 @contextlib.contextmanager
-def quiet_decoders() -> Iterator[None]:
+def quiet_decoders() -> Generator[None]:
     """Keeps the decoders' remarks on odd but readable files away; entered once around a pool, as filters are global."""
     # nibabel also logs what it then raises.
     logger = logging.getLogger("nibabel.global")
@@ -314,7 +314,7 @@ def _has_grey_header(path: str | os.PathLike) -> bool:
             return medical_files.is_grey(path)
         with Image.open(path) as image:
             if image.mode == "P":
-                colours = np.reshape(image.getpalette("RGB"), (-1, 3))
+                colours = np.reshape(image.getpalette("RGB") or [], (-1, 3))
                 return bool((colours == colours[:, :1]).all())
             return image.mode[0] in "1LIF" and image.mode != "LAB"
     except Exception:  # read_images names the file
@@ -385,7 +385,7 @@ def name_fault(error: Exception) -> str:
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, Image.DecompressionBombError):
-        return f"more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels"
+        return f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
     if isinstance(error, FileNotFoundError):

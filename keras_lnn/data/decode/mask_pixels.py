@@ -96,7 +96,8 @@ def fitted_shape(grid: Grid, shape: tuple[int, ...], fit: str) -> tuple[int, ...
     """How much of an image of a size, (height, width) or (depth, height, width), a file fills."""
     if len(shape) == 3:
         return medical_files.fitted_volume(grid.shape, grid.spacing or (1.0,) * 3, shape, fit)
-    return fitted_size(grid.shape[::-1], shape[::-1], fit)[::-1]
+    (height, width), (whole_height, whole_width) = grid.shape, shape
+    return fitted_size((width, height), (whole_width, whole_height), fit)[::-1]
 
 
 def fitted_spacing(grid: Grid, shape: tuple[int, ...], fit: str) -> tuple[float, ...] | None:
@@ -159,7 +160,7 @@ def _read_pixels(source: MaskSource, coloured: bool | None) -> np.ndarray:
     return np.asarray(with_channels(image, 1 if image.mode == "L" else 3))
 
 
-def _to_classes(values: np.ndarray, classes: tuple[MaskValue, ...]) -> np.ndarray:
+def _to_classes(values: np.ndarray, classes: tuple[MaskValue, ...] | None) -> np.ndarray:
     if not classes:
         return ((values != 0) & (values != -1)).astype(np.uint8)
     known = np.array([value if isinstance(value, int) else -1 - int(value[1:], 16) for value in classes])

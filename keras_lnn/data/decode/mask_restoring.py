@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,11 +67,13 @@ def to_file_values(mask: np.ndarray, values: Sequence[int | str] | None) -> np.n
     """
     if values is None:
         return mask
-    if isinstance(values[0], str):
-        return np.array([[int(colour[place : place + 2], 16) for place in (1, 3, 5)] for colour in values], np.uint8)[
+    colours = [value for value in values if isinstance(value, str)]
+    if colours:
+        return np.array([[int(colour[place : place + 2], 16) for place in (1, 3, 5)] for colour in colours], np.uint8)[
             mask
         ]
-    return np.array(values, np.uint8 if max(values) <= 255 else np.uint16)[mask]
+    indices = [value for value in values if not isinstance(value, str)]
+    return np.array(indices, np.uint8 if max(indices) <= 255 else np.uint16)[mask]
 
 
 def write_mask_png(mask: np.ndarray, path: str | os.PathLike, values: Sequence[int | str] | None = None) -> None:
@@ -97,7 +100,7 @@ def write_mask_nifti(
     """
     import nibabel
 
-    image = nibabel.load(source)
+    image: Any = nibabel.load(source)
     shape = image.shape[:3]
     numbers = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
     # What turns the image upright tells of each number where it came from.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from keras_lnn.errors import InputError
 if TYPE_CHECKING:
     from keras_lnn.data.options import Rendering
 
+_Path = TypeVar("_Path", bound="str | os.PathLike[str]")
 _NIFTI_SUFFIXES = (".nii", ".nii.gz")
 SUFFIXES = dicom_files.SUFFIXES + _NIFTI_SUFFIXES
 _MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
@@ -52,9 +53,11 @@ def is_medical(source: str | os.PathLike | bytes) -> bool:
     return is_nifti(source) or dicom_files.is_dicom(source) or os.path.isdir(source)
 
 
-def is_nifti(source: str | os.PathLike | bytes) -> bool:
+def is_nifti(source: _Path | bytes) -> TypeGuard[_Path]:
     """Whether a file is NIfTI by its name."""
-    return not isinstance(source, bytes) and os.fspath(source).lower().endswith(_NIFTI_SUFFIXES)
+    if isinstance(source, bytes):
+        return False
+    return os.fspath(cast("str | os.PathLike[str]", source)).lower().endswith(_NIFTI_SUFFIXES)
 
 
 def is_volume(path: str | os.PathLike, frame: str | None = None) -> bool:

@@ -209,7 +209,8 @@ def _draw_tumours(generator: np.random.Generator, patient: Patient) -> tuple[Blo
         radius = 12.0 + 22.0 * generator.random() * generator.random()
         stretch = uniform(generator, 0.8, 1.25, 3)
         kind, strength = generator.random(2)
-        place = tuple(np.reshape(value, (1, 1, 1)) for value in middle)
+        z, y, x = (np.reshape(value, (1, 1, 1)) for value in middle)
+        place = (z, y, x)
         bumps = _interpolate(patient.bumps, place)
         cavity = _body_depth(patient, place) - patient.fat - patient.wall
         within = _liver_depth(patient, place, bumps, cavity, _below_diaphragm(place)).item()
@@ -218,8 +219,13 @@ def _draw_tumours(generator: np.random.Generator, patient: Patient) -> tuple[Blo
             continue
         density = 38.0 + 22.0 * strength if kind < 0.2 else -(38.0 + 34.0 * strength)
         core = density - 25.0 if kind > 0.75 else None
-        tumours.append(Blob(tuple(map(float, middle)), tuple(map(float, radius * stretch)), density, core))
+        tumours.append(Blob(_as_triple(middle), _as_triple(radius * stretch), density, core))
     return tuple(tumours)
+
+
+def _as_triple(values: np.ndarray) -> tuple[float, float, float]:
+    z, y, x = map(float, values)
+    return z, y, x
 
 
 def _interpolate(nodes: np.ndarray, place: Place) -> np.ndarray:

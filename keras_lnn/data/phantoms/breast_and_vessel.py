@@ -157,7 +157,7 @@ def _render_ultrasound(generator: np.random.Generator, lesions: _Lesions) -> np.
     echo *= blend(1.0, shading, np.clip((rows - 4.0) / 14.0, 0.0, 1.0))
     reach = uniform(generator, 6.0, 24.0, samples, 1, 1)
     depth = rows / reach
-    echo *= 1.0 / (1.0 + depth * depth * blend(1.0, depth, np.float64(0.5)))
+    echo *= 1.0 / (1.0 + depth * depth * blend(1.0, depth, 0.5))
     echo *= _speckle(generator, samples)
     # The operator sets the gain by the picture's brightness, which therefore says little of what is in it.
     mean = moving_sum(moving_sum(echo, _SIZE, 1), _SIZE, 2) / (_SIZE * _SIZE)

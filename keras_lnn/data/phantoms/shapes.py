@@ -36,9 +36,9 @@ def uniform(generator: np.random.Generator, low: float, high: float, *shape: int
     return low + (high - low) * generator.random(shape)
 
 
-def blend(low: np.ndarray | float, high: np.ndarray | float, share: np.ndarray) -> np.ndarray:
+def blend(low: np.ndarray | float, high: np.ndarray | float, share: np.ndarray | float) -> np.ndarray:
     """From low to high by a share between 0 and 1."""
-    return low + (high - low) * share
+    return np.asarray(low + (high - low) * share)
 
 
 def as_bytes(brightness: np.ndarray) -> np.ndarray:

@@ -114,13 +114,14 @@ def read_classes(path: Path) -> MaskClasses:
         next((columns[name] for name in columns if name in known), None)
         for known in (_NAME_COLUMNS, _COLOUR_COLUMNS, _INDEX_COLUMNS)
     )
-    if name_column is None or (colour_column is None) == (index_column is None):
+    values_column = index_column if colour_column is None else colour_column
+    if name_column is None or values_column is None or None not in (colour_column, index_column):
         raise InputError(
             "A table of classes must have the columns name and colour, or name and index. Received: columns"
             f" {list_columns(table.columns)} in {path}. Name them so."
         )
     read = _read_index if colour_column is None else _read_colour
-    cells = table.column(index_column if colour_column is None else colour_column)
+    cells = table.column(values_column)
     rows = list(zip(table.column(name_column), (read(table, row, cell) for row, cell in enumerate(cells)), strict=True))
     if colour_column is None:
         rows[1:] = sorted(rows[1:], key=lambda row: row[1])
@@ -171,8 +172,9 @@ def choose_classes(found: Set[MaskValue], lossy: bool = False) -> MaskClasses:
             f"Masks must hold at least 2 and at most {_MOST_CLASSES} classes. Received: only one value. Save them as"
             " PNG files of the class indices, or name the classes in classes.csv."
         )
-    coloured = any(isinstance(value, str) for value in found)
-    most = 2 if lossy else _MOST_CLASSES if coloured or max(found) <= _HIGHEST_INDEX else _MOST_PAINTED
+    indices = [value for value in found if not isinstance(value, str)]
+    coloured = len(indices) < len(found)
+    most = 2 if lossy else _MOST_CLASSES if coloured or max(indices) <= _HIGHEST_INDEX else _MOST_PAINTED
     if len(found) > most:
         brightness = [int(as_colour(value)[1:3], 16) if isinstance(value, str) else value for value in found]
         raise InputError(
@@ -187,8 +189,8 @@ def choose_classes(found: Set[MaskValue], lossy: bool = False) -> MaskClasses:
         if values[0] != "#000000":
             notes.append(f"no mask is black anywhere: {values[0]} is class 0, the background")
         return MaskClasses(tuple(names), tuple(values), tuple(notes), written=tuple(values))
-    highest = max(found)
-    values = list(range(highest + 1)) if highest <= _HIGHEST_INDEX else sorted(found)
+    highest = max(indices)
+    values = list(range(highest + 1)) if highest <= _HIGHEST_INDEX else sorted(indices)
     names = tuple(BACKGROUND if value == 0 else f"class {index}" for index, value in enumerate(values))
     listed = f"classes are the values of the masks: {', '.join(map(str, values))}"
     return MaskClasses(names, tuple(values), (listed,), written=_written(values))

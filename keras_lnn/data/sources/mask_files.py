@@ -14,10 +14,10 @@ from keras_lnn.data.grouping import describe_torn
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.sources.mask_classes import BACKGROUND
 from keras_lnn.data.sources.table_columns import (
-    FILE_NAMES,
     GROUP_NAMES,
     SPLIT_NAMES,
     find_column,
+    find_file_column,
     list_columns,
     plain_name,
     read_splits,
@@ -100,7 +100,7 @@ def find_masked_files(root: Path, options: OwnImages) -> MaskedFiles:
 
 
 def _read_manifest(root: Path, table: TextTable, options: OwnImages) -> MaskedFiles:
-    file_column = find_column(table, "file", options.file_column, FILE_NAMES, required=True)
+    file_column = find_file_column(table, options.file_column)
     split_column = find_column(table, "split", options.split_column, SPLIT_NAMES)
     group_column = find_column(table, "group", options.group_column, GROUP_NAMES)
     names = require_filled(table, file_column, "an image")
@@ -109,6 +109,7 @@ def _read_manifest(root: Path, table: TextTable, options: OwnImages) -> MaskedFi
     images = [_resolve(name, root, IMAGES) for name in names]
     taken = [name for name in (file_column, split_column, group_column) if name is not None]
     mask_columns, columns = _find_mask_columns(table, options, taken)
+    masks: list[tuple[Path | None, ...]]
     if mask_columns:
         read = table.column if columns else lambda name: require_filled(table, name, "a mask")
         columns_of_masks = [read(name) for name in mask_columns]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_lnn.data.checking import name_some
 from keras_lnn.data.decode.images import Progress, quiet_decoders, worker_count
-from keras_lnn.data.decode.mask_pixels import native_grid
+from keras_lnn.data.decode.mask_pixels import MaskValue, native_grid
 from keras_lnn.data.decode.medical_files import Grid, is_nifti
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.sources.mask_classes import (
@@ -140,7 +140,8 @@ def _paths(files: MaskedFiles) -> list[Path]:
 
 def _each(files: MaskedFiles, faults: Mapping[Path, str]) -> dict[int, str]:
     """What is wrong with the masks of each image, by its row."""
-    return {row: faults[mask] for row, masks in enumerate(files.masks) for mask in reversed(masks) if mask in faults}
+    each = ((row, mask) for row, masks in enumerate(files.masks) for mask in reversed(masks))
+    return {row: faults[mask] for row, mask in each if mask is not None and mask in faults}
 
 
 def _leave_out(files: MaskedFiles, bad: Mapping[int, str], options: OwnImages, rule: str, remedy: str) -> MaskedFiles:
@@ -234,11 +235,14 @@ def _describe_unknown(values: list, classes: MaskClasses) -> str:
 
 
 def _find_present(files: MaskedFiles, classes: MaskClasses, facts: MaskFacts, places: Mapping[Path, int]) -> np.ndarray:
+    def values_of(mask: Path | None) -> Collection[MaskValue]:
+        return () if mask is None else facts.values[places[mask]]
+
     def is_drawn(mask: Path | None) -> bool:
-        return mask is not None and any(value not in _BLACK for value in facts.values[places[mask]])
+        return any(value not in _BLACK for value in values_of(mask))
 
     if files.columns:
         rows = [[True, *map(is_drawn, masks)] for masks in files.masks]
     else:
-        rows = [[value in facts.values[places[mask]] for value in classes.values] for (mask,) in files.masks]
+        rows = [[value in values_of(mask) for value in classes.values] for (mask,) in files.masks]
     return np.array(rows, np.uint8)

@@ -70,8 +70,8 @@ def load_medmnist(
     except InputError:
         raise
     except DAMAGED_FILE_ERRORS as error:
-        place = str(getattr(error, "filename", None) or "")
-        if place.startswith(str(cache_folder())):
+        place = str(error.filename or "") if isinstance(error, OSError) else ""
+        if isinstance(error, OSError) and place.startswith(str(cache_folder())):
             raise InputError(
                 f"The cache must be a folder that can be written to. Received: {place} ({error.strerror}). Set "
                 f"KERAS_LNN_CACHE to another folder."
@@ -146,7 +146,8 @@ def _read_split(archive: zipfile.ZipFile, name: str) -> Split:
     for kind in ("images", "labels"):
         with archive.open(f"{name}_{kind}.npy") as stream:
             arrays.append(np.lib.format.read_array(stream, allow_pickle=False))
-    return Split(*arrays)
+    images, labels = arrays
+    return Split(images, labels)
 
 
 def _open_splits(
@@ -193,7 +194,7 @@ def _shape_split(split: Split, entry: DataEntry) -> Split:
     images = split.images
     if entry.channels == 1:
         shape = (*images.shape, 1)
-        images = DiskArray(images.path, shape) if isinstance(images, DiskArray) else images.reshape(shape)
+        images = DiskArray(images.path, shape) if isinstance(images, DiskArray) else np.asarray(images).reshape(shape)
     labels = np.asarray(split.labels)
     if entry.task == "multi-label":
         labels = labels.astype(np.uint8) if labels.min() >= 0 else labels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -74,14 +74,14 @@ def register_arrays(
     if name in _REGISTERED and _REGISTERED[name][0].checksum == data.checksum:
         return name  # the same call again, as in a notebook
     rows = _split(data, given, seed=0)
-    depth = images.shape[1] if images.ndim == 5 else None
+    depth = images.shape[1] if len(images.shape) == 5 else None
     entry = DataEntry(
         name=name,
         title="own arrays",
         task=task,
         class_names=names,
         channels=images.shape[-1],
-        dimensions=images.ndim - 2,
+        dimensions=len(images.shape) - 2,
         sizes=(images.shape[-3],),
         samples={split: len(part) for split, part in rows.items()},
         loader=_LOADER,
@@ -166,7 +166,7 @@ def _read_labels(
     return "segmentation", names, labels.astype(np.uint8)
 
 
-def _check_lengths(count: int, **columns: Sequence[Any] | None) -> None:
+def _check_lengths(count: int, **columns: Sized | None) -> None:
     for name, values in columns.items():
         if values is not None and len(values) != count:
             raise InputError(f"There must be one of {name} for each image. Received: {len(values)} for {count} images.")

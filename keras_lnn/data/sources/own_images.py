@@ -73,15 +73,15 @@ class LabelledFiles:
             return self.labels
         return (self.labels[:, None] == np.arange(len(self.class_names))).astype(np.uint8)
 
-    def take(self, rows: Sequence[int]) -> LabelledFiles:
+    def take(self, rows: Sequence[int] | np.ndarray) -> LabelledFiles:
         """Some of the files."""
         chosen = {
             name: None if getattr(self, name) is None else [getattr(self, name)[row] for row in rows]
             for name in ("names", "splits", "groups")
         }
-        rows = np.asarray(rows, int)
-        present, spacing = (None if part is None else part[rows] for part in (self.present, self.spacing))
-        return dataclasses.replace(self, labels=self.labels[rows], present=present, spacing=spacing, **chosen)
+        places = np.asarray(rows, int)
+        present, spacing = (None if part is None else part[places] for part in (self.present, self.spacing))
+        return dataclasses.replace(self, labels=self.labels[places], present=present, spacing=spacing, **chosen)
 
     def to_split(self, images: ImageArray, digests: Sequence[str], rows: np.ndarray) -> Split:
         """Returns a split of some of the files, whose images are given."""
@@ -164,6 +164,8 @@ def _look_over(
     warnings: Sequence[str],
 ) -> DataCheck:
     """Returns a report on the splits."""
+    if cached.prints is None:
+        raise ValueError("Images must be cached with their fingerprints. Received: none. Decode them without classes.")
     prints, near = cached.prints[stored], []
     if rows:
         parts = np.empty(len(stored), np.int64)
@@ -291,8 +293,9 @@ def digest_files(files: Sequence[Path]) -> tuple[list[str], dict[int, str]]:
             faults[row] = "missing"
         except OSError as error:
             if error.errno in _SHORTAGES:
+                reason = (error.strerror or "unreadable").lower()
                 raise InputError(
-                    f"Every file must be readable. Received: {files[row]} ({error.strerror.lower()}), which is no fault"
+                    f"Every file must be readable. Received: {files[row]} ({reason}), which is no fault"
                     " of the file. Close other programs, or raise the limit, and try again."
                 ) from None
             faults[row] = (error.strerror or "unreadable").lower()

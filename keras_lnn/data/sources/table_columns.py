@@ -77,7 +77,7 @@ def read_columns(table: TextTable, options: OwnImages, *, guess_groups: bool = T
         options: What its columns are.
         guess_groups: Whether a column that looks like one of patients is taken for it.
     """
-    file_column = find_column(table, "file", options.file_column, FILE_NAMES, required=True)
+    file_column = find_file_column(table, options.file_column)
     split_column = find_column(table, "split", options.split_column, SPLIT_NAMES)
     group_column = find_column(table, "group", options.group_column, GROUP_NAMES)
     taken = [name for name in (file_column, split_column, group_column) if name is not None]
@@ -98,7 +98,7 @@ def read_columns(table: TextTable, options: OwnImages, *, guess_groups: bool = T
         notes=_describe_use(table, file_column, label_columns, split_column, group_column, guessed),
         groups_guessed=len(guessed) == 1,
     )
-    if labelled.splits is not None and labelled.groups is not None and not guessed:
+    if labelled.splits is not None and labelled.groups is not None and group_column is not None and not guessed:
         require_whole_groups(labelled.groups, labelled.splits, group_column)
     return labelled
 
@@ -123,7 +123,7 @@ def _describe_use(
     guessed_groups: Sequence[str],
 ) -> tuple[str, ...]:
     roles = {"file": (file,), "labels": labels, "split": (split,), "group": (group,)}
-    used = {role: names for role, names in roles.items() if names != (None,)}
+    used = {role: [name for name in names if name is not None] for role, names in roles.items() if names != (None,)}
     notes = [f"columns used: {'; '.join(f'{role}: {name_some(names)}' for role, names in used.items())}"]
     every = {name for names in used.values() for name in names}
     ignored = [name or "(no name)" for name in table.columns if name not in every]
@@ -132,9 +132,18 @@ def _describe_use(
     return tuple(notes + ([f"columns ignored: {name_some(ignored)}"] if ignored else []))
 
 
-def find_column(
-    table: TextTable, role: str, named: str | None, names: frozenset[str], required: bool = False
-) -> str | None:
+def find_file_column(table: TextTable, named: str | None) -> str:
+    """The column of the files: the one that the option names, else the one with a usual name; there must be one."""
+    found = find_column(table, "file", named, FILE_NAMES)
+    if found is None:
+        raise InputError(
+            "A table must have a file column, named such as file, filename, image or path. Received: columns"
+            f" {list_columns(table.columns)} in {table.path}. Rename one, or say which with --file-column NAME."
+        )
+    return found
+
+
+def find_column(table: TextTable, role: str, named: str | None, names: frozenset[str]) -> str | None:
     """The column of a role: the one that an option names, else the one whose name is among those that are usual."""
     if named is not None:
         return require_column(table, named, f"--{role}-column")
@@ -143,11 +152,6 @@ def find_column(
         raise InputError(
             f"There must be one {role} column. Received: {', '.join(found)} in {table.path}."
             f" Say which with --{role}-column NAME."
-        )
-    if required and not found:
-        raise InputError(
-            f"A table must have a {role} column, named such as file, filename, image or path. Received: columns"
-            f" {list_columns(table.columns)} in {table.path}. Rename one, or say which with --{role}-column NAME."
         )
     return found[0] if found else None
 
@@ -273,7 +277,7 @@ def read_splits(table: TextTable, column: str) -> list[str]:
             f"Some rows must be of the split train. Received: only {others} in column {column} of {table.path}."
             " Add images to train with, or remove the column."
         )
-    return splits
+    return [split for split in splits if split is not None]
 
 
 def require_filled(table: TextTable, column: str, what: str) -> list[str]:

@@ -8,7 +8,7 @@ import io
 import logging
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -231,7 +231,8 @@ def _prepared_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
         if not builder.data_path.exists():
             _feature_keys(name, builder.info)  # before gigabytes are downloaded for nothing
             _check_reachable(name, builder, folder)
-            builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+            options = tfds.download.DownloadConfig(try_download_gcs=False)
+            builder.download_and_prepare(download_config=options)  # ty: ignore[missing-argument] a decorator hides self
     except InputError:
         raise
     except ImportError as error:
@@ -304,7 +305,7 @@ def _one_line(error: BaseException, limit: int = 160) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     """Keeps the messages and progress bars of TensorFlow Datasets off, and restores the settings."""
     loggers = [logging.getLogger(name) for name in ("absl", "tensorflow", "urllib3")]
     levels = [logger.level for logger in loggers]
