@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 MOST_EPOCHS_WITH_MARKERS = 30
 MOST_CLASSES_WITH_NUMBERS = 12
@@ -76,7 +77,7 @@ def draw_class_accuracy(
         return False
     style_axes(axes, "", "epoch", meaning)
     epochs = accuracy.index.to_numpy(dtype=np.float64)
-    markers = {"marker": "o", "markersize": 3.0} if len(epochs) <= MOST_EPOCHS_WITH_MARKERS else {}
+    markers: dict[str, Any] = {"marker": "o", "markersize": 3.0} if len(epochs) <= MOST_EPOCHS_WITH_MARKERS else {}
     for name, colour in zip(accuracy.columns, PALETTE, strict=False):
         values = accuracy[name].to_numpy(dtype=np.float64)
         axes.plot(epochs, values, color=colour, linewidth=1.5, label=shorten_name(str(name), 24), **markers)
@@ -86,7 +87,7 @@ def draw_class_accuracy(
     if len(epochs) == 1:
         axes.set_xticks(epochs, [f"{epochs[0]:.0f}"])
     else:
-        axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
+        axes.locator_params(axis="x", integer=True, nbins=6)
     if not np.isfinite(accuracy.to_numpy(dtype=np.float64)).any():
         write_note(axes, "no image of any class")
     return True
@@ -111,7 +112,7 @@ def _draw_rows(axes: Axes, accuracy: pandas.DataFrame, best_epoch: int | None, m
         axes.axhline(line, color="white", linewidth=1.5)
     axes.set_yticks(range(len(values)), [shorten_name(str(name), 24) for name in accuracy.columns])
     axes.tick_params(axis="y", length=0)
-    axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
+    axes.locator_params(axis="x", integer=True, nbins=6)
     told = last if best_epoch is None else best_epoch
     if best_epoch is not None:
         axes.axvline(best_epoch, color=DARK_GREY, linewidth=1.2, linestyle=":")
@@ -150,7 +151,7 @@ def plot_class_correlation(correlation: pandas.DataFrame, epochs: int) -> Figure
     return figure
 
 
-def draw_class_correlation(axes: Axes, correlation: pandas.DataFrame) -> object:
+def draw_class_correlation(axes: Axes, correlation: pandas.DataFrame) -> AxesImage:
     """Draws the matrix into one panel, with its numbers where there is room."""
     values = correlation.to_numpy(dtype=np.float64)
     image = axes.imshow(np.ma.masked_invalid(values), cmap="RdBu", vmin=-1, vmax=1)

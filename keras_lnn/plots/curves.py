@@ -19,6 +19,7 @@ from keras_lnn.plots.style import (
     LINE_STYLES,
     PALETTE,
     SMALL_SIZE,
+    figure_of,
     literal,
     new_figure,
     set_heading,
@@ -195,13 +196,14 @@ def _plot_together(curves: list[Curve], kind: Kind, note: str, task: str) -> Fig
     _style_square(axes, kind)
     handles = []
     for index, (curve, name) in enumerate(zip(curves, names, strict=True)):
-        look = {"color": PALETTE[index % len(PALETTE)], "linestyle": LINE_STYLES[index // len(PALETTE)]}
+        look: dict[str, Any] = {"color": PALETTE[index % len(PALETTE)], "linestyle": LINE_STYLES[index // len(PALETTE)]}
         kind.draw_baseline(axes, curve, look["color"])
         # Ten blanks are as wide as the number, so that the lines of a name stand under each other.
         label = f"{curve.area:.3f}  {name.replace(NEW_LINE, NEW_LINE + ' ' * 10)}"
         axes.plot(curve.x, curve.y, drawstyle=kind.steps, linewidth=1.3 if beside else 1.8, label=label, **look)
         handles.append(Line2D([], [], label=label, linewidth=1.6, **look))
-    style = {"fontsize": LABEL_SIZE - 0.5, "title_fontsize": LABEL_SIZE - 0.5, "alignment": "left", "frameon": False}
+    size = LABEL_SIZE - 0.5
+    style: dict[str, Any] = {"fontsize": size, "title_fontsize": size, "alignment": "left", "frameon": False}
     against = (
         " of the positive class" if task == "binary" else ", each against the rest" if task != "multi-label" else ""
     )
@@ -265,6 +267,6 @@ def _write_note(axes: Axes, kind: Kind, curves: list[Curve], note: str) -> None:
     meaning = f"Dotted: {kind.baseline_name}"
     if kind.area_name == "AP" and len(curves) == 1:
         meaning += f" {curves[0].prevalence:.3f}"
-    width = int(axes.figure.get_size_inches()[0] * 15)
+    width = int(figure_of(axes).get_size_inches()[0] * 15)
     text = "\n".join(textwrap.wrap(f"{meaning}. {note}" if note else meaning, width))
     axes.set_title(literal(text), loc="left", fontsize=SMALL_SIZE, color=DARK_GREY)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -111,7 +111,7 @@ def _draw_metric(
     if len(epochs) == 1:
         axes.set_xticks(epochs, [f"{epochs[0]:.0f}"])
     else:
-        axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
+        axes.locator_params(axis="x", integer=True, nbins=6)
     if not drawn:
         write_note(axes, "no finite value")
     elif metric == "learning_rate":
@@ -157,7 +157,12 @@ def _draw_legend(figure: Figure, columns: list[str], best_epoch: int | None) -> 
     if any(column.startswith("val_") for column in columns):
         handles.append(Line2D([], [], color=VERMILLION, linewidth=1.6, label="validation"))
     if best_epoch is not None:
-        best = {"marker": "o", "markersize": 7, "markerfacecolor": "white", "markeredgecolor": DARK_GREY}
+        best: dict[str, Any] = {
+            "marker": "o",
+            "markersize": 7,
+            "markerfacecolor": "white",
+            "markeredgecolor": DARK_GREY,
+        }
         handles.append(Line2D([], [], color=GREY, linestyle=":", label="best epoch", **best))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=LABEL_SIZE)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_lnn.plots.style import DARK_GREY, DOTS_PER_INCH, GREY, SMALL_SIZE, literal
+from keras_lnn.plots.style import DARK_GREY, DOTS_PER_INCH, GREY, SMALL_SIZE, figure_of, literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ def label_points(axes: Axes, points: np.ndarray, names: Sequence[str], spreads: 
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    figure = axes.figure
+    figure = figure_of(axes)
     figure.set_dpi(DOTS_PER_INCH)  # lettering of another size is not as wide in proportion
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw_without_rendering()
@@ -47,11 +47,12 @@ def label_points(axes: Axes, points: np.ndarray, names: Sequence[str], spreads: 
     # Points in a crowd come last, when the places around it are known.
     distance = np.sqrt(((places[:, None] - places[None]) ** 2).sum(axis=-1)) + 1e9 * np.eye(len(places))
     for row in np.argsort(-distance.min(axis=1), kind="stable") if len(places) > 1 else range(len(places)):
-        text = axes.text(*points[row], literal(names[row]), fontsize=SMALL_SIZE, color=DARK_GREY)
+        x, y = points[row]
+        text = axes.text(x, y, literal(names[row]), fontsize=SMALL_SIZE, color=DARK_GREY)
         box = text.get_window_extent(renderer)
         text.remove()
         size = (box.width + 2 * _BLANK, box.height + 2 * _BLANK)
-        place, offset = _find_place(places[row], size, taken, inside.extents)
+        place, offset = _find_place(places[row], size, taken, np.array(inside.extents))
         taken.append(place)
         style = {"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 2}
         axes.annotate(
@@ -71,7 +72,7 @@ def _find_place(
 ) -> tuple[np.ndarray, float]:
     """Returns the box of a name (left, low, right, high) that covers least, the nearest one first, and its distance."""
     boxes = np.array(taken)
-    best: tuple[float, np.ndarray, float] | None = None
+    best: tuple[float, np.ndarray, float] = np.inf, np.zeros(4), 0.0
     for distance in _DISTANCES:
         for turn in range(_DIRECTIONS):
             angle = 2 * np.pi * turn / _DIRECTIONS
@@ -83,7 +84,7 @@ def _find_place(
             covered = _overlap(box, boxes).sum() + size[0] * size[1] - _overlap(box, inside[None])[0]
             if covered <= 0:
                 return box, distance
-            if best is None or covered < best[0]:
+            if covered < best[0]:
                 best = covered, box, distance
     return best[1], best[2]
 

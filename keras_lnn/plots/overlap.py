@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -55,14 +55,14 @@ def plot_dice_history(history: pandas.DataFrame, class_names: Sequence[str], bes
     curves = {name: (f"val_dice_{name}", PALETTE[index % len(PALETTE)]) for index, name in enumerate(class_names)}
     if len(class_names) > 1 or f"val_dice_{class_names[0]}" not in history.columns:
         curves = {"all classes": ("val_dice", BLACK), **curves}
-    markers = {"marker": "o", "markersize": 3.5} if len(epochs) <= 30 else {}
+    markers: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(epochs) <= 30 else {}
     drawn = False
     for label, (column, colour) in curves.items():
         values = curve_values(history, column)
         if values is None:
             continue
         last = f"{literal(label)}: {values[np.flatnonzero(epochs == best_epoch)[-1]]:.3f}" if best_epoch else label
-        style = {"linestyle": "--", "linewidth": 1.4} if column == "val_dice" else {"linewidth": 1.7}
+        style: dict[str, Any] = {"linestyle": "--", "linewidth": 1.4} if column == "val_dice" else {"linewidth": 1.7}
         axes.plot(epochs, values, color=colour, label=last, **style, **markers)
         drawn = True
     title = "Validation Dice of each class" + (f" (values: epoch {best_epoch}, kept)" if best_epoch else "")
@@ -73,7 +73,7 @@ def plot_dice_history(history: pandas.DataFrame, class_names: Sequence[str], bes
     if best_epoch is not None:
         axes.axvline(best_epoch, color=GREY, linewidth=1.0, linestyle=":", zorder=1)
     axes.set_ylim(-0.02, 1.02)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.legend(fontsize=LABEL_SIZE - 1, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 

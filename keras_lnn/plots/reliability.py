@@ -121,7 +121,12 @@ def _draw_histogram(axes: Axes, counts: np.ndarray, start: float) -> None:
     if counts.max() < 10_000:
         for left, count in zip(edges[:-1], counts, strict=True):
             if count:
-                place = {"xytext": (0, 1), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+                place: dict[str, Any] = {
+                    "xytext": (0, 1),
+                    "textcoords": "offset points",
+                    "ha": "center",
+                    "va": "bottom",
+                }
                 axes.annotate(str(count), (left + 0.5 / BINS, count), fontsize=SMALL_SIZE - 1, color=DARK_GREY, **place)
         axes.margins(y=0.18)
     filled = counts[counts > 0]
@@ -130,7 +135,7 @@ def _draw_histogram(axes: Axes, counts: np.ndarray, start: float) -> None:
         axes.set_yscale("log")
         axes.set_ylim(0.5, None)
     else:
-        axes.yaxis.get_major_locator().set_params(integer=True, nbins=4)
+        axes.locator_params(axis="y", integer=True, nbins=4)
 
 
 def _wilson_interval(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -91,7 +91,7 @@ def _add_bar(figure: Figure, drawn: Any, panels: Any, steps: int) -> None:
     """Explains the colours of the steps, where there are several."""
     if steps > 1:
         bar = figure.colorbar(drawn, ax=panels, shrink=0.8, label="step that reads it first")
-        bar.ax.yaxis.get_major_locator().set_params(integer=True)
+        bar.ax.locator_params(axis="y", integer=True)
 
 
 def _outline(axes: Axes, places: np.ndarray) -> None:
@@ -109,7 +109,7 @@ def _join(axes: Axes, centres: np.ndarray) -> None:
     from matplotlib.collections import LineCollection
 
     points = centres[:, ::-1]
-    lines = LineCollection(np.stack([points[:-1], points[1:]], axis=1), cmap=_COLOURS, linewidths=2.2)
+    lines = LineCollection(list(np.stack([points[:-1], points[1:]], axis=1)), cmap=_COLOURS, linewidths=2.2)
     lines.set_array(np.arange(1, len(points)))
     axes.add_collection(lines)
     axes.scatter(*points.T, c=np.arange(len(points)), cmap=_COLOURS, s=14, zorder=3, edgecolor="white", linewidth=0.4)

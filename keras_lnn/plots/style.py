@@ -34,6 +34,14 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
+def figure_of(axes: Axes) -> Figure:
+    """Returns the whole figure that a panel is in."""
+    figure = axes.get_figure(root=True)
+    if figure is None:
+        raise ValueError("The panel must be in a figure. Received: one that was removed from its figure. Add it again.")
+    return figure
+
+
 def style_axes(axes: Axes, title: str = "", x_label: str = "", y_label: str = "", grid: bool = True) -> None:
     """Gives one panel its title and labels, a light grid behind the data and no needless frame."""
     if title:

@@ -199,7 +199,7 @@ def _write_names(axes: Axes, plan: Plan, sensory_count: int, rightmost: float, o
         text = f"{count} {kind}"
         if kind == "sensory" and len(plan.sensory_shown) < count:
             text += f"\n({len(plan.sensory_shown)} shown)"
-        style = {"ha": "center", "va": "bottom", "fontsize": LABEL_SIZE, "color": DARK_GREY}
+        style: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": LABEL_SIZE, "color": DARK_GREY}
         axes.annotate(text, (x, 0), xytext=(0, 8), textcoords="offset points", annotation_clip=False, **style)
     if len(plan.layers.get("motor", [])) <= 20:
         for index, neuron in enumerate(plan.layers.get("motor", [])):
