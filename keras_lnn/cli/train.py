@@ -44,9 +44,9 @@ def main(arguments: Sequence[str], program: str = "keras-lnn train") -> int:
         RunFolder.open(Path(run_dir or config.start_from))
     console = make_console(stderr=print_config)
     start_keras(console)
-    from keras_lnn.runs import protocol
     from keras_lnn.training import loop as training
     from keras_lnn.training import preview as showing
+    from keras_lnn.training import protocol
 
     if run_dir is not None:
         training.resume(Path(run_dir))
