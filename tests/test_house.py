@@ -1,6 +1,7 @@
 """The rooms of the house: imports point one way, and the root holds few modules."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,12 @@ def test_imports_point_one_way(name):
         if room_of(other) not in (room, "keras_lnn") and ORDER[room_of(other)] >= ORDER[room]
     }
     assert {(name, other) for other in wrong} - EXCEPTIONS == set()
+
+
+@pytest.mark.parametrize("name", sorted(name for name in MODULES if room_of(name) != "tasks"))
+def test_only_the_tasks_know_which_kind_a_task_is(name):
+    source = MODULES[name].read_text(encoding="utf-8")
+    assert re.findall(r'has_masks|answers [!=]= "|"dice" (?:not )?in |isinstance\([^)]*Task\)', source) == []
 
 
 def test_no_modules_import_each_other_in_a_circle():

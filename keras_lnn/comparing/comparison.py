@@ -11,41 +11,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from keras_lnn.comparing.compared_run import ComparedRun, check_same_samples, with_known_patients
 from keras_lnn.comparing.groups import Group, group_runs
-from keras_lnn.comparing.measuring import LOWER_IS_BETTER, correct_answers, degrees_of_samples, measure_model
-from keras_lnn.comparing.runs import Run, check_same_samples, with_known_patients
+from keras_lnn.comparing.mask_runs import compare_mask_models, measure_mask_model
+from keras_lnn.comparing.measuring import LOWER_IS_BETTER, compare_models, measure_model
+from keras_lnn.comparing.runs import as_decided
 from keras_lnn.errors import InputError, suggest
 from keras_lnn.files.atomic import without_nan
 from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.paired_tests import (
     Difference,
     Measured,
-    compare_accuracy,
-    compare_means,
     holm,
     mean_over_runs,
 )
-from keras_lnn.tasks.thresholds import TUNED
 
 # Up to so many models each pair is told in words; beyond, each model against the reference.
 MOST_TOLD_ALL = 5
 SIGNIFICANT = 0.05
-# Of precision and the mean F1 over classes, which follow from the others, no differences are tested.
-_TESTED = (
-    "auc",
-    "accuracy",
-    "f1",
-    "sensitivity",
-    "specificity",
-    "balanced_accuracy",
-    "average_precision",
-    "brier",
-    "accuracy_tuned",
-    "f1_tuned",
-    "sensitivity_tuned",
-    "specificity_tuned",
-    "balanced_accuracy_tuned",
-)
+# How the runs of one model are measured and two models compared, by what their task gives a class to.
+_MEASURES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "classes": (measure_model, compare_models),
+    "masks": (measure_mask_model, compare_mask_models),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +50,7 @@ class Model:
     """
 
     name: str
-    runs: tuple[Run, ...]
+    runs: tuple[ComparedRun, ...]
     settings: dict[str, str]
     measured: dict[str, Measured]
     metrics: dict[str, Estimate]
@@ -79,9 +67,9 @@ class Model:
         return sum(run.collapsed for run in self.runs)
 
     @property
-    def validation_auc(self) -> float:
-        """Mean over the runs; nan where one has none."""
-        return float(np.mean([run.validation_auc for run in self.runs]))
+    def validation_value(self) -> float:
+        """Returns the mean over the runs of the leading metric on validation; nan where one has none."""
+        return float(np.mean([run.validation_value for run in self.runs]))
 
     @property
     def seconds(self) -> float:
@@ -109,7 +97,7 @@ class Model:
         for name, estimate in self.metrics.items():
             row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
             row[f"{name}_between_seeds"] = self.spread(name)
-        row |= {"validation_auc": self.validation_auc, "parameters": self.runs[0].parameters}
+        row |= {f"validation_{self.runs[0].leading}": self.validation_value, "parameters": self.runs[0].parameters}
         row |= {"seconds": self.seconds, "seconds_an_epoch": self.seconds_an_epoch, "best_keras_bytes": self.file_bytes}
         return row | self.settings
 
@@ -167,10 +155,10 @@ class Comparison:
     """Models on the same samples.
 
     Args:
-        models: The highest AUC first.
+        models: The best by their leading metric first.
         pairs: Each two models by each metric that is tested.
         reference: Name of the model that the others are told against.
-        reference_given: Whether somebody chose it; else it has the highest validation AUC.
+        reference_given: Whether somebody chose it; else it is the best on validation.
         left_out: Runs that repeat a seed of their model.
         positive_class: Which of two classes sensitivity, precision and F1 speak of; None of other tasks.
         label_pairs: Each two models by each metric of each of several labels; empty of other tasks.
@@ -180,12 +168,12 @@ class Comparison:
     pairs: tuple[Pair, ...]
     reference: str
     reference_given: bool
-    left_out: tuple[Run, ...]
+    left_out: tuple[ComparedRun, ...]
     positive_class: str | None = None
     label_pairs: tuple[Pair, ...] = ()
 
     @property
-    def example(self) -> Run:
+    def example(self) -> ComparedRun:
         """Any run: what it says of the data and the samples holds for all."""
         return self.models[0].runs[0]
 
@@ -196,14 +184,8 @@ class Comparison:
 
     @property
     def headline(self) -> tuple[str, ...]:
-        """Names of the metrics that are shown first.
-
-        Of several labels accuracy over all of them is none, since never predicting any label wins it; what decisions
-        are worth is said at the thresholds by which they are made.
-        """
-        if self.example.task != "multi-label":
-            return ("auc", "accuracy", "f1", "balanced_accuracy")
-        return ("auc", self.as_decided("f1"), self.as_decided("balanced_accuracy"), "average_precision")
+        """Names of the metrics that are shown first."""
+        return self.example.choose_headline(self.metrics)
 
     @property
     def told_metrics(self) -> tuple[str, ...]:
@@ -212,7 +194,7 @@ class Comparison:
 
     def as_decided(self, metric: str) -> str:
         """Returns the name of a metric at the thresholds of the models where all have some, else its own name."""
-        return metric + TUNED if metric + TUNED in self.metrics else metric
+        return as_decided(metric, self.metrics)
 
     @property
     def all_pairs_told(self) -> bool:
@@ -273,7 +255,7 @@ class Comparison:
 
 
 def compare(
-    runs: Sequence[Run],
+    runs: Sequence[ComparedRun],
     reference: str | None = None,
     *,
     progress: Callable[[float], None] | None = None,
@@ -282,8 +264,8 @@ def compare(
 
     Args:
         runs: From ``load_runs``.
-        reference: Name of the model that the others are told against; the one with the highest mean validation AUC
-            if not given, which the samples of the test split have no part in.
+        reference: Name of the model that the others are told against; the one with the best mean leading metric on
+            validation if not given, which the samples of the test split have no part in.
         progress: Called with the fraction done.
 
     Raises:
@@ -299,8 +281,9 @@ def compare(
     models = []
     for place, group in enumerate(groups):
         models.append(_measure(group, runs[0].positive_class, _part(progress, place, len(groups))))
-    chosen = reference or max(models, key=lambda model: _or_lowest(model.validation_auc)).name
-    models.sort(key=lambda model: (-_or_lowest(model.metrics["auc"].value), model.name))
+    chosen = reference or max(models, key=lambda model: _or_lowest(model.validation_value)).name
+    leading = runs[0].leading
+    models.sort(key=lambda model: (-_or_lowest(model.metrics[leading].value), model.name))
     return Comparison(
         models=tuple(models),
         pairs=tuple(_test_all(models, chosen)),
@@ -313,16 +296,16 @@ def compare(
 
 
 def _measure(group: Group, positive_class: str | None, progress: Callable[[float], None] | None) -> Model:
-    measured, labels = measure_model(group.runs, positive_class=positive_class, progress=progress)
-    # The sum of the squares over several classes is at most two.
-    highest = {"brier": 2.0} if group.runs[0].task == "multi-class" and len(group.runs[0].class_names) > 2 else {}
+    measure, _ = _MEASURES[group.runs[0].answers]
+    measured, labels = measure(group.runs, positive_class=positive_class, progress=progress)
+    highest = group.runs[0].highest
     metrics = {name: mean_over_runs(found, highest=highest.get(name, 1.0)) for name, found in measured.items()}
     return Model(group.name, group.runs, group.settings, measured, metrics, labels)
 
 
 def _test_all(models: Sequence[Model], reference: str) -> list[Pair]:
     """Tests every two models by each metric that all of them have, corrected within each metric."""
-    shared = [metric for metric in _TESTED if all(metric in model.measured for model in models)]
+    shared = [metric for metric in models[0].runs[0].tested if all(metric in model.measured for model in models)]
     return [pair for metric in shared for pair in _test_family(metric, ("",), models, reference)]
 
 
@@ -348,26 +331,9 @@ def _test_family(metric: str, labels: Sequence[str], models: Sequence[Model], re
 
 def _test(metric: str, first: Model, second: Model, label: str = "") -> Pair:
     one, other = (model.labels[label][metric] if label else model.measured[metric] for model in (first, second))
-    run = first.runs[0]
-    single = one.runs == other.runs == 1
-    if metric == "accuracy" and single and run.task != "multi-label" and run.groups is None:
-        difference = compare_accuracy(correct_answers(run), correct_answers(second.runs[0]))
-        test = "McNemar, mid-p"
-    else:
-        apart = one.deviations.mean(axis=0) - other.deviations.mean(axis=0)
-        place = run.class_names.index(label) if label else None
-        difference = compare_means(one, other, degrees=degrees_of_samples(metric, apart, run, place))
-        test = _name_test(metric, by_patient=run.groups is not None, single=single)
+    _, compare_two = _MEASURES[first.runs[0].answers]
+    difference, test = compare_two(metric, first.runs, one, second.runs, other, label)
     return Pair(metric, first.name, second.name, one.mean, other.mean, difference, test, label=label)
-
-
-def _name_test(metric: str, *, by_patient: bool, single: bool) -> str:
-    """Returns the name of the test of two means: DeLong's over the images of patients is Obuchowski's."""
-    if metric == "auc":
-        test = "Obuchowski" if by_patient else "DeLong"
-    else:
-        test = "paired t, by patient" if by_patient else "paired t"
-    return test if single else f"{test}, with seeds"
 
 
 def is_better(metric: str, value: float, than: float) -> bool:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from keras_lnn.comparing.runs import Run
+from keras_lnn.comparing.compared_run import ComparedRun
 from keras_lnn.config import Role, TrainConfig, fields_with
 
 
@@ -25,12 +25,12 @@ class Group:
     """
 
     name: str
-    runs: tuple[Run, ...]
+    runs: tuple[ComparedRun, ...]
     settings: dict[str, str]
-    left_out: tuple[Run, ...] = ()
+    left_out: tuple[ComparedRun, ...] = ()
 
 
-def group_runs(runs: Sequence[Run]) -> list[Group]:
+def group_runs(runs: Sequence[ComparedRun]) -> list[Group]:
     """Puts the runs together whose configurations differ in nothing but the seed and in where things are.
 
     Of two runs with the same seed the first is taken: they are copies of each other, not two draws.
@@ -39,7 +39,7 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
         The models in the order of their first runs. Runs of a study or a search, which lie in ``MODEL/seed-N``, have
         the name of that folder; others have the name of their network, with what differs where it does not suffice.
     """
-    gathered: dict[str, list[Run]] = {}
+    gathered: dict[str, list[ComparedRun]] = {}
     for run in runs:
         gathered.setdefault(json.dumps(_settings(run), sort_keys=True), []).append(run)
     described = [_settings(members[0]) for members in gathered.values()]
@@ -47,7 +47,7 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     groups = []
     names = _names(list(gathered.values()), described)
     for members, row, name in zip(gathered.values(), described, names, strict=True):
-        by_seed: dict[int, Run] = {}
+        by_seed: dict[int, ComparedRun] = {}
         for run in members:
             by_seed.setdefault(run.config.seed, run)
         kept = tuple(by_seed[seed] for seed in sorted(by_seed))
@@ -57,7 +57,7 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     return groups
 
 
-def _settings(run: Run) -> dict[str, Any]:
+def _settings(run: ComparedRun) -> dict[str, Any]:
     values = run.config.model_dump(mode="json")
     # Where things are and what is written make no other model, and the data are the same for all.
     found = {name: values[name] for name in fields_with(TrainConfig, Role.SETTING, Role.PART)}
@@ -68,7 +68,7 @@ def _settings(run: Run) -> dict[str, Any]:
     return {"model": run.config.model, **found, **arguments}
 
 
-def _names(members: list[list[Run]], described: list[dict[str, Any]]) -> list[str]:
+def _names(members: list[list[ComparedRun]], described: list[dict[str, Any]]) -> list[str]:
     names = [_folder_name(runs) or row["model"] for runs, row in zip(members, described, strict=True)]
     for name in {name for name in names if names.count(name) > 1}:
         places = [index for index, one in enumerate(names) if one == name]
@@ -81,7 +81,7 @@ def _names(members: list[list[Run]], described: list[dict[str, Any]]) -> list[st
     return _unique(names)
 
 
-def _folder_name(runs: list[Run]) -> str:
+def _folder_name(runs: list[ComparedRun]) -> str:
     parents = {run.path.resolve().parent.name for run in runs if re.fullmatch(r"seed[-_]?\d+", run.path.resolve().name)}
     whole = len(parents) == 1 and all(run.path.resolve().parent.name in parents for run in runs)
     return parents.pop() if whole else ""

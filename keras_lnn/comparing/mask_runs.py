@@ -1,106 +1,86 @@
-"""Runs of masks side by side on the same images: means over seeds, and differences with intervals over patients."""
+"""Runs of segmentation: read from their folders, and measured by the pixels of each image."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from keras_lnn.comparing.groups import group_runs
-from keras_lnn.comparing.runs import with_known_patients
+from keras_lnn.comparing.compared_run import ComparedRun
 from keras_lnn.config import TrainConfig
-from keras_lnn.errors import InputError, suggest
+from keras_lnn.errors import InputError
 from keras_lnn.evaluation.mask_overlaps import MaskMeasures
 from keras_lnn.evaluation.masks import MASK_METRICS, GroupedMeasures
-from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, writing_to
-from keras_lnn.files.csv_tables import plain_cell, to_csv
-from keras_lnn.files.written import OTHER_FOLDER, WrittenFiles
-from keras_lnn.plots import plot_dice_of_models, save_figure
+from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS
+from keras_lnn.files.csv_tables import plain_cell
 from keras_lnn.runs.folder import RunFolder
-from keras_lnn.saved.card import metric_label
 from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.bootstrap import bounded_interval, defined_mean, resample_weights
 from keras_lnn.statistics.deviations import resampled_deviations
-from keras_lnn.statistics.paired_tests import Measured, compare_means, holm, mean_over_runs
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from keras_lnn.statistics.paired_tests import Difference, Measured, compare_means
 
 COMPARED = ("dice", "iou", "dice_per_image")
-_TESTED = ("dice", "iou")
 _RESAMPLES = 2000
 _CONFIDENCE = 0.95
 # What predictions.csv and metrics.json of one run may differ by.
 _SAME_DICE = 1e-6
 
 
-@dataclasses.dataclass(frozen=True)
-class MaskRun:
-    """A complete run of masks, with what it reached on each image of one split.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MaskRun(ComparedRun):
+    """A run of a segmentation, with what it reached on each image of one split.
 
     Args:
-        path: Its folder.
-        config: Its complete configuration.
         class_names: Without the background.
-        measures: Of each image.
-        groups: The patient of each image; None where nobody knows.
-        images: Name or position of each image with the true pixels of each class: what tells sets of images apart.
-        checksum: Of the data, or empty where it is not known.
-        validation_dice: Of the epoch that was kept.
-        parameters: Numbers that were learned.
-        collapsed: Whether it answers one class everywhere.
+        truth: The true pixels of each class, (images, classes).
+        measures: What was measured of each image.
+        validation_dice: Of the epoch that was kept; nan where it is not defined.
     """
 
-    path: Path
-    config: TrainConfig
-    class_names: tuple[str, ...]
     measures: MaskMeasures
-    groups: tuple[str, ...] | None
-    images: tuple[tuple[Any, ...], ...]
-    checksum: str
     validation_dice: float
-    parameters: int
-    collapsed: bool
 
+    leading = "dice"
+    tested = ("dice", "iou")
+    pictures = ("metrics", "dice")
 
-@dataclasses.dataclass(frozen=True)
-class MaskComparison:
-    """What compared runs of masks say.
+    @property
+    def validation_value(self) -> float:
+        """Returns Dice on validation."""
+        return self.validation_dice
 
-    Args:
-        models: A row a model: its seeds, means over them with 95% intervals, and its size.
-        differences: A row a model and metric: the model's mean less the reference's, with its 95% interval and p.
-        dice: By model, of each image and class the mean over its seeds, (samples, classes); nan where no seed has one.
-        class_names: Without the background.
-        reference: Name of the model that the others are told against.
-        data: What was answered.
-        title: What was compared.
-    """
+    @property
+    def samples_are(self) -> str:
+        """Returns in words what runs must have in common."""
+        return "images and masks"
 
-    models: pd.DataFrame
-    differences: pd.DataFrame
-    dice: dict[str, np.ndarray]
-    class_names: tuple[str, ...]
-    reference: str
-    data: str
-    title: str
+    def count_classes(self) -> list[int]:
+        """Returns how many images each class is in."""
+        return (self.truth > 0).sum(axis=0).tolist()
 
+    def choose_headline(self, known: Sequence[str]) -> tuple[str, ...]:
+        """Returns the metrics that are shown first."""
+        return COMPARED
 
-def is_mask_run(path: Path) -> bool:
-    """Whether a run is complete and of masks."""
-    metrics = RunFolder(path).read_metrics()
-    return metrics is not None and "dice" in metrics["val"]
+    def describe_methods(self) -> list[str]:
+        """Returns sentences on intervals and tests of segmentations."""
+        return [
+            f"They hold the true number in about 95% of cases and come from {_RESAMPLES:,} bootstrap resamples of the "
+            f"{self.basis.unit}, the same ones for every run.",
+            "Dice and IoU are those of all pixels of the split together, means over the classes without the "
+            "background. They are compared by a paired t-test, whose standard error is that of the resamples.",
+        ]
 
 
 def read_mask_run(path: Path, split: str = "test") -> MaskRun:
-    """Reads one complete run of masks; what is damaged, or not of masks, is one clear line."""
+    """Reads one complete run of a segmentation; what is damaged or of another task is one clear line."""
     folder = RunFolder.open(path)
     metrics = folder.read_metrics()
-    if metrics is None or "dice" not in metrics["val"]:
+    if metrics is None or not set(COMPARED) <= metrics["val"].keys():
         raise InputError(
             f"Runs of masks are compared with runs of masks. Received: {path}, which has no Dice. Name folders of one"
             " data set."
@@ -120,6 +100,8 @@ def read_mask_run(path: Path, split: str = "test") -> MaskRun:
         if known is not None and not abs(dice - known) <= _SAME_DICE:
             raise ValueError(f"a Dice of {dice:.4f} against {known:.4f} in metrics.json")
         validation = metrics["val"]["dice"]["value"]
+        about = {name: metrics[name] for name in ("parameters", "seconds", "epochs")}
+        warnings = _read_warnings(metrics, split)
     except (*DAMAGED_FILE_ERRORS, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(
             f"predictions.csv and metrics.json must be as the run has written them. Received: {path} ({error}). "
@@ -127,129 +109,53 @@ def read_mask_run(path: Path, split: str = "test") -> MaskRun:
         ) from None
     for column in {"file", "patient"} & set(table):
         table[column] = table[column].map(plain_cell, na_action="ignore")
-    name = table["file"] if "file" in table else table["index"]
     checksum = folder.read_environment().get("data_checksum")
     return MaskRun(
         path=path,
         config=TrainConfig.from_yaml(folder.config),
+        split=split,
+        task="segmentation",
         class_names=names,
+        truth=measures.truth,
+        files=tuple(table["file"]) if "file" in table and not table["file"].isna().any() else (),
         measures=measures,
         groups=tuple(table["patient"]) if "patient" in table and not table["patient"].isna().any() else None,
-        images=tuple(zip(name, *measures.truth.T.tolist(), strict=True)),
         checksum=checksum if isinstance(checksum, str) else "",
+        file_bytes=folder.best_model.stat().st_size if folder.best_model.is_file() else None,
         validation_dice=float("nan") if validation is None else validation,
-        parameters=metrics["parameters"],
-        collapsed=any("has collapsed" in warning for warning in metrics["warnings"]),
+        warnings=warnings,
+        **about,
     )
 
 
-def same_images(runs: Sequence[MaskRun]) -> bool:
-    """Whether all runs answered the same images with the same masks."""
-    first = runs[0]
-    known = {run.checksum for run in runs if run.checksum}
-    same = all((run.class_names, run.images) == (first.class_names, first.images) for run in runs)
-    return same and len(known) <= 1
+def mean_dice(runs: Sequence[MaskRun]) -> np.ndarray:
+    """Returns Dice of each image and class, (images, classes), the mean over runs; nan where no run has one."""
+    return defined_mean(np.stack([run.measures.dice for run in runs]))
 
 
-def compare_masks(runs: Sequence[MaskRun], reference: str | None = None) -> MaskComparison:
-    """Compares models by their masks of the same images; runs that differ in nothing but their seed are one model.
-
-    Intervals hold what other patients and other seeds would change.
+def measure_mask_model(
+    runs: Sequence[MaskRun], *, positive_class: str | None = None, progress: Callable[[float], None] | None = None
+) -> tuple[dict[str, Measured], dict[str, dict[str, Measured]]]:
+    """Measures the runs of one model.
 
     Args:
-        runs: On the same images.
-        reference: Name of the model that the others are told against; the one with the best mean validation Dice if
-            not given.
+        runs: One for each seed, on the same images.
+        positive_class: None, since masks have none.
+        progress: Called with the fraction done.
+
+    Returns:
+        Each of ``COMPARED``, and nothing for single labels.
     """
-    for run in runs:
-        if not same_images([runs[0], run]):
-            raise InputError(
-                f"Runs are compared on the same images and masks. Received: {runs[0].path} and {run.path}, whose"
-                " differ. Name folders of one data set, size and split."
-            )
-    runs = with_known_patients(runs)
-    patients = runs[0].groups
-    groups = {group.name: group for group in group_runs(runs)}
-    if reference is not None and reference not in groups:
-        raise InputError(
-            f"The reference must be one of the models. Received: {reference}. {suggest(reference, groups)}"
-        )
-    chosen = reference or max(
-        groups, key=lambda name: np.nan_to_num(np.mean([run.validation_dice for run in groups[name].runs]))
-    )
-    measured = {name: _measure(group.runs) for name, group in groups.items()}
-    models = []
-    for name, group in groups.items():
-        row: dict[str, Any] = {"model": name, "seeds": len(group.runs)}
-        row["collapsed"] = sum(run.collapsed for run in group.runs)
-        for metric in COMPARED:
-            mean = mean_over_runs(measured[name][metric])
-            row |= {metric: mean.value, f"{metric}_low": mean.low, f"{metric}_high": mean.high}
-        models.append(row | {"parameters": group.runs[0].parameters})
-    table = pd.DataFrame(models).sort_values("dice", ascending=False, kind="stable", ignore_index=True)
-    title = f"{runs[0].config.data}, {len(runs[0].images)} images"
-    title += "" if patients is None else f" of {len(set(patients))} patients"
-    dice = {name: defined_mean(np.stack([run.measures.dice for run in groups[name].runs])) for name in table["model"]}
-    return MaskComparison(
-        models=table,
-        differences=_differences(measured, chosen, "images" if patients is None else "patients"),
-        dice=dice,
-        class_names=runs[0].class_names,
-        reference=chosen,
-        data=runs[0].config.data,
-        title=title,
-    )
-
-
-def write_mask_comparison(comparison: MaskComparison, folder: Path) -> dict[str, Path]:
-    """Writes the two tables and how Dice spreads over the images; gives their paths by what they are."""
-    written = {"models": folder / "comparison.csv", "differences": folder / "pairs.csv", "picture": folder / "dice.png"}
-    files = WrittenFiles(folder, OTHER_FOLDER)
-    files.require_free(written.values())
-    with writing_to(folder):
-        files.write_text(written["models"], to_csv(comparison.models))
-        files.write_text(written["differences"], to_csv(comparison.differences))
-        with files.write(written["picture"]) as temporary:
-            save_figure(plot_dice_of_models(comparison.dice, comparison.class_names), temporary)
-    return written
-
-
-def print_mask_comparison(comparison: MaskComparison, console: Console) -> None:
-    """A table of the models, and a sentence a difference."""
-    from rich.table import Table
-    from rich.text import Text
-
-    title = f"{comparison.title}, means over seeds with 95% intervals"
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("model", overflow="fold")
-    for name in ("seeds", *map(metric_label, COMPARED), "parameters"):
-        table.add_column(name, justify="right")
-    for row in comparison.models.to_dict("records"):
-        cells = [_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], "") for name in COMPARED]
-        table.add_row(Text(row["model"]), str(row["seeds"]), *cells, f"{row['parameters']:,}")
-    console.print(table)
-    for row in comparison.differences.to_dict("records"):
-        difference = _interval(row["difference"], row["low"], row["high"], "+")
-        console.print(
-            f"- {metric_label(row['metric'])} of {row['model']} less {row['reference']}: {difference}, p"
-            f" {row['corrected']:.3f} after Holm's correction"
-        )
-
-
-def _interval(value: float, low: float, high: float, sign: str) -> str:
-    ends = "" if np.isnan(low) else f" ({low:{sign}.3f} to {high:{sign}.3f})"
-    return f"{value:{sign}.3f}{ends}"
-
-
-def _measure(runs: Sequence[MaskRun]) -> dict[str, Measured]:
     values, drawn_of_runs = [], []
-    for run in runs:
+    for place, run in enumerate(runs):
         statistics = GroupedMeasures(run.measures, run.groups)
         patients = statistics.groups
         values.append(statistics(np.ones((1, patients)))[: len(MASK_METRICS), 0])
         # The same patients are drawn for every run.
         drawn = [statistics(weights)[: len(MASK_METRICS)] for weights in resample_weights(patients, _RESAMPLES, seed=0)]
         drawn_of_runs.append(np.concatenate(drawn, axis=1))
+        if progress is not None:
+            progress((place + 1) / len(runs))
     found = {}
     for name in COMPARED:
         place = MASK_METRICS.index(name)
@@ -261,23 +167,30 @@ def _measure(runs: Sequence[MaskRun]) -> dict[str, Measured]:
         # Few patients spread less when they are drawn again than new ones would.
         correction = np.sqrt(patients / max(patients - 1, 1))
         found[name] = Measured(estimates, deviations * correction, max(patients - 1, 1))
-    return found
+    return found, {}
 
 
-def _differences(measured: dict[str, dict[str, Measured]], reference: str, unit: str) -> pd.DataFrame:
-    rows = []
-    for metric in _TESTED:
-        found = {
-            name: compare_means(of_model[metric], measured[reference][metric], degrees=of_model[metric].degrees)
-            for name, of_model in measured.items()
-            if name != reference
-        }
-        corrected = holm([difference.p for difference in found.values()]) if found else []
-        for (name, difference), p in zip(found.items(), corrected, strict=True):
-            row = {"model": name, "reference": reference, "metric": metric, "difference": difference.value}
-            row |= {"low": difference.low, "high": difference.high, "p": difference.p, "corrected": float(p)}
-            rows.append({**row, "test": f"paired t, standard error by bootstrap over {unit}"})
-    return pd.DataFrame(rows)
+def compare_mask_models(
+    metric: str, first: Sequence[MaskRun], one: Measured, second: Sequence[MaskRun], other: Measured, label: str = ""
+) -> tuple[Difference, str]:
+    """Returns the difference of a metric of two models, and how it was tested.
+
+    Args:
+        metric: Its name.
+        first: The runs of one model.
+        one: The metric of them.
+        second: The runs of the other model.
+        other: The metric of them.
+        label: Empty, since masks are not compared by single labels.
+    """
+    unit = first[0].basis.unit
+    return compare_means(one, other, degrees=one.degrees), f"paired t, standard error by bootstrap over {unit}"
+
+
+def _read_warnings(metrics: dict[str, Any], split: str) -> tuple[str, ...]:
+    """Returns the warnings of a split; they were written of the test split if there is one, else of validation."""
+    of_split = split == "test" or "test" not in metrics
+    return tuple(text for text in metrics["warnings"] if of_split or "has collapsed" in text)
 
 
 def _read_measures(table: pd.DataFrame, names: Sequence[str]) -> MaskMeasures:

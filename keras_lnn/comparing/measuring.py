@@ -11,7 +11,8 @@ from keras_lnn.evaluation.checked import CheckedPredictions
 from keras_lnn.evaluation.predictions import METRICS, TUNED_METRICS, measure_predictions
 from keras_lnn.statistics.deviations import Units, welch_degrees
 from keras_lnn.statistics.measurements import Measurement
-from keras_lnn.statistics.paired_tests import Measured
+from keras_lnn.statistics.paired_tests import Difference, Measured, compare_accuracy, compare_means
+from keras_lnn.tasks.kinds import find_kind
 from keras_lnn.tasks.thresholds import TUNED
 
 # The calibration error is left out: it has no interval.
@@ -24,7 +25,7 @@ def correct_answers(run: Run) -> np.ndarray:
     """Returns whether each sample is predicted right, (samples,); of several labels the share that is."""
     predictions = _checked(run)
     right = predictions.predicted == predictions.positive
-    return right.mean(axis=1) if run.task == "multi-label" else right.all(axis=1)
+    return right.all(axis=1) if find_kind(run.task).exclusive else right.mean(axis=1)
 
 
 def measure_model(
@@ -49,7 +50,7 @@ def measure_model(
             progress((place + 1) / len(runs))
     names = (*COMPARED, *(COMPARED_TUNED if tuned else ()))
     overall = {name: _join([found[name] for found, _ in measured], name, runs[0]) for name in names}
-    if runs[0].task != "multi-label":
+    if find_kind(runs[0].task).exclusive:
         return overall, {}
     of_labels = ("auc", f"f1{TUNED}" if tuned else "f1")
     labels = {
@@ -57,6 +58,38 @@ def measure_model(
         for place, label in enumerate(runs[0].class_names)
     }
     return overall, labels
+
+
+def compare_models(
+    metric: str, first: Sequence[Run], one: Measured, second: Sequence[Run], other: Measured, label: str = ""
+) -> tuple[Difference, str]:
+    """Returns the difference of a metric of two models, and how it was tested.
+
+    Args:
+        metric: Its name.
+        first: The runs of one model.
+        one: The metric of them.
+        second: The runs of the other model.
+        other: The metric of them.
+        label: Which of several labels the metric is of; empty where it is over all.
+    """
+    run = first[0]
+    single = one.runs == other.runs == 1
+    if metric == "accuracy" and single and find_kind(run.task).exclusive and run.groups is None:
+        return compare_accuracy(correct_answers(run), correct_answers(second[0])), "McNemar, mid-p"
+    apart = one.deviations.mean(axis=0) - other.deviations.mean(axis=0)
+    place = run.class_names.index(label) if label else None
+    difference = compare_means(one, other, degrees=degrees_of_samples(metric, apart, run, place))
+    return difference, _name_test(metric, by_patient=run.groups is not None, single=single)
+
+
+def _name_test(metric: str, *, by_patient: bool, single: bool) -> str:
+    """Returns the name of the test of two means: DeLong's over the images of patients is Obuchowski's."""
+    if metric == "auc":
+        test = "Obuchowski" if by_patient else "DeLong"
+    else:
+        test = "paired t, by patient" if by_patient else "paired t"
+    return test if single else f"{test}, with seeds"
 
 
 def _join(found: Sequence[Measurement], metric: str, run: Run, label: int | None = None) -> Measured:
@@ -68,7 +101,7 @@ def _join(found: Sequence[Measurement], metric: str, run: Run, label: int | None
 def degrees_of_samples(metric: str, deviations: np.ndarray, run: Run, label: int | None = None) -> float:
     """Returns the degrees of freedom of what the choice of the samples does: for AUC Welch's over the true classes."""
     units = Units(run.samples, run.groups)
-    if metric == "auc" and (run.task != "multi-label" or label is not None):
+    if metric == "auc" and (find_kind(run.task).exclusive or label is not None):
         strata = units.strata(run.truth if label is None else run.truth[:, label])
         if strata is not None:
             return welch_degrees(deviations, strata)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _SPLITS = {"test": "test", "val": "validation"}
 _CAPTIONS = {
     "roc": "ROC curves of all models over each other.",
+    "dice": "Dice of each image, the mean over the seeds, and how it spreads over the images.",
     "metrics": "Every metric of every model, with 95% intervals.",
 }
 _DIFFERENCES = "differences_"
@@ -54,7 +55,9 @@ def comparison_page(comparison: Comparison, figures: Mapping[str, Figure]) -> st
         _header(comparison, title),
         _findings(comparison),
         _section("Models", _models_table(comparison) + _facts_table(comparison)),
-        _section("Curves and intervals", "".join(_picture(name, figures[name]) for name in ("roc", "metrics"))),
+        _section(
+            "Curves and intervals", "".join(_picture(name, figures[name]) for name in comparison.example.pictures)
+        ),
         _differences(comparison, figures),
         _section("Runs", _runs_table(comparison)),
         _section("How the numbers were worked out", _methods(comparison)),
@@ -70,11 +73,10 @@ def comparison_page(comparison: Comparison, figures: Mapping[str, Figure]) -> st
 
 def _header(comparison: Comparison, title: str) -> str:
     example = comparison.example
-    counts = example.positive.sum(axis=0)
-    shares = [f"{name}: {count:,}" for name, count in zip(example.class_names, counts, strict=True)]
+    shares = [f"{name}: {count:,}" for name, count in zip(example.class_names, example.count_classes(), strict=True)]
     shown = "; ".join(shares[:15]) + ("; ..." if len(shares) > 15 else "")
     about = f"{example.samples:,} {_SPLITS[example.split]} samples ({shown}). {words.describe_basis(comparison)}"
-    if example.task == "binary":
+    if comparison.positive_class is not None:
         about += (
             f" F1, precision, sensitivity, specificity and average precision are those of {comparison.positive_class}."
         )
@@ -98,9 +100,9 @@ def _findings(comparison: Comparison) -> str:
 
 
 def _models_table(comparison: Comparison) -> str:
-    names = comparison.metrics
+    names, leading = comparison.metrics, metric_label(comparison.example.leading)
     several = any(model.seeds > 1 for model in comparison.models)
-    caption = f"{'Means over the seeds' if several else 'Metrics'} with 95% intervals, the highest AUC first"
+    caption = f"{'Means over the seeds' if several else 'Metrics'} with 95% intervals, the highest {leading} first"
     tables = []
     # In one table they would be wider than most windows.
     for place in range(0, len(names), _METRICS_IN_A_TABLE):
@@ -117,12 +119,13 @@ def _models_table(comparison: Comparison) -> str:
 def _facts_table(comparison: Comparison) -> str:
     settings = list(comparison.models[0].settings)
     several = any(model.seeds > 1 for model in comparison.models)
-    head = ["model", "validation AUC", "parameters", "training, s", "s an epoch", "best.keras, KB"]
+    leading = metric_label(comparison.example.leading)
+    head = ["model", f"validation {leading}", "parameters", "training, s", "s an epoch", "best.keras, KB"]
     head += [f"{metric_label(name)} between seeds" for name in comparison.told_metrics] if several else []
     rows = []
     for model in comparison.models:
         size = "–" if model.file_bytes is None else f"{model.file_bytes / 1000:,.0f}"
-        row = [_name(model), number(model.validation_auc), f"{model.runs[0].parameters:,}"]
+        row = [_name(model), number(model.validation_value), f"{model.runs[0].parameters:,}"]
         row += [f"{model.seconds:,.1f}", f"{model.seconds_an_epoch:,.2f}", size]
         row += [number(model.spread(metric)) for metric in comparison.told_metrics] if several else []
         rows.append([*row, *(model.settings[name] for name in settings)])
@@ -187,21 +190,10 @@ def _runs_table(comparison: Comparison) -> str:
 
 def _methods(comparison: Comparison) -> str:
     example, several = comparison.example, any(model.seeds > 1 for model in comparison.models)
-    by_patient = example.groups is not None
+    intervals, tests = example.describe_methods()
     points = [
-        words.describe_basis(comparison)
-        + " They hold the true number in about 95% of cases: shares such as accuracy have the interval of Agresti and "
-        "Coull, AUC has one of Newcombe's kind with DeLong's variance, means over classes join those of the classes.",
-        f"AUC is compared by {'Obuchowski' if by_patient else 'DeLong'}'s test on the same samples"
-        + ("" if example.task == "binary" else ", of the mean over the classes or labels")
-        + ". "
-        + (
-            "Accuracy and the other metrics are compared by a paired t-test on what each patient adds to the "
-            "difference."
-            if by_patient
-            else "Accuracy of two single runs is compared by McNemar's test (mid-p), with Bonett and Price's interval. "
-            "The other metrics are compared by a paired t-test on what each sample adds to the difference."
-        ),
+        f"{words.describe_basis(comparison)} {intervals}",
+        tests,
         "p-values are corrected by Holm's method within each metric: in sentences and tables for the pairs that are "
         "told there, in the maps of differences for all pairs; pairs.csv has both. Intervals of differences are not "
         "corrected."

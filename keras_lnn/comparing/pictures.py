@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_lnn.comparing.comparison import SIGNIFICANT, Comparison, Model, Pair, is_better
+from keras_lnn.comparing.mask_runs import mean_dice
 from keras_lnn.comparing.measuring import LOWER_IS_BETTER
 from keras_lnn.comparing.runs import Run
 from keras_lnn.comparing.words import number, signed
 from keras_lnn.errors import InputError
+from keras_lnn.plots import plot_dice_of_models
 from keras_lnn.plots.style import (
     BLACK,
     BLUE,
@@ -29,7 +31,7 @@ from keras_lnn.plots.style import (
     style_axes,
 )
 from keras_lnn.saved.card import metric_label
-from keras_lnn.tasks.kinds import make_task
+from keras_lnn.tasks.kinds import find_kind, make_task
 from keras_lnn.tasks.thresholds import TUNED
 
 if TYPE_CHECKING:
@@ -48,6 +50,9 @@ _PANELS = (
     "specificity",
     "average_precision",
     "brier",
+    "dice",
+    "iou",
+    "dice_per_image",
 )
 # Two columns fit on a phone; with more models they would be too long.
 _COLUMNS, _MOST_IN_TWO_COLUMNS = 4, 12
@@ -58,7 +63,7 @@ _MOST_WITH_NUMBERS = 12
 
 def draw_all(comparison: Comparison) -> dict[str, Figure]:
     """Every picture by its file's name; maps of differences from three models on."""
-    figures = {"roc": plot_roc_curves(comparison), "metrics": plot_metrics(comparison)}
+    figures = {name: _PICTURES[name](comparison) for name in comparison.example.pictures}
     if len(comparison.models) > 2:
         told = comparison.told_metrics
         figures |= {f"differences_{metric}": plot_differences(comparison, metric) for metric in told}
@@ -105,7 +110,7 @@ def plot_metrics(comparison: Comparison) -> Figure:
     models = list(reversed(comparison.models))
     reference = f"; orange: the reference, {comparison.reference}" if len(models) > 2 else ""
     names = _PANELS
-    if comparison.example.task == "multi-label":
+    if not find_kind(comparison.example.task).exclusive:
         names = tuple(comparison.as_decided(name) for name in _PANELS if name != "accuracy")
     shown = [name for name in names if name in comparison.metrics]
     columns = min(_COLUMNS if len(models) > _MOST_IN_TWO_COLUMNS else 2, len(shown))
@@ -177,6 +182,13 @@ def plot_differences(comparison: Comparison, metric: str) -> Figure:
     meaning = f"{mark}: p < .05 after correction for {len(pairs)} pairs"
     set_heading(figure, f"Difference of {metric_label(metric)}: row less column; {meaning}")
     return figure
+
+
+def plot_dice(comparison: Comparison) -> Figure:
+    """Draws how Dice of each class spreads over the images, the mean over the seeds of each model."""
+    return plot_dice_of_models(
+        {model.name: mean_dice(model.runs) for model in comparison.models}, comparison.example.class_names
+    )
 
 
 def _coloured(comparison: Comparison) -> list[Model]:
@@ -273,3 +285,7 @@ def _colour_map(metric: str) -> Colormap:
     better_is_more = is_better(metric, 1.0, 0.0)
     found = LinearSegmentedColormap.from_list("differences", colours if better_is_more else colours[::-1])
     return found.with_extremes(bad="white")
+
+
+# By the names that runs give for what is drawn of them.
+_PICTURES = {"roc": plot_roc_curves, "metrics": plot_metrics, "dice": plot_dice}

@@ -1,106 +1,130 @@
-"""Finds and reads complete runs, and checks that all of them answered the same samples."""
+"""Finds and reads complete runs, those of classifications here."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from keras_lnn.comparing.compared_run import ComparedRun, check_same_samples
+from keras_lnn.comparing.mask_runs import MaskRun, read_mask_run
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
-from keras_lnn.evaluation.cautions import Basis
 from keras_lnn.evaluation.predictions import Evaluation, evaluate_predictions
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS
 from keras_lnn.files.csv_tables import plain_cell
 from keras_lnn.runs.folder import RunFolder
+from keras_lnn.tasks.kinds import find_kind, find_kind_of
+from keras_lnn.tasks.thresholds import TUNED
 
 _PROBABILITY, _TRUTH = "probability ", "truth "
 # What predictions.csv and metrics.json of one run may differ by: both come from the same float32 probabilities.
 _SAME_ACCURACY = 1e-6
 
 
-class _HasConfig(Protocol):
-    config: TrainConfig
-
-
-AnyRun = TypeVar("AnyRun", bound=_HasConfig)
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A complete run, with its answers to the samples of one split.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run(ComparedRun):
+    """A run of a classification, with its predictions for the samples of one split.
 
     Args:
-        path: Its folder, as it was given or found.
-        config: Its complete configuration.
-        split: ``test`` or ``val``.
-        task: ``binary``, ``multi-class`` or ``multi-label``.
-        class_names: One name a class or label.
         truth: Class indices (samples,), or 0/1 (samples, labels).
         probabilities: (samples, classes or labels).
-        files: Name of each sample's file, or empty where there are none.
         thresholds: Of each of two classes or of several labels, chosen on validation; None for one half.
         validation_auc: Of the epoch that was kept; nan where it is not defined.
-        parameters: Numbers that were learned.
-        seconds: Of training.
-        epochs: That were trained.
-        checksum: Of the data, or empty where it is not known.
-        file_bytes: Size of best.keras, or None where it is not there.
-        warnings: What the numbers of this split do not show.
-        groups: The patient of each sample; None where nobody knows.
-        positive_class: Which of two classes its sensitivity speaks of; None for the second one.
     """
 
-    path: Path
-    config: TrainConfig
-    split: str
-    task: str
-    class_names: tuple[str, ...]
-    truth: np.ndarray
     probabilities: np.ndarray
-    files: tuple[str, ...]
     thresholds: tuple[float, ...] | None
     validation_auc: float
-    parameters: int
-    seconds: float
-    epochs: int
-    checksum: str
-    file_bytes: int | None
-    warnings: tuple[str, ...]
-    groups: tuple[str, ...] | None = None
-    positive_class: str | None = None
+
+    leading = "auc"
+    # Of precision and the mean F1 over classes, which follow from the others, no differences are tested.
+    tested = (
+        "auc",
+        "accuracy",
+        "f1",
+        "sensitivity",
+        "specificity",
+        "balanced_accuracy",
+        "average_precision",
+        "brier",
+        "accuracy_tuned",
+        "f1_tuned",
+        "sensitivity_tuned",
+        "specificity_tuned",
+        "balanced_accuracy_tuned",
+    )
+    pictures = ("roc", "metrics")
 
     @property
-    def basis(self) -> Basis:
-        """What intervals rest on: patients where they are known, else images."""
-        return Basis.of(self.samples, self.groups)
+    def validation_value(self) -> float:
+        """Returns the AUC on validation."""
+        return self.validation_auc
 
     @property
-    def samples(self) -> int:
-        """How many samples it answered."""
-        return len(self.truth)
+    def highest(self) -> dict[str, float]:
+        """Returns the highest Brier score of several classes, since the sum of the squares over them is at most two."""
+        return {"brier": 2.0} if find_kind(self.task).exclusive and len(self.class_names) > 2 else {}
 
     @property
     def positive(self) -> np.ndarray:
-        """Whether each sample is of each class or has each label, (samples, classes)."""
-        if self.task == "multi-label":
-            return self.truth.astype(bool)
-        return self.truth[:, None] == np.arange(len(self.class_names))
+        """Returns whether each sample is of each class or has each label, (samples, classes)."""
+        if find_kind(self.task).exclusive:
+            return self.truth[:, None] == np.arange(len(self.class_names))
+        return self.truth.astype(bool)
 
-    @property
-    def collapsed(self) -> bool:
-        """Whether it always gives the same answer, or never predicts some label."""
-        return any("has collapsed" in warning for warning in self.warnings)
+    def count_classes(self) -> list[int]:
+        """Returns how many samples each class or label is in."""
+        return self.positive.sum(axis=0).tolist()
+
+    def choose_headline(self, known: Sequence[str]) -> tuple[str, ...]:
+        """Returns the metrics that are shown first.
+
+        Of several labels accuracy over all of them is none, since never predicting any label wins it; what decisions
+        are worth is said at the thresholds by which they are made.
+        """
+        if find_kind(self.task).exclusive:
+            return ("auc", "accuracy", "f1", "balanced_accuracy")
+        f1, balanced = (as_decided(name, known) for name in ("f1", "balanced_accuracy"))
+        return ("auc", f1, balanced, "average_precision")
+
+    def describe_methods(self) -> list[str]:
+        """Returns sentences on intervals and tests of classifications."""
+        by_patient = self.groups is not None
+        over_classes = "" if find_kind(self.task).has_positive_class else ", of the mean over the classes or labels"
+        by_samples = (
+            "Accuracy and the other metrics are compared by a paired t-test on what each patient adds to the "
+            "difference."
+            if by_patient
+            else "Accuracy of two single runs is compared by McNemar's test (mid-p), with Bonett and Price's interval. "
+            "The other metrics are compared by a paired t-test on what each sample adds to the difference."
+        )
+        return [
+            "They hold the true number in about 95% of cases: shares such as accuracy have the interval of Agresti and "
+            "Coull, AUC has one of Newcombe's kind with DeLong's variance, means over classes join those of the "
+            "classes.",
+            f"AUC is compared by {'Obuchowski' if by_patient else 'DeLong'}'s test on the same samples{over_classes}. "
+            f"{by_samples}",
+        ]
 
 
-def load_runs(paths: Iterable[str | os.PathLike], *, split: str = "test") -> list[Run]:
+def as_decided(metric: str, known: Sequence[str]) -> str:
+    """Returns the name of a metric at the thresholds of the models where all have some, else its own name.
+
+    Args:
+        metric: Its name.
+        known: The metrics that every model has.
+    """
+    return metric + TUNED if metric + TUNED in known else metric
+
+
+def load_runs(paths: Iterable[str | os.PathLike], *, split: str = "test") -> list[Run | MaskRun]:
     """Reads all complete runs in some folders.
 
     Args:
@@ -115,7 +139,7 @@ def load_runs(paths: Iterable[str | os.PathLike], *, split: str = "test") -> lis
     """
     if split not in ("test", "val"):
         raise InputError(f"split must be test or val. Received: {split}.")
-    runs = [read_run(folder, split) for folder in find_all_runs(paths)]
+    runs = [read_any_run(folder, split) for folder in find_all_runs(paths)]
     check_same_samples(runs)
     return runs
 
@@ -129,35 +153,6 @@ def find_all_runs(paths: Iterable[str | os.PathLike]) -> list[Path]:
     if not found:
         raise InputError("There must be a run to compare. Received: no path. Name folders of runs.")
     return list(found.values())
-
-
-def part_by_data(runs: Sequence[AnyRun], same: Callable[[Sequence[AnyRun]], bool]) -> list[list[AnyRun]]:
-    """Puts the runs of each data set together: those on data of one name, and those on the same samples.
-
-    Args:
-        runs: Of one kind, in any order.
-        same: Whether runs answered the same samples; data have other names where they were moved.
-
-    Returns:
-        One list per data set, in the order of their first runs. Runs on data of one name whose samples differ stay
-        together, so that whoever compares them reports it.
-    """
-    parts: list[list[AnyRun]] = []
-    for run in runs:
-        named = (part for part in parts if run.config.data in {other.config.data for other in part})
-        alike = (part for part in parts if same([part[0], run]))
-        part = next(itertools.chain(named, alike), None)
-        if part is None:
-            parts.append([run])
-        else:
-            part.append(run)
-    return parts
-
-
-def with_known_patients(runs: Sequence[AnyRun]) -> list[AnyRun]:
-    """Returns runs on the same samples, of classes or of masks, each with the patients that any of them knows."""
-    known = next((run.groups for run in runs if run.groups is not None), None)
-    return [run if run.groups is not None else dataclasses.replace(run, groups=known) for run in runs]
 
 
 def find_runs(path: Path) -> list[Path]:
@@ -180,8 +175,14 @@ def find_runs(path: Path) -> list[Path]:
     return sorted(complete)
 
 
+def read_any_run(path: Path, split: str = "test") -> Run | MaskRun:
+    """Reads one complete run by what its task gives a class to; arguments as of :func:`read_run`."""
+    metrics = RunFolder(path).read_metrics()
+    return read_run(path, split) if metrics is None else _READERS[find_kind_of(metrics).answers](path, split)
+
+
 def read_run(path: Path, split: str = "test") -> Run:
-    """Reads one complete run; whatever is damaged or does not fit together is one clear line."""
+    """Reads one complete run of a classification; whatever is damaged or does not fit together is one clear line."""
     folder = RunFolder.open(path)
     config = TrainConfig.from_yaml(folder.config)
     metrics = folder.read_metrics()
@@ -261,43 +262,6 @@ def read_predictions(
     return task, truth.astype(np.int64), probabilities, files, groups
 
 
-def same_samples(runs: Sequence[Run]) -> bool:
-    """Whether all runs answered the same samples."""
-    try:
-        check_same_samples(runs)
-    except InputError:
-        return False
-    return True
-
-
-def check_same_samples(runs: Sequence[Run]) -> None:
-    """Checks that all runs answered the same samples; the first that did not is named.
-
-    The files of one data set differ between sizes of the images, so checksums count among runs of one size.
-    """
-    first = runs[0]
-    by_size: dict[int | None, Run] = {}
-    of_patients = next((run for run in runs if run.groups is not None), None)
-    for run in runs:
-        alike = by_size.setdefault(run.config.size, run)
-        known = run.checksum and alike.checksum
-        if first.class_names != run.class_names or first.task != run.task:
-            _refuse(first, run, f"{first.task}: {_listed(first)}", f"{run.task}: {_listed(run)}")
-        if known and run.checksum != alike.checksum:
-            _refuse(alike, run, f"{alike.config.data} ({alike.checksum})", f"{run.config.data} ({run.checksum})")
-        if first.samples != run.samples:
-            _refuse(first, run, *(f"{one.samples} {one.split} samples of {one.config.data}" for one in (first, run)))
-        if first.files and run.files and first.files != run.files:
-            place = int(np.argmax(np.array(first.files) != np.array(run.files)))
-            _refuse(first, run, f"{first.files[place]} as sample {place}", run.files[place])
-        if run.groups is not None and of_patients is not None and run.groups != of_patients.groups:
-            place = int(np.argmax(np.array(of_patients.groups) != np.array(run.groups)))
-            _refuse(of_patients, run, f"sample {place} of another patient", "other patients")
-        if not np.array_equal(first.truth, run.truth):
-            count = int((first.truth != run.truth).reshape(first.samples, -1).any(axis=1).sum())
-            _refuse(first, run, f"{first.samples} labels of {first.config.data}", f"{count} others")
-
-
 def _read_numbers(
     folder: RunFolder, metrics: dict[str, Any], split: str
 ) -> tuple[tuple[str, ...], Any, dict[str, Any]]:
@@ -333,21 +297,10 @@ def _measure(
         raise InputError(f"predictions.csv must be as the run has written it. Received: {path}: {error}") from None
 
 
-def _refuse(first: Run, second: Run, of_first: str, of_second: str) -> None:
-    advice = "Name folders of one data set"
-    if first.config.seed_of_splits != second.config.seed_of_splits:
-        advice += ", trained with one --split-seed where its splits are drawn"
-    raise InputError(
-        f"Runs are compared on the same {first.split} samples. Received: {first.path} with {of_first}, {second.path} "
-        f"with {of_second}. {advice}."
-    )
-
-
-def _listed(run: Run) -> str:
-    shown = ", ".join(run.class_names[:4])
-    return shown if len(run.class_names) <= 4 else f"{shown}, ... ({len(run.class_names)})"
-
-
 def _explain(error: Exception) -> str:
     text = str(error.args[0]) if error.args else type(error).__name__
     return f"no column or key {text}" if isinstance(error, KeyError) else text
+
+
+# By what a task gives a class to; another form is a class of runs, its reader here and its measures in ``comparison``.
+_READERS: dict[str, Callable[[Path, str], Run | MaskRun]] = {"classes": read_run, "masks": read_mask_run}

@@ -194,7 +194,8 @@ def tell_reference(comparison: Comparison) -> str:
     """Which model is the reference, and why."""
     if comparison.reference_given:
         return f"Reference: {comparison.reference}, as asked for."
-    return f"Reference: {comparison.reference}, the best by its mean validation AUC."
+    leading = metric_label(comparison.example.leading)
+    return f"Reference: {comparison.reference}, the best by its mean validation {leading}."
 
 
 def _tell_without_spread(pair: Pair, label: str) -> str:

@@ -153,7 +153,7 @@ def _signature(config: TrainConfig, data: DataEntry, image_shape: tuple, model: 
         seed=None,
         best_epoch=None,
         trained_by=origin,
-        positive_class=(data.positive_class or data.class_names[1]) if data.task == "binary" else None,
+        positive_class=make_task(data.task, data.class_names).choose_positive_class(data.positive_class),
     )
 
 

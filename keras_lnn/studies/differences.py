@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from keras_lnn.comparing.compared_run import same_samples
 from keras_lnn.comparing.comparison import Comparison, compare
-from keras_lnn.comparing.mask_runs import MaskRun, compare_masks, is_mask_run, read_mask_run, same_images
-from keras_lnn.comparing.runs import read_run, same_samples
+from keras_lnn.comparing.runs import read_any_run
 from keras_lnn.data.splitting import FRACTIONS
 from keras_lnn.saved.card import metric_label
 from keras_lnn.statistics.paired_tests import compare_resampled, holm
@@ -38,17 +38,12 @@ def compare_networks(
         progress: Called with the fraction done.
 
     Returns:
-        The comparison for a page, None where the samples differ or have masks; and a row a network and metric: the
+        The comparison for a page, None where the samples differ; and a row a network and metric: the
         network's mean less the reference's, its 95% interval, p, and p after Holm's correction for all networks.
     """
     names = list(dict.fromkeys(results["network"]))
     known = reference if reference in names else None
-    if results["run"].map(Path).map(is_mask_run).all():
-        masks = [read_mask_run(Path(run)) for run in results["run"]]
-        if not same_images(masks):
-            return None, _of_splits(results, known or _best(results))
-        return None, _of_masks(masks, names, known or _best(results))
-    runs = [read_run(Path(run)) for run in results["run"]]
+    runs = [read_any_run(Path(run)) for run in results["run"]]
     if same_samples(runs):
         comparison = compare(runs, None if known is None else path_name(known), progress=progress)
         return comparison, _of_comparison(comparison, names)
@@ -90,7 +85,7 @@ def _tell_one(row: Any) -> str:
 def _of_comparison(comparison: Comparison, names: Sequence[str]) -> pd.DataFrame:
     by_path = {path_name(name): name for name in names}
     rows: list[dict[str, Any]] = []
-    for metric in METRICS:
+    for metric in (*METRICS, *MASK_METRICS):
         pairs = [pair for pair in comparison.pairs if pair.metric == metric]
         for pair in pairs:
             if comparison.reference not in (pair.first, pair.second):
@@ -110,14 +105,6 @@ def _of_comparison(comparison: Comparison, names: Sequence[str]) -> pd.DataFrame
                 }
             )
     return _in_order(rows, names)
-
-
-def _of_masks(runs: Sequence[MaskRun], names: Sequence[str], reference: str) -> pd.DataFrame:
-    by_path = {path_name(name): name for name in names}
-    table = compare_masks(runs, path_name(reference)).differences.rename(columns={"model": "network"})
-    for column in ("network", "reference"):
-        table[column] = [by_path.get(name, name) for name in table[column]]
-    return _in_order(table.to_dict("records"), names)
 
 
 def _of_splits(results: pd.DataFrame, reference: str) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """The table of the kinds of task: adding one is a class in a file of this package and a line here."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from keras_lnn.errors import InputError
@@ -35,6 +35,18 @@ def make_task(kind: str, class_names: Iterable[str]) -> Task:
 def find_kind(kind: str | None) -> type[Task]:
     """Returns the class of a kind; that of a single label where an older version has not written the kind down."""
     return SingleLabelTask if kind is None else KINDS[kind]
+
+
+def find_kind_of(metrics: Mapping[str, Any]) -> type[Task]:
+    """Returns the class of the kind whose metrics these are, also where an older version has not written the kind down.
+
+    Args:
+        metrics: Content of a metrics.json.
+    """
+    known = metrics.get("task")
+    if known is None and "dice" in metrics["val"]:
+        return SegmentationTask
+    return find_kind(known)
 
 
 def list_monitors(answers: str) -> list[str]:

@@ -176,7 +176,7 @@ def test_means_over_seeds(seeds):
 def test_models_are_ordered_and_the_reference_is_the_best_on_validation(three):
     areas = [model.metrics["auc"].value for model in three.models]
     assert areas == sorted(areas, reverse=True)
-    assert three.reference == max(three.models, key=lambda model: model.validation_auc).name
+    assert three.reference == max(three.models, key=lambda model: model.validation_value).name
     assert not three.reference_given
 
 

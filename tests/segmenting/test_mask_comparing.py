@@ -12,7 +12,12 @@ from run_samples import write_breast_runs
 
 from keras_lnn import plots
 from keras_lnn.cli.study import write_results
-from keras_lnn.comparing.mask_runs import compare_masks, is_mask_run, read_mask_run
+from keras_lnn.comparing.comparison import compare
+from keras_lnn.comparing.mask_runs import MaskRun, mean_dice, read_mask_run
+from keras_lnn.comparing.page import comparison_page
+from keras_lnn.comparing.pictures import draw_all
+from keras_lnn.comparing.runs import read_any_run
+from keras_lnn.comparing.words import tell_cautions
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.masks import evaluate_masks
 from keras_lnn.files.written import LIST_FILE
@@ -45,7 +50,7 @@ def test_a_run_is_read_as_it_was_measured(folder):
     assert np.allclose(run.measures.dice, expected.measures.dice, equal_nan=True)
     assert run.validation_dice == json.loads((run.path / "metrics.json").read_text())["val"]["dice"]["value"]
     assert len(set(run.groups)) == 8
-    assert is_mask_run(run.path)
+    assert isinstance(read_any_run(run.path), MaskRun)
 
 
 def test_distances_in_millimetres_are_read_as_such(tmp_path):
@@ -55,33 +60,35 @@ def test_distances_in_millimetres_are_read_as_such(tmp_path):
     assert run.measures.in_millimetres
     assert not plain.measures.in_millimetres
     assert np.allclose(run.measures.hausdorff, 2 * plain.measures.hausdorff, equal_nan=True)
-    assert compare_masks([run, plain]).models["dice"].nunique() == 1
+    assert compare([run, plain]).models_table()["dice"].nunique() == 1
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]
     assert "hd95_mm" in metrics
     assert "hd95" not in metrics
 
 
 def test_means_over_seeds_and_the_difference_of_good_and_bad(folder):
-    found = compare_masks(runs(folder), "unet")
-    assert list(found.models["model"]) == ["unet", "unet-lnn"]
+    comparison = compare(runs(folder), "unet")
+    models = comparison.models_table()
+    assert list(models["model"]) == ["unet", "unet-lnn"]
     of_runs = [
         json.loads(path.read_text())["test"]["dice"]["value"] for path in sorted(folder.glob("unet/*/metrics.json"))
     ]
-    assert found.models["dice"].iloc[0] == pytest.approx(np.mean(of_runs))
-    row = found.differences.set_index("metric").loc["dice"]
-    assert row["difference"] == pytest.approx(found.models["dice"].iloc[1] - found.models["dice"].iloc[0])
+    assert models["dice"].iloc[0] == pytest.approx(np.mean(of_runs))
+    (pair,) = comparison.told("dice")
+    row = pair.to_row()
+    assert row["difference"] == pytest.approx(models["dice"].iloc[1] - models["dice"].iloc[0])
     assert row["low"] < row["difference"] < row["high"] < 0
     assert row["corrected"] < 0.05
-    assert compare_masks(runs(folder)).reference == "unet"
+    assert compare(runs(folder)).reference == "unet"
 
 
 @pytest.mark.parametrize("patients", [None, 8, 24])
 def test_a_single_run_has_the_numbers_and_intervals_that_it_reports(tmp_path, patients):
     path = write_mask_run(tmp_path / "run", TRUTH, answer(TRUTH, 0.2, 0), patients=patients, resamples=2000)
-    found = compare_masks([read_mask_run(path)])
+    models = compare([read_mask_run(path)]).models_table()
     reported = json.loads((path / "metrics.json").read_text())["test"]
     for name in ("dice", "iou", "dice_per_image"):
-        row = [found.models[column].iloc[0] for column in (name, f"{name}_low", f"{name}_high")]
+        row = [models[column].iloc[0] for column in (name, f"{name}_low", f"{name}_high")]
         assert row == pytest.approx([reported[name][end] for end in ("value", "low", "high")], abs=1e-9), name
 
 
@@ -92,23 +99,23 @@ def test_the_test_of_a_difference_is_named(tmp_path, patients, unit):
         write_mask_run(tmp_path / name, TRUTH, answer(TRUTH, wrong, 3), model=name, **about)
         for name, wrong in WRONG.items()
     ]
-    differences = compare_masks([read_mask_run(path) for path in paths]).differences
+    differences = compare([read_mask_run(path) for path in paths]).pairs_table()
     assert set(differences["test"]) == {f"paired t, standard error by bootstrap over {unit}"}
 
 
 def test_dice_of_each_image_is_the_mean_over_seeds(folder):
-    found = compare_masks(runs(folder), "unet")
+    found = {model.name: mean_dice(model.runs) for model in compare(runs(folder), "unet").models}
     both = [read_mask_run(folder / "unet" / f"seed-{seed}").measures.dice for seed in range(2)]
     defined = ~np.isnan(both[0]) & ~np.isnan(both[1])
-    assert np.allclose(found.dice["unet"][defined], np.mean(both, axis=0)[defined])
-    figure = plots.plot_dice_of_models(found.dice, found.class_names)
+    assert np.allclose(found["unet"][defined], np.mean(both, axis=0)[defined])
+    figure = plots.plot_dice_of_models(found, ("liver", "tumour"))
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["liver", "tumour"]
-    known = found.dice["unet"][:, 0]
+    known = found["unet"][:, 0]
     known = known[~np.isnan(known)]
     told = [label.get_text().splitlines() for label in figure.axes[0].get_yticklabels()]
     assert told[0] == ["unet", f"median {np.median(known):.3f}, {len(known)} of 24 images"]
     with pytest.raises(InputError, match=r"for each model, a column a class. Received: \(24, 2\)"):
-        plots.plot_dice_of_models(found.dice, ["liver"])
+        plots.plot_dice_of_models(found, ["liver"])
 
 
 def test_a_model_against_itself_differs_by_nothing(folder, tmp_path):
@@ -116,7 +123,7 @@ def test_a_model_against_itself_differs_by_nothing(folder, tmp_path):
         write_mask_run(tmp_path / name / "seed-0", TRUTH, answer(TRUTH, 0.2, 3), model="unet", batch_size=size)
         for name, size in (("small", 8), ("large", 16))
     ]
-    differences = compare_masks([read_mask_run(path) for path in same], "small").differences
+    differences = compare([read_mask_run(path) for path in same], "small").pairs_table()
     assert (differences["difference"] == 0).all()
     assert (differences["p"] == 1).all()
 
@@ -127,10 +134,11 @@ def test_the_command_prints_a_table_or_json(folder, tmp_path, monkeypatch, capsy
     monkeypatch.setattr(sys, "argv", ["keras_lnn"])
     program.main(["compare", str(folder), "--output", str(tmp_path / "out")])
     printed = capsys.readouterr().out
-    assert "phantom-liver, 24 images of 8 patients" in printed
-    assert "Dice of unet-lnn less unet: -" in printed
+    assert "phantom-liver, 24 test samples" in printed
+    assert "over 8 patients (24 images)" in printed
+    assert "unet has a higher Dice than unet-lnn" in printed
     assert list(pd.read_csv(tmp_path / "out" / "comparison.csv")["model"]) == ["unet", "unet-lnn"]
-    with Image.open(tmp_path / "out" / "dice.png") as picture:
+    with Image.open(tmp_path / "out" / "plots" / "dice.png") as picture:
         assert min(picture.size) > 300
     monkeypatch.chdir(tmp_path)
     program.main(["compare", str(folder), "--json"])
@@ -138,10 +146,11 @@ def test_the_command_prints_a_table_or_json(folder, tmp_path, monkeypatch, capsy
         LIST_FILE,
         "comparison.csv",
         "pairs.csv",
-        "dice.png",
+        "comparison.html",
+        "plots",
     }
     content = json.loads(capsys.readouterr().out)
-    assert [row["metric"] for row in content["differences"]] == ["dice", "iou"]
+    assert [row["metric"] for row in content["pairs"]] == ["dice", "iou"]
 
 
 def test_runs_of_masks_and_of_classes_are_compared_apart(folder, tmp_path, monkeypatch, capsys):
@@ -150,19 +159,19 @@ def test_runs_of_masks_and_of_classes_are_compared_apart(folder, tmp_path, monke
     monkeypatch.setattr(sys, "argv", ["keras_lnn"])
     write_breast_runs(tmp_path / "runs", {"lnn": 1.0})
     program.main(["compare", str(folder), str(tmp_path / "runs"), "--output", str(tmp_path / "out")])
-    assert "Dice of unet-lnn less unet" in capsys.readouterr().out
+    assert "unet has a higher Dice than unet-lnn" in capsys.readouterr().out
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"breastmnist-lnn", "phantom-liver-unet-unet-lnn"}
 
 
 def test_other_images_an_altered_table_and_runs_of_classes_are_refused(folder, tmp_path):
     other = write_mask_run(tmp_path / "other", make_truth(seed=1), make_truth(seed=1))
     with pytest.raises(InputError, match="same images and masks"):
-        compare_masks([*runs(folder), read_mask_run(other)])
+        compare([*runs(folder), read_mask_run(other)])
     moved = write_mask_run(tmp_path / "moved", TRUTH, TRUTH, checksum="sha256:b")
     with pytest.raises(InputError, match="same images and masks"):
-        compare_masks([*runs(folder), read_mask_run(moved)])
+        compare([*runs(folder), read_mask_run(moved)])
     with pytest.raises(InputError, match="one of the models"):
-        compare_masks(runs(folder), "unett")
+        compare(runs(folder), "unett")
     table = pd.read_csv(other / "predictions.csv")
     table["common_pixels liver"] = 0
     table.to_csv(other / "predictions.csv", index=False)
@@ -197,3 +206,17 @@ def test_a_study_tells_dice_and_iou(tmp_path):
         "phantom-liver-size.png",
         "phantom-liver-seeds.png",
     }
+
+
+def test_segmentations_have_the_page_the_cautions_and_the_seeds_of_classifications(folder, tmp_path):
+    again = write_mask_run(tmp_path / "again", TRUTH, answer(TRUTH, WRONG["unet"], 5), model="unet", seed=1)
+    paths = [*sorted(folder.glob("*/seed-*")), again]
+    found = compare([read_any_run(path, "val") for path in paths])
+    assert [run.path for run in found.left_out] == [again]
+    cautions = tell_cautions(found)
+    assert f"Left out, because another run of the same model has the same seed: {again}." in cautions
+    assert "Validation has chosen the epochs, so its numbers are too good." in cautions
+    page = comparison_page(found, draw_all(found))
+    for told in ("2 models on phantom-liver", "the highest Dice first", "liver: 12", "Dice of each image", "bootstrap"):
+        assert told in page
+    assert "AUC" not in page

@@ -1,0 +1,201 @@
+"""What every compared run has, and whether runs answered the same samples."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+import numpy as np
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.errors import InputError
+from keras_lnn.evaluation.cautions import Basis
+from keras_lnn.tasks.kinds import find_kind
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ComparedRun(abc.ABC):
+    """A complete run, with what it reached on the samples of one split.
+
+    Args:
+        path: Its folder, as it was given or found.
+        config: Its complete configuration.
+        split: ``test`` or ``val``.
+        task: The kind of its task.
+        class_names: One name for each class or label that is compared.
+        truth: What is true of each sample, (samples, ...).
+        files: Name of each sample's file, or empty where there are none.
+        parameters: Numbers that were learned.
+        seconds: Duration of the training.
+        epochs: How many were trained.
+        checksum: Of the data, or empty where it is not known.
+        file_bytes: Size of best.keras, or None where it is not there.
+        warnings: What the numbers of this split do not show.
+        groups: The patient of each sample; None where nobody knows.
+        positive_class: Which of two classes its sensitivity speaks of; None for the second one and for other tasks.
+
+    Attributes:
+        leading: The metric by which models are sorted, and of validation by which the reference is chosen.
+        tested: The metrics whose differences are tested, in order.
+        pictures: The names of the pictures beside the maps of differences.
+    """
+
+    path: Path
+    config: TrainConfig
+    split: str
+    task: str
+    class_names: tuple[str, ...]
+    truth: np.ndarray
+    files: tuple[str, ...]
+    parameters: int
+    seconds: float
+    epochs: int
+    checksum: str
+    file_bytes: int | None
+    warnings: tuple[str, ...]
+    groups: tuple[str, ...] | None = None
+    positive_class: str | None = None
+
+    leading: ClassVar[str]
+    tested: ClassVar[tuple[str, ...]]
+    pictures: ClassVar[tuple[str, ...]]
+
+    @property
+    def answers(self) -> str:
+        """Returns what the task gives a class to, by which comparing measures it."""
+        return find_kind(self.task).answers
+
+    @property
+    @abc.abstractmethod
+    def validation_value(self) -> float:
+        """Returns the leading metric on validation of the epoch that was kept; nan where it is not defined."""
+
+    @property
+    def highest(self) -> dict[str, float]:
+        """Returns the highest values of metrics that can exceed one."""
+        return {}
+
+    @property
+    def samples_are(self) -> str:
+        """Returns in words what runs must have in common."""
+        return f"{self.split} samples"
+
+    @abc.abstractmethod
+    def count_classes(self) -> list[int]:
+        """Returns how many samples each class or label is in."""
+
+    @abc.abstractmethod
+    def choose_headline(self, known: Sequence[str]) -> tuple[str, ...]:
+        """Returns the metrics that are shown first, of which sentences tell the first two.
+
+        Args:
+            known: The metrics that every model has.
+        """
+
+    @abc.abstractmethod
+    def describe_methods(self) -> list[str]:
+        """Returns sentences on how intervals were worked out and differences were tested."""
+
+    @property
+    def basis(self) -> Basis:
+        """Returns what intervals rest on: patients where they are known, else images."""
+        return Basis.of(self.samples, self.groups)
+
+    @property
+    def samples(self) -> int:
+        """Returns how many samples were predicted."""
+        return len(self.truth)
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether it always gives the same answer, or never predicts some label."""
+        return any("has collapsed" in warning for warning in self.warnings)
+
+
+AnyRun = TypeVar("AnyRun", bound=ComparedRun)
+
+
+def part_by_data(runs: Sequence[AnyRun], same: Callable[[Sequence[AnyRun]], bool]) -> list[list[AnyRun]]:
+    """Puts the runs of each data set together: those on data of one name, and those on the same samples.
+
+    Args:
+        runs: In any order.
+        same: Whether runs answered the same samples; data have other names where they were moved.
+
+    Returns:
+        One list per data set, in the order of their first runs. Runs on data of one name whose samples differ stay
+        together, so that whoever compares them reports it.
+    """
+    parts: list[list[AnyRun]] = []
+    for run in runs:
+        possible = [part for part in parts if part[0].answers == run.answers]
+        named = (part for part in possible if run.config.data in {other.config.data for other in part})
+        alike = (part for part in possible if same([part[0], run]))
+        part = next(itertools.chain(named, alike), None)
+        if part is None:
+            parts.append([run])
+        else:
+            part.append(run)
+    return parts
+
+
+def with_known_patients(runs: Sequence[AnyRun]) -> list[AnyRun]:
+    """Returns runs on the same samples, of classes or of masks, each with the patients that any of them knows."""
+    known = next((run.groups for run in runs if run.groups is not None), None)
+    return [run if run.groups is not None else dataclasses.replace(run, groups=known) for run in runs]
+
+
+def same_samples(runs: Sequence[ComparedRun]) -> bool:
+    """Whether all runs answered the same samples."""
+    try:
+        check_same_samples(runs)
+    except InputError:
+        return False
+    return True
+
+
+def check_same_samples(runs: Sequence[ComparedRun]) -> None:
+    """Checks that all runs answered the same samples; the first that did not is named.
+
+    The files of one data set differ between sizes of the images, so checksums count among runs of one size.
+    """
+    first = runs[0]
+    by_size: dict[int | None, ComparedRun] = {}
+    of_patients = next((run for run in runs if run.groups is not None), None)
+    for run in runs:
+        alike = by_size.setdefault(run.config.size, run)
+        known = run.checksum and alike.checksum
+        if first.class_names != run.class_names or first.task != run.task:
+            _refuse(first, run, f"{first.task}: {_listed(first)}", f"{run.task}: {_listed(run)}")
+        if known and run.checksum != alike.checksum:
+            _refuse(alike, run, f"{alike.config.data} ({alike.checksum})", f"{run.config.data} ({run.checksum})")
+        if first.samples != run.samples:
+            _refuse(first, run, *(f"{one.samples} {one.split} samples of {one.config.data}" for one in (first, run)))
+        if first.files and run.files and first.files != run.files:
+            place = int(np.argmax(np.array(first.files) != np.array(run.files)))
+            _refuse(first, run, f"{first.files[place]} as sample {place}", run.files[place])
+        if run.groups is not None and of_patients is not None and run.groups != of_patients.groups:
+            place = int(np.argmax(np.array(of_patients.groups) != np.array(run.groups)))
+            _refuse(of_patients, run, f"sample {place} of another patient", "other patients")
+        if not np.array_equal(first.truth, run.truth):
+            count = int((first.truth != run.truth).reshape(first.samples, -1).any(axis=1).sum())
+            _refuse(first, run, f"{first.samples} labels of {first.config.data}", f"{count} others")
+
+
+def _refuse(first: ComparedRun, second: ComparedRun, of_first: str, of_second: str) -> None:
+    advice = "Name folders of one data set"
+    if first.config.seed_of_splits != second.config.seed_of_splits:
+        advice += ", trained with one --split-seed where its splits are drawn"
+    raise InputError(
+        f"Runs are compared on the same {first.samples_are}. Received: {first.path} with {of_first}, {second.path} "
+        f"with {of_second}. {advice}."
+    )
+
+
+def _listed(run: ComparedRun) -> str:
+    shown = ", ".join(run.class_names[:4])
+    return shown if len(run.class_names) <= 4 else f"{shown}, ... ({len(run.class_names)})"
