@@ -19,8 +19,9 @@ import pydantic
 from rich.table import Table
 
 from keras_lnn.cli.parsing import parse_command, run_main
-from keras_lnn.config import TrainConfig, read_yaml
+from keras_lnn.config import TrainConfig
 from keras_lnn.files.atomic import without_nan
+from keras_lnn.files.yaml_files import read_yaml
 from keras_lnn.saved.card import metric_label
 from keras_lnn.studies.results import summarise
 from keras_lnn.terminal import make_console, start_keras

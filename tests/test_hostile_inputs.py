@@ -11,11 +11,11 @@ from hostile_data import find_with_masks, read_cells, read_changed
 from hostile_files import BAD_ARRAYS, CASES, DIGITS, npy, write
 
 from keras_lnn.cli.parsing import run_main
-from keras_lnn.config import read_yaml
 from keras_lnn.data.augment.operations import list_operations
 from keras_lnn.data.sources.folders import natural_order
 from keras_lnn.data.sources.loading import load_data
 from keras_lnn.files.atomic import cache_folder
+from keras_lnn.files.yaml_files import read_yaml
 
 # Not how fast something is: a hang would last for ever.
 pytestmark = pytest.mark.timeout(300)

@@ -20,19 +20,11 @@ import pandas as pd
 import yaml
 from rich.console import Console
 
-from keras_lnn.config import (
-    TrainConfig,
-    Trait,
-    fields_with,
-    parse_duration,
-    parse_memory,
-    read_yaml,
-    validate,
-    values_in_trials,
-)
+from keras_lnn.config import TrainConfig, Trait, fields_with, parse_duration, parse_memory, validate, values_in_trials
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import hold_folder, write_text
 from keras_lnn.files.written import require_own_folder
+from keras_lnn.files.yaml_files import read_yaml
 from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner, share_gpus, share_processors
 from keras_lnn.terminal import make_console
 from keras_lnn.training.protocol import complete_config

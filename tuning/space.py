@@ -11,8 +11,9 @@ from typing import Any
 
 import keras_tuner
 
-from keras_lnn.config import Role, TrainConfig, Trait, fields_with, read_yaml
+from keras_lnn.config import Role, TrainConfig, Trait, fields_with
 from keras_lnn.errors import InputError, suggest
+from keras_lnn.files.yaml_files import read_yaml
 from keras_lnn.models.ranges import Choice, Range, find_range
 from keras_lnn.registry import builder_arguments, check_arguments, get_model
 from keras_lnn.tasks.kinds import list_search_ranges

@@ -7,8 +7,9 @@ from pathlib import Path
 import pydantic
 
 from keras_lnn.cli.parsing import parse_options
-from keras_lnn.config import TrainConfig, read_yaml
+from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
+from keras_lnn.files.yaml_files import read_yaml
 
 
 class TrainCommand(TrainConfig):

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from keras_lnn.config import OwnModules, read_yaml, validate
+from keras_lnn.config import OwnModules, validate
 from keras_lnn.data.arrays import ImageArray
 from keras_lnn.errors import InputError, show_value
+from keras_lnn.files.yaml_files import read_yaml
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.runs.own_modules import import_modules
 from keras_lnn.saved.graphs import require_harmless
