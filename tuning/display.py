@@ -80,7 +80,7 @@ class SearchDisplay:
         """A line for a trial that has ended."""
         if outcome.failure is not None:
             line = Text.assemble((f"trial {trial.trial_id} failed: ", "bold red"), outcome.failure)
-        elif self._live is not None:
+        elif self._live is not None or outcome.result is None:
             return
         else:
             best = best_trial(self.oracle) if isinstance(self.tuner.oracle, SafeOracle) else None

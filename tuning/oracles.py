@@ -60,7 +60,7 @@ def locked(method: Callable[..., Any]) -> Callable[..., Any]:
         if THREADS[oracle] == name:
             return method(oracle, *arguments, **options)
         with LOCKS[oracle]:
-            THREADS[oracle] = name
+            THREADS[oracle] = name  # ty: ignore[invalid-assignment] KerasTuner names no type of its values
             try:
                 return method(oracle, *arguments, **options)
             finally:

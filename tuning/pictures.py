@@ -63,7 +63,7 @@ def plot_progress(table: pandas.DataFrame, objective: str, direction: str) -> Fi
                 places[failed], bottom, "x", color=DARK_GREY, markersize=5, transform=axes.get_xaxis_transform(),
                 label="failed", clip_on=False,
             )  # fmt: skip
-    left.xaxis.get_major_locator().set_params(integer=True)
+    left.locator_params(axis="x", integer=True)
     left.legend(fontsize=SMALL_SIZE, frameon=False, loc="best")
     good = int(np.isfinite(values).sum())
     best = np.nanmax(values) if direction == "max" else np.nanmin(values)
@@ -231,7 +231,7 @@ def _draw_curves(
         )
         longest = max(longest, int(epochs[-1]))
     axes.set_xlim(0.5, longest + 0.5)
-    axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
+    axes.locator_params(axis="x", integer=True, nbins=6)
 
 
 def _place(axes: Axes, number: int, column: pandas.Series, space: Space) -> np.ndarray:

@@ -12,9 +12,9 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import yaml
@@ -27,7 +27,7 @@ from keras_lnn.files.written import require_own_folder
 from keras_lnn.files.yaml_files import read_yaml
 from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner, share_gpus, share_processors
 from keras_lnn.terminal import make_console
-from keras_lnn.training.protocol import complete_config
+from keras_lnn.training.protocol import CompleteConfig, complete_config
 from tuning.display import SearchDisplay
 from tuning.oracles import SafeOracle, make_oracle
 from tuning.results import best_config, trials_table, write_pictures, write_results
@@ -61,7 +61,7 @@ class SearchResult:
     @property
     def oracle(self) -> SafeOracle:
         """KerasTuner's keeper of the trials."""
-        return self.tuner.oracle
+        return cast("SafeOracle", self.tuner.oracle)
 
 
 def search(
@@ -104,7 +104,7 @@ def search(
 class _Search:
     def __init__(
         self,
-        config: TrainConfig,
+        config: CompleteConfig,
         space: Space,
         settings: SearchSettings,
         console: Console,
@@ -141,7 +141,7 @@ class _Search:
             return None
         remedy = "Wait for it, give another --search-dir, or work for it by --chief."
         with hold_folder(self.folder, "A search", remedy):
-            oracle: SafeOracle = self.tuner.oracle
+            oracle = cast("SafeOracle", self.tuner.oracle)  # a worker, which asks a chief for it, has returned
             self._keep_settings()
             if self.resumed:
                 oracle.reload(keep_ongoing=self.settings.role == "chief")
@@ -180,7 +180,10 @@ class _Search:
         return threads
 
     def _start_chief(self) -> list[threading.Thread]:
-        self.tuner.oracle.silence_seconds = parse_duration(self.settings.worker_timeout)
+        oracle = cast("SafeOracle", self.tuner.oracle)
+        oracle.silence_seconds = parse_duration(self.settings.worker_timeout)
+        if self.settings.serve is None:
+            raise ValueError("A chief must serve at an address. Received: none. Give --serve HOST:PORT.")
         _require_free(self.settings.serve)
 
         def serve() -> None:
@@ -241,7 +244,7 @@ class _Search:
     def _on_end(self, trial: Any, outcome: Outcome) -> None:
         self.display.report(trial, outcome)
         if self.settings.role == "alone":
-            write_results(self.folder, self.tuner.oracle, self.config, self.space)
+            write_results(self.folder, cast("SafeOracle", self.tuner.oracle), self.config, self.space)
 
     def _make_oracle(self) -> SafeOracle:
         oracle = make_oracle(
@@ -309,7 +312,7 @@ def _require_free(address: str) -> None:
 
 
 @contextlib.contextmanager
-def _distributed(settings: SearchSettings) -> Iterator[None]:
+def _distributed(settings: SearchSettings) -> Generator[None]:
     """Sets the three variables by which KerasTuner knows a chief and its workers."""
     address = settings.serve or settings.chief
     if address is None:

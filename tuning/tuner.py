@@ -67,7 +67,8 @@ class ProcessTuner(BaseTuner):
         if not isinstance(self.oracle, SafeOracle):
             from keras_tuner.src.distribute import oracle_client
 
-            oracle_client.TIMEOUT = _ANSWER_SECONDS  # an hour otherwise, in which nothing can stop a worker
+            # An hour otherwise, in which nothing can stop a worker.
+            oracle_client.TIMEOUT = _ANSWER_SECONDS  # ty: ignore[invalid-assignment] a whole number there
 
     def save(self) -> None:
         """The oracle saves itself, and there is nothing else."""
@@ -165,7 +166,8 @@ class ProcessTuner(BaseTuner):
         while True:
             try:
                 return call()
-            except grpc.RpcError as error:
+            except grpc.RpcError as failure:
+                error: Any = failure  # it has code and details, which its class does not say
                 if self.stop.is_set():
                     return None
                 away = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)

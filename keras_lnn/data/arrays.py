@@ -60,6 +60,12 @@ class Split:
         """Whether each pixel has a label."""
         return self.labels.ndim > 2
 
+    def require_digests(self) -> Sequence[str]:
+        """Returns the digests; raises an error where the samples have none."""
+        if self.digests is None:
+            raise ValueError("Samples are known by the digests of their files. Received: a split without. Load files.")
+        return self.digests
+
 
 @dataclasses.dataclass(frozen=True)
 class ImageData:

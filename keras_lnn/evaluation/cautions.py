@@ -146,8 +146,9 @@ def _label_collapse(predictions: CheckedPredictions) -> str:
     for chosen, what in ((missed, "never predicts {} in"), (everywhere, "predicts {} for every one of")):
         if chosen.any():
             these = "this label" if chosen.sum() == 1 else "these labels"
+            listed = _listed(predictions, np.asarray(chosen))
             sentences.append(
-                f"The model {what.format(_listed(predictions, chosen))} {samples} samples: it has collapsed for "
+                f"The model {what.format(listed)} {samples} samples: it has collapsed for "
                 f"{these}, and accuracy does not show it."
             )
     return " ".join(sentences)

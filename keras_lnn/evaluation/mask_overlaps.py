@@ -104,7 +104,19 @@ def measure_masks(
         if progress is not None:
             progress((row + 1) / len(truth))
     pixels = int(np.prod(truth.shape[1:]))
-    return MaskMeasures(names[FOREGROUND:], *counts, wrong, pixels, *distances, in_millimetres=sizes is not None)
+    of_truth, of_prediction, common = counts
+    hausdorff, surface = distances
+    return MaskMeasures(
+        names[FOREGROUND:],
+        of_truth,
+        of_prediction,
+        common,
+        wrong,
+        pixels,
+        hausdorff,
+        surface,
+        in_millimetres=sizes is not None,
+    )
 
 
 def spread_spacing(spacing: np.ndarray | Sequence[float], shape: tuple[int, ...]) -> np.ndarray:

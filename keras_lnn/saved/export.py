@@ -1,7 +1,7 @@
 """Models that leave: SavedModel and .keras folders with card and signature, checked before they take their place."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -90,7 +90,7 @@ def find_place(output: str | Path, format: Format) -> Path:
 
 
 @contextlib.contextmanager
-def _writing(output: Path) -> Iterator[None]:
+def _writing(output: Path) -> Generator[None]:
     """Reports in one line that an export cannot be written; TensorFlow has errors of its own for a full disk."""
     failures: tuple[type[Exception], ...] = (OSError,)
     if keras.backend.backend() == "tensorflow":

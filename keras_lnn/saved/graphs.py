@@ -65,7 +65,7 @@ def _read_graph(folder: Path) -> Any:
         path = folder / GRAPH_FILE
         if path.stat().st_size > _LARGEST_FILE:
             raise ValueError("larger than any graph")
-        content = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+        content = saved_model_pb2.SavedModel.FromString(path.read_bytes())  # ty: ignore[missing-attribute] made at import
         if len(content.meta_graphs) != 1:
             raise ValueError(f"{len(content.meta_graphs)} graphs instead of one")
         # Without its objects TensorFlow would run the restoring that the graph names.

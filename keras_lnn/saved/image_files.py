@@ -1,10 +1,11 @@
 """Image files as a model reads them: found, their headers checked, and their pixels read some files at a time."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -180,7 +181,7 @@ def _read_array(file: Path, into: np.ndarray) -> str | None:
 
 
 @contextlib.contextmanager
-def _open_volume(file: Path, image_shape: tuple[int, ...]) -> Iterator[tuple[BinaryIO, Literal["C", "F"]]]:
+def _open_volume(file: Path, image_shape: tuple[int, ...]) -> Generator[tuple[BufferedReader, Literal["C", "F"]]]:
     """Opens an ``.npy`` file of a volume of this shape, perhaps without its one channel, at its first value.
 
     Yields:

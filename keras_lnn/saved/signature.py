@@ -124,8 +124,10 @@ class Signature:
         fields = dataclasses.fields(cls)
         required = {field.name for field in fields if field.default is dataclasses.MISSING}
         values = {field.name: content[field.name] for field in fields if field.name in required | content.keys()}
-        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        found = cls(**values | lists)
+        arguments: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        found = cls(**arguments)
         _check_content(found)
         return found
 

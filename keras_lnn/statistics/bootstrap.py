@@ -78,7 +78,7 @@ def bootstrap(
     resamples: int = 2000,
     seed: int = 0,
     confidence: float = 0.95,
-    highest: Sequence[float] | float = 1.0,
+    highest: Sequence[float] | np.ndarray | float = 1.0,
     progress: Callable[[float], None] | None = None,
 ) -> list[Estimate]:
     """Returns the bootstrap of several statistics between 0 and a limit over the same resamples.

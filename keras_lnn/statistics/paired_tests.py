@@ -281,7 +281,7 @@ def mcnemar(gained: int, lost: int, *, exact: bool = False) -> float:
     return p if exact else p - float(binom.pmf(gained, gained + lost, 0.5))
 
 
-def holm(p_values: Sequence[float]) -> np.ndarray:
+def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     """Holm's correction: whoever calls those below 5% real errs in any of them with at most 5%.
 
     Args:

@@ -23,12 +23,14 @@ class WeightAverage(keras.callbacks.Callback):
         values: The averages of a run that goes on.
     """
 
+    params: dict[str, Any]  # which Keras sets
+
     def __init__(self, momentum: float, values: list[np.ndarray] | None = None) -> None:
         super().__init__()
         self.momentum = momentum
         self._given = values
         self._averages: list[Any] = []
-        self._own: list[np.ndarray] | None = None
+        self._own: list[np.ndarray] = []
         self._steps_before = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:

@@ -115,7 +115,7 @@ def _warnings(chosen: ChosenSamples, learned: LearnedData, loaded: ImageData) ->
     found = list(chosen.warnings)
     asked_for = learned.config is not None and learned.is_named(loaded.name)
     if asked_for and learned.samples is not None and chosen.data_is != LEARNED_DATA:
-        there = learned.count_found(loaded.splits[ALL].digests)
+        there = learned.count_found(loaded.splits[ALL].require_digests())
         found.insert(
             0,
             f"{loaded.name} does not hold what the model learned from any more: {there} of {len(learned.samples)}"

@@ -27,7 +27,7 @@ from keras_lnn.tasks.kinds import make_task
 from keras_lnn.tasks.task import Task
 from keras_lnn.terminal import EpochDisplay, loading, make_console, print_check
 from keras_lnn.training.averaging import WeightAverage
-from keras_lnn.training.protocol import complete_config, is_run_of, name_augmentation
+from keras_lnn.training.protocol import CompleteConfig, complete_config, is_run_of, name_augmentation
 from keras_lnn.training.recorder import Recorder
 from keras_lnn.training.report import RunReport, write_report
 from keras_lnn.training.schedules import make_schedule
@@ -120,6 +120,8 @@ def train_or_resume(config: TrainConfig, console: Console | None = None) -> Trai
         config: What to train, with a ``run_dir``.
         console: Where progress is shown; standard output if not given.
     """
+    if config.run_dir is None:
+        raise ValueError("The configuration must have a run_dir. Received: none. Give one, or call train.")
     if is_run_of(config.run_dir, config):
         return resume(config.run_dir, console)
     RunFolder(config.run_dir).remove()
@@ -187,7 +189,12 @@ def _require_operating_point(config: TrainConfig, task: Task) -> None:
 
 
 def compile_model(
-    model: keras.Model, task: Task, config: TrainConfig, steps: int, labels: np.ndarray, validation_samples: int = 4096
+    model: keras.Model,
+    task: Task,
+    config: CompleteConfig,
+    steps: int,
+    labels: np.ndarray,
+    validation_samples: int = 4096,
 ) -> dict | None:
     """Gives a model its optimizer, loss and metrics.
 
@@ -269,7 +276,7 @@ def load_images(config: TrainConfig, console: Console, plan: SplitPlan = "seeded
 class _Trainer:
     """One run: everything between its configuration and its report."""
 
-    def __init__(self, config: TrainConfig, data: ImageData, console: Console) -> None:
+    def __init__(self, config: CompleteConfig, data: ImageData, console: Console) -> None:
         self.config = config
         self.data = data
         self.console = console
@@ -335,7 +342,7 @@ class _Trainer:
             EpochDisplay(self.console, last_epoch, first_epoch, config.monitor),
             start,
             parse_duration(config.time_budget),
-            WeightAverage(config.weight_average, start and start.average) if config.weight_average else None,
+            WeightAverage(config.weight_average, start.average if start else None) if config.weight_average else None,
         )
         if recorder.is_finished(last_epoch):
             return recorder

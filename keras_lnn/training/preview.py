@@ -16,7 +16,7 @@ from keras_lnn.plots import plot_augmentation, require_free_picture, require_png
 from keras_lnn.tasks.kinds import make_task
 from keras_lnn.terminal import make_console, print_written
 from keras_lnn.training.loop import load_images
-from keras_lnn.training.protocol import complete_config, name_augmentation
+from keras_lnn.training.protocol import CompleteConfig, complete_config, name_augmentation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,12 +35,12 @@ def show_augmentation(config: TrainConfig, path: Path, console: Console | None =
     require_png(path)
     require_free_picture(path)
     console = console or make_console()
-    config = complete_config(config)
-    save_figure(draw_augmentation(config, load_images(config, console)), path)
+    complete = complete_config(config)
+    save_figure(draw_augmentation(complete, load_images(complete, console)), path)
     print_written(console, {"augmentation": path})
 
 
-def draw_augmentation(config: TrainConfig, data: ImageData) -> Figure:
+def draw_augmentation(config: CompleteConfig, data: ImageData) -> Figure:
     """Draws training images, each beside what a run of a configuration would see of it in its first epochs.
 
     Args:
@@ -53,8 +53,14 @@ def draw_augmentation(config: TrainConfig, data: ImageData) -> Figure:
     config = name_augmentation(config, data)
     split = data.splits["train"]
     samples = np.unique(np.linspace(0, len(split) - 1, _SAMPLES).round().astype(np.int64))
-    options = {"batch_size": config.batch_size, "seed": config.seed, "augmentation": config.augmentation}
-    versions, masks = seen_in_training(split, samples, epochs=_EPOCHS, **options)
+    versions, masks = seen_in_training(
+        split,
+        samples.tolist(),
+        epochs=_EPOCHS,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        augmentation=config.augmentation,
+    )
     names = [_name(data, sample) for sample in samples]
     if masks is not None:
         masks = np.concatenate([split.labels[samples][:, None], masks], axis=1)
@@ -62,7 +68,7 @@ def draw_augmentation(config: TrainConfig, data: ImageData) -> Figure:
     return plot_augmentation(split.images[samples], versions, names, _title(config), masks, classes)
 
 
-def _title(config: TrainConfig) -> str:
+def _title(config: CompleteConfig) -> str:
     operations = "+".join(list_operations(config.augmentation)) or "none"
     meaning = "" if operations == config.augmentation else f" ({operations})"
     return f"Augmentation {config.augmentation}{meaning} of {config.data}, seed {config.seed}"

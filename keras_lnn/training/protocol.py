@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from keras_lnn.config import TrainConfig
+from keras_lnn.config import Loss, Monitor, TrainConfig
 from keras_lnn.data.arrays import ImageData
 from keras_lnn.data.augment.operations import list_operations
 from keras_lnn.data.catalog import require_data
@@ -12,6 +13,29 @@ from keras_lnn.errors import InputError
 from keras_lnn.registry import check_arguments, get_model, require_model
 from keras_lnn.runs.own_modules import import_modules
 from keras_lnn.tasks.kinds import list_defaults, list_monitors
+
+if TYPE_CHECKING:
+
+    class CompleteConfig(TrainConfig):
+        """A configuration that :func:`complete_config` has filled, as type checkers see it."""
+
+        epochs: int
+        batch_size: int
+        optimizer: str
+        learning_rate: float
+        weight_decay: float
+        schedule: str
+        restart_epochs: int
+        loss: Loss
+        augmentation: str
+        monitor: Monitor
+        early_stopping: int
+        early_stopping_margin: float
+        keep: str
+        weight_average: float
+
+else:
+    CompleteConfig = TrainConfig
 
 # What neither a model's protocol nor its task says.
 DEFAULTS = {
@@ -31,14 +55,15 @@ DEFAULTS = {
 }
 
 
-def complete_config(config: TrainConfig) -> TrainConfig:
+def complete_config(config: TrainConfig) -> CompleteConfig:
     """Imports own modules, checks the names and fills every field that was left out from the model's protocol."""
     import_modules(config.imports)
     require_model(config.model)
     require_data(config.data)
     entry = get_model(config.model)
     arguments = check_arguments(entry, config.model_args)
-    complete = config.with_defaults({**DEFAULTS, **list_defaults(entry.answers), **entry.protocol})
+    defaults = {**DEFAULTS, **list_defaults(entry.answers), **entry.protocol}
+    complete = cast("CompleteConfig", config.with_defaults(defaults))
     monitors = list_monitors(entry.answers)
     if complete.monitor not in monitors:
         raise InputError(
@@ -54,7 +79,7 @@ def complete_config(config: TrainConfig) -> TrainConfig:
     return complete.model_copy(update={"model_args": arguments})
 
 
-def name_augmentation(config: TrainConfig, data: ImageData) -> TrainConfig:
+def name_augmentation(config: CompleteConfig, data: ImageData) -> CompleteConfig:
     """The configuration with what ``auto`` means for these data."""
     if config.augmentation != "auto":
         return config

@@ -63,6 +63,8 @@ class Recorder(keras.callbacks.Callback):
     budget_seconds: float | None = None
     average: WeightAverage | None = None
 
+    params: dict[str, Any]  # which Keras sets
+
     def __post_init__(self) -> None:
         super().__init__()
         self.history = list(self.start.history) if self.start else []

@@ -77,9 +77,9 @@ class LearnedData:
     def find(self, data: ImageData) -> FoundSamples | None:
         """Finds the images in loaded data; None where there is nothing to find them by."""
         loaded = data.splits.get(ALL)
-        if self.samples is None or loaded is None:
+        if self.samples is None or loaded is None or loaded.names is None:
             return None
-        return self.samples.find(loaded.digests, loaded.names, loaded.labels, data.class_names)
+        return self.samples.find(loaded.require_digests(), loaded.names, loaded.labels, data.class_names)
 
     def is_same(self, data: ImageData, name: str) -> bool:
         """Returns whether loaded data are those that the model learned from.
@@ -90,12 +90,14 @@ class LearnedData:
         """
         if self.samples is None or ALL not in data.splits:
             return data.checksum == self.signature.checksum or self.is_named(name)
-        digests = data.splits[ALL].digests
+        digests = data.splits[ALL].require_digests()
         known = self.samples.knows(digests)
         return known.mean() > 0.5 or (self.is_named(name) and self.count_found(digests) > 0.5 * len(self.samples))
 
     def count_found(self, digests: Sequence[str]) -> int:
         """Returns how many of the images there are among loaded files."""
+        if self.samples is None:
+            return 0
         loaded = {digest[:SHORT] for digest in digests}
         return sum(digest[:SHORT] in loaded for digest in self.samples.digests)
 
@@ -155,11 +157,11 @@ class ChosenSamples:
         for name in ("names", "groups"):
             values = [getattr(part, name) for part in self.parts]
             columns[name] = None if None in values else [value for part in values for value in part]
-        spacing = [part.spacing for part in self.parts]
+        spacing = [part.spacing for part in self.parts if part.spacing is not None]
         return Split(
             self.parts[0].images,
             np.concatenate([part.labels for part in self.parts]),
-            spacing=None if any(part is None for part in spacing) else np.concatenate(spacing),
+            spacing=np.concatenate(spacing) if len(spacing) == len(self.parts) else None,
             **columns,
         )
 
@@ -198,7 +200,7 @@ def choose_samples(
 
 def _choose_recorded(found: FoundSamples, data: ImageData, split: str, compare_labels: bool) -> ChosenSamples:
     every = data.splits[ALL]
-    fitted = found.record.knows(every.digests, _TRAINED)
+    fitted = found.record.knows(every.require_digests(), _TRAINED)
     if split == ALL:
         rows, missing, new, left_out = np.flatnonzero(~fitted), 0, 0, int(fitted.sum())
     else:
@@ -245,7 +247,7 @@ def _choose_of_other(learned: LearnedData, data: ImageData, split: str) -> Chose
     warnings, left_out = [], 0
     if learned.samples is not None and ALL in data.splits:
         (part,) = parts
-        fitted = learned.samples.knows(part.digests, _TRAINED)
+        fitted = learned.samples.knows(part.require_digests(), _TRAINED)
         left_out = int(fitted.sum())
         if left_out == len(part):
             raise InputError(
