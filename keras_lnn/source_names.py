@@ -31,7 +31,9 @@ def names_in_source(source: str, names_of_table: Callable[[str], Iterable[str]])
     names: list[str] = []
     read: set[ast.AST] = set()
     for node in tree.body:
-        for decorator in getattr(node, "decorator_list", []):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        for decorator in node.decorator_list:
             function = decorator.func if isinstance(decorator, ast.Call) else decorator
             origin = _origin(function, origins)
             if origin == _BUILDER:
@@ -52,7 +54,8 @@ def _imported(tree: ast.Module) -> Iterator[tuple[str, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield (alias.asname, alias.name) if alias.asname else (alias.name.partition(".")[0],) * 2
+                package = alias.name.partition(".")[0]
+                yield (alias.asname, alias.name) if alias.asname else (package, package)
         elif isinstance(node, ast.ImportFrom):
             package = {0: "", 1: _MODELS, 2: "keras_lnn"}.get(node.level, "")
             module = ".".join(filter(None, (package, node.module)))
@@ -88,4 +91,5 @@ def _table(decorator: ast.expr) -> str | None:
     if not isinstance(decorator, ast.Call):
         return None
     given = [*decorator.args[:1], *(keyword.value for keyword in decorator.keywords if keyword.arg == "table")]
-    return given[0].value if given and isinstance(given[0], ast.Constant) else None
+    named = given[0].value if given and isinstance(given[0], ast.Constant) else None
+    return named if isinstance(named, str) else None

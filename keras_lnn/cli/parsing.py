@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import io
 import json
 import os
 import re
@@ -34,7 +35,7 @@ def parse_options(command: type[Command], arguments: Sequence[str], program: str
         Only what was given.
     """
 
-    class Options(pydantic_settings.BaseSettings, command):  # type: ignore[misc, valid-type]
+    class Options(pydantic_settings.BaseSettings, command):  # ty: ignore[shadowed-type-variable, unsupported-base] made of any command
         model_config = pydantic_settings.SettingsConfigDict(protected_namespaces=(), extra="forbid", frozen=True)
 
     Options.__doc__ = command.__doc__
@@ -65,7 +66,8 @@ def run_main(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
     """Runs a program: a user's mistake is one line on standard error and exit status 2, never a traceback."""
     for stream in (sys.stdout, sys.stderr):
         # A terminal may have no letter for what is in a name.
-        stream.reconfigure(errors="backslashreplace")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = main(sys.argv[1:])
     except InputError as error:

@@ -240,7 +240,7 @@ def _lay_out(study: Study, command: StudyCommand) -> tuple[list[StudyRun], Path]
     protocol = choose("protocol", [command.protocol] if command.protocol else None, list(study.protocols))[0]
     name = f"{path_name(Path(command.study).stem)}-{protocol}{'-quick' if command.quick else ''}"
     folder = command.study_dir or Path("studies", name)
-    asked = {"networks": _split(command.models), "data": _split(command.data), "seeds": command.seeds}
+    asked: dict[str, Any] = {"networks": _split(command.models), "data": _split(command.data), "seeds": command.seeds}
     asked["grid"] = parse_assignments(command.grid, "--grid")
     return lay_out(study, folder, **asked, **_common(command, folder)), folder
 
@@ -323,6 +323,8 @@ class _Display:
         from keras_lnn.studies.results import measured_metrics
 
         metrics = RunFolder(run.folder).read_metrics()
+        if metrics is None:
+            raise ValueError(f"A run that has ended must have its metrics. Received: {run.folder} without.")
         found = {name: metrics["test"][name]["value"] for name in measured_metrics(metrics["test"])}
         shown = ", ".join(
             f"{metric_label(name)} {'-' if value is None else f'{value:.3f}'}" for name, value in found.items()

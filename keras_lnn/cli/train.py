@@ -39,10 +39,11 @@ def main(arguments: Sequence[str], program: str = "keras-lnn train") -> int:
     require_names(config)
     if not print_config:  # which may be for another machine
         require_source(config.data, config.image_dir)
-    if run_dir is not None or config.start_from is not None:
+    before = config.start_from if run_dir is None else Path(run_dir)
+    if before is not None:
         from keras_lnn.runs.folder import RunFolder
 
-        RunFolder.open(Path(run_dir or config.start_from))
+        RunFolder.open(before)
     console = make_console(stderr=print_config)
     start_keras(console)
     from keras_lnn.training import loop as training

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str], program: str = "keras-lnn tune") -> int:
     from tuning.space import make_space
 
     space = make_space(config, space_file, fixed=options)
-    if show_space:
+    if runner is None:  # only the space is shown
         console.print(space_table(space))
         return 0
     try:

@@ -139,6 +139,9 @@ class _Helper:
             stdout=subprocess.PIPE,
             stderr=self._messages,
         )
+        assert self.process.stdin is not None  # both are pipes
+        assert self.process.stdout is not None
+        self._orders, self._reports = self.process.stdin, self.process.stdout
         self._lock = threading.Lock()
         self._replies: dict[int, queue.SimpleQueue[dict[str, int]]] = {}
         self._gone: dict[str, int] | None = None
@@ -156,8 +159,8 @@ class _Helper:
             if self._gone is not None:
                 replies.put(self._gone)
             with contextlib.suppress(OSError):  # it has died: the status says how
-                self.process.stdin.write(json.dumps({**order, "number": number}).encode() + b"\n")
-                self.process.stdin.flush()
+                self._orders.write(json.dumps({**order, "number": number}).encode() + b"\n")
+                self._orders.flush()
         return replies
 
     def last_message(self) -> str:
@@ -166,7 +169,7 @@ class _Helper:
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
-            self.process.stdin.close()
+            self._orders.close()
         with self._lock:
             if not self._replies:  # it has nothing to end, and may be at its imports still
                 self.process.kill()
@@ -176,12 +179,12 @@ class _Helper:
             self.process.kill()
             self.process.wait()
         self._reader.join(5)
-        self.process.stdout.close()
+        self._reports.close()
         self._files.close()
 
     def _listen(self) -> None:
         with contextlib.suppress(OSError, ValueError):
-            for line in self.process.stdout:
+            for line in self._reports:
                 reply = json.loads(line)
                 with self._lock:
                     waiting = self._replies[reply["number"]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -53,11 +53,12 @@ def compare_networks(
 def tell_differences(differences: pd.DataFrame) -> list[str]:
     """Sentences that say which networks differ from the reference."""
     told = []
-    for (data, metric), rows in differences.groupby(["data", "metric"], sort=False):
+    for key, rows in differences.groupby(["data", "metric"], sort=False):
+        data, metric = cast("tuple[Any, Any]", key)
         label, reference = metric_label(str(metric)), rows["reference"].iloc[0]
         found = rows[rows["corrected"] < SIGNIFICANT]
         if len(rows) == 1:
-            told.append(f"{data}, {label}: {_tell_one(next(rows.itertuples()))}.")
+            told.append(f"{data}, {label}: {_tell_one(next(iter(rows.itertuples())))}.")
             continue
         among = f"of {len(rows)} networks"
         if found.empty:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -61,7 +61,7 @@ def plot_along(results: pd.DataFrame, field: str, fields: Sequence[str], study: 
         rows = results if value is None else results[results[panel_field] == value]
         _draw_lines(axes, rows, metric, field, others[1:], list(dict.fromkeys(results["base"])), published)
         handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-        title = "" if value is None else f"{_words(panel_field)} {label_of(panel_field, value)}"
+        title = "" if value is None or panel_field is None else f"{_words(panel_field)} {label_of(panel_field, value)}"
         style_axes(axes, title, _words(field), f"test {metric_label(metric)}" if axes is row[0] else "")
         _scale(axes, field, results[field])
     figure.legend(
@@ -145,8 +145,8 @@ def _draw_lines(
         if "collapsed" in group:
             fallen = group["collapsed"].astype(bool).groupby(group[field].map(order)).all()
             fallen = means[fallen.reindex(means.index)]
-            hollow = {"markersize": size * 0.55, "markerfacecolor": "white", "markeredgewidth": 0, "zorder": 5}
-            axes.plot(fallen.index, fallen, _MARKERS[place % len(_MARKERS)], **hollow)
+            hollow: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 0, "zorder": 5}
+            axes.plot(fallen.index, fallen, _MARKERS[place % len(_MARKERS)], markersize=size * 0.55, **hollow)
             collapsed = collapsed or len(fallen) > 0
         known = group[group["network"].isin(published)].drop_duplicates("network")
         known = known[[(metric in published[network]) for network in known["network"]]]
@@ -157,12 +157,13 @@ def _draw_lines(
     if marked:
         axes.plot([], [], "x", color=BLACK, markersize=7, markeredgewidth=1.8, label="published")
     if collapsed:
-        style = {"color": BLACK, "markerfacecolor": "white", "markersize": 6.5, "markeredgewidth": 1.8}
+        style: dict[str, Any] = {"color": BLACK, "markerfacecolor": "white", "markersize": 6.5, "markeredgewidth": 1.8}
         axes.plot([], [], "o", label="collapsed to one class", **style)
 
 
 def _groups(rows: pd.DataFrame, rest: list[str]) -> list[tuple[tuple[str, tuple], pd.DataFrame]]:
-    return [((key[0], tuple(key[1:])), group) for key, group in rows.groupby(["base", *rest], sort=False)]
+    grouped = cast("Iterable[tuple[tuple[Any, ...], pd.DataFrame]]", rows.groupby(["base", *rest], sort=False))
+    return [((key[0], tuple(key[1:])), group) for key, group in grouped]
 
 
 def _positions(field: str, values: pd.Series) -> dict[Any, float]:

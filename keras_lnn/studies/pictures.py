@@ -34,6 +34,7 @@ from keras_lnn.studies.results import measured_metrics
 from keras_lnn.tasks.kinds import make_task
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _COLUMNS_OF_ROC = 4
@@ -245,11 +246,12 @@ def _metrics_of(results: pd.DataFrame) -> tuple[str, ...]:
     return measured_metrics(results.dropna(axis="columns", how="all"))
 
 
-def _mark_published(axes: object, study: Study, data: str, networks: Sequence[str], metric: str) -> None:
+def _mark_published(axes: Axes, study: Study, data: str, networks: Sequence[str], metric: str) -> None:
     known, _ = study.published_for(data)
     marked = [(known[name][metric], place) for place, name in enumerate(networks) if metric in known.get(name, {})]
     if marked:
-        axes.plot(*zip(*marked, strict=True), "x", color=VERMILLION, markersize=6, zorder=4)  # type: ignore[attr-defined]
+        values, places = zip(*marked, strict=True)
+        axes.plot(values, places, "x", color=VERMILLION, markersize=6, zorder=4)
 
 
 def _read_curve(run: Path) -> np.ndarray:

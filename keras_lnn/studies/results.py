@@ -94,7 +94,7 @@ def summarise(values: Sequence[float], published: float | None = None) -> dict[s
     numbers = numbers[~np.isnan(numbers)]
     count = len(numbers)
     mean = float(numbers.mean()) if count else math.nan
-    summary = {"mean": mean, "sd": math.nan, "low": math.nan, "high": math.nan}
+    summary: dict[str, Any] = {"mean": mean, "sd": math.nan, "low": math.nan, "high": math.nan}
     summary |= {"published": published, "published_fits": None}
     if count > 1:
         deviation = float(numbers.std(ddof=1))

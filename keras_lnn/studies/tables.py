@@ -275,7 +275,7 @@ def _number(value: Any) -> str:
     return "-" if _missing(value) else f"{value:.3f}"
 
 
-def _pad(row: list[str], widths: list[int]) -> str:
+def _pad(row: Sequence[str], widths: list[int]) -> str:
     first, *rest = (
         cell.ljust(width) if index == 0 else cell.rjust(width)
         for index, (cell, width) in enumerate(zip(row, widths, strict=True))
