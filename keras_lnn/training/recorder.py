@@ -63,7 +63,7 @@ class Recorder(keras.callbacks.Callback):
     budget_seconds: float | None = None
     average: WeightAverage | None = None
 
-    params: dict[str, Any]  # which Keras sets
+    params: dict[str, Any] = dataclasses.field(init=False, default_factory=dict)  # Keras sets it
 
     def __post_init__(self) -> None:
         super().__init__()
