@@ -1,4 +1,4 @@
-"""Recurrent layers and the ways from images to sequences; they run on every Keras backend."""
+"""Recurrent layers, and layers that turn images into sequences; they run on every Keras backend."""
 
 from keras_lnn.layers.cfc import CfC
 from keras_lnn.layers.cfc_cell import CfCCell, lecun_tanh

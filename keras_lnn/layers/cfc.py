@@ -20,33 +20,34 @@ from keras_lnn.layers.wiring import deserialize_wiring, serialize_wiring
 class CfC(LiquidRNN):
     """A closed-form continuous-time layer over a sequence (batch, steps, features).
 
-    Without a backbone (every wired layer has none) all heads are one product for all steps from the inputs and one
-    small product a step from the state; the backward pass keeps the states only and computes the derivatives of all
-    steps at once. With a backbone, what the inputs give to its first layer is computed for all steps at once.
+    Without a backbone (no wired layer has one), each step needs one small matrix product from the state; the part of
+    all heads that comes from the inputs is one product for all steps. The backward pass stores the states only and
+    computes the derivatives of all steps at once. With a backbone, the inputs' part of its first layer is computed for
+    all steps at once.
 
     Elapsed times must not be negative, see :class:`~keras_lnn.layers.recurrence.LiquidRNN`.
 
     Args:
-        units: Neurons of a dense CfC, or a wiring of ``ncps``, or one of a class of your own that extends
+        units: Number of neurons of a dense CfC, or a wiring of ``ncps``, or a wiring of your own class that extends
             ``ncps.wirings.Wiring``.
-        mixed_memory: Whether an LSTM cell remembers beside it (Lechner & Hasani, 2020).
+        mixed_memory: Whether an LSTM cell runs beside the liquid cell as its memory (Lechner & Hasani, 2020).
         mode: See :class:`CfCCell`.
-        activation: Of the backbone; a wired layer has none.
+        activation: Activation of the backbone; a wired layer has none.
         backbone_units: Width of the backbone, 128 if not given.
-        backbone_layers: Layers of the backbone, 1 if not given.
+        backbone_layers: Number of layers of the backbone, 1 if not given.
         backbone_dropout: Dropout of the backbone, 0 if not given; drawn anew for each step.
         sparsity_mask: See :class:`CfCCell`; not for a wired layer.
         fully_recurrent: See :class:`WiredCfCCell`.
-        return_sequences: Whether to give every step's output, else the last one's.
-        return_state: Whether to give the last state as well, float32 in any precision.
+        return_sequences: Whether to return the output of every step instead of the last one.
+        return_state: Whether to return the last state as well, float32 whatever the precision.
         go_backwards: Whether to begin with the last step.
-        stateful: Whether a batch begins with the states that the batch before left. On JAX Keras keeps them between
-            calls of the layer, not in ``fit`` and ``predict``.
-        unroll: Whether the steps become one long program instead of a loop.
-        zero_output_for_mask: Whether masked steps give zeros, else the output of the step before.
+        stateful: Whether a batch starts from the final states of the batch before. On JAX, Keras keeps them between
+            calls of the layer, but not in ``fit`` and ``predict``.
+        unroll: Whether to unroll the steps into one long program instead of a loop.
+        zero_output_for_mask: Whether masked steps return zeros instead of the output of the step before.
         version: ``paper`` (the function of the paper and of ``ncps.torch``), or ``ncps.keras``; see :class:`CfCCell`
             and, for mixed memory, :class:`MixedMemoryCell`.
-        **kwargs: Of :class:`keras.layers.Layer`.
+        **kwargs: Passed to :class:`keras.layers.Layer`.
 
     Example:
         >>> from ncps.wirings import AutoNCP

@@ -14,18 +14,18 @@ from keras_lnn.layers.recurrence import VERSIONS, LiquidCell, Version, check_cho
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 def lecun_tanh(inputs: Any) -> Any:
-    """The scaled hyperbolic tangent 1.7159 tanh(0.666 x)."""
+    """Returns the scaled hyperbolic tangent 1.7159 tanh(0.666 x)."""
     return 1.7159 * ops.tanh(0.666 * inputs)
 
 
 def resolve_activation(activation: Any) -> Any:
-    """An activation by the names of Keras, and ``lecun_tanh``."""
+    """Returns the activation for a name of Keras or for ``lecun_tanh``."""
     return lecun_tanh if activation == "lecun_tanh" else keras.activations.get(activation)
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class Dense(keras.layers.Dense):
-    """A dense layer of a cell: its weights are read as they are, whatever precision the model around computes in."""
+    """A dense layer of a cell, whose weights are not cast to the precision of the model around it."""
 
     def add_weight(self, *args: Any, **kwargs: Any) -> Any:
         return super().add_weight(*args, **{**kwargs, "autocast": False})
@@ -35,8 +35,8 @@ class Dense(keras.layers.Dense):
 class CfCCell(LiquidCell):
     r"""One step of a closed-form continuous-time network.
 
-    With :math:`z` the backbone's output for the input and the state side by side (without a backbone, those
-    themselves), one step over the elapsed time :math:`t` is
+    Let :math:`z` be the backbone's output for the concatenated input and state (without a backbone, these themselves).
+    One step over the elapsed time :math:`t` is
 
     .. math:: h = \tanh(f_1(z)) (1 - s) + \tanh(f_2(z)) s, \qquad s = \sigma(t_a(z) t + t_b(z))
 
@@ -44,12 +44,12 @@ class CfCCell(LiquidCell):
     closed form itself, :math:`h = A - A e^{-t (|w_\tau| + |f_1(z)|)} f_1(z)`.
 
     Args:
-        units: Neurons, which is also the size of state and output.
+        units: Number of neurons, which is also the size of state and output.
         mode: ``default``, ``pure`` or ``no_gate``.
-        activation: Of the backbone.
+        activation: Activation of the backbone.
         backbone_units: Width of the backbone.
-        backbone_layers: Dense layers of the backbone; 0 for none.
-        backbone_dropout: Fraction dropped behind each backbone layer, from 0 up to but not including 1.
+        backbone_layers: Number of dense layers of the backbone; 0 for none.
+        backbone_dropout: Dropout rate after each backbone layer, from 0 up to but not including 1.
         sparsity_mask: Zeros and ones (inputs + units, units) that remove weights of ``f_1`` and ``f_2``; only without
             a backbone.
         version: ``paper``, as above and in ``ncps.torch``, or ``ncps.keras``, which leaves out both tanh and has
@@ -94,7 +94,7 @@ class CfCCell(LiquidCell):
         self.version = version
         self.closed_form = ClosedForm(mode, version == "paper")
         self.activate = resolve_activation(activation)
-        # The names of the parts are those of ncps, so that models saved with its layers can be read.
+        # The parts have their names in ncps, so that models saved with its layers can be read.
         self.backbone_fn = None
         if backbone_layers:
             self.backbone_fn = keras.Sequential(
@@ -113,12 +113,12 @@ class CfCCell(LiquidCell):
 
     @property
     def state_size(self) -> int:
-        """Numbers that are carried from step to step."""
+        """Returns the size of the state carried from step to step."""
         return self.units
 
     @property
     def output_size(self) -> int:
-        """Numbers that one step gives."""
+        """Returns the size of the output of one step."""
         return self.units
 
     def build(self, input_shape: Any) -> None:
@@ -147,11 +147,11 @@ class CfCCell(LiquidCell):
         return tuple(dropout(ones, training=True) for dropout in self.backbone_fn.layers[1::2])
 
     def fold(self, is_timed: bool) -> dict[str, Any]:
-        """``kernel`` of all heads, (heads, units, features + 1), with the bias as its last column.
+        """Returns ``kernel`` of all heads, (heads, units, features + 1), with the bias as its last column, and others.
 
-        At an elapsed time of one the two halves of the gate's argument are one head; else ``time_kernel``, (units,
-        features + 1), counts by the time. ``constants`` are ``w_tau`` and ``A``, (2, units, 1), and zeros for modes
-        without them. With a backbone there are its ``recurrent`` kernel, and ``backbone``, its other layers.
+        At an elapsed time of one, both parts of the gate's argument are one head; otherwise ``time_kernel``, (units,
+        features + 1), is multiplied by the time. ``constants`` are ``w_tau`` and ``A``, (2, units, 1), or zeros for
+        modes without them. With a backbone there are its ``recurrent`` kernel, and ``backbone``, its other layers.
         """
         folded = {"constants": ops.zeros((2, self.units, 1), dtype=self.compute_dtype)}
         first = self._rows(self.ff1_kernel, self.ff1_bias, self.sparsity_mask)
@@ -172,7 +172,7 @@ class CfCCell(LiquidCell):
         return folded
 
     def _rows(self, kernel: Any, bias: Any, mask: Any = None) -> Any:
-        """A kernel (features, units) and its bias as (units, features + 1)."""
+        """Returns a kernel (features, units) and its bias as one array (units, features + 1)."""
         kernel = self.read(kernel)
         kernel = kernel if mask is None else kernel * ops.cast(mask, kernel.dtype)
         return ops.transpose(ops.concatenate([kernel, self.read(bias)[None]]))
@@ -186,7 +186,7 @@ class CfCCell(LiquidCell):
     def prepare(
         self, inputs: Any, elapsed_time: Any, noise: tuple[Any, ...], folded: dict[str, Any]
     ) -> tuple[Any, ...]:
-        """Inputs, or what they give to the backbone's first layer, (steps, ..., batch); noise; elapsed time, if any."""
+        """Returns inputs or their part of the backbone's first layer, (steps, ..., batch), noise and times."""
         times = () if elapsed_time is None else (ops.transpose(elapsed_time, (1, 2, 0)),)
         if folded:
             batch, steps, features = ops.shape(inputs)
@@ -245,10 +245,10 @@ class CfCCell(LiquidCell):
 
 
 def named(activation: Any) -> Any:
-    """An activation as a configuration holds it."""
+    """Returns an activation in the form stored in a configuration."""
     return activation if isinstance(activation, str | None) else keras.saving.serialize_keras_object(activation)
 
 
 def listed(mask: Any) -> Any:
-    """A mask as a configuration holds it."""
+    """Returns a mask in the form stored in a configuration."""
     return None if mask is None else ops.convert_to_numpy(mask).tolist()

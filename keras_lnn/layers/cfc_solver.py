@@ -1,4 +1,4 @@
-"""The closed form of CfC neurons over all steps of a sequence, with a gradient of its own."""
+"""The closed form of CfC neurons over all steps of a sequence, with its own gradient."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,21 +13,21 @@ MODES = ("default", "pure", "no_gate")
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """What a neuron makes of its heads, for each mode and both published versions.
+    """Combines a neuron's heads to its new state, for each mode and both published versions.
 
     Attributes:
         mode: ``default``, ``pure`` or ``no_gate``.
-        is_paper: Whether the two heads go through tanh and ``t_a`` counts positively; ``ncps.keras`` does neither.
+        is_paper: Whether tanh is applied to the two heads and ``t_a`` counts positively; ``ncps.keras`` does neither.
     """
 
     mode: Mode
     is_paper: bool = True
 
     def apply(self, heads: Any, elapsed_time: Any, constants: Any) -> tuple[Any, Any]:
-        """The new state (..., neurons, batch), and its derivatives by the heads, elementwise and of their shape.
+        """Returns the new state (..., neurons, batch) and its elementwise derivatives by the heads, of their shape.
 
         Args:
-            heads: (..., heads, neurons, batch): ``f1``, and but for mode ``pure`` ``f2`` and the argument of the gate.
+            heads: (..., heads, neurons, batch): ``f1``, and except in mode ``pure`` ``f2`` and the gate's argument.
             elapsed_time: For mode ``pure``, (..., 1 or neurons, batch).
             constants: For mode ``pure``, the stack of ``w_tau`` and ``A``, (2, neurons, 1).
         """
@@ -49,7 +49,7 @@ class ClosedForm:
         return first + gate * towards, slopes
 
     def other_derivatives(self, heads: Any, elapsed_time: Any, constants: Any) -> tuple[Any, Any]:
-        """Those of mode ``pure`` by the elapsed time, and by ``w_tau`` and ``A``; elsewhere there are none."""
+        """Returns the derivatives of mode ``pure`` by the elapsed time, and by ``w_tau`` and ``A``."""
         rate, scale = constants[0], constants[1]
         first = heads[..., 0, :, :]
         speed = ops.abs(rate) + ops.abs(first)
@@ -69,27 +69,27 @@ def solve_steps(
     state: Any,
     unroll: bool = False,
 ) -> Any:
-    r"""The states after each step of neurons whose heads are linear in inputs and state.
+    r"""Returns the states after each step of neurons whose heads are linear in inputs and state.
 
     A step is :math:`h' = \varphi((W + t W_t) (x, h, 1))` with an elementwise :math:`\varphi`: one product for all heads
-    of all neurons. The forward pass keeps the states and the derivatives of :math:`\varphi`; with them a step back is
-    one product for the gradient of the state; those of inputs and kernel follow for all steps at once. The batch is
-    the innermost axis.
+    of all neurons. The forward pass stores the states and the derivatives of :math:`\varphi`. With them, a backward
+    step is one product for the gradient of the state; the gradients of inputs and kernel follow for all steps at once.
+    The batch is the innermost axis.
 
     Args:
-        form: :math:`\varphi`.
+        form: The function :math:`\varphi`.
         inputs: :math:`x`, (steps, features, batch).
         kernel: :math:`W`, (heads, neurons, features + neurons + 1); the last column is the bias.
-        time_kernel: :math:`W_t`, what counts by the elapsed time in the gate, (neurons, features + neurons + 1); None
-            if time enters otherwise.
-        elapsed_time: (steps, 1 or neurons, batch); None where neither the mode nor a kernel asks for it.
+        time_kernel: :math:`W_t`, the part of the gate that is multiplied by the elapsed time, (neurons, features +
+            neurons + 1); None if time enters otherwise.
+        elapsed_time: (steps, 1 or neurons, batch); None where neither the mode nor a kernel needs it.
         constants: See :class:`ClosedForm`.
-        is_valid: Of a shape that goes with it, zero where a state stays; None for nowhere.
-        state: At the beginning, (neurons, batch).
-        unroll: Whether the steps become one long program instead of a loop.
+        is_valid: Zero where a state stays, of a shape that broadcasts with the states; None if every step is valid.
+        state: Initial states, (neurons, batch).
+        unroll: Whether to unroll the steps into one long program instead of a loop.
 
     Returns:
-        (steps, neurons, batch).
+        States, (steps, neurons, batch).
     """
     heads, neurons, columns = kernel.shape
     rows = ops.reshape(kernel, (heads * neurons, columns))
@@ -129,7 +129,7 @@ def solve_steps(
             of_state, used = scan_steps(
                 step_back, ops.zeros_like(state), here, like=state, reverse=True, unroll=unroll, with_last=True
             )
-            # Nothing else waits for the step behind it.
+            # The other gradients do not depend on the next step, so they are computed for all steps at once.
             before = ops.concatenate([state[None], history[:-1]])
             of_heads = slopes * used[:, None]
             of_product = product.gradient(of_heads, elapsed_time)
@@ -155,14 +155,14 @@ def solve_steps(
 
 @dataclass(frozen=True)
 class _Product:
-    """The product of all kernels with inputs, state and one, and its rows as heads."""
+    """The product of all kernels with inputs, state and one, and its split into heads."""
 
     head_count: int
     neurons: int
     is_timed: bool
 
     def heads(self, rows: Any, inputs: Any, state: Any, elapsed_time: Any) -> tuple[Any, Any]:
-        """The heads (..., heads, neurons, batch), and what the elapsed time is multiplied by."""
+        """Returns the heads (..., heads, neurons, batch), and the factor of the elapsed time."""
         product = ops.matmul(rows, _joined(inputs, state))
         size = self.head_count * self.neurons
         *steps, _, batch = ops.shape(product)
@@ -174,17 +174,17 @@ class _Product:
         return ops.concatenate([heads[..., :-1, :, :], gate], axis=-3), by_time
 
     def gradient(self, of_heads: Any, elapsed_time: Any) -> Any:
-        """That of the product from that of the heads."""
+        """Returns the gradient of the product from the gradient of the heads."""
         *steps, _, _, batch = ops.shape(of_heads)
         flat = ops.reshape(of_heads, (*steps, self.head_count * self.neurons, batch))
         return ops.concatenate([flat, elapsed_time * of_heads[..., -1, :, :]], axis=-2) if self.is_timed else flat
 
 
 def with_ones(values: Any) -> Any:
-    """Values (..., features, batch) and a row of ones, which the bias is multiplied by."""
+    """Appends a row of ones, which the bias is multiplied by, to values (..., features, batch)."""
     return ops.concatenate([values, ops.ones_like(values[..., :1, :])], axis=-2)
 
 
 def _joined(inputs: Any, state: Any) -> Any:
-    """Inputs, state and a row of ones, (..., features + neurons + 1, batch)."""
+    """Concatenates inputs, state and a row of ones to (..., features + neurons + 1, batch)."""
     return with_ones(ops.concatenate([inputs, state], axis=-2))

@@ -1,4 +1,4 @@
-"""Wirings of a user's own class, written to and read from configurations without running code that a file names."""
+"""Wirings of a user's own class, saved in configurations and read without running code that a file names."""
 
 import copy
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _PLAIN = (bool, int, float, str, type(None))
 
 
 class MissingWiring(Wiring):
-    """A wiring whose class is not defined in this process: what was saved of it, and the synapses that it had.
+    """A wiring whose class is not defined in this process: its saved attributes and the synapses that it had.
 
     Args:
         class_path: Module and name of the class.
@@ -27,7 +27,7 @@ class MissingWiring(Wiring):
         self.built = built
 
     def build(self, input_dim: int) -> None:
-        """Raises an error: only the class could say where synapses go."""
+        """Raises an error, since only the missing class could create the synapses."""
         raise ValueError(
             f"{self.class_path} is not defined here, and the wiring that was saved of it serves its "
             f"{'no' if self.built is None else self.built.input_dim} inputs only. Received: {input_dim} inputs. Import "
@@ -36,7 +36,7 @@ class MissingWiring(Wiring):
 
 
 def read_state(wiring: Wiring) -> tuple[str, dict[str, Any]]:
-    """Module and name of a wiring's class, and its attributes as a configuration holds them."""
+    """Returns module and name of a wiring's class, and its attributes in the form stored in a configuration."""
     if isinstance(wiring, MissingWiring):
         return wiring.class_path, wiring.state
     if wiring.output_dim is None:
@@ -58,24 +58,24 @@ def read_state(wiring: Wiring) -> tuple[str, dict[str, Any]]:
 
 
 def wiring_from_state(class_path: str, state: dict[str, Any], built: Wiring | None) -> Wiring:
-    """The wiring that :func:`read_state` was given, where its class is defined; its ``__init__`` is not called.
+    """Restores the wiring that :func:`read_state` read, if its class is defined; its ``__init__`` is not called.
 
     Args:
-        class_path: Module and name of the class. Only a wiring that this process has defined already is looked for.
+        class_path: Module and name of the class, looked up only among wirings that this process has already defined.
         state: The attributes.
-        built: What a :class:`MissingWiring` is given, should the class be unknown.
+        built: The built wiring that a :class:`MissingWiring` receives if the class is unknown.
     """
     found = [known for known in _subclasses(Wiring) if _path(known) == class_path]
     if not found:
         return MissingWiring(class_path, state, built)
-    # The last one is what the name stands for, where a class has been defined again.
+    # If a class has been defined several times, its name stands for the last definition.
     wiring: Any = object.__new__(found[-1])
     vars(wiring).update({name: _decode(value) for name, value in state.items()})
     return wiring
 
 
 def require_same_synapses(wiring: Wiring, input_features: int) -> None:
-    """Raises an error where two copies of a wiring have other synapses once they are built."""
+    """Raises an error if two copies of a wiring have different synapses once they are built."""
     first, second = copy.deepcopy(wiring), copy.deepcopy(wiring)
     first.build(input_features)
     second.build(input_features)
@@ -98,7 +98,7 @@ def _subclasses(kind: type) -> Iterator[type]:
 
 
 def _encode(value: Any) -> Any:
-    """A value as JSON holds it; a TypeError names the type of one that cannot be written."""
+    """Returns a value in a form that JSON can hold; raises a TypeError with the type's name if there is none."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, _PLAIN):

@@ -19,25 +19,25 @@ from keras_lnn.layers.wiring import deserialize_wiring, serialize_wiring
 class LTC(LiquidRNN):
     r"""A liquid time-constant layer over a sequence (batch, steps, features).
 
-    The paper writes a neuron's potential :math:`v` as a leaky membrane that synapses pull towards their reversal
-    potentials :math:`E`, so that inputs change not only where it goes but also how fast:
+    In the paper, a neuron's potential :math:`v` is that of a leaky membrane which synapses pull towards their reversal
+    potentials :math:`E`, so that inputs change not only its target but also its speed:
 
     .. math:: c \dot v = g (v_{leak} - v) + \sum_j w_j \sigma(s_j (x_j - \mu_j)) (E_j - v)
 
-    over all sensory inputs and neurons :math:`x_j` that reach it. Here is how the layer computes it:
+    summed over all sensory inputs and neurons :math:`x_j` that reach it. The layer computes it as follows:
 
-    1. The sigmoids of the *inputs* know nothing of the state: all steps are evaluated at once, before the scan.
+    1. The sigmoids of the *inputs* do not depend on the state: they are evaluated for all steps before the scan.
     2. Only synapses that the wiring has are computed, in a table by target whose innermost axis is the batch.
     3. Each step is ``ode_unfolds`` fused Euler steps ``v = (c v + h sum(w E sigmoid)) / (c + h sum(w sigmoid))``, with
-       ``h`` the elapsed time over the unfolds, leak and inputs in both sums: stable for any ``h``, of first order.
+       ``h`` the elapsed time over the unfolds, and leak and inputs in both sums: stable for any ``h``, of first order.
     4. Both sums come from one table of ``w E`` and ``w``; ``s (x - mu)`` is one multiply-add, ``s x - s mu``.
-    5. The backward pass keeps potentials and denominators only. With them, a step's slopes are computed again for all
-       its unfolds at once, while they fit the cache, and the adjoint runs back through a sparse linear recurrence.
-    6. The weights' gradients follow behind it, for inputs and neurons alike, from sigmoids that are computed again a
-       few steps at a time: memory does not grow with their number.
+    5. The forward pass stores potentials and denominators only. The backward pass recomputes the slopes of all unfolds
+       of a step at once, while they fit the cache, and runs the adjoint back through a sparse linear recurrence.
+    6. The gradients of the weights are computed after that, for inputs and neurons alike, from sigmoids recomputed for
+       a few steps at a time: memory does not grow with the number of steps.
     7. On TensorFlow all of this is one XLA program inside the model's graph; the layers around it are not compiled.
 
-    Of first order means that twice the unfolds halve the error. With fresh weights of ``AutoNCP(21, 1)`` and
+    First order means that twice the unfolds halve the error. With fresh weights of ``AutoNCP(21, 1)`` and
     ``AutoNCP(19, 2)``, random inputs and potentials from -1 to 1, six unfolds miss the exact potentials after an
     elapsed time of 1 by 0.016 in the median and by 0.06 or more for one neuron in ten. After 10 or 100 most neurons
     have settled, but single slow ones are off by up to 0.55 and 0.08 (0.03 and 0.0001 with 48 unfolds), so raise
@@ -46,25 +46,25 @@ class LTC(LiquidRNN):
     Elapsed times must not be negative, see :class:`~keras_lnn.layers.recurrence.LiquidRNN`.
 
     Args:
-        units: Neurons, all joined to one another, or a wiring of ``ncps`` such as ``AutoNCP(21, 1)``, or one of a class
-            of your own that extends ``ncps.wirings.Wiring``.
-        mixed_memory: Whether an LSTM cell remembers beside it (Lechner & Hasani, 2020).
+        units: Number of fully connected neurons, or a wiring of ``ncps`` such as ``AutoNCP(21, 1)``, or a wiring of
+            your own class that extends ``ncps.wirings.Wiring``.
+        mixed_memory: Whether an LSTM cell runs beside the liquid cell as its memory (Lechner & Hasani, 2020).
         input_mapping: ``affine`` or ``linear`` scaling of the inputs, or None.
-        output_mapping: The same of the motor neurons' potentials.
-        ode_unfolds: Steps of the solver within one step of the sequence; more of them for long elapsed times.
+        output_mapping: ``affine`` or ``linear`` scaling of the motor neurons' potentials, or None.
+        ode_unfolds: Steps of the solver within one step of the sequence; use more for long elapsed times.
         epsilon: Added to the denominator, so that it is never zero.
-        initialization_ranges: From a weight's name (``w``, ``sensory_sigma``, ...) to the smallest and largest value
-            that it may begin with.
-        return_sequences: Whether to give every step's output, else the last one's.
-        return_state: Whether to give the last state as well, float32 in any precision.
+        initialization_ranges: Maps a weight's name (``w``, ``sensory_sigma``, ...) to the smallest and largest initial
+            value.
+        return_sequences: Whether to return the output of every step instead of the last one.
+        return_state: Whether to return the last state as well, float32 whatever the precision.
         go_backwards: Whether to begin with the last step.
-        stateful: Whether a batch begins with the states that the batch before left. On JAX Keras keeps them between
-            calls of the layer, not in ``fit`` and ``predict``.
-        unroll: Whether the steps become one long program instead of a loop.
-        zero_output_for_mask: Whether masked steps give zeros, else the output of the step before.
-        version: Of mixed memory: ``paper``, as in ``ncps.torch``, where the memory's output is the state of the liquid
-            cell, or ``ncps.keras``, where it is the input.
-        **kwargs: Of :class:`keras.layers.Layer`.
+        stateful: Whether a batch starts from the final states of the batch before. On JAX, Keras keeps them between
+            calls of the layer, but not in ``fit`` and ``predict``.
+        unroll: Whether to unroll the steps into one long program instead of a loop.
+        zero_output_for_mask: Whether masked steps return zeros instead of the output of the step before.
+        version: Version of mixed memory: ``paper``, as in ``ncps.torch``, where the memory's output is the state of the
+            liquid cell, or ``ncps.keras``, where it is the input.
+        **kwargs: Passed to :class:`keras.layers.Layer`.
 
     Example:
         >>> from ncps.wirings import AutoNCP

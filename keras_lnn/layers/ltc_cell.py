@@ -19,7 +19,7 @@ from keras_lnn.layers.wiring import check_wiring, deserialize_wiring, serialize_
 Mapped = Literal["affine", "linear"] | None
 Ranges = Mapping[str, Sequence[float]]
 
-# Where the weights begin, as the authors publish them.
+# Initial ranges of the weights, as the authors published them.
 _RANGES = {
     "gleak": (0.001, 1.0),
     "vleak": (-0.2, 0.2),
@@ -38,15 +38,15 @@ _SHORTEST_TIME = 1e-8
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class LTCCell(LiquidCell):
-    """One step of a liquid time-constant network; :class:`LTC` says what it computes.
+    """One step of a liquid time-constant network; see :class:`LTC` for the equation.
 
     Args:
-        wiring: Of ``ncps``: the state has its ``units``, the output its motor neurons.
+        wiring: A wiring of ``ncps``; the state has its ``units``, the output its motor neurons.
         input_mapping: ``affine`` or ``linear`` scaling of the inputs, or None.
-        output_mapping: The same of the motor neurons' potentials.
+        output_mapping: ``affine`` or ``linear`` scaling of the motor neurons' potentials, or None.
         ode_unfolds: Steps of the solver within one step of the sequence.
         epsilon: Added to the denominator, so that it is never zero.
-        initialization_ranges: From a weight's name to the smallest and largest value it may begin with.
+        initialization_ranges: Maps a weight's name to its smallest and largest initial value.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class LTCCell(LiquidCell):
 
     @property
     def state_size(self) -> int:
-        """Numbers that are carried from step to step."""
+        """Returns the size of the state carried from step to step."""
         return self.wiring.units
 
     @property
     def output_size(self) -> int:
-        """Numbers that one step gives."""
+        """Returns the size of the output of one step."""
         return self.wiring.output_dim
 
     def build(self, input_shape: Any) -> None:
@@ -98,7 +98,7 @@ class LTCCell(LiquidCell):
         ):
             for name in ("sigma", "mu", "w"):
                 self._add(prefix + name, (sources, neurons))
-            # Cast here: JAX keeps the integers of an adjacency matrix, of which there is no gradient.
+            # Cast here: JAX would keep the adjacency matrix's integer dtype, which has no gradient.
             initializer = lambda shape, dtype=None, polarity=polarity: ops.cast(polarity, dtype)  # noqa: E731
             self._add(f"{prefix}erev", (sources, neurons), initializer)
         for name, mapping, size in (
@@ -115,7 +115,7 @@ class LTCCell(LiquidCell):
             smallest, largest = (self.initialization_ranges or {}).get(name, _RANGES[name])
             initializer = keras.initializers.RandomUniform(smallest, largest)
         constraint = keras.constraints.NonNeg() if name in _NOT_NEGATIVE else None
-        # Weights are read as they are, whatever precision the model around computes in.
+        # Weights are not cast to the precision that the model around computes in.
         weight = self.add_weight(shape=shape, initializer=initializer, constraint=constraint, name=name, autocast=False)
         setattr(self, name, weight)
 
@@ -130,7 +130,7 @@ class LTCCell(LiquidCell):
     def prepare(
         self, inputs: Any, elapsed_time: Any, noise: tuple[Any, ...], folded: dict[str, Any]
     ) -> tuple[Any, ...]:
-        """Driving current and conductance from leak and inputs, (steps, neurons, batch), and the solver's step."""
+        """Returns current and conductance from leak and inputs, (steps, neurons, batch), and the solver's time step."""
         inputs = inputs * folded["scale"] if "scale" in folded else inputs
         inputs = inputs + folded["shift"] if "shift" in folded else inputs
         synapses = (folded[name] for name in ("sigma", "mu", "weight", "reversal"))
@@ -140,9 +140,9 @@ class LTCCell(LiquidCell):
         conductance = received[:, 1] + leak + self.epsilon
         if elapsed_time is None:
             return driving, conductance
-        # A neuron without capacitance follows its inputs at once, however little time passes; without any it has 0 / 0.
+        # A neuron without capacitance follows its inputs at once, however short the time; a time of 0 would be 0 / 0.
         shortest = ops.cast(_SHORTEST_TIME, elapsed_time.dtype)
-        # Not a maximum, of which some runtimes make a number where a time is NaN.
+        # Not a maximum, since some runtimes return a number for the maximum with a time of NaN.
         elapsed_time = ops.where(elapsed_time < shortest, shortest, elapsed_time)
         return driving, conductance, ops.transpose(elapsed_time, (1, 2, 0)) / self.ode_unfolds
 
@@ -195,7 +195,7 @@ class LTCCell(LiquidCell):
 
 
 def plain_ranges(ranges: Ranges | None) -> dict[str, list[float]] | None:
-    """Ranges as a configuration holds them."""
+    """Returns ranges in the form stored in a configuration."""
     return None if ranges is None else {name: list(limits) for name, limits in ranges.items()}
 
 

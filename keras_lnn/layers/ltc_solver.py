@@ -1,4 +1,4 @@
-"""The fused solver of liquid time-constant neurons: all steps of a sequence, with a gradient of its own."""
+"""The fused solver of liquid time-constant neurons: all steps of a sequence, with its own gradient."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,35 +21,35 @@ def solve_steps(
     inner: tuple[Any, Any, Any, Any],
     unroll: bool = False,
 ) -> Any:
-    r"""The neurons' potentials after each step of a sequence.
+    r"""Returns the neurons' potentials after each step of a sequence.
 
     A step over the time :math:`\Delta t` is taken in :math:`n` unfolds of :math:`h = \Delta t / n`, each the fused
     (semi-implicit) Euler step of the paper,
 
     .. math:: v' = \frac{c v + h (I + \sum_j w_j E_j \sigma_j(v))}{c + h (g + \sum_j w_j \sigma_j(v))}
 
-    with what does not depend on the potentials, leak and inputs, in :math:`I` and :math:`g`. The forward pass keeps
-    nothing but the potentials and denominators. Given them, the derivatives of every unfold are known without going
-    through time, and what is left to scan is a sparse linear recurrence of the adjoint. Given that, the gradients of
-    the synapses are those of synapses whose sources are known, as the inputs are.
+    where :math:`I` and :math:`g` hold what does not depend on the potentials: leak and inputs. The forward pass stores
+    the potentials and denominators only. They determine the derivatives of every unfold without going through time,
+    which leaves a sparse linear recurrence of the adjoint to scan. After it, the gradients of the synapses are computed
+    as for synapses from the inputs, since the values of all sources are known.
 
     Args:
-        synapses: Between the neurons.
-        unfolds: Of each step.
+        synapses: The synapses between the neurons.
+        unfolds: Number of unfolds of each step.
         driving: :math:`I`, (steps, neurons, batch).
         conductance: :math:`g`, (steps, neurons, batch).
         capacitance: :math:`c`, (neurons,).
         time_step: :math:`h`, (steps, 1, batch); None where the time of each step is one.
-        is_valid: (steps, 1, batch) of ones, and zeros where a step is masked and the potentials stay; None for all.
-        potential: At the beginning, (neurons, batch).
+        is_valid: (steps, 1, batch), zero where a step is masked and the potentials stay, else one; None if no step is.
+        potential: Initial potentials, (neurons, batch).
         inner: sigma, mu, weight and reversal of the synapses.
-        unroll: Whether the steps become one long program instead of a loop.
+        unroll: Whether to unroll the steps into one long program instead of a loop.
 
     Returns:
-        (steps, neurons, batch).
+        Potentials, (steps, neurons, batch).
     """
     valid = () if is_valid is None else (is_valid,)
-    # Not told by the shape: one sample of one step has its own time as well.
+    # The shape does not show it: a single sample with a single step has its own time, too.
     is_timed = time_step is not None
     time_step = time_step if is_timed else ops.full((1, 1, 1), 1 / unfolds, dtype=driving.dtype)
 
@@ -69,10 +69,10 @@ def solve_steps(
 
 
 class _Solver:
-    """One call's constants, and the two passes over them.
+    """Holds the constants of one call and runs the forward and the backward pass.
 
-    What belongs to all unfolds of a step is in rows (neurons, unfolds, batch), or (neurons, unfolds x batch), the
-    layout of activations.
+    Values for all unfolds of a step have the layout (neurons, unfolds, batch), or (neurons, unfolds x batch), that of
+    activations.
     """
 
     def __init__(
@@ -96,9 +96,9 @@ class _Solver:
         self.times = (time_step,) if is_timed else ()
 
     def run(self, potential: Any, unroll: bool) -> tuple[Any, tuple[Any, Any]]:
-        """The potentials after every step, (steps, neurons, batch), and what the gradient needs.
+        """Returns the potentials after every step, (steps, neurons, batch), and what the gradient needs.
 
-        That is the potentials after every unfold and the denominators that they were divided by, both in rows.
+        The latter are the potentials after every unfold and the denominators that they were divided by.
         """
         effects, by_target = self.table.effects[..., None], self.synapses.by_target
 
@@ -123,7 +123,7 @@ class _Solver:
     def gradients(
         self, potential: Any, after: Any, passed: tuple[Any, Any], upstream: Any, unroll: bool
     ) -> tuple[Any, ...]:
-        """The gradients of what the solver was given, in the order of its arguments."""
+        """Returns the gradients of the solver's arguments, in their order."""
         potentials, denominators = passed
         first = ops.concatenate([potential[None], after[:-1]])
         before = ops.concatenate([first[:, :, None], potentials[:, :, :-1]], axis=2)
@@ -138,7 +138,7 @@ class _Solver:
             with_last=True,
         )
         of_denominator = -of_numerator * potentials
-        # What reaches the neurons counts by the time of an unfold.
+        # What the neurons receive is multiplied by the time of an unfold.
         time_step = ops.expand_dims(self.time_step, 2)
         of_driving, of_conductance = time_step * of_numerator, time_step * of_denominator
         of_received = ops.stack([of_driving, of_conductance], axis=2)
@@ -170,10 +170,11 @@ class _Solver:
         )
 
     def _stepper_back(self) -> Callable[[Any, tuple[Any, ...]], tuple[Any, Any]]:
-        """A step back: from the adjoint of the potential after a step to that before it, and all of the numerators.
+        """Returns one step of the backward scan, from the adjoint of the potential after a step to that before it.
 
-        The adjoint of an unfold's numerator is that of its potential over the denominator D. The potential before it
-        is in the numerator by c and, through each synapse that it opens, by h w (E - v') times the sigmoid's slope.
+        It also returns the adjoints of all numerators. That of an unfold's numerator is that of its potential over the
+        denominator D. The potential before it is in the numerator with factor c and, through each synapse that it
+        opens, with h w (E - v') times the sigmoid's slope.
         """
         synapses, by_source = self.synapses, self.synapses.by_source
         table = Table(by_source, *self.inner)
@@ -190,7 +191,7 @@ class _Solver:
             arrived = carry + upstream
             adjoint, of_numerators = arrived * rest[0] if rest else arrived, []
             for unfold in reversed(range(self.unfolds)):
-                # A division last: XLA takes it to be dear and computes it once, not again for each synapse.
+                # The division comes last: XLA rates it expensive and computes it once, not again for each synapse.
                 of_numerators.append(adjoint / denominators[:, unfold])
                 pulled = ops.sum(slopes[:, :, unfold] * synapses.of_targets(of_numerators[-1]), axis=1)
                 adjoint = self.capacitance * of_numerators[-1] + by_source.to_neurons(pulled)

@@ -1,4 +1,4 @@
-"""Mixed memory: an LSTM cell that remembers beside a liquid cell.
+"""Mixed memory: an LSTM cell beside a liquid cell, as its memory.
 
 Lechner & Hasani, "Learning long-term dependencies in irregularly-sampled time series", 2020.
 """
@@ -13,15 +13,15 @@ from keras_lnn.layers.recurrence import VERSIONS, LiquidCell, Version, check_cho
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class MixedMemoryCell(LiquidCell):
-    r"""One step of a liquid cell beside an LSTM cell, which keeps what the liquid cell would forget.
+    r"""One step of a liquid cell beside an LSTM cell, which remembers what the liquid cell would forget.
 
     The LSTM cell reads the inputs and the liquid cell's state; its memory is a second state. In the version ``paper``
-    (``ncps.torch``) what it gives is the *state* from which the liquid cell goes on with the same inputs; in
-    ``ncps.keras`` it is the *input* of the liquid cell, whose state goes on from itself.
+    (``ncps.torch``) its output is the *state* from which the liquid cell takes its step with the same inputs; in
+    ``ncps.keras`` it is the *input* of the liquid cell, which keeps its own state.
 
     Args:
         rnn_cell: The liquid cell.
-        forget_gate_bias: Added to the forget gate, so that training begins with remembering.
+        forget_gate_bias: Added to the forget gate, so that the cell remembers when training begins.
         version: ``paper`` or ``ncps.keras``.
     """
 
@@ -36,17 +36,17 @@ class MixedMemoryCell(LiquidCell):
 
     @property
     def state_size(self) -> list[int]:
-        """Numbers that are carried from step to step: the memory, then the liquid cell's."""
+        """Returns the sizes of the states carried from step to step: the memory's, then the liquid cell's."""
         return [self.rnn_cell.state_size, self.rnn_cell.state_size]
 
     @property
     def output_size(self) -> int:
-        """Numbers that one step gives."""
+        """Returns the size of the output of one step."""
         return self.rnn_cell.output_size
 
     @property
     def built_wiring(self) -> Any:
-        """The wiring of the liquid cell, once built."""
+        """Returns the wiring of the liquid cell, or None before it is built or if it has none."""
         return getattr(self.rnn_cell, "built_wiring", None)
 
     def find_wired_cell(self) -> LiquidCell | None:
@@ -61,7 +61,7 @@ class MixedMemoryCell(LiquidCell):
         ):
             weight = self.add_weight(shape=shape, initializer=initializer, name=name, autocast=False)
             setattr(self, name, weight)
-        # One that comes from a file is built already.
+        # A cell loaded from a file is built already.
         if not self.rnn_cell.built:
             self.rnn_cell.build((None, features if self.version == "paper" else units))
 

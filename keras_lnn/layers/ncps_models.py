@@ -1,4 +1,4 @@
-"""Models made with ``ncps.keras``: its layers imported quietly, and models saved with them read into ours."""
+"""Models built with ``ncps.keras``: imports its layers without output, and loads its saved models with our layers."""
 
 import contextlib
 import io
@@ -18,7 +18,7 @@ _DROPPED = ("cell", "wiring", "backbone_units", "backbone_layers", "backbone_dro
 
 
 def import_ncps() -> ModuleType:
-    """The layers of ``ncps.keras``, which also makes models that hold them loadable."""
+    """Imports ``ncps.keras``, which also lets Keras load models that contain its layers."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         import ncps.keras
@@ -26,16 +26,16 @@ def import_ncps() -> ModuleType:
 
 
 def load_ncps_model(path: str | Path) -> keras.Model:
-    """Reads a ``.keras`` file whose layers are those of ``ncps.keras`` into a model of our layers.
+    """Reads a ``.keras`` file with layers of ``ncps.keras`` into a model with our layers.
 
-    They keep their function (``version="ncps.keras"``) and their weights. Nothing of ``ncps`` is called, so what its
-    own loading cannot do is done as well.
+    The layers keep their function (``version="ncps.keras"``) and their weights. No code of ``ncps`` runs, so files load
+    that ``ncps`` itself cannot load.
 
     Args:
         path: The ``.keras`` file.
 
     Returns:
-        The model, not compiled.
+        The uncompiled model.
     """
     try:
         with ncps_layers_as_ours():
@@ -54,7 +54,7 @@ def load_ncps_model(path: str | Path) -> keras.Model:
 
 @contextlib.contextmanager
 def ncps_layers_as_ours() -> Generator[None]:
-    """Within it what is registered as a layer of ``ncps`` is read as ours, also where ``ncps.keras`` is imported."""
+    """Makes Keras load layers registered by ``ncps`` as ours inside the context, even if ``ncps.keras`` is imported."""
     registered = keras.saving.get_custom_objects()
     readers = {f"ncps>{layer.__name__}": _reader(layer) for layer in (LTC, CfC)}
     before = {name: registered[name] for name in readers if name in registered}
@@ -68,7 +68,7 @@ def ncps_layers_as_ours() -> Generator[None]:
 
 
 def _reader(layer: type[keras.layers.RNN]) -> type:
-    """A class by which Keras makes our layer from a configuration of theirs."""
+    """Returns a class through which Keras creates our layer from a configuration of theirs."""
 
     class Reader:
         @classmethod
@@ -96,6 +96,6 @@ def _wiring(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _activation(value: Any) -> Any:
-    """The name of an activation, which ncps saves as a function."""
+    """Returns the name of an activation, which ncps saves as a function."""
     name = value.get("config") if isinstance(value, dict) else value
     return name.rpartition(">")[2] if isinstance(name, str) else value

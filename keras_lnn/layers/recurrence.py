@@ -1,4 +1,4 @@
-"""What all liquid layers share: cells that take one step or a whole sequence, and the layer that runs them."""
+"""The base classes of all liquid layers: cells that take one step or a whole sequence, and the layer that runs them."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -18,24 +18,24 @@ _HALF_PRECISION = ("float16", "bfloat16")
 
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
-    """Raises an error that names the choices if a value is none of them."""
+    """Raises an error that lists the choices if a value is none of them."""
     if value not in choices:
         listed = ", ".join(map(str, choices))
         raise ValueError(f"{name} must be one of {listed}. Received: {value!r}.")
 
 
 def check_units(units: int) -> None:
-    """Raises an error if there is no neuron."""
+    """Raises an error if the number of neurons is below one."""
     if units < 1:
         raise ValueError(f"units must be at least 1. Received: {units}.")
 
 
 class LiquidCell(keras.layers.Layer):
-    """One step of a liquid network, and the same over all steps of a sequence at once.
+    """Base class of cells that compute one step of a liquid network, or all steps of a sequence at once.
 
-    A subclass says ``state_size`` and ``output_size``, prepares for all steps together what does not depend on the
-    states, takes a step, and reads outputs off states. State and solver are float32 (or wider) whatever the dtype
-    policy: half precision forgets small changes of a state.
+    A subclass declares ``state_size`` and ``output_size``, prepares what does not depend on the states for all steps
+    together, computes a step, and reads the outputs from the states. State and solver are float32 (or wider) whatever
+    the dtype policy: half precision loses small changes of a state.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -45,15 +45,15 @@ class LiquidCell(keras.layers.Layer):
             self.dtype_policy = keras.dtype_policies.DTypePolicy("float32")
 
     def read(self, weight: Any) -> Any:
-        """A weight as a tensor."""
+        """Returns a weight as a tensor in the compute dtype."""
         return ops.cast(weight, self.compute_dtype)
 
     def find_wired_cell(self) -> "LiquidCell | None":
-        """The cell whose neurons a wiring joins: this one, one within it, or None."""
+        """Returns the cell whose neurons a wiring connects (this one or one within it), or None."""
         return self if hasattr(self, "wiring") else None
 
     def build_own_wiring(self, input_features: int) -> Wiring:
-        """The cell's wiring for so many inputs, with the synapses that it was saved with, if it was."""
+        """Returns the cell's wiring for this number of inputs, with the saved synapses if it was loaded from a file."""
         saved = self._saved_wiring
         return saved if saved is not None else build_wiring(self.wiring, input_features)
 
@@ -64,26 +64,26 @@ class LiquidCell(keras.layers.Layer):
         super().build_from_config(take_synapses(config, self))
 
     def draw_noise(self, batch: Any, steps: Any, training: bool | None) -> tuple[Any, ...]:
-        """What is random in each step, steps first; nothing by default. Drawn outside the scan."""
+        """Draws the random values of every step outside the scan, steps first; an empty tuple by default."""
         return ()
 
     def fold_inputs(self) -> dict[str, Any]:
-        """The weights as :meth:`prepare` needs them."""
+        """Returns the weights in the form that :meth:`prepare` needs."""
         return {}
 
     def prepare(self, inputs: Any, elapsed_time: Any, noise: tuple[Any, ...], folded: dict[str, Any]) -> Any:
-        """What the steps need besides states and weights, as a structure of tensors with the steps first.
+        """Computes what the steps need besides states and weights, as a structure of tensors with the steps first.
 
         Args:
             inputs: (batch, steps, features).
-            elapsed_time: (batch, steps, 1), or None for one.
-            noise: From :meth:`draw_noise`.
-            folded: From :meth:`fold_inputs`.
+            elapsed_time: (batch, steps, 1), or None where every step takes a time of one.
+            noise: Result of :meth:`draw_noise`.
+            folded: Result of :meth:`fold_inputs`.
         """
         raise NotImplementedError
 
     def fold(self, is_timed: bool) -> dict[str, Any]:
-        """The weights as the steps need them, computed once per call.
+        """Computes the weights in the form that the steps need, once per call.
 
         Args:
             is_timed: Whether an elapsed time is given.
@@ -91,22 +91,22 @@ class LiquidCell(keras.layers.Layer):
         raise NotImplementedError
 
     def step(self, prepared: Any, folded: dict[str, Any], states: list[Any]) -> list[Any]:
-        """The states (batch, size) after one step."""
+        """Returns the states (batch, size) after one step."""
         raise NotImplementedError
 
     def read_out(self, states: list[Any]) -> Any:
-        """The outputs (..., output_size) that belong to states (..., size)."""
+        """Returns the outputs (..., output_size) for states (..., size)."""
         return states[0]
 
     def run(self, prepared: Any, folded: dict[str, Any], is_valid: Any, states: list[Any], unroll: bool) -> list[Any]:
-        """The states (batch, steps, size) after each step.
+        """Returns the states (batch, steps, size) after each step.
 
         Args:
-            prepared: From :meth:`prepare`.
-            folded: From :meth:`fold`.
-            is_valid: (steps, batch, 1), zero where a step is masked and the states stay; None for all.
-            states: At the beginning, (batch, size).
-            unroll: Whether the steps become one long program instead of a loop.
+            prepared: Result of :meth:`prepare`.
+            folded: Result of :meth:`fold`.
+            is_valid: (steps, batch, 1), zero where a step is masked and the states stay; None if no step is masked.
+            states: Initial states, (batch, size).
+            unroll: Whether to unroll the steps into one long program instead of a loop.
         """
 
         def step(states: list[Any], inputs: tuple[Any, ...], folded: dict[str, Any]) -> list[Any]:
@@ -128,7 +128,7 @@ class LiquidCell(keras.layers.Layer):
         return [ops.swapaxes(values, 0, 1) for values in history]
 
     def step_of_run(self, prepared: Any, folded: dict[str, Any], states: list[Any]) -> list[Any]:
-        """A step as a run over a sequence of one, for cells that have a solver of their own."""
+        """Computes a step as a run over a sequence of one, for cells that have their own solver."""
         one_step = keras.tree.map_structure(lambda values: values[None], prepared)
         return [history[:, 0] for history in self.run(one_step, folded, None, states, unroll=True)]
 
@@ -146,7 +146,7 @@ class LiquidCell(keras.layers.Layer):
 
 
 def split_elapsed_time(sequences: Any, dtype: str) -> tuple[Any, Any]:
-    """Inputs and elapsed time of ``inputs`` or ``(inputs, elapsed_time)``; None where no time is given."""
+    """Splits ``inputs`` or ``(inputs, elapsed_time)`` into inputs and elapsed time, which is None if not given."""
     if not isinstance(sequences, list | tuple):
         return ops.cast(sequences, dtype), None
     if len(sequences) != 2:
@@ -156,13 +156,13 @@ def split_elapsed_time(sequences: Any, dtype: str) -> tuple[Any, Any]:
 
 
 def require_not_negative(elapsed_time: Any) -> Any:
-    """Raises an error for negative times where values are known; in a compiled program they become NaN.
+    """Raises an error for negative times where values are known; a compiled program turns them into NaN.
 
-    Not every backend lets a program raise. There a whole sequence with a negative time is NaN, so that LTC and CfC give
-    the same and nobody overlooks it, while a limit of zero would pass unnoticed.
+    Not every backend lets a compiled program raise. There all times of a sequence with a negative time become NaN, so
+    that LTC and CfC behave alike and the mistake shows, while clipping at zero would hide it.
 
     Args:
-        elapsed_time: (batch, steps, 1), a number at masked steps, too.
+        elapsed_time: (batch, steps, 1), without NaN at masked steps.
     """
     is_negative = elapsed_time < 0
     if is_known(is_negative) and bool(ops.any(is_negative)):
@@ -176,15 +176,16 @@ def require_not_negative(elapsed_time: Any) -> Any:
 
 
 def shape_of_inputs(shape: Any) -> tuple[Any, ...]:
-    """The shape of the inputs alone, of what ``build`` receives for ``inputs`` or ``(inputs, elapsed_time)``."""
+    """Returns the shape of the inputs alone from the shape of ``inputs`` or ``(inputs, elapsed_time)``."""
     nested = isinstance(shape[0], list | tuple)
     return tuple(shape[0]) if nested else tuple(shape)
 
 
 def with_synapses(build_config: dict[str, Any] | None, cell: LiquidCell) -> dict[str, Any] | None:
-    """A build configuration and in it the synapses of a built cell whose wiring is of a user's class.
+    """Adds to a build configuration the synapses of a built cell whose wiring is of a user's class.
 
-    Its configuration says how to make the wiring again; where the class is missing or has changed, this is what counts.
+    The cell's configuration describes how to recreate the wiring; these synapses are used instead, so that a class that
+    is missing or has changed does no harm.
     """
     wired = cell.find_wired_cell()
     if not build_config or wired is None or wired.built_wiring is None or not is_custom(wired.wiring):
@@ -193,7 +194,7 @@ def with_synapses(build_config: dict[str, Any] | None, cell: LiquidCell) -> dict
 
 
 def take_synapses(build_config: dict[str, Any] | None, cell: LiquidCell) -> dict[str, Any] | None:
-    """Gives a cell the synapses that :func:`with_synapses` has kept; returns the rest of the build configuration."""
+    """Gives a cell the synapses that :func:`with_synapses` saved and returns the rest of the build configuration."""
     if not build_config or "wiring" not in build_config:
         return build_config
     wired, saved = cell.find_wired_cell(), deserialize_wiring(build_config["wiring"])
@@ -206,38 +207,38 @@ def take_synapses(build_config: dict[str, Any] | None, cell: LiquidCell) -> dict
 
 
 class LiquidRNN(keras.layers.RNN):
-    """A liquid cell over sequences: regular or irregular, masked, in any precision, compiled where that is faster.
+    """Runs a liquid cell over sequences: regular or irregular, masked, in any precision, compiled where that is faster.
 
     Beyond :class:`keras.layers.RNN`, inputs can be ``(inputs, elapsed_time)`` with the time since the step before,
     (batch, steps) or (batch, steps, 1). At a masked step neither inputs nor time are read, so they can be NaN. At any
     other step a negative time is an error: called with values, the layer raises it; in compiled programs (``fit``,
     ``predict``, ``tf.function``, ``jax.jit``, exported models), which cannot raise on every backend, all outputs of
-    that sequence are NaN, and so the loss is.
+    that sequence are NaN, and so is the loss.
 
-    On TensorFlow the recurrence is one XLA program of its own inside whatever graph the layer is called in, and part
-    of the program where that graph is compiled as a whole (``jit_compile``); called eagerly it runs operation by
+    On TensorFlow the recurrence is an XLA program of its own inside whatever graph the layer is called in, and part of
+    the program where that graph is compiled as a whole (``jit_compile``); called eagerly it runs operation by
     operation.
     """
 
     def __init__(self, cell: LiquidCell, **kwargs: Any) -> None:
-        # Elapsed times and states are not to be rounded to half precision on the way in.
+        # Elapsed times and states must not be rounded to half precision on the way in.
         super().__init__(cell, autocast=False, **kwargs)
 
     @property
     def built_wiring(self) -> Wiring | None:
-        """The wiring between the inputs and neurons of a built layer, for pictures; None for a dense one."""
+        """Returns the wiring of a built layer, to be plotted, or None for a dense layer."""
         return getattr(self.cell, "built_wiring", None)
 
     @property
     def variable_dtype(self) -> str:
-        """That of the cell, which states keep from one batch to the next."""
+        """Returns the dtype of the cell's variables, which states keep from one batch to the next."""
         cell = getattr(self, "cell", None)
         return super().variable_dtype if cell is None else cell.variable_dtype
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         super().build(shape_of_inputs(sequences_shape))
         for state in keras.tree.flatten(self.states) if self.stateful else []:
-            # Keras makes them such that reading them rounds to half precision.
+            # By default, Keras would round these variables to half precision when they are read.
             state._autocast = False
 
     def get_build_config(self) -> dict[str, Any] | None:
@@ -268,7 +269,7 @@ class LiquidRNN(keras.layers.RNN):
         def run(*arguments: Any) -> tuple[Any, list[Any]]:
             return self._run(*arguments, training=training)
 
-        # A program is compiled for one length: where lengths vary, compiling each would cost more than it gives.
+        # A program is compiled for one length: where lengths vary, compiling for each costs more than it saves.
         call = call_compiled if inputs.shape[1] is not None else _call
         outputs, states = call(run, inputs, elapsed_time, mask, states)
         if self.stateful:
@@ -296,7 +297,7 @@ class LiquidRNN(keras.layers.RNN):
         is_valid = None
         if mask is not None:
             mask = ops.reshape(ops.cast(mask, "bool"), ops.shape(inputs)[:2])
-            # What stands at a masked step, even if it is no number, must reach neither outputs nor gradients.
+            # The value of a masked step, even NaN, must reach neither outputs nor gradients.
             inputs = ops.where(mask[..., None], inputs, ops.zeros_like(inputs))
             if elapsed_time is not None:
                 elapsed_time = ops.where(mask[..., None], elapsed_time, ops.ones_like(elapsed_time))

@@ -1,4 +1,4 @@
-"""In which order the cells of a grid follow one another, in two dimensions and in three."""
+"""The orders in which the cells of a grid can be scanned, in two and three dimensions."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ ScanOrder = Literal["rows", "columns", "zigzag", "hilbert"]
 
 
 def scan_order(grid: tuple[int, ...], order: ScanOrder) -> np.ndarray:
-    """The flat indices of a grid's cells in the order of a scan.
+    """Returns the flat indices of a grid's cells in the order of a scan.
 
     Args:
         grid: (rows, columns) or (slices, rows, columns).
         order: ``rows`` goes row by row, ``columns`` column by column, ``zigzag`` turns round at the end of each row
-            (and of each slice), so that each cell is beside the one before it. ``hilbert`` follows Hilbert's curve, on
-            which cells that are close in the sequence are close in the grid; where the sides are not one power of two,
-            the curve is that of the next larger square or cube, and what lies outside is passed over.
+            (and of each slice), so that each cell is next to the one before it. ``hilbert`` follows Hilbert's curve, on
+            which cells that are close in the sequence are close in the grid; if the sides are not one power of two, it
+            follows the curve of the next larger square or cube and skips cells outside the grid.
 
     Returns:
-        Each index once, int64.
+        Each index once, as int64.
     """
     cells = np.arange(math.prod(grid)).reshape(grid)
     return _SCANS[order](cells)
@@ -45,13 +45,13 @@ def _by_hilbert(cells: np.ndarray) -> np.ndarray:
 
 
 def _hilbert_distance(places: np.ndarray, bits: int) -> np.ndarray:
-    """How far along Hilbert's curve each cell is.
+    """Returns the distance of each cell along Hilbert's curve.
 
-    By Skilling, "Programming the Hilbert curve", AIP Conference Proceedings 707, 2004.
+    The algorithm is that of Skilling, "Programming the Hilbert curve", AIP Conference Proceedings 707, 2004.
 
     Args:
-        places: (cells, axes).
-        bits: Of each coordinate.
+        places: Coordinates, (cells, axes).
+        bits: Bits of each coordinate.
     """
     x = places.T.astype(np.int64).copy()
     axes = len(x)

@@ -1,4 +1,4 @@
-"""One recurrence for every backend: a function over the steps of a sequence."""
+"""One recurrence for every backend: applies a function to the steps of a sequence in turn."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,20 +19,20 @@ def scan_steps(
     unroll: bool = False,
     with_last: bool = False,
 ) -> Any:
-    """What a recurrence gives at each step.
+    """Runs a recurrence and returns its result at each step.
 
     Args:
-        step: From what is carried and this step's inputs to what is carried on, of the same structure, shapes and
-            types, and what the step gives.
-        start: What the first step is handed.
+        step: Function from the carry and this step's inputs to the next carry, of the same structure, shapes and
+            types, and the step's result.
+        start: The carry of the first step.
         inputs: Tensors, or a structure of them, with the steps first.
-        like: Tensors such as the steps give; those of ``start`` if not given.
-        reverse: Whether the last step comes first; results keep their steps.
-        unroll: Whether the steps become one long program instead of a loop; needs a known number of steps.
-        with_last: Whether to return what the last step carries on, too.
+        like: Tensors with the shapes and types of a step's result; those of ``start`` if not given.
+        reverse: Whether to begin with the last step; results keep their steps.
+        unroll: Whether to unroll the steps into one long program instead of a loop; needs a known number of steps.
+        with_last: Whether to return the final carry, too.
 
     Returns:
-        What the steps give, with the steps first; or what is carried in the end, and that.
+        The results of the steps, with the steps first; or the final carry and these.
     """
     if not (unroll or builds_plain_graphs()):
         last, results = scan(step, start, inputs, start if like is None else like, reverse)

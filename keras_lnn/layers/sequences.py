@@ -1,4 +1,4 @@
-"""From images, feature maps and volumes to sequences, and back."""
+"""Layers that turn images, feature maps and volumes into sequences, and back."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from keras_lnn.layers.scan_orders import ScanOrder, scan_order
 def apply_to_slices(block: Callable[[Any], Any], volumes: Any) -> Any:
     """Applies a 2D block to every slice of volumes, with one set of weights.
 
-    The slices are folded into the batch, not scanned: several times faster than ``TimeDistributed``.
+    The slices are folded into the batch, which is several times faster than the loop of ``TimeDistributed``.
 
     Args:
-        block: From images (batch, height, width, channels) to anything that begins with the batch.
+        block: Function from images (batch, height, width, channels) to a tensor whose first axis is the batch.
         volumes: (batch, depth, height, width, channels).
 
     Returns:
-        (batch, depth, ...) with what the block gives for each slice.
+        (batch, depth, ...) with the block's result for each slice.
     """
     depth = volumes.shape[1]
     slices = block(ops.reshape(volumes, (-1, *volumes.shape[2:])))
@@ -34,11 +34,11 @@ def apply_to_slices(block: Callable[[Any], Any], volumes: Any) -> Any:
 class SequenceLayer(keras.layers.Layer):
     """Reads maps (batch, height, width, channels) or (batch, depth, height, width, channels) as a sequence.
 
-    It moves values and changes none: (batch, steps, features). Subclasses say what a step is.
+    The result (batch, steps, features) holds the same values in another order. Subclasses define what a step is.
 
     Args:
         reverse: Whether the last step comes first.
-        **kwargs: Of :class:`keras.layers.Layer`.
+        **kwargs: Passed to :class:`keras.layers.Layer`.
     """
 
     def __init__(self, *, reverse: bool = False, **kwargs: Any) -> None:
@@ -46,15 +46,15 @@ class SequenceLayer(keras.layers.Layer):
         self.reverse = reverse
 
     def count_steps(self, map_shape: tuple[int, ...]) -> tuple[int, int]:
-        """How many steps there are of a map, and how many features each has; an InputError where it does not fit."""
+        """Returns the number of steps of a map and of features per step; raises an InputError if it does not fit."""
         raise NotImplementedError
 
     def read_steps(self, maps: Any) -> Any:
-        """The steps in their order, before they are reversed."""
+        """Returns the steps in their order, before they are reversed."""
         raise NotImplementedError
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.compute_output_shape(input_shape)  # a mistake is told as it is, not as an error of a call
+        self.compute_output_shape(input_shape)  # so that a wrong shape is reported as such, not as an error of a call
         super().build(input_shape)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -70,10 +70,10 @@ class SequenceLayer(keras.layers.Layer):
         return ops.flip(steps, axis=1) if self.reverse else steps
 
     def positions(self, map_shape: Sequence[int]) -> np.ndarray:
-        """Where each value of the sequence comes from.
+        """Returns the position in the map of each value of the sequence.
 
         Args:
-            map_shape: Of one map, (height, width, channels) or (depth, height, width, channels).
+            map_shape: Shape of one map, (height, width, channels) or (depth, height, width, channels).
 
         Returns:
             Flat indices into the map, (steps, features).
@@ -83,10 +83,12 @@ class SequenceLayer(keras.layers.Layer):
         return ops.convert_to_numpy(self.call(ops.convert_to_tensor(numbered)))[0]
 
     def inverse(self, map_shape: Sequence[int]) -> RestoreMaps:
-        """The layer that makes maps of this sequence again; an InputError where steps overlap or leave something out.
+        """Returns the layer that restores maps from this sequence.
+
+        It raises an InputError if steps overlap or leave something out.
 
         Args:
-            map_shape: Of one map, (height, width, channels) or (depth, height, width, channels).
+            map_shape: Shape of one map, (height, width, channels) or (depth, height, width, channels).
         """
         return RestoreMaps(self, map_shape)
 
@@ -95,7 +97,7 @@ class SequenceLayer(keras.layers.Layer):
 
 
 class _Lines(SequenceLayer):
-    """A step is everything at one place of one axis."""
+    """Reads everything at one position of one axis as a step."""
 
     axis_from_the_end = -3
 
@@ -117,7 +119,7 @@ class _Lines(SequenceLayer):
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class Rows(_Lines):
-    """A step is a row, of a volume the rows of all its slices at this height.
+    """Reads each row as a step; in a volume, the rows of all its slices at the same height.
 
     (batch, height, width, channels) to (batch, height, width * channels).
 
@@ -129,7 +131,7 @@ class Rows(_Lines):
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class Columns(_Lines):
-    """A step is a column, of a volume the columns of all its slices at this place.
+    """Reads each column as a step; in a volume, the columns of all its slices at the same position.
 
     (batch, height, width, channels) to (batch, width, height * channels).
 
@@ -143,7 +145,7 @@ class Columns(_Lines):
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class Slices(_Lines):
-    """A step is a slice of a volume along its depth; along the other axes :class:`Rows` and :class:`Columns` read it.
+    """Reads each slice of a volume along its depth as a step; :class:`Rows` and :class:`Columns` read the other axes.
 
     (batch, depth, height, width, channels) to (batch, depth, height * width * channels).
 
@@ -157,14 +159,14 @@ class Slices(_Lines):
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class Channels(SequenceLayer):
-    """A step is a whole channel, or several, one after another.
+    """Reads each channel, or each group of consecutive channels, as a step.
 
     (batch, height, width, channels) to (batch, steps, channels / steps * height * width).
 
     Args:
-        steps: Length of the sequence, which divides the channels; as many as there are channels if not given.
+        steps: Length of the sequence, which must divide the number of channels; that number if not given.
         reverse: Whether the last step comes first.
-        **kwargs: Of :class:`keras.layers.Layer`.
+        **kwargs: Passed to :class:`keras.layers.Layer`.
 
     Example:
         >>> Channels(steps=16)(keras.ops.ones((2, 2, 2, 128))).shape
@@ -194,17 +196,17 @@ class Channels(SequenceLayer):
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class Patches(SequenceLayer):
-    """A step is a patch, of a volume a cube.
+    """Reads each patch as a step; in a volume, each cube.
 
-    (batch, height, width, channels) to (batch, patches, size * size * channels). Patches that would not lie wholly
-    inside the map are left out, as a convolution without padding leaves them out.
+    (batch, height, width, channels) to (batch, patches, size * size * channels). Patches that do not lie wholly inside
+    the map are left out, as in a convolution without padding.
 
     Args:
         size: Side of a patch.
-        stride: From one patch to the next; less than the size lets them overlap. The size if not given.
-        order: In which they follow one another, see :func:`~keras_lnn.layers.scan_orders.scan_order`.
+        stride: Distance from one patch to the next, the size if not given; with less, patches overlap.
+        order: Order of the patches, see :func:`~keras_lnn.layers.scan_orders.scan_order`.
         reverse: Whether the last step comes first.
-        **kwargs: Of :class:`keras.layers.Layer`.
+        **kwargs: Passed to :class:`keras.layers.Layer`.
 
     Example:
         >>> Patches(4)(keras.ops.ones((2, 8, 8, 3))).shape
@@ -230,7 +232,7 @@ class Patches(SequenceLayer):
         self.order = order
 
     def grid(self, map_shape: Sequence[int]) -> tuple[int, ...]:
-        """How many patches there are along each axis of a map (..., channels)."""
+        """Returns the number of patches along each axis of a map (..., channels)."""
         sides = tuple(map_shape[:-1])
         if self.size > min(sides):
             raise InputError(
@@ -248,7 +250,7 @@ class Patches(SequenceLayer):
         stride, axes = self.stride or self.size, len(grid)
         for axis, count in enumerate(grid):
             place = 1 + 2 * axis
-            if stride == self.size:  # cut, which is free, instead of gathered
+            if stride == self.size:  # slicing costs nothing, gathering would
                 shape = maps.shape
                 kept = (slice(None),) * place + (slice(0, count * self.size),)
                 maps = ops.reshape(maps[kept], (-1, *shape[1:place], count, self.size, *shape[place + 1 :]))
@@ -267,14 +269,14 @@ class Patches(SequenceLayer):
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class RestoreMaps(keras.layers.Layer):
-    """Maps of a sequence: what a :class:`SequenceLayer` has read, each value back in its place.
+    """Restores maps from a sequence: puts each value that a :class:`SequenceLayer` read back in its place.
 
     (batch, steps, features) to (batch, *map_shape).
 
     Args:
-        sequence: The layer that read the maps; each value of a map must be in its sequence once.
-        map_shape: Of one map.
-        **kwargs: Of :class:`keras.layers.Layer`.
+        sequence: The layer that read the maps; its sequence must hold each value of a map exactly once.
+        map_shape: Shape of one map.
+        **kwargs: Passed to :class:`keras.layers.Layer`.
 
     Example:
         >>> maps = keras.random.uniform((2, 8, 8, 3))

@@ -1,4 +1,4 @@
-"""Two classes answered by one number."""
+"""A layer for networks that predict two classes with a single logit."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class SingleLogit(keras.layers.Layer):
-    r"""One logit :math:`z` (batch, 1) as the two logits :math:`(0, z)`, whose softmax is :math:`\sigma(z)`.
+    r"""Turns one logit :math:`z` (batch, 1) into the two logits :math:`(0, z)`, whose softmax is :math:`\sigma(z)`.
 
-    Cross-entropy over the two is binary cross-entropy of the one, so a network that was published with one output and a
-    sigmoid keeps its weights and its loss among networks that give a logit a class.
+    Cross-entropy over the two is binary cross-entropy over the one, so a network that was published with one output and
+    a sigmoid keeps its weights and its loss among networks that have one logit per class.
 
     Example:
         >>> SingleLogit()(keras.ops.ones((4, 1))).shape

@@ -1,4 +1,4 @@
-"""The chemical synapses of an LTC: which exist, laid out so that no absent one is computed, and what they pass on."""
+"""The chemical synapses of an LTC, laid out so that only existing ones are computed, and their currents."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,18 +9,18 @@ from keras import ops
 
 from keras_lnn.backend import builds_plain_graphs
 
-# A piece of work that stays in the cache of one core: above it, steps are taken one after another.
+# The size of work that fits the cache of one core; larger work is split, and its steps are computed in turn.
 _LARGEST_PIECE = 2**18
 
 
 class Synapses:
-    """The synapses of an adjacency matrix in two grids, one with a row a target, one with a row a source.
+    """The synapses of an adjacency matrix in two grids: one has a row per target, the other a row per source.
 
-    By target, what a neuron receives is a product of matrices; by source, what goes back to a source is a sum along a
-    row and the source's own value a broadcast.
+    By target, what a neuron receives is a matrix product. By source, the gradient of a source is a sum along a row, and
+    the source's own value a broadcast.
 
     Args:
-        adjacency: (sources, neurons); a synapse wherever it is not zero.
+        adjacency: (sources, neurons); a synapse exists wherever it is not zero.
     """
 
     def __init__(self, adjacency: np.ndarray) -> None:
@@ -32,20 +32,20 @@ class Synapses:
         self._reordered = np.where(self.by_source.is_real, place, self.by_target.size)
 
     def of_sources(self, values: Any, axis: int = 0) -> Any:
-        """By target the value of each synapse's source, for values of all sources along ``axis``.
+        """Returns the value of each synapse's source in the grid by target, for values of all sources along ``axis``.
 
-        Where every synapse exists this is no more than a broadcast, and the grid's first axis has length one.
+        Where every synapse exists this is only a broadcast, and the grid's first axis has length one.
         """
         if self.is_full:
             return ops.expand_dims(values, axis)
         return ops.take(values, self.by_target.others, axis=axis)
 
     def of_targets(self, values: Any) -> Any:
-        """By source the value of each synapse's target, for values (neurons, batch)."""
+        """Returns the value of each synapse's target in the grid by source, for values (neurons, batch)."""
         return values[None] if self.is_full else ops.take(values, self.by_source.others, axis=0)
 
     def to_order_of_sources(self, values: Any) -> Any:
-        """Values by target (targets, synapses, batch) in the grid by source, zero where that is padded."""
+        """Moves values by target (targets, synapses, batch) to the grid by source, with zeros as padding."""
         values = ops.reshape(values, (self.by_target.size, -1))
         if (self._reordered == self.by_target.size).any():
             values = ops.concatenate([values, ops.zeros_like(values[:1])])
@@ -53,22 +53,22 @@ class Synapses:
 
 
 class Grid:
-    """The synapses of each neuron in a row, padded to the longest.
+    """A table with the synapses of one neuron in each row, padded to the longest row.
 
     Every array of activations is (rows, synapses of a row, batch), so that a synapse's constants stay fixed while the
     innermost loop runs over the batch.
 
     Args:
         exists: Whether there is a synapse, (sources, neurons).
-        rows: Whether the neurons that rows stand for are ``targets`` or ``sources``.
+        rows: Whether a row belongs to a target or a source: ``targets`` or ``sources``.
 
     Attributes:
-        heads: The neurons that rows stand for: those with synapses.
+        heads: The neurons that have a row: those with synapses.
         others: The neuron at the other end of each synapse, (rows, synapses of a row).
         is_real: False where the grid is padded, of the same shape.
-        size: Its number of places.
-        in_weight: Where the value of each synapse stands in a flat weight (sources, neurons).
-        place: Where each value of a weight stands in the flat grid, (sources, neurons); ``size`` where it has none.
+        size: The number of cells of the grid, padding included.
+        in_weight: The position of each synapse in a flat weight (sources, neurons).
+        place: The position of each value of a weight in the flat grid, (sources, neurons); ``size`` if it has none.
     """
 
     def __init__(self, exists: np.ndarray, rows: str) -> None:
@@ -78,7 +78,7 @@ class Grid:
         of_neuron = [np.flatnonzero(row) for row in exists.reshape(-1)[in_weight]]
         self.heads = np.flatnonzero([row.size for row in of_neuron])
         if not self.heads.size:
-            # A grid must not be empty: one that has a place and no synapse has no effect either.
+            # A grid must not be empty: a single cell without a synapse has no effect.
             self.heads = np.array([0])
         lengths = np.array([of_neuron[head].size for head in self.heads])
         self.others = np.zeros((self.heads.size, max(1, lengths.max())), "int32")
@@ -93,20 +93,20 @@ class Grid:
         self._rows[self.heads] = np.arange(self.heads.size)
 
     def from_weight(self, weight: Any) -> Any:
-        """The values of a weight (sources, neurons) at the synapses."""
+        """Returns the values of a weight (sources, neurons) at the synapses."""
         return ops.take(ops.reshape(weight, (-1,)), self.in_weight, axis=0)
 
     def to_weight(self, values: Any) -> Any:
-        """The values at the synapses as a weight (sources, neurons), zero where there is no synapse."""
+        """Returns the values at the synapses as a weight (sources, neurons), zero where there is no synapse."""
         values = ops.reshape(values, (-1,))
         return ops.take(ops.concatenate([values, ops.zeros_like(values[:1])]), self.place, axis=0)
 
     def to_rows(self, values: Any, axis: int = 0) -> Any:
-        """One value a neuron to one a row, along ``axis``."""
+        """Selects the values of the neurons that have a row, along ``axis``."""
         return values if self.heads.size == self._all else ops.take(values, self.heads, axis=axis)
 
     def to_neurons(self, values: Any, axis: int = 0) -> Any:
-        """One value a row to one a neuron; neurons without synapses get zeros."""
+        """Expands one value per row to one per neuron along ``axis``; neurons without synapses get zeros."""
         if self.heads.size == self._all:
             return values
         padding = ops.zeros_like(ops.take(values, np.array([0]), axis=axis))
@@ -114,9 +114,9 @@ class Grid:
 
 
 class Table:
-    """The weights of synapses, laid out in a grid, with what is folded once per call.
+    """The weights of synapses laid out in a grid, with constants computed once per call.
 
-    A synapse is open by sigmoid(sigma (x - mu)) = sigmoid(sigma x - sigma mu); its effects are w E and w.
+    A synapse opens by sigmoid(sigma (x - mu)) = sigmoid(sigma x - sigma mu); its effects are w E and w.
     """
 
     def __init__(self, grid: Grid, sigma: Any, mu: Any, weight: Any, reversal: Any) -> None:
@@ -127,23 +127,23 @@ class Table:
         self.effects = ops.stack([self.weight * self.reversal, self.weight], axis=1)
 
     def opened(self, at_synapses: Any) -> Any:
-        """How far each synapse is open for its source's value, the batch last."""
+        """Returns how far each synapse is open for the value of its source, with the batch last."""
         return ops.sigmoid(at_synapses * self.sigma[..., None] - self.threshold[..., None])
 
 
 def apply_synapses(synapses: Synapses, sources: Any, sigma: Any, mu: Any, weight: Any, reversal: Any) -> Any:
-    r"""What each neuron receives: :math:`\sum_i w_i E_i \sigma_i(x_i)` and :math:`\sum_i w_i \sigma_i(x_i)`.
+    r"""Computes :math:`\sum_i w_i E_i \sigma_i(x_i)` and :math:`\sum_i w_i \sigma_i(x_i)`, which each neuron receives.
 
-    Nothing here depends on a state, so all steps are computed together. For the gradient nothing but the inputs is
-    kept: to evaluate a sigmoid again takes less time than to read it back.
+    Neither depends on a state, so all steps are computed together. For the gradient only the inputs are stored:
+    recomputing a sigmoid takes less time than reading it from memory.
 
     Args:
-        synapses: Those that exist.
+        synapses: The existing synapses.
         sources: (steps, sources, batch).
-        sigma: (sources, neurons), as are the following.
+        sigma: Steepness of each synapse, (sources, neurons), like the following weights.
         mu: The potential at which a synapse is half open.
-        weight: Its greatest conductance.
-        reversal: The potential towards which it drives its target.
+        weight: The greatest conductance of a synapse.
+        reversal: The potential towards which a synapse drives its target.
 
     Returns:
         (steps, 2, neurons, batch): the driving current, then the conductance.
@@ -164,7 +164,7 @@ def apply_synapses(synapses: Synapses, sources: Any, sigma: Any, mu: Any, weight
 
 
 def receive(synapses: Synapses, table: Table, sources: Any) -> Any:
-    """What each target receives, (steps, targets, 2, batch), from sources (steps, sources, batch)."""
+    """Returns what each target receives, (steps, targets, 2, batch), from sources (steps, sources, batch)."""
 
     def forward(piece: Any) -> Any:
         return ops.matmul(table.effects, table.opened(synapses.of_sources(piece)))
@@ -176,13 +176,13 @@ def receive(synapses: Synapses, table: Table, sources: Any) -> Any:
 def receive_back(
     synapses: Synapses, table: Table, sources: Any, upstream: Any, to_sources: bool = True
 ) -> tuple[Any, ...]:
-    """The gradients of sources, sigma, mu, weight and reversal; without the first unless it is asked for.
+    """Returns the gradients of sources (if asked for), sigma, mu, weight and reversal.
 
     Args:
-        synapses: Those that exist.
+        synapses: The existing synapses.
         table: Their weights by target.
         sources: (steps, sources, batch).
-        upstream: Of what the targets receive, (steps, targets, 2, batch).
+        upstream: Gradient of what the targets receive, (steps, targets, 2, batch).
         to_sources: Whether the gradient of the sources is needed.
     """
     by_target, by_source, is_full = synapses.by_target, synapses.by_source, synapses.is_full
@@ -197,7 +197,7 @@ def receive_back(
             of_slope = pulled * at_synapses
             of_sources = ops.sum(pulled * table.sigma[..., None], axis=0)
         else:
-            # By source, where the values are a broadcast: gathered once more they would have to be written out.
+            # In the grid by source the values are a broadcast; gathered again, they would have to be written to memory.
             of_slope = synapses.to_order_of_sources(pulled) * by_source.to_rows(values)[:, None]
             of_sources = ops.sum(synapses.to_order_of_sources(pulled * table.sigma[..., None]), axis=1)
             of_sources = by_source.to_neurons(of_sources)
@@ -219,13 +219,13 @@ def receive_back(
 
 
 def sum_rows(values: Any) -> Any:
-    """The sums over the last axis, as a product: on a CPU XLA computes it faster than a sum along memory."""
+    """Returns sums over the last axis as a matrix product, which XLA computes faster than a reduction on a CPU."""
     ones = ops.ones((ops.shape(values)[-1], 1), dtype=values.dtype)
     return ops.matmul(values, ones)[..., 0]
 
 
 def _steps_together(synapses: Synapses, sources: Any) -> int:
-    """The largest divisor of the steps whose activations stay in a cache; one where the steps are not known."""
+    """Returns the largest divisor of the steps whose activations fit the cache, or one if the steps are not known."""
     steps, _, batch = sources.shape
     if steps is None or builds_plain_graphs():
         return steps or 1
@@ -235,7 +235,7 @@ def _steps_together(synapses: Synapses, sources: Any) -> int:
 
 
 def _to_pieces(values: Any, together: int) -> Any:
-    """(steps, ..., batch) to (pieces, ..., steps of a piece x batch)."""
+    """Splits (steps, ..., batch) into (pieces, ..., steps of a piece x batch)."""
     if together == 1:
         return values
     shape = ops.shape(values)
@@ -246,7 +246,7 @@ def _to_pieces(values: Any, together: int) -> Any:
 
 
 def _from_pieces(values: Any, together: int) -> Any:
-    """The inverse of :func:`_to_pieces`."""
+    """Undoes :func:`_to_pieces`."""
     if together == 1:
         return values
     pieces, *middle, last = ops.shape(values)
@@ -257,7 +257,7 @@ def _from_pieces(values: Any, together: int) -> Any:
 
 
 def _map(function: Callable[[Any], Any], pieces: Any, together: int, sources: Any) -> Any:
-    """The function over the first axis of the pieces, one after another."""
+    """Applies the function along the first axis of the pieces, one after another."""
     if together != sources.shape[0]:
         return ops.map(function, pieces)
     outputs = function(keras.tree.map_structure(lambda values: values[0], pieces))

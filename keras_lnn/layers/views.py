@@ -1,4 +1,4 @@
-"""Answers averaged over flipped views of an image, inside the model: what is exported answers as what was tested."""
+"""Predictions averaged over flipped views inside the model, so that an exported model predicts as it was tested."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class FlippedViews(keras.layers.Layer):
-    """Outside training, the image and its mirror images along every combination of axes, as one larger batch.
+    """Stacks, outside training, the image and its mirror images along every combination of axes as one larger batch.
 
-    In training an image passes as it is: there flips are augmentation.
+    In training an image passes unchanged, since there flips are a matter of augmentation.
 
     (batch, ...) to (views * batch, ...), where ``views`` is two to the number of axes; :class:`MeanOfViews` undoes it.
 
     Args:
-        axes: Of the batch, from 1 on, such as (1, 2, 3) for volumes: eight views.
-        **kwargs: Of :class:`keras.layers.Layer`.
+        axes: Axes to flip, counted from 1, such as (1, 2, 3) for the eight views of a volume.
+        **kwargs: Passed to :class:`keras.layers.Layer`.
 
     Example:
         >>> FlippedViews((1, 2))(keras.ops.ones((2, 28, 28, 1))).shape
@@ -44,11 +44,11 @@ class FlippedViews(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class MeanOfViews(keras.layers.Layer):
-    """Outside training, the mean of the answers to each image's views: (views * batch, answers) to (batch, answers).
+    """Averages, outside training, the predictions for the views of each image: (views * batch, n) to (batch, n).
 
     Args:
-        views: How many each image has.
-        **kwargs: Of :class:`keras.layers.Layer`.
+        views: Number of views of each image.
+        **kwargs: Passed to :class:`keras.layers.Layer`.
 
     Example:
         >>> MeanOfViews(4)(keras.ops.ones((8, 3))).shape

@@ -1,4 +1,4 @@
-"""The cell of a CfC whose neurons are joined by a wiring."""
+"""The cell of a CfC whose neurons are connected by a wiring."""
 
 from typing import Any
 
@@ -14,18 +14,18 @@ from keras_lnn.layers.wiring import check_wiring, deserialize_wiring, layer_mask
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class WiredCfCCell(LiquidCell):
-    """One step of a CfC whose neurons are joined by a wiring: inter to command to motor neurons, a cell a layer.
+    """One step of a CfC wired from inter to command to motor neurons, with a cell for each layer of neurons.
 
-    Over a sequence the layers go in a wavefront: while the first is at one step, the second is at the step before, and
-    so on. What they need then lies in the past of all of them, so one product moves them all.
+    Over a sequence the layers run in a wavefront: while the first is at one step, the second is at the step before, and
+    so on. Each then needs only past results of the others, so one product computes all layers.
 
     Args:
         wiring: A wiring of ``ncps``, such as ``AutoNCP(19, 2)``; the state has its ``units``, the output its motor
             neurons.
-        fully_recurrent: Whether the neurons of a layer are all joined to one another, else as the wiring says.
+        fully_recurrent: Whether all neurons of a layer are connected, instead of only those that the wiring connects.
         mode: See :class:`CfCCell`.
         activation: Not used: a wired cell has no backbone.
-        version: See :class:`CfCCell`; in ``ncps.keras`` inhibitory synapses turn the sign of their weight.
+        version: See :class:`CfCCell`; in ``ncps.keras`` inhibitory synapses flip the sign of their weight.
     """
 
     def __init__(
@@ -47,23 +47,23 @@ class WiredCfCCell(LiquidCell):
         self.mode = mode
         self.activation = activation
         self.version = version
-        # The name is that of ncps, so that models saved with its layers can be read.
+        # This is the name in ncps, so that models saved with its layers can be read.
         self._cfc_layers: list[CfCCell] = []
         self.built_wiring: Wiring | None = None
 
     @property
     def layer_cells(self) -> list[CfCCell]:
-        """The cells of a built cell, one for each layer of neurons."""
+        """Returns the cells of a built cell, one for each layer of neurons."""
         return list(self._cfc_layers)
 
     @property
     def state_size(self) -> int:
-        """Numbers that are carried from step to step."""
+        """Returns the size of the state carried from step to step."""
         return self.wiring.units
 
     @property
     def output_size(self) -> int:
-        """Numbers that one step gives."""
+        """Returns the size of the output of one step."""
         return self.wiring.output_dim
 
     def build(self, input_shape: Any) -> None:
@@ -88,7 +88,7 @@ class WiredCfCCell(LiquidCell):
         return self._cfc_layers[0].prepare(inputs, elapsed_time, noise, folded)
 
     def fold(self, is_timed: bool) -> dict[str, Any]:
-        """Those of :class:`CfCCell`, each one for the inputs and the states of all layers."""
+        """Returns the arrays of :meth:`CfCCell.fold`, each for the inputs and the states of all layers."""
         cells = self._cfc_layers
         layers = [cell.fold(is_timed) for cell in cells]
         folded = {"constants": ops.concatenate([layer["constants"] for layer in layers], axis=1)}
@@ -99,7 +99,7 @@ class WiredCfCCell(LiquidCell):
         return folded
 
     def _for_all(self, index: int, kernel: Any) -> Any:
-        """A layer's kernel for the inputs and the states of all layers, with zeros for those that do not reach it."""
+        """Widens a layer's kernel to the inputs and states of all layers, with zeros for those that do not reach it."""
         sizes = [self.built_wiring.input_dim, *(cell.units for cell in self._cfc_layers)]
         before, behind = sum(sizes[:index]), sum(sizes[index + 2 :])
         nothing = [(0, 0)] * (len(kernel.shape) - 1)
@@ -130,7 +130,7 @@ class WiredCfCCell(LiquidCell):
         return [ops.transpose(ops.concatenate(histories, axis=1), (2, 0, 1))]
 
     def _delay_for_each(self, values: Any) -> Any:
-        """Values (steps, 1, batch) that all layers share, for each neuron when its layer comes to the step."""
+        """Repeats values (steps, 1, batch) for each neuron, delayed to when its layer reaches the step."""
         cells = self._cfc_layers
         delayed = [
             ops.repeat(ops.pad(values, ((layer, len(cells) - 1 - layer), (0, 0), (0, 0))), cell.units, axis=1)

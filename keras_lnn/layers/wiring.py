@@ -1,4 +1,4 @@
-"""Wirings of ``ncps`` inside Keras layers: copied before they are built, written to and read from configurations."""
+"""Wirings of ``ncps`` inside Keras layers: copied before they are built, and saved in configurations."""
 
 import copy
 from typing import Any
@@ -13,14 +13,14 @@ _SAVED = ("AutoNCP", "FullyConnected", "NCP", "Random", "BuiltWiring", "CustomWi
 
 
 class BuiltWiring(wirings.Wiring):
-    """A wiring that is its matrices: what is saved of one that cannot be made again from its arguments.
+    """A wiring given by its matrices, which saves a built wiring that its arguments alone cannot recreate.
 
     Args:
         adjacency_matrix: (neurons, neurons), 1 or -1 for a synapse.
-        sensory_adjacency_matrix: (inputs, neurons).
-        output_dim: Motor neurons.
+        sensory_adjacency_matrix: (inputs, neurons), 1 or -1 for a synapse.
+        output_dim: Number of motor neurons.
         layers: The neurons of each layer.
-        types: Of each neuron, ``inter``, ``command`` or ``motor``.
+        types: The type of each neuron: ``inter``, ``command`` or ``motor``.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class BuiltWiring(wirings.Wiring):
 
     @classmethod
     def of(cls, wiring: wirings.Wiring) -> "BuiltWiring":
-        """The matrices of any built wiring."""
+        """Returns the matrices of any built wiring as a wiring."""
         if wiring.output_dim is None:
             raise ValueError(f"A wiring must know its output_dim. Received: {type(wiring).__name__}, which does not.")
         return cls(
@@ -55,19 +55,19 @@ class BuiltWiring(wirings.Wiring):
 
     @property
     def num_layers(self) -> int:
-        """How many layers of neurons there are."""
+        """Returns the number of layers of neurons."""
         return len(self.layers)
 
     def get_neurons_of_layer(self, layer_id: int) -> list[int]:
-        """The neurons of a layer."""
+        """Returns the neurons of a layer."""
         return self.layers[layer_id]
 
     def get_type_of_neuron(self, neuron_id: int) -> str:
-        """``inter``, ``command`` or ``motor``."""
+        """Returns the type of a neuron: ``inter``, ``command`` or ``motor``."""
         return self.types[neuron_id]
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments."""
+        """Returns the arguments that create the same wiring again."""
         return {
             "adjacency_matrix": self.adjacency_matrix.tolist(),
             "sensory_adjacency_matrix": self.sensory_adjacency_matrix.tolist(),
@@ -78,10 +78,10 @@ class BuiltWiring(wirings.Wiring):
 
 
 def build_wiring(wiring: wirings.Wiring, input_features: int) -> wirings.Wiring:
-    """A built copy of a wiring.
+    """Returns a built copy of a wiring.
 
     ``Wiring.build`` changes the object, so one wiring could serve one input size only; the copy leaves the layer's
-    argument as it was given, and one wiring can be used in many layers.
+    argument unchanged, and one wiring can be used in many layers.
     """
     if wiring.is_built() and wiring.input_dim == input_features:
         return wiring
@@ -103,18 +103,18 @@ def build_wiring(wiring: wirings.Wiring, input_features: int) -> wirings.Wiring:
 
 
 def is_custom(wiring: wirings.Wiring) -> bool:
-    """Whether a wiring is of a user's class and not built yet, so that its synapses cannot be known from arguments."""
+    """Returns whether a wiring is of a user's class and not built, so that its arguments do not fix its synapses."""
     return type(wiring) not in (*_WIRINGS.values(), wirings.NCP) and not wiring.is_built()
 
 
 def check_wiring(wiring: wirings.Wiring) -> None:
-    """Raises an error for a wiring that could not be saved, before anything is trained with it."""
+    """Raises an error for a wiring that cannot be saved, before anything is trained with it."""
     if is_custom(wiring):
         serialize_wiring(wiring)
 
 
 def serialize_wiring(wiring: wirings.Wiring) -> dict[str, Any]:
-    """The configuration from which :func:`deserialize_wiring` makes the same wiring."""
+    """Returns the configuration from which :func:`deserialize_wiring` creates the same wiring."""
     name = type(wiring).__name__
     if not isinstance(wiring, wirings.Wiring):
         raise ValueError(f"A wiring must be one of {', '.join(_SAVED[:4])} or extend Wiring. Received: {name}.")
@@ -131,7 +131,7 @@ def serialize_wiring(wiring: wirings.Wiring) -> dict[str, Any]:
 
 
 def deserialize_wiring(config: dict[str, Any]) -> wirings.Wiring:
-    """The wiring of a configuration; only the wirings that are named here, or defined already, are made."""
+    """Creates the wiring of a configuration; only classes listed here, or defined already, are instantiated."""
     name, arguments = config.get("class_name"), config.get("config", {})
     if name not in _SAVED:
         raise ValueError(f"A saved wiring must be one of {', '.join(_SAVED)}. Received: {name}.")
@@ -143,9 +143,9 @@ def deserialize_wiring(config: dict[str, Any]) -> wirings.Wiring:
 
 
 def _arguments_of_ncp(wiring: wirings.NCP) -> dict[str, int]:
-    """What an ``NCP`` was made with: its own configuration has lists for numbers and loses the seed.
+    """Returns the arguments of an ``NCP``, whose own configuration holds lists for numbers and loses the seed.
 
-    A generator that has not been used yet begins its state with its seed.
+    The state of a random generator that has not been used yet begins with its seed.
     """
     return {
         "inter_neurons": wiring._num_inter_neurons,
@@ -160,15 +160,15 @@ def _arguments_of_ncp(wiring: wirings.NCP) -> dict[str, int]:
 
 
 def layer_masks(wiring: wirings.Wiring, fully_recurrent: bool = True, signed: bool = False) -> list[np.ndarray]:
-    """Which inputs reach which neurons, layer by layer of a built wiring.
+    """Returns masks of which inputs reach which neurons, for each layer of a built wiring.
 
     Args:
         wiring: A built wiring.
-        fully_recurrent: Whether the neurons of a layer are all joined to one another, else as the wiring says.
+        fully_recurrent: Whether all neurons of a layer are connected, instead of only those that the wiring connects.
         signed: Whether an inhibitory synapse is -1 instead of 1.
 
     Returns:
-        One float32 array of zeros and ones a layer, (inputs of the layer + its neurons, its neurons).
+        One float32 array of zeros and ones per layer, (inputs of the layer + its neurons, its neurons).
     """
     masks = []
     incoming: Any = wiring.sensory_adjacency_matrix
