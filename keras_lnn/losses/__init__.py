@@ -1,4 +1,4 @@
-"""Losses that Keras does not have, from logits and finite at any of them."""
+"""Losses that Keras does not have; those of logits are finite for any logit."""
 
 from keras_lnn.losses.crossentropies import ASYMMETRIC, FOCAL, FocalCrossentropy, MultiLabelCrossentropy
 from keras_lnn.losses.overlaps import BinaryCrossentropyDice, FocalTversky, SoftF1

@@ -1,4 +1,4 @@
-"""Cross-entropies in which easy answers count less, from logits and finite at any of them."""
+"""Cross-entropies that give easy samples less weight, computed from logits and finite for any logit."""
 
 import math
 from collections.abc import Sequence
@@ -9,28 +9,28 @@ from keras import ops
 
 from keras_lnn.losses.probabilities import require_number, safe_power
 
-# How the focal and the asymmetric loss are published: exponents for positives and negatives, and the margin.
+# Published parameters of the focal and the asymmetric loss: exponents for positives and negatives, and the margin.
 FOCAL = (2.0, 2.0, 0.0)
 ASYMMETRIC = (0.0, 4.0, 0.05)
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class MultiLabelCrossentropy(keras.losses.Loss):
-    r"""Binary cross-entropy of several labels, in which easy answers count less and positives have weights.
+    r"""Binary cross-entropy of several labels that gives easy samples less weight and has weights for positives.
 
-    With the probability :math:`p` and :math:`q = \max(p - m, 0)` a positive costs :math:`-w (1-p)^{a} \log p` and a
-    negative :math:`-q^{b} \log(1 - q)`. Without exponents and margin it is the cross-entropy; with both exponents 2 the
-    focal loss (Lin et al., "Focal loss for dense object detection", 2017); with exponents 0 and 4 and a margin of 0.05
-    the asymmetric loss (Ridnik et al., "Asymmetric loss for multi-label classification", 2021), which forgets the many
-    easy negatives of rare labels.
+    With the probability :math:`p` and :math:`q = \max(p - m, 0)` the loss of a positive is
+    :math:`-w (1-p)^{a} \log p` and that of a negative :math:`-q^{b} \log(1 - q)`. Without exponents and margin it is
+    the cross-entropy; with both exponents 2 the focal loss (Lin et al., "Focal loss for dense object detection", 2017);
+    with exponents 0 and 4 and a margin of 0.05 the asymmetric loss (Ridnik et al., "Asymmetric loss for multi-label
+    classification", 2021), which ignores the many easy negatives of rare labels.
 
     Args:
-        positive_exponent: :math:`a`.
-        negative_exponent: :math:`b`.
-        margin: :math:`m`; negatives below it cost nothing.
-        positive_weights: :math:`w`, one a label; all ones if not given.
-        name: Of the loss.
-        **kwargs: Of :class:`keras.losses.Loss`.
+        positive_exponent: The exponent :math:`a`.
+        negative_exponent: The exponent :math:`b`.
+        margin: The margin :math:`m`; negatives with a probability below it have no loss.
+        positive_weights: The weights :math:`w`, one per label; all ones if not given.
+        name: Name of the loss.
+        **kwargs: Passed to :class:`keras.losses.Loss`.
     """
 
     def __init__(
@@ -52,16 +52,16 @@ class MultiLabelCrossentropy(keras.losses.Loss):
         self.positive_weights = positive_weights
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The loss of each sample, the mean over its labels."""
+        """Returns the loss of each sample, the mean over its labels."""
         y_true = ops.cast(y_true, y_pred.dtype)
-        # log(1 + e^-x) and log(1 + e^x), finite at any logit.
+        # log(1 + e^-x) and log(1 + e^x), finite for any logit.
         of_positives, of_negatives = ops.softplus(-y_pred), ops.softplus(y_pred)
         positive, negative = of_positives, of_negatives
-        # Powers of p and 1 - p are exponentials of their logarithms, whose slopes are finite, too.
+        # Powers of p and 1 - p are exponentials of their logarithms, so that their slopes are finite, too.
         if self.positive_exponent:
             positive = positive * ops.exp(-self.positive_exponent * of_negatives)
         if self.margin:
-            # 1 - q = min(sigmoid(-x) + m, 1); its logarithm is safe, since it is at least m.
+            # 1 - q = min(sigmoid(-x) + m, 1); its logarithm is finite, since it is at least m.
             negative = -ops.log(ops.minimum(ops.sigmoid(-y_pred) + self.margin, 1.0))
         if self.negative_exponent and self.margin:
             wrong = ops.maximum(ops.sigmoid(y_pred) - self.margin, 0.0)
@@ -73,7 +73,7 @@ class MultiLabelCrossentropy(keras.losses.Loss):
         return ops.mean(y_true * positive + (1.0 - y_true) * negative, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        """What makes the same loss again."""
+        """Returns the arguments that create the same loss again."""
         weights = None if self.positive_weights is None else [float(weight) for weight in self.positive_weights]
         return {
             **super().get_config(),
@@ -86,17 +86,17 @@ class MultiLabelCrossentropy(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class FocalCrossentropy(keras.losses.Loss):
-    r"""Cross-entropy of class indices in which easy answers count less: :math:`-w (1-p)^{a} \log p` of the true class.
+    r"""Cross-entropy of class indices, :math:`-w (1-p)^{a} \log p` of the true class: easy samples count less.
 
-    Predictions are (batch, ..., classes), targets (batch, ...) or (batch, ..., 1): axes between, as of pixels, count as
-    more samples. Without an exponent it is the cross-entropy.
+    Predictions are (batch, ..., classes), targets (batch, ...) or (batch, ..., 1); positions along the axes in between,
+    such as pixels, count as samples. With an exponent of 0 it is the cross-entropy.
 
     Args:
-        exponent: :math:`a`.
-        class_weights: :math:`w`, one a class; all ones if not given. The mean is over all samples, not over their
-            weights.
-        name: Of the loss.
-        **kwargs: Of :class:`keras.losses.Loss`.
+        exponent: The exponent :math:`a`.
+        class_weights: The weights :math:`w`, one per class; all ones if not given. The mean is over all samples, not
+            over their weights.
+        name: Name of the loss.
+        **kwargs: Passed to :class:`keras.losses.Loss`.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class FocalCrossentropy(keras.losses.Loss):
         self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The loss of each sample, and pixel."""
+        """Returns the loss of each sample or pixel."""
         classes = y_pred.shape[-1]
         if self.class_weights is not None and len(self.class_weights) != classes:
             raise ValueError(
@@ -129,5 +129,5 @@ class FocalCrossentropy(keras.losses.Loss):
         return value
 
     def get_config(self) -> dict[str, Any]:
-        """What makes the same loss again."""
+        """Returns the arguments that create the same loss again."""
         return {**super().get_config(), "exponent": self.exponent, "class_weights": self.class_weights}

@@ -1,4 +1,4 @@
-"""What the losses of probabilities share: how predictions and targets are read, and what class weights weigh."""
+"""The base class of losses of probabilities: reads predictions and targets, and applies class weights."""
 
 import math
 from collections.abc import Sequence
@@ -8,29 +8,30 @@ import keras
 from keras import ops
 
 Probabilities = Literal["softmax", "sigmoid", "given"]
-# A logit below any other, for what is left out of a sum of exponentials; an infinite one has gradients that are nan.
+# A logit below any other, to leave a term out of a sum of exponentials; an infinite one would have gradients of nan.
 _NOTHING = -1e9
-# A power below 1 has an infinite slope at 0; nothing that is not 0 is smaller than this.
+# A power below 1 has an infinite slope at 0; values up to this are treated as 0.
 _SMALLEST = 1e-30
 
 
 class ProbabilityLoss(keras.losses.Loss):
-    """A loss of probabilities, of images or of each pixel, whose classes may have weights.
+    """A loss of the probabilities of images or of each pixel, with optional class weights.
 
     Predictions are (batch, ..., classes). Targets are class indices (batch, ...) or (batch, ..., 1), or 0/1 for each
-    class or label, of the shape of the predictions. The axes between, as of pixels, count as more samples. Whatever
-    the precision of a model, sums are in float32 at least: a mask has more pixels than float16 can count.
+    class or label, of the shape of the predictions. Positions along the axes in between, such as pixels, count as
+    samples. Whatever the precision of a model, sums are in float32 at least: a mask has more pixels than float16 can
+    count.
 
-    A class weight says how much the class counts. Where classes exclude each other (indices, or a softmax), an answer
-    counts by the weight of its sample's class, as in ``fit(class_weight=...)``; otherwise positives of a label count by
-    its weight and negatives by 1. Overlaps are one a class, and their mean over the classes is weighted, divided by
-    the sum of the weights. They count all classes alike already: with weights of rarity the rare ones come first.
+    A class weight sets how much the class counts. If classes are exclusive (indices, or a softmax), a sample counts by
+    the weight of its class, as in ``fit(class_weight=...)``; otherwise positives of a label count by its weight and
+    negatives by 1. Overlaps have one value per class, and their mean over the classes is weighted, divided by the sum
+    of the weights. Unweighted, it already counts all classes alike, so with weights by rarity the rare ones dominate.
 
     Args:
-        probabilities: ``softmax`` or ``sigmoid`` of logits, or ``given``, where predictions are probabilities.
-        class_weights: One a class or label; all alike if not given.
-        name: Of the loss.
-        **kwargs: Of :class:`keras.losses.Loss`.
+        probabilities: ``softmax`` or ``sigmoid`` of logits, or ``given`` if predictions are probabilities.
+        class_weights: One weight per class or label; all equal if not given.
+        name: Name of the loss.
+        **kwargs: Passed to :class:`keras.losses.Loss`.
     """
 
     def __init__(
@@ -53,11 +54,11 @@ class ProbabilityLoss(keras.losses.Loss):
         self.class_weights = weights
 
     def get_config(self) -> dict[str, Any]:
-        """What makes the same loss again."""
+        """Returns the arguments that create the same loss again."""
         return {**super().get_config(), "probabilities": self.probabilities, "class_weights": self.class_weights}
 
     def read(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
-        """Targets as 0/1, predictions, both (batch, ..., classes), and how much each answer counts."""
+        """Returns targets as 0/1 and predictions, both (batch, ..., classes), and the weight of each prediction."""
         y_pred = ops.convert_to_tensor(y_pred)
         y_pred = ops.cast(y_pred, keras.backend.result_type(keras.backend.standardize_dtype(y_pred.dtype), "float32"))
         y_true = ops.convert_to_tensor(y_true)
@@ -88,21 +89,21 @@ class ProbabilityLoss(keras.losses.Loss):
         return 1.0 + truth * (weights - 1.0)
 
     def both(self, y_pred: Any) -> tuple[Any, Any]:
-        """The probability of each class or label, and of its absence."""
+        """Returns the probability of each class or label, and of its absence."""
         if self.probabilities == "sigmoid":
             return ops.sigmoid(y_pred), ops.sigmoid(-y_pred)
         found = ops.softmax(y_pred, axis=-1) if self.probabilities == "softmax" else y_pred
         return found, 1.0 - found
 
     def log_both(self, y_pred: Any) -> tuple[Any, Any]:
-        """Their logarithms, finite at any logit."""
+        """Returns the logarithms of these probabilities, finite for any logit."""
         if self.probabilities == "sigmoid":
             return -ops.softplus(-y_pred), -ops.softplus(y_pred)
         if self.probabilities == "given":
             found = ops.clip(y_pred, keras.config.epsilon(), 1.0 - keras.config.epsilon())
             return ops.log(found), ops.log1p(-found)
         logarithm = ops.log_softmax(y_pred, axis=-1)
-        # Of the largest, 1 - p is rounded off; the others' sum is not. The others are at most a half.
+        # For the largest probability 1 - p is rounded off, the sum of the others is not. The others are at most a half.
         largest = ops.one_hot(ops.argmax(y_pred, axis=-1), y_pred.shape[-1], dtype="bool")
         others = ops.logsumexp(ops.where(largest, _NOTHING, y_pred), axis=-1, keepdims=True)
         of_largest = others - ops.logsumexp(y_pred, axis=-1, keepdims=True)
@@ -110,7 +111,7 @@ class ProbabilityLoss(keras.losses.Loss):
         return logarithm, ops.where(largest, of_largest, of_others)
 
     def mean_over_classes(self, values: Any) -> Any:
-        """The mean of one value a class, by the weights of the classes."""
+        """Returns the mean of one value per class, weighted by the class weights."""
         if self.class_weights is None:
             return ops.mean(values)
         weights = [weight / sum(self.class_weights) for weight in self.class_weights]
@@ -121,13 +122,13 @@ class ProbabilityLoss(keras.losses.Loss):
 class ProbabilitySquaredError(ProbabilityLoss):
     r"""Mean over the classes of :math:`(p - y)^2`, with targets of 0 and 1: Brier's score over the number of classes.
 
-    It has a value for each sample, and pixel, which Keras weighs and reduces as that of any other loss.
+    It has a value for each sample or pixel, which Keras weights and reduces as for any other loss.
 
     Args:
         probabilities: ``softmax``, ``sigmoid`` or ``given``.
-        class_weights: One a class or label; a sample counts by the weight of its class.
-        name: Of the loss.
-        **kwargs: Of :class:`keras.losses.Loss`.
+        class_weights: One weight per class or label; a sample counts by the weight of its class.
+        name: Name of the loss.
+        **kwargs: Passed to :class:`keras.losses.Loss`.
 
     Example:
         >>> float(ProbabilitySquaredError("given")([1], [[0.5, 0.5]]))
@@ -135,25 +136,25 @@ class ProbabilitySquaredError(ProbabilityLoss):
     """
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The loss of each sample."""
+        """Returns the loss of each sample."""
         truth, y_pred, count = self.read(y_true, y_pred)
         return ops.mean(count * ops.square(self.both(y_pred)[0] - truth), axis=-1)
 
 
 def require_number(right: bool, name: str, rule: str, value: float) -> None:
-    """Raises an error that names an argument, its rule and its value, if it is not right."""
+    """Raises an error that states an argument, its rule and its value, unless it is right."""
     if not right:
         raise ValueError(f"{name} must be a number of {rule}. Received: {value}.")
 
 
 def safe_power(values: Any, exponent: float) -> Any:
-    """Values of at least 0 to the power of a number above 0; at 0 there is no slope, where it could be infinite."""
+    """Raises values of at least 0 to a power above 0; the slope at 0, which can be infinite, is set to 0."""
     is_some = values > _SMALLEST
     return ops.where(is_some, ops.power(ops.where(is_some, values, 1.0), exponent), 0.0)
 
 
 def _require_shape(y_true: Any, expected: tuple[int | None, ...], y_pred: Any) -> None:
-    """Checks what is known of the targets' shape: another one might be broadcast, which is not what is meant."""
+    """Raises an error if the targets' shape, as far as it is known, is wrong; it might otherwise be broadcast."""
     pairs = zip(y_true.shape, expected, strict=False)
     if len(y_true.shape) != len(expected) or any(a != b for a, b in pairs if None not in (a, b)):
         raise ValueError(
