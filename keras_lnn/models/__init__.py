@@ -1,1 +1,1 @@
-"""One family of networks a file; a model is one builder function with one decorator."""
+"""The models: one family of networks per file; a model is a builder function with a decorator."""

@@ -1,4 +1,4 @@
-"""Deep networks from before the shortcut, with wide dense layers at the end: AlexNet and VGG."""
+"""Deep networks without shortcuts and with wide dense layers at the end: AlexNet and VGG."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def alexnet(
     initialisation: Annotated[Initialisation, Choice(("he-normal", "framework-uniform"))] = "he-normal",
     dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.6)] = 0.5,
 ) -> keras.Model:
-    """AlexNet: five convolutions (96-256-384-384-256) with three poolings, two dense layers of 4,096.
+    """AlexNet: five convolutions (96-256-384-384-256) with three poolings, and two dense layers of 4,096.
 
     At 224x224x1 and three classes it has the published 46,736,067 parameters. Maps of more than 5 pixels a side are
-    averaged to that before the dense layers, so other sizes have about as many.
+    averaged down to 5 before the dense layers, so other sizes have about as many parameters.
 
     Args:
         image_shape: (height, width, channels) or (depth, height, width, channels).
-        outputs: Logits.
+        outputs: Number of logits.
         stem: First layers. ``large``: 11x11 with stride 4 and pooling, as published; ``small``: 3x3 without both;
             ``auto``: small below 64 pixels a side.
         volumes: How volumes are read. ``2.5d``: each slice as an image, and the mean of their features; ``3d``: by
             convolutions in three dimensions.
-        initialisation: Of the weights; ``framework-uniform`` is PyTorch's default.
-        dropout: Fraction dropped behind each of the two dense layers.
+        initialisation: Initialisation of the weights; ``framework-uniform`` is PyTorch's default.
+        dropout: Dropout rate after each of the two dense layers.
     """
     make, small = LayerMaker(initialisation), is_small(image_shape, stem)
 
@@ -77,21 +77,21 @@ def vgg19(
     initialisation: Annotated[Initialisation, Choice(("he-normal", "framework-uniform"))] = "he-normal",
     dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.6)] = 0.5,
 ) -> keras.Model:
-    """VGG with sixteen convolutions of 3x3 in five blocks, two dense layers of 4,096, no batch normalisation.
+    """VGG with sixteen convolutions of 3x3 in five blocks and two dense layers of 4,096, without batch normalisation.
 
     At 224x224x1 and three classes it has the published 139,581,379 parameters, of which 102,764,544 lie between the
-    last maps and the first dense layer; at 28x28 one pixel is left there, and of those 2,101,248. Maps of more than 7
-    pixels a side are averaged to that.
+    last maps and the first dense layer; at 28x28 one pixel is left there, and only 2,101,248 of these. Maps of more
+    than 7 pixels a side are averaged down to 7.
 
     Args:
         image_shape: (height, width, channels) or (depth, height, width, channels).
-        outputs: Logits.
-        stem: ``large``: pooling behind each block, as published; ``small``: none behind the first; ``auto``: small
-            below 64 pixels a side.
+        outputs: Number of logits.
+        stem: ``large``: pooling after each block, as published; ``small``: none after the first; ``auto``: small below
+            64 pixels a side.
         volumes: How volumes are read. ``2.5d``: each slice as an image, and the mean of their features; ``3d``: by
             convolutions in three dimensions.
-        initialisation: Of the weights; ``framework-uniform`` is PyTorch's default.
-        dropout: Fraction dropped behind each of the two dense layers.
+        initialisation: Initialisation of the weights; ``framework-uniform`` is PyTorch's default.
+        dropout: Dropout rate after each of the two dense layers.
     """
     make, small = LayerMaker(initialisation), is_small(image_shape, stem)
 
@@ -107,7 +107,7 @@ def vgg19(
 
 
 def _dense_layers(features: Any, make: LayerMaker, dropout: float) -> Any:
-    """Both hidden layers; the dropout behind the second is the last layer's."""
+    """Applies both hidden layers; the caller applies the dropout after the second."""
     features = make.apply_dense(features, _DENSE_UNITS, "relu")
     if dropout:
         features = keras.layers.Dropout(dropout)(features)

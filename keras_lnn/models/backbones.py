@@ -1,4 +1,4 @@
-"""The convolutions of the house's networks, each a function from scaled pixels to maps, and all of them by name."""
+"""The convolutional backbones of the networks, each a function from scaled pixels to maps, and a table of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keras import layers
 
 from keras_lnn.models.blocks import Initialisation, convolution_block, extra_halvings, make_initializer
 
-# What the term paper's networks begin with: unpadded convolutions (filters, kernel) and pooling.
+# The first layers of the term paper's networks: unpadded convolutions (filters, kernel) and pooling.
 TERM_PAPER_STEMS = {
     "short": ("conv 6 5", "pool", "conv 16 3", "pool"),
     "deep": ("conv 6 5", "conv 6 5", "pool", "conv 16 3", "conv 16 3", "pool"),
@@ -19,7 +19,7 @@ TERM_PAPER_STEMS = {
 
 
 def lnn_stem(maps: Any) -> Any:
-    """Four strided convolutions to 128 channels of 2x2; larger images are halved by pooling in between."""
+    """Applies four strided convolutions to 128 channels of 2x2; larger images are halved by pooling in between."""
     halvings = extra_halvings(maps.shape[1:])
     blocks: tuple[dict[str, Any], ...] = (
         {"filters": 16, "kernel": 3},
@@ -35,7 +35,7 @@ def lnn_stem(maps: Any) -> Any:
 
 
 def cnn_stem(maps: Any, filters: int = 24) -> Any:
-    """Pairs of 3x3 convolutions with batch normalisation, each pair followed by pooling, and one more convolution."""
+    """Applies pairs of 3x3 convolutions with batch normalisation, each followed by pooling, and a last convolution."""
     for _ in range(extra_halvings(maps.shape[1:])):
         maps = layers.MaxPooling2D(2)(convolution_block(maps, filters, 3, padding=1, normalise=True))
     for factor in (1, 2, 4):
@@ -46,7 +46,7 @@ def cnn_stem(maps: Any, filters: int = 24) -> Any:
 
 
 def recurrent_stem(maps: Any, filters: int = 16) -> Any:
-    """Two blocks with pooling; larger images are halved first, by pooling alone, to the size of 28 to 55 pixels."""
+    """Applies two blocks with pooling; larger images are first halved by pooling alone to 28 to 55 pixels."""
     for _ in range(extra_halvings(maps.shape[1:])):
         maps = layers.AveragePooling2D(2)(maps)
     for factor in (1, 2):
@@ -56,7 +56,7 @@ def recurrent_stem(maps: Any, filters: int = 16) -> Any:
 
 
 def term_paper_stem(maps: Any, name: str) -> Any:
-    """The convolutions of a term paper's networks; larger images are halved first, so that their size stays."""
+    """Applies the convolutions of a term paper's networks; larger images are first halved to the designed size."""
     for _ in range(extra_halvings(maps.shape[1:])):
         maps = layers.AveragePooling2D(2)(maps)
     for words in TERM_PAPER_STEMS[name]:
@@ -66,7 +66,7 @@ def term_paper_stem(maps: Any, name: str) -> Any:
 
 
 def crnet_stem(maps: Any, initialisation: Initialisation = "he-normal", *, first_bias: bool = False) -> Any:
-    """Three 7x7 convolutions to 32, 64 and 128 channels, each with pooling; batch normalisation behind the first."""
+    """Applies 7x7 convolutions to 32, 64 and 128 channels with pooling; batch normalisation follows the first."""
     for filters in (32, 64, 128):
         first = filters == 32
         maps = layers.Conv2D(
@@ -82,7 +82,7 @@ def crnet_stem(maps: Any, initialisation: Initialisation = "he-normal", *, first
     return maps
 
 
-# By name: the function, and the smallest side of its images.
+# Maps each name to the function and the smallest side of its images.
 BACKBONES: dict[str, tuple[Callable[..., Any], int]] = {
     "crnet": (crnet_stem, 15),
     "crnet-bias": (functools.partial(crnet_stem, first_bias=True), 15),

@@ -1,4 +1,4 @@
-"""Plain networks to compare with: dense and convolutional."""
+"""Plain dense and convolutional networks as baselines."""
 
 from typing import Annotated, Any
 
@@ -23,16 +23,16 @@ def dnn(
     second_units: Annotated[int, Ge(1), Choice((32, 64, 128, 256))] = 128,
     dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.6)] = 0.0,
 ) -> keras.Model:
-    """Two dense layers on the flat image: the published yardstick of lnn.
+    """Two dense layers on the flat image: the published baseline of lnn.
 
     At 28x28x1 with two outputs it has 935,298 parameters; other sizes and channels change the first layer only.
 
     Args:
         image_shape: (height, width, channels).
-        outputs: Logits.
+        outputs: Number of logits.
         units: Width of the first layer.
         second_units: Width of the second layer.
-        dropout: Fraction dropped behind each hidden layer.
+        dropout: Dropout rate after each hidden layer.
     """
     require_image_shape(image_shape, smallest_side=1, volumes=False, model="dnn")
     inputs = keras.Input(image_shape)
@@ -52,17 +52,17 @@ def cnn(
     filters: Annotated[int, Ge(1), Choice((8, 16, 24, 32))] = 24,
     dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.6)] = 0.2,
 ) -> keras.Model:
-    """A compact CNN with batch normalisation, about the size of lnn.
+    """A compact CNN with batch normalisation and about as many parameters as lnn.
 
-    Pairs of 3x3 convolutions with 24, 48 and 96 filters, each pair followed by max pooling, one more convolution of
-    96, the mean over the map, dropout and a dense layer. Larger images are first halved, by one more convolution and
-    pooling for each doubling from 28 pixels on.
+    The layers are pairs of 3x3 convolutions with 24, 48 and 96 filters, each pair followed by max pooling, one more
+    convolution of 96, the mean over the map, dropout and a dense layer. Larger images are first halved, by one more
+    convolution and pooling for each doubling above 28 pixels.
 
     Args:
         image_shape: (height, width, channels).
-        outputs: Logits.
-        filters: Of the first pair of convolutions; the next pairs have two and four times as many.
-        dropout: Fraction dropped before the last layer.
+        outputs: Number of logits.
+        filters: Filters of the first pair of convolutions; the next pairs have two and four times as many.
+        dropout: Dropout rate before the last layer.
     """
     require_image_shape(image_shape, smallest_side=8, volumes=False, model="cnn")
     inputs = keras.Input(image_shape)

@@ -1,4 +1,4 @@
-"""What several families of networks are built of."""
+"""Building blocks shared by several families of networks."""
 
 import math
 from types import ModuleType
@@ -22,9 +22,9 @@ Initialisation = Literal[
 
 
 def make_initializer(initialisation: Initialisation) -> initializers.Initializer:
-    """Keras's initializer of a name, a new one each time: layers that share one begin with the same weights.
+    """Returns a new Keras initialiser for a name; layers that shared one would start with the same weights.
 
-    ``framework-uniform`` is what PyTorch starts with: its kaiming_uniform with a = sqrt(5).
+    ``framework-uniform`` is PyTorch's default: its kaiming_uniform with a = sqrt(5).
     """
     if initialisation == "framework-uniform":
         return initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
@@ -32,7 +32,7 @@ def make_initializer(initialisation: Initialisation) -> initializers.Initializer
 
 
 def liquid_layers(source: str) -> ModuleType:
-    """Where ``LTC`` and ``CfC`` come from: ``keras_lnn``, or ``ncps``, the reference to compare with."""
+    """Returns the module with ``LTC`` and ``CfC``: ``keras_lnn``, or ``ncps``, the reference to compare with."""
     if source == "ncps":
         from keras_lnn.layers.ncps_models import import_ncps
 
@@ -41,7 +41,7 @@ def liquid_layers(source: str) -> ModuleType:
 
 
 def scale_pixels(images: Any) -> Any:
-    """Pixel values 0..255 to -1..1, inside the model: a saved model needs to be told nothing about its input."""
+    """Scales pixel values 0..255 to -1..1 inside the model, so that users of a saved model need not do it."""
     return layers.Rescaling(1 / 127.5, offset=-1.0, name="scale_pixels")(images)
 
 
@@ -55,7 +55,7 @@ def convolution_block(
     normalise: bool = False,
     initialisation: Initialisation = "glorot-uniform",
 ) -> Any:
-    """Zero padding on every side, convolution, batch normalisation if asked for, relu.
+    """Applies zero padding on every side, convolution, optional batch normalisation, and relu.
 
     The padding is a layer of its own because a strided "same" convolution pads only right and below, where the
     published networks pad all sides.
@@ -69,7 +69,7 @@ def convolution_block(
 
 
 def extra_halvings(image_shape: tuple[int, ...], designed_for: int = 28) -> int:
-    """How often an image must be halved to come to the size that a network was designed for."""
+    """Returns how often an image must be halved to reach the size that a network was designed for."""
     side = max(image_shape[-3:-1])
     return max(0, math.floor(math.log2(side / designed_for))) if side >= designed_for else 0
 

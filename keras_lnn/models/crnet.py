@@ -1,4 +1,4 @@
-"""CRNet and its heads: a small convolution network whose maps a recurrent layer reads as one or several sequences."""
+"""CRNet and its heads: a small convolutional network whose maps a recurrent layer reads as one or several sequences."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Recurrence = Literal["dense", "rnn", "lstm", "gru", "ltc", "cfc"]
 Directions = Literal["forwards", "backwards", "both"]
 
 SEQUENCES = ("rows", "columns", "slices", "channels", "patches")
-# What is dropped before dense layers behind the maps and on each step, as published.
+# Published dropout rate before dense layers on the maps and on each step.
 _HIDDEN_DROPOUT = 0.5
 _FAMILY: dict[str, Any] = {"family": "crnet", "reference_data": "breastmnist"}
 _PROTOCOL: dict[str, Any] = {
@@ -77,38 +77,39 @@ def crnet(
     initialisation: Initialisation = "he-normal",
     wiring_seed: int = 22222,
 ) -> keras.Model:
-    """Any convolutions, their maps as any sequences, and any recurrence over them; the default is crnet-zncp32.
+    """A network of any convolutions, and any recurrence that reads their maps as sequences; by default crnet-zncp32.
 
     The maps of the backbone go through a bottleneck, a 3x3 convolution and averages over an even grid, and are read as
-    one sequence or several. Of each sequence all steps' answers count. A neural circuit policy has the published
-    proportions: each sensory input reaches half of the inter neurons, each of those two thirds of as many command
-    neurons as there are, and these have as many recurrent synapses, and synapses to each motor neuron, as there are of
-    them. Other recurrences have as many units as the policy has neurons, and a dense layer to as many answers a step.
+    one or several sequences. The outputs of all steps of each sequence are used. A neural circuit policy has the
+    published proportions: each sensory input reaches half of the inter neurons, and each inter neuron two thirds of the
+    command neurons; the number of recurrent synapses, and of synapses to each motor neuron, is that of the command
+    neurons. Other recurrences have as many units as the policy has neurons, and a dense layer to as many outputs per
+    step.
 
     Args:
-        image_shape: (height, width, channels) or (depth, height, width, channels): volumes slice by slice.
-        outputs: Logits.
+        image_shape: (height, width, channels) or (depth, height, width, channels); volumes are read slice by slice.
+        outputs: Number of logits.
         backbone: Name of the convolutions, see :mod:`keras_lnn.models.backbones`.
-        resize: Images are brought to this side first, since the backbone is made for 224.
-        pool: Side of the averages that are taken over the maps before the head.
-        map_side: Side of the maps behind the bottleneck; none for no bottleneck.
-        map_channels: Channels behind the bottleneck.
+        resize: Side to which images are first resized, since the backbone is designed for 224; None to keep their size.
+        pool: Window of the average pooling over the maps before the head.
+        map_side: Side of the maps after the bottleneck; None for no bottleneck.
+        map_channels: Channels after the bottleneck.
         sequence: ``rows``, ``columns``, ``slices`` (of volumes), ``channels``, ``patches``, several joined by ``+``, or
             ``none`` for a dense head on the flat maps.
         patch_size: Side of the patches.
-        patch_stride: From one patch to the next; less than the size lets them overlap. The size if not given.
-        order: In which patches follow one another.
-        directions: In which the sequence is read; for both, by two layers whose answers stand side by side.
-        step_units: Width of a dense layer on each step before the recurrence; none if not given.
-        recurrence: What reads the sequence; ``dense`` layers see one step at a time.
-        inter_neurons: Of the policy.
-        command_neurons: Of the policy.
-        motor_neurons: Of the policy: answers of each step.
-        mix_units: Values that each sequence is brought to before several are joined; all answers if not given.
+        patch_stride: Distance from one patch to the next, the size if not given; with less, patches overlap.
+        order: Order of the patches.
+        directions: Direction in which the sequence is read; for both, the outputs of two layers are concatenated.
+        step_units: Width of a dense layer on each step before the recurrence; no such layer if not given.
+        recurrence: The layer that reads the sequence; ``dense`` layers see one step at a time.
+        inter_neurons: Inter neurons of the policy.
+        command_neurons: Command neurons of the policy.
+        motor_neurons: Motor neurons of the policy: the outputs of each step.
+        mix_units: Number of features to which each sequence is reduced before several are joined; all if not given.
         hidden: Widths of dense layers on the flat maps, such as 1000-100 (only without a sequence).
-        dropout: Fraction dropped before the last layer.
-        initialisation: Of the weights of convolutions and dense layers, where the backbone leaves the choice.
-        wiring_seed: Which wiring of that kind.
+        dropout: Dropout rate before the last layer.
+        initialisation: Initialisation of convolutions and dense layers, where the backbone leaves the choice.
+        wiring_seed: Seed of the random wiring.
     """
     maps, inputs = _make_maps(image_shape, backbone, resize, pool, map_side, map_channels, initialisation)
     if sequence == "none":
@@ -168,7 +169,7 @@ def _make_maps(
     map_channels: int,
     initialisation: Initialisation,
 ) -> tuple[Any, Any]:
-    """The maps that the head reads, and the model's inputs."""
+    """Returns the maps that the head reads, and the model's inputs."""
     if backbone not in BACKBONES:
         raise InputError(f"There is no backbone {backbone!r}. {suggest(backbone, BACKBONES)}")
     stem, smallest_side = BACKBONES[backbone]
@@ -221,7 +222,7 @@ def _make_sequence(name: str, patch_size: int, patch_stride: int | None, order: 
 def _make_reader(
     name: str, recurrence: Recurrence, directions: Directions, neurons: tuple[int, int, int], wiring_seed: int
 ) -> Callable[[Any], Any]:
-    """From steps (batch, steps, features) to answers (batch, steps, motor neurons); twice as many for both ways."""
+    """Returns a function from (batch, steps, features) to (batch, steps, outputs), twice the outputs for both ways."""
     label = f"{recurrence}_{name}"
     units, answers = sum(neurons), neurons[-1]
     if recurrence == "dense":
@@ -243,7 +244,7 @@ def _make_reader(
 
 
 def make_policy(inter: int, command: int, motor: int, seed: int) -> NCP:
-    """A neural circuit policy in the published proportions."""
+    """Returns a neural circuit policy in the published proportions."""
     return NCP(
         inter_neurons=inter,
         command_neurons=command,
@@ -258,10 +259,10 @@ def make_policy(inter: int, command: int, motor: int, seed: int) -> NCP:
 
 @register_networks("crnet.yaml", **_FAMILY, **_PROTOCOL)
 def crnet_head(name: str, facts: Mapping[str, Any]) -> Builder:
-    """The builder of a published head: :func:`crnet` with other defaults.
+    """Returns the builder of a published head: :func:`crnet` with other defaults.
 
     Args:
-        name: As published.
+        name: Published name of the head.
         facts: Arguments of :func:`crnet`.
     """
 

@@ -1,4 +1,4 @@
-"""What the deep networks share: layers of images or volumes, stems by size, initialisation by name."""
+"""What the deep networks share: layers for images or volumes, stems by size, initialisation by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keras_lnn.models.blocks import Initialisation, make_initializer, require_im
 Stem = Literal["auto", "small", "large"]
 Volumes = Literal["2.5d", "3d"]
 
-# As published, with weight_decay decoupled from the gradient, where the study added it to the gradient.
+# The published protocol, except that weight_decay is decoupled from the gradient; the study added it to the gradient.
 PROTOCOL: dict[str, Any] = {
     "epochs": 15,
     "batch_size": 32,
@@ -33,10 +33,10 @@ _LARGE_FROM = 64
 
 @dataclasses.dataclass(frozen=True)
 class LayerMaker:
-    """Applies new layers to maps of images or of volumes, all with one initialisation.
+    """Applies new layers to maps of images or of volumes, all with the same initialisation.
 
     Args:
-        initialisation: Of the weights; with ``framework-uniform`` of the biases too, as PyTorch has it.
+        initialisation: Initialisation of the weights; ``framework-uniform`` applies to biases too, as in PyTorch.
     """
 
     initialisation: Initialisation
@@ -53,7 +53,7 @@ class LayerMaker:
         activation: str | None = None,
         name: str | None = None,
     ) -> Any:
-        """A convolution behind zero padding on every side."""
+        """Applies a convolution after zero padding on every side."""
         volumes = len(maps.shape) == 5
         same = strides == 1 and kernel == 2 * padding + 1
         if padding and not same:
@@ -70,12 +70,12 @@ class LayerMaker:
         )(maps)
 
     def apply_upsampling(self, maps: Any, filters: int, name: str | None = None) -> Any:
-        """A transposed convolution that doubles every side, each value by a patch of its own."""
+        """Applies a transposed convolution that doubles every side and turns each value into a separate patch."""
         transposed = layers.Conv3DTranspose if len(maps.shape) == 5 else layers.Conv2DTranspose
         return transposed(filters, 2, 2, name=name, **self._initializers(maps.shape[-1]))(maps)
 
     def apply_dense(self, features: Any, units: int, activation: str | None = None) -> Any:
-        """A dense layer."""
+        """Applies a dense layer."""
         return layers.Dense(units, activation=activation, **self._initializers(features.shape[-1]))(features)
 
     def _initializers(self, fan_in: int) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class LayerMaker:
 
 
 def apply_max_pooling(maps: Any, window: int, strides: int) -> Any:
-    """Max pooling, along those axes only that are as long as the window: small maps stay what they are."""
+    """Applies max pooling along axes that are at least as long as the window; shorter axes keep their length."""
     fits = [side >= window for side in maps.shape[1:-1]]
     if not any(fits):
         return maps
@@ -97,7 +97,7 @@ def apply_max_pooling(maps: Any, window: int, strides: int) -> Any:
 
 
 def flatten_at_most(maps: Any, side: int) -> Any:
-    """Maps as features; larger ones are first pooled to the side, so that the number of weights behind stays."""
+    """Flattens maps; larger ones are first pooled to the side, so that the next layer's number of weights is fixed."""
     sides = maps.shape[1:-1]
     if max(sides) > side:
         pooling = layers.AdaptiveAveragePooling3D if len(sides) == 3 else layers.AdaptiveAveragePooling2D
@@ -106,7 +106,7 @@ def flatten_at_most(maps: Any, side: int) -> Any:
 
 
 def is_small(image_shape: tuple[int, ...], stem: Stem) -> bool:
-    """Whether the first convolution is 3x3 with stride 1 and without pooling, as suits small images."""
+    """Returns whether the first convolution is 3x3 with stride 1 and without pooling, as suits small images."""
     return stem == "small" or (stem == "auto" and max(image_shape[-3:-1]) < _LARGE_FROM)
 
 
@@ -119,16 +119,16 @@ def build_deep_network(
     volumes: Volumes,
     dropout: float,
 ) -> keras.Model:
-    """Pixels, a body that gives features, dropout, and the last dense layer.
+    """Builds a network of scaled pixels, a body that returns features, dropout, and the last dense layer.
 
     Args:
-        model: Its name, for messages.
+        model: Name of the model, for messages.
         image_shape: (height, width, channels) or (depth, height, width, channels).
-        outputs: Logits.
-        read: From maps (batch, ..., channels) to (batch, features).
-        make: Of the last layer.
+        outputs: Number of logits.
+        read: Function from maps (batch, ..., channels) to features (batch, features).
+        make: Creates the last layer.
         volumes: ``2.5d``: every slice is read as an image, and their features are averaged; ``3d``: read as a whole.
-        dropout: Fraction dropped before the last layer.
+        dropout: Dropout rate before the last layer.
     """
     require_image_shape(image_shape, smallest_side=SMALLEST_SIDE, volumes=True, model=model)
     if len(image_shape) == 4 and volumes == "3d" and image_shape[0] < _SMALLEST_DEPTH:

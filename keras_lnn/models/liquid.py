@@ -37,25 +37,25 @@ def lnn(
 ) -> keras.Model:
     """Four convolutions and a CfC with a neural circuit policy that reads their channels as a sequence.
 
-    At 28x28x1 with two outputs this is the published network for BreastMNIST, 263,048 trainable parameters. Larger
-    images are halved by max pooling behind the first convolutions, one for each doubling from 28 on, so that the
+    At 28x28x1 with two outputs this is the published network for BreastMNIST, with 263,048 trainable parameters. Larger
+    images are halved by max pooling after the first convolutions, once for each doubling from 28 on, so that the
     sequence and the number of parameters stay the same; more channels change the first convolution only. Volumes are
-    read slice by slice: every slice goes through the same convolutions, and the slices are the sequence. There the
-    outputs of all slices count, since by the last one the network has forgotten those in the middle.
+    read slice by slice: every slice goes through the same convolutions, and the slices are the sequence. The outputs of
+    all slices are used, since by the last one the network has forgotten those in the middle.
 
     Args:
         image_shape: (height, width, channels) or (depth, height, width, channels).
-        outputs: Logits, which are the wiring's motor neurons.
+        outputs: Number of logits, which are the wiring's motor neurons.
         units: Neurons of the wiring, at least three more than the outputs; 17 more (so 19 for two) if not given.
-        sequence_length: Steps into which the 128 channels are cut (images only).
+        sequence_length: Number of steps into which the 128 channels are cut (images only).
         sparsity: Fraction of synapses that the wiring leaves out.
-        dropout: Fraction of each step's features dropped before the CfC.
-        over_slices: Whether the strongest output over the slices decides, or their mean (volumes only).
+        dropout: Dropout rate of each step's features before the CfC.
+        over_slices: Whether the logits are the maximum of the outputs over the slices or their mean (volumes only).
         logit_scale: Whether the outputs, which are tanh, are multiplied by a learned number; without it the softmax of
-            ten classes is at most .45. If not given they are, but for two outputs, which are the published network's.
-        wiring_seed: Which wiring of that kind.
-        layers: Whose CfC: ours, or that of ``ncps.keras`` to compare with, which is another function (see ``version``
-            of :class:`keras_lnn.layers.CfC`).
+            ten classes is at most .45. If not given they are, except for two outputs, as in the published network.
+        wiring_seed: Seed of the random wiring.
+        layers: Source of the CfC: ours, or that of ``ncps.keras`` to compare with, which is another function (see
+            ``version`` of :class:`keras_lnn.layers.CfC`).
     """
     require_image_shape(image_shape, smallest_side=12, volumes=True, model="lnn")
     units = outputs + 17 if units is None else units

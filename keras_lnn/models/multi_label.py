@@ -1,4 +1,4 @@
-"""Networks of a study with several labels to an image: a CNN, and a SimpleRNN over the rows."""
+"""The networks of a multi-label study: a CNN, and a SimpleRNN over the rows."""
 
 from typing import Annotated, Any
 
@@ -25,18 +25,18 @@ def multilabel_cnn(
     second_convolution_dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.7)] = 0.6,
     dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.7)] = 0.5,
 ) -> keras.Model:
-    """Two wide convolutions with pooling, two narrower ones, two dense layers, heavy dropout behind each.
+    """Two wide convolutions with pooling, two narrower ones, and two dense layers, with heavy dropout after each.
 
-    The convolutions keep the size of their maps, which the study leaves open.
+    The convolutions keep the size of their maps, which the study does not specify.
 
     Args:
         image_shape: (height, width, channels).
-        outputs: Logits.
-        filters: Of the first two convolutions; the other two have half as many.
+        outputs: Number of logits.
+        filters: Filters of the first two convolutions; the other two have half as many.
         units: Width of the dense layers.
-        convolution_dropout: Fraction dropped behind each of the first two convolutions.
-        second_convolution_dropout: The same of the other two.
-        dropout: Fraction dropped behind each dense layer.
+        convolution_dropout: Dropout rate after each of the first two convolutions.
+        second_convolution_dropout: Dropout rate after each of the other two convolutions.
+        dropout: Dropout rate after each dense layer.
     """
     require_image_shape(image_shape, smallest_side=4, volumes=False, model="multilabel-cnn")
     inputs = keras.Input(image_shape)
@@ -61,16 +61,16 @@ def multilabel_rnn(
 ) -> keras.Model:
     """A SimpleRNN that reads the rows of the image from top to bottom, and two dense layers.
 
-    The recurrence begins as the identity (Le, Jaitly and Hinton, "A simple way to initialize recurrent networks of
-    rectified linear units", 2015). The study does not say how; from Keras's orthogonal start the upper rows are
-    forgotten and their findings never learned.
+    The recurrent kernel is initialised as the identity (Le, Jaitly and Hinton, "A simple way to initialize recurrent
+    networks of rectified linear units", 2015). The study does not specify it; with Keras's orthogonal default the
+    network forgets the upper rows and never learns findings there.
 
     Args:
         image_shape: (height, width, channels).
-        outputs: Logits.
+        outputs: Number of logits.
         recurrent_units: Width of the recurrence.
         units: Width of the dense layers.
-        dropout: Fraction dropped behind each layer.
+        dropout: Dropout rate after each layer.
     """
     require_image_shape(image_shape, smallest_side=2, volumes=False, model="multilabel-rnn")
     height, width, channels = image_shape
@@ -84,7 +84,7 @@ def multilabel_rnn(
 
 
 def _scale_to_one(images: Any) -> Any:
-    """Pixel values 0..255 to 0..1, as the study does."""
+    """Scales pixel values 0..255 to 0..1, as the study does."""
     return layers.Rescaling(1 / 255, name="scale_pixels")(images)
 
 

@@ -1,4 +1,4 @@
-"""What a search may choose from: written beside the argument or the field that it is for."""
+"""Search spaces of hyperparameters, written in the annotation of the argument or field that they belong to."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Numbers from the lowest to the highest, both among them.
+    """An interval of numbers that includes both ends.
 
     Args:
-        low: The lowest.
-        high: The highest.
-        step: The distance between two choices; any number in between where it is None.
-        log: Whether equal factors are equally likely, as suits a learning rate.
+        low: The smallest value.
+        high: The largest value.
+        step: The distance between two choices; None for any number in between.
+        log: Whether values are drawn on a logarithmic scale, as suits a learning rate.
     """
 
     low: float
@@ -26,17 +26,17 @@ class Range:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """Some values.
+    """A list of values.
 
     Args:
-        values: At least one; all of one type.
+        values: At least one value; all of one type.
     """
 
     values: tuple[Any, ...]
 
 
 def find_range(annotation: Any) -> Range | Choice | None:
-    """The range in an annotation such as ``Annotated[int, Ge(4), Range(8, 64)] | None``."""
+    """Returns the range in an annotation such as ``Annotated[int, Ge(4), Range(8, 64)] | None``."""
     for part in typing.get_args(annotation):
         if isinstance(part, Range | Choice):
             return part

@@ -1,4 +1,4 @@
-"""Plain recurrent heads on convolutions: the yardsticks of the liquid networks."""
+"""Plain recurrent heads on convolutions: baselines of the liquid networks."""
 
 from typing import Annotated, Any
 
@@ -27,10 +27,10 @@ def rnn(
 
     Args:
         image_shape: (height, width, channels) or (depth, height, width, channels).
-        outputs: Logits.
+        outputs: Number of logits.
         units: Width of the recurrence.
-        filters: Of the first convolution; the second has twice as many.
-        dropout: Fraction dropped before the last layer.
+        filters: Filters of the first convolution; the second has twice as many.
+        dropout: Dropout rate before the last layer.
     """
     return _recurrent_network("rnn", image_shape, outputs, keras.layers.SimpleRNN(units), filters, dropout)
 
@@ -48,10 +48,10 @@ def lstm(
 
     Args:
         image_shape: (height, width, channels) or (depth, height, width, channels).
-        outputs: Logits.
+        outputs: Number of logits.
         units: Width of the recurrence.
-        filters: Of the first convolution; the second has twice as many.
-        dropout: Fraction dropped before the last layer.
+        filters: Filters of the first convolution; the second has twice as many.
+        dropout: Dropout rate before the last layer.
     """
     return _recurrent_network("lstm", image_shape, outputs, keras.layers.LSTM(units), filters, dropout)
 

@@ -1,4 +1,4 @@
-"""Residual networks of a study of liver CT, and one without shortcuts, from one table of layer facts."""
+"""Residual networks of a study of liver CT, and one without shortcuts, built from one table of layers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _normalise(maps: Any, name: str) -> Any:
 
 
 class _Reader:
-    """Applies the network's layers; they are named as torchvision names them, so that weights are easily compared."""
+    """Applies the network's layers, named as in torchvision, so that weights are easily compared."""
 
     def __init__(self, facts: Mapping[str, Any], widths: Sequence[int], small_stem: bool, make: LayerMaker) -> None:
         self.facts = facts
@@ -31,7 +31,7 @@ class _Reader:
         self.make = make
 
     def __call__(self, pixels: Any) -> Any:
-        """From pixels to the mean of the last maps."""
+        """Returns the spatial mean of the last maps for an image's pixels."""
         maps = self._apply_stem(pixels)
         for stage, (width, repeats) in enumerate(zip(self.widths, self.facts["repeats"], strict=True), start=1):
             for block in range(repeats):
@@ -50,12 +50,12 @@ class _Reader:
         if self.small_stem:
             return maps
         volumes = len(maps.shape) == 5
-        # Zeros are no more than what a relu gives, so they do not change the maximum.
+        # After a relu nothing is below zero, so padding with zeros does not change the maximum.
         maps = (layers.ZeroPadding3D if volumes else layers.ZeroPadding2D)(1)(maps)
         return (layers.MaxPooling3D if volumes else layers.MaxPooling2D)(3, 2)(maps)
 
     def _apply_block(self, maps: Any, width: int, strides: int, name: str) -> Any:
-        """Every call makes layers of its own: blocks that share them would be one block, run several times."""
+        """Applies a block of new layers, so that no two blocks share weights."""
         if self.facts["block"] == "basic":
             convolutions = [(width, 3, strides), (width, 3, 1)]
         else:
@@ -68,7 +68,7 @@ class _Reader:
             if strides > 1 or maps.shape[-1] != inside.shape[-1]:
                 names = f"{name}_downsample_0", f"{name}_downsample_1"
                 maps = self._apply_normalised(maps, inside.shape[-1], 1, strides, *names)
-            # The shortcut stands last: so its layers follow the block's in the model, as in PyTorch's state_dict.
+            # The shortcut comes last, so that its layers follow the block's in the model, as in PyTorch's state_dict.
             inside = layers.Add(name=f"{name}_add")([inside, maps])
         return layers.ReLU()(inside)
 
@@ -93,15 +93,15 @@ def _describe(facts: Mapping[str, Any]) -> str:
 
 @register_networks("residual.yaml", family="deep", reference_data="breastmnist", **PROTOCOL)
 def residual_network(name: str, facts: Mapping[str, Any], widths: Sequence[int]) -> Builder:
-    """The builder of one network of the table.
+    """Returns the builder of one network of the table.
 
     Shortcuts that change the size or the width are a 1x1 convolution with batch normalisation; a bottleneck is strided
-    in its 3x3 convolution. At 224x224x1 and three classes the parameters are as many as published.
+    in its 3x3 convolution. At 224x224x1 and three classes the parameter counts are the published ones.
 
     Args:
-        name: As published.
+        name: Published name of the network.
         facts: Its blocks and biases.
-        widths: Of the stages; bottlenecks end in four times as many channels.
+        widths: Widths of the stages; bottlenecks end in four times as many channels.
     """
 
     def build(
@@ -114,19 +114,19 @@ def residual_network(name: str, facts: Mapping[str, Any], widths: Sequence[int])
         initialisation: Annotated[Initialisation, Choice(("he-normal", "framework-uniform"))] = "he-normal",
         dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.5)] = 0.0,
     ) -> keras.Model:
-        """Reads images or volumes.
+        """Builds the network for images or volumes.
 
         Args:
             image_shape: (height, width, channels) or (depth, height, width, channels).
-            outputs: Logits.
+            outputs: Number of logits.
             stem: First layers. ``large``: 7x7 with stride 2 and pooling, as published; ``small``: 3x3 without both;
                 ``auto``: small below 64 pixels a side.
-            biases: Which convolutions have one, though the batch normalisation behind each has its own. ``published``:
-                those that the parameter count tells of; torchvision's networks have ``none``.
+            biases: Which convolutions have a bias, though the batch normalisation after each has its own.
+                ``published``: those that the published parameter count implies; torchvision's networks have ``none``.
             volumes: How volumes are read. ``2.5d``: each slice as an image, and the mean of their features; ``3d``: by
                 convolutions in three dimensions.
-            initialisation: Of the weights; ``framework-uniform`` is PyTorch's default.
-            dropout: Fraction dropped before the last layer.
+            initialisation: Initialisation of the weights; ``framework-uniform`` is PyTorch's default.
+            dropout: Dropout rate before the last layer.
         """
         make = LayerMaker(initialisation)
         changed = {**facts, "biases": facts["biases"] if biases == "published" else biases}

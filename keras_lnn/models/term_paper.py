@@ -1,4 +1,4 @@
-"""The 30 small networks of a term paper on liquid networks for MedMNIST 3D, from one table of layer facts."""
+"""The 30 small networks of a term paper on liquid networks for MedMNIST 3D, built from one table of layers."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ def _describe(facts: Mapping[str, Any]) -> str:
     keep="last",
 )
 def term_paper_network(name: str, facts: Mapping[str, Any]) -> Builder:
-    """The builder of one network of the table.
+    """Returns the builder of one network of the table.
 
-    The protocol is the published one: training stops once the validation loss has been more than .001 above its best in
-    ten epochs since then, and the last epoch is the one that is tested. The published parameter counts are met; those
-    of LSTM and SimpleRNN are smaller by the second bias vector that PyTorch has and Keras has not.
+    The protocol is the published one: training stops once the validation loss has been more than .001 above its best
+    in ten epochs since then, and the last epoch is tested. The published parameter counts are met; those of LSTM and
+    SimpleRNN are smaller by the second bias vector, which PyTorch has and Keras does not.
 
     Args:
-        name: As published.
+        name: Published name of the network.
         facts: Its stem and layers.
     """
 
@@ -105,16 +105,16 @@ def term_paper_network(name: str, facts: Mapping[str, Any]) -> Builder:
         recur_over: RecurOver = "slices",
         single_logit: bool = True,
     ) -> keras.Model:
-        """Reads a volume slice by slice.
+        """Builds a network that reads a volume slice by slice.
 
         Args:
             image_shape: (depth, height, width, channels).
-            outputs: Logits.
-            axis: Along which the slices follow one another.
+            outputs: Number of logits.
+            axis: Axis along which the volume is cut into slices.
             recur_over: What recurrent layers recur over. ``batch`` is the mistake of the published LSTM and SimpleRNN
-                runs: every slice position is a sequence over the samples of a batch, so that an answer depends on
-                which samples happen to stand beside it.
-            single_logit: Whether two classes are one logit, as published; two labels to an image need ``no``.
+                runs: every slice position is a sequence over the samples of a batch, so that a prediction depends on
+                the other samples in its batch.
+            single_logit: Whether two classes are one logit, as published; two labels per image need ``no``.
         """
         _check(name, image_shape)
         inputs = keras.Input(image_shape)

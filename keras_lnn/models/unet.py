@@ -1,4 +1,4 @@
-"""U-Nets, which give each pixel a class, and one whose slices of a volume tell their neighbours what they see."""
+"""U-Nets, which predict a class for each pixel, and one that also reads the neighbouring slices of a volume."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Recurrence = Literal["cfc", "ltc", "lstm", "dense", "none"]
 _SMALLEST_SIDE = 8
 _MOST_GROUPS = 8
 _FAMILY = {"family": "segmentation", "answers": "masks"}
-# Cross-entropy, as published, finds tumours late: of a set this small they are one pixel in a hundred.
+# Cross-entropy, as published, learns tumours late: in so small a data set they are one pixel in a hundred.
 _PROTOCOL = {
     "epochs": 60,
     "batch_size": 8,
@@ -34,7 +34,7 @@ _PROTOCOL = {
     "loss": "bce-dice",
     "schedule": "cosine",
     "monitor": "val_dice",
-    # By whole pixels: interpolation would take the grain from the training images that all others have.
+    # Shifts by whole pixels: interpolation would smooth the grain of training images, which other images keep.
     "augmentation": "flip-shift",
     "weight_average": 0.99,
 }
@@ -52,24 +52,24 @@ def unet(
     volumes: Volumes = "2d",
     initialisation: Annotated[Initialisation, Choice(("he-normal", "framework-uniform"))] = "he-normal",
 ) -> keras.Model:
-    """U-Net: convolutions down to small maps and back up, with what was seen on the way down beside it.
+    """U-Net: convolutions down to small maps and back up, with skip connections at each level.
 
-    On each level two 3x3 convolutions and 2x2 max pooling, ``depth`` times, each level twice as wide as the one above;
-    two convolutions at the bottom; then on each level a transposed 2x2 convolution, the maps of the way down beside it
-    and two convolutions; a 1x1 convolution to the classes. Ronneberger et al., "U-Net: Convolutional networks for
-    biomedical image segmentation", 2015, with padded convolutions. Sides that are no multiple of ``2 ** depth`` are
-    filled up with black on both sides, and the answer is cut to the image again.
+    On each level there are two 3x3 convolutions and 2x2 max pooling, ``depth`` times, each level twice as wide as the
+    one above; two convolutions at the bottom; then on each level a transposed 2x2 convolution, concatenation with the
+    maps of the way down, and two convolutions; a 1x1 convolution to the classes. Ronneberger et al., "U-Net:
+    Convolutional networks for biomedical image segmentation", 2015, with padded convolutions. Sides that are not
+    multiples of ``2 ** depth`` are padded with black on both sides, and the logits are cropped to the image.
 
     Args:
         image_shape: (height, width, channels) or (depth, height, width, channels).
-        outputs: Classes; there are as many logits for each pixel.
+        outputs: Number of classes, which is the number of logits for each pixel.
         depth: How often the maps are halved.
         width: Channels of the first level.
-        norm: Behind each convolution: ``batch``, ``group`` (of the channels of one image, for very small batches) or
-            ``none``, as published.
-        dropout: Fraction dropped at the bottom.
+        norm: Normalisation after each convolution: ``batch``, ``group`` (of the channels of one image, for very small
+            batches) or ``none``, as published.
+        dropout: Dropout rate at the bottom.
         volumes: How volumes are read: ``2d`` each slice as an image, ``3d`` by convolutions in three dimensions.
-        initialisation: Of the weights; ``framework-uniform`` is PyTorch's default.
+        initialisation: Initialisation of the weights; ``framework-uniform`` is PyTorch's default.
     """
     blocks = _Blocks(LayerMaker(initialisation), norm, dropout, depth, width)
     inputs, read = keras.Input(image_shape), _make_reader("unet", image_shape, outputs, blocks, volumes)
@@ -90,24 +90,24 @@ def unet_lnn(
     dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.5)] = 0.0,
     initialisation: Annotated[Initialisation, Choice(("he-normal", "framework-uniform"))] = "he-normal",
 ) -> keras.Model:
-    """U-Net of slices whose smallest maps a CfC or LTC reads along the volume, in both directions.
+    """U-Net of slices whose smallest maps are read along the volume by a CfC or LTC in both directions.
 
-    Each slice goes through the U-Net as an image. At its bottom the values of one place in all slices are a sequence,
-    whose length is the number of slices; what the liquid layers read there, forwards and backwards, is added to the
-    maps of each slice. So a slice knows what its neighbours show before it decides.
+    Each slice goes through the U-Net as an image. At the bottom, the features at one position in all slices form a
+    sequence, whose length is the number of slices; the liquid layers read it forwards and backwards, and their output
+    is added to the maps of each slice. So the prediction for a slice takes its neighbours into account.
 
     Args:
         image_shape: (depth, height, width, channels).
-        outputs: Classes; there are as many logits for each pixel.
-        recurrence: What reads the slices: ``cfc`` or ``ltc``; for comparison ``lstm``, ``dense`` layers that see one
-            slice at a time, of as many parameters as the CfC, and ``none``, the U-Net itself.
+        outputs: Number of classes, which is the number of logits for each pixel.
+        recurrence: The layer that reads the slices: ``cfc`` or ``ltc``; for comparison ``lstm``, ``dense`` layers that
+            see one slice at a time, with as many parameters as the CfC, and ``none``, the U-Net itself.
         units: Neurons in each direction.
-        levels: How many levels of maps are read along the volume, from the bottom up; each by layers of its own.
+        levels: Number of levels whose maps are read along the volume, from the bottom up, each by its own layers.
         depth: How often the maps are halved.
         width: Channels of the first level.
-        norm: Behind each convolution: ``batch``, ``group`` or ``none``.
-        dropout: Fraction dropped at the bottom.
-        initialisation: Of the weights; ``framework-uniform`` is PyTorch's default.
+        norm: Normalisation after each convolution: ``batch``, ``group`` or ``none``.
+        dropout: Dropout rate at the bottom.
+        initialisation: Initialisation of the weights; ``framework-uniform`` is PyTorch's default.
     """
     if len(image_shape) != 4:
         raise InputError(
@@ -128,7 +128,7 @@ def unet_lnn(
 def _make_reader(
     model: str, image_shape: tuple[int, ...], outputs: int, blocks: _Blocks, volumes: Volumes
 ) -> Callable[[Any], Any]:
-    """A function from pixel values to logits of the same sides."""
+    """Returns a function from pixel values to logits of the same height and width."""
     require_image_shape(image_shape, smallest_side=_SMALLEST_SIDE, volumes=True, model=model)
     slice_by_slice = len(image_shape) == 4 and volumes == "2d"
     sides = image_shape[-3:-1] if slice_by_slice else image_shape[:-1]
@@ -137,7 +137,7 @@ def _make_reader(
 
     def read(pixels: Any) -> Any:
         if any(extra):
-            # Before they are scaled, zeros are black.
+            # The pixels are not scaled yet, so zeros are black.
             pixels = (layers.ZeroPadding3D if len(sides) == 3 else layers.ZeroPadding2D)(margins)(pixels)
         logits = blocks.make.apply_convolution(blocks.apply(scale_pixels(pixels)), outputs, 1, name="logits")
         if any(extra):
@@ -152,13 +152,13 @@ class _Blocks:
     """The layers of a U-Net between pixels and logits.
 
     Args:
-        make: Of convolutions.
-        norm: Behind each of them.
-        dropout: At the bottom.
-        depth: Halvings.
+        make: Creates the convolutions.
+        norm: Normalisation after each of them.
+        dropout: Dropout rate at the bottom.
+        depth: Number of halvings.
         width: Channels of the first level.
-        inform: What is done to the maps of the lowest levels.
-        levels: How many those are.
+        inform: Function applied to the maps of the lowest levels.
+        levels: Number of these levels.
     """
 
     make: LayerMaker
@@ -170,7 +170,7 @@ class _Blocks:
     levels: int = 0
 
     def apply(self, maps: Any) -> Any:
-        """From scaled pixels to the maps that the logits are read from."""
+        """Returns the maps that the logits are computed from, for scaled pixels."""
         seen = []
         for level in range(self.depth):
             maps = self._apply_pair(maps, level, f"down{level}")
@@ -207,13 +207,13 @@ class _Blocks:
 
 @dataclasses.dataclass(frozen=True)
 class _Neighbours:
-    """Adds to the maps of each slice what a recurrence over all slices of its volume finds, place by place.
+    """Adds to the maps of each slice the output of a recurrence over all slices of its volume, position by position.
 
     Args:
-        make: Of the dense layers.
-        recurrence: What reads the slices.
-        units: Of each direction.
-        slices: Of a volume.
+        make: Creates the dense layers.
+        recurrence: The layer that reads the slices.
+        units: Neurons in each direction.
+        slices: Number of slices of a volume.
     """
 
     make: LayerMaker
@@ -222,11 +222,11 @@ class _Neighbours:
     slices: int
 
     def __call__(self, maps: Any, name: str) -> Any:
-        """Maps (volumes * slices, height, width, channels), and the same with what is added."""
+        """Returns maps (volumes * slices, height, width, channels) with the output of the recurrence added."""
         height, width, channels = maps.shape[1:]
         volumes = ops.reshape(maps, (-1, self.slices, height, width, channels))
         steps = ops.reshape(ops.transpose(volumes, (0, 2, 3, 1, 4)), (-1, self.slices, channels))
-        # Into the range in which an LTC's synapses are made.
+        # Scales the features into the range in which an LTC's synapses are initialised.
         steps = ops.sigmoid(layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(steps))
         found = self._read_alone(steps) if self.recurrence == "dense" else self._read_both_ways(steps, name)
         found = self.make.apply_dense(found, channels)
@@ -242,11 +242,11 @@ class _Neighbours:
         if self.recurrence == "lstm":
             return layers.LSTM(self.units, return_sequences=True, name=name)
         if self.recurrence == "ltc":
-            # The more synapses reach a neuron, the faster it forgets: with the usual strength of each, that many would
-            # leave a slice less than a millionth of the one before.
+            # The more synapses reach a neuron, the faster it forgets: with the usual strength of each, so many would
+            # leave less than a millionth of the previous slice's signal.
             ranges = {"w": (0.0, 1 / self.units), "sensory_w": (0.0, 1 / channels)}
             return LTC(self.units, initialization_ranges=ranges, return_sequences=True, name=name)
-        # Without a backbone it has the four products of an LSTM, and as many parameters.
+        # Without a backbone a CfC has four products like an LSTM, and as many parameters.
         return CfC(self.units, backbone_layers=0, return_sequences=True, name=name)
 
     def _read_alone(self, steps: Any) -> Any:

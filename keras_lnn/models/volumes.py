@@ -1,4 +1,4 @@
-"""Liquid networks of volumes: convolutions in three dimensions, then slices along all three axes as sequences."""
+"""Liquid networks for volumes: convolutions in three dimensions, then slices along all three axes as sequences."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Recurrence = Literal["ltc", "cfc", "lstm", "dense"]
 
 _SMALLEST_SIDE = 12
 _DESIGNED_FOR = 28
-# Keeps divisions by the tissue of an empty slice harmless, and time running where there is none.
+# Avoids divisions by zero tissue in empty slices, and keeps their elapsed times above zero.
 _LITTLE = 0.05
 
 
@@ -50,25 +50,26 @@ def lnn_3d(
 ) -> keras.Model:
     """Thickness maps and 3D convolutions, then an LTC that reads the slices along each axis in both directions.
 
-    What the published liquid networks for volumes lack, and this one has: inputs of the LTC in the range of its
-    synapses (batch normalisation, then a sigmoid), both directions, all three axes by the same weights, and features of
-    a slice that are means over its tissue, not over the empty space around it. Time runs by tissue: a slice takes as
-    long as its share of the volume's brightness, so empty slices pass quickly. In use the answers to all eight mirror
-    images are averaged. It needs no validation samples: the average of the weights over the last steps is kept.
+    Unlike the published liquid networks for volumes, this one has inputs of the LTC in the range of its synapses (batch
+    normalisation, then a sigmoid), both directions, the same weights for all three axes, and slice features averaged
+    over the tissue of the slice instead of the empty space around it. Time follows the tissue: the elapsed time of a
+    slice is its share of the volume's brightness, so empty slices pass quickly. Outside training, the predictions for
+    all eight mirror images are averaged. No validation samples are needed: the average of the weights over the last
+    steps is kept.
 
     Args:
         image_shape: (depth, height, width, channels); sides above 28 are halved by pooling.
-        outputs: Logits.
-        recurrence: What reads the slices: ``ltc`` or ``cfc``; for comparison ``lstm``, and ``dense`` layers that see
-            one slice at a time, both of about as many parameters.
+        outputs: Number of logits.
+        recurrence: The layer that reads the slices: ``ltc`` or ``cfc``; for comparison ``lstm``, and ``dense`` layers
+            that see one slice at a time, both with about as many parameters.
         units: Neurons of the wiring, in each direction.
         features: Motor neurons, in each direction.
-        filters: Of the first convolution; the second has half as many more.
-        dropout: Fraction of each step's features dropped before the recurrence. An LTC answers lower without it than it
-            has learned to with it, so that probabilities come out too small.
-        slice_distance: Between slices along the depth, in sides of a pixel, such as 2.5 for thick slices: the elapsed
-            time of their steps.
-        views: Whether answers are averaged over mirror images outside training.
+        filters: Filters of the first convolution; the second has half as many more.
+        dropout: Dropout rate of each step's features before the recurrence. The outputs of an LTC that was trained with
+            dropout are lower without it, so that predicted probabilities are too small.
+        slice_distance: Distance between slices along the depth relative to a pixel's side, such as 2.5 for thick
+            slices; the elapsed times along that axis are multiplied by it.
+        views: Whether predictions are averaged over mirror images outside training.
     """
     _check(image_shape)
     if features > units - 3:
@@ -98,12 +99,12 @@ def _check(image_shape: tuple[int, ...]) -> None:
 
 
 def _halvings(image_shape: tuple[int, ...]) -> int:
-    """How often all sides can be halved before the shortest comes below the size that the network is made for."""
+    """Returns how often all sides can be halved before the shortest falls below the size of the network's design."""
     return max(0, (min(image_shape[:3]) // _DESIGNED_FOR).bit_length() - 1)
 
 
 def _stem(volumes: Any, filters: int) -> tuple[Any, Any]:
-    """The tissue (batch, d, h, w, 1) and the feature maps (batch, d, h, w, features), at half the size."""
+    """Returns the tissue (batch, d, h, w, 1) and the feature maps (batch, d, h, w, features), at half the size."""
     around = ops.average_pool(volumes, 3, 1, padding="same")
     thickness = [_erode(volumes), around * volumes, ops.average_pool(around, 3, 1, padding="same") * volumes]
     channels = ops.concatenate([volumes, *thickness], axis=-1)
@@ -118,14 +119,14 @@ def _stem(volumes: Any, filters: int) -> tuple[Any, Any]:
 
 
 def _erode(volumes: Any) -> Any:
-    """The smallest value of each voxel and its six neighbours: what is left is inside."""
+    """Returns the minimum over each voxel and its six neighbours, which leaves only the inside of structures."""
     kernels = ((3, 1, 1), (1, 3, 1), (1, 1, 3))
     lines = [-ops.max_pool(-volumes, kernel, 1, padding="same") for kernel in kernels]
     return ops.minimum(ops.minimum(*lines[:2]), lines[2])
 
 
 def _read_axes(tissue: Any, maps: Any, read: Callable[[Any, Any, Any], Any], slice_distance: float) -> list[Any]:
-    """What is read along each axis; axes of equal length are read as one larger batch."""
+    """Reads the slices along each axis and returns the results; axes of equal length are read as one larger batch."""
     sequences: dict[int, list[tuple[Any, Any, float]]] = {}
     for axis in (1, 2, 3):
         sequence, amount = _slices_along(axis, tissue, maps)
@@ -145,7 +146,7 @@ def _read_axes(tissue: Any, maps: Any, read: Callable[[Any, Any, Any], Any], sli
 
 
 def _slices_along(axis: int, tissue: Any, maps: Any) -> tuple[Any, Any]:
-    """Features (batch, steps, features) of the slices along an axis, and their tissue (batch, steps, 1)."""
+    """Returns the features (batch, steps, features) of the slices along an axis, and their tissue (batch, steps, 1)."""
     plane = [other for other in (1, 2, 3) if other != axis]
     amount = ops.mean(tissue, axis=plane)
     over_tissue = ops.mean(maps * tissue, axis=plane) / (amount + 1e-3)
@@ -153,7 +154,7 @@ def _slices_along(axis: int, tissue: Any, maps: Any) -> tuple[Any, Any]:
 
 
 def _make_reader(recurrence: Recurrence, units: int, features: int, dropout: float) -> Callable[[Any, Any, Any], Any]:
-    """A function with layers of its own, from sequences, shares of tissue and elapsed times to (batch, features)."""
+    """Returns a function with its own layers from sequences, tissue shares and elapsed times to (batch, features)."""
     normalise, dropped = layers.BatchNormalization(momentum=0.9), layers.Dropout(dropout)
     scan = _make_dense(units, features) if recurrence == "dense" else _make_recurrence(recurrence, units, features)
 
@@ -165,7 +166,7 @@ def _make_reader(recurrence: Recurrence, units: int, features: int, dropout: flo
 
 
 def _make_recurrence(recurrence: Recurrence, units: int, features: int) -> Callable[[Any, Any], Any]:
-    """Both directions. An LSTM of as many units has about the parameters of the LTC: four of each input and unit."""
+    """Returns a recurrence in both directions; an LSTM of as many units has about as many parameters as the LTC."""
 
     def make(name: str) -> layers.Layer:
         if recurrence == "lstm":
@@ -177,7 +178,7 @@ def _make_recurrence(recurrence: Recurrence, units: int, features: int) -> Calla
 
     def scan(steps: Any, elapsed: Any) -> Any:
         turned = ops.flip(steps, axis=1)
-        if recurrence == "lstm":  # knows no time
+        if recurrence == "lstm":  # has no input for elapsed times
             ahead, back = forwards(steps), backwards(turned)
         else:
             ahead, back = forwards((steps, elapsed)), backwards((turned, ops.flip(elapsed, axis=1)))
@@ -187,7 +188,7 @@ def _make_recurrence(recurrence: Recurrence, units: int, features: int) -> Calla
 
 
 def _make_dense(units: int, features: int) -> Callable[[Any, Any], Any]:
-    """Each slice by itself, by two dense layers with about the parameters of two LTCs."""
+    """Returns two dense layers that read each slice alone, with about as many parameters as two LTCs."""
     built: list[layers.Layer] = []
 
     def scan(steps: Any, elapsed: Any) -> Any:
