@@ -1,4 +1,4 @@
-"""Files from the network: with progress, retries and a checksum; whole or not there at all."""
+"""Downloads of files with progress, retries and a checksum; a file is complete or absent."""
 
 import contextlib
 import hashlib
@@ -25,17 +25,17 @@ def download(
     timeout_seconds: float = 30.0,
     pause_seconds: float = 1.0,
 ) -> None:
-    """Downloads a file to its place.
+    """Downloads a file.
 
     Args:
-        url: Of the file.
-        path: Its place; on any failure nothing is left there.
+        url: Address of the file.
+        path: Where to save it; after a failure nothing is left there.
         md5: Its checksum.
-        remedy: Ends the error message: what else can be done.
-        progress: Is told the fraction done.
-        attempts: How often a broken connection is tried again.
-        timeout_seconds: Of silence, before an attempt counts as broken.
-        pause_seconds: Before the second attempt; twice as long before each further one.
+        remedy: End of the error message: what else the user can do.
+        progress: Called with the fraction done.
+        attempts: Number of attempts if the connection breaks.
+        timeout_seconds: Seconds without data after which an attempt counts as broken.
+        pause_seconds: Pause before the second attempt, doubled before each further one.
     """
     if path.parent.exists() and not path.parent.is_dir():
         raise InputError(f"The data folder must be a folder. Received: {path.parent}. Choose another with --data-dir.")

@@ -40,21 +40,21 @@ def load_folder(
 ) -> ImageData:
     """Loads images that lie in one folder for each class.
 
-    Either ``PATH/CLASS/*.png``, which is split at random (70 % train, 10 % val, 20 % test, stratified), or
-    ``PATH/train/CLASS/*.png`` beside ``val`` (or ``valid``, ``validation``) and ``test``; where one of these two is
-    missing it is split off train. Class folders may have folders inside. Classes are in the natural order of their
-    names: ``grade2`` before ``grade10``. Decoded images are kept in a file of the cache, as those of a table are.
-    Where several images show one patient, make the splits yourself, or write a table.
+    The layout is either ``PATH/CLASS/*.png``, which is split at random (70 % train, 10 % val, 20 % test, stratified),
+    or ``PATH/train/CLASS/*.png`` beside ``val`` (or ``valid``, ``validation``) and ``test``; if one of these two is
+    missing it is split off train. Class folders may contain folders. Classes are in the natural order of their names:
+    ``grade2`` before ``grade10``. Decoded images are kept in a file of the cache, as those of a table are. If several
+    images show one patient, make the splits yourself, or write a table.
 
-    The checksum is the SHA-256 of one line a file, in the order of the names: its path relative to PATH, its size and
+    The checksum is the SHA-256 of one line per file, in the order of the names: its path relative to PATH, its size and
     the SHA-256 of its content, with a zero byte between the three.
 
     Args:
         path: The folder.
         options: How files become pixels, and whether bad ones are left out.
         side: Height and width of the images, or one number for both.
-        channels: 1 (grey), 3 (colour) or None for what the files have.
-        seed: Of the random split.
+        channels: 1 (grey), 3 (colour) or None for the channels of the files.
+        seed: Seed of the random split.
         plan: How the samples get their splits.
         progress: Called with the fraction of the images that is decoded.
 
@@ -92,7 +92,7 @@ def load_folder(
 def _find_classes(
     root: Path, options: OwnImages, unreadable: list[str]
 ) -> tuple[dict[str, dict[str, list[Path]]], tuple[str, ...]]:
-    """The images of each class of each split that there is, and the names of the classes in their order."""
+    """Returns the images by split and class, and the names of the classes in their order."""
     if not root.exists():
         raise InputError(f"The folder of images must exist. Received: {root}. Check the path.")
     if not root.is_dir():
@@ -113,7 +113,7 @@ def _find_classes(
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
-    """The folders of the splits that there are; the folder itself as train where it has none."""
+    """Returns the folders of the splits that exist, or the folder itself as train if it has none."""
     found: dict[str, Path] = {}
     for folder in _folders(root):
         for split, spellings in SPLIT_SPELLINGS.items():
@@ -161,7 +161,7 @@ def _find_images_by_class(folder: Path, options: OwnImages, unreadable: list[str
 
 
 def _join_series(images: Sequence[Path], class_folder: Path) -> list[Path]:
-    """Returns files with each folder of one DICOM series below that of the class in the place of its slices."""
+    """Replaces the files of each folder below a class that is one DICOM series by the folder itself."""
     by_folder: dict[Path, list[Path]] = {}
     for image in images:
         by_folder.setdefault(image.parent, []).append(image)
@@ -206,12 +206,12 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def natural_order(name: str) -> list[str | tuple[int, str]]:
-    """Returns what to sort names by so that numbers in them, of any length, count as numbers."""
+    """Returns a key that sorts names so that numbers in them, of any length, count as numbers."""
     return [_number_order(part) if k % 2 else part for k, part in enumerate(re.split(r"(\d+)", name))]
 
 
 def _number_order(digits: str) -> tuple[int, str]:
-    # As text: Python reads numbers of some thousand digits only.
+    # Compared as text: Python refuses to convert numbers of some thousand digits.
     plain = "".join(str(unicodedata.digit(digit)) for digit in digits).lstrip("0")
     return len(plain), plain
 

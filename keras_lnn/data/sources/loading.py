@@ -1,4 +1,4 @@
-"""One call from a name to loaded images, whatever the source."""
+"""Loading of a data set by its name, whatever the source."""
 
 import dataclasses
 import importlib
@@ -34,16 +34,16 @@ def load_data(
     """Loads a data set.
 
     Args:
-        name: From the catalog, ``folder:PATH`` (images in a folder a class), ``table:FILE`` (images that a CSV
-            or TSV file names), ``masks:DIR`` (images with masks), ``mask-classes:DIR`` (the same images by the highest
+        name: A name of the catalog, ``folder:PATH`` (images in one folder per class), ``table:FILE`` (images listed in
+            a CSV or TSV file), ``masks:DIR`` (images with masks), ``mask-classes:DIR`` (the same images by the highest
             class in their masks) or ``tfds:NAME``.
-        size: Side in pixels; 28 for the catalog if not given, 64 for own images, their own for tfds.
-        data_dir: Folder of the data files, before the usual places.
-        accept_checksum: Take a file with another checksum if its arrays are right.
-        seed: Of the split, where the data come without one.
-        progress: Called with the fraction done, where loading takes long.
-        own: What folders, tables and manifests are, and how their files become pixels.
-        channels: Of own images, 1 (grey) or 3 (colour); those of their files if not given.
+        size: Side in pixels; if not given, the first of the catalog, 64 for own images, their own size for tfds.
+        data_dir: Folder of the data files, searched before the usual places.
+        accept_checksum: Whether to accept a file with another checksum if its arrays are right.
+        seed: Seed for splitting data sets that have no splits of their own.
+        progress: Called with the fraction done if loading takes long.
+        own: Columns and folders of own images, and how their files become pixels.
+        channels: Channels of own images, 1 (grey) or 3 (colour); those of their files if not given.
         plan: How own images get their splits.
 
     Returns:
@@ -76,7 +76,7 @@ def load_data(
 
 
 def check_data(data: ImageData) -> None:
-    """Checks what every source must hold to: whole splits, matching labels within range, uint8 images.
+    """Checks the rules for data of every source: no empty split, matching labels within range, uint8 images.
 
     Masks must be as large as their images.
     """
@@ -112,7 +112,7 @@ def check_data(data: ImageData) -> None:
 
 
 def read_columns_of(name: str) -> tuple[str, ...]:
-    """Returns the names of the columns by which own images are read; empty where no table names them."""
+    """Returns the names of the columns of the table of own images; empty if there is no table."""
     if name.startswith(TABLE):
         return read_table(Path(name.removeprefix(TABLE))).columns
     if name.startswith((MASKS, MASK_CLASSES)):
@@ -122,7 +122,7 @@ def read_columns_of(name: str) -> tuple[str, ...]:
 
 
 def _own_loader(name: str) -> tuple[Callable[..., ImageData], str]:
-    """Returns what loads own images, and their path."""
+    """Returns the function that loads own images, and their path."""
     from keras_lnn.data.sources.folders import load_folder
     from keras_lnn.data.sources.masks import load_mask_classes, load_masks
     from keras_lnn.data.sources.tables import load_table

@@ -1,4 +1,4 @@
-"""What the classes of masks are: said by a table, or found in the files."""
+"""The classes of masks, read from a table or found in the files."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, cache_folder, write_json
 
 BACKGROUND = "background"
 
-# Another way of reading values finds other ones, and what was found is looked up by this number too.
+# Version of the way values are read; results in the cache are only reused for the same version.
 _READING = 2
-# Grey values up to here are class indices; higher ones, such as 255, are painted for the eye.
+# Grey values up to here are class indices; higher ones, such as 255, were chosen for display.
 _HIGHEST_INDEX = 31
 _MOST_CLASSES = 64
-# More grey values than people paint are the borders of smoothed masks.
+# More grey values than people paint come from the smoothed borders of masks.
 _MOST_PAINTED = 16
 _MOST_NAMED_CLASSES = 256
 _MOST_DIGITS = 20
@@ -39,10 +39,10 @@ class MaskClasses:
     """The classes of masks, in the order of their indices.
 
     Args:
-        names: One a class.
-        values: What a pixel of each class has in the files; empty where each class has files of its own.
-        notes: How they were found, one sentence each.
-        written: What a pixel of each class gets in the masks that a model writes; None for its index.
+        names: One name per class.
+        values: The value of a pixel of each class in the files; empty if each class has files of its own.
+        notes: How the classes were found, one sentence each.
+        written: The value of a pixel of each class in the masks that a model writes; None for its index.
     """
 
     names: tuple[str, ...]
@@ -52,18 +52,18 @@ class MaskClasses:
 
     @property
     def coloured(self) -> bool:
-        """Whether pixels of the files have colours."""
+        """Returns whether pixels of the files have colours."""
         return any(isinstance(value, str) for value in self.values)
 
 
 @dataclasses.dataclass(frozen=True)
 class MaskFacts:
-    """What mask files hold, one entry a file.
+    """The content of mask files, one entry per file.
 
     Args:
-        values: The values of its pixels.
-        shapes: Its height and width, of volumes its depth before them.
-        faults: For each file that could not be read the reason, in a few words.
+        values: The values of the pixels.
+        shapes: Height and width, for volumes depth, height and width.
+        faults: The reason for each file that could not be read, in a few words.
     """
 
     values: list[list[MaskValue]]
@@ -78,14 +78,14 @@ def scan_masks(
     progress: Progress | None = None,
     threshold: float | None = None,
 ) -> MaskFacts:
-    """Finds out what mask files hold in their own size, once for the same content.
+    """Reads the values and shapes of mask files in their own size; results are cached by content.
 
     Args:
         files: The mask files.
-        digests: A hash of the content of each.
-        coloured: Whether values are colours; None where it shows: if one file is in colour, all are.
+        digests: A hash of the content of each file.
+        coloured: Whether values are colours; None to detect it: if one file is in colour, all are.
         progress: Called with the fraction of the files that is read.
-        threshold: Above which brightness a pixel has the value 1, and below 0; None for the values as they are.
+        threshold: Brightness above which a pixel has the value 1, else 0; None for the stored values.
     """
     kinds = [digest + file.suffix.lower() for file, digest in zip(files, digests, strict=True)]
     how = (coloured,) if threshold is None else (coloured, threshold)
@@ -105,8 +105,8 @@ def scan_masks(
 def read_classes(path: Path) -> MaskClasses:
     """Reads a table of the classes: their names, and their colours or the values of their pixels.
 
-    The first row is the background. The others stay in their order where they have colours; those with values come in
-    the order of the values.
+    The first row is the background. The other rows keep their order if they have colours, and are sorted by value if
+    they have values.
     """
     table = read_table(path)
     columns = {plain_name(name): name for name in table.columns}
@@ -143,11 +143,11 @@ def read_classes(path: Path) -> MaskClasses:
 
 
 def split_by_brightness(threshold: float, path: Path) -> MaskClasses:
-    """Returns the two classes of masks whose pixels are brighter than a threshold or not.
+    """Returns the two classes of masks that are split by a threshold of brightness.
 
     Args:
-        threshold: The brightness, for what is reported.
-        path: A table of classes, which may be there and gives their names.
+        threshold: The brightness, for the report.
+        path: An optional table of classes, which names them.
     """
     names = read_classes(path).names if path.is_file() else (BACKGROUND, "foreground")
     if len(names) != 2:
@@ -156,16 +156,16 @@ def split_by_brightness(threshold: float, path: Path) -> MaskClasses:
             " other classes."
         )
     notes = (f"pixels of masks that are brighter than {threshold:g} are {names[1]}",)
-    # Values from 0 to 1, such as probabilities in NIfTI files, are none that anybody looks at.
+    # Values from 0 to 1, such as probabilities in NIfTI files, are not meant for display.
     return MaskClasses(names, (0, 1), notes, written=(0, 255) if threshold >= 1 else None)
 
 
 def choose_classes(found: Set[MaskValue], lossy: bool = False) -> MaskClasses:
-    """Returns the classes of masks that hold some values: these in ascending order, the lowest being the background.
+    """Returns the classes of masks with these values, in ascending order; the lowest is the background.
 
     Args:
         found: The values.
-        lossy: Whether some files are of a format that changes values, so that more than two are no classes.
+        lossy: Whether some files have a lossy format; then more than two values are not classes.
     """
     if len(found) < 2:
         raise InputError(
@@ -243,7 +243,7 @@ def _read_index(table: TextTable, row: int, cell: str) -> int:
 
 
 def _read_colour(table: TextTable, row: int, cell: str) -> str:
-    """``#rrggbb``, three numbers or a name that HTML knows."""
+    """Reads a colour: ``#rrggbb``, three numbers or a name that HTML defines."""
     from PIL import ImageColor
 
     parts = [part for part in re.split(r"[\s,;]+", cell) if part.isdecimal() and len(part) <= _MOST_DIGITS]

@@ -1,4 +1,4 @@
-"""Which mask belongs to which image of a folder, and what a manifest says of them."""
+"""The pairs of images and masks in a folder or a manifest."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ _WHOLE_PATHS = "Move it below the manifest, or write whole paths."
 
 @dataclasses.dataclass(frozen=True)
 class MaskedFiles:
-    """Image files with the files of their masks, one entry an image.
+    """Image files with their mask files, one entry per image.
 
     Args:
-        names: What the images are called in all that is told.
-        images: One path an image; it need not exist.
-        masks: The paths of an image's masks: one, or one a class, None where the class is not in the image.
-        columns: The class of each of several masks to an image; empty where there is one mask.
-        splits: ``train``, ``val`` or ``test``; None where nothing says.
-        groups: The patients; None where nothing says.
-        notes: What was decided, one sentence each.
-        warnings: What may spoil the results, one sentence each.
+        names: The names of the images in all messages and reports.
+        images: One path per image; it need not exist.
+        masks: The paths of an image's masks: one, or one per class, None if the class is not in the image.
+        columns: The classes of several masks per image; empty if there is one mask.
+        splits: ``train``, ``val`` or ``test``; None if not given.
+        groups: The patients; None if not given.
+        notes: Decisions that were taken, one sentence each.
+        warnings: Faults that may spoil the results, one sentence each.
     """
 
     names: list[str]
@@ -59,14 +59,14 @@ class MaskedFiles:
     warnings: tuple[str, ...] = ()
 
     def take(self, rows: Sequence[int]) -> MaskedFiles:
-        """Some of the images."""
+        """Returns some of the images."""
         lists = {name: getattr(self, name) for name in ("names", "images", "masks", "splits", "groups")}
         chosen = {name: None if values is None else [values[row] for row in rows] for name, values in lists.items()}
         return dataclasses.replace(self, **chosen)
 
 
 def find_masked_files(root: Path, options: OwnImages) -> MaskedFiles:
-    """Finds images and masks: those that a manifest names, else files of the same name in two folders."""
+    """Finds images and masks: those listed in a manifest, else files of the same name in two folders."""
     if not root.is_dir():
         raise InputError(
             f"masks:DIR must name a folder. Received: {root}, which is"
@@ -144,9 +144,9 @@ def _read_manifest(root: Path, table: TextTable, options: OwnImages) -> MaskedFi
 def _find_mask_columns(
     table: TextTable, options: OwnImages, taken: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The columns with paths of masks, and where each of them is a class their names.
+    """Returns the columns with paths of masks, and their names if each of them is a class.
 
-    Masks of the background are passed over: it is all that no class covers.
+    Masks of the background are ignored: it is all that no class covers.
     """
     if options.label_columns is not None:
         named = tuple(require_column(table, name, "--label-columns") for name in options.label_columns)
@@ -181,7 +181,7 @@ def _require_once(table: TextTable, names: Sequence[str]) -> None:
 
 
 def _resolve(cell: str, root: Path, folder: str) -> Path:
-    """The file of a cell: its path from the root, or a name in the folder of its kind."""
+    """Returns the file of a cell, given by its path from the root or its name in the folder of images or masks."""
     path = Path(os.path.normpath(cell.replace("\\", "/") if os.sep == "/" else cell))
     inside = root / folder / path
     return inside if os.path.exists(inside) and not os.path.exists(root / path) else root / path
@@ -195,7 +195,7 @@ def _masks_by_stem(root: Path) -> dict[str, Path]:
 
 
 def _stem(file: Path, folder: Path) -> str:
-    """The path of a file below a folder without its ending, by which image and mask find each other."""
+    """Returns a file's path below a folder without its suffix, which is the same for an image and its mask."""
     name = file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.name
     ending = next((ending for ending in _ENDINGS if name.lower().endswith(ending)), "")
     return name[: len(name) - len(ending)]

@@ -1,4 +1,4 @@
-"""The masks of a folder, looked through: all there, readable, as large as their images, of known classes."""
+"""Checks of the masks in a folder: complete, readable, as large as their images, with known classes."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _LOSSY = (".jpg", ".jpeg")
 
 @dataclasses.dataclass(frozen=True)
 class FoundMasks:
-    """Images whose masks fit, with the content of each mask file once.
+    """Images with valid masks, and each distinct content of a mask file once.
 
     Args:
         files: Images and masks.
-        classes: Of the masks.
+        classes: Classes of the masks.
         unique: Mask files of different content, in the order of their hashes.
-        digests: Of the content of each of them.
-        places: For each image and column of masks the place among them; -1 where a class has no file.
+        digests: Hash of the content of each of them.
+        places: Index into them for each image and column of masks; -1 if a class has no file.
         present: Whether each class is in the masks of each image in their own size, 0 or 1.
-        grids: The pixels of each image; None where it cannot be read.
+        grids: The grid of pixels of each image; None if it cannot be read.
         volumes: Whether masks have a depth.
     """
 
@@ -66,7 +66,7 @@ class FoundMasks:
         spacing: np.ndarray | None = None,
         notes: tuple[str, ...] = (),
     ) -> LabelledFiles:
-        """The images with labels that follow from their masks."""
+        """Returns the images with labels that follow from their masks."""
         return LabelledFiles(
             names=self.files.names,
             task=task,
@@ -81,12 +81,12 @@ class FoundMasks:
 
 
 def find_masks(root: Path, options: OwnImages, progress: Progress | None = None) -> FoundMasks:
-    """Finds the masks of the images in a folder and looks them through; each kind of mistake is one sentence.
+    """Finds the masks of the images in a folder and checks them; each kind of mistake is reported in one sentence.
 
     Args:
         root: The folder.
-        options: What a manifest's columns are, and whether images with bad masks are left out.
-        progress: Called with the fraction of the masks that is looked through.
+        options: Roles of a manifest's columns, and whether images with bad masks are left out.
+        progress: Called with the fraction of the masks that is checked.
     """
     files = find_masked_files(root, options)
     files = _leave_out(files, _missing(files, root), options, "have a mask", "Add the masks or remove the images")
@@ -139,13 +139,13 @@ def _paths(files: MaskedFiles) -> list[Path]:
 
 
 def _each(files: MaskedFiles, faults: Mapping[Path, str]) -> dict[int, str]:
-    """What is wrong with the masks of each image, by its row."""
+    """Returns the fault of the masks of each image, by its row."""
     each = ((row, mask) for row, masks in enumerate(files.masks) for mask in reversed(masks))
     return {row: faults[mask] for row, mask in each if mask is not None and mask in faults}
 
 
 def _leave_out(files: MaskedFiles, bad: Mapping[int, str], options: OwnImages, rule: str, remedy: str) -> MaskedFiles:
-    """Goes on without some images where that is allowed."""
+    """Leaves out images with faults if that is allowed, else raises an error."""
     if not bad:
         return files
     named = [f"{files.names[row]} ({bad[row]})" for row in sorted(bad)]
@@ -177,7 +177,7 @@ def _digest(files: MaskedFiles) -> tuple[dict[Path, str], dict[Path, str]]:
 
 
 def _read_known(root: Path, files: MaskedFiles, threshold: float | None) -> MaskClasses | None:
-    """The classes that are said: by the columns of a manifest, by a threshold, or in a table."""
+    """Returns the classes given by the columns of a manifest, by a threshold, or in a table; None if not given."""
     if files.columns:
         return MaskClasses((BACKGROUND, *files.columns), ())
     if threshold is not None:
@@ -186,12 +186,12 @@ def _read_known(root: Path, files: MaskedFiles, threshold: float | None) -> Mask
 
 
 def _read_grids(images: Sequence[Path]) -> dict[Path, Grid]:
-    """The pixels of each image that can be read."""
+    """Returns the grid of pixels of each image that can be read."""
 
     def read(path: Path) -> Grid | None:
         try:
             return native_grid(path)
-        except Exception:  # whoever decodes the image names it
+        except Exception:  # reported when the image is decoded
             return None
 
     with quiet_decoders(), ThreadPoolExecutor(worker_count()) as pool:
@@ -215,7 +215,7 @@ def _wrong_sizes(
 
 
 def _lying_elsewhere(files: MaskedFiles, grids: Mapping[Path, Grid]) -> dict[int, str]:
-    """NIfTI masks that their affines put elsewhere in the patient, so that they would be mirrored or shifted."""
+    """Returns the images whose NIfTI masks have a different affine, which would be mirrored or shifted."""
     known = _read_grids([path for path in _paths(files) if is_nifti(path)])
 
     def is_apart(image: Path, mask: Path | None) -> bool:

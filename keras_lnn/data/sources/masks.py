@@ -1,4 +1,4 @@
-"""Images with masks, which give each pixel a class: ``masks:DIR``, and their images by class, ``mask-classes:DIR``."""
+"""Segmentation data: images with masks as ``masks:DIR``, and the same images by class as ``mask-classes:DIR``."""
 
 from __future__ import annotations
 
@@ -38,27 +38,27 @@ def load_masks(
 ) -> ImageData:
     """Loads images with masks.
 
-    ``DIR/images`` and ``DIR/masks`` hold files of the same names, whatever their endings; or ``DIR/manifest.csv`` names
-    them: a column of images (``image``), perhaps one of patients (``patient``) and of splits (``split``), and either a
-    column ``mask`` or a column a class with the paths of its masks, where later columns lie over earlier ones and all
-    that is not black is the class. Images and masks are PNG (or other) files, or NIfTI volumes.
+    ``DIR/images`` and ``DIR/masks`` hold files of the same names, whatever their suffixes; or ``DIR/manifest.csv``
+    lists them: a column of images (``image``), optional columns of patients (``patient``) and of splits (``split``),
+    and either a column ``mask`` or one column per class with the paths of its masks, where later columns cover earlier
+    ones and all that is not black is the class. Images and masks are PNG (or other) files, or NIfTI volumes.
 
-    Pixels of a mask are class indices, or colours that ``DIR/classes.csv`` gives names (columns ``name`` and
-    ``colour``, or ``name`` and ``index``), class by class in the order of its rows. Without it values up to 31 are
-    indices; higher ones, at most 16 of them, and colours are classes in ascending order, for colours by red, green
-    and blue, so that black is the background. With ``options.mask_threshold`` there are two classes, by brightness.
+    Pixels of a mask are class indices, or colours that ``DIR/classes.csv`` names (columns ``name`` and ``colour``, or
+    ``name`` and ``index``), class by class in the order of its rows. Without it values up to 31 are indices; higher
+    ones, at most 16 of them, and colours are classes in ascending order, for colours by red, green and blue, so that
+    black is the background. With ``options.mask_threshold`` there are two classes, by brightness.
 
     Splits are made by patient (70 % train, 10 % val, 20 % test), stratified by the classes in the masks. Masks are
-    brought to the size of the images by the nearest pixels; they are held in memory, a byte a pixel, while decoded
-    images and masks are kept in files of the cache. Where all images are NIfTI or DICOM files that say how large their
-    pixels are, the splits say it too.
+    resized to the images by nearest neighbours; they are kept in memory, one byte per pixel, while decoded images and
+    masks are kept in files of the cache. If all images are NIfTI or DICOM files with a known pixel size, the splits
+    have a spacing.
 
     Args:
         path: The folder.
-        options: What the manifest's columns are, how files become pixels, and whether bad ones are left out.
+        options: Roles of the manifest's columns, how files become pixels, and whether bad ones are left out.
         side: Height and width, and depth of volumes.
-        channels: 1 (grey), 3 (colour) or None for what the files have.
-        seed: Of the splits.
+        channels: 1 (grey), 3 (colour) or None for the channels of the files.
+        seed: Seed of the splits.
         plan: How the samples get their splits.
         progress: Called with the fraction of the work that is done.
 
@@ -85,9 +85,9 @@ def load_mask_classes(
     plan: SplitPlan = "seeded",
     progress: Progress | None = None,
 ) -> ImageData:
-    """Loads the images of :func:`load_masks` with one class each: the highest that is anywhere in the mask.
+    """Loads the images of :func:`load_masks` with one class each: the highest class anywhere in the mask.
 
-    Classes that are the highest of no image are left out. Arguments are those of :func:`load_masks`.
+    Classes that are not the highest of any image are left out. The arguments are those of :func:`load_masks`.
     """
     found = find_masks(Path(path), options, _part_of(progress, 0.0, 0.2))
     highest = found.present.shape[1] - 1 - found.present[:, ::-1].argmax(axis=1)
@@ -133,7 +133,7 @@ def _load_images(
 
 
 def _read_masks(found: FoundMasks, options: OwnImages, side: int, progress: Progress | None) -> np.ndarray:
-    """The class of each pixel, uint8; of several masks to an image the later ones lie over the earlier ones."""
+    """Returns the class of each pixel, uint8; of several masks per image the later ones cover the earlier ones."""
     shape = image_shape(side, 1)
     shape = (shape[0], *shape) if found.volumes else shape
     rendering = Rendering(options.fit, None, found.classes.values, options.mask_threshold)
@@ -153,15 +153,15 @@ def _read_masks(found: FoundMasks, options: OwnImages, side: int, progress: Prog
 
 
 def _find_spacing(grids: Sequence[Grid | None], shape: tuple[int, ...], fit: str) -> np.ndarray | None:
-    """Millimetres from pixel to pixel of each image in its new size; None where not all of them say theirs."""
-    # Images that cannot be read are left out later, or end it all.
+    """Returns the millimetres per pixel of each image in its new size; None unless all images state theirs."""
+    # Images that cannot be read are left out later, or end the loading.
     unread = (float("nan"),) * len(shape)
     found = [unread if grid is None else fitted_spacing(grid, shape, fit) for grid in grids]
     return None if any(spacing is None for spacing in found) else np.array(found)
 
 
 def _checksum(found: FoundMasks, kept: LabelledFiles, digests: Sequence[str]) -> str:
-    """Of the classes, and of one line an image: its name, the content of image and masks, its split and patient."""
+    """Returns a hash of the classes and, for each image, of its name, its content, its masks, its split and patient."""
     rows = {name: row for row, name in enumerate(found.files.names)}
     splits, groups = (part or [""] * len(digests) for part in (kept.splits, kept.groups))
     lines = []
@@ -173,5 +173,5 @@ def _checksum(found: FoundMasks, kept: LabelledFiles, digests: Sequence[str]) ->
 
 
 def _part_of(progress: Progress | None, begin: float, end: float) -> Progress | None:
-    """Tells a part's progress as that of the whole."""
+    """Returns a callback that reports a part's progress as progress of the whole."""
     return None if progress is None else lambda fraction: progress(begin + (end - begin) * fraction)

@@ -1,4 +1,4 @@
-"""MedMNIST files: found, downloaded, checked, and read in whole or row by row from disk."""
+"""MedMNIST files: found, downloaded, checked, and read as a whole or row by row from disk."""
 
 import math
 import os
@@ -29,7 +29,7 @@ _Header = tuple[tuple[int, ...], np.dtype]
 
 
 def medmnist_file(entry: DataEntry, size: int, data_dir: Path | str | None = None) -> Path:
-    """Where the file of a set is looked for: the folder given, else ``$MEDMNIST_ROOT``, else ``~/.medmnist``."""
+    """Returns the path of a set's file: in the given folder, else ``$MEDMNIST_ROOT``, else ``~/.medmnist``."""
     folder = Path(data_dir or os.environ.get("MEDMNIST_ROOT") or Path.home() / ".medmnist")
     return folder / f"{entry.name}{'' if size == 28 else f'_{size}'}.npz"
 
@@ -42,15 +42,15 @@ def load_medmnist(
     progress: Callable[[float], None] | None = None,
     memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
 ) -> ImageData:
-    """Loads one MedMNIST set; downloads its file where it is not there yet.
+    """Loads one MedMNIST set and downloads its file if it is missing.
 
     Args:
-        entry: From the catalog.
+        entry: Entry of the catalog.
         size: One of its sizes.
         data_dir: Folder of the files.
-        accept_checksum: Take a file that is not the official one, if its arrays are right.
-        progress: Is told the fraction done of a download.
-        memory_limit_bytes: What unpacks to more than this is read from disk, batch by batch.
+        accept_checksum: Whether to accept a file that is not the official one, if its arrays are right.
+        progress: Called with the fraction of a download that is done.
+        memory_limit_bytes: Files that unpack to more than this are read from disk, batch by batch.
     """
     path = medmnist_file(entry, size, data_dir)
     url, md5 = entry.sources[size]

@@ -1,4 +1,4 @@
-"""People's own NumPy arrays as a data set that training, studies and evaluations know by name."""
+"""A user's own NumPy arrays as a data set that training, studies and evaluations find by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keras_lnn.data.splitting import take_samples
 from keras_lnn.errors import InputError
 
 _LOADER = f"{__name__}:load_arrays"
-# All samples of each data set, with the splits that were given.
+# All samples of each data set, with the given splits.
 _REGISTERED: dict[str, tuple[ImageData, list[str] | None]] = {}
 
 
@@ -29,20 +29,21 @@ def register_arrays(
     patients: Sequence[Any] | None = None,
     splits: Sequence[str] | None = None,
 ) -> str:
-    """Makes arrays known as a data set: ``train(TrainConfig(data=register_arrays("mine", images, labels)))``.
+    """Registers arrays as a data set: ``train(TrainConfig(data=register_arrays("mine", images, labels)))``.
 
-    The data set is known in this process. Commands, and the processes of studies and searches, know it by ``--imports``
-    with the module that makes this call.
+    The data set is known in this process only. Commands, and the processes of studies and searches, find it by
+    ``--imports`` with the module that makes this call.
 
     Args:
-        name: Of the new data set: letters, digits, dots, dashes and underscores.
-        images: uint8 (samples, height, width), (samples, height, width, channels) or, of volumes, (samples, depth,
+        name: Name of the new data set: letters, digits, dots, dashes and underscores.
+        images: uint8 (samples, height, width), (samples, height, width, channels) or, for volumes, (samples, depth,
             height, width, channels), with 1 or 3 channels. They are not copied and must stay unchanged.
-        labels: A class of each image, as an index or a name, (samples,); 0 or 1 for each of several labels, (samples,
+        labels: The class of each image, as an index or a name, (samples,); 0 or 1 for each of several labels, (samples,
             labels); or masks, class indices of the shape of the images without their channels.
-        class_names: One name a class or label; the classes as they are if not given.
-        patients: The patient of each image. Images of one patient stay in one split, and intervals rest on patients.
-        splits: ``train``, ``val`` or ``test`` for each image. What is missing is split off ``train`` by the seed of the
+        class_names: One name per class or label; the classes themselves if not given.
+        patients: The patient of each image. Images of one patient stay in one split, and confidence intervals are
+            computed by patient.
+        splits: ``train``, ``val`` or ``test`` for each image. Missing splits are split off ``train`` by the seed of the
             run, stratified by labels.
 
     Returns:
@@ -99,8 +100,8 @@ def load_arrays(entry: DataEntry, seed: int) -> ImageData:
     """Returns registered arrays in their splits.
 
     Args:
-        entry: Of the catalog.
-        seed: Of the splits that were not given.
+        entry: Entry of the catalog.
+        seed: Seed of the splits that were not given.
     """
     data, given = _REGISTERED[entry.name]
     rows = _split(data, given, seed)
@@ -134,7 +135,7 @@ def _check_images(images: ImageArray) -> ImageArray:
 def _read_labels(
     labels: np.ndarray, image_shape: tuple[int, ...], class_names: Sequence[str] | None
 ) -> tuple[str, tuple[str, ...], np.ndarray]:
-    """Returns the task, the names of classes or labels, and the labels as splits have them."""
+    """Returns the task, the names of classes or labels, and the labels in the form that splits hold."""
     if labels.ndim == 1 and labels.dtype.kind in "US":
         found, labels = np.unique(labels.astype(str), return_inverse=True)
         if class_names is None:
@@ -182,7 +183,7 @@ def _split(data: ImageData, given: list[str] | None, seed: int) -> dict[str, np.
 
 
 def _indicators(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Returns 0 or 1, (samples, classes)."""
+    """Returns whether each class is in each sample as 0 or 1, (samples, classes)."""
     if labels.ndim == 2:
         return labels
     pixels = labels.reshape(len(labels), -1)
@@ -190,7 +191,7 @@ def _indicators(labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 def _checksum(everything: Split, class_names: Sequence[str], given: list[str] | None) -> str:
-    """Returns a hash of all that the splits depend on, the order of the samples too."""
+    """Returns a hash of all that the splits depend on, including the order of the samples."""
     digest = hashlib.sha256(repr((everything.images.shape, class_names, everything.groups, given)).encode())
     digest.update(np.ascontiguousarray(everything.labels).tobytes())
     for image in everything.images:

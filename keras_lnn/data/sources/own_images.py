@@ -1,4 +1,4 @@
-"""People's own image files with what is known of each, from names and labels to images in their splits."""
+"""A user's own image files, loaded from names and labels into splits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from keras_lnn.data.splitting import SelectedRows, complete_splits
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import as_text, file_digest
 
-# How patients are named in each kind of own images.
+# How users name patients in each kind of own images.
 _PATIENTS_OF = {
     "folder": "Write a table with a column patient, or make the splits yourself",
     "table": "Add a column patient, or say with --group-column which one it is",
@@ -39,18 +39,18 @@ _SHORTAGES = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOMEM])
 
 @dataclasses.dataclass(frozen=True)
 class LabelledFiles:
-    """What is known of image files, one entry a file.
+    """Image files with their labels and metadata, one entry per file.
 
     Args:
-        names: What the files are called in all that is told.
+        names: The names of the files in all messages and reports.
         task: ``binary``, ``multi-class``, ``multi-label`` or ``segmentation``.
-        class_names: One name a class or label.
-        labels: As in :class:`~keras_lnn.data.arrays.Split`; of masks each file has one.
-        splits: ``train``, ``val`` or ``test``; None where nothing says.
-        groups: What belongs together; None where nothing says.
-        groups_guessed: Whether nobody has said that the groups are such; the checksum of the data does not hold them.
-        notes: What was decided about them, one sentence each.
-        present: Where labels are masks, whether each class is in each of them, 0 or 1.
+        class_names: One name per class or label.
+        labels: As in :class:`~keras_lnn.data.arrays.Split`; for segmentation each file has one mask.
+        splits: ``train``, ``val`` or ``test``; None if not given.
+        groups: The group of each file; None if not given.
+        groups_guessed: Whether the groups were guessed; then the checksum of the data does not include them.
+        notes: Decisions that were taken, one sentence each.
+        present: Whether each class is in each mask, 0 or 1; None if labels are not masks.
         spacing: As in :class:`~keras_lnn.data.arrays.Split`.
     """
 
@@ -66,7 +66,7 @@ class LabelledFiles:
     groups_guessed: bool = False
 
     def indicators(self) -> np.ndarray:
-        """The labels as 0 or 1, a column a class."""
+        """Returns the labels as 0 or 1, one column per class."""
         if self.present is not None:
             return self.present
         if self.labels.ndim == 2:
@@ -74,7 +74,7 @@ class LabelledFiles:
         return (self.labels[:, None] == np.arange(len(self.class_names))).astype(np.uint8)
 
     def take(self, rows: Sequence[int] | np.ndarray) -> LabelledFiles:
-        """Some of the files."""
+        """Returns some of the files."""
         chosen = {
             name: None if getattr(self, name) is None else [getattr(self, name)[row] for row in rows]
             for name in ("names", "splits", "groups")
@@ -84,7 +84,7 @@ class LabelledFiles:
         return dataclasses.replace(self, labels=self.labels[places], present=present, spacing=spacing, **chosen)
 
     def to_split(self, images: ImageArray, digests: Sequence[str], rows: np.ndarray) -> Split:
-        """Returns a split of some of the files, whose images are given."""
+        """Returns a split of some of the files with the given images."""
         part = self.take(rows)
         names = [as_text(name) for name in part.names]
         return Split(images, part.labels, names, part.groups, part.spacing, [digests[row] for row in rows])
@@ -104,19 +104,19 @@ def load_own_images(
     warnings: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> ImageData:
-    """Reads the files, splits them and looks them over.
+    """Reads the files, splits them and checks them.
 
     Args:
-        name: Of the data set.
-        files: One path an entry; it need not exist.
-        labelled: What is known of each.
+        name: Name of the data set.
+        files: One path per entry; it need not exist.
+        labelled: Labels and metadata of each file.
         options: How files become pixels, and whether bad ones are left out.
-        side: Height and width, or one number for both; of volumes one number for the depth too.
-        channels: 1 (grey), 3 (colour) or None for what the files have.
-        seed: Of the splits.
-        checksum: Makes the data set's checksum of the files that stay and the SHA-256 of the content of each.
+        side: Height and width, or one number for both; for volumes one number for the depth, too.
+        channels: 1 (grey), 3 (colour) or None for the channels of the files.
+        seed: Seed of the splits.
+        checksum: Computes the data set's checksum from the files that stay and the SHA-256 of the content of each.
         plan: How the files get their splits.
-        warnings: What was noticed before, one sentence each.
+        warnings: Warnings found before, one sentence each.
         progress: Called with the fraction of the images that is decoded.
 
     Returns:
@@ -141,7 +141,7 @@ def load_own_images(
     rows = _choose_splits(name, labelled, digests, plan, seed)
     stored = np.array([places[row] for row in kept])
     images = {split: SelectedRows(cached.images, stored[part]) for split, part in rows.items()}
-    # What was not split cannot have copies in two splits, and need not hold every class.
+    # Data that were not split cannot have copies in two splits, and need not contain every class.
     checked = {} if plan == "whole" else rows
     found = [*warnings, *left_out, *_describe_patients(name, labelled, plan)]
     return ImageData(
@@ -188,7 +188,7 @@ def _look_over(
 
 
 def _describe_frames(frames: Sequence[int], files: int, frame: str | None) -> list[str]:
-    """Returns a sentence on what is read of files with several frames."""
+    """Returns a sentence on which frame is read from files with several frames."""
     if not frames:
         return []
     which = {"mean": "the mean of all", "middle": "the middle one", "first": "the first one"}
@@ -199,7 +199,7 @@ def _describe_frames(frames: Sequence[int], files: int, frame: str | None) -> li
 
 
 def _sort_by_name(files: Sequence[Path], labelled: LabelledFiles) -> tuple[Sequence[Path], LabelledFiles]:
-    """Returns files in the order of their names: sorting a table by another column must not move samples of a split."""
+    """Sorts files by name, so that sorting a table by another column does not move samples between splits."""
     order = sorted(range(len(files)), key=labelled.names.__getitem__)
     if order == list(range(len(files))):
         return files, labelled
@@ -207,7 +207,7 @@ def _sort_by_name(files: Sequence[Path], labelled: LabelledFiles) -> tuple[Seque
 
 
 def _with_patients(files: Sequence[Path], labelled: LabelledFiles) -> LabelledFiles:
-    """Returns what is known of the files, with their patients where only the files themselves name them."""
+    """Adds the patients named in the files themselves if no groups are given."""
     if labelled.groups is not None:
         return labelled
     found = find_patients(files)
@@ -216,7 +216,7 @@ def _with_patients(files: Sequence[Path], labelled: LabelledFiles) -> LabelledFi
 
 
 def _describe_patients(name: str, labelled: LabelledFiles, plan: SplitPlan) -> tuple[str, ...]:
-    """Returns a sentence where images of one patient are in two splits, or may be."""
+    """Returns a warning if images of one patient are in two splits, or may be."""
     if labelled.groups_guessed:
         return describe_torn(labelled.groups, labelled.splits, named=False)
     if labelled.groups is not None or plan == "whole" or set(SPLITS) <= set(labelled.splits or ()):
@@ -231,7 +231,7 @@ def _describe_patients(name: str, labelled: LabelledFiles, plan: SplitPlan) -> t
 def _choose_splits(
     name: str, labelled: LabelledFiles, digests: Sequence[str], plan: SplitPlan, seed: int
 ) -> dict[str, np.ndarray]:
-    """Returns the rows of each split as a plan has them."""
+    """Returns the rows of each split according to a plan."""
     if isinstance(plan, SampleRecord):
         found = plan.find(digests, labelled.names, labelled.labels, labelled.class_names)
         found.require_the_same(name)
@@ -244,12 +244,12 @@ def _choose_splits(
 
 
 def _is_simple(labelled: LabelledFiles) -> bool:
-    """Returns whether each file stands alone and has one class."""
+    """Returns whether the files have no groups and one class each."""
     return labelled.labels.ndim == 1 and labelled.groups is None
 
 
 def _require_known_splits(name: str, labelled: LabelledFiles) -> None:
-    """Checks that splits that nobody recorded are those that a run had: of patients and labels they are other ones."""
+    """Checks that unrecorded splits can be reproduced, which is impossible by patient or with several labels."""
     if not _is_simple(labelled) and not set(SPLITS) <= set(labelled.splits or ()):
         raise InputError(
             "Splits by patient or of several labels must be recorded in the run, since they are made in another way"
@@ -258,7 +258,7 @@ def _require_known_splits(name: str, labelled: LabelledFiles) -> None:
 
 
 def _make_splits(labelled: LabelledFiles, seed: int) -> dict[str, np.ndarray]:
-    """Returns the rows of each split: what the data say, and by seed what they leave open."""
+    """Returns the rows of each split: those given by the data, completed by seed."""
     simple = _is_simple(labelled)
     indicators = labelled.indicators()
     if not simple:
@@ -278,7 +278,7 @@ def _make_splits(labelled: LabelledFiles, seed: int) -> dict[str, np.ndarray]:
 
 
 def digest_files(files: Sequence[Path]) -> tuple[list[str], dict[int, str]]:
-    """Returns the hash of each file's content, and what is wrong with those that have none."""
+    """Returns the hash of each file's content, and the faults of files that cannot be read."""
     faults: dict[int, str] = {}
 
     def digest(row: int) -> str:
@@ -314,8 +314,8 @@ def _decode(
     faults: dict[int, str],
     progress: Progress | None,
 ) -> tuple[CachedImages, list[int]]:
-    """The decoded images, and the place of each file among them; files of the same content have one place."""
-    # In the order of the hashes, so that neither the order of the files nor their labels make another file.
+    """Returns the decoded images, and the index of each file among them; files of the same content share one."""
+    # In the order of the hashes, so that the cached file depends neither on the order of the files nor on their labels.
     by_content = {digests[row] + files[row].suffix.lower(): row for row in range(len(files)) if row not in faults}
     order = sorted(by_content)
     unique = [files[by_content[key]] for key in order]
@@ -333,7 +333,7 @@ def _decode(
 
 
 def _leave_out(names: Sequence[str], files: Sequence[Path], faults: dict[int, str], skip_bad: bool) -> list[str]:
-    """A sentence on the bad files where they may be left out."""
+    """Returns a warning of the bad files if they may be left out, else raises an error."""
     if faults and (not skip_bad or len(faults) == len(files)):
         remedy = "" if skip_bad else "Replace or remove them, or go on without them by --skip-bad."
         raise InputError(describe_faults(faults, files, remedy))

@@ -1,4 +1,4 @@
-"""Whose images they are, where no table says so: by the PatientID of DICOM files, under other names."""
+"""Patients of images without a table, read from the PatientID of DICOM files and pseudonymised."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from keras_lnn.files.atomic import cache_folder
 
 _KEY_BYTES = 32
 _NAME_DIGITS = 12
-# What stands in the place of a patient's number where a file was made anonymous, in small letters and digits.
+# Placeholders for a patient's number in anonymised files, in lower-case letters and digits.
 _NOBODY = frozenset(["", "0", "anonymous", "anonymized", "anonymised", "anon", "unknown", "none", "na", "nan", "id"])
-# Fewer are no patients to split by: a set that was made anonymous has one number for all.
+# With fewer patients no split is made by patient: an anonymised set often has one number for all.
 _FEWEST_PATIENTS = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class FoundPatients:
-    """Patients that DICOM files name.
+    """Patients named in DICOM files.
 
     Args:
-        names: Of each file the name under which its patient goes here; None where the files do not say.
-        note: How they were found, in a sentence; empty where no file is a DICOM file.
+        names: Pseudonym of the patient of each file; None if the files name none.
+        note: How they were found, in a sentence; empty if no file is a DICOM file.
     """
 
     names: list[str] | None
@@ -40,15 +40,15 @@ class FoundPatients:
 
 
 def find_patients(files: Sequence[Path]) -> FoundPatients:
-    """Reads whose images they are from DICOM files.
+    """Reads the patients of images from DICOM files.
 
-    A patient's number is never handed on: it is replaced by a keyed hash, whose key stays in the cache of this user, so
-    that nobody can find the number by trying. A file without a number counts as a patient of its own.
+    A patient's number is never returned: it is replaced by a keyed hash, whose key stays in the cache of this user, so
+    that nobody can find the number by trying all of them. A file without a number counts as a separate patient.
 
     Args:
         files: Image files of any kind.
     """
-    # A series of slices is known by its first one.
+    # A series of slices is represented by its first one.
     files = [next(iter(list_slices(file)), file) if file.is_dir() else file for file in files]
     dicom = [row for row, file in enumerate(files) if dicom_files.is_dicom(file)]
     if not dicom:
@@ -70,7 +70,7 @@ def find_patients(files: Sequence[Path]) -> FoundPatients:
 def _read_number(file: Path) -> str:
     try:
         return dicom_files.read_patient_id(file)
-    except Exception:  # whoever decodes the file names it
+    except Exception:  # reported when the file is decoded
         return ""
 
 
@@ -84,12 +84,12 @@ def _rename(number: str, key: bytes) -> str:
 
 
 def _read_key() -> bytes:
-    """Returns the key of this user, which is made where there is none; where it cannot be kept, one for now."""
+    """Returns the key of this user, which is created if missing; if it cannot be saved, a temporary one."""
     path = cache_folder() / "patients.key"
     key = secrets.token_bytes(_KEY_BYTES)
     try:
         if not _is_key(path):
-            # Written beside its place, so that of two processes at once both get the key of the first.
+            # Written beside its final path, so that two processes at once both get the key of the first.
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor, temporary = tempfile.mkstemp(dir=path.parent)  # for this user only
             with os.fdopen(descriptor, "wb") as stream:
@@ -106,5 +106,5 @@ def _read_key() -> bytes:
 
 
 def _is_key(path: Path) -> bool:
-    """Returns whether a file is a whole key."""
+    """Returns whether a file is a complete key."""
     return path.is_file() and path.stat().st_size == _KEY_BYTES

@@ -1,4 +1,4 @@
-"""What the columns of a table are: files, labels, splits, groups; found by their names, or as they are named."""
+"""The roles of a table's columns: files, labels, splits, groups; detected by their names, or given."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keras_lnn.data.sources.own_images import LabelledFiles
 from keras_lnn.data.sources.table_file import TextTable
 from keras_lnn.errors import InputError, suggest
 
-# Compared without case, blanks, underscores and hyphens, so that "Image Index" is imageindex.
+# Compared without case, blanks, underscores and hyphens, so that "Image Index" becomes imageindex.
 FILE_NAMES = frozenset(
     [
         "file",
@@ -57,7 +57,7 @@ _CLASS_NAMES = frozenset(
 )
 SPLIT_NAMES = frozenset(["split", "splits", "subset", "partition"])
 GROUP_NAMES = frozenset(["group", "groupid", "patient", "patientid", "patients", "subject", "subjectid"])
-# Columns of patients under less usual names; they are taken for such where one column alone is so called.
+# Less usual names of columns of patients; such a column is used if it is the only one with such a name.
 _LIKE_GROUPS = re.compile(
     r"(patient|pat|subject|participant|person|case)s?(id|no|nr|num|number|key|uid|code|name)?|pid|mrn|medicalrecordnumber"
 )
@@ -70,12 +70,12 @@ _NAMED_AT_MOST = 5
 
 
 def read_columns(table: TextTable, options: OwnImages, *, guess_groups: bool = True) -> LabelledFiles:
-    """Finds the columns and reads their cells; each mistake is one sentence with its line.
+    """Finds the columns and reads their cells; each mistake is reported in one sentence with its line.
 
     Args:
         table: The table.
-        options: What its columns are.
-        guess_groups: Whether a column that looks like one of patients is taken for it.
+        options: Roles of its columns.
+        guess_groups: Whether a column that looks like one of patients is used as such.
     """
     file_column = find_file_column(table, options.file_column)
     split_column = find_column(table, "split", options.split_column, SPLIT_NAMES)
@@ -104,7 +104,7 @@ def read_columns(table: TextTable, options: OwnImages, *, guess_groups: bool = T
 
 
 def _guess_groups(table: TextTable, taken: Sequence[str]) -> list[str]:
-    """Returns the columns that look like numbers or names of patients, and whose cells could be such."""
+    """Returns the columns whose names look like patients, and whose cells could be numbers or names of patients."""
 
     def is_filled(cells: Sequence[str]) -> bool:
         found = {cell.lower() for cell in cells}
@@ -133,7 +133,7 @@ def _describe_use(
 
 
 def find_file_column(table: TextTable, named: str | None) -> str:
-    """The column of the files: the one that the option names, else the one with a usual name; there must be one."""
+    """Returns the column of files given by an option, else the one with a usual name; raises an error if none is."""
     found = find_column(table, "file", named, FILE_NAMES)
     if found is None:
         raise InputError(
@@ -144,7 +144,7 @@ def find_file_column(table: TextTable, named: str | None) -> str:
 
 
 def find_column(table: TextTable, role: str, named: str | None, names: frozenset[str]) -> str | None:
-    """The column of a role: the one that an option names, else the one whose name is among those that are usual."""
+    """Returns the column of a role: the one given by an option, else the one with a usual name."""
     if named is not None:
         return require_column(table, named, f"--{role}-column")
     found = [name for name in table.columns if plain_name(name) in names]
@@ -157,7 +157,7 @@ def find_column(table: TextTable, role: str, named: str | None, names: frozenset
 
 
 def require_column(table: TextTable, named: str, option: str) -> str:
-    """The column that an option names, in letters of any case."""
+    """Returns the column given by an option, in letters of any case."""
     found = [name for name in table.columns if name and name == named] or [
         name for name in table.columns if name and name.lower() == named.lower()
     ]
@@ -190,7 +190,7 @@ def _find_labels(table: TextTable, named: Sequence[str] | None, taken: Sequence[
     if classes:
         return tuple(classes)
     bits = {name: [_bit(cell) is not None for cell in table.column(name)] for name in free}
-    # A column of bits with a few other cells is a mistake, more likely than a column to be passed over.
+    # A column of bits with a few other cells is more likely a mistake than a column to be ignored.
     nearly = [name for name in free if sum(bits[name]) * 2 > len(bits[name])]
     for name in nearly:
         _read_bits(table, name)
@@ -204,7 +204,7 @@ def _find_labels(table: TextTable, named: Sequence[str] | None, taken: Sequence[
 
 
 def _read_labels(table: TextTable, columns: tuple[str, ...]) -> tuple[str, tuple[str, ...], np.ndarray]:
-    """Task, names and labels."""
+    """Returns the task, the names of classes or labels, and the labels."""
     if len(columns) > 1:
         return "multi-label", columns, np.column_stack([_read_bits(table, name) for name in columns])
     (column,) = columns
@@ -231,7 +231,7 @@ def _read_labels(table: TextTable, columns: tuple[str, ...]) -> tuple[str, tuple
 
 
 def _require_classes(table: TextTable, column: str, names: tuple[str, ...]) -> None:
-    """Numbers that are measured, or names of patients, are no classes: nearly each image would have its own."""
+    """Checks that cells are classes, not measurements or names of patients, which differ for nearly every image."""
     if len(names) > max(20, len(table.rows) // 2):
         raise InputError(
             f"A class column must hold a few classes. Received: {len(names)} different cells in column {column} of"
@@ -267,7 +267,7 @@ def _read_bits(table: TextTable, column: str) -> np.ndarray:
 
 
 def read_splits(table: TextTable, column: str) -> list[str]:
-    """The cells of a column of splits as train, val and test."""
+    """Returns the cells of a column of splits as train, val and test."""
     spelled = {spelling: split for split, spellings in SPLIT_SPELLINGS.items() for spelling in spellings}
     splits = [spelled.get(cell.lower()) for cell in table.column(column)]
     _require_all(table, column, [split is not None for split in splits], "A split must be train, val or test")
@@ -281,7 +281,7 @@ def read_splits(table: TextTable, column: str) -> list[str]:
 
 
 def require_filled(table: TextTable, column: str, what: str) -> list[str]:
-    """The cells of a column, none of them empty."""
+    """Returns the cells of a column, and checks that none is empty."""
     cells = table.column(column)
     _require_all(table, column, [cell.lower() not in _MISSING for cell in cells], f"Every row must name {what}")
     return cells
@@ -304,11 +304,11 @@ def _bit(cell: str) -> int | None:
 
 
 def plain_name(name: str) -> str:
-    """A column's name without what people write in different ways."""
+    """Returns a column's name without case, blanks, underscores and hyphens."""
     return re.sub(r"[\s_-]", "", name.lower())
 
 
 def list_columns(columns: Sequence[str]) -> str:
-    """The names of a table's columns, in words."""
+    """Returns the names of a table's columns as text."""
     shown = [name or "(no name)" for name in columns[:20]]
     return ", ".join(shown) + (f" and {len(columns) - 20} more" if len(columns) > 20 else "")

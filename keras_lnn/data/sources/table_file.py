@@ -1,4 +1,4 @@
-"""A CSV or TSV file as columns of text: its encoding, its separator, and whether it is whole."""
+"""A CSV or TSV file as columns of text, with its encoding, separator and completeness checked."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _ENCODING_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK\x03\x04": 
 
 @dataclasses.dataclass(frozen=True)
 class TextTable:
-    """The cells of a table, stripped of blanks around them.
+    """The cells of a table, without surrounding blanks.
 
     Args:
         path: The file.
         columns: Names of the columns.
-        rows: The cells of each row, as many as there are columns.
-        lines: The line of the file where each row ends.
+        rows: The cells of each row, one per column.
+        lines: The line of the file at which each row ends.
     """
 
     path: Path
@@ -34,7 +34,7 @@ class TextTable:
     lines: list[int]
 
     def column(self, name: str) -> list[str]:
-        """The cells of a column."""
+        """Returns the cells of a column."""
         place = self._places[name]
         return [row[place] for row in self.rows]
 
@@ -43,21 +43,21 @@ class TextTable:
         return {name: place for place, name in reversed(list(enumerate(self.columns)))}
 
     def place(self, row: int) -> str:
-        """Where a row is, in words."""
+        """Returns the place of a row for messages."""
         return f"line {self.lines[row]}"
 
 
 def read_table(path: Path) -> TextTable:
-    """Reads a table with a header; commas, semicolons or tabs are found by themselves.
+    """Reads a table with a header; commas, semicolons or tabs are detected as separators.
 
     Args:
-        path: The file, UTF-8 with or without a mark at its beginning.
+        path: The file, UTF-8 with or without a byte order mark.
 
     Returns:
         Its cells as text.
 
     Raises:
-        InputError: The file is missing, empty, no text, or its rows differ in length.
+        InputError: The file is missing, empty or not text, or its rows differ in length.
     """
     text = _read_text(path)
     if not text.strip(" \t\r\n,;"):
@@ -117,7 +117,7 @@ def _read_text(path: Path) -> str:
 
 
 def _check_columns(path: Path, columns: tuple[str, ...]) -> None:
-    # A column without a name, such as the row numbers that pandas writes, is never asked for.
+    # A column without a name, such as the row numbers that pandas writes, is never used.
     if len(columns) > MOST_COLUMNS:
         raise InputError(
             f"A table must have at most {MOST_COLUMNS:,} columns. Received: {path} with {len(columns):,}. Remove those"

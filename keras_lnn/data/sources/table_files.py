@@ -1,4 +1,4 @@
-"""Where the files are that a table names, and rows that name one file twice."""
+"""The image files that a table lists, and rows that list one file twice."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class TableFiles:
     """The files of a table.
 
     Args:
-        files: One path a row; it need not exist.
-        unnamed: How many image files of the folder no row names.
-        unreadable: Folders in which no files could be looked for, with the reasons.
+        files: One path per row; it need not exist.
+        unnamed: Number of image files of the folder that are in no row.
+        unreadable: Folders that could not be searched, with the reasons.
     """
 
     files: list[Path]
@@ -32,12 +32,12 @@ class TableFiles:
 
 
 def find_table_files(cells: Sequence[str], root: Path, table: TextTable) -> TableFiles:
-    """Finds the files by what the table says of them.
+    """Finds the files that the cells of a table name.
 
     Args:
-        cells: Names as they stand in the table.
+        cells: Names as they are in the table.
         root: The folder of images.
-        table: For the places of mistakes.
+        table: The table, to state the line of a mistake.
     """
     if not root.is_dir():
         raise InputError(
@@ -62,7 +62,7 @@ def _find_file(cell: str, root: Path, by_path: dict[str, Path], by_name: dict[st
     path = os.path.normpath(cell.replace("\\", "/") if os.sep == "/" else cell)
     if path in by_path:
         return by_path[path]
-    file = root / path  # of an absolute path only that
+    file = root / path  # an absolute path replaces the root
     if os.path.dirname(path) or os.path.exists(file):
         return file
     candidates = by_name.get(path, [])
@@ -76,12 +76,12 @@ def _find_file(cell: str, root: Path, by_path: dict[str, Path], by_name: dict[st
 
 
 def require_inside(cells: Sequence[str], table: TextTable, remedy: str) -> None:
-    """Checks that no file of a table is above its folder: ``..`` in a table from elsewhere could name any file.
+    """Checks that no file of a table lies above its folder, since ``..`` in a table from elsewhere could name any file.
 
     Args:
-        cells: Names as they stand in the table.
-        table: For the places of mistakes.
-        remedy: What to do, for the message.
+        cells: Names as they are in the table.
+        table: The table, to state the line of a mistake.
+        remedy: What the user can do, for the message.
     """
     outside = [
         f"{cell} ({table.place(row)})"
@@ -96,10 +96,10 @@ def require_inside(cells: Sequence[str], table: TextTable, remedy: str) -> None:
 
 
 def join_doubled_rows(files: Sequence[Path], labelled: LabelledFiles, table: TextTable) -> tuple[list[int], list[str]]:
-    """Keeps one row of each file, whose rows must all say the same.
+    """Keeps one row of each file, and checks that all its rows agree.
 
     Returns:
-        The rows that stay, whatever their order in the table, and a sentence where some went.
+        The rows that are kept, whatever their order in the table, and a warning if some were left out.
     """
     first: dict[Path, int] = {}
     kept: dict[Path, int] = {}

@@ -1,4 +1,4 @@
-"""Images that a table names, with their labels: ``table:FILE``."""
+"""Images listed in a table with their labels: ``table:FILE``."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ def load_table(
     plan: SplitPlan = "seeded",
     progress: Progress | None = None,
 ) -> ImageData:
-    """Loads the images that a CSV or TSV file names.
+    """Loads the images that a CSV or TSV file lists.
 
-    A column names the files, relative to a folder or with their whole path; a name alone is looked for in the folders
+    A column names the files, relative to a folder or with their whole path; a name alone is searched for in the folders
     below, with any suffix. Labels are one class column, one column of names joined by ``|`` or several columns of
-    0 and 1. Splits are those of a column ``split``, and what is missing there is split off train; without the column
-    they are made by seed (70 % train, 10 % val, 20 % test), stratified by labels. Images of one ``group`` or patient
-    are always in one split.
+    0 and 1. Splits are those of a column ``split``, and missing splits are split off train; without the column they are
+    made by seed (70 % train, 10 % val, 20 % test), stratified by labels. Images of one ``group`` or patient are always
+    in one split.
 
     Decoded images are kept in a file of the cache, which is found again by the content of the image files, so that a
     second call reads the files once, for their hashes, and decodes nothing.
 
-    The checksum is the SHA-256 of one line a row, sorted: the file's cell, the SHA-256 of its content, the labels,
+    The checksum is the SHA-256 of one line per row, sorted: the file's cell, the SHA-256 of its content, the labels,
     the split and the group, with a zero byte between them.
 
     Args:
         path: The table.
-        options: What its columns are, and how files become pixels.
+        options: Roles of its columns, and how files become pixels.
         side: Height and width, and depth of volumes.
-        channels: 1 (grey), 3 (colour) or None for what the files have.
-        seed: Of the splits.
+        channels: 1 (grey), 3 (colour) or None for the channels of the files.
+        seed: Seed of the splits.
         plan: How the samples get their splits.
         progress: Called with the fraction of the images that is decoded.
 

@@ -35,20 +35,20 @@ def load_tfds(
     limit_bytes: int = LIMIT_BYTES,
     progress: Progress | None = None,
 ) -> ImageData:
-    """Loads an image classification data set of TensorFlow Datasets, which downloads it where it must.
+    """Loads an image classification data set of TensorFlow Datasets, which downloads it if necessary.
 
-    The splits train, validation and test are used where they exist; what is missing is split off train, stratified.
-    A split whose labels are hidden (negative) counts as missing.
+    The splits train, validation and test are used if they exist; missing splits are split off train, stratified. A
+    split whose labels are hidden (negative) counts as missing.
 
     The checksum is ``tfds:NAME/VERSION:sha256:...`` over the examples of these splits in their order: for each the
     label and the number of bytes of the image file (little-endian, 8 bytes each), then these bytes. So it does not
-    depend on how the files were cut into pieces.
+    depend on the sharding of the files.
 
     Args:
         name: Such as ``mnist``, or ``name/config``; a version may follow, as in ``mnist:3.0.1``.
-        data_dir: Where the prepared files are; None for ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
-        side: Height and width of the images; None for their own size where all have the same, else 64.
-        seed: Of the splits that are split off train.
+        data_dir: Folder of the prepared files; None for ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
+        side: Height and width of the images; None for their own size if all have the same, else 64.
+        seed: Seed of the splits that are split off train.
         limit_bytes: Decoded images beyond this size are kept in a file of the cache instead of in memory.
         progress: Called with the fraction of the images that is decoded.
 
@@ -82,13 +82,13 @@ def load_tfds(
             for split, part in rows.items()
         },
         checksum=checksum,
-        # What was split off train is missing there.
+        # If a split is missing, the train split has lost samples to it, so it is not as given.
         given_splits=tuple(split for split in splits if split != "train" or len(splits) == len(SPLITS)),
     )
 
 
 class _Labels:
-    """What a first pass over a split finds: all but the pixels."""
+    """The labels, names and digest of a split, read in a first pass without decoding the pixels."""
 
     def __init__(self, split: str) -> None:
         self.split = split
@@ -98,7 +98,7 @@ class _Labels:
 
 
 class _Source:
-    """The prepared files of a data set, with the two features of interest."""
+    """The prepared files of a data set, and the names of its image and label features."""
 
     def __init__(self, name: str, builder: Any) -> None:
         self.name = name
@@ -113,7 +113,7 @@ class _Source:
             )
 
     def shape(self, side: int | tuple[int, int] | None) -> tuple[int, int, int]:
-        """The shape of one image as it is handed on."""
+        """Returns the shape of one image after decoding."""
         height, width, channels = self.image_feature.shape
         if channels not in (1, 3, 4) or np.dtype(self.image_feature.np_dtype) not in (np.uint8, np.uint16):
             raise InputError(
@@ -166,7 +166,7 @@ class _Source:
                     progress(start / len(images))
 
     def _batches(self, split: str) -> Iterator[dict[str, np.ndarray]]:
-        """The encoded images, labels and names of a split, in the order of the files."""
+        """Yields the encoded images, labels and names of a split, in the order of the files."""
         import tensorflow as tf
         import tensorflow_datasets as tfds
 
@@ -194,7 +194,7 @@ def _joined_digest(splits: dict[str, _Labels]) -> str:
 
 
 def _feature_keys(name: str, info: Any) -> tuple[str, str]:
-    """The names of the one image and the one class label among the features."""
+    """Returns the names of the only image and the only class label among the features."""
     import tensorflow_datasets as tfds
 
     features = dict(info.features.items()) if isinstance(info.features, tfds.features.FeaturesDict) else {}
@@ -213,7 +213,7 @@ def _feature_keys(name: str, info: Any) -> tuple[str, str]:
 
 
 def _prepared_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
-    """The builder of a data set whose files are there, downloaded where they were not."""
+    """Returns the builder of a data set whose files exist, after downloading them if necessary."""
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
@@ -225,11 +225,11 @@ def _prepared_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
         builder = tfds.builder(name, data_dir=folder, try_gcs=False)
     except ImportError as error:
         raise _missing_package(name, error) from error
-    except Exception as error:  # tfds has no common class for what is wrong with a name
+    except Exception as error:  # tfds has no common class for errors in a name
         raise InputError(_describe_unknown(name, folder, error)) from error
     try:
         if not builder.data_path.exists():
-            _feature_keys(name, builder.info)  # before gigabytes are downloaded for nothing
+            _feature_keys(name, builder.info)  # before gigabytes are downloaded in vain
             _check_reachable(name, builder, folder)
             options = tfds.download.DownloadConfig(try_download_gcs=False)
             builder.download_and_prepare(download_config=options)  # ty: ignore[missing-argument] a decorator hides self
@@ -237,7 +237,7 @@ def _prepared_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
         raise
     except ImportError as error:
         raise _missing_package(name, error) from error
-    except Exception as error:  # network, disk, checksums, files to be fetched by hand: no common class
+    except Exception as error:  # errors of network, disk, checksums or manual downloads have no common class
         raise InputError(
             f"tfds:{name} must be in {folder} or be downloaded, which failed. Received: {_one_line(error)}."
             f" Mend that or copy the prepared files there. {_WITHOUT_FILES}"
@@ -254,7 +254,7 @@ def _missing_package(name: str, error: ImportError) -> InputError:
 
 
 def _check_reachable(name: str, builder: Any, folder: Path) -> None:
-    """Fails at once without a network, where TensorFlow Datasets would try again for minutes."""
+    """Raises an error at once without a network, since TensorFlow Datasets would retry for minutes."""
     import requests
 
     for url in list(builder.url_infos or ())[:1]:
@@ -292,7 +292,7 @@ def _describe_unknown(name: str, folder: Path, error: Exception) -> str:
 
 
 def _nearest(name: str, choices: Collection[str], page: str) -> str:
-    """The nearest choices, or where to look them up: hundreds of names would not be a sentence."""
+    """Returns the nearest choices, or where to look them up if there are hundreds."""
     suggestion = suggest(name, choices)
     few = suggestion.startswith("Did you mean") or len(choices) <= 12
     return suggestion if few else f"See tensorflow.org/datasets/catalog/{page}."
@@ -306,7 +306,7 @@ def _one_line(error: BaseException, limit: int = 160) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Generator[None]:
-    """Keeps the messages and progress bars of TensorFlow Datasets off, and restores the settings."""
+    """Suppresses the messages and progress bars of TensorFlow Datasets, and restores the settings."""
     loggers = [logging.getLogger(name) for name in ("absl", "tensorflow", "urllib3")]
     levels = [logger.level for logger in loggers]
     with contextlib.ExitStack() as stack:
