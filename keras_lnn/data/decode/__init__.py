@@ -1,1 +1,1 @@
-"""From files to pixels: PNG, JPEG, DICOM, NIfTI and volumes, decoded in several processes and kept in a cache."""
+"""Decoding of files to pixels: PNG, JPEG, DICOM, NIfTI and volumes, by several processes and with a cache."""

@@ -1,4 +1,4 @@
-"""Copies of an image under other names: the same pixels, or nearly the same after saving or resizing it again."""
+"""Detection of copies of an image: the same pixels, or nearly the same after it was saved or resized again."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from keras_lnn.data.arrays import ImageArray
 
 _SIDE = 16
 _DIGEST_BYTES = 8
-# A smaller image has too little to be told from others by its miniature.
+# A smaller image has too little detail to be identified by its miniature.
 _SMALLEST_SIDE = 16
-# Of a perceptual hash; all bits of one band are the same for candidates, and so many may differ in all bands together.
+# For a perceptual hash: candidates agree in all bits of one band, and differ in at most this many bits of all bands.
 _BANDS, _BITS_OF_A_BAND = 16, 16
 _DIFFERING_BITS = 40
 _NEIGHBOURS = 64
-# Grey values by which a miniature must vary, else the image is too plain to be told from others.
+# Standard deviation of the grey values of a miniature below which an image is too plain to be compared.
 _LEAST_DEVIATION = 2.0
-# The least correlation between copies: of miniatures less their mean over the set, and of the images. Other pairs of
-# one of them at least are below.
+# The least correlation between copies: of miniatures minus their mean over the set, and of the images. For other pairs
+# at least one of them is lower.
 _OF_MINIATURES, _OF_IMAGES = 0.96, 0.98
 _ROWS_AT_ONCE = 256
 _MOST_COMPARED = 5000
 
 
 def digest_values(values: np.ndarray) -> str:
-    """Returns a hash of the values of an image in its own size; grey that is stored as colour counts as grey."""
+    """Returns a hash of the values of an image in its own size; grey stored as colour has the same hash as grey."""
     if values.ndim == 3 and values.shape[-1] == 3:
         red, green, blue = (values[..., channel] for channel in range(3))
         values = red if np.array_equal(red, green) and np.array_equal(green, blue) else values
@@ -37,14 +37,14 @@ def digest_values(values: np.ndarray) -> str:
 
 
 def fingerprint(images: ImageArray, digests: Sequence[str]) -> np.ndarray:
-    """Returns for each image the hash of its values and a miniature of it, by which copies are found.
+    """Returns the hash of the values and a miniature of each image, by which copies are found.
 
     Args:
         images: uint8, (images, ..., height, width, channels).
-        digests: Of :func:`digest_values`; empty for an image that could not be read.
+        digests: Results of :func:`digest_values`; empty for an image that could not be read.
 
     Returns:
-        uint8, (images, 264): 8 bytes of the hash, and 16 times 16 grey values.
+        uint8, (images, 264): 8 bytes of the hash, and 16 x 16 grey values.
     """
     prints = np.zeros((len(images), _DIGEST_BYTES + _SIDE**2), np.uint8)
     for start in range(0, len(images), _ROWS_AT_ONCE):
@@ -57,20 +57,20 @@ def fingerprint(images: ImageArray, digests: Sequence[str]) -> np.ndarray:
 
 
 def digests_of(prints: np.ndarray) -> list[str]:
-    """Returns the hash of the values of each image, the same for the same values."""
+    """Returns the hash of the values of each image, equal for equal values."""
     return [row.tobytes().hex() for row in prints[:, :_DIGEST_BYTES]]
 
 
 def find_near_copies(prints: np.ndarray, images: ImageArray, parts: np.ndarray) -> list[tuple[int, int]]:
     """Finds images of different parts of a set that look the same though their pixels differ.
 
-    A perceptual hash, of signs of random projections of the miniatures less their mean, gives candidates, whose
+    A perceptual hash, the signs of random projections of the miniatures minus their mean, selects candidates, whose
     miniatures and pixels are then compared.
 
     Args:
-        prints: Of :func:`fingerprint`.
+        prints: Result of :func:`fingerprint`.
         images: The images themselves.
-        parts: The part in which each image is.
+        parts: The part of each image.
 
     Returns:
         Pairs of rows, each with the lower one first.
@@ -92,19 +92,19 @@ def find_near_copies(prints: np.ndarray, images: ImageArray, parts: np.ndarray) 
 
 
 def _draw_miniatures(images: np.ndarray) -> np.ndarray:
-    """Returns images in grey values of 16 times 16 places, (images, 256); depth and channels are averaged out."""
+    """Returns images as 16 x 16 grey values, (images, 256); depth and channels are averaged."""
     height, width = images.shape[-3:-1]
     if min(height, width) < _SMALLEST_SIDE:
         return np.zeros((len(images), _SIDE**2), np.uint8)
     layers = images.reshape(len(images), -1, height, width, images.shape[-1])
-    alone = layers.shape[1] == layers.shape[4] == 1  # the mean of one takes much longer than the one
+    alone = layers.shape[1] == layers.shape[4] == 1  # a mean over one value takes much longer than the value
     grey = layers[:, 0, ..., 0].astype(np.float32) if alone else layers.mean(axis=(1, 4), dtype=np.float32)
     means = _box_means(height) @ grey @ _box_means(width).T
     return np.rint(means).astype(np.uint8).reshape(len(images), -1)
 
 
 def _box_means(length: int) -> np.ndarray:
-    """Returns the matrix that averages a line of pixels in boxes of equal length, which may end within pixels."""
+    """Returns the matrix that averages a line of pixels over boxes of equal length, which may end within pixels."""
     edges = np.linspace(0, length, _SIDE + 1)
     starts, stops = edges[:-1, None], edges[1:, None]
     pixels = np.arange(length)
@@ -113,7 +113,7 @@ def _box_means(length: int) -> np.ndarray:
 
 
 def _scale(values: np.ndarray) -> np.ndarray:
-    """Returns rows with mean 0 and length 1."""
+    """Scales rows to mean 0 and length 1."""
     values = values - values.mean(axis=1, keepdims=True)
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
 
@@ -124,7 +124,7 @@ def _find_candidates(scaled: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarra
     hashes = np.packbits(scaled @ directions.astype(np.float32) > 0, axis=1)
     words, keys = hashes.view(np.uint64), hashes.view(np.uint16)
     for band in range(_BANDS):
-        # Where very many agree in the band, those that agree in more bits are neighbours.
+        # If very many agree in the band, those that agree in more bits are neighbours after sorting.
         order = np.lexsort((*words.T, keys[:, band]))
         sorted_keys = keys[order, band]
         for step in range(1, min(_NEIGHBOURS, len(order) - 1) + 1):

@@ -1,4 +1,4 @@
-"""Decoded images in a file of the cache, found again by the content of the image files and how they were rendered."""
+"""A cache of decoded images, found again by the content of the image files and how they were rendered."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class CachedImages:
     """Images on disk.
 
     Args:
-        images: uint8, a row an image; zeros where it could not be read.
-        decoded: The faults, and what else was seen when they were decoded.
-        prints: Of :func:`~keras_lnn.data.decode.copies.fingerprint`; None of masks.
+        images: uint8, one row per image; zeros if it could not be read.
+        decoded: The faults, and other findings of decoding.
+        prints: Result of :func:`~keras_lnn.data.decode.copies.fingerprint`; None for masks.
     """
 
     images: ImageArray
@@ -47,18 +47,18 @@ def open_or_decode(
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> CachedImages:
-    """Opens the decoded images of some files, or decodes them first, piece by piece so that memory stays flat.
+    """Opens the decoded images of some files, or decodes them first, piece by piece so that memory use stays constant.
 
-    The rows are written to the file and not through a memory map, for the reason that
-    :class:`~keras_lnn.data.disk.DiskArray` gives. Files that cannot be read are noted, so that they cost no second
-    try until their content changes; where the reason may lie outside of the files, all of them are decoded again.
+    The rows are written to the file and not through a memory map, for the reason given in
+    :class:`~keras_lnn.data.disk.DiskArray`. Files that cannot be read are recorded, so that they are not tried again
+    until their content changes; if the reason may lie outside of the files, all of them are decoded again.
 
     Args:
         files: The image files.
-        digests: A hash of the content of each.
+        digests: A hash of the content of each file.
         shape: The shape of one image or volume.
         rendering: How the files become pixels.
-        folder: Where the cache is; the folder of own images in the usual one if not given.
+        folder: Folder of the cache; the folder of own images in the usual one if not given.
         progress: Called with the fraction of the images that is decoded.
 
     Returns:
@@ -85,7 +85,7 @@ def open_or_decode(
 
 
 def _read_facts(file: Path) -> Decoded | None:
-    """Returns what a finished run has written last; None where there is none, or where the images changed since."""
+    """Returns the record that a finished run wrote last; None if there is none, or if the images changed since."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         if not are_as_stamped(file.parent, content["stamp"]):

@@ -1,8 +1,8 @@
-"""Many image files decoded into one file by several processes.
+"""Decoding of many image files into one file by several processes.
 
-Threads do not do: the decoders hold Python's lock for a good part of their work. The processes are plain programs that
-read what to do from their standard input and write rows of pixels to their places in the file, so that nothing large
-goes from process to process, and each of them ends by itself when the one that started it is gone.
+Threads do not suffice: the decoders hold Python's lock for much of their work. The processes are plain programs that
+read their tasks from standard input and write rows of pixels to their places in the file, so that nothing large is
+sent between processes, and each of them ends by itself when its parent is gone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from keras_lnn.data.decode.images import CRASH, Decoded, Progress, decode_images
 from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
 
-# Fewer files are decoded sooner than a process has started.
+# Fewer files are decoded faster than a process starts.
 _FEW_FILES = 600
 _BY_ROW = ("faults", "digests", "frames")
 _MOST_FILES_AT_ONCE = 64
@@ -34,12 +34,12 @@ _MOST_BYTES_AT_ONCE = 2**25
 
 @dataclasses.dataclass(frozen=True)
 class PixelFile:
-    """A file of pixels, a row an image.
+    """A file of pixels, one row per image.
 
     Args:
-        path: It must be there.
-        offset: The bytes before the first row.
-        shape: Of one image or volume.
+        path: The file, which must exist.
+        offset: Number of bytes before the first row.
+        shape: Shape of one image or volume.
         rendering: How image files become pixels.
     """
 
@@ -49,11 +49,11 @@ class PixelFile:
     rendering: Rendering
 
     def rows_at_once(self) -> int:
-        """So many images are decoded before they are written."""
+        """Returns how many images are decoded before they are written."""
         return max(1, min(_MOST_FILES_AT_ONCE, _MOST_BYTES_AT_ONCE // int(np.prod(self.shape))))
 
     def fill(self, start: int, files: Sequence[str | os.PathLike], workers: int | None) -> Decoded:
-        """Decodes files into the rows from ``start`` on; zeros where one cannot be read.
+        """Decodes files into the rows from ``start`` on; rows of files that cannot be read are zeros.
 
         Raises:
             InputError: If they cannot be written.
@@ -80,11 +80,11 @@ def decode_to_file(files: Sequence[Path], target: PixelFile, progress: Progress 
 
     Args:
         files: The image files.
-        target: Where the pixels go.
-        progress: Called with the fraction that is done, in the thread of the caller.
+        target: The file of pixels.
+        progress: Called in the thread of the caller with the fraction that is done.
 
     Returns:
-        The faults, and what else was seen.
+        The faults, and other findings of decoding.
     """
     chunk = target.rows_at_once()
     starts = range(0, len(files), chunk)
@@ -99,7 +99,7 @@ def decode_to_file(files: Sequence[Path], target: PixelFile, progress: Progress 
 
 
 def _join(parts: Sequence[Decoded]) -> Decoded:
-    """Returns what was found in all parts."""
+    """Returns the findings of all parts together."""
     return Decoded(
         {row: reason for part in parts for row, reason in part.faults.items()},
         max((part.brightest for part in parts if part.brightest is not None), default=None),
@@ -110,7 +110,7 @@ def _join(parts: Sequence[Decoded]) -> Decoded:
 
 
 def _decode_chunks(starts: range, take: Callable[[int], Sequence[Path]], target: PixelFile, count: int) -> Any:
-    """What was found in each piece, with its number of files, in any order."""
+    """Yields the findings of each chunk, with its number of files, in any order."""
     workers = min(os.cpu_count() or 1, 32)
     if count < _FEW_FILES or workers == 1:
         for start in starts:
@@ -147,7 +147,7 @@ def _decode_chunks(starts: range, take: Callable[[int], Sequence[Path]], target:
 
 
 class _Worker:
-    """A process that decodes; where a file makes it crash, another takes its place and that file is a fault."""
+    """A process that decodes; if a file crashes it, another process replaces it and the file is a fault."""
 
     def __init__(self, target: PixelFile) -> None:
         self._target = target
@@ -162,7 +162,7 @@ class _Worker:
     def decode(self, start: int, files: Sequence[Path]) -> Decoded:
         try:
             answer = self._ask(start, files)
-        except (OSError, ValueError):  # its end of the pipes is closed
+        except (OSError, ValueError):  # the process has closed its end of the pipes
             self._stop()
             self._start()
         else:
@@ -193,9 +193,9 @@ class _Worker:
         order = [os.fspath(target.path), target.offset, target.shape, dataclasses.asdict(target.rendering)]
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         self._process = subprocess.Popen(
-            # As a module of a package that imports it, it would be imported twice, with a warning.
+            # Run as a module, it would be imported twice if its package imports it, with a warning.
             [sys.executable, "-c", f"from {__name__} import work; work()"],
-            env=os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},  # it multiplies no matrices
+            env=os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},  # decoding multiplies no matrices
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -212,7 +212,7 @@ class _Worker:
 
 
 def work() -> None:
-    """Decodes what is asked for at the standard input until nothing more comes."""
+    """Decodes the files requested at standard input until it ends."""
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
         _serve()
 

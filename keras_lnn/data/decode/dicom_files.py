@@ -14,14 +14,14 @@ from keras_lnn.data.decode.file_values import FileFacts, choose_frame, import_pa
 from keras_lnn.errors import EnvironmentFault, InputError
 
 SUFFIXES = (".dcm", ".dicom")
-# CT, MR and PET whose frames are slices, each also as converted from single ones.
+# Enhanced CT, MR and PET, whose frames are slices, and the legacy converted kind of each.
 _ENHANCED = frozenset(f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("2.1", "2.2", "4.1", "4.4", "130", "128.1"))
-# Behind 128 bytes that say nothing; scanners often give their files no suffix.
+# The mark follows 128 bytes without meaning; scanners often give their files no suffix.
 _MARK, _MARK_AT = b"DICM", 128
 
 
 def is_dicom(source: str | os.PathLike) -> bool:
-    """Returns whether a file is DICOM, by its name, or where it has no suffix by its first bytes."""
+    """Returns whether a file is DICOM, by its name, or if it has no suffix by its first bytes."""
     suffix = os.path.splitext(source)[1].lower()
     if suffix in SUFFIXES:
         return not os.path.isdir(source)
@@ -38,19 +38,19 @@ def has_mark(content: bytes) -> bool:
 
 
 def is_grey(path: str | os.PathLike) -> bool:
-    """Reads the head of a file: whether it has one value a pixel."""
+    """Returns whether a file has one value per pixel, by its header."""
     head = read_head(path)
     return head.get("SamplesPerPixel", 1) == 1 and head.get("PhotometricInterpretation") != "PALETTE COLOR"
 
 
 def read_size(path: str | os.PathLike) -> tuple[tuple[int, int], Any]:
-    """Reads from the head of a file its height and width, and the spacing of its pixels where it says one."""
+    """Returns height and width of a file, and the spacing of its pixels if it states one, from its header."""
     head = read_head(path)
     return (int(head.Rows), int(head.Columns)), head.get("PixelSpacing")
 
 
 def read_patient_id(path: str | os.PathLike) -> str:
-    """Reads the number of the patient from a DICOM file; empty where it has none."""
+    """Returns the number of the patient in a DICOM file; empty if it has none."""
     return str(read_head(path, ["PatientID"]).get("PatientID") or "").strip()
 
 
@@ -63,7 +63,7 @@ def read_image(
         source: A path, or the bytes of a file.
         window: Centre and width in the units of the file; None for its own window, else its whole range.
         frame: Which of several frames is read, see :func:`~keras_lnn.data.decode.file_values.choose_frame`.
-        facts: Gets the number of frames, and the values before the window.
+        facts: Receives the number of frames, and the values before windowing.
 
     Returns:
         uint8, (height, width) or (height, width, 3).
@@ -99,7 +99,7 @@ def has_slices(dataset: Any) -> bool:
 
 
 def find_group(dataset: Any, index: int, name: str) -> Any:
-    """Returns what an enhanced file says of a frame, by itself or for all frames; an empty mapping where nothing."""
+    """Returns what an enhanced file states for a frame, or else for all frames; an empty mapping if nothing."""
     of_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     of_all = dataset.get("SharedFunctionalGroupsSequence") or []
     for groups in (of_frame[index : index + 1], of_all[:1]):
@@ -121,12 +121,12 @@ def read_values(path: str | os.PathLike) -> np.ndarray:
 
 
 def _mean_of(frames: list[np.ndarray]) -> np.ndarray:
-    """Returns the mean of frames, in whole numbers as they are stored."""
+    """Returns the mean of frames, rounded to their stored type."""
     return np.rint(np.mean(frames, axis=0)).astype(frames[0].dtype)
 
 
 def read_head(path: str | os.PathLike, tags: list[str] | None = None) -> Any:
-    """Reads a file without its pixels, or some elements of it."""
+    """Reads a file without its pixels, or only some of its elements."""
     return import_package("pydicom", "dicom").dcmread(path, stop_before_pixels=True, specific_tags=tags)
 
 
@@ -143,7 +143,7 @@ def open_file(source: str | os.PathLike | bytes) -> Any:
 
 
 def decode_frame(dataset: Any, index: int) -> np.ndarray:
-    """Decodes one frame as it is stored; a decoder that is missing is named."""
+    """Decodes one frame as it is stored; an error names a missing decoder."""
     from pydicom import pixels
 
     try:
@@ -153,7 +153,7 @@ def decode_frame(dataset: Any, index: int) -> np.ndarray:
 
 
 def _find_missing_decoder(dataset: Any, message: str) -> InputError | None:
-    """Returns what is missing for a DICOM file that pydicom could not decode; None where the file itself is bad."""
+    """Returns an error that names the decoder that pydicom lacks, or None if the file itself is bad."""
     from pydicom.pixels import get_decoder
 
     syntax = dataset.file_meta.TransferSyntaxUID
@@ -163,14 +163,14 @@ def _find_missing_decoder(dataset: Any, message: str) -> InputError | None:
     except NotImplementedError:
         return InputError(f"compressed as {name}, which no package here decodes")
     lacks_decoders = any("pylibjpeg" in plugin for plugin in decoder.missing_dependencies)
-    # Pillow, which is always there, decodes some of the files of a few kinds.
+    # Pillow, which is always installed, decodes some of the files of a few kinds.
     if lacks_decoders and (not decoder.is_available or re.search("Pillow (does not support|cannot decode)", message)):
         return EnvironmentFault(f"compressed as {name}, which needs a decoder: pip install keras-lnn[dicom]")
     return None
 
 
 def own_window(dataset: Any) -> tuple[float, float] | None:
-    """Returns the first window that a file, or a part of it, names."""
+    """Returns the first window stated in a file or a part of it."""
     try:
         center, width = (
             float(np.atleast_1d(np.asarray(dataset.get(name), float))[0]) for name in ("WindowCenter", "WindowWidth")

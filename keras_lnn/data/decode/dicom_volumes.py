@@ -1,4 +1,4 @@
-"""Volumes of DICOM slices: a series in a folder, or the frames of an enhanced CT, MR or PET file, by position."""
+"""Volumes of DICOM slices, sorted by position: a series in a folder, or frames of an enhanced CT, MR or PET file."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from keras_lnn.data.decode.file_values import FileFacts, choose_frame, show_valu
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import file_digest
 
-# Directions in the patient, to the left, to the back and to the head, along which depth, height and width go in upright
-# volumes, as those of NIfTI files do here.
+# Directions in the patient, to the left, to the back and to the head, of the axes depth, height and width of upright
+# volumes, the same as for NIfTI files.
 _UPRIGHT = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
-# Farther apart than so many times the usual distance, a slice between is missing.
+# Slices farther apart than this multiple of the usual distance have a missing slice between them.
 _GAP = 1.5
 
 
 @dataclasses.dataclass(frozen=True)
 class DicomVolume:
-    """Slices one above the other, upright.
+    """An upright volume of stacked slices.
 
     Args:
         values: (depth, height, width), in the units of the files.
         spacing: Millimetres from one voxel to the next along each axis.
-        window: Centre and width that the slice in the middle names; None where it names none.
+        window: Centre and width stated in the middle slice; None if it states none.
         inverted: Whether low values are bright.
     """
 
@@ -43,7 +43,7 @@ class DicomVolume:
 
 @dataclasses.dataclass(frozen=True)
 class _Slice:
-    """A slice, whose pixels are decoded when they are asked for."""
+    """A slice, whose pixels are decoded on request."""
 
     position: np.ndarray
     orientation: np.ndarray
@@ -61,7 +61,7 @@ def list_slices(folder: Path) -> list[Path]:
 
 
 def digest_series(folder: Path) -> str:
-    """Returns a hash of the content of the DICOM files in a folder, in whatever order and under whatever names."""
+    """Returns a hash of the content of the DICOM files in a folder, whatever their order and names."""
     slices = list_slices(folder)
     if not slices:
         raise IsADirectoryError(errno.EISDIR, "is a directory without DICOM files")
@@ -69,7 +69,7 @@ def digest_series(folder: Path) -> str:
 
 
 def is_series(files: Sequence[Path]) -> bool:
-    """Returns whether DICOM files of one folder are slices of one series, by the first and the last of them."""
+    """Returns whether DICOM files of one folder are slices of one series, judging by the first and the last of them."""
     if len(files) < 2:
         return False
     try:
@@ -77,12 +77,12 @@ def is_series(files: Sequence[Path]) -> bool:
         return first.SeriesInstanceUID == last.SeriesInstanceUID and list(first.ImagePositionPatient) != list(
             last.ImagePositionPatient
         )
-    except Exception:  # whoever decodes the files names what is wrong with them
+    except Exception:  # reported when the files are decoded
         return False
 
 
 def is_volume(path: str | os.PathLike) -> bool:
-    """Returns whether a folder is a series, or the frames of a file are slices; what cannot be opened is an image."""
+    """Returns whether a folder is a series, or the frames of a file are slices; unreadable paths count as images."""
     try:
         if os.path.isdir(path):
             return is_series(list_slices(Path(path)))
@@ -92,7 +92,7 @@ def is_volume(path: str | os.PathLike) -> bool:
 
 
 def read_volume(path: str | os.PathLike) -> DicomVolume:
-    """Reads slices in the order of their positions, and turns them upright."""
+    """Reads slices in the order of their positions, and turns the volume upright."""
     slices = _sort(_list_folder(Path(path)) if os.path.isdir(path) else _list_frames(path))
     values = np.stack([each.read() for each in slices])
     order, flipped = _find_upright(slices[0].orientation)
@@ -103,7 +103,7 @@ def read_volume(path: str | os.PathLike) -> DicomVolume:
 
 
 def read_size(path: str | os.PathLike) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Reads from the heads of slices the shape of their upright volume, and its spacing."""
+    """Returns the shape of the upright volume and its spacing, from the headers of the slices."""
     slices = _sort(_list_folder(Path(path)) if os.path.isdir(path) else _list_frames(path))
     order, _ = _find_upright(slices[0].orientation)
     shape, spacing = (len(slices), *slices[0].shape), (_find_distance(slices), *slices[0].spacing)
@@ -180,7 +180,7 @@ def _read_frame(dataset: Any, index: int, transformation: Any) -> np.ndarray:
 
 
 def _find_place(position: Any, orientation: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the position of a slice, and the directions of depth, height and width in it."""
+    """Returns the position of a slice, and the directions of its depth, height and width."""
     if position is None or orientation is None or len(position) != 3 or len(orientation) != 6:
         raise InputError("slices without a position in the patient")
     along_row, along_column = np.reshape([float(number) for number in orientation], (2, 3))
@@ -197,7 +197,7 @@ def _find_spacing(spacing: Any) -> tuple[float, float]:
 
 
 def _sort(slices: Sequence[_Slice]) -> list[_Slice]:
-    """Returns slices by their positions along the direction in which they are stacked, and checks that none is odd."""
+    """Sorts slices by position along the direction in which they are stacked, and checks that they fit together."""
     first = slices[0]
     alike = (np.allclose(each.orientation, first.orientation, atol=1e-3) for each in slices)
     if not all(each.shape == first.shape for each in slices) or not all(alike):
@@ -212,13 +212,13 @@ def _sort(slices: Sequence[_Slice]) -> list[_Slice]:
 
 
 def _find_distance(slices: Sequence[_Slice]) -> float:
-    """Returns millimetres from one slice to the next."""
+    """Returns the distance from one slice to the next in millimetres."""
     places = [float(each.position @ slices[0].orientation[0]) for each in slices]
     return float(np.median(np.diff(places))) if len(places) > 1 else 1.0
 
 
 def _find_upright(directions: np.ndarray) -> tuple[list[int], np.ndarray]:
-    """Returns which axis of the slices is depth, height and width of the upright volume, and whether each runs back."""
+    """Returns which axes of the slices are depth, height and width of the upright volume, and which are reversed."""
     from scipy.optimize import linear_sum_assignment
 
     cosines = _UPRIGHT @ directions.T

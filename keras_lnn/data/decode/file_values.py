@@ -1,4 +1,4 @@
-"""What is common to files of values that are no pixels yet: their windows, their frames, and what is noted of them."""
+"""Values of files before they become pixels: their windows, their frames, and facts recorded about them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from keras_lnn.errors import EnvironmentFault, InputError
 
 
 class FileFacts:
-    """What is worth knowing of the values in a file before they become pixels of another size.
+    """Facts about the values in a file, recorded before they are resized.
 
     Attributes:
-        digest: Of the values; empty where none were noted.
-        brightest: The highest value in a file of 16 bits; None in others.
-        frames: How many images the file has, of which one is read, or their mean.
+        digest: Hash of the values; empty if none were recorded.
+        brightest: The highest value in a 16-bit file; None in others.
+        frames: Number of images in the file, of which one is read, or their mean.
     """
 
     def __init__(self) -> None:
@@ -25,16 +25,16 @@ class FileFacts:
         self.frames = 1
 
     def note(self, values: np.ndarray) -> None:
-        """Notes the values of the file."""
+        """Records the values of the file."""
         self.digest = digest_values(values)
 
 
 def choose_frame(frame: str | None, count: int) -> int | None:
-    """Returns the place of the frame to read, from 0 on; None for the mean of all.
+    """Returns the index of the frame to read; None for the mean of all.
 
     Args:
         frame: ``first``, ``middle``, ``mean``, or a number from 1 on; None for the first one.
-        count: The frames of the file.
+        count: Number of frames of the file.
     """
     if frame == "each" and count > 1:
         raise InputError(f"{count} frames in one file, which cannot be images of their own")
@@ -50,13 +50,13 @@ def choose_frame(frame: str | None, count: int) -> int | None:
 
 
 def apply_window(values: np.ndarray, center: float, width: float) -> np.ndarray:
-    """Maps the values from ``center - width / 2`` to ``center + width / 2`` to 0..255; those outside are cut off."""
+    """Maps the values from ``center - width / 2`` to ``center + width / 2`` to 0..255; those outside are clipped."""
     shown = (np.asarray(values, np.float32) - (center - width / 2)) * (255 / width)
     return np.rint(np.clip(np.nan_to_num(shown), 0, 255)).astype(np.uint8)
 
 
 def show_values(values: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:
-    """Maps values to 0..255 through a window, or their whole range where there is none."""
+    """Maps values to 0..255 through a window, or through their whole range if there is none."""
     if window is None:
         finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
@@ -65,7 +65,7 @@ def show_values(values: np.ndarray, window: tuple[float, float] | None) -> np.nd
 
 
 def import_package(package: str, extra: str) -> Any:
-    """Imports an optional package; where it is missing, an error names the extra that brings it."""
+    """Imports an optional package; if it is missing, an error names the extra to install."""
     try:
         return __import__(package)
     except ImportError:

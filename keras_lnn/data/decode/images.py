@@ -1,4 +1,4 @@
-"""Image files: found in a folder, decoded by Pillow in parallel into one array."""
+"""Image files: found in a folder, and decoded by Pillow in parallel into one array."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".webp", ".tiff"})
 
-# Another way of decoding makes other pixels, and the files that keep them are looked up by this number too.
+# Version of the decoding; decoded files in the cache are only reused for the same version.
 DECODING = 3
 CRASH, NO_MEMORY = "crashes the decoder", "needs more memory than there is"
 
@@ -37,7 +37,7 @@ Progress = Callable[[float], None]
 
 _CHUNK = 16
 _NAMED_AT_MOST = 5
-# What the system refuses says nothing about the content of a file.
+# Refusals by the system are not caused by the content of a file.
 _REFUSED_BY_SYSTEM = frozenset(
     [errno.EACCES, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOENT, errno.ENOMEM, errno.EPERM, errno.ESTALE]
 )
@@ -46,14 +46,14 @@ _AS_IT_IS = Rendering()
 
 @dataclasses.dataclass
 class Decoded:
-    """What decoding found beside the pixels.
+    """Findings of decoding besides the pixels.
 
     Args:
-        faults: For each row that could not be read the reason, in a few words.
-        brightest: The highest value in files of 16 bits; None where there was no such file.
-        obstacles: The rows among the faults whose files may be whole: a package is missing, or the system refuses them.
-        digests: Of the values of each row as they are in the file; see :mod:`keras_lnn.data.decode.copies`.
-        frames: How many frames (or times, or pages) each row has in its file that has several.
+        faults: The reason for each row that could not be read, in a few words.
+        brightest: The highest value in 16-bit files; None if there was no such file.
+        obstacles: The rows among the faults whose files may be valid: a package is missing, or the system refused them.
+        digests: Hash of the values of each row as stored in the file; see :mod:`keras_lnn.data.decode.copies`.
+        frames: Number of frames (or times, or pages) of each row whose file has several.
     """
 
     faults: dict[int, str] = dataclasses.field(default_factory=dict)
@@ -64,15 +64,15 @@ class Decoded:
 
     @property
     def is_final(self) -> bool:
-        """Returns whether the faults hold for as long as the files are the same."""
+        """Returns whether the faults remain as long as the files are the same."""
         # A decoder may crash, and memory may be short, because of what else runs on the machine.
         return not self.obstacles and not {CRASH, NO_MEMORY} & set(self.faults.values())
 
     def require_no_obstacles(self, names: Sequence[ImageSource]) -> None:
-        """Checks that no file is unreadable for a reason outside of it.
+        """Raises an error if a file cannot be read for a reason outside of it.
 
         Args:
-            names: What an error calls the files.
+            names: Names of the files for the message.
         """
         if self.obstacles:
             obstacles = {row: self.faults[row] for row in self.obstacles}
@@ -83,15 +83,15 @@ class Decoded:
 def find_images(path: str | os.PathLike, unreadable: list[str] | None = None) -> list[Path]:
     """Finds the image files in a folder and below it, by their suffix.
 
-    Hidden files and folders (``.DS_Store``, ``._scan.png``, ``.ipynb_checkpoints``) and files of other kinds are passed
-    over. Linked folders are followed, each real folder once.
+    Hidden files and folders (``.DS_Store``, ``._scan.png``, ``.ipynb_checkpoints``) and files of other kinds are
+    ignored. Linked folders are followed, each real folder once.
 
     Args:
         path: A folder, or one image file.
-        unreadable: Gets the folders that cannot be read, with the reasons; they are an error where it is None.
+        unreadable: Receives the folders that cannot be read, with the reasons; None to raise an error for them.
 
     Returns:
-        The paths, sorted; empty where there is none.
+        The paths, sorted; empty if there is none.
     """
     path = Path(path)
     if path.is_file():
@@ -104,7 +104,7 @@ def find_images(path: str | os.PathLike, unreadable: list[str] | None = None) ->
 
 
 def walk_folders(path: Path, unreadable: list[str] | None = None) -> Iterator[tuple[Path, list[str]]]:
-    """Yields a folder and those below it, each real one once and no hidden ones, with the names of their files.
+    """Yields a folder and its subfolders, each real one once and no hidden ones, with the names of their files.
 
     Args:
         path: A folder.
@@ -129,7 +129,7 @@ def walk_folders(path: Path, unreadable: list[str] | None = None) -> Iterator[tu
 
 
 def require_readable_folders(unreadable: Sequence[str], remedy: str = "") -> None:
-    """Checks that no folder was found that cannot be read."""
+    """Raises an error if there are folders that cannot be read."""
     if unreadable:
         more = f" and {len(unreadable) - _NAMED_AT_MOST} more" if len(unreadable) > _NAMED_AT_MOST else ""
         raise InputError(
@@ -139,10 +139,10 @@ def require_readable_folders(unreadable: Sequence[str], remedy: str = "") -> Non
 
 
 def guess_channels(paths: Sequence[str | os.PathLike]) -> int:
-    """Reads the headers of image files: 1 if all of them are grey, else 3.
+    """Returns 1 if all image files are grey by their headers, else 3.
 
-    A colour file whose pixels happen to be grey counts as colour. Files that cannot be opened are passed over, since
-    ``read_images`` names them.
+    A colour file whose pixels happen to be grey counts as colour. Files that cannot be opened are ignored, since
+    ``read_images`` reports them.
     """
     with quiet_decoders(), ThreadPoolExecutor(worker_count()) as pool:
         for start in range(0, len(paths), 1024):
@@ -156,16 +156,16 @@ def read_image(
 ) -> np.ndarray:
     """Decodes one image and resizes it, bilinearly with antialiasing.
 
-    Without a window pixels of 16 bits are divided by 257, which maps the whole range 0-65535 to 0-255: for 12-bit
-    values that were stored in 16 bits give the window 2048,4096. Transparent pixels are laid on black, the background
-    of most medical images. The orientation in the EXIF data is applied. Of several frames, pages or times the rendering
-    says which is read. DICOM and NIfTI files are read where their packages are installed.
+    Without a window 16-bit pixels are divided by 257, which maps the whole range 0-65535 to 0-255: for 12-bit values
+    stored in 16 bits give the window 2048,4096. Transparent pixels are laid on black, the background of most medical
+    images. The orientation in the EXIF data is applied. The rendering sets which of several frames, pages or times is
+    read. DICOM and NIfTI files are read if their packages are installed.
 
     Args:
         source: A path, or the bytes of an image file.
         side: Height and width of the result, or one number for both.
         channels: 1 (grey) or 3 (red, green, blue).
-        rendering: Whether the aspect ratio is kept, and which values are shown.
+        rendering: Whether the aspect ratio is kept, and which values are displayed.
 
     Returns:
         uint8, (height, width, channels).
@@ -186,22 +186,22 @@ def read_images(
     names: Sequence[str] | None = None,
     rendering: Rendering = _AS_IT_IS,
 ) -> np.ndarray:
-    """Decodes images in a pool of threads straight into one array; see ``read_image`` for what is done to each.
+    """Decodes images in a pool of threads into one array; see ``read_image`` for the processing of each.
 
     Args:
         sources: Paths, or the bytes of image files.
         side: Height and width of the result, or one number for both.
         channels: 1 (grey) or 3 (red, green, blue).
-        progress: Called with the fraction that is done, in the thread of the caller.
-        into: The array to fill, uint8 (images, height, width, channels); a new one where it is None.
-        names: What an error calls the sources; their paths where it is None.
-        rendering: Whether the aspect ratio is kept, and which values are shown.
+        progress: Called in the thread of the caller with the fraction that is done.
+        into: The array to fill, uint8 (images, height, width, channels); None for a new one.
+        names: Names of the sources for messages; None for their paths.
+        rendering: Whether the aspect ratio is kept, and which values are displayed.
 
     Returns:
         uint8, (images, height, width, channels).
 
     Raises:
-        InputError: Some images cannot be read; one sentence names them together.
+        InputError: Some images cannot be read; the message lists them together.
     """
     shape = (len(sources), *image_shape(side, channels))
     images = np.empty(shape, np.uint8) if into is None else into
@@ -221,17 +221,17 @@ def decode_images(
     *,
     workers: int | None = None,
 ) -> Decoded:
-    """Decodes images, or volumes where ``into`` has five axes, in a pool of threads; what cannot be read is noted.
+    """Decodes images, or volumes if ``into`` has five axes, in a pool of threads; files with faults are recorded.
 
     Args:
         sources: Paths, or the bytes of image files.
-        into: The array to fill, uint8; the row of a fault is left as it is.
-        rendering: Whether the aspect ratio is kept, and which values are shown.
-        progress: Called with the fraction that is done, in the thread of the caller.
-        workers: Threads; as many as suit the machine if not given.
+        into: The array to fill, uint8; the row of a fault is left unchanged.
+        rendering: Whether the aspect ratio is kept, and which values are displayed.
+        progress: Called in the thread of the caller with the fraction that is done.
+        workers: Number of threads; chosen for the machine if not given.
 
     Returns:
-        The faults, and what else was seen.
+        The faults, and other findings of decoding.
     """
     if rendering.fit not in FITS:
         raise InputError(f"fit must be stretch or pad. Received: {rendering.fit}. Choose one of them.")
@@ -251,7 +251,7 @@ def decode_images(
                 brightest.extend([] if facts.brightest is None else [facts.brightest])
                 if facts.frames > 1:
                     frames[row] = facts.frames
-            except Exception as error:  # what decoders raise on damaged files has no common class
+            except Exception as error:  # errors of decoders for damaged files have no common class
                 faults[row] = name_fault(error)
                 obstacles.extend([row] if is_obstacle(error) else [])
         return stop
@@ -268,7 +268,7 @@ def decode_images(
 
 
 def image_shape(side: int | tuple[int, int], channels: int) -> tuple[int, int, int]:
-    """The shape (height, width, channels) that a side and a number of channels ask for."""
+    """Returns the shape (height, width, channels) for a side and a number of channels."""
     height, width = (side, side) if isinstance(side, int | np.integer) else side
     if min(height, width) < 1:
         raise InputError(f"The side of an image must be at least 1 pixel. Received: {side}. Ask for more pixels.")
@@ -286,15 +286,15 @@ def _has_image_suffix(name: str) -> bool:
 
 
 def worker_count() -> int:
-    """Threads that keep this machine busy with decoding."""
-    # Some more than there are processors: now and then each waits for the disk or for Python's lock.
+    """Returns the number of threads that keep this machine busy with decoding."""
+    # Slightly more than the processors, since a thread sometimes waits for the disk or for Python's lock.
     return min(32, (os.cpu_count() or 1) + 2)
 
 
 @contextlib.contextmanager
 def quiet_decoders() -> Generator[None]:
-    """Keeps the decoders' remarks on odd but readable files away; entered once around a pool, as filters are global."""
-    # nibabel also logs what it then raises.
+    """Suppresses decoders' warnings about odd but readable files; entered once around a pool, as filters are global."""
+    # nibabel also logs the errors that it raises.
     logger = logging.getLogger("nibabel.global")
     level = logger.level
     with warnings.catch_warnings():
@@ -317,7 +317,7 @@ def _has_grey_header(path: str | os.PathLike) -> bool:
                 colours = np.reshape(image.getpalette("RGB") or [], (-1, 3))
                 return bool((colours == colours[:, :1]).all())
             return image.mode[0] in "1LIF" and image.mode != "LAB"
-    except Exception:  # read_images names the file
+    except Exception:  # reported by read_images
         return True
 
 
@@ -338,7 +338,7 @@ def _decode(source: ImageSource, shape: tuple[int, ...], rendering: Rendering, f
         if plain is None
         else Image.fromarray(plain)
     )
-    # Older Pillows open PNG files of 16 bits in the mode of 32.
+    # Older versions of Pillow open 16-bit PNG files in 32-bit mode.
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         values = np.asarray(image)
         facts.note(values)
@@ -355,7 +355,7 @@ def _to_8_bits(values: np.ndarray, window: tuple[float, float] | None) -> np.nda
 
 @functools.lru_cache(maxsize=4)
 def _table_of_8_bits(window: tuple[float, float] | None) -> np.ndarray:
-    """What each value of 16 bits becomes: to look it up is several times as fast as to work it out."""
+    """Returns the 8-bit value of each 16-bit value; a lookup is several times as fast as the computation."""
     values = np.arange(2**16)
     if window is not None:
         return apply_window(values, *window)
@@ -368,7 +368,7 @@ def _to_size(image: Image.Image, shape: tuple[int, ...], fit: str) -> np.ndarray
     height, width, channels = shape
     size = fitted_size(image.size, (width, height), fit)
     if image.size != size:
-        # What is more than twice too large is first halved (or more) by means of whole pixels.
+        # Images more than twice too large are first reduced by an integer factor, by averaging whole pixels.
         image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     image = image.convert("L" if channels == 1 else "RGB")
     if size != (width, height):
@@ -379,7 +379,7 @@ def _to_size(image: Image.Image, shape: tuple[int, ...], fit: str) -> np.ndarray
 
 
 def name_fault(error: Exception) -> str:
-    """What is wrong with an image file, in a few words."""
+    """Returns the fault of an image file in a few words."""
     from PIL import Image, UnidentifiedImageError
 
     if isinstance(error, InputError):
@@ -400,14 +400,14 @@ def name_fault(error: Exception) -> str:
 
 
 def is_obstacle(error: Exception) -> bool:
-    """Returns whether an image file could not be read for a reason that lies outside of it."""
+    """Returns whether an image file could not be read for a reason outside of it."""
     if isinstance(error, OSError) and error.errno is None:  # Pillow was built without this decoder
         return "not available" in str(error)
     return isinstance(error, EnvironmentFault) or (isinstance(error, OSError) and error.errno in _REFUSED_BY_SYSTEM)
 
 
 def describe_faults(faults: dict[int, str], names: Sequence[ImageSource], remedy: str = "") -> str:
-    """One sentence that names the files that cannot be read, with the reasons."""
+    """Returns a sentence that lists the files that cannot be read, with the reasons."""
     rows = sorted(faults)
     named = [
         f"{'image ' + str(row) if isinstance(names[row], bytes) else names[row]} ({faults[row]})"

@@ -1,4 +1,4 @@
-"""Mask files: the values that they hold, and how these become classes in the size of the images."""
+"""Mask files: the values that they contain, and their conversion to classes in the size of the images."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import is_file
 
 MaskSource = str | os.PathLike | bytes
-# Of an index mask a pixel has one value; of a coloured one a colour.
+# The value of a pixel in an index mask, or its colour in a coloured mask.
 MaskValue = int | str
 
-# So long that no JPEG file is read at a fraction of its size.
+# Large enough that no JPEG file is read at a fraction of its size.
 _ANY_LENGTH = 2**20
 _MOST_VALUES = 256
 
 
 def read_mask(source: MaskSource, shape: tuple[int, ...], rendering: Rendering) -> np.ndarray:
-    """Reads a mask and brings it to a size by the nearest pixels.
+    """Reads a mask and resizes it by nearest neighbours.
 
     Args:
         source: A path, or the bytes of an image file.
         shape: (height, width, 1) or (depth, height, width, 1) of the result.
-        rendering: With the classes; ``pad`` fills up with class 0.
+        rendering: Rendering with the classes; ``pad`` fills up with class 0.
 
     Returns:
         uint8 class indices of this shape.
 
     Raises:
-        InputError: A pixel has a value of no class.
+        InputError: The value of a pixel belongs to no class.
     """
     values, spacing = _read_values(source, rendering.classes, rendering.threshold)
     if values.ndim != len(shape) - 1:
@@ -54,13 +54,13 @@ def read_mask(source: MaskSource, shape: tuple[int, ...], rendering: Rendering) 
 def find_values(
     source: MaskSource, coloured: bool | None, threshold: float | None = None
 ) -> tuple[tuple[int, ...], list[MaskValue]]:
-    """The native shape of a mask, and the values that it holds.
+    """Returns the native shape of a mask, and the values that it contains.
 
     Args:
         source: A path, or the bytes of an image file.
-        coloured: Whether its values are colours; None for what it looks like: colours where not all pixels are grey
-            and the file has no palette, whose places are values.
-        threshold: Above which brightness a pixel has the value 1, and below 0; None for the values as they are.
+        coloured: Whether its values are colours; None to detect it: colours if not all pixels are grey and the file has
+            no palette, whose indices are values.
+        threshold: Brightness above which a pixel has the value 1, else 0; None for the stored values.
 
     Returns:
         (height, width) or (depth, height, width), and the values in ascending order.
@@ -69,18 +69,18 @@ def find_values(
     found = np.unique(values)
     if len(found) > _MOST_VALUES:
         raise InputError(f"{len(found):,} different values, of which only --mask-threshold makes a mask")
-    # Colours are negative, so that the brightest comes first.
+    # Colours are negative, so the brightest comes first and the order is reversed.
     values_of = [int(value) if value >= 0 else _as_text(value) for value in found]
     return values.shape, values_of if found[0] >= 0 else values_of[::-1]
 
 
 def as_colour(value: MaskValue) -> str:
-    """A grey value as a colour; a colour as it is."""
+    """Returns a grey value as a colour, and a colour unchanged."""
     return value if isinstance(value, str) else f"#{value:02x}{value:02x}{value:02x}"
 
 
 def native_grid(path: str | os.PathLike) -> Grid:
-    """Reads the head of an image or mask; an image is as it is seen upright."""
+    """Reads the grid of pixels from the header of an image or mask; EXIF orientation is applied."""
     if not os.path.isdir(path) and not is_file(path):  # a folder may be a DICOM series
         raise InputError("not a file")
     if medical_files.is_medical(path):
@@ -93,7 +93,7 @@ def native_grid(path: str | os.PathLike) -> Grid:
 
 
 def fitted_shape(grid: Grid, shape: tuple[int, ...], fit: str) -> tuple[int, ...]:
-    """How much of an image of a size, (height, width) or (depth, height, width), a file fills."""
+    """Returns the part of a size, (height, width) or (depth, height, width), that a file fills when it is fitted."""
     if len(shape) == 3:
         return medical_files.fitted_volume(grid.shape, grid.spacing or (1.0,) * 3, shape, fit)
     (height, width), (whole_height, whole_width) = grid.shape, shape
@@ -101,7 +101,7 @@ def fitted_shape(grid: Grid, shape: tuple[int, ...], fit: str) -> tuple[int, ...
 
 
 def fitted_spacing(grid: Grid, shape: tuple[int, ...], fit: str) -> tuple[float, ...] | None:
-    """Millimetres from one pixel to the next when a file is brought to a size; None where it does not say its own."""
+    """Returns the millimetres per pixel after a file is resized to a shape; None if it does not state its own."""
     if grid.spacing is None:
         return None
     parts = zip(grid.shape, grid.spacing, fitted_shape(grid, shape, fit), strict=True)
@@ -111,7 +111,7 @@ def fitted_spacing(grid: Grid, shape: tuple[int, ...], fit: str) -> tuple[float,
 def _read_values(
     source: MaskSource, classes: tuple[MaskValue, ...] | None, threshold: float | None
 ) -> tuple[np.ndarray, tuple[float, ...] | None]:
-    """Values of each pixel; colours are negative numbers, so that both kinds are told apart. Of volumes the spacing."""
+    """Returns the value of each pixel, with colours as negative numbers to distinguish them, and a volume's spacing."""
     if medical_files.is_medical(source) and not medical_files.is_nifti(source):
         raise InputError("a DICOM file, not a mask of PNG, TIFF or NIfTI")
     if threshold is not None:
@@ -136,7 +136,7 @@ def _read_values(
 
 
 def _read_brightness(source: MaskSource) -> tuple[np.ndarray, tuple[float, ...] | None]:
-    """The brightness of each pixel as it is seen, that of the brightest channel; of NIfTI files the stored values."""
+    """Returns the brightness of each pixel, that of its brightest channel, or the stored values of NIfTI files."""
     if medical_files.is_nifti(source):
         return medical_files.read_nifti_values(source)
     pixels = _read_pixels(source, True)
@@ -144,7 +144,7 @@ def _read_brightness(source: MaskSource) -> tuple[np.ndarray, tuple[float, ...] 
 
 
 def _read_pixels(source: MaskSource, coloured: bool | None) -> np.ndarray:
-    """(height, width) or (height, width, 3), whole numbers."""
+    """Returns the pixels as whole numbers, (height, width) or (height, width, 3)."""
     from PIL import Image
 
     plain = png_files.read_plain_png(source, Image.MAX_IMAGE_PIXELS)

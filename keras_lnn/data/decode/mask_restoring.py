@@ -1,4 +1,4 @@
-"""Masks of a model's size brought back to the files that they belong to: their size, orientation and affine."""
+"""Predicted masks restored to the files of their images: their size, orientation and affine."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from keras_lnn.data.decode.medical_files import Grid
 
 
 def restore_mask(probabilities: np.ndarray, native: Grid, fit: str) -> np.ndarray:
-    """Undoes what gave an image its size: each pixel of the image gets the class that is likeliest there.
+    """Restores a prediction to the size of its image: each pixel gets the class with the highest probability there.
 
-    Probabilities between the pixels of the model are interpolated linearly, so that borders are as smooth as the model
-    predicts them, and not as coarse as its pixels.
+    Probabilities are interpolated linearly between the pixels of the model, so that borders are as smooth as predicted
+    and not as coarse as the model's pixels.
 
     Args:
-        probabilities: Of each class, (height, width, classes) or (depth, height, width, classes), of the size that the
-            model reads.
-        native: The pixels of the image as it was.
-        fit: ``stretch`` or ``pad``, as the image was brought to its size.
+        probabilities: Probability of each class, (height, width, classes) or (depth, height, width, classes), in the
+            size that the model reads.
+        native: The grid of pixels of the original image.
+        fit: ``stretch`` or ``pad``, as the image was resized.
 
     Returns:
         uint8 class indices of the native shape; the first of equally likely classes.
     """
     mask = np.zeros(native.shape, np.uint8)
     highest = np.full(native.shape, -np.inf, np.float32)
-    # Class by class, since all of them at once fill the memory for a large image.
+    # Class by class, since all classes of a large image at once would fill the memory.
     for index in range(probabilities.shape[-1]):
         enlarged = _interpolate(probabilities[..., index].astype(np.float32), native, fit)
         likelier = enlarged > highest
@@ -41,7 +41,7 @@ def restore_mask(probabilities: np.ndarray, native: Grid, fit: str) -> np.ndarra
 
 
 def _interpolate(values: np.ndarray, native: Grid, fit: str) -> np.ndarray:
-    """Returns the values at the centres of the pixels of an image, linear between those of the model."""
+    """Returns the values at the centres of the pixels of an image, interpolated linearly between those of the model."""
     for axis, (length, part) in enumerate(zip(native.shape, fitted_shape(native, values.shape, fit), strict=True)):
         first = (values.shape[axis] - part) // 2
         places = np.clip((np.arange(length) + 0.5) * part / length - 0.5, 0, part - 1)
@@ -56,14 +56,14 @@ def _interpolate(values: np.ndarray, native: Grid, fit: str) -> np.ndarray:
 
 
 def to_file_values(mask: np.ndarray, values: Sequence[int | str] | None) -> np.ndarray:
-    """Returns a mask as a file holds it.
+    """Converts class indices to the values stored in a mask file.
 
     Args:
         mask: Class indices.
-        values: What a pixel of each class has, a grey value or a colour as ``#rrggbb``; None for class indices.
+        values: The value of a pixel of each class, grey or a colour as ``#rrggbb``; None for class indices.
 
     Returns:
-        uint8, uint16 where values are higher than 255, or uint8 with an axis of three more for colours.
+        uint8, uint16 if values exceed 255, or uint8 with an additional axis of three for colours.
     """
     if values is None:
         return mask
@@ -86,13 +86,13 @@ def write_mask_png(mask: np.ndarray, path: str | os.PathLike, values: Sequence[i
 def write_mask_nifti(
     probabilities: np.ndarray, source: Path, fit: str, path: Path, values: Sequence[int] | None = None
 ) -> np.ndarray:
-    """Writes a mask as a NIfTI file with the shape and the affine of its image; of several times that of one.
+    """Writes a mask as a NIfTI file with the shape and the affine of its image; if that has several times, for one.
 
     Args:
-        probabilities: Of each class, as in :func:`restore_mask`.
+        probabilities: Probability of each class, as in :func:`restore_mask`.
         source: The image's file.
-        fit: As the image was brought to its size.
-        path: Where to.
+        fit: ``stretch`` or ``pad``, as the image was resized.
+        path: The file to write.
         values: The value of each class in the file; None for class indices.
 
     Returns:
@@ -103,7 +103,7 @@ def write_mask_nifti(
     image: Any = nibabel.load(source)
     shape = image.shape[:3]
     numbers = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
-    # What turns the image upright tells of each number where it came from.
+    # Turning a volume of numbered voxels upright shows where each of them came from.
     places, spacing = medical_files.upright(type(image)(numbers, image.affine), np.int32)
     restored = restore_mask(probabilities, Grid(places.shape, spacing), fit)
     content = to_file_values(restored, values)
@@ -111,7 +111,7 @@ def write_mask_nifti(
     stored.reshape(-1)[places] = content
     written = type(image)(stored, image.affine, image.header)
     written.set_data_dtype(content.dtype)
-    # The image's window is none of its mask's.
+    # The display window of the image does not apply to its mask.
     written.header["cal_min"] = written.header["cal_max"] = 0
     nibabel.save(written, path)
     return restored

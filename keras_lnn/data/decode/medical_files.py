@@ -24,12 +24,12 @@ _MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """The pixels of a file as it is, upright.
+    """The grid of pixels of a file in its own size, upright.
 
     Args:
         shape: (height, width) or (depth, height, width).
-        spacing: Millimetres from one pixel to the next along each axis; None where the file does not say.
-        affine: Of a volume, from voxels (right, front, head) to places in the patient.
+        spacing: Millimetres from one pixel to the next along each axis; None if the file does not state it.
+        affine: For a volume, the transform from voxels (right, front, head) to positions in the patient.
     """
 
     shape: tuple[int, ...]
@@ -37,7 +37,7 @@ class Grid:
     affine: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def lies_on(self, other: Grid) -> bool:
-        """Whether a volume of the same shape lies on this one to half a voxel; images always do."""
+        """Returns whether a volume of the same shape coincides with this one to half a voxel; images always do."""
         if self.affine is None or other.affine is None:
             return True
         apart = self.affine - other.affine
@@ -47,36 +47,36 @@ class Grid:
 
 
 def is_medical(source: str | os.PathLike | bytes) -> bool:
-    """Returns whether this is a DICOM or NIfTI file, by its name or its first bytes, or a folder of DICOM slices."""
+    """Returns whether a source is a DICOM or NIfTI file, by its name or first bytes, or a folder of DICOM slices."""
     if isinstance(source, bytes):
         return dicom_files.has_mark(source)
     return is_nifti(source) or dicom_files.is_dicom(source) or os.path.isdir(source)
 
 
 def is_nifti(source: _Path | bytes) -> TypeGuard[_Path]:
-    """Whether a file is NIfTI by its name."""
+    """Returns whether a file is NIfTI, by its name."""
     if isinstance(source, bytes):
         return False
     return os.fspath(cast("str | os.PathLike[str]", source)).lower().endswith(_NIFTI_SUFFIXES)
 
 
 def is_volume(path: str | os.PathLike, frame: str | None = None) -> bool:
-    """Returns whether a path has three dimensions; what cannot be opened counts as an image.
+    """Returns whether a path has three dimensions; a file that cannot be opened counts as an image.
 
     Args:
-        path: A NIfTI file, a DICOM file with slices as its frames, or a folder with a DICOM series.
-        frame: The one that is asked for; then DICOM slices are images.
+        path: A NIfTI file, a DICOM file whose frames are slices, or a folder with a DICOM series.
+        frame: The requested frame, with which DICOM slices are images.
     """
     if not is_nifti(path):
         return frame is None and (os.path.isdir(path) or dicom_files.is_dicom(path)) and dicom_volumes.is_volume(path)
     try:
         return _planes(import_package("nibabel", "nifti").load(path).shape) == 3
-    except Exception:  # whoever decodes the file names it
+    except Exception:  # reported when the file is decoded
         return False
 
 
 def is_grey(path: str | os.PathLike) -> bool:
-    """Reads the head of a file: whether it has one value a pixel."""
+    """Returns whether a file has one value per pixel, by its header."""
     return True if is_nifti(path) else dicom_files.is_grey(path)
 
 
@@ -92,7 +92,7 @@ def read_slice(
         source: A path, or the bytes of a DICOM file.
         window: Centre and width in the units of the file; None for its own window, else its whole range.
         frame: Which of several frames or times is read, see :func:`~keras_lnn.data.decode.file_values.choose_frame`.
-        facts: Gets what is noted of the file.
+        facts: Receives facts about the file.
 
     Returns:
         uint8, (height, width) or (height, width, 3).
@@ -114,13 +114,13 @@ def read_volume(
     rendering: Rendering,
     facts: FileFacts | None = None,
 ) -> np.ndarray:
-    """Reads a volume in the orientation of its patient and resamples it, smoothed where it shrinks.
+    """Reads a volume in the orientation of its patient and resamples it, smoothed if it shrinks.
 
     Args:
         source: A path.
         shape: (depth, height, width, 1) of the result.
-        rendering: ``pad`` keeps the proportions in millimetres; the window counts in the units of the file.
-        facts: Gets what is noted of the file.
+        rendering: ``pad`` keeps the proportions in millimetres; the window is in the units of the file.
+        facts: Receives facts about the file.
 
     Returns:
         uint8 of this shape.
@@ -146,7 +146,7 @@ def _read_shown(
 ) -> tuple[np.ndarray, tuple[float, ...]]:
     """Returns the voxels of a volume in its own size, from 0 to 255, and their spacing."""
     if isinstance(source, bytes) or not is_volume(source, rendering.frame):
-        # What is wrong with a damaged file is said by its reader.
+        # The reader of a damaged file reports what is wrong with it.
         if is_medical(source):
             read_slice(source, rendering.window, rendering.frame)
         raise InputError("an image among volumes")
@@ -162,18 +162,18 @@ def _read_shown(
 def fitted_volume(
     shape: tuple[int, ...], spacing: tuple[float, ...], wanted: tuple[int, ...], fit: str
 ) -> tuple[int, ...]:
-    """Depth, height and width of a volume within those that are wanted: all of them, or keeping its proportions."""
+    """Returns depth, height and width of a volume fitted into the wanted size: all of it, or with its proportions."""
     extent = np.multiply(shape, spacing) if fit == "pad" else np.ones(len(wanted))
     return tuple(np.maximum(1, np.rint(np.array(wanted) * extent / extent.max())).astype(int).tolist())
 
 
 def read_nifti_values(path: str | os.PathLike) -> tuple[np.ndarray, tuple[float, ...]]:
-    """The values of a NIfTI file as they are, (height, width) or (depth, height, width), and their spacing."""
+    """Returns the stored values of a NIfTI file, (height, width) or (depth, height, width), and their spacing."""
     return _read_nifti(path, None, FileFacts())
 
 
 def native_grid(path: str | os.PathLike) -> Grid:
-    """Reads the head of a file; a volume is in its patient's orientation."""
+    """Reads the grid of pixels from the header of a file; a volume is in its patient's orientation."""
     if not is_nifti(path):
         if is_volume(path):
             return Grid(*dicom_volumes.read_size(path))
@@ -184,7 +184,7 @@ def native_grid(path: str | os.PathLike) -> Grid:
     shape, millimetres = image.shape[:3], _find_millimetres(image)
     axes, affine = list(range(len(shape))), None
     if len(shape) == 3:
-        # Where each axis of the file goes when the volume is turned upright.
+        # Find where each axis of the file goes when the volume is turned upright.
         goes = nibabel.orientations.io_orientation(image.affine)
         axes = [int(np.flatnonzero(goes[:, 0] == axis)[0]) for axis in axes]
         affine = image.affine @ nibabel.orientations.inv_ornt_aff(goes, shape)
@@ -196,19 +196,19 @@ def native_grid(path: str | os.PathLike) -> Grid:
 
 
 def _find_millimetres(image: Any) -> list[float] | None:
-    """The spacing along each axis of a nibabel image; None where it does not say."""
+    """Returns the spacing along each axis of a nibabel image; None if it does not state it."""
     zooms = image.header.get_zooms()[:3]
     try:
         unit = image.header.get_xyzt_units()[0]
     except KeyError:  # a damaged header, whose voxels are read all the same
         return None
-    # Files made of bare arrays have voxels of 1 and no unit.
+    # Files written from bare arrays have voxels of 1 and no unit.
     known = unit != "unknown" or any(zoom != 1 for zoom in zooms)
     return [float(zoom) * _MILLIMETRES[unit] for zoom in zooms] if known else None
 
 
 def _usable(spacing: Any, axes: int) -> tuple[float, ...] | None:
-    """A spacing as one number above 0 an axis; None where it is none."""
+    """Returns a spacing as one positive number per axis; None if it is invalid."""
     try:
         numbers = tuple(map(float, spacing))
     except (TypeError, ValueError):
@@ -230,11 +230,11 @@ def _read_nifti(path: str | os.PathLike, frame: str | None, facts: FileFacts) ->
 
 
 def upright(image: Any, dtype: type, time: int | None = 0) -> tuple[np.ndarray, tuple[float, ...]]:
-    """Returns the values of a nibabel image with its axes as those of images are, and the spacing along them.
+    """Returns the values of a nibabel image with its axes in the order of images, and the spacing along them.
 
     Args:
-        image: Of two to four dimensions.
-        dtype: Of the values.
+        image: An image of two to four dimensions.
+        dtype: Type of the values.
         time: Which of several times is read; None for their mean.
     """
     planes = _planes(image.shape)
@@ -249,7 +249,7 @@ def upright(image: Any, dtype: type, time: int | None = 0) -> tuple[np.ndarray, 
     if planes == 2 and values.ndim == 3:
         axis = int(np.argmin(values.shape))
         values, spacing = values.take(0, axis), spacing[:axis] + spacing[axis + 1 :]
-    # Stored as (x, y, z) with y to the front and z to the head; images have their rows from the top.
+    # NIfTI stores (x, y, z) with y to the front and z to the head; images have their rows from the top.
     values = values.T
     return values[..., ::-1, :], spacing[::-1]
 

@@ -1,4 +1,4 @@
-"""What Pillow reads, upright and in the channels that are asked for."""
+"""Images read by Pillow, upright and with the requested channels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from keras_lnn.data.decode.file_values import FileFacts, choose_frame
 from keras_lnn.errors import InputError
 
-# Further pictures in photographs are thumbnails or the view of another eye.
+# Further pictures in photographs are thumbnails or stereo views.
 _OF_ONE_PAGE = ("JPEG", "MPO")
 
 if TYPE_CHECKING:
@@ -29,17 +29,17 @@ def open_image(
 
     Args:
         source: A path, or the bytes of a file.
-        longest: A JPEG file may be read at a fraction of its size that is twice as much or more.
+        longest: Longest wanted side; a JPEG file may be read at a fraction of its size that is at least twice as large.
         channels: 1 (grey) or 3 (colour).
         frame: Which of several pages is read, see :func:`~keras_lnn.data.decode.file_values.choose_frame`.
-        facts: Gets the number of pages.
+        facts: Receives the number of pages.
     """
     from PIL import Image, ImageOps
 
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
         if image.format == "JPEG" and image.mode in ("L", "RGB"):
-            # Decodes to a fraction of the size that is still twice the wanted one (either way round, as the
-            # orientation comes later): as good, several times as fast.
+            # Decodes at a fraction of the size that is still twice the wanted one (in either orientation, as that is
+            # applied later): the result is as good, and several times as fast.
             image.draft("L" if channels == 1 else image.mode, (2 * longest, 2 * longest))
         pages = 1 if image.format in _OF_ONE_PAGE else getattr(image, "n_frames", 1)
         if facts is not None:
@@ -68,7 +68,7 @@ def _mean_of_pages(image: Image.Image, pages: int, channels: int) -> Image.Image
 
 
 def with_channels(image: Image.Image, channels: int) -> Image.Image:
-    """Grey or red, green and blue, with what is transparent laid on black."""
+    """Converts an image to grey or RGB, with transparency on black."""
     from PIL import Image
 
     if image.mode in ("I", "F"):
@@ -76,12 +76,12 @@ def with_channels(image: Image.Image, channels: int) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    # A grey image gets its three channels once it is small.
+    # A grey image gets its three channels after it is resized.
     return image if image.mode == "L" else image.convert("L" if channels == 1 else "RGB")
 
 
 def fitted_size(size: tuple[int, int], wanted: tuple[int, int], fit: str) -> tuple[int, int]:
-    """Width and height of an image within those that are wanted: all of them, or keeping its proportions."""
+    """Returns width and height of an image fitted into the wanted size: all of it, or with its proportions."""
     if fit != "pad":
         return wanted
     scale = min(wanted[0] / size[0], wanted[1] / size[1])

@@ -13,20 +13,20 @@ _HEADER = struct.Struct(">8sI4sIIBBBBBI")
 _CHUNK = struct.Struct(">I4s")
 _GREY, _COLOUR = 0, 2
 _KINDS = {(8, _GREY), (16, _GREY), (8, _COLOUR)}
-# What changes how the pixels are shown is left to Pillow, which knows all of it.
+# Files with chunks that change how the pixels are displayed are left to Pillow, which supports all of them.
 _TRANSPARENCY, _ORIENTATION = b"tRNS", b"eXIf"
 
 
 def read_plain_png(source: str | os.PathLike | bytes, most_pixels: int | None) -> np.ndarray | None:
-    """The pixels of a PNG file that is grey (8 or 16 bits) or in colour (8 bits), and has no more to it.
+    """Reads a plain PNG file: grey (8 or 16 bits) or RGB (8 bits), without chunks that change how it is displayed.
 
     Args:
         source: A path, or the bytes of an image file.
-        most_pixels: A larger image is not read.
+        most_pixels: Number of pixels above which an image is not read.
 
     Returns:
-        uint8 or uint16, (height, width) or (height, width, 3); None where the file is of another kind or damaged, so
-        that Pillow reads it or says what is wrong.
+        uint8 or uint16, (height, width) or (height, width, 3); None if the file is of another kind or damaged, so that
+        Pillow reads it or reports the fault.
     """
     try:
         content = source if isinstance(source, bytes) else _read_if_png(source)
@@ -37,7 +37,7 @@ def read_plain_png(source: str | os.PathLike | bytes, most_pixels: int | None) -
     signature, _, kind, width, height, depth, colours, _, _, interlaced, checksum = _HEADER.unpack_from(content)
     if (signature, kind, interlaced) != (_SIGNATURE, b"IHDR", 0) or (depth, colours) not in _KINDS:
         return None
-    if zlib.crc32(content[12 : _HEADER.size - 4]) != checksum:  # before room is made for so many pixels
+    if zlib.crc32(content[12 : _HEADER.size - 4]) != checksum:  # before memory is allocated for the pixels
         return None
     if (most_pixels is not None and width * height > most_pixels) or not _is_plain(content):
         return None
@@ -48,7 +48,7 @@ def read_plain_png(source: str | os.PathLike | bytes, most_pixels: int | None) -
         pixels = decode(content, (height, width), "mono" if colours == _GREY else "rgb")
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException:  # what Rust calls a panic is no Exception
+    except BaseException:  # a panic in Rust is not an Exception
         return None
     return pixels[..., 0] if colours == _GREY else pixels
 
@@ -60,11 +60,11 @@ def _read_if_png(path: str | os.PathLike) -> bytes:
 
 
 def _is_plain(content: bytes) -> bool:
-    """Whether all chunks are whole and none changes how the pixels are shown."""
+    """Returns whether all chunks are complete and none changes how the pixels are displayed."""
     place = len(_SIGNATURE)
     while place + _CHUNK.size <= len(content):
         length, kind = _CHUNK.unpack_from(content, place)
         if kind in (_TRANSPARENCY, _ORIENTATION):
             return False
-        place += length + 12  # beside the content: its length, its name and its checksum, of 4 bytes each
+        place += length + 12  # besides the content: its length, its name and its checksum, of 4 bytes each
     return place == len(content)
