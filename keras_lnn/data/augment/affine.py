@@ -1,7 +1,7 @@
-"""Operations on planes as affine transforms: neighbours become one, so that pixels are interpolated once.
+"""Operations on planes as affine transforms; consecutive ones are combined, so that pixels are interpolated once.
 
-Each operation gives a matrix for every image, (count, 3, 3), that takes the place of a pixel, (x, y, 1) counted from
-the middle of the image, to where that pixel was before.
+Each operation returns a matrix for every image, (count, 3, 3), that maps the new position of a pixel, (x, y, 1) counted
+from the middle of the image, to its position before.
 """
 
 import functools
@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from keras_lnn.data.augment.step_seed import StepSeed
 
-# Small enough that a lesion at the border stays in the image.
+# Small enough to keep a lesion at the border in the image.
 SHIFT_FRACTION = 0.08
 _ROTATION = math.radians(15)
 _CROP_AREA = 0.8
@@ -23,16 +23,16 @@ Operation = Callable[["StepSeed", Any, tuple[int, int]], Any]
 
 
 def affine_stage(names: Sequence[str]) -> Callable[[Any, Any, "StepSeed"], tuple[Any, Any]]:
-    """A function of images, masks and a :class:`StepSeed` that does operations of this module as one.
+    """Returns a function of images, masks and a :class:`StepSeed` that applies operations of this module at once.
 
     Beyond the border a pixel gets the value of the nearest one inside.
 
     Args:
-        names: Of the operations, first to last.
+        names: Names of the operations, first to last.
 
     Returns:
-        From images (batch, height, width, channels) or (batch, depth, height, width, channels), float32, and masks of
-        one channel, int32, or None to both.
+        A function from images (batch, height, width, channels) or (batch, depth, height, width, channels), float32, and
+        masks of one channel, int32, or None to both.
     """
     operations = [AFFINE_OPERATIONS[name] for name in names]
 
@@ -90,14 +90,14 @@ def _flip(draw: "StepSeed", count: Any, sides: tuple[int, int]) -> Any:
 
 
 def _flip_both(draw: "StepSeed", count: Any, sides: tuple[int, int]) -> Any:
-    # Keras's RandomFlip mirrors along both axes or along none, which is half a turn and no mirror image.
+    # Keras's RandomFlip mirrors along both axes or none, which is half a turn and no mirror image.
     return _matrices({(0, 0): _signs(draw, count), (1, 1): _signs(draw, count)})
 
 
 def _resized_crop(draw: "StepSeed", count: Any, sides: tuple[int, int]) -> Any:
     height, width = sides
     area = draw.uniform((count,), _CROP_AREA, 1.0)
-    # The logarithms of the two sides share that of the area by chance, so neither side exceeds the image's.
+    # The logarithm of the area is divided at random between the sides, so neither side exceeds the image's.
     across = area ** draw.uniform((count,))
     down = area / across
     x = draw.uniform((count,), -0.5, 0.5) * (1 - across) * width
@@ -112,7 +112,7 @@ def _signs(draw: "StepSeed", count: Any) -> Any:
 
 
 def _matrices(entries: Mapping[tuple[int, int], Any]) -> Any:
-    """Matrices (count, 3, 3) of the identity but for these entries (count,), by row and column."""
+    """Returns matrices (count, 3, 3) that equal the identity except for these entries (count,), by row and column."""
     import tensorflow as tf
 
     places = np.zeros((len(entries), 3, 3), np.float32)

@@ -1,4 +1,4 @@
-"""Operations that take every pixel whole to another place: along every axis, the slices' too, and without rounding."""
+"""Operations that move whole pixels along every axis, including the slices', and so without interpolation."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -16,12 +16,13 @@ RIGHT_ANGLES = "turn-right-angles"
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Where in the original images the pixels come from.
+    """The positions in the original images from which the pixels are taken.
 
     Args:
-        sides: Lengths of the axes, those of the original alike.
-        places: For each axis the coordinates (batch, side) in the original, int32.
-        sources: For each axis the axis of the original that those are of, (batch, axes), int32; None where each axis
+        sides: Lengths of the axes, the same as in the original.
+        places: The coordinates (batch, side) in the original for each axis, int32.
+        sources: The axis of the original to which each axis corresponds, (batch, axes), int32; None if no axes are
+            exchanged.
             is its own.
     """
 
@@ -34,13 +35,13 @@ Operation = Callable[["StepSeed", Any, Grid], Grid]
 
 
 def grid_stage(names: Sequence[str]) -> Callable[[Any, Any, "StepSeed"], tuple[Any, Any]]:
-    """A function of images, masks and a :class:`StepSeed` that does operations of this module as one.
+    """Returns a function of images, masks and a :class:`StepSeed` that applies operations of this module at once.
 
     Args:
-        names: Of the operations, first to last.
+        names: Names of the operations, first to last.
 
     Returns:
-        From images (batch, ...axes, channels), float32, and masks of one channel, int32, or None to both.
+        A function from images (batch, ...axes, channels), float32, and masks of one channel, int32, or None to both.
     """
     operations = [GRID_OPERATIONS[name] for name in names]
 
@@ -58,12 +59,12 @@ def grid_stage(names: Sequence[str]) -> Callable[[Any, Any, "StepSeed"], tuple[A
 
 
 def equal_axes(sides: Sequence[int]) -> list[int]:
-    """The axes that are as long as another one; of three axes, all that there are have one length."""
+    """Returns the axes that are as long as another one; of three axes, at most one group has equal lengths."""
     return [axis for axis, side in enumerate(sides) if list(sides).count(side) > 1]
 
 
 def _flip_shift(draw: "StepSeed", count: Any, grid: Grid) -> Grid:
-    """Along every axis the rows in this or that order, from a place near the first."""
+    """Flips and shifts the rows along every axis at random."""
     import tensorflow as tf
 
     places = []
@@ -77,13 +78,13 @@ def _flip_shift(draw: "StepSeed", count: Any, grid: Grid) -> Grid:
 
 
 def _turn_right_angles(draw: "StepSeed", count: Any, grid: Grid) -> Grid:
-    """Axes of equal length change places and directions so that what comes out is turned, never mirrored."""
+    """Exchanges and reverses axes of equal length so that images are rotated, never mirrored."""
     import tensorflow as tf
 
     axes = equal_axes(grid.sides)
     order = tf.argsort(draw.uniform((count, len(axes))), axis=1)
     signs = tf.where(draw.uniform((count, len(axes))) < 0.5, -1, 1)
-    # An exchange of two axes mirrors, and so does one axis in the other direction.
+    # An exchange of two axes mirrors the image, and so does the reversal of one axis.
     mirrored = tf.reduce_prod(signs, axis=1)
     for first, second in zip(*np.triu_indices(len(axes), 1), strict=True):
         mirrored *= tf.sign(order[:, second] - order[:, first])

@@ -1,4 +1,4 @@
-"""Augmentation by named pipelines, the same for the same (seed, step) wherever a run was resumed."""
+"""Named augmentation pipelines, whose results depend on (seed, step) alone, also in a resumed run."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ RECIPES = {
     "crnet": "resized-crop+flip+rotate+noise+blur+brightness+contrast",
     "flip-turn-shift": "turn-right-angles+flip-shift",
 }
-# Operations by name and what does neighbours of one kind.
+# Operations by name, with the function that combines consecutive operations of one kind.
 _STAGES = ((AFFINE_OPERATIONS, affine_stage), (GRID_OPERATIONS, grid_stage), (VALUE_OPERATIONS, value_stage))
 _OPERATIONS = {name: make_stage for operations, make_stage in _STAGES for name in operations}
 _MOST_OPERATIONS = 32
@@ -26,12 +26,12 @@ Augmentation = Callable[..., Any]
 
 
 def augmentation_names() -> list[str]:
-    """The names that ``--augmentation`` takes, besides ``auto``; all but ``none`` can be joined by ``+``."""
+    """Returns the names for ``--augmentation`` except ``auto``; all but ``none`` can be joined by ``+``."""
     return [_NONE, *RECIPES, *_OPERATIONS]
 
 
 def list_operations(name: str) -> list[str]:
-    """The single operations, in their order, of a name of :func:`augmentation_names` or several joined by ``+``."""
+    """Returns the single operations, in order, of a name of :func:`augmentation_names` or several joined by ``+``."""
     parts = [part.strip() for part in name.split("+")]
     if parts == [_NONE]:
         return []
@@ -53,36 +53,36 @@ def list_operations(name: str) -> list[str]:
 
 
 def make_augmentation(name: str, image_shape: tuple[int, ...], seed: int) -> Augmentation | None:
-    """A function that changes a batch of images by chance, for use in tf.data.
+    """Returns a function that augments a batch of images at random, for use in tf.data.
 
     Operations:
         ``shift`` by up to 8% of the side; ``rotate`` by up to 15 degrees; ``turn`` by any angle; ``flip`` left and
-        right; ``flip-both`` left and right, top and bottom; ``resized-crop`` of 80 to 100% of the area, brought back
-        to the image's size; ``noise`` of up to 5% of the range; ``blur`` over 3, 5 or 7 pixels; ``brightness`` and
-        ``contrast`` by up to 20%; ``flip-shift``, mirrors and shifts by whole pixels along every axis, the slices'
-        too; ``turn-right-angles`` between all axes of equal length.
+        right; ``flip-both`` left and right, top and bottom; ``resized-crop`` of 80 to 100% of the area, resized to the
+        image's size; ``noise`` of up to 5% of the range; ``blur`` over 3, 5 or 7 pixels; ``brightness`` and
+        ``contrast`` by up to 20%; ``flip-shift``, mirrors and shifts by whole pixels along every axis, including the
+        slices'; ``turn-right-angles`` between all axes of equal length.
 
     Recipes:
         ``shift-rotate``; ``mirror`` (left and right as well); ``any-orientation`` (both mirrors and any angle);
         ``crnet`` (resized crop, flip, rotation, noise, blur, brightness and contrast); ``flip-turn-shift`` (every
         mirror image and rotation of a volume that keeps its voxels whole).
 
-    Neighbours among the operations that move pixels are done as one, so pixels are interpolated once. In a volume
-    each slice gets the change of its volume.
+    Consecutive operations that move pixels are combined, so pixels are interpolated once. All slices of a volume change
+    in the same way.
 
     Args:
-        name: ``none``, or operations and recipes joined by ``+``, which are done in this order.
+        name: ``none``, or operations and recipes joined by ``+``, which are applied in this order.
         image_shape: (height, width, channels) or (depth, height, width, channels).
-        seed: With the step, all that the result depends on.
+        seed: Seed; the result depends on it and on the step alone.
 
     Returns:
-        None where nothing is done, else ``augment(images, step, masks=None)``: of a batch of images with values 0..255
-        and the number of the training step it makes the changed images, float32. With integer masks, of the images'
-        shape without channels, it makes (images, masks): what moves pixels moves the masks alike, by their nearest
-        values, and what changes values leaves them alone.
+        None if there are no operations, else ``augment(images, step, masks=None)``: it takes a batch of images with
+        values 0..255 and the number of the training step, and returns the augmented images, float32. With integer masks
+        of the images' shape without channels, it returns (images, masks): operations that move pixels move the masks
+        alike, by nearest neighbours, and operations that change values leave them unchanged.
 
     Raises:
-        InputError: If there is no such name, or an operation makes no sense for images of this shape.
+        InputError: If there is no such name, or an operation does not apply to images of this shape.
     """
     operations = list_operations(name)
     if len(image_shape) not in (3, 4):
@@ -109,7 +109,7 @@ def _pipeline(operations: Sequence[str], shape: tuple[int, ...], seed: int) -> A
     def augment(images: Any, step: Any, masks: Any = None) -> Any:
         import tensorflow as tf
 
-        # tf.data computes on the processor: elsewhere the same call would differ in its last bits.
+        # tf.data computes on the CPU; on another device the same call would differ in its last bits.
         with tf.device("CPU:0"):
             draw.begin(step)
             images = tf.ensure_shape(tf.cast(images, tf.float32), (None, *shape))
@@ -123,7 +123,7 @@ def _pipeline(operations: Sequence[str], shape: tuple[int, ...], seed: int) -> A
 
 
 def _take_masks(masks: Any, shape: tuple[int, ...]) -> Any:
-    """The masks as images of one channel, of a type that every operation takes."""
+    """Returns the masks as images of one channel, of a type that every operation accepts."""
     import tensorflow as tf
 
     masks = tf.convert_to_tensor(masks)

@@ -1,4 +1,4 @@
-"""Random numbers that follow from the run's seed and the step alone."""
+"""Random numbers that depend on the run's seed and the step alone."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,10 +7,10 @@ import keras
 
 
 class StepSeed(keras.random.SeedGenerator):
-    """Seeds for the calls within one step; Keras's own generator remembers all of its calls instead.
+    """A generator of seeds for the calls within one step; Keras's own generator depends on all earlier calls instead.
 
     Args:
-        seed: The run's.
+        seed: The seed of the run.
     """
 
     def __init__(self, seed: int) -> None:
@@ -20,12 +20,12 @@ class StepSeed(keras.random.SeedGenerator):
         self.calls = 0
 
     def begin(self, step: Any) -> None:
-        """What is drawn from now on belongs to this step."""
+        """Starts a step, to which all following numbers belong."""
         self.step = step
         self.calls = 0
 
     def next(self, ordered: bool = True) -> Any:
-        """The seed of the next call within the step."""
+        """Returns the seed of the next call within the step."""
         import tensorflow as tf
 
         self.calls += 1
@@ -33,13 +33,13 @@ class StepSeed(keras.random.SeedGenerator):
         return tf.cast(tf.random.experimental.stateless_fold_in(seeds, self.calls), tf.int32)
 
     def uniform(self, shape: Sequence[Any], low: float = 0.0, high: float = 1.0) -> Any:
-        """Numbers from ``low`` to below ``high``, float32."""
+        """Returns numbers from ``low`` to below ``high``, float32."""
         import tensorflow as tf
 
         return tf.random.stateless_uniform(shape, self.next(), low, high)
 
     def integers(self, shape: Sequence[Any], low: int, high: int) -> Any:
-        """Whole numbers from ``low`` to ``high``, both included, int32."""
+        """Returns whole numbers from ``low`` to ``high``, both included, int32."""
         import tensorflow as tf
 
         return tf.random.stateless_uniform(shape, self.next(), low, high + 1, tf.int32)

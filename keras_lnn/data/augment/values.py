@@ -1,4 +1,4 @@
-"""Operations that change values and leave every pixel, and so every mask, where it is."""
+"""Operations that change the values of pixels but not their positions, and so leave masks unchanged."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -19,14 +19,14 @@ Operation = Callable[["StepSeed", Any], Any]
 
 
 def value_stage(names: Sequence[str]) -> Callable[[Any, Any, "StepSeed"], tuple[Any, Any]]:
-    """A function of images, masks and a :class:`StepSeed` that does operations of this module one after another.
+    """Returns a function of images, masks and a :class:`StepSeed` that applies operations of this module in order.
 
     Args:
-        names: Of the operations, first to last.
+        names: Names of the operations, first to last.
 
     Returns:
-        From images (batch, height, width, channels) or (batch, depth, height, width, channels), float32, and masks or
-        None to both; the masks stay as they are.
+        A function from images (batch, height, width, channels) or (batch, depth, height, width, channels), float32, and
+        masks or None to both; the masks are unchanged.
     """
     operations = [VALUE_OPERATIONS[name]() for name in names]
 
@@ -39,7 +39,7 @@ def value_stage(names: Sequence[str]) -> Callable[[Any, Any, "StepSeed"], tuple[
 
 
 def _noise(draw: "StepSeed", images: Any) -> Any:
-    """Gaussian noise of a strength of its own for each image."""
+    """Adds Gaussian noise with a random strength for each image."""
     import tensorflow as tf
 
     strength = draw.uniform([tf.shape(images)[0]] + [1] * (len(images.shape) - 1), 0.0, _NOISE)
@@ -47,7 +47,7 @@ def _noise(draw: "StepSeed", images: Any) -> Any:
 
 
 def _normal(draw: "StepSeed", shape: Any) -> Any:
-    """Normal numbers to 16 bits: TensorFlow's own take twice the time, more than all else of a small image."""
+    """Returns normal numbers of 16 bits; TensorFlow's own take twice the time, more than the rest for a small image."""
     import tensorflow as tf
 
     count = tf.reduce_prod(shape)
@@ -64,7 +64,7 @@ def _quantiles() -> np.ndarray:
 
 
 def _blur(draw: "StepSeed", images: Any) -> Any:
-    """A Gaussian of a width of its own for each image: as channels of one image they are one convolution an axis."""
+    """Blurs each image with a Gaussian of random width, as channels of one image in one convolution per axis."""
     import tensorflow as tf
 
     shape, count = images.shape, tf.shape(images)[0]
@@ -95,13 +95,13 @@ def _brightness() -> Operation:
 def _contrast() -> Operation:
     import keras
 
-    # Of a single number the layer makes changes towards more contrast only.
+    # With a single number the layer only increases the contrast.
     layer = keras.layers.RandomContrast((_FRACTION, _FRACTION), (0, _RANGE), dtype="float32")
     return functools.partial(_apply_layer, layer)
 
 
 def _apply_layer(layer: Any, draw: "StepSeed", images: Any) -> Any:
-    """What a layer of Keras does to images; the slices of a volume are one long image to it."""
+    """Applies a Keras layer to images, with the slices of a volume as one long image."""
     import tensorflow as tf
 
     shape = images.shape
@@ -116,7 +116,7 @@ def _apply_layer(layer: Any, draw: "StepSeed", images: Any) -> Any:
     return tf.reshape(images, (-1, *shape[1:]))
 
 
-# What makes each operation, once a pipeline: a layer has variables, and none can be made inside tf.data.
+# Creates each operation once per pipeline: a layer has variables, which cannot be created inside tf.data.
 VALUE_OPERATIONS: dict[str, Callable[[], Operation]] = {
     "noise": lambda: _noise,
     "blur": lambda: _blur,

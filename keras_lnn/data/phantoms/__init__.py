@@ -1,1 +1,1 @@
-"""The embedded data: images that are drawn from a seed and are the same everywhere."""
+"""The embedded data: images generated from a seed, the same on every machine."""

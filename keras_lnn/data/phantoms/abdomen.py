@@ -1,7 +1,7 @@
-"""The anatomy behind the embedded liver sets: patients drawn by chance, and their abdomen at any height.
+"""The anatomy of the embedded liver data: random patients, and their abdomen at any height.
 
-Places are in millimetres: z from the dome of the diaphragm towards the feet, y from the middle of the body to the back,
-x to the left side of the patient, which is at the right of the picture. Densities are in Hounsfield units.
+Positions are in millimetres: z from the dome of the diaphragm towards the feet, y from the middle of the body to the
+back, x to the left side of the patient, which is on the right of the image. Densities are in Hounsfield units.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 
 from keras_lnn.data.phantoms.shapes import blend, uniform
 
-# Of the grid of random numbers between which a patient's bumps and textures are interpolated.
+# The grid of random numbers from which a patient's bumps and textures are interpolated.
 _GRID_BEGINS, _GRID_STEP, _GRID_NODES = -240.0, 24.0, 22
 _AIR, _LUNG, _FAT, _MUSCLE = -1000.0, -820.0, -95.0, 55.0
-# What lies over what; the liver comes where it stands.
+# Later organs cover earlier ones; the liver is painted at its place in the order.
 _ORGANS = ("heart", "stomach", "pancreas", "bowel 1", "bowel 2", "bowel 3", "bowel 4", "spleen", "liver")
 _OVER_LIVER = ("right kidney", "left kidney", "gallbladder")
 
@@ -30,9 +30,9 @@ class Blob:
 
     Args:
         centre: z, y, x.
-        radii: Along z, y, x.
-        density: In its middle.
-        core: The density within half of its radius, where that is another one.
+        radii: Radii along z, y, x.
+        density: Density in the middle.
+        core: Density within half of the radius, if it differs.
     """
 
     centre: tuple[float, float, float]
@@ -41,7 +41,7 @@ class Blob:
     core: float | None = None
 
     def depth(self, place: Place) -> np.ndarray:
-        """About how far within the surface a place lies; negative outside."""
+        """Returns about how far inside the surface a position lies; negative outside."""
         steps = [(at - middle) / radius for at, middle, radius in zip(place, self.centre, self.radii, strict=True)]
         distance = np.sqrt(steps[0] * steps[0] + steps[1] * steps[1] + steps[2] * steps[2])
         return (1.0 - distance) * min(self.radii)
@@ -49,18 +49,18 @@ class Blob:
 
 @dataclasses.dataclass(frozen=True)
 class Patient:
-    """All that is drawn of one patient.
+    """The random anatomy of one patient.
 
     Args:
-        half_width: Of the body.
-        half_height: Of the body.
-        fat: Thickness under the skin.
+        half_width: Half the width of the body.
+        half_height: Half the height of the body.
+        fat: Thickness of the fat under the skin.
         wall: Thickness of the muscles and ribs around the abdomen.
-        shift: How far the body lies off the middle of the picture, y and x.
-        organs: By name.
-        lobes: Right and left lobe; the liver is both together.
-        vessels: Of the liver: start, end, radius.
-        tumours: Of the liver; their densities are differences to it.
+        shift: Distance of the body from the middle of the image, y and x.
+        organs: The organs by name.
+        lobes: Right and left lobe, which form the liver.
+        vessels: Vessels of the liver: start, end, radius.
+        tumours: Tumours of the liver; their densities are relative to it.
         bumps: Random numbers on a grid.
         texture: Random numbers on a grid.
     """
@@ -80,12 +80,12 @@ class Patient:
 
 @dataclasses.dataclass(frozen=True)
 class Anatomy:
-    """What is at each place.
+    """The anatomy at each position.
 
     Args:
-        density: In Hounsfield units, (levels, height, width).
-        liver: The share of a pixel that is liver, its tumours with it.
-        tumour: The share that is tumour.
+        density: Density in Hounsfield units, (levels, height, width).
+        liver: The share of a pixel that is liver, including its tumours.
+        tumour: The share of a pixel that is tumour.
     """
 
     density: np.ndarray
@@ -94,7 +94,7 @@ class Anatomy:
 
 
 def draw_patient(generator: np.random.Generator) -> Patient:
-    """A patient by chance; one in five has no tumour."""
+    """Returns a random patient; one in five has no tumour."""
 
     def between(low: float, high: float) -> float:
         return float(uniform(generator, low, high, 1)[0])
@@ -139,13 +139,13 @@ def draw_patient(generator: np.random.Generator) -> Patient:
 
 
 def render(patient: Patient, levels: np.ndarray, size: int, field_of_view: float) -> Anatomy:
-    """The abdomen at some heights.
+    """Renders the abdomen at some heights.
 
     Args:
-        patient: Who.
+        patient: The patient.
         levels: z of each slice.
-        size: Side of the pictures in pixels.
-        field_of_view: Side of the pictures in millimetres.
+        size: Side of the images in pixels.
+        field_of_view: Side of the images in millimetres.
     """
     pixel = field_of_view / size
     middle = (np.arange(size) - (size - 1) / 2.0) * pixel
@@ -154,7 +154,7 @@ def render(patient: Patient, levels: np.ndarray, size: int, field_of_view: float
         (middle - patient.shift[0]).reshape(1, -1, 1),
         (middle - patient.shift[1]).reshape(1, 1, -1),
     )
-    # An edge is as wide as a pixel, and as what the thickness of a slice blurs.
+    # An edge is as wide as a pixel, plus the blur from the thickness of a slice.
     softness = pixel / 2.0 + 2.0
 
     def cover(depth: np.ndarray) -> np.ndarray:
@@ -189,7 +189,7 @@ def render(patient: Patient, levels: np.ndarray, size: int, field_of_view: float
 def _draw_vessels(
     generator: np.random.Generator, lobes: tuple[Blob, Blob]
 ) -> tuple[tuple[np.ndarray, np.ndarray, float], ...]:
-    """Branches of the portal and hepatic veins: from the hilum or the caval vein into the lobes."""
+    """Returns branches of the portal and hepatic veins, from the hilum or the caval vein into the lobes."""
     vessels = []
     for root, lobe, count in (((95.0, 0.0, -35.0), 0, 3), ((40.0, 20.0, -25.0), 0, 3), ((60.0, -20.0, -20.0), 1, 2)):
         for _ in range(count):
@@ -200,7 +200,7 @@ def _draw_vessels(
 
 
 def _draw_tumours(generator: np.random.Generator, patient: Patient) -> tuple[Blob, ...]:
-    """Up to six, most of them darker than the liver, wherever there is liver around their middle."""
+    """Returns up to six tumours inside the liver, most of them darker than it."""
     wanted = int(generator.random() * 6.0) + 1 if generator.random() > 0.2 else 0
     tumours: list[Blob] = []
     for _ in range(40 * wanted):
@@ -229,7 +229,7 @@ def _as_triple(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def _interpolate(nodes: np.ndarray, place: Place) -> np.ndarray:
-    """Random numbers of a grid, smoothly between its nodes."""
+    """Interpolates random numbers of a grid smoothly between its nodes."""
     for axis, coordinate in enumerate(place):
         steps = (coordinate.reshape(-1) - _GRID_BEGINS) / _GRID_STEP
         lower = np.clip(np.floor(steps).astype(np.int64), 0, _GRID_NODES - 2)
@@ -240,7 +240,7 @@ def _interpolate(nodes: np.ndarray, place: Place) -> np.ndarray:
 
 
 def _body_depth(patient: Patient, place: Place) -> np.ndarray:
-    """How far under the skin: the outline is between an ellipse and a rounded box."""
+    """Returns the depth under the skin; the outline is between an ellipse and a rounded box."""
     _, y, x = place
     down, across = y / patient.half_height, x / patient.half_width
     down, across = down * down, across * across
@@ -249,7 +249,7 @@ def _body_depth(patient: Patient, place: Place) -> np.ndarray:
 
 
 def _below_diaphragm(place: Place) -> np.ndarray:
-    """How far below the two domes of the diaphragm, the lungs being above."""
+    """Returns the distance below the two domes of the diaphragm; the lungs are above."""
     z, y, x = place
     right = ((x + 68.0) * (x + 68.0) + (y + 5.0) * (y + 5.0)) / 130.0
     left = 18.0 + ((x - 72.0) * (x - 72.0) + (y + 5.0) * (y + 5.0)) / 130.0
@@ -267,7 +267,7 @@ def _liver_depth(
 def _liver_density(
     patient: Patient, place: Place, bumps: np.ndarray, texture: np.ndarray, cover: Cover
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The density of the liver with its vessels and tumours, and where the tumours are."""
+    """Returns the density of the liver with its vessels and tumours, and the share of tumour."""
     density = patient.lobes[0].density + 5.0 * texture
     parenchyma = density
     for start, end, radius in patient.vessels:
@@ -291,7 +291,7 @@ def _liver_density(
 
 
 def _core_of(name: str, organ: Blob, place: Place) -> np.ndarray:
-    """Where the inside of an organ is another one: gas floats up in stomach and bowel, the rest is in the middle."""
+    """Returns the share of an organ's core: gas rises in stomach and bowel, other cores are in the middle."""
     depth = organ.depth(place)
     if organ.core == _AIR:
         depth = np.minimum(depth, organ.centre[1] - 0.2 * organ.radii[1] - place[1])
@@ -301,7 +301,7 @@ def _core_of(name: str, organ: Blob, place: Place) -> np.ndarray:
 def _paint_bones_and_vessels(
     patient: Patient, place: Place, density: np.ndarray, cover: Cover
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Spine, ribs, the muscles of the back and the great vessels, and the share of a pixel that they take."""
+    """Paints spine, ribs, back muscles and great vessels, and returns the density and the share that they cover."""
     z, y, x = place
     spine = 0.5 * patient.half_height
     over = np.zeros_like(density)
@@ -324,7 +324,7 @@ def _paint_bones_and_vessels(
     paint(disc(spine, 0.0, 15.0), 190.0)
     paint(np.minimum(6.0 - np.abs(x) + 0.0 * z, 25.0 - np.abs(y - spine - 22.0)), 350.0)
     paint(disc(spine + 24.0, 0.0, 9.0), 30.0)
-    # Each rib runs forward on its way down, so that a slice cuts it as a spot that moves along the wall.
+    # Each rib runs forward on its way down, so that in slices it is a spot that moves along the wall.
     rim = patient.fat + 0.5 * patient.wall
     for side in (-1.0, 1.0):
         for begin in (-0.55, -0.2, 0.15, 0.5, 0.85):

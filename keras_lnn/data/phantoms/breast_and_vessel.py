@@ -1,4 +1,4 @@
-"""Embedded synthetic sets of two classes, drawn in memory: something to train on without a network or a download."""
+"""Embedded synthetic data sets of two classes, generated in memory: training without a network or a download."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _VOLUME_MARGIN = 10
 
 
 def phantom_breast() -> ImageData:
-    """Ultrasound-like images of breast lesions, after BreastMNIST: 28 x 28, class 0 malignant, class 1 benign.
+    """Returns ultrasound-like images of breast lesions, after BreastMNIST: 28 x 28, class 0 malignant, class 1 benign.
 
     A benign lesion tends to be oval, wider than tall, sharply bounded and brighter behind; a malignant one to be
     ragged, taller than wide, blurred at its margin and shadowed behind. Lesions of the two kinds differ, but texture,
@@ -54,7 +54,7 @@ def phantom_breast() -> ImageData:
 
 
 def phantom_vessel() -> ImageData:
-    """Volumes of blood vessels, after VesselMNIST3D: 28 x 28 x 28, class 0 healthy, class 1 with an aneurysm.
+    """Returns volumes of blood vessels, after VesselMNIST3D: 28 x 28 x 28, class 0 healthy, class 1 with an aneurysm.
 
     Each volume holds a curved tube of varying calibre, often with a branch, a narrowing or both. An aneurysm is a round
     sac on its wall; many healthy vessels have a short tapering stump there instead.
@@ -90,7 +90,7 @@ def _draw_splits(
 
 @dataclasses.dataclass(frozen=True)
 class _Lesions:
-    """One lesion an image; every field has the shape (samples, 1, 1), lengths are in pixels."""
+    """One lesion per image; every field has the shape (samples, 1, 1), lengths are in pixels."""
 
     row: np.ndarray
     column: np.ndarray
@@ -120,7 +120,7 @@ def _draw_lesions(generator: np.random.Generator, labels: np.ndarray) -> _Lesion
     suspicion = np.where(malignant, between(0.62, 1.0), between(0.0, 0.38))
 
     def sign() -> np.ndarray:
-        # Each sign of malignancy strays from the suspicion on its own, so that the signs of one lesion disagree.
+        # Each sign of malignancy deviates from the suspicion independently, so that the signs of one lesion disagree.
         return np.clip(suspicion + between(-0.32, 0.32), 0.0, 1.0)
 
     area = between(14.0, 52.0)
@@ -159,15 +159,15 @@ def _render_ultrasound(generator: np.random.Generator, lesions: _Lesions) -> np.
     depth = rows / reach
     echo *= 1.0 / (1.0 + depth * depth * blend(1.0, depth, 0.5))
     echo *= _speckle(generator, samples)
-    # The operator sets the gain by the picture's brightness, which therefore says little of what is in it.
+    # The operator sets the gain by the image's brightness, which therefore says little about its content.
     mean = moving_sum(moving_sum(echo, _SIZE, 1), _SIZE, 2) / (_SIZE * _SIZE)
     echo *= uniform(generator, 0.5, 1.2, samples, 1, 1) / (0.12 + mean)
-    # The scanner's dynamic range compression: linear in the dark, levelling off in the bright.
+    # The scanner's dynamic range compression: linear for dark values, saturating for bright ones.
     return as_bytes(1.12 * echo / (echo + 0.95))[..., None]
 
 
 def _tissue(generator: np.random.Generator, samples: int) -> np.ndarray:
-    """Echogenicity of layered tissue: streaks along layers that tilt and bend, under a bright line of skin."""
+    """Returns the echogenicity of layered tissue: streaks along tilted, bent layers under a bright line of skin."""
     height = _SIZE + 2 * _TISSUE_MARGIN
     layers = smooth_noise(generator, (samples, height, 1), (2, 1))
     streaks = smooth_noise(generator, (samples, height, _SIZE), (1, 4))
@@ -189,7 +189,7 @@ def _tissue(generator: np.random.Generator, samples: int) -> np.ndarray:
 
 
 def _speckle(generator: np.random.Generator, samples: int) -> np.ndarray:
-    """Multiplicative speckle of mean about 1: magnitudes of a correlated complex field, two looks averaged."""
+    """Returns multiplicative speckle of mean about 1: magnitudes of a correlated complex field, two looks averaged."""
     looks = []
     for _ in range(2):
         real = smooth_noise(generator, (samples, _SIZE, _SIZE), (2, 3))
@@ -200,7 +200,7 @@ def _speckle(generator: np.random.Generator, samples: int) -> np.ndarray:
 
 
 def _lesion_masks(generator: np.random.Generator, lesions: _Lesions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where a lesion is, where its halo is, and by what the echo behind it is multiplied."""
+    """Returns masks of a lesion and of its halo, and the factor for the echo behind it."""
     samples = len(lesions.row)
     rows = np.arange(_SIZE, dtype=np.float64)[None, :, None] - lesions.row
     columns = np.arange(_SIZE, dtype=np.float64)[None, None, :] - lesions.column
@@ -212,7 +212,7 @@ def _lesion_masks(generator: np.random.Generator, lesions: _Lesions) -> tuple[np
     outline = np.ones_like(distance)
     wave_cosine, wave_sine = cosine, sine
     for order in range(2, 11):
-        # The angle addition theorem gives the next harmonic without a call of a trigonometric function.
+        # The angle addition theorem gives the next harmonic without calling a trigonometric function.
         wave_cosine, wave_sine = wave_cosine * cosine - wave_sine * sine, wave_sine * cosine + wave_cosine * sine
         amplitude = lesions.lobulation if order < 4 else lesions.spiculation / (order + 4.0)
         outline += amplitude * uniform(generator, -1.0, 1.0, samples, 1, 1) * wave_cosine
@@ -242,7 +242,7 @@ def _draw_vessel_volumes(generator: np.random.Generator, labels: np.ndarray) -> 
 
 
 def _draw_vessels(generator: np.random.Generator, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vessels as spheres (samples, spheres, 4), each a centre and a radius; a radius below 0 draws nothing.
+    """Returns vessels as spheres (samples, spheres, 4): centre and radius; a sphere of negative radius is not drawn.
 
     Returns:
         The spheres of tubes, branches and stumps, and those of the sacs.
@@ -262,7 +262,7 @@ def _draw_vessels(generator: np.random.Generator, labels: np.ndarray) -> tuple[n
     tube = np.concatenate([course, radius[..., None]], axis=2)
 
     branch = _outgrowth(generator, course, calibre, 20, between(9.0, 18.0, 1))
-    # Forks and stumps are commoner without a sac, so that neither the filled volume nor where it lies tells the class.
+    # Forks and stumps are more common without a sac, so that neither volume nor position reveals the class.
     has_branch = between(0.0, 1.0, 1) < np.where(labels == 1, 0.35, 0.55)[:, None]
     branch[..., 3] = np.where(has_branch, calibre * between(0.6, 0.95, 1), -1.0)
 
@@ -280,7 +280,7 @@ def _draw_vessels(generator: np.random.Generator, labels: np.ndarray) -> tuple[n
 
 
 def _course(generator: np.random.Generator, samples: int, points: int) -> np.ndarray:
-    """Centre lines (samples, points, 3): Bezier curves from one face to the opposite one, along a random axis."""
+    """Returns centre lines (samples, points, 3): Bezier curves from one face to the opposite one, along one axis."""
     corners = uniform(generator, 2.0, 25.0, samples, 4, 3)
     corners[:, 0] = np.clip(corners[:, 0], 6.0, 21.0)
     corners[:, 3] = np.clip(corners[:, 3], 6.0, 21.0)
@@ -296,7 +296,7 @@ def _course(generator: np.random.Generator, samples: int, points: int) -> np.nda
 def _outgrowth(
     generator: np.random.Generator, course: np.ndarray, calibre: np.ndarray, spheres: int, length: np.ndarray
 ) -> np.ndarray:
-    """Spheres in a line from the wall of a vessel outwards, across its course and not out of the volume."""
+    """Returns spheres in a line from the wall of a vessel outwards, across its course and inside the volume."""
     samples, points, _ = course.shape
     where = (points // 4) + (generator.random((samples, 1, 1)) * (points // 2)).astype(np.int64)
     start = np.take_along_axis(course, where, axis=1)
@@ -316,7 +316,7 @@ def _dot(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _render_spheres(samples: int, *groups: tuple[np.ndarray, int]) -> np.ndarray:
-    """The union of spheres with edges one voxel soft; each group comes with the edge of the box that holds a sphere."""
+    """Returns the union of spheres with soft edges of one voxel; each group has the side of the box around a sphere."""
     edge = _SIZE + 2 * _VOLUME_MARGIN
     canvas = np.zeros(samples * edge * edge * edge, np.uint8)
     origin = (np.arange(samples, dtype=np.int32) * (edge * edge * edge))[:, None, None, None]

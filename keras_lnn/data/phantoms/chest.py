@@ -1,4 +1,4 @@
-"""An embedded synthetic set with several labels to an image: chest radiographs with findings that occur together."""
+"""An embedded synthetic multi-label data set: chest radiographs with findings that occur together."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _SAMPLES = {"train": 2000, "val": 400, "test": 1000}
 
 
 def phantom_chest() -> ImageData:
-    """Radiographs of the chest with seven findings, after ChestMNIST: 28 x 28, several labels to an image.
+    """Returns radiographs of the chest with seven findings, after ChestMNIST: 28 x 28, several labels per image.
 
     A large heart often comes with fluid in a pleural space, fluid with infiltrated lung, and air in the pleural space
-    with a tube that lets it out, so that labels predict each other; a hernia is rare. More than four in
-    ten images show nothing.
+    with a tube that drains it, so that labels predict each other; a hernia is rare. More than four in ten images show
+    no finding.
 
     Returns:
         2,000, 400 and 1,000 images for training, validation and test; the same bytes each time.
@@ -33,7 +33,7 @@ def phantom_chest() -> ImageData:
 
 
 def _draw_findings(generator: np.random.Generator, samples: int) -> np.ndarray:
-    """Which findings each image has, bool (samples, findings)."""
+    """Returns which findings each image has, bool (samples, findings)."""
     chance = generator.random((samples, len(FINDINGS)))
     heart = chance[:, 0] < 0.18
     fluid = chance[:, 1] < np.where(heart, 0.5, 0.11)
@@ -55,7 +55,7 @@ def _draw_radiographs(generator: np.random.Generator, findings: np.ndarray) -> n
         return np.where(generator.random((samples, 1, 1)) < 0.5, -1.0, 1.0)
 
     heart, fluid, infiltration, nodule, air, device, hernia = (column[:, None, None] for column in findings.T)
-    # Coordinates of the body: it stands a little aside, turned or nearer in each image.
+    # Coordinates of the body, which is slightly shifted, rotated and scaled in each image.
     rows, columns = np.meshgrid(*[(np.arange(_SIZE) - 13.5) / 14.0] * 2, indexing="ij")
     scale, tilt = between(0.92, 1.08), between(-0.06, 0.06)
     y = (rows - between(-0.07, 0.07)) * scale + tilt * columns
@@ -68,12 +68,12 @@ def _draw_radiographs(generator: np.random.Generator, findings: np.ndarray) -> n
     where = side()
     cloud = _disc(y, x, between(-0.35, 0.3), where * between(0.32, 0.48), between(0.2, 0.3), 0.2)
     picture = picture + infiltration * between(0.16, 0.3) * cloud * lungs
-    # Air between lung and ribs: beyond an edge at one side's outer rim there are no vessels, and it is dark.
+    # Air between lung and ribs: beyond an edge at the outer rim of one side there are no vessels, and it is dark.
     where = side()
     rim = lungs * _soft(where * x - between(0.46, 0.54) + 0.1 * y, 0.06) * _soft(0.35 - y, 0.2)
     vessels = 0.05 * smooth_noise(generator, (samples, _SIZE, _SIZE), (2, 2)) * lungs
     picture = picture + vessels * (1.0 - air * rim) - air * between(0.14, 0.2) * rim
-    # Heart: a little to the right in the picture, with the left border moving out as it grows.
+    # Heart: slightly to the right in the image; as it grows, its left border moves outwards.
     width = np.where(heart, between(0.4, 0.5), between(0.25, 0.345))
     shadow = _ellipse(y - 0.3, x - 0.1, between(0.26, 0.32), width, 0.12)
     picture = np.maximum(picture, shadow * between(0.6, 0.7))
@@ -91,7 +91,7 @@ def _draw_radiographs(generator: np.random.Generator, findings: np.ndarray) -> n
     distance = np.abs(x - where * (between(0.2, 0.6) - between(0.1, 0.5) * (y + 0.9)))
     wire = _soft(0.06 - distance, 0.05) * _soft(between(-0.1, 0.4) - y, 0.05)
     picture = picture + device * between(0.34, 0.5) * wire
-    # Hernia: a round bubble of air with a wall behind the heart.
+    # Hernia: a round bubble of air with a wall, behind the heart.
     bubble_y, bubble_x = between(0.45, 0.55), between(-0.12, 0.12)
     wall = _disc(y, x, bubble_y, bubble_x, 0.24, 0.05)
     bubble = _disc(y, x, bubble_y, bubble_x, 0.16, 0.05)
@@ -103,7 +103,7 @@ def _draw_radiographs(generator: np.random.Generator, findings: np.ndarray) -> n
 
 
 def _lungs(y: np.ndarray, x: np.ndarray, half_width: np.ndarray, half_height: np.ndarray) -> tuple:
-    """The two lungs, 0 to 1, and how deep within them a place lies."""
+    """Returns the two lungs, 0 to 1, and the depth of a position inside them."""
     across = (np.abs(x) - 0.4) / half_width
     along = (y + 0.02) / half_height
     depth = 1.0 - across * across - along * along
@@ -111,7 +111,7 @@ def _lungs(y: np.ndarray, x: np.ndarray, half_width: np.ndarray, half_height: np
 
 
 def _soft(signed: np.ndarray, softness: float) -> np.ndarray:
-    """One where a signed distance is positive, zero where it is negative, with a soft edge."""
+    """Returns one where a signed distance is positive, zero where it is negative, with a soft edge."""
     return np.clip(0.5 + signed / (2.0 * softness), 0.0, 1.0)
 
 

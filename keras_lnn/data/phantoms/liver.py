@@ -1,4 +1,4 @@
-"""Embedded synthetic sets with masks: computed tomography of the liver and its tumours, as slices and as volumes."""
+"""Embedded synthetic segmentation data: computed tomography of the liver and its tumours, as slices and as volumes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PATIENTS = {"train": 32, "val": 6, "test": 12}
 _SLICES = 10
 _VOLUMES, _DEPTH = 3, 8
 _FIELD_OF_VIEW = 346.0
-# From above the liver to below it, and the distance between the slices of a volume, in millimetres.
+# Range from above the liver to below it, and the distance between the slices of a volume, in millimetres.
 _HIGHEST, _LOWEST, _SLICE_DISTANCE = -14.0, 190.0, 6.0
 _WINDOW = (-140.0, 240.0)
 _NOISE, _NOISE_OF_VOLUMES = (10.0, 18.0), (34.0, 46.0)
@@ -26,10 +26,10 @@ _FEWEST_TUMOUR_PIXELS = 3
 
 
 def phantom_liver(size: int = 64) -> ImageData:
-    """Slices of the abdomen with masks of liver and tumours: 50 patients, 10 slices of each from lung to pelvis.
+    """Returns slices of the abdomen with masks of liver and tumours: 50 patients, 10 slices each from lung to pelvis.
 
     Spleen and kidneys are as bright as the liver, its vessels brighter, the gallbladder as dark as a tumour; tumours
-    are a little darker than the liver or, one in five, brighter. Some slices show no liver, a fifth of the patients
+    are a little darker than the liver or, one in five, brighter. Some slices show no liver, and a fifth of the patients
     have no tumour.
 
     Args:
@@ -42,9 +42,9 @@ def phantom_liver(size: int = 64) -> ImageData:
 
 
 def phantom_liver_volumes(size: int = 64) -> ImageData:
-    """Short volumes of the same patients: 8 neighbouring slices, 6 mm apart, three of each patient.
+    """Returns short volumes of the same patients: 8 neighbouring slices, 6 mm apart, three volumes per patient.
 
-    Each slice has so much noise of its own that its neighbours tell what it hides.
+    Each slice has so much independent noise that its neighbours reveal what it hides.
 
     Args:
         size: Height and width in pixels.
@@ -56,7 +56,7 @@ def phantom_liver_volumes(size: int = 64) -> ImageData:
 
 
 def phantom_liver_classes(size: int = 64) -> ImageData:
-    """The slices of :func:`phantom_liver` with a class each: no liver, liver, or a lesion in it.
+    """Returns the slices of :func:`phantom_liver` with one class each: no liver, liver, or a lesion in it.
 
     Args:
         size: Side of the slices in pixels.
@@ -95,7 +95,7 @@ def _make(name: str, size: int, volumes: bool) -> ImageData:
 
 
 def _draw_samples(number: int, size: int, volumes: bool) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Images, masks and names of one patient, whose anatomy is the same in slices and volumes."""
+    """Returns images, masks and names of one patient, whose anatomy is the same in slices and volumes."""
     patient = draw_patient(make_generator(_SEED, number))
     generator = make_generator(_SEED + 1 + volumes, number)
     if not volumes:
@@ -117,14 +117,14 @@ def _draw_samples(number: int, size: int, volumes: bool) -> tuple[np.ndarray, np
 def _scan(
     generator: np.random.Generator, patient: Patient, levels: np.ndarray, size: int, noise: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures through a window, with noise of their own in each slice, and their masks."""
+    """Returns windowed images with independent noise in each slice, and their masks."""
     anatomy = render(patient, levels, size, _FIELD_OF_VIEW)
     grain = smooth_noise(generator, anatomy.density.shape, (max(1, round(size / 48)),) * 2)
     density = anatomy.density + uniform(generator, *noise, 1) * grain
     low, high = _WINDOW
     masks = (anatomy.liver >= 0.5).astype(np.uint8)
     tumours = (anatomy.tumour >= 0.5) & (masks == 1)
-    # Nobody draws a tumour of a pixel or two.
+    # An annotator would not draw a tumour of a pixel or two.
     few = _FEWEST_TUMOUR_PIXELS * (size / 64.0) * (size / 64.0)
     masks[tumours & (tumours.sum(axis=(1, 2), keepdims=True) >= few)] = 2
     return as_bytes((density - low) / (high - low)), masks

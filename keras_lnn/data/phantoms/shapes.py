@@ -1,8 +1,8 @@
-"""What the embedded synthetic sets are drawn with, so that the same bytes come out on every platform.
+"""Building blocks of the embedded synthetic data, with results that are the same bytes on every platform.
 
-Only additions, multiplications, divisions and square roots of single elements are used on uniform random numbers: IEEE
-754 fixes each of their results to the last bit, which sums of whole arrays, matrix products, exponentials or fused
-filters do not promise.
+Only additions, multiplications, divisions and square roots of single elements are applied to uniform random numbers:
+IEEE 754 fixes each of their results to the last bit, unlike sums of whole arrays, matrix products, exponentials or
+fused filters.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from keras_lnn.data.arrays import SPLITS, Split
 
 
 def make_generator(seed: int, stream: int) -> np.random.Generator:
-    """Random numbers of a stream of their own."""
+    """Returns a generator of random numbers for an independent stream."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, stream])))
 
 
 def checksum_of(splits: Mapping[str, Split]) -> str:
-    """Of all images and labels."""
+    """Returns the checksum of all images and labels."""
     digest = hashlib.sha256()
     for name in SPLITS:
         digest.update(np.ascontiguousarray(splits[name].images).tobytes())
@@ -31,28 +31,28 @@ def checksum_of(splits: Mapping[str, Split]) -> str:
 
 
 def uniform(generator: np.random.Generator, low: float, high: float, *shape: int) -> np.ndarray:
-    """Uniform random numbers."""
-    # Generator.uniform does this in compiled code, where a compiler may fuse the two operations into one rounding.
+    """Returns uniform random numbers."""
+    # Generator.uniform does this in compiled code, where a compiler may fuse the two operations with one rounding.
     return low + (high - low) * generator.random(shape)
 
 
 def blend(low: np.ndarray | float, high: np.ndarray | float, share: np.ndarray | float) -> np.ndarray:
-    """From low to high by a share between 0 and 1."""
+    """Interpolates from low to high by a share between 0 and 1."""
     return np.asarray(low + (high - low) * share)
 
 
 def as_bytes(brightness: np.ndarray) -> np.ndarray:
-    """Brightness 0..1 as pixel values."""
+    """Converts brightness 0..1 to pixel values."""
     return (np.clip(brightness, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
 def smooth_noise(generator: np.random.Generator, shape: tuple[int, ...], widths: tuple[int, ...]) -> np.ndarray:
-    """Correlated noise of zero mean and unit variance: uniform noise under a triangular window along each axis.
+    """Returns correlated noise of zero mean and unit variance: uniform noise under a triangular window along each axis.
 
     Args:
-        generator: Where the numbers come from.
+        generator: Source of the random numbers.
         shape: (samples, ...) of the result.
-        widths: Half the support of the window on each axis after the first; 1 leaves the axis as it is.
+        widths: Half the support of the window on each axis after the first; 1 leaves the axis unchanged.
     """
     grown = [size + 2 * (width - 1) for size, width in zip(shape[1:], widths, strict=True)]
     noise = generator.random((shape[0], *grown)) - 0.5
@@ -65,7 +65,7 @@ def smooth_noise(generator: np.random.Generator, shape: tuple[int, ...], widths:
 
 
 def moving_sum(values: np.ndarray, width: int, axis: int) -> np.ndarray:
-    """The sums of neighbours along an axis, added one after another."""
+    """Returns the sums of neighbours along an axis, added one after another."""
     length = values.shape[axis] - width + 1
     before = (slice(None),) * axis
     total = values[(*before, slice(0, length))].copy()
