@@ -1,4 +1,4 @@
-"""From a name to images: the catalog, the sources, and the way from arrays to batches."""
+"""Loading of data sets by name: the catalog, the sources, and the pipeline from arrays to batches."""
 
 from keras_lnn.data.arrays import SPLITS, ImageData, Split
 from keras_lnn.data.catalog import DataEntry, catalog, register_data

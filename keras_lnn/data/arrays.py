@@ -1,4 +1,4 @@
-"""What every source of images hands on: splits of images and labels, with what they are."""
+"""The types that every source of images returns: splits of images and labels, with their metadata."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from keras_lnn.data.checking import DataCheck
 
 SPLITS = ("train", "val", "test")
-# The one split of data that were not split.
+# The name of the only split of data that were not split.
 ALL = "all"
 
 
 class ImageArray(Protocol):
-    """Images as the pipeline reads them: an array in memory, or one on disk that gives rows by their indices."""
+    """Images as the pipeline reads them: an array in memory, or one on disk that returns rows by their indices."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -35,14 +35,13 @@ class Split:
 
     Args:
         images: uint8, (samples, height, width, channels) or (samples, depth, height, width, channels).
-        labels: int64 class indices (samples,), for several labels to an image uint8 0/1 (samples, labels), or masks:
-            uint8 class indices of the shape of the images without their channels.
-        names: Where each sample comes from (file names), or None where the position says it all.
-        groups: What the samples belong to, such as patients, whose images are not independent; None where unknown.
-        spacing: Millimetres from one pixel to the next of each image along each axis, (samples, axes); None where
-            unknown.
-        digests: SHA-256 of the content of each sample's file, by which samples are known whatever they are called; None
-            where there is no file for each.
+        labels: int64 class indices (samples,); for several labels per image uint8 0/1 (samples, labels); for
+            segmentation masks, uint8 class indices of the shape of the images without their channels.
+        names: The origin of each sample (file names), or None if its position identifies it.
+        groups: The group of each sample, such as its patient, whose images are not independent; None if unknown.
+        spacing: Millimetres from one pixel to the next of each image along each axis, (samples, axes); None if unknown.
+        digests: SHA-256 of the content of each sample's file, which identifies a sample under any name; None if the
+            samples have no files of their own.
     """
 
     images: ImageArray
@@ -57,7 +56,7 @@ class Split:
 
     @property
     def labels_are_pixels(self) -> bool:
-        """Whether each pixel has a label."""
+        """Returns whether each pixel has a label."""
         return self.labels.ndim > 2
 
     def require_digests(self) -> Sequence[str]:
@@ -69,23 +68,23 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class ImageData:
-    """One data set, loaded.
+    """A loaded data set.
 
     Args:
         name: Its name in the catalog, or ``folder:...``, ``tfds:...``.
         task: ``binary``, ``multi-class``, ``ordinal``, ``multi-label`` or ``segmentation`` (a class for each pixel).
-        class_names: One name a class or label, in the order of the indices.
-        splits: ``train``, ``val`` and ``test``; or of data that were not split all samples, as ``all``, beside the
-            splits that the data themselves give.
-        checksum: Says which bytes the images came from, such as ``md5:...``; kept with a run.
-        augmentation: What suits these images, by name; small shifts and rotations change no label.
-        licence: Under which the images may be used; empty where unknown.
-        check: What a look at people's own images found; None where there was none.
-        colours: Of masks whose classes are colours, one ``#rrggbb`` a class, so that masks can be written as they were
-            read; None where they are indices.
-        mask_values: Likewise, of masks whose classes have other grey values than their indices, such as 0 and 255.
-        given_splits: The splits that the data came with, and not those that were made by seed.
-        positive_class: Which of two classes sensitivity speaks of; None for the second one.
+        class_names: One name per class or label, in the order of the indices.
+        splits: ``train``, ``val`` and ``test``; if the data were not split, all samples as ``all``, beside the splits
+            that the data themselves define.
+        checksum: Identifies the bytes of the images, such as ``md5:...``; kept with a run.
+        augmentation: Name of the augmentation that suits these images; small shifts and rotations change no label.
+        licence: Licence of the images; empty if unknown.
+        check: Report on a user's own images; None for other data.
+        colours: For masks whose classes are colours, one ``#rrggbb`` per class, so that masks are written as they were
+            read; None if they are indices.
+        mask_values: Likewise, for masks whose classes have other grey values than their indices, such as 0 and 255.
+        given_splits: The splits that the data came with, without those that were made by seed.
+        positive_class: Which of two classes is the positive one, for sensitivity; None for the second one.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Parts of a set that are alike: in samples, in labels and in groups, such as patients, none of which is divided."""
+"""Splits of samples into parts with balanced samples, labels and groups, such as patients, which are never divided."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-# Of several random beginnings the best end is taken; sets of many units come near to their shares from any.
+# The best of several random starts is taken; sets of many units come close to their shares from any start.
 _MOST_TRIES = 8
 _UNITS_OF_ALL_TRIES = 4000
 _FEWEST_STEPS, _MOST_STEPS = 20, 2000
@@ -23,25 +23,25 @@ def balanced_split(
 
     Units (groups, or samples without groups) are first dealt label by label, the rarest first, in random order, as in
     the iterative stratification of Sechidis, Tsoumakas and Vlahavas (2011),
-    https://doi.org/10.1007/978-3-642-23808-6_10. Then one unit is moved, or two of different parts change places, as
-    long as that brings the parts nearer to their shares: of samples, of samples with each label, of groups, and of
-    groups with each label. The distance is the sum of (count - share)^2 / share. A label of as many units as there are
-    parts is seen in all parts, as far as other such labels allow it.
+    https://doi.org/10.1007/978-3-642-23808-6_10. Then one unit is moved, or two of different parts are exchanged, as
+    long as that brings the parts closer to their shares: of samples, of samples with each label, of groups, and of
+    groups with each label. The distance is the sum of (count - share)^2 / share. A label with at least as many units as
+    there are parts is present in all parts, as far as other such labels allow it.
 
     Args:
         labels: 0 or 1, (samples, labels).
-        fractions: The parts; they sum to 1.
+        fractions: The sizes of the parts; they sum to 1.
         seed: The same seed gives the same parts.
-        groups: What each sample belongs to; None where each stands alone.
+        groups: The group of each sample; None if each sample is independent.
 
     Returns:
-        For each part its sample indices, ascending.
+        The sample indices of each part, ascending.
     """
     labels = np.asarray(labels, np.int64)
     names = list(range(len(labels))) if groups is None else list(groups)
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     units = np.array([numbers[name] for name in names], np.int64)
-    # One column more counts the samples themselves.
+    # An additional column counts the samples themselves.
     sums = np.zeros((len(numbers), labels.shape[1] + 1), np.int64)
     np.add.at(sums, units, np.column_stack([labels, np.ones(len(labels), np.int64)]))
     shares, generator = np.asarray(fractions, float), np.random.default_rng(seed)
@@ -54,12 +54,12 @@ def balanced_split(
 
 
 class _Parts:
-    """The part of each unit, and how far the parts are from their shares."""
+    """The part of each unit, and the distance of the parts from their shares."""
 
     def __init__(self, sums: np.ndarray, shares: np.ndarray, parts: np.ndarray) -> None:
         self.parts = parts
         self._has = sums > 0
-        # Without groups a unit is a sample, and its labels are counted once.
+        # Without groups a unit is a sample, and its labels need not be counted twice.
         counts = sums if sums.max(initial=0) <= 1 else np.column_stack([sums, self._has])
         self._counts = counts[:, counts.any(axis=0)].astype(float)
         self.wanted = np.outer(shares, self._counts.sum(axis=0))
@@ -70,7 +70,7 @@ class _Parts:
 
     @classmethod
     def deal(cls, sums: np.ndarray, shares: np.ndarray, generator: np.random.Generator) -> _Parts:
-        """Deals the units, and fills parts that are empty, or that lack a label which enough units have."""
+        """Deals the units, and fills parts that are empty or lack a label which enough units have."""
         dealt = cls(sums, shares, _deal(sums, shares, generator))
         everything = sums.shape[1] - 1
         for column in (everything, *np.argsort(dealt._has[:, :-1].sum(axis=0), kind="stable")):
@@ -83,11 +83,11 @@ class _Parts:
         return dealt
 
     def distance(self) -> tuple[int, float]:
-        """Returns how many labels parts lack, and how far the parts are from their shares."""
+        """Returns how many labels are missing in parts, and how far the parts are from their shares."""
         return int((self._holders == 0).sum()), float((self._off**2 / self.wanted).sum())
 
     def improve(self, steps: int) -> None:
-        """Moves units one by one, or two at a time, as long as the parts come nearer to their shares."""
+        """Moves or exchanges units as long as the parts come closer to their shares."""
         squares = self._counts**2 @ (1 / self.wanted).T
         for _ in range(steps):
             free = np.flatnonzero(~self._is_last())
@@ -108,7 +108,7 @@ class _Parts:
         return float(changes[place, part]), [(int(free[place]), int(part))]
 
     def _find_exchanges(self, free: np.ndarray, squares: np.ndarray) -> list[tuple[float, list[tuple[int, int]]]]:
-        """Returns the best exchange between each two parts, of the units that are best moved by themselves."""
+        """Returns the best exchange between each pair of parts, among the units that are best moved alone."""
         changes, found = self._changes(free, squares), []
         for one, other in itertools.combinations(range(len(self.wanted)), 2):
             sides = []
@@ -129,7 +129,7 @@ class _Parts:
         return found
 
     def _changes(self, units: np.ndarray, squares: np.ndarray) -> np.ndarray:
-        """Returns how much farther from their shares the parts are when each unit goes to each part."""
+        """Returns the change of distance if each unit moves to each part."""
         linear = 2 * self._counts[units] @ (self._off / self.wanted).T
         leaving = (squares[units] - linear)[np.arange(len(units)), self.parts[units]]
         return squares[units] + linear + leaving[:, None]
@@ -146,14 +146,14 @@ class _Parts:
 
 
 def _deal(sums: np.ndarray, fractions: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Returns the part of each unit as iterative stratification deals them."""
+    """Returns the part of each unit by iterative stratification."""
     parts = np.full(len(sums), -1)
     desired = np.outer(fractions, sums.sum(axis=0))
     given = np.zeros_like(desired, dtype=np.int64)
     while (parts < 0).any():
         free = parts < 0
         left = (sums[free, :-1] > 0).sum(axis=0)
-        # The last column, the number of samples, deals what has no label left.
+        # The last column, the number of samples, deals the units without remaining labels.
         column = int(np.argmin(np.where(left > 0, left, len(sums) + 1))) if (left > 0).any() else sums.shape[1] - 1
         waiting = generator.permutation(np.flatnonzero(free & (sums[:, column] > 0)))
         for place, unit in enumerate(waiting):

@@ -10,7 +10,7 @@ from pathlib import Path
 from keras_lnn.data.augment.operations import list_operations
 from keras_lnn.errors import InputError, suggest
 
-# What names begin with that are not in the catalog: people's own folders and tables, sets of tensorflow-datasets.
+# Prefixes of names outside the catalog: a user's own folders and tables, and data sets of tensorflow-datasets.
 FOLDER = "folder:"
 TABLE = "table:"
 MASKS = "masks:"
@@ -27,24 +27,25 @@ OTHER_SOURCES = {
 
 @dataclasses.dataclass(frozen=True)
 class DataEntry:
-    """What is known of a data set before it is loaded.
+    """The metadata of a data set, known before it is loaded.
 
     Args:
-        name: By which people ask for it.
-        title: One line of what it shows.
+        name: The name by which users request it.
+        title: A description of one line.
         task: ``binary``, ``multi-class``, ``ordinal``, ``multi-label`` or ``segmentation``.
-        class_names: In the order of the label indices.
+        class_names: Names in the order of the label indices.
         channels: 1 for grey, 3 for colour.
         dimensions: 2 for images, 3 for volumes.
-        sizes: Sides in pixels that exist.
-        samples: Images in each split.
-        loader: ``module:function`` that gives an :class:`~keras_lnn.data.arrays.ImageData`. It is called with what it
-            asks for by name among ``entry``, ``size``, ``data_dir``, ``accept_checksum``, ``seed``, ``progress``.
-        augmentation: Operations of :mod:`keras_lnn.data.augment`, joined by ``+``, that do not change what labels say.
-        licence: Under which the images may be used.
-        sources: For each size the address and the MD5 of its file; empty where nothing is downloaded.
-        depth: Slices of a volume where they are not as many as the side has pixels.
-        positive_class: Which of two classes sensitivity speaks of; None for the second one.
+        sizes: Available sides in pixels.
+        samples: Number of images in each split.
+        loader: ``module:function`` that returns an :class:`~keras_lnn.data.arrays.ImageData`. The loader receives the
+            arguments whose names it declares, among ``entry``, ``size``, ``data_dir``, ``accept_checksum``, ``seed``
+            and ``progress``.
+        augmentation: Operations of :mod:`keras_lnn.data.augment`, joined by ``+``, that do not change the labels.
+        licence: Licence of the images.
+        sources: For each size the address and the MD5 of its file; empty if nothing is downloaded.
+        depth: Number of slices of a volume if it differs from its side.
+        positive_class: Which of two classes is the positive one, for sensitivity; None for the second one.
     """
 
     name: str
@@ -63,7 +64,7 @@ class DataEntry:
     positive_class: str | None = None
 
     def image_shape(self, size: int | None = None) -> tuple[int, ...]:
-        """The shape of one image, channels last; of the first size if none is given."""
+        """Returns the shape of one image, channels last; of the first size if none is given."""
         sides = (size or self.sizes[0],) * self.dimensions
         return (*(sides if self.depth is None else (self.depth, *sides[1:])), self.channels)
 
@@ -155,7 +156,7 @@ _ENTRIES = (
     ),
 )
 
-# Left and right tell organs apart (a kidney, the heart's side), so those sets are never flipped.
+# Left and right distinguish organs (a kidney, the heart's side), so those sets are never flipped.
 _MEDMNIST_AUGMENTATION = {
     "pathmnist": "any-orientation",
     "chestmnist": "shift-rotate",
@@ -171,7 +172,7 @@ _MEDMNIST_AUGMENTATION = {
     "organsmnist": "shift-rotate",
     "organmnist3d": "shift-rotate",
 }
-# Of the others with two classes the second one is what is looked for.
+# In the other sets with two classes the second one is the positive class.
 _MEDMNIST_POSITIVE = {"breastmnist": "malignant"}
 _MEDMNIST_TASKS = {
     "binary-class": "binary",
@@ -183,7 +184,7 @@ _REGISTERED: dict[str, DataEntry] = {}
 
 
 def register_data(entry: DataEntry) -> DataEntry:
-    """Adds a data set from outside the catalog; its name must be new, and those that it gives known."""
+    """Adds a data set from outside the catalog; its name must be new, and its augmentation must exist."""
     if entry.name in catalog():
         raise ValueError(f"A data set name must be new. Received: {entry.name}, which the catalog has already.")
     if entry.positive_class is not None and (entry.task != "binary" or entry.positive_class not in entry.class_names):
@@ -197,12 +198,12 @@ def register_data(entry: DataEntry) -> DataEntry:
 
 
 def catalog() -> dict[str, DataEntry]:
-    """All data sets by name: the embedded ones first."""
+    """Returns all data sets by name, the embedded ones first."""
     return {entry.name: entry for entry in (*_ENTRIES, *_medmnist_entries())} | _REGISTERED
 
 
 def get_entry(name: str) -> DataEntry:
-    """The entry of a name; an unknown one is an :class:`InputError` that lists the nearest."""
+    """Returns the entry of a name; an unknown name raises an :class:`InputError` that lists the nearest names."""
     entries = catalog()
     if name not in entries:
         raise InputError(
@@ -214,21 +215,21 @@ def get_entry(name: str) -> DataEntry:
 
 
 def is_own(name: str) -> bool:
-    """Returns whether a name is that of somebody's own image files."""
+    """Returns whether a name is that of a user's own image files."""
     return name.startswith((FOLDER, TABLE, MASKS, MASK_CLASSES))
 
 
 def require_data(name: str) -> None:
-    """Checks that a data set of this name can be asked for, without reading it."""
+    """Checks that a data set of this name can be requested, without reading it."""
     if not is_own(name) and not name.startswith(TFDS):
         get_entry(name)
 
 
 def require_source(name: str, image_dir: Path | None = None) -> None:
-    """Checks that the files of somebody's own images are where they are said to be, without reading them.
+    """Checks that the files of a user's own images exist, without reading them.
 
     Args:
-        name: Of the data set; that of another kind is right.
+        name: Name of the data set; names of other kinds pass.
         image_dir: The folder of a table's images; None for the table's own.
     """
     if not is_own(name):
@@ -274,7 +275,7 @@ def _medmnist_entry(name: str, info: dict) -> DataEntry:
 
 
 def _medmnist_info() -> dict[str, dict]:
-    """The ``INFO`` of medmnist, read and not run: importing the package prints a line and makes a folder at home."""
+    """Reads ``INFO`` of medmnist without running it: importing the package prints a line and creates a folder."""
     package = importlib.util.find_spec("medmnist")
     folders = None if package is None else package.submodule_search_locations
     if not folders:

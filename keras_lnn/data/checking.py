@@ -1,4 +1,4 @@
-"""What is worth knowing of people's own images before they are trained on."""
+"""Checks of a user's own images before training, and the report on them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 
 from keras_lnn.errors import InputError
 
-# Values of 12 bits in files of 16 show as nearly black where nobody says which range they have.
+# 12-bit values in 16-bit files look nearly black unless a window is given.
 _DARK_BELOW = 4096
 _NAMED_AT_MOST = 5
-# A split is unlike the others where so much of it would have to be of another class, or where a class is so many times
-# as frequent or as rare, or its patients have so many times as many images; but a few images prove nothing.
+# A split is unlike the others if more than this share of it would have to be of another class, or if the frequency of a
+# class, or the number of images per patient, differs by more than this factor; but a few images prove nothing.
 _UNLIKE_SHARE, _UNLIKE_TIMES = 0.1, 2
 _FEW_IMAGES, _FEW_EXPECTED = 2, 5
 
@@ -26,11 +26,11 @@ class DataCheck:
     """A short report on a data set.
 
     Args:
-        counts: For each split and class (or label) its number of images.
-        samples: For each split its number of images.
-        notes: What was decided, one sentence each.
-        warnings: What may spoil the results, one sentence each.
-        patients: For each split its number of patients (or other groups); None where they are not known.
+        counts: Number of images of each class (or label) in each split.
+        samples: Number of images in each split.
+        notes: Decisions that were taken, one sentence each.
+        warnings: Faults that may spoil the results, one sentence each.
+        patients: Number of patients (or other groups) in each split; None if they are not known.
     """
 
     counts: Mapping[str, Mapping[str, int]]
@@ -40,7 +40,7 @@ class DataCheck:
     patients: Mapping[str, int] | None = None
 
     def describe_splits(self) -> dict[str, dict[str, Any]]:
-        """Returns for each split its images, its patients (None where unknown) and its images of each class."""
+        """Returns the images, the patients (None if unknown) and the images of each class for each split."""
         return {
             split: {
                 "images": count,
@@ -69,14 +69,14 @@ def check_splits(
     Args:
         indicators: 0 or 1, (samples, classes).
         rows: The samples of each split.
-        class_names: One name a class.
-        names: What the samples are called.
+        class_names: One name per class.
+        names: The names of the samples.
         digests: A hash of each sample's pixels.
-        near: Samples of two splits that look the same though their pixels differ.
-        groups: The patients of the samples; None where they are not known.
-        brightest: The highest value in files of 16 bits that were shown without a window.
-        notes: Sentences to go with the report.
-        warnings: Warnings to go with the report.
+        near: Pairs of samples in two splits that look the same though their pixels differ.
+        groups: The patients of the samples; None if they are not known.
+        brightest: The highest value in 16-bit files that were shown without a window.
+        notes: Sentences to add to the report.
+        warnings: Warnings to add to the report.
     """
     counts = {
         split: dict(zip(class_names, map(int, indicators[part].sum(axis=0)), strict=True))
@@ -101,18 +101,18 @@ def check_splits(
 
 
 def is_dark(brightest: int) -> bool:
-    """Returns whether files of 16 bits, of which this is the highest value, are nearly black without a window."""
+    """Returns whether 16-bit files with this highest value are nearly black without a window."""
     return brightest < _DARK_BELOW
 
 
 def require_different_names(names: Sequence[str], where: str) -> None:
-    """Checks that no two classes are one class that was spelled in two ways, such as 1 and 1.0, or benign and Benign.
+    """Checks that no two classes are one class in two spellings, such as 1 and 1.0, or benign and Benign.
 
-    Single letters may differ in their case.
+    Single letters may differ in case.
 
     Args:
         names: Names of the classes.
-        where: Where they were found.
+        where: Where they were found, for the message.
     """
     first: dict[str, str] = {}
     pairs = []
@@ -128,7 +128,7 @@ def require_different_names(names: Sequence[str], where: str) -> None:
 
 
 def _plain_spelling(name: str) -> str:
-    """Returns a name as it is compared: a number by its value, a word without case and without blanks that are more."""
+    """Returns a name in the form used for comparison: a number as its value, a word without case and extra blanks."""
     with contextlib.suppress(ValueError):
         value = float(name)
         return repr(value) if math.isfinite(value) else name
@@ -136,13 +136,13 @@ def _plain_spelling(name: str) -> str:
 
 
 def name_some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
+    """Returns the first names, and how many more there are."""
     more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
     return f"{', '.join(names[:_NAMED_AT_MOST])}{more}"
 
 
 def _copies(rows: Mapping[str, np.ndarray], names: Sequence[str], digests: Sequence[str]) -> list[str]:
-    """A model that has seen a test image in training answers it from memory."""
+    """Returns a warning of images in two splits: a model predicts a test image seen in training from memory."""
     first: dict[str, tuple[str, str]] = {}
     pairs = []
     for split, part in rows.items():
@@ -157,7 +157,7 @@ def _copies(rows: Mapping[str, np.ndarray], names: Sequence[str], digests: Seque
 
 
 def _near_copies(rows: Mapping[str, np.ndarray], names: Sequence[str], near: Sequence[tuple[int, int]]) -> list[str]:
-    """Returns a sentence on images that were perhaps saved again, or taken just after each other."""
+    """Returns a warning of images that were perhaps saved again, or taken just after each other."""
     if not near:
         return []
     splits = {row: split for split, part in rows.items() for row in part.tolist()}
@@ -169,7 +169,7 @@ def _near_copies(rows: Mapping[str, np.ndarray], names: Sequence[str], near: Seq
 def _contradictions(
     indicators: np.ndarray, class_names: Sequence[str], names: Sequence[str], digests: Sequence[str]
 ) -> list[str]:
-    """Returns a sentence on images that stand in two classes."""
+    """Returns a warning of identical images with different labels."""
 
     def describe(row: int) -> str:
         return f"{names[row]} ({'|'.join(class_names[k] for k in np.flatnonzero(indicators[row])) or 'no label'})"
@@ -198,7 +198,7 @@ def _absent(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
 def _unlike(
     counts: Mapping[str, Mapping[str, int]], samples: Mapping[str, int], patients: Mapping[str, int] | None
 ) -> list[str]:
-    """Returns a sentence on each split that does not represent the whole."""
+    """Returns a warning for each split that does not represent the whole."""
     whole, found = sum(samples.values()), []
     for split, size in samples.items():
         odd = []

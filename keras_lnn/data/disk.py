@@ -1,4 +1,4 @@
-"""Arrays that stay on disk: unpacked once in a stream, then read row by row, never resident as a whole."""
+"""Arrays that stay on disk: unpacked once in a stream, then read row by row, never in memory as a whole."""
 
 import json
 import math
@@ -14,12 +14,12 @@ import numpy as np
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, file_digest, write_json
 
 _STAMP = "stamp.json"
-# What zlib makes of a byte at most, and what else a few of them can become.
+# The most bytes that zlib can unpack from one byte, and a tolerance for very small files.
 _MOST_UNPACKED, _SLACK = 1032, 2**16
 
 
 class ArrayHeader(NamedTuple):
-    """What the head of an ``.npy`` file says."""
+    """The header of an ``.npy`` file."""
 
     shape: tuple[int, ...]
     fortran_order: bool
@@ -27,15 +27,15 @@ class ArrayHeader(NamedTuple):
 
 
 class DiskArray:
-    """An array in an ``.npy`` file of which only the rows that are asked for come into memory.
+    """An array in an ``.npy`` file that loads only the requested rows into memory.
 
-    The rows are read from the file, not through a memory map: a map makes what surrounds each row resident too, by
-    large pages up to 2 MiB for a row of 2 KiB, so that a single batch of 2,048 rows of a 4 GiB file was seen to take
-    4 GiB. The system's own cache of the file serves both ways alike.
+    The rows are read from the file, not through a memory map: a map also loads the surroundings of each row, in large
+    pages of up to 2 MiB for a row of 2 KiB, so that a single batch of 2,048 rows of a 4 GiB file was seen to take
+    4 GiB. The system's own cache of the file works the same in both cases.
 
     Args:
         path: An ``.npy`` file in C order.
-        shape: To see the same bytes in another shape, such as with a channel axis behind; the file's own if not given.
+        shape: Another shape for the same bytes, such as with a channel axis appended; the file's own if not given.
     """
 
     def __init__(self, path: str | os.PathLike, shape: tuple[int, ...] | None = None) -> None:
@@ -89,7 +89,7 @@ def _bytes_of(array: np.ndarray) -> memoryview:
 
 
 def read_npy_header(stream: Any) -> ArrayHeader:
-    """Shape, Fortran order and dtype at the head of an ``.npy`` stream, which then stands at the first byte of data."""
+    """Reads shape, Fortran order and dtype of an ``.npy`` stream and leaves it at the first byte of data."""
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
         return ArrayHeader(*np.lib.format.read_array_header_1_0(stream))
@@ -97,7 +97,7 @@ def read_npy_header(stream: Any) -> ArrayHeader:
 
 
 def stamp_files(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Returns size, time and SHA-256 of cached files, by which is known later whether they are as they were written."""
+    """Returns size, time and SHA-256 of cached files, which show later whether the files have changed."""
     found = {}
     for name in names:
         status = (folder / name).stat()
@@ -107,7 +107,7 @@ def stamp_files(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]
 
 
 def are_as_stamped(folder: Path, stamp: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Returns whether files are as :func:`stamp_files` has seen them; they are read only where their time differs."""
+    """Returns whether files match their stamp of :func:`stamp_files`; they are read only if their time differs."""
 
     def is_same(name: str, known: Mapping[str, Any]) -> bool:
         status = (folder / name).stat()
@@ -122,12 +122,12 @@ def are_as_stamped(folder: Path, stamp: Mapping[str, Mapping[str, Any]]) -> bool
 
 
 def write_stamp(folder: Path, names: Sequence[str]) -> None:
-    """Writes the stamp of cached files beside them, as the last of all."""
+    """Writes the stamp of cached files beside them, after all other files."""
     write_json(folder / _STAMP, stamp_files(folder, names))
 
 
 def has_stamped(folder: Path, names: Sequence[str]) -> bool:
-    """Returns whether cached files are there and as they were when their stamp was written."""
+    """Returns whether cached files exist and match their stamp."""
     try:
         stamp = json.loads((folder / _STAMP).read_text(encoding="utf-8"))
         return set(stamp) == set(names) and are_as_stamped(folder, stamp)
@@ -136,15 +136,15 @@ def has_stamped(folder: Path, names: Sequence[str]) -> bool:
 
 
 def read_npz_headers(archive: zipfile.ZipFile) -> dict[str, ArrayHeader]:
-    """Returns the heads of all arrays in an ``.npz`` file, by name, each of which holds as much as its head says.
+    """Returns the headers of all arrays in an ``.npz`` file by name, and checks that each array has its stated size.
 
-    Whoever reads the arrays then allocates no more than some thousand times the size of the file.
+    A caller who then reads the arrays allocates at most about a thousand times the size of the file.
 
     Args:
         archive: The open file.
 
     Raises:
-        ValueError: If an array promises more or less than it holds, or Python objects.
+        ValueError: If an array holds more or less than its header says, or Python objects.
     """
     if archive.fp is None:
         raise ValueError(f"The archive must be open. Received: {archive.filename}, which is closed.")

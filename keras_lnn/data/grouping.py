@@ -1,4 +1,4 @@
-"""Train, val and test of samples with several labels, or that belong together, such as the images of one patient."""
+"""Train, val and test splits of samples with several labels or in groups, such as the images of one patient."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def complete_grouped_splits(
     *,
     groups: Sequence[str] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Makes train, val and test; what is missing is split off train, never through a group.
+    """Completes train, val and test; missing splits are split off train without dividing a group.
 
     Args:
-        labels: 0 or 1, (samples, labels); one column a class where each sample has one.
-        given: The split of each sample as far as it is decided, or None.
+        labels: 0 or 1, (samples, labels); one column per class if each sample has one class.
+        given: The given split of each sample, or None.
         seed: The same seed gives the same splits.
-        groups: What each sample belongs to, or None.
+        groups: The group of each sample, or None.
 
     Returns:
-        For each of ``train``, ``val`` and ``test`` its sample indices, ascending.
+        The sample indices of each of ``train``, ``val`` and ``test``, ascending.
     """
     named = np.array(["train"] * len(labels) if given is None else list(given))
     rows = {name: np.flatnonzero(named == name) for name in SPLITS}
@@ -47,7 +47,7 @@ def complete_grouped_splits(
 
 
 def require_whole_groups(groups: Sequence[str], splits: Sequence[str], column: str) -> None:
-    """Checks that no group stands in two splits."""
+    """Checks that no group is in two splits."""
     seen: dict[str, set[str]] = {}
     for group, split in zip(groups, splits, strict=True):
         seen.setdefault(group, set()).add(split)
@@ -61,12 +61,12 @@ def require_whole_groups(groups: Sequence[str], splits: Sequence[str], column: s
 
 
 def describe_torn(groups: Sequence[str] | None, splits: Sequence[str] | None, *, named: bool = True) -> tuple[str, ...]:
-    """Returns a sentence where the user's own splits, which stay as they are, divide patients.
+    """Returns a warning if the user's own splits, which are kept, divide patients.
 
     Args:
-        groups: The patients; None where they are not known.
-        splits: The split of each sample; None where none is given.
-        named: Whether the patients may be named.
+        groups: The patients; None if they are not known.
+        splits: The split of each sample; None if none is given.
+        named: Whether the warning may name patients.
     """
     if groups is None or splits is None:
         return ()
@@ -85,7 +85,7 @@ def describe_torn(groups: Sequence[str] | None, splits: Sequence[str] | None, *,
 
 
 def require_each_class(labels: np.ndarray, rows: Mapping[str, np.ndarray], class_names: Sequence[str]) -> None:
-    """Checks that each class, one column each, is in every split."""
+    """Checks that each class (a column of the labels) is in every split."""
     for split, part in rows.items():
         absent = [class_names[k] for k in np.flatnonzero(labels[part].sum(axis=0) == 0)]
         if absent:

@@ -1,4 +1,4 @@
-"""What people may say of their own images: how a file becomes pixels, and what the columns of a table are."""
+"""Options for a user's own images: how a file becomes pixels, and the roles of the columns of a table."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ FITS = ("stretch", "pad")
 
 @dataclasses.dataclass(frozen=True)
 class Rendering:
-    """How an image file becomes pixels of 8 bits in the size that is asked for; a model remembers it.
+    """How an image file becomes 8-bit pixels of the requested size; stored with a model.
 
     Args:
-        fit: ``stretch`` fills the size; ``pad`` keeps the aspect ratio and fills up with black.
-        window: Centre and width of the values that are shown, for files of more than 8 bits; None for the window that
-            a DICOM file names, else the whole range.
-        classes: Of masks, what a pixel of each class has in the file: its value, or its colour as ``#rrggbb``; pixels
-            become class indices. Where this is empty, all that is not black is class 1. None for images.
-        threshold: Of masks whose files are smoothed or lossy: a pixel brighter than this has the value 1, any other 0.
-            None for the values as they are.
-        frame: Of a file with several frames, pages or times which one is read: ``first``, ``middle``, a number from 1
-            on as text, or ``mean`` for the mean of all; None for the first one, or for a volume where the frames are
-            slices. ``each`` reads slices in folders one by one.
+        fit: ``stretch`` fills the size; ``pad`` keeps the aspect ratio and pads with black.
+        window: Centre and width of the displayed values, for files of more than 8 bits; None for the window of a DICOM
+            file, else the whole range.
+        classes: For masks, the value of a pixel of each class in the file, or its colour as ``#rrggbb``; pixels become
+            class indices. If it is empty, all that is not black is class 1. None for images.
+        threshold: For masks whose files are smoothed or lossy: a pixel brighter than this has the value 1, any other 0.
+            None for the stored values.
+        frame: Which of several frames, pages or times of a file is read: ``first``, ``middle``, a number from 1 on as
+            text, or ``mean`` for the mean of all; None for the first one, or for a volume if the frames are slices.
+            ``each`` reads the slices in folders one by one.
     """
 
     fit: str = "stretch"
@@ -35,14 +35,14 @@ class Rendering:
 
 @dataclasses.dataclass(frozen=True)
 class OwnImages:
-    """The options of ``folder:``, ``table:`` and ``masks:``, under the names that they have in a configuration.
+    """The options of ``folder:``, ``table:`` and ``masks:``, named as in a configuration.
 
     Args:
-        image_dir: Where the files of a table are; None for the table's own folder.
-        file_column: Name of the column of file names; None to find it.
-        label_columns: Names of the columns of labels; None to find them.
-        split_column: Name of the column of splits; None to find it where there is one.
-        group_column: Name of the column of groups, such as patients; None to find it where there is one.
+        image_dir: Folder of the files of a table; None for the table's own folder.
+        file_column: Name of the column of file names; None to detect it.
+        label_columns: Names of the columns of labels; None to detect them.
+        split_column: Name of the column of splits; None to detect it, if there is one.
+        group_column: Name of the column of groups, such as patients; None to detect it, if there is one.
         fit: As in :class:`Rendering`.
         window: As in :class:`Rendering`.
         skip_bad: Whether missing and unreadable files are left out.
@@ -63,5 +63,5 @@ class OwnImages:
 
     @property
     def rendering(self) -> Rendering:
-        """The part that decides how a file becomes pixels."""
+        """Returns the options that decide how a file becomes pixels."""
         return Rendering(self.fit, self.window, frame=self.frame)

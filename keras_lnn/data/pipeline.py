@@ -1,4 +1,4 @@
-"""From arrays to batches: tf.data over row numbers, so that images stay uint8, where they are, until their batch."""
+"""Batches from arrays: tf.data over row numbers, so that images stay uint8, and on disk, until they are batched."""
 
 import functools
 import math
@@ -12,29 +12,29 @@ from keras_lnn.data.augment.operations import Augmentation, make_augmentation
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
-    """Batches in one pass, the last one perhaps smaller."""
+    """Returns the number of batches in one pass; the last one may be smaller."""
     return math.ceil(len(split) / batch_size)
 
 
 def training_batches(
     split: Split, *, batch_size: int, seed: int, epochs: int, first_epoch: int = 0, augmentation: str = "none"
 ) -> tf.data.Dataset:
-    """All batches of a run in one stream, ``steps_per_epoch`` of them an epoch.
+    """Returns all batches of a run in one stream, with ``steps_per_epoch`` batches per epoch.
 
-    Order and augmentation follow from (seed, epoch) and (seed, step) alone, so a stream that begins at a later epoch
-    goes on exactly as the whole one would have. One stream for all epochs keeps the reader ahead of the training
-    across the epochs' ends.
+    Order and augmentation depend on (seed, epoch) and (seed, step) alone, so a stream that begins at a later epoch
+    continues exactly as the whole one would have. One stream for all epochs lets the reader prefetch across the ends of
+    epochs.
 
     Args:
         split: Images and labels, or masks.
-        batch_size: Images to a batch.
-        seed: Of order and augmentation.
+        batch_size: Images per batch.
+        seed: Seed of order and augmentation.
         epochs: Epochs of the whole run.
-        first_epoch: Where the stream begins, from 0.
+        first_epoch: The epoch at which the stream begins, from 0.
         augmentation: Names of :mod:`keras_lnn.data.augment.operations`, joined by ``+``.
 
     Returns:
-        Batches of float32 pixel values 0..255 and labels, of masks uint8 class indices.
+        Batches of float32 pixel values 0..255, and labels or, for masks, uint8 class indices.
     """
     steps = steps_per_epoch(split, batch_size)
 
@@ -51,7 +51,7 @@ def training_batches(
 
 
 def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
-    """One pass over a split in its own order, unchanged."""
+    """Returns one pass over a split in its own order, without augmentation."""
 
     def rows(step: int) -> slice:
         return slice(step * batch_size, (step + 1) * batch_size)
@@ -62,18 +62,18 @@ def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
 def seen_in_training(
     split: Split, samples: Sequence[int], *, batch_size: int, seed: int, epochs: int, augmentation: str
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """What :func:`training_batches` makes of some images in the first epochs of a run.
+    """Returns some images as :func:`training_batches` augments them in the first epochs of a run.
 
     Args:
         split: Images and labels.
-        samples: Which images.
-        batch_size: Images to a batch.
-        seed: Of order and augmentation.
-        epochs: How many epochs.
+        samples: Indices of the images.
+        batch_size: Images per batch.
+        seed: Seed of order and augmentation.
+        epochs: Number of epochs.
         augmentation: Names of :mod:`keras_lnn.data.augment.operations`, joined by ``+``.
 
     Returns:
-        float32 (samples, epochs, ...shape of an image), and where each pixel has a label the masks, uint8 (samples,
+        float32 (samples, epochs, ...shape of an image), and the masks if each pixel has a label, uint8 (samples,
         epochs, ...shape of a mask), else None.
     """
     augment = make_augmentation(augmentation, split.images.shape[1:], seed)

@@ -1,4 +1,4 @@
-"""Which samples a run learned from, found again by their content under whatever names and in whatever order."""
+"""Records of the samples of a run, which find them again by their content under any names and in any order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, as_text
 from keras_lnn.files.csv_tables import plain_cell, safe_cell
 
-# Hexadecimal digits of a digest in an exported model; samples are compared by as many.
+# Hexadecimal digits of a digest in an exported model; samples are compared by this many.
 SHORT = 16
 _LABEL_DIGITS = 8
 _COLUMNS = ("split", "index", "file", "patient", "digest", "label_digest")
@@ -27,14 +27,14 @@ _COLUMNS = ("split", "index", "file", "patient", "digest", "label_digest")
 
 @dataclasses.dataclass(frozen=True)
 class SampleRecord:
-    """The samples of a run, split by split in the order in which the run has them; one entry per sample.
+    """The samples of a run, split by split in the order of the run; one entry per sample.
 
     Args:
         splits: ``train``, ``val`` or ``test``.
         digests: SHA-256 of the content of the sample's file, or its first 16 digits.
         labels: A hash of each sample's label, see :func:`label_digests`.
-        names: Names of the files; None where they are not known, as in an exported model.
-        groups: Patients; None where they are not known.
+        names: Names of the files; None if they are not known, as in an exported model.
+        groups: Patients; None if they are not known.
     """
 
     splits: list[str]
@@ -48,7 +48,7 @@ class SampleRecord:
 
     @classmethod
     def of(cls, data: ImageData) -> SampleRecord | None:
-        """Returns the record of loaded data; None where their samples have no digests."""
+        """Returns the record of loaded data, or None if their samples have no digests."""
         parts = [data.splits[name] for name in SPLITS]
         digests: list[str] = []
         labels: list[str] = []
@@ -67,11 +67,11 @@ class SampleRecord:
         )
 
     def counts(self) -> dict[str, int]:
-        """Returns how many samples each split has."""
+        """Returns the number of samples in each split."""
         return {name: self.splits.count(name) for name in SPLITS}
 
     def knows(self, digests: Sequence[str], splits: Sequence[str] = SPLITS) -> np.ndarray:
-        """Returns whether the content of each file is that of a sample in one of some splits."""
+        """Returns whether the content of each file is that of a sample in one of the splits."""
         pairs = zip(self.digests, self.splits, strict=True)
         known = {digest[:SHORT] for digest, split in pairs if split in splits}
         return np.array([digest[:SHORT] in known for digest in digests], bool)
@@ -79,13 +79,13 @@ class SampleRecord:
     def find(
         self, digests: Sequence[str], names: Sequence[str], labels: np.ndarray, class_names: Sequence[str]
     ) -> FoundSamples:
-        """Finds the samples in loaded data.
+        """Finds the samples of the record in loaded data.
 
         Args:
             digests: SHA-256 of the content of each loaded file.
-            names: Its name, which counts only between files of equal content.
+            names: Name of each loaded file, which matters only among files of equal content.
             labels: As in :class:`~keras_lnn.data.arrays.Split`.
-            class_names: One name a class or label.
+            class_names: One name per class or label.
         """
         loaded_labels = label_digests(digests, labels, class_names)
         places = _match(
@@ -110,7 +110,7 @@ class SampleRecord:
 
     @classmethod
     def read_csv(cls, path: Path) -> SampleRecord:
-        """Reads what :meth:`to_csv` gives, its rows in any order."""
+        """Reads a table that :meth:`to_csv` returned, its rows in any order."""
         try:
             with open(path, encoding="utf-8", newline="") as stream:
                 rows = list(csv.DictReader(stream, strict=True))
@@ -127,7 +127,7 @@ class SampleRecord:
         return cls(columns["split"], columns["digest"], columns["label_digest"], names, groups if any(groups) else None)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns what an exported model carries: short digests, no names and no patients."""
+        """Returns the record for an exported model: short digests, no names and no patients."""
         entries = [f"{digest[:SHORT]}-{label}" for digest, label in zip(self.digests, self.labels, strict=True)]
         return {
             name: [entry for entry, split in zip(entries, self.splits, strict=True) if split == name] for name in SPLITS
@@ -135,25 +135,25 @@ class SampleRecord:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Sequence[str]]) -> SampleRecord:
-        """Reads what :meth:`to_json` gives."""
+        """Reads what :meth:`to_json` returned."""
         entries = [(name, *entry.split("-")) for name in SPLITS for entry in content[name]]
         splits, digests, labels = (list(column) for column in zip(*entries, strict=True))
         return cls(splits, digests, labels)
 
 
-# How own images get their splits: by seed; by seed in the order of the table, as before samples were recorded; not at
-# all, but in one split "all" beside those that the data themselves give; or as a run has recorded them.
+# How own images get their splits: by seed; by seed in the order of the table, as before samples were recorded; none,
+# but one split "all" beside those that the data themselves define; or as a run has recorded them.
 SplitPlan = Literal["seeded", "as listed", "whole"] | SampleRecord
 
 
 @dataclasses.dataclass(frozen=True)
 class FoundSamples:
-    """Where the samples of a record are in loaded data.
+    """The positions of a record's samples in loaded data.
 
     Args:
         record: The samples.
         labels: A hash of each loaded file's label, see :func:`label_digests`.
-        places: For each loaded file its place in the record; -1 where it is none of the samples.
+        places: For each loaded file its position in the record; -1 if it is not one of the samples.
     """
 
     record: SampleRecord
@@ -162,7 +162,7 @@ class FoundSamples:
 
     @property
     def is_relabelled(self) -> np.ndarray:
-        """Returns whether each loaded file is a sample with another label than the record has."""
+        """Returns whether each loaded file is a sample whose label differs from that in the record."""
         pairs = zip(self.places, self.labels, strict=True)
         return np.array([place >= 0 and self.record.labels[place] != label for place, label in pairs], bool)
 
@@ -173,7 +173,7 @@ class FoundSamples:
         return np.array([row for row in rows if self.record.splits[self.places[row]] == split], int)
 
     def missing(self, split: str | None = None) -> list[int]:
-        """Returns the places in the record of samples that were not found, of a split or of all."""
+        """Returns the positions in the record of samples that were not found, of a split or of all."""
         found = set(self.places.tolist())
         return [
             place
@@ -182,7 +182,7 @@ class FoundSamples:
         ]
 
     def require_the_same(self, name: str) -> None:
-        """Checks that the loaded files are the samples, no more and no less."""
+        """Checks that the loaded files are exactly the samples of the record."""
         missing, added = self.missing(), int((self.places < 0).sum())
         if not missing and not added:
             return
@@ -204,12 +204,12 @@ def _join(columns: Sequence[Sequence[str] | None]) -> list[str] | None:
 def label_digests(digests: Sequence[str], labels: np.ndarray, class_names: Sequence[str]) -> list[str]:
     """Returns a hash of the label of each file, which shows later whether the label has changed.
 
-    The whole digest of the file is hashed with its label, so that only somebody who has the file can look the label up.
+    The whole digest of the file is hashed with its label, so that only somebody who has the file can find the label.
 
     Args:
-        digests: SHA-256 of the content of each file, whole.
-        labels: As in :class:`~keras_lnn.data.arrays.Split`; of masks their pixels count.
-        class_names: One name a class or label, in any order.
+        digests: Whole SHA-256 of the content of each file.
+        labels: As in :class:`~keras_lnn.data.arrays.Split`; for masks, their pixels.
+        class_names: One name per class or label, in any order.
     """
 
     def describe(label: np.ndarray) -> bytes:
@@ -232,9 +232,9 @@ class _Samples:
 
 
 def _match(recorded: _Samples, loaded: _Samples) -> np.ndarray:
-    """Returns the place in the record of each loaded file, or -1.
+    """Returns the position in the record of each loaded file, or -1.
 
-    Files of equal content are told apart by label and name as far as these are the same still, then by their order.
+    Files of equal content are distinguished by label and name as far as these are unchanged, then by their order.
     """
     keys: tuple[Callable[[_Samples, int], Any], ...] = (
         lambda samples, row: (samples.labels[row], samples.names[row]),

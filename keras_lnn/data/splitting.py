@@ -1,4 +1,4 @@
-"""Seeded stratified splits, and images laid out split by split, in memory or in a file of the cache."""
+"""Seeded stratified splits, and images arranged split by split, in memory or in a file of the cache."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def split_indices(
     """Splits samples at random into train, val and test, class by class, with every class in every split.
 
     Each split gets its fraction of each class to within one sample (a class of 3 has one sample in each), and close to
-    its fraction of all samples. Samples are independent here: where several images show one patient, make the splits
-    by patient yourself, or the test knows the patients of the training.
+    its fraction of all samples. Samples are treated as independent: if several images show one patient, make the splits
+    by patient yourself, or the test split contains patients of the training.
 
     Args:
         labels: The class of each sample, (samples,).
         fractions: The parts of train, val and test; they sum to 1.
         seed: The same seed gives the same splits.
-        class_names: What an error calls the classes, by class index; the labels themselves where it is None.
+        class_names: Names of the classes for messages, by class index; None for the labels themselves.
 
     Returns:
-        For each of ``train``, ``val`` and ``test`` its sample indices, ascending.
+        The sample indices of each of ``train``, ``val`` and ``test``, ascending.
     """
     if len(fractions) != len(SPLITS) or not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
         raise InputError(
@@ -59,7 +59,7 @@ def split_off(
         labels: The class of each sample, (samples,).
         fraction: The part to split off, between 0 and 1.
         seed: The same seed gives the same parts.
-        class_names: What an error calls the classes, by class index.
+        class_names: Names of the classes for messages, by class index.
 
     Returns:
         The sample indices that stay and those that are split off, each ascending.
@@ -71,12 +71,12 @@ def split_off(
 def complete_splits(
     labels: Mapping[str, np.ndarray], seed: int = 0, *, class_names: Sequence[str] | None = None
 ) -> dict[str, np.ndarray]:
-    """Makes train, val and test out of the splits that there are; what is missing is split off train.
+    """Completes train, val and test from the given splits; missing splits are split off train.
 
     Args:
-        labels: The labels of the splits that there are, ``train`` among them.
+        labels: The labels of the given splits, which include ``train``.
         seed: The same seed gives the same splits.
-        class_names: What an error calls the classes, by class index.
+        class_names: Names of the classes for messages, by class index.
 
     Returns:
         For each of ``train``, ``val`` and ``test`` its indices into all samples, one given split after the other.
@@ -97,11 +97,11 @@ def complete_splits(
 
 
 class SelectedRows:
-    """Some rows of an array of images on disk, read when they are asked for.
+    """Some rows of an array of images on disk, read when they are accessed.
 
     Args:
-        images: The array, which gives rows by their indices.
-        rows: The indices of the rows, in the order in which they are seen here.
+        images: The array, which returns rows by their indices.
+        rows: The indices of the rows, in the order of this view.
     """
 
     def __init__(self, images: ImageArray, rows: np.ndarray) -> None:
@@ -119,7 +119,7 @@ class SelectedRows:
 
 
 def take_samples(split: Split, rows: np.ndarray) -> Split:
-    """Returns some samples of a split, in the order of the rows; their images are read when they are asked for."""
+    """Returns some samples of a split, in the order of the rows; their images are read when they are accessed."""
     lists = {name: getattr(split, name) for name in ("names", "groups", "digests")}
     chosen = {name: None if values is None else [values[row] for row in rows] for name, values in lists.items()}
     spacing = None if split.spacing is None else split.spacing[rows]
@@ -135,17 +135,17 @@ def place_images(
     cache_file: Path,
     limit_bytes: int = LIMIT_BYTES,
 ) -> dict[str, ImageArray]:
-    """Decodes images to where their splits are: memory, or beyond a limit a file that later calls find again.
+    """Decodes images into arrays by split: in memory, or above a limit in a file that later calls reuse.
 
-    In memory the images of a split lie side by side, so that each split is a view of one array. The file does not
-    depend on the splits, so that one file serves all seeds.
+    In memory the images of a split are contiguous, so that each split is a view of one array. The file does not depend
+    on the splits, so that one file serves all seeds.
 
     Args:
         image_shape: The shape of one image.
-        splits: The source indices of each split; together they name each source once.
-        fill: Called with a uint8 array and, for each source, the row of the array where it belongs.
-        cache_file: The ``.npy`` file for arrays over the limit; its name must say all that the images depend on.
-        limit_bytes: The largest array that is kept in memory.
+        splits: The source indices of each split; together they contain each source once.
+        fill: Called with a uint8 array and, for each source, its row in the array.
+        cache_file: The ``.npy`` file for arrays above the limit; its name must reflect all that the images depend on.
+        limit_bytes: The size of the largest array that is kept in memory.
 
     Returns:
         The images of each split.
@@ -167,7 +167,7 @@ def _open_or_write(cache_file: Path, shape: tuple[int, ...], fill: Callable[...,
     if not has_stamped(cache_file.parent, [cache_file.name]):
         cache_file.parent.mkdir(parents=True, exist_ok=True)
         remove_partial_files(cache_file.parent)
-        # A disk that fills up under a memory map kills the process, so the room is asked for before.
+        # A disk that fills up under a memory map kills the process, so the free space is checked first.
         if shutil.disk_usage(cache_file.parent).free < math.prod(shape) + 2**20:
             raise InputError(
                 f"The decoded images need {math.prod(shape) / 2**30:.1f} GiB on the cache's disk. Received:"
@@ -190,7 +190,7 @@ def _stratified(
 ) -> list[np.ndarray]:
     """Deals the samples of each class to the parts.
 
-    Not scikit-learn's ``train_test_split``: its stratification leaves small classes out of small parts.
+    scikit-learn's ``train_test_split`` is not used: its stratification leaves small classes out of small parts.
     """
     if min(fractions) <= 0:
         raise InputError(
@@ -211,10 +211,10 @@ def _stratified(
 
 
 def _counts(sizes: np.ndarray, fractions: np.ndarray) -> np.ndarray:
-    """How many samples of each class go to each part, (classes, parts).
+    """Returns how many samples of each class go to each part, (classes, parts).
 
-    Each number is the exact one rounded down or up, and at least 1. Which ones are rounded up follows from how much
-    each part still lacks over all classes, so that the roundings of many small classes do not add up.
+    Each number is the exact one rounded down or up, and at least 1. Which ones are rounded up depends on how much each
+    part still lacks over all classes, so that the roundings of many small classes do not add up.
     """
     counts = np.zeros((len(sizes), len(fractions)), int)
     lacking = np.zeros(len(fractions))
