@@ -1,4 +1,4 @@
-"""Files that are whole or absent, YAML read within limits, tables, and which files this package has written.
+"""Files that are complete or absent, YAML read within limits, tables, and a record of files already written.
 
-Everything that writes goes through here. It imports nothing of this package but the errors.
+All modules that write files use this package. It imports nothing else of keras_lnn except the errors.
 """

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, flushed to the disk and renamed."""
+"""Files that are complete or absent: written to a temporary path, flushed to disk and renamed."""
 
 import contextlib
 import errno
@@ -18,12 +18,12 @@ from keras_lnn.errors import InputError
 
 try:
     import fcntl
-except ImportError:  # Windows has no such thing
+except ImportError:  # Windows has no such module
     fcntl = None
 
-# What is being written ends so.
+# Suffix of files that are being written.
 _PARTIAL = ".keras-lnn.partial"
-# What reading a damaged .npz, .keras or .json file can raise.
+# Errors that reading a damaged .npz, .keras or .json file can raise.
 DAMAGED_FILE_ERRORS = (
     OSError,
     ValueError,
@@ -39,15 +39,15 @@ DAMAGED_FILE_ERRORS = (
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Generator[Path]:
-    """Gives a temporary path in the same folder; on success what was written there takes the place of ``path``.
+    """Yields a temporary path in the same folder; on success its content replaces ``path``.
 
-    Works for a file and for a folder. A folder takes the place of a folder, never a file. On any error nothing changes.
+    Works for a file and for a folder. A folder replaces a folder, never a file. On any error nothing changes.
 
     Args:
-        path: Where the whole file or folder shall be.
+        path: Final path of the file or folder.
 
     Yields:
-        The path to write to; it keeps the suffix, since writers choose the format by it.
+        The path to write to; it has the same suffix, since writers choose the format by it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,11 +67,11 @@ def atomic_path(path: str | os.PathLike) -> Generator[Path]:
 
 @contextlib.contextmanager
 def _workplace(path: Path) -> Generator[Path]:
-    """Gives a temporary folder beside a path, locked as long as it is in use."""
+    """Yields a temporary folder beside a path, locked as long as it is in use."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_PARTIAL, dir=path.parent))
         with _locked(folder) as held:
-            # Before it was locked another process may have taken it for that of a killed one.
+            # Before it was locked, another process may have removed it as that of a killed process.
             if held is False or not folder.is_dir():
                 continue
             try:
@@ -83,10 +83,10 @@ def _workplace(path: Path) -> Generator[Path]:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Generator[bool | None]:
-    """Holds the lock of a folder, which the system takes back however this process ends.
+    """Holds the lock of a folder, which the system releases however this process ends.
 
     Yields:
-        Whether it is held; None where the system or the disk has no locks.
+        Whether the lock is held; None if the system or the disk has no locks.
     """
     if fcntl is None:
         yield None
@@ -108,24 +108,24 @@ def _locked(folder: Path) -> Generator[bool | None]:
 
 
 def as_text(name: str | os.PathLike) -> str:
-    """Returns a name of a file as text: bytes of it that are no UTF-8 are written by their numbers."""
+    """Returns a file name as text; bytes that are not UTF-8 are escaped with backslashes."""
     return os.fspath(name).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes a text file atomically."""
     with atomic_path(path) as temporary:
-        # File names need not be text: what has no letter is written by its number.
+        # File names need not be valid text: invalid bytes are escaped.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
-    """Writes a JSON file atomically; numbers that JSON has no word for become ``null``."""
+    """Writes a JSON file atomically; numbers that JSON cannot represent become ``null``."""
     write_text(path, json.dumps(without_nan(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def without_nan(content: Any) -> Any:
-    """The same nested content with ``None`` in the place of numbers that are not finite."""
+    """Returns the same nested content with ``None`` in the place of numbers that are not finite."""
     if isinstance(content, dict):
         return {key: without_nan(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
@@ -136,18 +136,18 @@ def without_nan(content: Any) -> Any:
 
 
 def file_digest(path: str | os.PathLike, algorithm: str = "sha256") -> str:
-    """The hexadecimal digest of a file, read in pieces."""
+    """Returns the hexadecimal digest of a file, which is read in pieces."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def cache_folder() -> Path:
-    """Where unpacked data sets are kept: ``$KERAS_LNN_CACHE``, else ``~/.cache/keras-lnn``."""
+    """Returns the folder for unpacked data sets: ``$KERAS_LNN_CACHE``, else ``~/.cache/keras-lnn``."""
     return Path(os.environ.get("KERAS_LNN_CACHE") or Path.home() / ".cache" / "keras-lnn")
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Removes what killed processes were writing to a folder; what others are writing now stays."""
+    """Removes partial files that killed processes left in a folder; those that are still being written stay."""
     for path in folder.glob(f".*{_PARTIAL}"):
         with _locked(path) as held:
             if held:
@@ -155,9 +155,9 @@ def remove_partial_files(folder: Path) -> None:
 
 
 def is_file(path: str | os.PathLike) -> bool:
-    """Returns whether a path is that of a file with an end, or of a pipe that a shell has opened for this process.
+    """Returns whether a path is that of a regular file, or of a pipe that a shell has opened for this process.
 
-    To open a named pipe waits until somebody writes to it, and a device may be read without an end.
+    Opening a named pipe blocks until another process writes to it, and a device may never end.
     """
     try:
         mode = os.stat(path).st_mode
@@ -167,11 +167,11 @@ def is_file(path: str | os.PathLike) -> bool:
 
 
 def require_file(path: str | os.PathLike, what: str) -> None:
-    """Checks that something that is there is a file, before it is opened.
+    """Raises an error if an existing path is not a file, before it is opened.
 
     Args:
-        path: Of the file; one that does not exist is left to whoever opens it.
-        what: What it is, for the message.
+        path: Path of the file; a missing file is reported by the code that opens it.
+        what: What the file is, for the message.
     """
     if os.path.exists(path) and not is_file(path):
         kind = "a folder" if os.path.isdir(path) else "a pipe or a device"
@@ -179,7 +179,7 @@ def require_file(path: str | os.PathLike, what: str) -> None:
 
 
 def require_no_pattern(path: Path) -> None:
-    """Checks a path for a SavedModel: TensorFlow reads some letters as patterns, and only those of UTF-8."""
+    """Checks a path for a SavedModel: TensorFlow reads some characters as patterns, and accepts only UTF-8."""
     if set(str(path)) & set("[]*?"):
         raise InputError(f"The folder must have no [, ], * or ? in its path. Received: {path}. Choose another.")
     if as_text(path) != str(path):
@@ -187,7 +187,7 @@ def require_no_pattern(path: Path) -> None:
 
 
 def require_writable(folder: Path, option: str) -> None:
-    """Checks that a folder is there to be written to, or can be made; makes nothing."""
+    """Checks that a folder can be written to, or can be created, without creating it."""
     nearest = folder.absolute()
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent
@@ -197,12 +197,12 @@ def require_writable(folder: Path, option: str) -> None:
 
 @contextlib.contextmanager
 def hold_folder(folder: Path, what: str, remedy: str) -> Generator[None]:
-    """Keeps other processes from the same work; the system lets go of the folder however this process ends.
+    """Prevents other processes from doing the same work; the system releases the folder however this process ends.
 
     Args:
-        folder: Where the work is kept; it is made where it is missing.
-        what: What is done there, for the message to whoever comes second.
-        remedy: What they can do.
+        folder: Folder of the work; it is created if it is missing.
+        what: Name of the work, for the message to the second process.
+        remedy: What its user can do.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as stream:
@@ -220,7 +220,7 @@ def hold_folder(folder: Path, what: str, remedy: str) -> Generator[None]:
 
 @contextlib.contextmanager
 def writing_to(folder: Path) -> Generator[None]:
-    """Tells a folder that cannot be written to, as it turns out while writing, in one line."""
+    """Reports a folder that turns out not to be writable while writing, in one line."""
     try:
         yield
     except OSError as error:

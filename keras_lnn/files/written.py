@@ -1,4 +1,4 @@
-"""Which files this package has written itself, so that it never replaces anybody else's."""
+"""A record of the files that this package has written, so that it never replaces files of others."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import TextIO
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import atomic_path, file_digest, remove_partial_files
 
-# In a folder of results, one line per file that was written there, as ``sha256sum`` writes them.
+# In a folder of results, one line per file that was written there, in the format of ``sha256sum``.
 LIST_FILE = ".keras-lnn-written"
 OTHER_FOLDER = "Choose another --output, or move it away."
 
 
 class WrittenFiles:
-    """The files that this package has written to a folder, known by their content; removes those half-written.
+    """The files that this package has written to a folder, identified by their content; removes partial files.
 
-    A file that somebody has put there or has changed since, such as a corrected mask, is not among them.
+    A file that a user has put there or has changed since, such as a corrected mask, is not among them.
 
     Args:
-        folder: Where results go; it need not exist.
-        remedy: What to do where another file is in the way, for the message.
+        folder: Folder of the results; it need not exist.
+        remedy: What to do if another file is in the way, for the message.
     """
 
     def __init__(self, folder: Path, remedy: str) -> None:
@@ -38,7 +38,7 @@ class WrittenFiles:
             self._digests = {line.partition(" ")[0] for line in lines}
 
     def require_free(self, paths: Iterable[Path]) -> None:
-        """Checks that nothing but files of this package is in the place of what is to be written.
+        """Checks that only files of this package will be replaced.
 
         Args:
             paths: Files and folders that will be replaced.
@@ -53,14 +53,14 @@ class WrittenFiles:
 
     @contextlib.contextmanager
     def write(self, path: Path) -> Generator[Path]:
-        """Gives a temporary path for a file or a folder, as ``atomic_path`` does, and notes it."""
+        """Yields a temporary path for a file or a folder, as ``atomic_path`` does, and records it."""
         with atomic_path(path) as temporary:
             yield temporary
-            # Noted before it takes its place: a process that is killed in between leaves no file that nobody knows.
+            # Recorded before it is renamed: a process that is killed in between leaves no unrecorded file.
             self._note(temporary, path)
 
     def write_text(self, path: Path, text: str) -> None:
-        """Writes a text file atomically and notes it."""
+        """Writes a text file atomically and records it."""
         with self.write(path) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
@@ -79,10 +79,10 @@ def require_own_folder(folder: Path, mark: str, names: Iterable[str], option: st
     """Checks that a folder whose files will be replaced holds work of this package, or none of these files.
 
     Args:
-        folder: Of the work.
-        mark: The file by which such a folder is known.
+        folder: Folder of the work.
+        mark: A file that identifies such a folder.
         names: Files and folders that will be replaced.
-        option: That names the folder, for the message.
+        option: Option that sets the folder, for the message.
     """
     if (folder / mark).exists():
         return
@@ -95,7 +95,7 @@ def require_own_folder(folder: Path, mark: str, names: Iterable[str], option: st
 
 
 def is_stream(path: Path) -> bool:
-    """Returns whether a path names something to write to that cannot be replaced: a pipe, a device, standard output."""
+    """Returns whether a path names an output that cannot be replaced: a pipe, a device, standard output."""
     try:
         found = os.stat(path)
     except OSError:
@@ -113,7 +113,7 @@ def is_standard_output(path: Path) -> bool:
 
 @contextlib.contextmanager
 def open_stream(path: Path) -> Generator[TextIO]:
-    """Opens what :func:`is_stream` says for text; standard output is written to where it stands."""
+    """Opens an output for which :func:`is_stream` is true as text; standard output is written without reopening it."""
     if is_standard_output(path):
         yield sys.stdout
         sys.stdout.flush()
@@ -130,7 +130,7 @@ def _is_standard_output(found: os.stat_result) -> bool:
 
 
 def _files_of(path: Path) -> list[Path]:
-    """Returns a file, or all that is in a folder but folders; nothing where nothing is there."""
+    """Returns a file, or all files in a folder and below it; empty if the path does not exist."""
     if path.is_dir():
         return sorted(file for file in path.rglob("*") if not file.is_dir())
     return [path] if os.path.lexists(path) else []

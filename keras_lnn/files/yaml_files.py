@@ -1,4 +1,4 @@
-"""Configuration files in YAML that people write, read within limits."""
+"""Configuration files in YAML, written by users and read within limits."""
 
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,12 @@ import yaml
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import require_file
 
-# The letters of a file, and the values that it stands for.
+# Limits of the characters of a file, and of its values after aliases are expanded.
 _LONGEST_YAML, _MOST_NODES = 2**20, 100_000
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file."""
+    """Returns the mapping in a YAML file, empty for an empty file."""
     require_file(path, "The configuration")
     try:
         with open(path, encoding="utf-8") as stream:
@@ -41,7 +41,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def _parse_yaml(text: str) -> Any:
-    """Reads YAML whose aliases do not multiply it: nine lines can stand for billions of values."""
+    """Parses YAML and limits its expanded size: through aliases nine lines can represent billions of values."""
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
@@ -54,7 +54,7 @@ def _parse_yaml(text: str) -> Any:
 
 
 def _count_nodes(node: yaml.Node, known: dict[int, int | None]) -> int:
-    """Returns how many values a part of a document stands for, each alias as often as it is used."""
+    """Returns the number of values in a part of a document, counting each alias as often as it is used."""
     if id(node) in known:
         count = known[id(node)]
         if count is None:
