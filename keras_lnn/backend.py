@@ -1,4 +1,4 @@
-"""What depends on the Keras backend and the machine: seeds, determinism, precision, compiling, and the device."""
+"""Functions that depend on the Keras backend and the machine: seeds, determinism, precision, compiling, devices."""
 
 import contextlib
 import contextvars
@@ -16,7 +16,7 @@ _PACKAGES = ("keras-lnn", "keras", "tensorflow", "jax", "ncps", "numpy", "scikit
 
 
 def prepare_backend(seed: int, deterministic: bool, precision: str) -> None:
-    """Sets seeds, determinism and precision of this process, before the first layer is made."""
+    """Sets seeds, determinism and precision of this process, before the first layer is created."""
     keras.utils.clear_session()
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(seed)
@@ -27,14 +27,14 @@ def prepare_backend(seed: int, deterministic: bool, precision: str) -> None:
 
 
 def call_compiled(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Calls a function of tensors as one XLA program of its own, where the backend is building a graph.
+    """Calls a function of tensors as a separate XLA program if the backend is building a graph.
 
-    Hundreds of small operations in a row, as in a recurrence, run several times faster so, while convolutions on a
-    CPU run slower: only the first are to be compiled. JAX compiles everything by itself; eager calls are not compiled.
+    Hundreds of small operations in a row, as in a recurrence, run several times faster that way, while convolutions on
+    a CPU run slower: only the former should be compiled. JAX compiles everything itself; eager calls are not compiled.
 
-    Inside a graph that is compiled as a whole the function is called as it is. A program of its own would hand the
-    axes of its transpositions to its gradient, which must know them when it is compiled; TensorFlow then takes all that
-    such a program is called with, images and weights, to be constants, and compiles the whole anew for each batch.
+    Inside a graph that is compiled as a whole the function is called directly. A separate program would pass the axes
+    of its transpositions to its gradient, which must know them at compile time; TensorFlow then treats all inputs of
+    such a program, images and weights, as constants, and compiles the whole anew for each batch.
     """
     if keras.backend.backend() != "tensorflow" or _graphs.get() != "compiled" or not _has_xla():
         return function(*arguments)
@@ -46,9 +46,9 @@ def call_compiled(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def xla_slows_convolutions() -> bool:
-    """Whether convolutions take longer compiled by XLA than as single operations, as TensorFlow's do on a CPU.
+    """Returns whether convolutions are slower when compiled by XLA, as TensorFlow's are on a CPU.
 
-    There its own kernels are made for the processor at hand, those of XLA are not.
+    There TensorFlow's own kernels are optimised for the processor, those of XLA are not.
     """
     if keras.backend.backend() != "tensorflow":
         return False
@@ -56,7 +56,7 @@ def xla_slows_convolutions() -> bool:
 
 
 def is_known(tensor: Any) -> bool:
-    """Whether a tensor's values can be read now: not while a graph is built or a function is traced."""
+    """Returns whether a tensor's values can be read now: not while a graph is built or a function is traced."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -69,10 +69,10 @@ def is_known(tensor: Any) -> bool:
 
 
 def scan(step: Callable[[Any, Any], tuple[Any, Any]], start: Any, inputs: Any, like: Any, reverse: bool) -> Any:
-    """What a loop's last step carries on and what each gives; see :func:`keras_lnn.layers.scanning.scan_steps`.
+    """Returns the final carry of a loop and the result of each step; see :func:`keras_lnn.layers.scanning.scan_steps`.
 
-    TensorFlow's half of ``keras.ops.scan`` knows no largest number of steps, without which XLA has no gradient of a
-    loop, and ties what a step gives to what it carries.
+    The TensorFlow version of ``keras.ops.scan`` sets no maximum number of steps, without which XLA has no gradient of a
+    loop, and requires a step's result to have the structure of the carry.
     """
     if keras.backend.backend() != "tensorflow":
         return keras.ops.scan(step, start, inputs, reverse=reverse)
@@ -97,13 +97,13 @@ def scan(step: Callable[[Any, Any], tuple[Any, Any]], start: Any, inputs: Any, l
 
 
 def scan_states(step: Callable[..., list[Any]], start: list[Any], inputs: Any, constants: Any) -> list[Any]:
-    """The states after each step, steps first, with a gradient that takes every step again on its way back.
+    """Returns the states after each step, steps first, with a gradient that recomputes every step on the way back.
 
-    It keeps nothing but the states, and unlike TensorFlow's own gradient of a loop it can leave a compiled program.
+    It stores only the states, and unlike TensorFlow's own gradient of a loop it can leave a compiled program.
 
     Args:
-        step: From states, this step's inputs and the constants to the states after it; it reads no other weights.
-        start: The states at the beginning.
+        step: Function from states, this step's inputs and the constants to the next states; it reads no other weights.
+        start: The initial states.
         inputs: A structure of tensors with the steps first.
         constants: A structure of tensors.
     """
@@ -153,11 +153,11 @@ def scan_states(step: Callable[..., list[Any]], start: list[Any], inputs: Any, c
 
 @contextlib.contextmanager
 def plain_graphs(*, loops: bool = False) -> Generator[None]:
-    """Within it recurrences become plain operations, not compiled programs, as other runtimes need them.
+    """Makes recurrences plain operations instead of compiled programs inside the context, for other runtimes.
 
     Args:
-        loops: Whether steps stay loops, which TensorFlow runs everywhere, or come one after another, as LiteRT needs
-            them; then the number of steps must be known.
+        loops: Whether steps remain loops, which TensorFlow runs everywhere, or are unrolled, as LiteRT needs them; then
+            the number of steps must be known.
     """
     token = _graphs.set("loops" if loops else "plain")
     try:
@@ -167,20 +167,20 @@ def plain_graphs(*, loops: bool = False) -> Generator[None]:
 
 
 def builds_plain_graphs() -> bool:
-    """Whether loops are not to be built, within :func:`plain_graphs`."""
+    """Returns whether loops are not allowed, inside :func:`plain_graphs`."""
     return _graphs.get() == "plain"
 
 
 @functools.cache
 def _has_xla() -> bool:
-    """TensorFlow's plugin for the graphics processors of Apple has no XLA."""
+    """Returns whether XLA is available, which TensorFlow's plugin for the GPUs of Apple lacks."""
     import tensorflow as tf
 
     return platform.system() != "Darwin" or not tf.config.list_physical_devices("GPU")
 
 
 def describe_environment() -> dict[str, Any]:
-    """Versions, backend and device, to be kept with a run."""
+    """Returns versions, backend and devices, to be stored with a run."""
     versions = {}
     for package in _PACKAGES:
         try:

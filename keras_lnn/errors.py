@@ -1,46 +1,46 @@
-"""Mistakes that a user can mend: one sentence that says the rule, what was received and the remedy."""
+"""Errors that a user can correct: one sentence with the rule, the value received and the remedy."""
 
 import difflib
 import reprlib
 from collections.abc import Iterable
 
-# Looks a few levels into what is nested, and not at all of what is long.
+# Shows a few levels of nested values, and only a part of long ones.
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist, _SHORT.maxtuple = 4, 10, 10, 10
 _SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 300
-# A longer one is like no name that there is, and takes long to compare.
+# A longer name resembles no existing one, and takes long to compare.
 _LONGEST_NAME = 100
 
 
 class InputError(ValueError):
-    """A bad input: the command line prints its message as one line and exits with status 2."""
+    """An error in a user's input: the command line prints its message as one line and exits with status 2."""
 
 
 class EnvironmentFault(InputError):
-    """A file cannot be read for a reason outside of it: a package or a decoder is missing."""
+    """An error for a file that cannot be read for a reason outside of it: a package or a decoder is missing."""
 
 
 def show_value(value: object, longest: int = 200) -> str:
-    """Returns a received value as a message shows it: cut off where it is long, on one line.
+    """Returns a received value as shown in a message: on one line, and truncated if it is long.
 
     Args:
-        value: What was received.
-        longest: The most letters that are shown.
+        value: The received value.
+        longest: The maximum number of characters.
     """
     try:
         shown = _SHORT.repr(value)
-    except ValueError:  # of a number with thousands of digits
+    except ValueError:  # raised for a number with thousands of digits
         shown = "a number with too many digits"
     return shown if len(shown) <= longest else f"{shown[:longest]}..."
 
 
 def suggest(name: str, choices: Iterable[str], count: int = 3) -> str:
-    """Names the choices nearest to a mistyped name, or all of them where none is near.
+    """Returns a sentence with the choices nearest to a mistyped name, or with all of them if none is near.
 
     Args:
-        name: What was received.
-        choices: What is allowed.
-        count: How many near choices are named at most.
+        name: The received name.
+        choices: The allowed names.
+        count: Maximum number of near choices in the sentence.
 
     Returns:
         The end of an error message, such as ``"Did you mean lnn?"``.

@@ -1,4 +1,4 @@
-"""The models by name: one builder function with one decorator is all that a new model needs."""
+"""The registry of models by name; a new model needs one builder function with one decorator."""
 
 import dataclasses
 import functools
@@ -22,16 +22,16 @@ Answers = Literal["classes", "masks"]
 
 
 class NamedBuilder(Protocol):
-    """A function that builds a network, and by whose name the network is known."""
+    """A function that builds a network and whose name becomes the network's name."""
 
     __name__: str
 
     def __call__(self, *args: Any, **kwargs: Any) -> "keras.Model": ...
 
 
-# A whole number in an argument, such as units, above which no layer and no wiring can be built in reasonable time.
+# The largest whole number in an argument, such as units, for which layers and wirings can be built in reasonable time.
 _LARGEST_ARGUMENT = 2**14
-# From here on weights are counted before they are made.
+# From these sizes on, weights are counted before they are created.
 _LARGE_ARGUMENT, _LARGE_IMAGE = 2**11, 2**20
 # In float32, with its gradient and the two moments of Adam.
 _BYTES_A_WEIGHT = 16
@@ -44,12 +44,12 @@ class ModelEntry:
     """One registered model.
 
     Args:
-        name: The builder's own name, with dashes.
-        family: What kind of network it is.
+        name: The name of the builder function, with dashes.
+        family: The kind of network.
         summary: First line of the builder's docstring.
-        builder: Gives an uncompiled functional model from pixel values to logits.
+        builder: Returns an uncompiled functional model from pixel values to logits.
         reference_data: Catalog name of the data set for which it was published or made.
-        protocol: Fields of :class:`~keras_lnn.config.TrainConfig` as published; they fill what a user leaves out.
+        protocol: Published fields of :class:`~keras_lnn.config.TrainConfig`, used for what a user leaves out.
         answers: ``classes``: logits of an image, (batch, outputs); ``masks``: of each pixel, (batch, ..., outputs).
     """
 
@@ -68,17 +68,17 @@ _MODELS: dict[str, ModelEntry] = {}
 def register_model(
     *, family: str, reference_data: str, answers: Answers = "classes", **protocol: Any
 ) -> Callable[[NamedBuilder], NamedBuilder]:
-    """Makes a builder known under its own name (``lnn_small`` becomes ``lnn-small``).
+    """Registers a builder under its own name (``lnn_small`` becomes ``lnn-small``).
 
-    A builder takes ``image_shape`` and ``outputs`` (how many logits) and typed keyword arguments with defaults, and
-    returns an uncompiled functional model from pixel values 0..255 to logits: its first layer scales the pixels, so
-    that a saved model knows its own preprocessing.
+    A builder takes ``image_shape`` and ``outputs`` (the number of logits) and typed keyword arguments with defaults,
+    and returns an uncompiled functional model from pixel values 0..255 to logits: its first layer scales the pixels, so
+    that a saved model includes its preprocessing.
 
     Args:
-        family: What kind of network it is.
+        family: The kind of network.
         reference_data: Catalog name of the data set for which it was published or made.
-        answers: ``classes`` of a whole image, or ``masks``: then there are as many logits for each pixel, the shape of
-            the image with ``outputs`` in the place of its channels.
+        answers: ``classes`` if it predicts the classes of a whole image, ``masks`` for segmentation: then the logits
+            have the shape of the image with ``outputs`` in the place of its channels.
         **protocol: Training defaults, fields of :class:`~keras_lnn.config.TrainConfig`.
     """
 
@@ -92,14 +92,14 @@ def register_model(
 def register_networks(
     table: str, *, family: str, reference_data: str, **protocol: Any
 ) -> Callable[[Callable[..., Builder]], Callable[..., Builder]]:
-    """Makes known every network of a table of layer facts, under the name that it has there.
+    """Registers every network of a table of layers under its name there.
 
-    The function under this decorator takes a name, the facts of that network, and whatever the table has beside its
-    ``networks`` by name, and returns the network's builder.
+    The decorated function takes a name, the facts of that network, and, by name, whatever the table has beside its
+    ``networks``, and returns the network's builder.
 
     Args:
         table: YAML file beside the models' sources.
-        family: What kind of network they are.
+        family: The kind of network.
         reference_data: Catalog name of the data set for which they were published or made.
         **protocol: Training defaults, fields of :class:`~keras_lnn.config.TrainConfig`.
     """
@@ -129,7 +129,7 @@ def _add_model(
 
 
 def get_model(name: str) -> ModelEntry:
-    """The entry of a name; an unknown one is an :class:`InputError` that lists the nearest."""
+    """Returns the entry of a name; an unknown name raises an :class:`InputError` that lists the nearest names."""
     require_model(name)
     _load_models()
     return _MODELS[name]
@@ -143,17 +143,17 @@ def require_model(name: str) -> None:
 
 
 def list_models() -> list[ModelEntry]:
-    """All models, by name."""
+    """Returns all models, sorted by name."""
     _load_models()
     return [_MODELS[name] for name in sorted(_MODELS)]
 
 
 def model_names() -> list[str]:
-    """The names of all models: a mistyped one must be reported at once, not after the ten seconds that Keras takes.
+    """Returns the names of all models without loading Keras, so that a mistyped name is reported at once.
 
-    They are read off the sources; only a module that registers in a way that cannot be read is imported, and Keras.
+    The names are read from the sources; a module, and Keras, is only imported if its registration cannot be read.
     """
-    names = _names_in_sources()  # first, since what it imports is registered
+    names = _names_in_sources()  # first, since a module that it imports adds to _MODELS
     return sorted({*_MODELS, *names})
 
 
@@ -163,8 +163,8 @@ def build_model(name: str, image_shape: tuple[int, ...], outputs: int, /, **argu
     Args:
         name: A registered name.
         image_shape: (height, width, channels) or (depth, height, width, channels).
-        outputs: How many logits.
-        **arguments: Of the model's builder; checked against its signature, strings are read as its types.
+        outputs: Number of logits.
+        **arguments: Arguments of the model's builder, checked against its signature; strings are parsed as its types.
     """
     entry = get_model(name)
     model = entry.builder(tuple(image_shape), outputs, **check_arguments(entry, arguments))
@@ -173,15 +173,15 @@ def build_model(name: str, image_shape: tuple[int, ...], outputs: int, /, **argu
 
 
 def require_room(name: str, image_shape: tuple[int, ...], outputs: int, /, **arguments: Any) -> None:
-    """Checks that the weights of a model fit into the memory, before any are made.
+    """Checks that the weights of a model fit into memory, before any are created.
 
-    To count the weights of a large model Keras's state is cleared, so this comes before random seeds are set.
+    Counting the weights of a large model clears Keras's state, so call this before random seeds are set.
 
     Args:
         name: A registered name.
         image_shape: As in :func:`build_model`.
-        outputs: How many logits.
-        **arguments: Of the model's builder.
+        outputs: Number of logits.
+        **arguments: Arguments of the model's builder.
     """
     entry = get_model(name)
     checked = check_arguments(entry, arguments)
@@ -196,7 +196,7 @@ def require_room(name: str, image_shape: tuple[int, ...], outputs: int, /, **arg
             count = count_parameters(entry.builder(tuple(image_shape), outputs, **checked))
     except MemoryError:
         count = memory
-    # Else Keras gives the weights that were only counted their values with the next layer that is made.
+    # Otherwise Keras initialises the weights that were only counted when the next layer is created.
     keras.utils.clear_session()
     if count * _BYTES_A_WEIGHT > memory:
         raise InputError(
@@ -207,18 +207,18 @@ def require_room(name: str, image_shape: tuple[int, ...], outputs: int, /, **arg
 
 
 def count_parameters(model: "keras.Model") -> int:
-    """Numbers that a model learns."""
+    """Returns the number of trainable parameters of a model."""
     return sum(math.prod(variable.shape) for variable in model.trainable_variables)
 
 
 def builder_arguments(entry: ModelEntry) -> dict[str, inspect.Parameter]:
-    """The keyword arguments that a user can set, by name."""
+    """Returns the keyword arguments that a user can set, by name."""
     parameters = inspect.signature(entry.builder).parameters
     return {name: p for name, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
 def check_arguments(entry: ModelEntry, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments as the builder's types; unknown names and wrong values are one clear line each."""
+    """Returns the arguments in the builder's types; an unknown name or a wrong value raises an error of one line."""
     import pydantic
 
     known = builder_arguments(entry)

@@ -1,4 +1,4 @@
-"""Names of models, read off the source of the module that registers them instead of importing it with Keras."""
+"""Names of models, read from the source of the module that registers them instead of importing it with Keras."""
 
 import ast
 from collections.abc import Callable, Iterable, Iterator
@@ -9,22 +9,22 @@ _BUILDER, _TABLE = f"{_REGISTRY}.register_model", f"{_REGISTRY}.register_network
 
 
 def public_name(function_name: str) -> str:
-    """The name of a model whose builder has this one."""
+    """Returns the name of a model for the name of its builder function."""
     return function_name.replace("_", "-")
 
 
 def names_in_source(source: str, names_of_table: Callable[[str], Iterable[str]]) -> list[str] | None:
-    """The names under which a module of ``keras_lnn.models`` registers its networks.
+    """Returns the names under which a module of ``keras_lnn.models`` registers its networks.
 
-    Decorators are known under any name by which they or their module are imported. What else a module does with them,
-    such as to call them in a loop, only running it can show.
+    Decorators are recognised under any name by which they or their module are imported. Other uses of them in a module,
+    such as a call in a loop, can only be resolved by running it.
 
     Args:
         source: The module's source.
-        names_of_table: The names in a YAML file of networks.
+        names_of_table: Returns the names in a YAML file of networks.
 
     Returns:
-        The names, or None where the module has to be imported to know them.
+        The names, or None if the module has to be imported to know them.
     """
     tree = ast.parse(source)
     origins = dict(_imported(tree))
@@ -50,7 +50,7 @@ def names_in_source(source: str, names_of_table: Callable[[str], Iterable[str]])
 
 
 def _imported(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """Each name that imports bind, and what it stands for."""
+    """Yields each name bound by an import, and what it refers to."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -65,7 +65,7 @@ def _imported(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def _origin(node: ast.AST, origins: dict[str, str]) -> str | None:
-    """The full name of what an expression stands for, or None where no import says it."""
+    """Returns the full name of what an expression refers to, or None if no import defines it."""
     if isinstance(node, ast.Name):
         found = origins.get(node.id)
     elif isinstance(node, ast.Attribute):
@@ -73,12 +73,12 @@ def _origin(node: ast.AST, origins: dict[str, str]) -> str | None:
         found = base and f"{base}.{node.attr}"
     else:
         return None
-    # The package gives it as well.
+    # The package also exports the decorator.
     return _BUILDER if found == "keras_lnn.register_model" else found
 
 
 def _uses(tree: ast.Module, origins: dict[str, str]) -> Iterator[ast.AST]:
-    """Every expression that stands for one of the decorators, or for their module as a whole."""
+    """Yields every expression that refers to one of the decorators, or to their module as a whole."""
     owners = {node.value for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for node in ast.walk(tree):
         origin = _origin(node, origins)
@@ -87,7 +87,7 @@ def _uses(tree: ast.Module, origins: dict[str, str]) -> Iterator[ast.AST]:
 
 
 def _table(decorator: ast.expr) -> str | None:
-    """The file that ``register_networks`` is called with, if the source says its name."""
+    """Returns the file name in a call of ``register_networks``, or None if it is not a constant."""
     if not isinstance(decorator, ast.Call):
         return None
     given = [*decorator.args[:1], *(keyword.value for keyword in decorator.keywords if keyword.arg == "table")]
