@@ -1,6 +1,6 @@
-"""Every picture of a training run: each function returns a ``matplotlib.figure.Figure``, ``save_figure`` writes it.
+"""All figures of the package: each function returns a ``matplotlib.figure.Figure``, which ``save_figure`` writes.
 
-Nothing here uses ``pyplot``: no display is needed and no global setting is read or changed.
+Nothing here uses ``pyplot``, so no display is needed and no global Matplotlib setting is read or changed.
 """
 
 from keras_lnn.plots.augmentation import plot_augmentation

@@ -1,4 +1,4 @@
-"""What the pictures of predictions receive, checked once and brought to one shape."""
+"""Checks of the arguments of the plot functions, and the one form into which they bring predictions."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from keras_lnn.tasks.decisions import CLASSIFICATIONS, PROBABILITY_TOLERANCE, po
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """Truth and probabilities of the same images.
+    """The true labels and the predicted probabilities of the same images.
 
     Args:
         task: One of ``CLASSIFICATIONS``.
-        class_names: One name a class or label.
+        class_names: One name per class or label.
         truth: Class indices (samples,), or 0/1 (samples, labels) where the task is multi-label.
         probabilities: (samples, classes or labels); a binary task has both columns.
-        thresholds: By which classes or labels are predicted; None for one half.
-        positive_class: Which of two classes curves are drawn of; None for the second one.
+        thresholds: Probability above which each class or label is predicted; None means 0.5.
+        positive_class: For a binary task, the class whose curves are drawn; None means the second one.
     """
 
     task: str
@@ -34,7 +34,7 @@ class Predictions:
 
     @property
     def is_multi_label(self) -> bool:
-        """Whether an image may have several labels, or none."""
+        """Returns whether an image may have several labels, or none."""
         return self.task == "multi-label"
 
     @property
@@ -51,9 +51,9 @@ class Predictions:
 
     @property
     def sureness(self) -> np.ndarray:
-        """Returns how far each probability lies from where the decision changes, shaped as ``predicted``.
+        """Returns the distance of each probability from its decision threshold, in the shape of ``predicted``.
 
-        Of more than two classes it is the confidence, which orders images alike.
+        For more than two classes it returns the confidence, which sorts the images in the same order.
         """
         if self.task != "binary" and not self.is_multi_label:
             return self.confidence
@@ -62,7 +62,7 @@ class Predictions:
         return distances if self.is_multi_label else distances[:, 1]
 
     def one_against_rest(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """Gives (name, whether it is there, its probability): the positive one of two, each of several or label."""
+        """Yields (name, presence, probability): for the positive class of two, otherwise for each class or label."""
         positive = positive_index(self.class_names, self.positive_class)
         for index in [positive] if self.task == "binary" else range(len(self.class_names)):
             present = self.truth[:, index] == 1 if self.is_multi_label else self.truth == index
@@ -77,21 +77,21 @@ def check_predictions(
     thresholds: Sequence[float] | None = None,
     positive_class: str | None = None,
 ) -> Predictions:
-    """Checks what a picture of predictions was given.
+    """Checks the predictions that a plot function received, and brings them into one form.
 
     Args:
         truth: Class indices (samples,) or (samples, 1), or 0/1 (samples, labels) where the task is multi-label.
         probabilities: (samples, classes or labels); for two classes also (samples,) or (samples, 1) of class 1.
         task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
-        class_names: One name a class or label.
-        thresholds: One for each of two classes or of several labels; one half if not given.
-        positive_class: One of two classes; the second one if not given.
+        class_names: One name per class or label.
+        thresholds: One per class of a binary task, or one per label; 0.5 if not given.
+        positive_class: One of the two classes of a binary task; the second one if not given.
 
     Returns:
-        The same in one shape.
+        The checked predictions.
 
     Raises:
-        InputError: If they do not fit together.
+        InputError: If the arguments do not fit together.
     """
     if task not in CLASSIFICATIONS:
         known = ", ".join(CLASSIFICATIONS)
@@ -148,7 +148,7 @@ def _check_truth(truth: Any, task: str, shape: tuple[int, int]) -> np.ndarray:
 
 
 def check_indices(indices: Any, classes: int) -> np.ndarray:
-    """The same indices as int64, if all are whole numbers from 0 to ``classes - 1``."""
+    """Returns the indices as int64 after checking that all are whole numbers from 0 to ``classes - 1``."""
     indices = np.asarray(indices)
     if not np.isin(indices, np.arange(classes)).all():
         wrong = indices[~np.isin(indices, np.arange(classes))].ravel()[0]
@@ -157,7 +157,7 @@ def check_indices(indices: Any, classes: int) -> np.ndarray:
 
 
 def check_images(images: Any) -> int:
-    """How many images there are, if their shape is one that can be drawn."""
+    """Returns the number of images after checking that their shape can be drawn."""
     shape = tuple(images.shape)
     if len(shape) not in (4, 5) or shape[-1] not in (1, 3) or 0 in shape:
         raise InputError(

@@ -1,4 +1,4 @@
-"""A sheet of what augmentation makes of images."""
+"""A sheet that shows how augmentation changes images."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def plot_augmentation(
     masks: np.ndarray | None = None,
     class_names: Sequence[str] = (),
 ) -> Figure:
-    """Draws images, each in a row with what augmentation makes of it from epoch to epoch.
+    """Draws one row per image: the original, followed by its augmented version in each epoch.
 
     Args:
         images: (samples, height, width, channels), or volumes (samples, depth, height, width, channels), of which the
             middle slice is drawn; 1 or 3 channels, values 0..255.
         versions: (samples, epochs, ...shape of an image), values 0..255; seven epochs at most.
-        names: What stands over each row.
-        title: What the heading says before what is seen.
-        masks: Whose classes are outlined: class indices of the image and of each version, (samples, 1 + epochs,
-            ...shape of an image without channels).
-        class_names: Of the masks, the background first.
+        names: Title of each row.
+        title: Beginning of the heading.
+        masks: Class indices of each image and of its versions, (samples, 1 + epochs, ...shape of an image without
+            channels), whose classes are outlined.
+        class_names: Names of the classes of the masks, the background first.
 
     Returns:
         The figure.
@@ -79,7 +79,7 @@ def plot_augmentation(
 
 
 def _middle(array: np.ndarray, axes: int) -> np.ndarray:
-    """Of a volume the middle slice, which has so many axes."""
+    """Returns the middle slice of an array that has more than ``axes`` axes, and any other array unchanged."""
     return array[len(array) // 2] if array.ndim > axes else array
 
 

@@ -1,4 +1,4 @@
-"""How each class fares over the epochs of a run, and which classes gain at the cost of which."""
+"""Plots of the validation accuracy of each class over the epochs, and of the correlations between classes."""
 
 from __future__ import annotations
 
@@ -37,12 +37,13 @@ def plot_class_accuracy(accuracy: pandas.DataFrame, best_epoch: int | None, mult
     """Draws the validation accuracy of each class over the epochs.
 
     Args:
-        accuracy: One row an epoch, its number as the index, and one column a class or label.
-        best_epoch: The epoch whose weights were kept, marked; None where there is none.
+        accuracy: One row per epoch, indexed by its number, and one column per class or label.
+        best_epoch: The epoch whose weights were kept, which is marked; None if there is no such epoch.
         multi_label: Whether the columns are labels, of which an image can carry several.
 
     Returns:
-        The figure, a line a class; of more than seven, which would hide each other, a row of colours each.
+        The figure, with one line per class. More than seven lines would hide each other, so that many classes are drawn
+        as one row of colours each.
 
     Raises:
         InputError: If there is no epoch or no class.
@@ -66,11 +67,12 @@ def draw_class_accuracy(
     Args:
         axes: The panel.
         accuracy: As in :func:`plot_class_accuracy`.
-        best_epoch: Marked; None for none.
-        meaning: What the accuracy is, at the axis or beside the colours.
+        best_epoch: The epoch to mark; None marks none.
+        meaning: Description of the accuracy, written at the axis or at the colour bar.
 
     Returns:
-        Whether there are lines, which need a legend; of more classes than colours there are rows with their names.
+        Whether lines were drawn, which need a legend. If there are more classes than colours, each class is a row that
+        carries its name.
     """
     if accuracy.shape[1] > len(PALETTE) and np.isfinite(accuracy.to_numpy(dtype=np.float64)).any():
         _draw_rows(axes, accuracy, best_epoch, meaning)
@@ -94,7 +96,7 @@ def draw_class_accuracy(
 
 
 def _draw_rows(axes: Axes, accuracy: pandas.DataFrame, best_epoch: int | None, meaning: str) -> None:
-    """A row a class whose colours are its accuracy, and at its end the number of the best or the last epoch."""
+    """Draws one row per class, coloured by its accuracy and followed by its value at the best or the last epoch."""
     from matplotlib.colors import LinearSegmentedColormap
 
     values = accuracy.to_numpy(dtype=np.float64).T
@@ -126,14 +128,14 @@ def _draw_rows(axes: Axes, accuracy: pandas.DataFrame, best_epoch: int | None, m
 
 
 def plot_class_correlation(correlation: pandas.DataFrame, epochs: int) -> Figure:
-    """Draws how the accuracies of each two classes go together over the epochs.
+    """Draws the correlation matrix of the classes' accuracies over the epochs.
 
     Args:
-        correlation: Square, -1 to 1, nan where there is none.
-        epochs: Over how many epochs.
+        correlation: Square matrix of values from -1 to 1; nan where the correlation is not defined.
+        epochs: Number of epochs that the correlations rest on.
 
     Returns:
-        The figure: below zero one class gains where the other loses.
+        The figure. A negative value means that one class gains where the other loses.
 
     Raises:
         InputError: If there is no class.
@@ -152,7 +154,7 @@ def plot_class_correlation(correlation: pandas.DataFrame, epochs: int) -> Figure
 
 
 def draw_class_correlation(axes: Axes, correlation: pandas.DataFrame) -> AxesImage:
-    """Draws the matrix into one panel, with its numbers where there is room."""
+    """Draws the correlation matrix into one panel, with numbers where there is room, and returns its image."""
     values = correlation.to_numpy(dtype=np.float64)
     image = axes.imshow(np.ma.masked_invalid(values), cmap="RdBu", vmin=-1, vmax=1)
     names = [wrap_name(str(name), 16, 2) for name in correlation.columns]

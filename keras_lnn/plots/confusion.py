@@ -1,4 +1,4 @@
-"""Which class is taken for which."""
+"""Plots of the confusion matrix of a classification, and of the outcomes of each label."""
 
 from __future__ import annotations
 
@@ -33,18 +33,19 @@ def plot_confusion(
     class_names: Sequence[str],
     thresholds: Sequence[float] | None = None,
 ) -> Figure:
-    """Draws the confusion matrix: counts and the share of each row; several labels get a row each.
+    """Draws the confusion matrix with counts and row percentages; a multi-label task has one row per label.
 
     Args:
         truth: Class indices (samples,), or 0/1 (samples, labels).
         probabilities: (samples, classes or labels); for two classes also (samples,) of class 1.
         task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
-        class_names: One name a class or label.
-        thresholds: By which two classes or several labels are predicted; one half if not given.
+        class_names: One name per class or label.
+        thresholds: Decision thresholds of two classes or of several labels; 0.5 if not given.
 
     Returns:
-        The figure; rows are the truth, columns the prediction (the likeliest class). Of several labels a row says what
-        became of the images with the label and of those without it, a label being predicted above its threshold.
+        The figure. Rows are the truth, columns the prediction (the likeliest class). In a multi-label task each row
+        shows how the images with the label and those without it were predicted, a label being predicted above its
+        threshold.
 
     Raises:
         InputError: If the arguments do not fit together.
@@ -78,7 +79,7 @@ def _plot_classes(predictions: Predictions) -> Figure:
 
 
 def _name_classes(axes: Axes, names: tuple[str, ...], cell: float) -> None:
-    """Names rows and columns; a name that is wider than its column of ``cell`` inches is turned."""
+    """Names the rows and columns; a name that is wider than its column of ``cell`` inches is rotated."""
     tight = cell < 0.3
     size = SMALL_SIZE - 2 if tight else LABEL_SIZE - 1
     rows = [wrap_name(name, 24, 1) if tight else wrap_name(name, 22, 4) for name in names]
@@ -88,7 +89,7 @@ def _name_classes(axes: Axes, names: tuple[str, ...], cell: float) -> None:
     if max(len(word) for name in names for word in name.split() or [""]) <= width and not tight:
         axes.set_xticks(range(len(names)), [wrap_name(name, width, 4) for name in names], fontsize=size)
         return
-    # Turned names of more than two lines would run into their neighbours.
+    # Rotated names of more than two lines would run into their neighbours.
     turned = rows if tight else [wrap_name(name, 26, 2) for name in names]
     axes.set_xticks(range(len(names)), turned, fontsize=size, rotation=90 if tight else 45)
     for label in axes.get_xticklabels():
@@ -96,7 +97,7 @@ def _name_classes(axes: Axes, names: tuple[str, ...], cell: float) -> None:
 
 
 def _plot_labels(predictions: Predictions) -> Figure:
-    """A row a label: what became of the images with it, and of those without it."""
+    """Draws one row per label: the predictions for the images with the label and for those without it."""
     names = predictions.class_names
     pairs = zip(predictions.truth.T, predictions.predicted.T, strict=True)
     (not_predicted, false_alarm), (missed, found) = np.stack([_count(*pair, 2) for pair in pairs], axis=-1)
@@ -120,12 +121,12 @@ def _plot_labels(predictions: Predictions) -> Figure:
 
 
 def _draw_outcomes(axes: Axes, counts: np.ndarray) -> None:
-    """Colours what is right blue and what is wrong orange, by its share of the row; writes count and share."""
+    """Colours correct cells blue and wrong ones orange by their share of the row, and writes counts and shares."""
     from matplotlib import colormaps
 
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
-    # Light enough that black lettering shows on each.
+    # The colours are light enough for black text on each of them.
     right, wrong = (colormaps[name](0.65 * shares[:, column]) for column, name in ((0, "Blues"), (1, "Oranges")))
     axes.imshow(np.stack([right, wrong], axis=1), aspect="auto")
     for line in np.arange(0.5, len(counts) - 1):
@@ -142,7 +143,7 @@ def _count(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray
 
 
 def _draw_matrix(axes: Axes, counts: np.ndarray, text_size: float) -> AxesImage:
-    """Colours each cell by its share of the row; writes count and share unless ``text_size`` is 0."""
+    """Colours each cell by its share of the row, and writes count and share unless ``text_size`` is 0."""
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -161,7 +162,7 @@ def _draw_matrix(axes: Axes, counts: np.ndarray, text_size: float) -> AxesImage:
 
 
 def _percent(share: float) -> str:
-    """A share as a percentage that is 0 or 100 only where it is exactly that."""
+    """Formats a share as a percentage that reads 0% or 100% only where it is exactly that."""
     if 0 < share < 0.005:
         return "<1%"
     return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"

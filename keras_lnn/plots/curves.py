@@ -1,4 +1,4 @@
-"""Curves over all thresholds: receiver operating characteristic, precision against recall."""
+"""Plots of the receiver operating characteristic (ROC) and of precision against recall."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ NEW_LINE = "\n"
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """One curve with what its legend says.
+    """One curve and the values that its legend shows.
 
     Args:
         name: The class or label.
-        x: Along the horizontal axis.
-        y: Along the vertical axis.
-        area: The area under it: AUC or average precision.
+        x: Coordinates along the horizontal axis.
+        y: Coordinates along the vertical axis.
+        area: The area under the curve: AUC or average precision.
         prevalence: The share of images with the class or label.
     """
 
@@ -59,15 +59,15 @@ class Curve:
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """What tells one kind of curve from the other.
+    """The properties in which the two kinds of curve differ.
 
     Args:
-        title: What the figure shows.
-        x_label: The horizontal axis.
-        y_label: The vertical axis.
-        area_name: What the area under the curve is called.
-        baseline_name: What a guess would reach.
-        steps: Matplotlib's way to join the points.
+        title: Title of the figure.
+        x_label: Label of the horizontal axis.
+        y_label: Label of the vertical axis.
+        area_name: Name of the area under the curve.
+        baseline_name: Name of the baseline, which is what guessing reaches.
+        steps: Matplotlib's ``drawstyle``, which joins the points.
         draw_baseline: Draws the baseline of one curve.
     """
 
@@ -83,16 +83,16 @@ class Kind:
 def plot_roc(
     truth: Any, probabilities: Any, task: str, class_names: Sequence[str], positive_class: str | None = None
 ) -> Figure:
-    """Draws receiver operating characteristics: of the positive one of two classes, else of each class or label.
+    """Draws the ROC curve of the positive class of a binary task, otherwise one for each class or label.
 
-    More than 12 curves get a panel each, with all others in grey behind.
+    More than 12 curves get one panel each, with all other curves in grey in the background.
 
     Args:
         truth: Class indices (samples,), or 0/1 (samples, labels).
         probabilities: (samples, classes or labels); for two classes also (samples,) of class 1.
         task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
-        class_names: One name a class or label.
-        positive_class: Which of two classes the curve is of; the second one if not given.
+        class_names: One name per class or label.
+        positive_class: For a binary task, the class whose curve is drawn; the second one if not given.
 
     Returns:
         The figure; the legend gives each area under the curve (AUC).
@@ -123,14 +123,14 @@ def plot_roc(
 def plot_precision_recall(
     truth: Any, probabilities: Any, task: str, class_names: Sequence[str], positive_class: str | None = None
 ) -> Figure:
-    """Draws precision against recall with the prevalence as baseline; arguments and panels as in ``plot_roc``.
+    """Draws precision against recall with the prevalence as baseline; the panels are those of :func:`plot_roc`.
 
     Args:
         truth: Class indices (samples,), or 0/1 (samples, labels).
         probabilities: (samples, classes or labels); for two classes also (samples,) of class 1.
         task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
-        class_names: One name a class or label.
-        positive_class: Which of two classes the curve is of; the second one if not given.
+        class_names: One name per class or label.
+        positive_class: For a binary task, the class whose curve is drawn; the second one if not given.
 
     Returns:
         The figure; the legend gives each average precision (AP).
@@ -159,13 +159,14 @@ def plot_precision_recall(
 
 
 def _steps_of_recall(precision: np.ndarray, recall: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns recall and precision where recall changes, from the highest recall to none.
+    """Returns recall and precision at each change of the recall, from the highest recall down to 0.
 
-    Between them the precision is that of the next higher recall, so that the area is the average precision. Thresholds
-    beyond which no more is found, and the point (0, 1) that scikit-learn adds, would be vertical lines of no meaning.
+    Between two changes the precision is that of the next higher recall, so that the area is the average precision. The
+    thresholds beyond which no more positives are found, and the point (0, 1) that scikit-learn adds, are left out: they
+    would be vertical lines without meaning.
     """
     found = recall > 0
-    # Of thresholds with the same recall the highest one, which comes last, has the highest precision.
+    # Among thresholds with the same recall the highest one, which comes last, has the highest precision.
     last = np.append(np.diff(recall[found]) != 0, True)
     recall, precision = recall[found][last], precision[found][last]
     return np.append(recall, 0.0), np.append(precision, precision[-1])
@@ -190,7 +191,7 @@ def _plot_together(curves: list[Curve], kind: Kind, note: str, task: str) -> Fig
     beside = len(curves) > 3
     names = [wrap_name(curve.name, 34) for curve in curves]
     longest = max((len(line) for name in names for line in name.split("\n")), default=0)
-    # Lettering of the legend needs about 0.07 inches a character; what is left of the figure is square.
+    # The text of the legend needs about 0.07 inches per character; the rest of the figure is square.
     figure = new_figure(4.2 + max(0.07 * longest + 1.0, 2.0) if beside else 4.2, 4.2 if beside else 4.7)
     axes = figure.subplots()
     _style_square(axes, kind)
@@ -198,7 +199,7 @@ def _plot_together(curves: list[Curve], kind: Kind, note: str, task: str) -> Fig
     for index, (curve, name) in enumerate(zip(curves, names, strict=True)):
         look: dict[str, Any] = {"color": PALETTE[index % len(PALETTE)], "linestyle": LINE_STYLES[index // len(PALETTE)]}
         kind.draw_baseline(axes, curve, look["color"])
-        # Ten blanks are as wide as the number, so that the lines of a name stand under each other.
+        # Ten spaces are as wide as the number, so that the lines of a name are aligned.
         label = f"{curve.area:.3f}  {name.replace(NEW_LINE, NEW_LINE + ' ' * 10)}"
         axes.plot(curve.x, curve.y, drawstyle=kind.steps, linewidth=1.3 if beside else 1.8, label=label, **look)
         handles.append(Line2D([], [], label=label, linewidth=1.6, **look))

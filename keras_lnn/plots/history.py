@@ -1,4 +1,4 @@
-"""How a training run went, epoch by epoch."""
+"""Plots of the loss and the metrics of a training run over its epochs."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ _NO_METRICS = ("weights_lost", "epoch", "seconds", "fraction")
 
 
 def plot_history(history: pandas.DataFrame, best_epoch: int | None) -> Figure:
-    """Draws the loss and every metric over the epochs, training beside validation.
+    """Draws the loss and every metric over the epochs, for training and validation.
 
     Args:
-        history: One row an epoch: ``epoch`` (from 1), pairs such as ``loss`` and ``val_loss``, and perhaps
-            ``learning_rate`` (drawn where it changes), ``seconds`` and ``fraction`` (not drawn; an epoch that was
-            cut short is told of in the heading).
-        best_epoch: The epoch whose weights were kept, marked in each panel; None where there is none.
+        history: One row per epoch: ``epoch`` (from 1), pairs such as ``loss`` and ``val_loss``, and optionally
+            ``learning_rate`` (drawn where it changes), ``seconds`` and ``fraction`` (not drawn; the heading reports an
+            epoch that was cut short).
+        best_epoch: The epoch whose weights were kept, marked in each panel; None if there is no such epoch.
 
     Returns:
-        The figure, one panel a metric.
+        The figure, with one panel per metric.
 
     Raises:
         InputError: If there is no epoch or no metric, or the best epoch is not among the epochs.
@@ -119,7 +119,7 @@ def _draw_metric(
 
 
 def _markers(values: np.ndarray) -> dict:
-    """A dot on each value where there are few, or where a value stands alone and a line would not show it."""
+    """Returns the style of the dots: on each value of a short curve, on isolated values of a long one, or none."""
     finite = np.concatenate([[False], np.isfinite(values), [False]])
     alone = finite[1:-1] & ~finite[:-2] & ~finite[2:]
     if len(values) <= MOST_EPOCHS_WITH_MARKERS:
@@ -168,7 +168,7 @@ def _draw_legend(figure: Figure, columns: list[str], best_epoch: int | None) -> 
 
 
 def curve_values(history: pandas.DataFrame, column: str) -> np.ndarray | None:
-    """The finite values of a column, nan elsewhere; None where there is none."""
+    """Returns the values of a column, nan where they are not finite; None without the column or any finite value."""
     if column not in history.columns:
         return None
     values = _numbers(history, column)

@@ -1,4 +1,4 @@
-"""Names beside points, placed so that they cover neither each other nor the points."""
+"""Placement of names beside points, so that they cover neither each other nor the points."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from keras_lnn.plots.style import DARK_GREY, DOTS_PER_INCH, GREY, SMALL_SIZE, fi
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Distances from the point that are tried, in pixels, and from which one on a line leads to the name.
+# The distances from the point, in pixels, that are tried; from _LINE_FROM on, a line connects the name to its point.
 _DISTANCES = (10, 18, 28, 40, 54, 70, 90, 112, 140, 170)
 _LINE_FROM = 20
 _DIRECTIONS = 24
-# Half the side of the square that a point takes, and the blank that is left around a name.
+# Half the side of the square that a point occupies, and the margin around a name, in pixels.
 _POINT, _BLANK = 7.0, 2.0
 
 
 def label_points(axes: Axes, points: np.ndarray, names: Sequence[str], spreads: np.ndarray | None = None) -> None:
-    """Writes a name beside each point, at the nearest place that is free; a line leads to those farther off.
+    """Writes a name beside each point, at the nearest free place; a line connects distant names to their points.
 
-    The layout of the figure is fixed by this, so everything else must have been drawn before.
+    This fixes the layout of the figure, so everything else must have been drawn before.
 
     Args:
-        axes: The panel, with its limits and scales.
+        axes: The panel, with its final limits and scales.
         points: (points, 2), in data coordinates.
-        names: One name a point.
-        spreads: How far an error bar reaches up and down from each point, which is kept free as well; None for none.
+        names: One name per point.
+        spreads: Half the length of the vertical error bar at each point, which is kept free too; None for no bars.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure = figure_of(axes)
-    figure.set_dpi(DOTS_PER_INCH)  # lettering of another size is not as wide in proportion
+    figure.set_dpi(DOTS_PER_INCH)  # text does not scale exactly with the resolution, so it is measured at the final one
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -44,7 +44,7 @@ def label_points(axes: Axes, points: np.ndarray, names: Sequence[str], spreads: 
     for (x, y), spread in zip(points, np.zeros(len(points)) if spreads is None else spreads, strict=True):
         (left, low), (_, high) = axes.transData.transform([(x, y - spread), (x, y + spread)])
         taken.append(np.array([left - 1, low, left + 1, high]))
-    # Points in a crowd come last, when the places around it are known.
+    # Crowded points come last, when the places around them are known.
     distance = np.sqrt(((places[:, None] - places[None]) ** 2).sum(axis=-1)) + 1e9 * np.eye(len(places))
     for row in np.argsort(-distance.min(axis=1), kind="stable") if len(places) > 1 else range(len(places)):
         x, y = points[row]
@@ -70,14 +70,14 @@ def label_points(axes: Axes, points: np.ndarray, names: Sequence[str], spreads: 
 def _find_place(
     point: np.ndarray, size: tuple[float, float], taken: Sequence[np.ndarray], inside: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """Returns the box of a name (left, low, right, high) that covers least, the nearest one first, and its distance."""
+    """Returns the box of a name (left, low, right, high) that covers least, preferring near ones, and its distance."""
     boxes = np.array(taken)
     best: tuple[float, np.ndarray, float] = np.inf, np.zeros(4), 0.0
     for distance in _DISTANCES:
         for turn in range(_DIRECTIONS):
             angle = 2 * np.pi * turn / _DIRECTIONS
             x, y = point + distance * np.array([np.cos(angle), np.sin(angle)])
-            # The side of the name that looks towards the point lies at this place.
+            # The side of the name that faces the point lies at this place.
             left = x - size[0] * (1 - np.cos(angle)) / 2
             low = y - size[1] * (1 - np.sin(angle)) / 2
             box = np.array([left, low, left + size[0], low + size[1]])

@@ -1,4 +1,4 @@
-"""Which labels or classes work: each one's metrics with intervals, side by side."""
+"""A plot of the metrics of each label or class with their intervals, side by side."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _PANELS = (("auc", "AUC"), ("average_precision", "average precision"), ("f1", "F
 def plot_labels(per_class: Mapping[str, Mapping[str, Any]], samples: int) -> Figure:
     """Draws AUC, average precision and F1 of each label or class with their intervals, the best AUC on top.
 
-    The mark beside each is what an answer by chance has: one half for AUC, the share of positives for average
-    precision. F1 is drawn at one half and, where a threshold was chosen on validation, at that.
+    A mark in each row shows the value of random predictions: 0.5 for AUC, the share of positives for average precision.
+    F1 is drawn at a threshold of 0.5 and, where a threshold was chosen on validation, at that one too.
 
     Args:
-        per_class: What metrics.json has of one split under ``per_class``.
-        samples: In that split.
+        per_class: The entry ``per_class`` of one split in metrics.json.
+        samples: Number of samples of that split.
 
     Returns:
         The figure.

@@ -1,4 +1,4 @@
-"""Masks on their images: examples with truth and prediction outlined, the best and the worst cases."""
+"""Plots of segmentations: images with true and predicted masks outlined, and the best and the worst cases."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keras_lnn.plots.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Such as show on grey images; with more classes they begin anew.
+# Colours that show on grey images; further classes start again with the first.
 CLASS_COLOURS = (SKY, ORANGE, GREEN, PURPLE, VERMILLION, BLUE)
 _TRUTH = "#FFFFFF"
 OVERLAY_INCHES = 1.55
@@ -25,17 +25,17 @@ CAPTION_WIDTH = 26
 
 
 def class_colour(index: int) -> str:
-    """The colour of a class, the first one behind the background being 0."""
+    """Returns the colour of a class; index 0 is the first class after the background."""
     return CLASS_COLOURS[index % len(CLASS_COLOURS)]
 
 
 def name_colours(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Each class behind the background with its colour, for a legend."""
+    """Returns (name, colour) of each class after the background, for a legend."""
     return [(str(name), class_colour(index)) for index, name in enumerate(names)]
 
 
 def outline_classes(mask: np.ndarray, count: int) -> list[Outline]:
-    """The border of each class behind the background on a mask (height, width)."""
+    """Returns the outline of each class after the background in a mask (height, width)."""
     return [Outline(mask == index + 1, class_colour(index)) for index in range(count)]
 
 
@@ -45,11 +45,11 @@ class MaskCases:
 
     Args:
         images: uint8 (samples, height, width, channels), or volumes (samples, depth, height, width, channels).
-        truth: Class indices of the shape of the images without their channels.
-        predicted: The same of the predictions.
-        class_names: One name a class, the background first.
-        dice: Of each image and class but the background, (samples, classes - 1); nan where it is not defined.
-        names: Of the images, such as file names; their positions where None.
+        truth: True class indices, in the shape of the images without channels.
+        predicted: Predicted class indices, in the same shape.
+        class_names: One name per class, the background first.
+        dice: Dice of each image and class without the background, (samples, classes - 1); nan where it is not defined.
+        names: Names of the images, such as file names; None means their positions.
     """
 
     images: Any
@@ -75,18 +75,18 @@ class MaskCases:
 
 
 def plot_mask_overlays(cases: MaskCases, count: int = 8) -> Figure:
-    """Draws images as they are, with their true masks and with those that the model predicts.
+    """Draws images alone, with their true masks and with the predicted ones.
 
     Args:
-        cases: The images, spread evenly over which some with something to find are taken.
-        count: How many.
+        cases: The images; those shown are spread evenly over the images that have a true mask.
+        count: Number of images to show.
 
     Returns:
-        The figure: a row of images, a row of truths and a row of predictions.
+        The figure: a row of images, a row of true masks and a row of predictions.
     """
     found = np.flatnonzero(cases.truth.reshape(len(cases.truth), -1).any(axis=1))
     found = found if len(found) else np.arange(len(cases.truth))
-    # The middle of equal parts: the ends of a scan show least.
+    # The middles of equal parts are taken, because the ends of a scan show least.
     places = (np.arange(min(count, len(found))) + 0.5) * len(found) / min(count, len(found))
     samples = found[places.astype(np.int64)]
     views = [_View(cases, sample) for sample in samples]
@@ -106,11 +106,11 @@ def plot_mask_gallery(cases: MaskCases, count: int = 6) -> Figure:
     """Draws the best, the median and the worst cases by the mean Dice of their classes.
 
     Args:
-        cases: The images; those without any class on either side have no Dice and are passed over.
-        count: How many of each kind; of few images a third of them, so that none is shown twice.
+        cases: The images; those in which no class is present or predicted have no Dice and are skipped.
+        count: Number of images of each kind, at most a third of all so that none is shown twice.
 
     Returns:
-        The figure: the truth is white, and the prediction upon it has the colour of its class.
+        The figure: the truth is outlined in white, and the prediction on top of it in the colour of its class.
     """
     defined = ~np.isnan(cases.dice)
     mean = np.where(defined, cases.dice, 0).sum(axis=1) / np.maximum(defined.sum(axis=1), 1)
@@ -136,7 +136,7 @@ def plot_mask_gallery(cases: MaskCases, count: int = 6) -> Figure:
 
 
 class _View:
-    """What is drawn of one image: of a volume the slice in which most is to be found."""
+    """The parts of one image that are drawn; for a volume, those of the slice with the largest masks."""
 
     def __init__(self, cases: MaskCases, sample: int) -> None:
         self.picture = np.asarray(cases.images[int(sample)])
@@ -150,16 +150,16 @@ class _View:
             self.picture, self.truth, self.predicted = self.picture[place], self.truth[place], self.predicted[place]
 
     def outlines(self, mask: np.ndarray) -> list[Outline]:
-        """One a class."""
+        """Returns one outline per class."""
         return outline_classes(mask, len(self._classes))
 
     def both(self) -> list[Outline]:
-        """The truth, and the prediction on it."""
+        """Returns the outlines of the truth, followed by those of the prediction, which lie on top."""
         truth = [Outline(self.truth == index + 1, _TRUTH, beneath=True) for index in range(len(self._classes))]
         return [*truth, *self.outlines(self.predicted)]
 
     def values(self) -> str:
-        """A line a class."""
+        """Returns the caption, one line with the Dice of each class."""
         pairs = zip(self._classes, self._dice, strict=True)
         return "\n".join(
             f"{shorten_name(name, CAPTION_WIDTH - 6)} {'-' if np.isnan(dice) else f'{dice:.3f}'}"

@@ -1,4 +1,4 @@
-"""Dice of each class: how it grew over the epochs, and how it spreads over the images."""
+"""Plots of the Dice of each class: over the epochs, and its distribution over the images."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Beyond it the dots of single images hide the boxes.
+# More dots than this would hide the boxes.
 _MOST_DOTS = 400
 
 
 def plot_dice_history(history: pandas.DataFrame, class_names: Sequence[str], best_epoch: int | None) -> Figure:
-    """Draws validation Dice of each class over the epochs, and of all classes together.
+    """Draws the validation Dice of each class over the epochs, and that of all classes together.
 
     Args:
-        history: One row an epoch: ``epoch``, and where they are measured ``val_dice`` and ``val_dice_NAME``.
-        class_names: Of the classes without the background.
-        best_epoch: The epoch whose weights were kept; None where there is none.
+        history: One row per epoch: ``epoch`` and, where they were measured, ``val_dice`` and ``val_dice_NAME``.
+        class_names: Names of the classes without the background.
+        best_epoch: The epoch whose weights were kept; None if there is no such epoch.
 
     Returns:
-        The figure; a note where nothing was measured.
+        The figure; it shows a note where nothing was measured.
     """
     from keras_lnn.plots.history import curve_values
 
@@ -79,12 +79,12 @@ def plot_dice_history(history: pandas.DataFrame, class_names: Sequence[str], bes
 
 
 def plot_dice_spread(dice: np.ndarray, class_names: Sequence[str], seed: int = 0) -> Figure:
-    """Draws a box a class over the Dice of the images, with a dot each.
+    """Draws one box per class over the Dice of the images, with a dot for each image.
 
     Args:
-        dice: Of each image and class without the background, (samples, classes); nan where it is not defined.
-        class_names: One name a column.
-        seed: Of where a dot stands beside the middle of its box.
+        dice: Dice of each image and class without the background, (samples, classes); nan where it is not defined.
+        class_names: One name per column.
+        seed: Seed for the random offsets that keep the dots apart.
 
     Returns:
         The figure.
@@ -108,12 +108,13 @@ def plot_dice_spread(dice: np.ndarray, class_names: Sequence[str], seed: int = 0
 
 
 def plot_dice_of_models(dice: Mapping[str, np.ndarray], class_names: Sequence[str], seed: int = 0) -> Figure:
-    """Draws how the Dice of the same images spreads for several models: a panel a class, a box a model.
+    """Draws the distribution of the Dice of the same images for several models: one panel per class, one box per model.
 
     Args:
-        dice: By model, of each image and class without the background, (samples, classes); nan where not defined.
-        class_names: One name a column.
-        seed: Of where a dot stands beside the middle of its box.
+        dice: For each model, the Dice of each image and class without the background, (samples, classes); nan where it
+            is not defined.
+        class_names: One name per column.
+        seed: Seed for the random offsets that keep the dots apart.
 
     Returns:
         The figure.
@@ -145,7 +146,7 @@ def _label_of(name: str, values: np.ndarray, images: int) -> str:
 
 
 def _draw_box(axes: Axes, place: int, values: np.ndarray, colour: str, generator: np.random.Generator) -> None:
-    """A lying box over some values, with a dot each where they are not too many."""
+    """Draws a horizontal box over the values, with a dot for each value where there are not too many."""
     if not len(values):
         return
     line = {"color": DARK_GREY, "linewidth": 1.1}

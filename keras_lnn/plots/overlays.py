@@ -1,4 +1,4 @@
-"""Masks drawn on their images, pixel for pixel."""
+"""Images with masks drawn on them, at the resolution of the image."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def lay_on(image: np.ndarray, mask: np.ndarray, colours: Sequence[str] | None = 
 
     Args:
         image: uint8 (height, width, 1 or 3).
-        mask: Class indices (height, width); the background is left as it is.
-        colours: ``#rrggbb`` of each class, the background's too; those of the pictures if not given.
+        mask: Class indices (height, width); the background is left unchanged.
+        colours: ``#rrggbb`` of each class including the background; the colours of the other plots if not given.
 
     Returns:
         uint8 (height, width, 3).
@@ -30,7 +30,7 @@ def lay_on(image: np.ndarray, mask: np.ndarray, colours: Sequence[str] | None = 
         colour = np.array([int(text[place : place + 2], 16) for place in (1, 3, 5)])
         inside = mask == index
         drawn[inside] = np.rint((1 - _TINT) * drawn[inside] + _TINT * colour)
-        # A border as wide as shows on a large image.
+        # The border grows with the image, so that it shows on a large one too.
         width = max(1, round(min(mask.shape) / 256))
         drawn[inside & ~ndimage.binary_erosion(inside, iterations=width)] = colour
     return drawn

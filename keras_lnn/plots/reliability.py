@@ -1,4 +1,4 @@
-"""Whether a probability means what it says."""
+"""The reliability diagram: how often predictions of each confidence are right."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BINS = 15
-NORMAL_QUANTILE = 1.959964  # of a two-sided 95% interval
+NORMAL_QUANTILE = 1.959964  # quantile of a two-sided 95% interval
 
 
 def plot_reliability(
@@ -26,7 +26,7 @@ def plot_reliability(
     class_names: Sequence[str],
     expected_calibration_error: float | None = None,
 ) -> Figure:
-    """Draws how often predictions of each confidence are right, and how many there are of each.
+    """Draws how often predictions of each confidence are right, and how many predictions have it.
 
     For classes the confidence is the probability of the predicted class; for several labels each image and label counts
     as one prediction of the label's presence. Bars are 95% Wilson intervals.
@@ -35,8 +35,8 @@ def plot_reliability(
         truth: Class indices (samples,), or 0/1 (samples, labels).
         probabilities: (samples, classes or labels); for two classes also (samples,) of class 1.
         task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
-        class_names: One name a class or label.
-        expected_calibration_error: What the title says; None computes it from the 15 bins that are drawn.
+        class_names: One name per class or label.
+        expected_calibration_error: Value for the title; None computes it from the 15 bins that are drawn.
 
     Returns:
         The figure.
@@ -57,7 +57,7 @@ def plot_reliability(
     figure = new_figure(4.4, 5.4)
     diagram, histogram = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     by_label = predictions.is_multi_label
-    # The likeliest of C classes has at least 1/C: what lies to the left is always empty.
+    # The likeliest of C classes has a probability of at least 1/C, so that the bins below are always empty.
     start = 0.0 if by_label else np.floor(BINS / len(predictions.class_names) + 1e-9) / BINS
     _draw_diagram(diagram, counts, mean_confidence, share_right, start)
     style_axes(diagram, "", "", "share with the label" if by_label else "share right")
@@ -88,7 +88,7 @@ def _confidence_and_truth(predictions: Predictions) -> tuple[np.ndarray, np.ndar
 
 
 def _fill_bins(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The count, mean confidence and share right of each bin; a value on an edge belongs to the lower bin."""
+    """Returns count, mean confidence and share correct of each bin; a value on an edge belongs to the lower bin."""
     edges = np.linspace(0.0, 1.0, BINS + 1)
     index = np.digitize(confidence, edges[1:-1], right=True)
     counts = np.bincount(index, minlength=BINS)
@@ -98,7 +98,7 @@ def _fill_bins(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _mean_gap(counts: np.ndarray, mean_confidence: np.ndarray, share_right: np.ndarray) -> float:
-    """The expected calibration error: the gap of each bin, weighted by its count."""
+    """Returns the expected calibration error: the mean gap of the bins, weighted by their counts."""
     return float(np.sum(counts * np.abs(share_right - mean_confidence)) / counts.sum())
 
 
@@ -130,7 +130,7 @@ def _draw_histogram(axes: Axes, counts: np.ndarray, start: float) -> None:
                 axes.annotate(str(count), (left + 0.5 / BINS, count), fontsize=SMALL_SIZE - 1, color=DARK_GREY, **place)
         axes.margins(y=0.18)
     filled = counts[counts > 0]
-    # A rare label piles nearly everything into the first bin: a linear axis would hide all others.
+    # A rare label puts nearly every prediction into the first bin: on a linear axis the others would vanish.
     if filled.max() > 100 * filled.min():
         axes.set_yscale("log")
         axes.set_ylim(0.5, None)

@@ -1,4 +1,4 @@
-"""Sheets of images: what a model is sure of and where it errs, and what a data set looks like."""
+"""Sheets of images: sure and wrong predictions of a model, and examples of each class of a data set."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Row:
     """One kind of example.
 
     Args:
-        title: Which kind.
-        samples: Indices of the images, most telling first.
-        labels: Which label of each image is meant, where the task is multi-label.
-        note: What is said where there are none.
+        title: Name of the kind.
+        samples: Indices of the images, the clearest examples first.
+        labels: The label that each image illustrates, where the task is multi-label.
+        note: Text to show where there are no examples.
     """
 
     title: str
@@ -49,10 +49,10 @@ def plot_examples(
     seed: int = 0,
     thresholds: Sequence[float] | None = None,
 ) -> Figure:
-    """Draws the images that a model is surest of and right, least sure of, and surest of and wrong.
+    """Draws the images with the surest correct, the least sure and the surest wrong predictions.
 
-    Where an image has several labels, the rows show the surest found labels, the labels nearest to their thresholds
-    and the surest wrong labels, each image once in a row.
+    Where an image has several labels, the rows show the labels found most surely, the labels nearest to their
+    thresholds and the surest wrong labels, with each image once in a row.
 
     Args:
         images: uint8 (samples, height, width, channels), or volumes (samples, depth, height, width, channels), of which
@@ -60,11 +60,11 @@ def plot_examples(
         truth: Class indices (samples,), or 0/1 (samples, labels).
         probabilities: (samples, classes or labels); for two classes also (samples,) of class 1.
         task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
-        class_names: One name a class or label.
-        names: What is written over each image, such as a file name; its position where None.
-        count: How many images of each kind.
-        seed: Decides between images of equal probability.
-        thresholds: By which two classes or several labels are predicted; one half if not given.
+        class_names: One name per class or label.
+        names: Caption of each image, such as its file name; None means its position.
+        count: Number of images of each kind.
+        seed: Seed for the choice between images of equal probability.
+        thresholds: Decision thresholds of two classes or of several labels; 0.5 if not given.
 
     Returns:
         The figure.
@@ -99,10 +99,10 @@ def plot_contact_sheet(
     Args:
         images: uint8 (samples, height, width, channels), or volumes (samples, depth, height, width, channels), of which
             the middle slice is drawn; 1 or 3 channels.
-        labels: Class indices (samples,), or 0/1 (samples, labels); an image of several labels stands under each.
-        class_names: One name a class or label.
-        count: How many images of each class.
-        title: What the heading says before the number of images.
+        labels: Class indices (samples,), or 0/1 (samples, labels); an image with several labels appears under each.
+        class_names: One name per class or label.
+        count: Number of images of each class.
+        title: Beginning of the heading, before the number of images.
 
     Returns:
         The figure.
@@ -169,7 +169,7 @@ def _choose_labels(predictions: Predictions, count: int, seed: int) -> list[Row]
 
 
 def _captions(row: Row, predictions: Predictions, names: Sequence[str] | None) -> list[tuple[str, str, str]]:
-    """What stands over and under each image of a row, and the colour that says whether the prediction is right."""
+    """Returns the captions above and below each image of a row, and the colour that marks it as right or wrong."""
     captions = []
     for position, sample in enumerate(row.samples):
         above = f"#{sample}" if names is None else _file_caption(str(names[sample]))
@@ -188,14 +188,14 @@ def _captions(row: Row, predictions: Predictions, names: Sequence[str] | None) -
 
 
 def _file_caption(name: str) -> str:
-    """The file's own name on one or two lines: names of one data set often differ in their middle only."""
+    """Returns the file name on one or two lines, because names of one data set often differ only in their middle."""
     name = PurePath(name).name
     half = -(-len(name) // 2) if len(name) > CAPTION_WIDTH else len(name)
     return "\n".join(shorten_name(part, CAPTION_WIDTH) for part in (name[:half], name[half:]) if part)
 
 
 def _pictures(images: Any, samples: np.ndarray) -> np.ndarray:
-    """The chosen images (samples, height, width, channels), read in rising order, which arrays on disk ask for."""
+    """Returns the chosen images (samples, height, width, channels), read in the rising order that disk arrays need."""
     if not len(samples):
         return np.zeros((0, 1, 1, 1), dtype=np.uint8)
     rising, position = np.unique(samples, return_inverse=True)
@@ -206,5 +206,5 @@ def _pictures(images: Any, samples: np.ndarray) -> np.ndarray:
 
 
 def view_of(images: Any) -> str:
-    """What a heading adds where images are volumes."""
+    """Returns the note that a heading adds where the images are volumes, otherwise an empty string."""
     return ", middle slice of each volume" if len(images.shape) == 5 else ""

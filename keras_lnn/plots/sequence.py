@@ -1,4 +1,4 @@
-"""In which order a layer reads an image, its maps or a volume."""
+"""Plots of the order in which a layer reads an image, its feature maps or a volume as a sequence."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _MOST_NUMBERED = 100
 
 
 def plot_sequence(positions: np.ndarray, maps: np.ndarray, image: np.ndarray | None, title: str) -> Figure:
-    """Draws the way of a sequence: over the image where each step has a place of its own, else each step by itself.
+    """Draws the path of a sequence over the image where each step has its own place, otherwise each step by itself.
 
     Args:
-        positions: From :meth:`keras_lnn.layers.SequenceLayer.positions`, (steps, features).
-        maps: What the layer reads of one image, (height, width, channels) or (depth, height, width, channels).
-        image: The image (height, width, 1 or 3) that the maps were made of, to draw the way upon; the mean over the
-            channels of the maps if not given. Not used for volumes.
+        positions: The result of :meth:`keras_lnn.layers.SequenceLayer.positions`, (steps, features).
+        maps: Input of the layer for one image, (height, width, channels) or (depth, height, width, channels).
+        image: The image (height, width, 1 or 3) that the maps were computed from, over which the path is drawn; the
+            mean over the channels of the maps if not given. Not used for volumes.
         title: The heading.
     """
     places = np.stack(np.unravel_index(positions, maps.shape)[:-1], axis=-1)
@@ -52,7 +52,7 @@ def plot_sequence(positions: np.ndarray, maps: np.ndarray, image: np.ndarray | N
 def _draw_way(
     places: np.ndarray, centres: np.ndarray, maps: np.ndarray, image: np.ndarray | None, heading: str
 ) -> Figure:
-    """The centres of the steps, joined in their order, and the cells of the map by the step that reads them first."""
+    """Draws the centres of the steps, joined in order, and the cells of the map by the step that reads them first."""
     height, width = maps.shape[:2]
     figure = new_figure(8.6, 4.6 if len(places) > 1 else 5.0)
     over, cells = figure.subplots(1, 2)
@@ -88,7 +88,7 @@ def _draw_way(
 
 
 def _add_bar(figure: Figure, drawn: Any, panels: Any, steps: int) -> None:
-    """Explains the colours of the steps, where there are several."""
+    """Adds a colour bar for the steps, where there are several."""
     if steps > 1:
         bar = figure.colorbar(drawn, ax=panels, shrink=0.8, label="step that reads it first")
         bar.ax.locator_params(axis="y", integer=True)
@@ -126,7 +126,7 @@ def _join(axes: Axes, centres: np.ndarray) -> None:
 
 
 def _draw_volume(places: np.ndarray, shape: Sequence[int], heading: str) -> Figure:
-    """Some slices, each cell in the colour of the step that reads it first."""
+    """Draws up to eight slices, with each cell in the colour of the step that reads it first."""
     number = np.full(shape[:3], np.nan)
     for step in reversed(range(len(places))):
         number[tuple(places[step].T)] = step + 1
@@ -146,7 +146,7 @@ def _draw_volume(places: np.ndarray, shape: Sequence[int], heading: str) -> Figu
 
 
 def _draw_channels(positions: np.ndarray, maps: np.ndarray, heading: str) -> Figure:
-    """What the first steps hold: every step is spread over the whole map."""
+    """Draws the values of the first steps, where every step is spread over the whole map."""
     shown = min(_MOST_TILES, len(positions))
     columns = min(8, shown)
     rows = -(-shown // columns)
@@ -155,7 +155,7 @@ def _draw_channels(positions: np.ndarray, maps: np.ndarray, heading: str) -> Fig
     for axes in panels.flat:
         blank_axes(axes)
     plane = maps[maps.shape[0] // 2] if maps.ndim == 4 else maps
-    # Single values say something beside the others only.
+    # A single value has a meaning only in comparison with the others.
     scale = maps if positions.shape[1] == 1 else None
     for step, axes in zip(range(shown), panels.flat, strict=False):
         channels = np.unique(np.unravel_index(positions[step], maps.shape)[-1])
@@ -169,10 +169,10 @@ def _draw_channels(positions: np.ndarray, maps: np.ndarray, heading: str) -> Fig
 
 
 def _join_channels(channels: np.ndarray, scale: np.ndarray | None) -> np.ndarray:
-    """Channels beside and below each other as near to a square as they go, from 0 to 1; what is left over is nan.
+    """Tiles the channels into a picture that is nearly square, scaled to 0..1; empty tiles are nan.
 
-    Without the values of a common ``scale``, on which a strong channel would make the others black, the step has its
-    own. Channels that are the same everywhere are grey.
+    ``scale`` holds the values that set a common scale. Without it the step has a scale of its own, because a strong
+    channel elsewhere would make it black. Values that are the same everywhere become grey.
     """
     scale = channels if scale is None else scale
     spread = float(np.ptp(scale))

@@ -28,7 +28,7 @@ IMAGES_IN_A_ROW = 8
 LEAST_WIDTH = 4.2
 MARGIN, GAP = 0.12, 0.1
 TITLE_INCHES, LINE_INCHES, LEGEND_INCHES = 0.27, 0.132, 0.22
-# Into so many parts each pixel is split along a side before its outline is drawn.
+# Each pixel is divided into this many parts along each side before its outline is drawn.
 _FINER = 4
 
 
@@ -38,8 +38,8 @@ class Outline:
 
     Args:
         mask: Whether each pixel belongs to the area, (height, width).
-        colour: Of the line.
-        beneath: Whether the line is wide, with a dark rim, so that it shows on both sides of another one upon it.
+        colour: Colour of the line.
+        beneath: Whether the line is wide, with a dark rim, so that it shows on both sides of another line on top of it.
     """
 
     mask: np.ndarray
@@ -53,10 +53,10 @@ class Cell:
 
     Args:
         picture: uint8, (height, width, 1 or 3).
-        above: Lines over it, or nothing.
-        below: Lines under it, or nothing.
-        colour: Of the lines under it.
-        outlines: Drawn on it, the later ones on top.
+        above: Lines of text above the image; may be empty.
+        below: Lines of text below the image; may be empty.
+        colour: Colour of the text below.
+        outlines: Outlines drawn on the image, the later ones on top.
     """
 
     picture: np.ndarray
@@ -73,7 +73,7 @@ class Block:
     Args:
         title: The heading.
         cells: The images.
-        note: What is said where there are none.
+        note: Text to show where there are no images.
     """
 
     title: str
@@ -84,13 +84,13 @@ class Block:
 def draw_sheet(
     heading: str, blocks: Sequence[Block], image_inches: float, legend: Sequence[tuple[str, str]] = ()
 ) -> Figure:
-    """Draws blocks of images, one under the other.
+    """Draws blocks of images, one below the other.
 
     Args:
-        heading: Over everything.
-        blocks: What is drawn.
+        heading: Heading of the sheet.
+        blocks: The blocks to draw.
         image_inches: The width of each image.
-        legend: Names and colours of outlines, in a line under the heading.
+        legend: Names and colours of outlines, written in one line below the heading.
 
     Returns:
         The figure.
@@ -158,7 +158,7 @@ def _draw_cell(figure: Figure, cell: Cell, place: tuple[float, float, float, flo
 
 
 def _draw_outline(axes: Axes, outline: Outline) -> None:
-    """Follows the sides of the pixels, which a contour through their centres would cut off."""
+    """Draws an outline along the sides of the pixels, which a contour through their centres would cut off."""
     if not outline.mask.any():
         return
     fine = np.kron(np.pad(outline.mask, 1), np.ones((_FINER, _FINER)))
@@ -169,9 +169,9 @@ def _draw_outline(axes: Axes, outline: Outline) -> None:
 
 
 def _strip_inches(strip: Sequence[Cell], image_inches: float) -> tuple[float, float, float]:
-    """The height of the lines above, of the images and of the lines below with the gap to what follows."""
+    """Returns the height of the lines above, of the images, and of the lines below with the gap that follows."""
     rows, columns = strip[0].picture.shape[:2]
-    # A very long or flat image would otherwise take the whole sheet, or none of it.
+    # The shape is limited, because a very long or flat image would take the whole sheet or none of it.
     picture = image_inches * float(np.clip(rows / columns, 0.4, 2.5))
     above = max(_lines(cell.above) for cell in strip) * LINE_INCHES
     return above, picture, max(_lines(cell.below) for cell in strip) * LINE_INCHES + GAP

@@ -1,4 +1,4 @@
-"""The common look of the pictures: sizes, colours, lettering, saving."""
+"""The common style of all figures: sizes, colours, text and saving."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which people with any colour vision can tell apart, less the yellow that fades on white.
+# The colours of Okabe and Ito, distinct for any colour vision, without the yellow, which is pale on white.
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 BLACK, DARK_GREY, GREY, LIGHT_GREY = "#000000", "#4D4D4D", "#8C8C8C", "#DDDDDD"
 PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
@@ -23,12 +23,12 @@ LINE_STYLES = ("-", "--")
 
 TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 10, 9, 7.5
 DOTS_PER_INCH = 150
-# Each picture carries it.
+# Written into each PNG file, so that the program recognises its own pictures.
 _MADE_BY = "keras-lnn"
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure in inches whose layout keeps lettering from being cut off or overlapping."""
+    """Returns an empty figure of a size in inches, whose layout keeps text from being cut off or overlapping."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
@@ -43,7 +43,7 @@ def figure_of(axes: Axes) -> Figure:
 
 
 def style_axes(axes: Axes, title: str = "", x_label: str = "", y_label: str = "", grid: bool = True) -> None:
-    """Gives one panel its title and labels, a light grid behind the data and no needless frame."""
+    """Gives one panel its title, labels and a light grid behind the data, without a frame at the top and right."""
     if title:
         axes.set_title(literal(title), loc="left", fontsize=TITLE_SIZE)
     axes.set_xlabel(literal(x_label), fontsize=LABEL_SIZE)
@@ -59,10 +59,10 @@ def style_axes(axes: Axes, title: str = "", x_label: str = "", y_label: str = ""
 
 
 def keep_within_unit(axes: Axes, axis: str) -> None:
-    """Ends an axis of shares at 0 and 1, beyond which there are none, where what is drawn comes near them.
+    """Limits an axis that shows shares to the range from 0 to 1.
 
     Args:
-        axes: The panel, with all that it shows.
+        axes: The panel, after everything has been drawn in it.
         axis: ``x`` or ``y``.
     """
     low, high = getattr(axes, f"get_{axis}lim")()
@@ -70,18 +70,18 @@ def keep_within_unit(axes: Axes, axis: str) -> None:
 
 
 def set_heading(figure: Figure, heading: str) -> None:
-    """Writes the heading of a figure of several panels, at the left as the panels' own titles are."""
+    """Writes the heading of a figure of several panels, left-aligned like the titles of the panels."""
     wrapped = wrap_heading(heading, float(figure.get_size_inches()[0]))
     figure.suptitle(literal(wrapped), x=0.01, ha="left", fontsize=TITLE_SIZE + 1)
 
 
 def wrap_heading(heading: str, inches: float) -> str:
-    """Breaks a heading that would run off a figure of this width; ~11 characters of its size fill an inch."""
+    """Breaks a heading into lines that fit a figure of this width; about 11 characters of its size fill an inch."""
     return "\n".join(textwrap.wrap(heading, max(int(inches * 11), 20))) or heading
 
 
 def blank_axes(axes: Axes) -> None:
-    """Takes everything but the content from a panel."""
+    """Removes ticks and frame from a panel, so that only its content remains."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -89,7 +89,7 @@ def blank_axes(axes: Axes) -> None:
 
 
 def write_note(axes: Axes, note: str) -> None:
-    """Says in the middle of a panel why it shows nothing."""
+    """Writes a note into the middle of a panel that explains why it is empty."""
     axes.text(
         0.5,
         0.5,
@@ -103,14 +103,14 @@ def write_note(axes: Axes, note: str) -> None:
 
 
 def wrap_name(name: str, width: int = 18, lines: int = 3) -> str:
-    """Breaks a long name into lines that fit, and cuts what exceeds them."""
-    # Names such as "granulocytes(myelocytes" break better before the bracket than within the word.
+    """Breaks a long name into lines that fit, and cuts off what exceeds them."""
+    # Names such as "granulocytes(myelocytes" break better before the bracket than within a word.
     spaced = re.sub(r"(?<=\w)\(", " (", name) if len(name) > width else name
     return literal("\n".join(textwrap.wrap(spaced, width, max_lines=lines, placeholder=" …")) or name)
 
 
 def shorten_name(name: str, width: int = 40) -> str:
-    """Cuts a long name in its middle, since names often differ only at one end."""
+    """Shortens a long name in its middle, because names often differ only at one end."""
     if len(name) > width:
         kept = width - 1
         name = f"{name[: kept - kept // 2].rstrip()}…{name[len(name) - kept // 2 :].lstrip()}"
@@ -118,18 +118,18 @@ def shorten_name(name: str, width: int = 40) -> str:
 
 
 def literal(text: str) -> str:
-    """The text with its dollar signs kept from starting a formula; text that is already so stays as it is."""
+    """Returns the text with its dollar signs escaped, so that they start no formula; applying it twice is safe."""
     return text.replace("\\$", "$").replace("$", "\\$")
 
 
 def require_png(path: str | os.PathLike) -> None:
-    """Checks the name of a picture, which may be told long before there is one."""
+    """Checks that the path of a picture ends in .png, which can be done long before the picture is drawn."""
     if Path(path).suffix.lower() != ".png":
         raise InputError(f"A picture's path must end in .png. Received: {path}. Name the file {Path(path).stem}.png.")
 
 
 def require_free_picture(path: str | os.PathLike) -> None:
-    """Checks that there is no file in the place of a picture, or a picture that :func:`save_figure` has written."""
+    """Checks that a path is free or holds a picture that :func:`save_figure` has written."""
     from PIL import Image
 
     if not os.path.lexists(path):
@@ -147,11 +147,11 @@ def require_free_picture(path: str | os.PathLike) -> None:
 
 
 def save_figure(figure: Figure, path: str | os.PathLike) -> None:
-    """Writes a figure as a PNG file that is whole or absent.
+    """Writes a figure as a PNG file atomically.
 
     Args:
-        figure: What one of the functions of this package returned.
-        path: Where to; it ends in ``.png``. Missing folders are created.
+        figure: A figure that a function of this package returned.
+        path: Path of the file, ending in ``.png``. Missing folders are created.
 
     Raises:
         InputError: If the path does not end in ``.png``.

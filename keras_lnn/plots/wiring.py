@@ -1,4 +1,4 @@
-"""Which neuron of a neural circuit policy drives which."""
+"""A plot of the synapses between the neurons of a neural circuit policy."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ WIDTH = 100.0
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Where everything stands.
+    """The layout of a wiring.
 
     Args:
         sensory_shown: Indices of the sensory inputs that are drawn.
         layers: The neurons of each layer that has any, from top to bottom.
         places: Centre of each drawn neuron, by ("sensory", index) or ("neuron", index).
-        columns: Each layer's horizontal place.
+        columns: Horizontal position of each layer.
     """
 
     sensory_shown: np.ndarray
@@ -60,14 +60,15 @@ class Plan:
 def plot_wiring(wiring: Any, title: str, outputs: Sequence[str] = ()) -> Figure:
     """Draws a wiring in columns: sensory inputs, inter, command and motor neurons, and each synapse by its polarity.
 
-    Synapses run from left to right; those within a layer or back to an earlier one are bent. Of more than 32 sensory
-    inputs an even sample is drawn, smaller where each drives many neurons, and the picture says so.
+    Synapses run from left to right; those within a layer or back to an earlier one are bent. If there are more than 32
+    sensory inputs, an evenly spaced sample is drawn, which is smaller where each input drives many neurons; the figure
+    says so.
 
     Args:
-        wiring: A built wiring of ``ncps.wirings``, or anything with its ``units``, ``adjacency_matrix``,
+        wiring: A built wiring of ``ncps.wirings``, or any object with its ``units``, ``adjacency_matrix``,
             ``sensory_adjacency_matrix`` and ``get_type_of_neuron``.
         title: The heading.
-        outputs: What each motor neuron stands for, such as a class; their numbers if not given.
+        outputs: Names of the motor neurons' outputs, such as classes; numbers if not given.
 
     Returns:
         The figure.
@@ -122,7 +123,7 @@ def _make_plan(wiring: Any) -> Plan:
 
 
 def _choose_sensory(sensory: np.ndarray) -> np.ndarray:
-    """All sensory inputs where they are few; else so many, evenly spread, that their synapses can be told apart."""
+    """Returns the sensory inputs to draw: all if they are few, otherwise an even sample with few enough synapses."""
     count = len(sensory)
     if count > MOST_SENSORY_SHOWN:
         synapses_each = max(np.count_nonzero(sensory) / count, 1.0)
@@ -131,19 +132,19 @@ def _choose_sensory(sensory: np.ndarray) -> np.ndarray:
 
 
 def _spread(count: int) -> np.ndarray:
-    """Even heights; a small layer stands around the middle and does not take the whole height."""
+    """Returns evenly spaced heights; a small layer is centred and does not take the whole height."""
     gap = min(HEIGHT / count, 14.0)
     return HEIGHT / 2 + gap * (np.arange(count) - (count - 1) / 2)
 
 
 def _mean_height(driven_by: np.ndarray, heights: dict[int, float]) -> float:
-    """Neurons stand near what drives them, so that fewer synapses cross."""
+    """Returns the mean height of a neuron's sources; neurons near their sources have fewer crossing synapses."""
     sources = [heights[row] for row in np.flatnonzero(driven_by) if row in heights]
     return float(np.mean(sources)) if sources else HEIGHT / 2
 
 
 def _draw_synapses(axes: Axes, plan: Plan, inner: np.ndarray, sensory: np.ndarray) -> float:
-    """Draws every synapse between drawn neurons and returns how far to the right they reach."""
+    """Draws every synapse between drawn neurons and returns the largest horizontal coordinate they reach."""
     from matplotlib.collections import LineCollection
 
     lines: dict[tuple[str, str], list[np.ndarray]] = {}
@@ -155,7 +156,7 @@ def _draw_synapses(axes: Axes, plan: Plan, inner: np.ndarray, sensory: np.ndarra
                 line = _synapse_line(start, plan.places["neuron", int(target)])
                 lines.setdefault((source_kind, polarity), []).append(line)
     drawn = sum(len(group) for group in lines.values())
-    # Few synapses can be followed one by one; of thousands only the density can be seen.
+    # A few synapses can be followed one by one; for thousands only the density can be seen.
     density = 1 / np.sqrt(max(drawn, 1))
     alpha, width = float(np.clip(14 * density, 0.12, 0.75)), float(np.clip(20 * density, 0.5, 1.2))
     for (source_kind, polarity), group in lines.items():
@@ -167,7 +168,7 @@ def _draw_synapses(axes: Axes, plan: Plan, inner: np.ndarray, sensory: np.ndarra
 
 
 def _synapse_line(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Points from one neuron to another: straight forwards, bent within a layer and backwards, a ring to itself."""
+    """Returns the points of a synapse: straight forwards, bent within a layer or backwards, a ring to itself."""
     if start is end:
         angle = np.linspace(0, 2 * np.pi, 17)
         return start + np.stack([1.6 - 1.6 * np.cos(angle), 1.6 * np.sin(angle)], axis=1)
