@@ -1,7 +1,8 @@
-"""Resampling of patients or images, for metrics that are no share and no mean, such as Dice over all pixels.
+"""Resampling of patients or images, for metrics that are neither a share nor a mean, such as Dice over all pixels.
 
 A resample is a row of counts: how often each unit was drawn. A metric is a function of such weights, so that counting
-and sorting happen once and 2,000 resamples cost a few matrix products. With weights of one it is the metric itself.
+and sorting happen once and 2,000 resamples cost a few matrix products. With all weights equal to one it is the metric
+of the original sample.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ import numpy as np
 from keras_lnn.errors import InputError
 from keras_lnn.statistics.intervals import Estimate, mean_interval, proportion_interval, quantile
 
-# Larger chunks run slower: cumulative sums down a column then miss the cache at each step.
+# Larger chunks run slower, because cumulative sums down a column then miss the cache at each step.
 _RESAMPLES_PER_CHUNK = 32
 _WEIGHTS_PER_CHUNK = 2_000_000
 
 
 def resample_weights(units: int, resamples: int, *, seed: int) -> Iterator[np.ndarray]:
-    """Draws units with replacement and counts them.
+    """Draws units with replacement and counts how often each was drawn.
 
-    Which units are drawn depends on ``units`` and ``seed`` alone: fewer resamples are the first of more.
+    The draws depend on ``units`` and ``seed`` alone: a smaller number of resamples is a prefix of a larger one.
 
     Args:
         units: Number of units.
@@ -37,7 +38,7 @@ def resample_weights(units: int, resamples: int, *, seed: int) -> Iterator[np.nd
     for start in range(0, resamples, chunk):
         rows = range(min(chunk, resamples - start))
         counts = np.stack([np.bincount(generator.integers(units, size=units), minlength=units) for _ in rows])
-        # One unit's counts lie side by side in memory, as the products with its terms read them.
+        # The counts of one unit are contiguous in memory, in the order in which the matrix products read them.
         yield np.ascontiguousarray(counts.T, dtype=np.float64).T
 
 
@@ -46,20 +47,20 @@ def bounded_interval(
 ) -> tuple[float, float]:
     """Returns the interval of a number between 0 and a limit, from the spread of its resampled values.
 
-    It is symmetric on the scale of log(value / (highest - value)), so it stays within the limits and leans to their
-    middle. Few units spread less when they are drawn again than new ones would, and tell little of their spread: the
-    variance is corrected by n / (n - 1), and the quantile is Student's.
+    It is symmetric on the scale of log(value / (highest - value)), so it stays within the limits and is longer towards
+    their middle. Resamples of few units vary less than new samples would, and give an uncertain estimate of the spread:
+    the variance is therefore corrected by n / (n - 1), and the quantile is Student's.
 
     Args:
-        value: From all units.
-        resampled: One value for each resample; nan where it is not defined.
-        confidence: Share of experiments in which the interval holds the true number.
-        highest: The limit.
-        units: How many patients or images were drawn from.
+        value: The number, computed from all units.
+        resampled: One value per resample; nan where it is not defined.
+        confidence: Coverage of the interval.
+        highest: The upper limit.
+        units: Number of patients or images that were drawn from.
 
     Returns:
-        The lower and the upper end. A share of exactly 0 or 1 has a bound that rests on the number of units; another
-        number that does not vary has no interval, which is nan.
+        The lower and the upper end. A share of exactly 0 or 1 has a bound that rests on the number of units; any other
+        number that does not vary has no interval, so both ends are nan.
     """
     reach = quantile(confidence, units - 1)
     if highest == 1 and value in (0, 1):
@@ -81,19 +82,19 @@ def bootstrap(
     highest: Sequence[float] | np.ndarray | float = 1.0,
     progress: Callable[[float], None] | None = None,
 ) -> list[Estimate]:
-    """Returns the bootstrap of several statistics between 0 and a limit over the same resamples.
+    """Returns bootstrap estimates of several statistics between 0 and a limit, all from the same resamples.
 
     Args:
-        statistics: From weights (resamples, units) to values (statistics, resamples).
+        statistics: Maps weights (resamples, units) to values (statistics, resamples).
         units: Number of patients or images that are drawn.
         resamples: Number of resamples.
         seed: Seed of the random generator.
-        confidence: Share of experiments in which each interval holds the true number.
-        highest: Limit of the statistics, or of each.
-        progress: Called with the fraction done, after each chunk of resamples.
+        confidence: Coverage of each interval.
+        highest: Upper limit of all statistics, or one for each.
+        progress: Called with the fraction done after each chunk of resamples.
 
     Returns:
-        One estimate for each statistic; its value is the statistic at weights of one.
+        One estimate for each statistic; its value is the statistic with all weights equal to one.
     """
     if units < 1:
         raise InputError(f"There must be at least one sample. Received: {units}.")
@@ -115,7 +116,7 @@ def bootstrap(
 
 
 def defined_mean(values: np.ndarray) -> np.ndarray:
-    """Returns the mean over the first axis of what is not nan; nan where nothing is left, without a warning."""
+    """Returns the mean over the first axis of the values that are not nan; nan without a warning if there are none."""
     defined = ~np.isnan(values)
     count = defined.sum(axis=0)
     total = np.where(defined, values, 0).sum(axis=0)

@@ -1,8 +1,8 @@
-"""What each sample, or each patient, adds to the uncertainty of a metric.
+"""The contribution of each sample, or of each patient, to the uncertainty of a metric.
 
-A metric of a set of samples comes with *deviations*: numbers whose squares sum to the variance that the choice of the
-samples gives to the metric, and whose products with those of another model on the same samples sum to the covariance.
-Samples of one patient depend on each other, so their deviations are added up before they are squared.
+A metric of a set of samples comes with *deviations*: numbers whose squares sum to the variance of the metric due to the
+choice of the samples, and whose products with those of another model on the same samples sum to the covariance. Samples
+of one patient depend on each other, so their deviations are added up before they are squared.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Rounding leaves sums of squares of this size where there is no variance at all.
+# Rounding leaves sums of squares of about this size where there is no variance at all.
 NO_VARIANCE = 1e-24
 
 
 class Units:
-    """What was drawn independently: the samples themselves, or patients with all of their samples.
+    """The independently drawn units: the samples themselves, or patients with all of their samples.
 
     Args:
         samples: Number of samples.
-        groups: The patient of each sample; each sample is a unit of its own where None.
+        groups: The patient of each sample; None means that each sample is a unit of its own.
     """
 
     def __init__(self, samples: int, groups: Sequence[str] | None = None) -> None:
@@ -35,22 +35,22 @@ class Units:
         self._place = place
 
     def count_with(self, chosen: np.ndarray) -> int:
-        """Returns how many units have a sample that is chosen, (samples,)."""
+        """Returns the number of units with at least one chosen sample; ``chosen`` has the shape (samples,)."""
         return len(np.unique(self._place[chosen])) if self.grouped else int(chosen.sum())
 
     def gather(self, deviations: np.ndarray, units: int | None = None) -> np.ndarray:
-        """Returns the deviations of the units, the sums of those of their samples.
+        """Returns the deviation of each unit, which is the sum of the deviations of its samples.
 
         Args:
-            deviations: Of the samples, (samples,), not yet corrected for the number of samples.
-            units: How many units the metric rests on, which corrects the variance as n / (n - 1); None for no
+            deviations: Deviations of the samples, (samples,), not yet corrected for the number of samples.
+            units: Number of units that the metric rests on, which corrects the variance by n / (n - 1); None for no
                 correction.
         """
         sums = np.bincount(self._place, weights=deviations, minlength=self.count) if self.grouped else deviations
         return sums if units is None else sums * math.sqrt(units / max(units - 1, 1))
 
     def strata(self, classes: np.ndarray) -> np.ndarray | None:
-        """Returns the class of each unit; None where a unit has samples of several classes.
+        """Returns the class of each unit, or None if any unit has samples of several classes.
 
         Args:
             classes: Class index of each sample, (samples,).
@@ -67,15 +67,16 @@ def auc_deviations(positive: np.ndarray, scores: np.ndarray) -> tuple[float, np.
     """Returns the area under the ROC curve of one class, and DeLong's placement values as deviations.
 
     The squares of the deviations sum to the variance of DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44, 837.
-    Ranks give the placement values without a look at each pair: Sun and Xu (2014), IEEE Signal Processing Letters 21.
-    Their sums over the samples of each patient give the variance of Obuchowski (1997), Biometrics 53, 567.
+    The placement values are computed from ranks, without comparing every pair: Sun and Xu (2014), IEEE Signal
+    Processing Letters 21. Their sums over the samples of each patient give the variance of Obuchowski (1997),
+    Biometrics 53, 567.
 
     Args:
         positive: Whether each sample is positive, (samples,).
         scores: Higher means more likely positive, (samples,); equal scores count as half a correct pair.
 
     Returns:
-        The area, nan where one of both sides is empty, and the deviations (samples,).
+        The area, nan where there are no positives or no negatives, and the deviations (samples,).
     """
     from scipy.stats import rankdata
 
@@ -96,7 +97,7 @@ def auc_deviations(positive: np.ndarray, scores: np.ndarray) -> tuple[float, np.
 def average_precision_deviations(positive: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarray]:
     """Returns the average precision of one class (the step-wise sum), and its jackknife deviations.
 
-    Each deviation is what leaving out that sample changes, in closed form; the squares sum to the jackknife's variance.
+    Each deviation is the effect of leaving out that sample, in closed form; the squares sum to the jackknife variance.
 
     Args:
         positive: Whether each sample is positive, (samples,).
@@ -117,8 +118,8 @@ def average_precision_deviations(positive: np.ndarray, scores: np.ndarray) -> tu
     value = float(terms.sum() / positives)
     if positives == 1 or samples == 1:
         return value, np.zeros(samples)
-    # With one sample less at this step or above, each step below has other counts. Where a step holds that sample
-    # alone, it has no positives left and so no precision to speak of.
+    # With one sample less at this step or above, each step below has other counts. A step that holds only the left-out
+    # sample has no positives left, so that its precision does not matter.
     fewer = np.maximum(taken - 1, 1)
     above = np.cumsum(terms) - terms
     without_negative = hits * found / fewer
@@ -138,9 +139,9 @@ def mean_deviations(values: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def resampled_deviations(resampled: np.ndarray) -> np.ndarray:
-    """Returns the deviations of a metric's values over resamples, (..., resamples); undefined ones count as the mean.
+    """Returns the deviations of a metric from its values over resamples, (..., resamples); nan counts as the mean.
 
-    Runs whose deviations are multiplied must share their resamples.
+    Runs whose deviations are multiplied with each other must share their resamples.
     """
     defined = ~np.isnan(resampled)
     count = np.maximum(defined.sum(axis=-1, keepdims=True), 1)
@@ -149,9 +150,9 @@ def resampled_deviations(resampled: np.ndarray) -> np.ndarray:
 
 
 def welch_degrees(deviations: np.ndarray, strata: np.ndarray) -> float:
-    """Returns Welch and Satterthwaite's degrees of freedom of a variance that independent groups of units add up to.
+    """Returns Welch and Satterthwaite's degrees of freedom of a variance summed over independent groups of units.
 
-    For one AUC these are those of Brunner and Munzel's test.
+    For a single AUC these are the degrees of freedom of Brunner and Munzel's test.
 
     Args:
         deviations: (units,).
@@ -167,7 +168,7 @@ def welch_degrees(deviations: np.ndarray, strata: np.ndarray) -> float:
 def tailed_degrees(deviations: np.ndarray) -> float:
     """Returns the degrees of freedom of a variance whose terms have long tails, Satterthwaite's 2 V^2 / Var(V).
 
-    A few large deviations make a variance uncertain, however many small ones there are beside them.
+    A few large deviations make a variance uncertain, however many small ones there are besides.
 
     Args:
         deviations: (units,).
@@ -181,7 +182,7 @@ def tailed_degrees(deviations: np.ndarray) -> float:
 
 
 def correlations(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns the correlations of several metrics from their deviations; 1 where one of a pair does not vary.
+    """Returns the correlations of several metrics, computed from their deviations; 1 where one of a pair does not vary.
 
     Args:
         rows: The deviations of each metric, (units,) each.

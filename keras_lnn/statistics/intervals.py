@@ -1,6 +1,6 @@
-"""Confidence intervals that hold for few samples, for rare classes, and where no error was seen.
+"""Confidence intervals that hold for few samples, for rare classes, and where no error was observed.
 
-``benchmarks/coverage.py`` measures by simulation how often each of them holds the true number.
+``benchmarks/coverage.py`` measures by simulation how often each of them contains the true value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_lnn.errors import InputError
 
-# Ends are right to nine digits.
+# Enough halvings for interval ends with nine correct digits.
 _HALVINGS = 30
 
 
@@ -23,8 +23,8 @@ class Estimate:
 
     Args:
         value: The number from all samples; nan where it is not defined.
-        low: Lower end of the interval; nan where no interval can be given.
-        high: Upper end of the interval; nan where no interval can be given.
+        low: Lower end of the interval; nan if there is no interval.
+        high: Upper end of the interval; nan if there is no interval.
     """
 
     value: float
@@ -40,10 +40,10 @@ class Estimate:
 
 
 def quantile(confidence: float, degrees: float = math.inf) -> float:
-    """Returns how many standard errors an interval reaches to either side: Student's t, or the normal quantile.
+    """Returns how many standard errors an interval extends to either side: Student's t, or the normal quantile.
 
     Args:
-        confidence: Share of experiments in which the interval holds the true number, between 0 and 1.
+        confidence: Share of experiments in which the interval contains the true value, between 0 and 1.
         degrees: Degrees of freedom of the standard error; fewer than one count as one.
     """
     from scipy.special import ndtri, stdtrit
@@ -57,14 +57,15 @@ def quantile(confidence: float, degrees: float = math.inf) -> float:
 def proportion_interval(value: float, samples: float, reach: float) -> tuple[float, float]:
     """Returns the interval of a share of samples, such as accuracy or sensitivity.
 
-    It is that of Agresti and Coull (1998), The American Statistician 52, 119: the centre of Wilson's interval with a
-    width that never falls below it. From 30 samples on it holds a share between .5 and .995 in at least 93.4% of cases,
-    where Wilson's falls to 86% and the mid-p interval to 92%; Clopper and Pearson's holds in more than 98% of cases for
-    every ninth share at 60 samples. Where every sample is right, the lower end is a bound: .72 for 12 of 12.
+    It is the interval of Agresti and Coull (1998), The American Statistician 52, 119: the centre of Wilson's interval
+    with a width that is never smaller. From 30 samples on it contains a share between .5 and .995 in at least 93.4% of
+    cases, whereas Wilson's falls to 86% and the mid-p interval to 92%; Clopper and Pearson's contains it in more than
+    98% of cases for every ninth share at 60 samples. Where every sample is right, the lower end is a bound: .72 for 12
+    of 12.
 
     Args:
         value: The share, from 0 to 1.
-        samples: How many independent samples it rests on; a fraction where samples of one patient depend on each other.
+        samples: Number of independent samples; a fraction where samples of one patient depend on each other.
         reach: Standard errors to either side, from :func:`quantile`.
     """
     total = samples + reach**2
@@ -78,17 +79,17 @@ def auc_interval(
 ) -> tuple[float, float]:
     """Returns the interval of an area under the ROC curve.
 
-    It holds the areas that lie within ``reach`` of the standard errors that *they* would have, as Wilson's interval
-    does for a share and method 5 of Newcombe (2006), Statistics in Medicine 25, 559, does for an area. The standard
-    error is that of two normal distributions of equal width; where the measured variance is larger, it is larger at
-    each area by the same factor. A perfect area thus has a bound, and three positives do not pretend to know their
-    variance.
+    It contains the areas whose distance from the value is at most ``reach`` of *their own* standard errors, as Wilson's
+    interval does for a share and method 5 of Newcombe (2006), Statistics in Medicine 25, 559, does for an area. The
+    standard error is that of two normal distributions of equal width; where the measured variance is larger, it is
+    enlarged at each area by the same factor. A perfect area thus has a bound, and the interval from three positives is
+    not as narrow as their measured variance alone would make it.
 
     Args:
         value: The area.
-        positives: Independent positive samples.
-        negatives: Independent negative samples.
-        variance: Of the area, by DeLong's method; 0 where nothing varies.
+        positives: Number of independent positive samples.
+        negatives: Number of independent negative samples.
+        variance: Variance of the area, by DeLong's method; 0 where nothing varies.
         reach: Standard errors to either side, from :func:`quantile`.
     """
     model = _binormal_variance(value, positives, negatives)
@@ -105,17 +106,17 @@ def mean_interval(value: float, variance: float, highest: float, reach: float) -
 
     Args:
         value: The mean.
-        variance: Of the mean.
-        highest: The limit.
+        variance: Variance of the mean.
+        highest: The upper limit.
         reach: Standard errors to either side, from :func:`quantile`.
 
     Returns:
-        The lower and the upper end; nan at a limit and where nothing varies.
+        The lower and the upper end; nan if the value is at a limit or does not vary.
     """
     if not 0 < value < highest or not variance > 0:
         return math.nan, math.nan
     odds = value / (highest - value)
-    # Far out the factor has no number any more; there the end is a limit to all digits.
+    # A larger exponent would overflow; at this one the end already equals the limit to all digits.
     factor = math.exp(min(reach * math.sqrt(variance) * highest / (value * (highest - value)), 300.0))
     return highest * (odds / factor) / (1 + odds / factor), highest * (odds * factor) / (1 + odds * factor)
 
@@ -127,8 +128,8 @@ def interval_of_mean(parts: Sequence[Estimate], correlations: np.ndarray) -> tup
     recovery, Zou and Donner (2008), Statistics in Medicine 27, 1693.
 
     Args:
-        parts: The numbers; those without an interval count as exactly known.
-        correlations: Of the numbers with each other, (parts, parts).
+        parts: The numbers; those without an interval count as known exactly.
+        correlations: Correlations of the numbers with each other, (parts, parts).
     """
     values, lows, highs = (np.array([getattr(part, name) for part in parts]) for name in ("value", "low", "high"))
     if np.isnan(lows).all():
@@ -141,19 +142,19 @@ def interval_of_mean(parts: Sequence[Estimate], correlations: np.ndarray) -> tup
 
 
 def _binormal_variance(area: float, positives: float, negatives: float) -> float:
-    """Returns the variance of an area where the scores of both classes are normal with the same width."""
+    """Returns the variance of an area where the scores of both classes are normally distributed with equal width."""
     from scipy.special import ndtr, ndtri, owens_t
 
     if not 0 < area < 1:
         return 0.0
     point = float(ndtri(area))
-    # Both of two samples of one class lie on the right side of one of the other with this probability.
+    # The probability that two samples of one class both lie on the right side of one sample of the other class.
     both = float(ndtr(point)) - 2 * float(owens_t(point, 1 / math.sqrt(3)))
     return (area * (1 - area) + (positives + negatives - 2) * max(both - area**2, 0.0)) / (positives * negatives)
 
 
 def _last_within(within: Callable[[float], bool], start: float, end: float) -> float:
-    """Returns the point farthest from a start on the way to an end that is still within, by halving."""
+    """Returns, by bisection, the point farthest from ``start`` towards ``end`` for which ``within`` still holds."""
     if within(end):
         return end
     inside, outside = start, end

@@ -26,8 +26,8 @@ from keras_lnn.statistics.intervals import (
     quantile,
 )
 
-# Student's quantile of one degree of freedom, 12.7, says nothing any more; where one or two samples are all that
-# there is of a class, intervals are wide already by their other parts.
+# Student's quantile for one degree of freedom, 12.7, is uselessly wide; where a class has only one or two samples,
+# the other parts of an interval already make it wide.
 _FEWEST_DEGREES = 2.0
 
 
@@ -37,7 +37,7 @@ class Measurement:
 
     Args:
         estimate: The number with its interval.
-        deviations: What each unit adds to its uncertainty, (units,).
+        deviations: Contribution of each unit to its uncertainty, (units,).
     """
 
     estimate: Estimate
@@ -45,7 +45,7 @@ class Measurement:
 
     @property
     def value(self) -> float:
-        """The number itself."""
+        """Returns the value of the metric."""
         return self.estimate.value
 
 
@@ -53,13 +53,13 @@ def measure_proportion(hits: np.ndarray, counted: np.ndarray, units: Units, conf
     """Measures the share of some samples that are hits, such as the share of the positives that are found.
 
     Args:
-        hits: Whether each sample is a hit, (samples,); only samples that are counted can be.
-        counted: Whether each sample counts at all, (samples,).
-        units: What was drawn independently.
+        hits: Whether each sample is a hit, (samples,); samples that are not counted are never hits.
+        counted: Whether each sample is counted, (samples,).
+        units: The independently drawn units.
         confidence: Coverage of the interval.
 
     Returns:
-        The share; 0 without an interval where no sample counts, as scikit-learn has it.
+        The share; 0 without an interval where no sample is counted, as in scikit-learn.
     """
     count = int(counted.sum())
     if not count:
@@ -69,7 +69,7 @@ def measure_proportion(hits: np.ndarray, counted: np.ndarray, units: Units, conf
     deviations = units.gather(np.where(counted, hits - value, 0.0) / count, own_units)
     samples, reach = float(count), quantile(confidence)
     if units.grouped:
-        # As many independent samples as would give this variance; where nothing varies, one for each patient.
+        # The number of independent samples that would have this variance; without any variance, one per patient.
         variance = float((deviations**2).sum())
         samples = min(value * (1 - value) / variance, count) if variance > NO_VARIANCE else float(own_units)
         reach = _reach(confidence, own_units - 1)
@@ -79,17 +79,17 @@ def measure_proportion(hits: np.ndarray, counted: np.ndarray, units: Units, conf
 def measure_f1(positive: np.ndarray, predicted: np.ndarray, units: Units, confidence: float) -> Measurement:
     """Measures F1, the harmonic mean of precision and sensitivity.
 
-    F1 is 2 J / (1 + J) with J, the share of hits among all samples that are positive or predicted so. That makes its
-    interval that of a share.
+    F1 is 2 J / (1 + J), where J is the share of hits among all samples that are positive or predicted positive. Its
+    interval therefore follows from that of a share.
 
     Args:
         positive: Whether each sample is positive, (samples,).
-        predicted: Whether each sample is predicted so, (samples,).
-        units: What was drawn independently.
+        predicted: Whether each sample is predicted positive, (samples,).
+        units: The independently drawn units.
         confidence: Coverage of the interval.
 
     Returns:
-        F1; 0 without an interval where no sample is positive or predicted so, as scikit-learn has it.
+        F1; 0 without an interval where no sample is positive or predicted positive, as in scikit-learn.
     """
     share = measure_proportion(positive & predicted, positive | predicted, units, confidence)
     value, low, high = (2 * end / (1 + end) for end in dataclasses.astuple(share.estimate))
@@ -102,11 +102,11 @@ def measure_auc(positive: np.ndarray, scores: np.ndarray, units: Units, confiden
     Args:
         positive: Whether each sample is positive, (samples,).
         scores: Higher means more likely positive, (samples,).
-        units: What was drawn independently.
+        units: The independently drawn units.
         confidence: Coverage of the interval.
 
     Returns:
-        The area; nan where one of both sides is empty.
+        The area; nan where there are no positives or no negatives.
     """
     value, deviations = auc_deviations(positive, scores)
     if not units.grouped:
@@ -120,7 +120,7 @@ def measure_auc(positive: np.ndarray, scores: np.ndarray, units: Units, confiden
         return Measurement(Estimate(value), deviations)
     variance = float((deviations**2).sum())
     sides = [(int(side.sum()), units.count_with(side)) for side in (positive, ~positive)]
-    # Where nothing varies, patients and not images say how little is known.
+    # Without any variance, the number of patients and not that of images limits the certainty.
     positives, negatives = (images if variance > NO_VARIANCE else patients for images, patients in sides)
     strata = units.strata(positive.astype(np.int64))
     degrees = units.count - 1 if strata is None else welch_degrees(deviations, strata)
@@ -135,11 +135,11 @@ def measure_average_precision(positive: np.ndarray, scores: np.ndarray, units: U
     Args:
         positive: Whether each sample is positive, (samples,).
         scores: Higher means more likely positive, (samples,).
-        units: What was drawn independently.
+        units: The independently drawn units.
         confidence: Coverage of the interval.
 
     Returns:
-        The average precision; 0 without an interval where no sample is positive, as scikit-learn has it.
+        The average precision; 0 without an interval where no sample is positive, as in scikit-learn.
     """
     value, deviations = average_precision_deviations(positive, scores)
     deviations = units.gather(deviations, units.count if units.grouped else None)
@@ -157,13 +157,13 @@ def measure_average_precision(positive: np.ndarray, scores: np.ndarray, units: U
 def measure_loss(losses: np.ndarray, highest: float, has_error: bool, units: Units, confidence: float) -> Measurement:
     """Measures the mean of a loss between 0 and a limit, such as the Brier score.
 
-    Where no prediction is wrong there is no interval: how large the loss of a wrong one is has not been seen.
+    Where no prediction is wrong there is no interval, because the loss of a wrong prediction was never observed.
 
     Args:
-        losses: One for each sample, (samples,).
-        highest: The limit.
+        losses: Loss of each sample, (samples,).
+        highest: The upper limit.
         has_error: Whether any prediction is wrong.
-        units: What was drawn independently.
+        units: The independently drawn units.
         confidence: Coverage of the interval.
     """
     value = float(losses.mean())
@@ -175,10 +175,10 @@ def measure_loss(losses: np.ndarray, highest: float, has_error: bool, units: Uni
 
 
 def mean_of(parts: Sequence[Measurement]) -> Measurement:
-    """Returns the mean of the metrics of several classes or labels; those that are not defined are left out.
+    """Returns the mean of the metrics of several classes or labels, leaving out those that are not defined.
 
     Args:
-        parts: One for each class or label.
+        parts: One measurement per class or label.
     """
     defined = [part for part in parts if not math.isnan(part.value)]
     if not defined:

@@ -1,7 +1,7 @@
-"""Tests of two models on the same samples, of one trained run each or of several seeds each.
+"""Tests of two models on the same samples, with one trained run or several seeds each.
 
-Whatever the metric, a run is its value and its deviations (see :mod:`keras_lnn.statistics.deviations`), so one function
-compares the means over seeds for every metric.
+Whatever the metric, a run is represented by its value and its deviations (see
+:mod:`keras_lnn.statistics.deviations`), so one function compares the means over seeds for every metric.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.statistics.deviations import NO_VARIANCE, auc_deviations, welch_degrees
 from keras_lnn.statistics.intervals import Estimate, quantile
 
-# Log odds beyond which a number is its limit to all digits.
+# Log odds beyond which a number equals its limit to all digits.
 _FAR_OUT = 300.0
 
 
@@ -26,7 +26,7 @@ class Measured:
 
     Args:
         estimates: The value of each run with its interval.
-        deviations: What each patient or sample adds to the uncertainty of each run, (runs, units).
+        deviations: Contribution of each patient or sample to the uncertainty of each run, (runs, units).
         degrees: Degrees of freedom of the variance that the deviations give.
     """
 
@@ -36,27 +36,27 @@ class Measured:
 
     @property
     def values(self) -> np.ndarray:
-        """The value of each run, (runs,)."""
+        """Returns the value of each run, (runs,)."""
         return np.array([estimate.value for estimate in self.estimates])
 
     @property
     def runs(self) -> int:
-        """How many runs there are."""
+        """Returns the number of runs."""
         return len(self.values)
 
     @property
     def mean(self) -> float:
-        """Over the runs."""
+        """Returns the mean over the runs."""
         return float(np.mean(self.values))
 
     @property
     def variance_of_seeds(self) -> float:
-        """What the choice of the seeds gives to the mean, together with what seed and samples do jointly."""
+        """Returns the variance of the mean due to the choice of seeds, with the joint effect of seeds and samples."""
         return float(np.var(self.values, ddof=1) / self.runs) if self.runs > 1 else 0.0
 
     @property
     def joint_variance(self) -> float:
-        """The part of the mean deviations' squares that seed and samples do jointly, so that it is not added twice."""
+        """Returns the joint effect of seeds and samples in the mean deviations' squares, which must count only once."""
         if self.runs == 1:
             return 0.0
         return float(np.var(self.deviations, axis=0, ddof=1).sum() / self.runs)
@@ -64,15 +64,15 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """A difference with its uncertainty; what cannot be told is nan.
+    """A difference with its uncertainty; values that cannot be determined are nan.
 
     Args:
-        value: The first number less the second.
+        value: The first number minus the second.
         low: Lower end of its interval.
         high: Upper end of its interval.
         standard_error: Square root of its variance.
         degrees: Degrees of freedom of that variance.
-        p: Two-sided probability of such a difference or a larger one where there is none.
+        p: Two-sided probability of a difference at least as large if there is none in truth.
     """
 
     value: float
@@ -86,10 +86,10 @@ class Difference:
 def mean_over_runs(measured: Measured, *, highest: float = 1.0, confidence: float = 0.95) -> Estimate:
     """Returns the mean of a metric over the runs of one model, with the uncertainty of samples and of seeds.
 
-    One run has the interval that it reports itself. For several, the distance to each end adds that of the samples and
-    that of the seeds by their squares, each with its own quantile of Student's t. Welch and Satterthwaite's single
-    quantile is too small here, because the spread of a few seeds is often estimated as nothing. An end that would pass
-    a limit is worked out on the scale of the log odds instead.
+    A single run keeps the interval that it reports itself. For several, the distance to each end combines that of the
+    samples and that of the seeds by their squares, each with its own quantile of Student's t. Welch and Satterthwaite's
+    single quantile is too small here, because the spread of a few seeds is often estimated as zero. An end that would
+    pass a limit is computed on the scale of the log odds instead.
 
     Args:
         measured: All runs of the model.
@@ -123,7 +123,7 @@ def mean_over_runs(measured: Measured, *, highest: float = 1.0, confidence: floa
 
 
 def _end_within(value: float, share: float, of_seeds: float, highest: float) -> float:
-    """Returns the upper end that samples, a share of the way to the limit, and seeds give on the scale of log odds."""
+    """Returns the upper end on the log-odds scale, given the samples' share of the way to the limit, and the seeds."""
     odds = value / (highest - value)
     above = value + share * (highest - value)
     if above >= highest:
@@ -136,7 +136,7 @@ def _end_within(value: float, share: float, of_seeds: float, highest: float) -> 
 def compare_means(
     first: Measured, second: Measured, *, degrees: float = math.inf, confidence: float = 0.95
 ) -> Difference:
-    r"""The difference of the means over the runs of two models, with the uncertainty of samples and of seeds.
+    r"""Returns the difference of the means over the runs of two models, with the uncertainty of samples and of seeds.
 
     Its variance is
 
@@ -144,21 +144,21 @@ def compare_means(
         - \frac{w_1}{n_1} - \frac{w_2}{n_2}\Big)
 
     with the variance :math:`s^2` of the values over the :math:`n` seeds of a model, the mean deviations
-    :math:`\bar d_i` over its seeds, which hold what the choice of test samples does to both, and the variance
-    :math:`w` of the deviations over seeds: what seed and samples do jointly is in :math:`s^2` and in
+    :math:`\bar d_i` over its seeds, which hold the effect of the choice of test samples on both models, and the
+    variance :math:`w` of the deviations over seeds: the joint effect of seeds and samples is in :math:`s^2` and in
     :math:`\bar d_i`, and must count once. Each part has its own degrees of freedom, n - 1 for the seeds, and Welch and
     Satterthwaite's formula gives those of the sum: with five seeds and a large spread between them a normal interval
-    would be far too narrow. With one run each only the test samples are uncertain, and the answer is about those two
+    would be far too narrow. With one run each only the test samples are uncertain, and the result applies to those two
     trained models. Runs of different models are independent of each other, given the samples.
 
     Args:
         first: Runs of one model.
-        second: Runs of the other on the same samples.
-        degrees: Degrees of freedom of the part of the samples.
+        second: Runs of the other model on the same samples.
+        degrees: Degrees of freedom of the part of the variance that is due to the samples.
         confidence: Coverage of the interval.
 
     Returns:
-        The first mean less the second. The p-value and the interval belong together: one holds zero where the other
+        The first mean minus the second. The p-value and the interval agree: the interval contains zero exactly where p
         is above 1 - confidence.
     """
     from scipy.stats import t
@@ -169,7 +169,7 @@ def compare_means(
     if math.isnan(value):
         return Difference(value, math.nan, math.nan, math.nan, math.nan, math.nan)
     if variance <= NO_VARIANCE:
-        # Equal answers are equal beyond doubt; unequal ones without any spread give no measure of chance.
+        # Equal values without any spread are equal for certain; unequal ones without spread have no measure of chance.
         same = abs(value) < 1e-12
         ends = (value, value) if same else (math.nan, math.nan)
         return Difference(value, *ends, 0.0, math.inf, 1.0 if same else math.nan)
@@ -182,7 +182,7 @@ def compare_means(
 
 
 def compare_auc(positive: np.ndarray, first: np.ndarray, second: np.ndarray, confidence: float = 0.95) -> Difference:
-    """DeLong's test of two models' scores for the same samples, with Welch's degrees of freedom.
+    """Returns DeLong's test of two models' scores for the same samples, with Welch's degrees of freedom.
 
     Args:
         positive: Whether each sample is positive, (samples,).
@@ -191,7 +191,7 @@ def compare_auc(positive: np.ndarray, first: np.ndarray, second: np.ndarray, con
         confidence: Coverage of the interval.
 
     Returns:
-        The first AUC less the second.
+        The first AUC minus the second.
     """
     measured = [auc_deviations(positive, scores) for scores in (first, second)]
     runs = [Measured([Estimate(area)], deviations[None]) for area, deviations in measured]
@@ -200,19 +200,19 @@ def compare_auc(positive: np.ndarray, first: np.ndarray, second: np.ndarray, con
 
 
 def compare_resampled(differences: np.ndarray, test_over_train: float, *, confidence: float = 0.95) -> Difference:
-    """The mean difference of two models over several random splits of the same samples.
+    """Returns the mean difference of two models over several random splits of the same samples.
 
     The splits share most of their training samples, so their differences are not independent, and the plain paired
     t-test finds differences where there are none. Nadeau and Bengio (2003), "Inference for the generalization error",
-    Machine Learning 52, 239, add the share of test to training samples to the variance of the mean.
+    Machine Learning 52, 239, add the ratio of test to training samples to the variance of the mean.
 
     Args:
-        differences: The first model less the second, one a split.
-        test_over_train: Test samples of a split over its training samples.
+        differences: The first model minus the second, one value per split.
+        test_over_train: Ratio of the test samples of a split to its training samples.
         confidence: Coverage of the interval.
 
     Returns:
-        The mean; of one split its uncertainty is nan.
+        The mean; for a single split its uncertainty is nan.
     """
     from scipy.stats import t
 
@@ -229,14 +229,15 @@ def compare_resampled(differences: np.ndarray, test_over_train: float, *, confid
 
 
 def compare_accuracy(first: np.ndarray, second: np.ndarray, confidence: float = 0.95) -> Difference:
-    """McNemar's test of two models' right answers to the same samples, with an interval of the difference.
+    """Returns McNemar's test of the difference of two models' accuracies on the same samples, with its interval.
 
-    p is exact less half of the probability of the observed table on either side (the mid-p of Fagerland, Lydersen and
+    p is exact minus half of the probability of the observed table on either side (the mid-p of Fagerland, Lydersen and
     Laake 2013, BMC Medical Research Methodology 13, 91): the number of discordant samples is small and whole, so that
-    the exact test on 156 samples errs in 2% of cases where 5% are allowed, and finds less than it could.
+    the exact test on 156 samples errs in 2% of cases where 5% are allowed, and finds fewer differences than it could.
 
     The interval is that of Bonett and Price (2012), Journal of Educational and Behavioral Statistics 37, 479: Wald's
-    with one more discordant sample each way, which covers in small samples too and has a width without any.
+    with one more discordant sample each way, which has the right coverage for few samples too, and a width even if no
+    sample is discordant.
 
     Args:
         first: Whether one model is right, (samples,).
@@ -244,7 +245,7 @@ def compare_accuracy(first: np.ndarray, second: np.ndarray, confidence: float = 
         confidence: Coverage of the interval.
 
     Returns:
-        The first accuracy less the second.
+        The first accuracy minus the second.
     """
     from scipy.stats import norm
 
@@ -266,12 +267,12 @@ def compare_accuracy(first: np.ndarray, second: np.ndarray, confidence: float = 
 
 
 def mcnemar(gained: int, lost: int, *, exact: bool = False) -> float:
-    """McNemar's two-sided p-value, from the binomial distribution of the discordant samples.
+    """Returns McNemar's two-sided p-value, from the binomial distribution of the discordant samples.
 
     Args:
-        gained: Samples that only the first model answers right.
-        lost: Samples that only the second answers right.
-        exact: Whether to keep the whole probability of the observed table; else half of it counts (mid-p).
+        gained: Number of samples that only the first model predicts correctly.
+        lost: Number of samples that only the second model predicts correctly.
+        exact: Whether to count the whole probability of the observed table; otherwise half of it counts (mid-p).
     """
     from scipy.stats import binom, binomtest
 
@@ -282,10 +283,10 @@ def mcnemar(gained: int, lost: int, *, exact: bool = False) -> float:
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Holm's correction: whoever calls those below 5% real errs in any of them with at most 5%.
+    """Returns p-values after Holm's correction, which limits the probability of any false positive among all of them.
 
     Args:
-        p_values: One a comparison; nan where there is none, which does not count.
+        p_values: One per comparison; nan where there is none, which does not count as a comparison.
 
     Returns:
         The corrected values, in the same order.
@@ -301,7 +302,7 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def _parts(models: list[Measured], mean: np.ndarray, degrees: float) -> list[tuple[float, float]]:
-    """The parts of a variance with the degrees of freedom of each: of the samples, then of each model's seeds."""
+    """Returns the parts of a variance with their degrees of freedom: of the samples, then of each model's seeds."""
     of_samples = float((mean**2).sum()) - sum(model.joint_variance for model in models)
     of_seeds = [(model.variance_of_seeds, float(model.runs - 1)) for model in models if model.runs > 1]
     return [(max(of_samples, 0.0), degrees), *of_seeds]
