@@ -1,4 +1,4 @@
-"""What a study is: read from one YAML file, validated once, and laid out into runs."""
+"""The declaration of a study: read from one YAML file, validated, and expanded into runs."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from keras_lnn.studies.grid import Grid, Point, count_points, lay_out_grid
 QUICK_EPOCHS = 2
 MOST_RUNS = 10_000
 _BUILT_IN = Path(__file__).parent
-# What a study decides for its runs.
+# The training fields that a study sets for its runs, which a user may therefore not set.
 _DECIDED = fields_with(TrainConfig, Role.PART, Role.OUTPUT, Trait.LAID_OUT)
 
 Figures = dict[str, float]
-# The data set of published figures whose images are none of the study's; they are shown beside all others.
+# Stands for a data set in ``published``: figures on images other than the study's, shown beside all data sets.
 ELSEWHERE = "elsewhere"
-# A picture that follows each class over the epochs; the others are named by the field that they go along.
+# Name of the figure that follows each class over the epochs; other figures are named after the field on their x axis.
 CLASSES = "classes"
 
 
 class Protocol(pydantic.BaseModel):
-    """What holds for all networks of a study: training fields, and these.
+    """The settings that all networks of a study share: training fields, and the arguments below.
 
     Args:
-        grid: Training fields with several values, ``model_args.NAME`` too: each network is trained with each
-            combination, under its name with the values behind it.
-        networks: Which of the study's networks; all if not given.
-        figures: Further pictures: a field of the grid, along which the accuracy is drawn, or ``classes``.
-        note: What stands below the tables.
+        grid: Training fields with several values, including ``model_args.NAME``: each network is trained with each
+            combination, under its name followed by the values.
+        networks: The networks to train; all of the study's networks if not given.
+        figures: Further figures: a field of the grid, along which the accuracy is drawn, or ``classes``.
+        note: Note below the tables.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="allow", protected_namespaces=())
@@ -48,7 +48,7 @@ class Protocol(pydantic.BaseModel):
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The training fields."""
+        """Returns the training fields."""
         return dict(self.model_extra or {})
 
     @pydantic.model_validator(mode="after")
@@ -67,17 +67,17 @@ class Study(pydantic.BaseModel):
     """A study as its file declares it.
 
     Args:
-        title: What it is.
+        title: Title of the study.
         data: Names of data sets.
-        seeds: Runs of each network on each data set.
+        seeds: Number of runs of each network on each data set.
         reference: The network that the others are compared with; the one with the best validation AUC if not given.
-        shuffled_splits: Whether each seed has a split of its own, of data sets that come without.
-        protocols: By name, what holds for all networks; the first one is what a study follows.
-        networks: By name, the training fields of each, ``model`` among them; the model of that name if not given.
-        published: By data set and network, published metrics; of ``elsewhere`` on images that are none of these.
-        benchmarks: The same of networks that are not trained here, for the pictures.
+        shuffled_splits: Whether each seed has its own split of the data sets that have no splits of their own.
+        protocols: Settings shared by all networks, by the name of the protocol; a study follows the first by default.
+        networks: The training fields of each network by its name, including ``model``, which is the name if not given.
+        published: Published metrics by data set and network; those under ``elsewhere`` were measured on other images.
+        benchmarks: The same for networks that are not trained here but appear in the figures.
         parameters: Published parameter counts.
-        published_note: What must be known of the published figures.
+        published_note: Note on what limits the published figures.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -112,7 +112,7 @@ class Study(pydantic.BaseModel):
         return self
 
     def published_for(self, data: str) -> tuple[dict[str, Figures], bool]:
-        """The published figures by network, and whether they are of these very images."""
+        """Returns the published figures by network, and whether they were measured on the images of this data set."""
         return (self.published[data], True) if data in self.published else (self.published.get(ELSEWHERE, {}), False)
 
 
@@ -121,9 +121,9 @@ class StudyRun:
     """One run of a study.
 
     Args:
-        network: Its name in the study, with the values of the grid.
-        config: Complete but for what the model's own protocol says.
-        base: The name of the network that is declared.
+        network: Its name in the study, including the values of the grid.
+        config: Its configuration, complete except for what the model's own protocol adds.
+        base: The name of the network as declared.
         point: The values of the grid.
     """
 
@@ -134,17 +134,17 @@ class StudyRun:
 
     @property
     def folder(self) -> Path:
-        """The run's folder."""
+        """Returns the run's folder."""
         return self.config.run_dir
 
     @property
     def name(self) -> str:
-        """As people are told of it."""
+        """Returns the name of the run in messages."""
         return f"{self.network} on {self.config.data}, seed {self.config.seed}"
 
 
 def built_in_studies() -> list[str]:
-    """Names of the studies that come with the package."""
+    """Returns the names of the studies that come with the package."""
     return sorted(path.stem.replace("_", "-") for path in _BUILT_IN.glob("*.yaml"))
 
 
@@ -152,7 +152,7 @@ def load_study(name: str) -> Study:
     """Reads a study.
 
     Args:
-        name: Of one that comes with the package, or a YAML file.
+        name: Name of a study that comes with the package, or path of a YAML file.
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
@@ -163,7 +163,7 @@ def load_study(name: str) -> Study:
 
 
 def choose(kind: str, wanted: Sequence[str] | None, known: Sequence[str]) -> list[str]:
-    """The wanted names in their order, or all; an unknown one is an error that lists the nearest."""
+    """Returns the wanted names in their order, or all known ones; an unknown name raises an error with the nearest."""
     for name in wanted or ():
         if name not in known:
             raise InputError(f"The study has no {kind} {name!r}. {suggest(name, known)}")
@@ -182,18 +182,18 @@ def lay_out(
     fields: dict[str, Any] | None = None,
     grid: Grid | None = None,
 ) -> list[StudyRun]:
-    """All runs of a study, first seeds first: a table of one seed is there early.
+    """Returns all runs of a study, ordered by seed so that a table of one seed is available early.
 
     Args:
-        study: What is declared.
-        folder: That holds the runs, as ``DATA/NETWORK/seed-N``.
+        study: The declaration.
+        folder: Folder that holds the runs, as ``DATA/NETWORK/seed-N``.
         networks: Names of networks; all if not given.
-        data: Names of data sets, also of others than the study's own; all of its own if not given.
-        seeds: Runs of each; as declared if not given.
+        data: Names of data sets, which may be others than the study's own; all of its own if not given.
+        seeds: Number of seeds; as declared if not given.
         protocol: Name of a protocol; the first if not given.
-        quick: Whether this is only to see that all runs through: two epochs, one seed.
+        quick: Whether this is only a check that all runs complete: two epochs, one seed.
         fields: Training fields of all runs, such as ``data_dir``.
-        grid: Values in the place of those of the protocol's grid, or fields besides.
+        grid: Values that replace those of the protocol's grid, or further fields.
     """
     decided = [field for field in {**(fields or {}), **(grid or {})} if field in _DECIDED]
     if decided:
@@ -236,18 +236,18 @@ def make_run(
     quick: bool = False,
     fields: dict[str, Any] | None = None,
 ) -> StudyRun:
-    """One run of a study.
+    """Returns one run of a study.
 
     Args:
-        study: What is declared.
-        folder: That holds the runs.
-        name: Of the network.
+        study: The declaration.
+        folder: Folder that holds the runs.
+        name: Name of the network.
         data: Name of the data set.
-        seed: Of the run.
+        seed: Seed of the run.
         point: The values of the grid.
         protocol: Name of a protocol; the first if not given.
-        quick: Two epochs.
-        fields: Training fields for all runs.
+        quick: Whether to train for two epochs only.
+        fields: Training fields of all runs.
     """
     chosen = study.protocols[protocol or next(iter(study.protocols))]
     declared = (chosen.fields, study.networks[name], fields or {})
@@ -276,7 +276,7 @@ def _require_own_folders(runs: Sequence[StudyRun]) -> None:
 
 
 def path_name(name: str) -> str:
-    """Returns a name as that of a folder, which lies below the folder that it is joined to."""
+    """Returns a name as a folder name that cannot lead out of the folder that it is joined to."""
     found = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
     if not found.strip(".-"):
         raise InputError(f"Networks, data and values need names of letters or digits. Received: {name!r}. Change it.")

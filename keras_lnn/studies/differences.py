@@ -1,4 +1,4 @@
-"""What a study's networks are ahead of its reference or behind it, with intervals, whatever splits its runs had."""
+"""Differences between a study's networks and its reference, with intervals, for fixed and for shuffled splits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from keras_lnn.studies.declaration import path_name
 from keras_lnn.studies.results import MASK_METRICS, METRICS, measured_metrics
 
 SIGNIFICANT = 0.05
-# How networks are compared whose seeds had splits of their own.
+# Name of the test for networks whose seeds had splits of their own.
 RESAMPLED = "corrected resampled t"
 
 
@@ -28,18 +28,18 @@ def compare_networks(
 ) -> tuple[Comparison | None, pd.DataFrame]:
     """Compares the networks of a study on one data set.
 
-    Runs that answered the same test samples are compared sample by sample. Where each seed had its own shuffled split
-    they are compared split by split, by :func:`~keras_lnn.statistics.paired_tests.compare_resampled`.
+    Runs on the same test samples are compared sample by sample. Where each seed had its own shuffled split they are
+    compared split by split, by :func:`~keras_lnn.statistics.paired_tests.compare_resampled`.
 
     Args:
-        results: Rows of results.csv of one data set that are done, of at least two networks.
-        reference: The network that the others are compared with; the one with the best validation AUC, or Dice of
-            masks, if not given.
+        results: Rows of results.csv of the completed runs of one data set, for at least two networks.
+        reference: The network that the others are compared with; if not given, the one with the best validation AUC, or
+            Dice for segmentation.
         progress: Called with the fraction done.
 
     Returns:
-        The comparison for a page, None where the samples differ; and a row a network and metric: the
-        network's mean less the reference's, its 95% interval, p, and p after Holm's correction for all networks.
+        The comparison for a page, None where the samples differ; and one row per network and metric: the network's mean
+        minus the reference's, its 95% interval, p, and p after Holm's correction for all networks.
     """
     names = list(dict.fromkeys(results["network"]))
     known = reference if reference in names else None
@@ -51,7 +51,7 @@ def compare_networks(
 
 
 def tell_differences(differences: pd.DataFrame) -> list[str]:
-    """Sentences that say which networks differ from the reference."""
+    """Returns sentences that say which networks differ from the reference."""
     told = []
     for key, rows in differences.groupby(["data", "metric"], sort=False):
         data, metric = cast("tuple[Any, Any]", key)

@@ -1,4 +1,4 @@
-"""The pictures that a protocol asks for: accuracy or Dice along a field of its grid, and each class over the epochs."""
+"""The figures that a protocol asks for: accuracy or Dice along a field of its grid, and each class over the epochs."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def plot_along(results: pd.DataFrame, field: str, fields: Sequence[str], study: Study, data: str) -> Figure:
-    """Test accuracy, of masks Dice, along one field of the grid: a line a network, a panel each value of another.
+    """Draws test accuracy (Dice for segmentation) along one field of the grid, one line per network.
 
     Args:
-        results: Rows of ``results.csv`` of one data set that are done.
-        field: Which goes along.
-        fields: All of the grid; the first other one with several values has the panels, the rest are told in the
-            legend.
-        study: With its published figures.
+        results: Rows of ``results.csv`` of the completed runs of one data set.
+        field: The field on the horizontal axis.
+        fields: All fields of the grid. The first other one with several values has one panel per value, and the legend
+            names the values of the rest.
+        study: The declaration with the published figures.
         data: The data set's name.
     """
     others = [name for name in fields if name != field and results[name].nunique() > 1]
@@ -75,14 +75,14 @@ def plot_along(results: pd.DataFrame, field: str, fields: Sequence[str], study: 
 
 
 def plot_classes_of_networks(results: pd.DataFrame, data: str) -> Figure | None:
-    """Each class's validation accuracy over the epochs, and how these go together: a row a network.
+    """Draws each class's validation accuracy over the epochs, and their correlations, in one row per network.
 
     Args:
-        results: Rows of ``results.csv`` of one data set that are done.
+        results: Rows of ``results.csv`` of the completed runs of one data set.
         data: The data set's name.
 
     Returns:
-        The figure; None where no run has counted its classes.
+        The figure; None if no run recorded the accuracy of its classes.
     """
     found = {}
     for network, rows in results.groupby("network", sort=False):
@@ -109,7 +109,7 @@ def plot_classes_of_networks(results: pd.DataFrame, data: str) -> Figure | None:
 
 
 def _mean(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """Cell by cell over the seeds, of those that have a number."""
+    """Returns the mean over the seeds for each cell, ignoring missing values."""
     together = pd.concat(tables)
     return together.groupby(level=0, sort=False).mean().reindex(index=max(tables, key=len).index)
 
@@ -123,9 +123,9 @@ def _draw_lines(
     bases: list[str],
     published: dict[str, dict],
 ) -> None:
-    """A line each network and combination of the other fields, and the published figures as crosses.
+    """Draws one line per network and combination of the other fields, and the published figures as crosses.
 
-    Where all runs have collapsed to one class, the marker is hollow.
+    A hollow marker means that all runs have collapsed to one class.
     """
     variants = list(dict.fromkeys(map(tuple, rows[rest].itertuples(index=False)))) if rest else [()]
     order = _positions(field, rows[field])
@@ -134,7 +134,7 @@ def _draw_lines(
         place = bases.index(base)
         colour, style = PALETTE[place % len(PALETTE)], _STYLES[variants.index(variant) % len(_STYLES)]
         means = group.assign(position=group[field].map(order)).groupby("position")[metric].mean().sort_index()
-        # Later lines are thinner, so that those below are seen where all stand at one place.
+        # Later markers are smaller, so that those below remain visible where all have the same position.
         size = max(9.0 - 1.5 * place, 4.0)
         label = " ".join([base, *(label_of(name, value) for name, value in zip(rest, variant, strict=True))])
         axes.plot(
@@ -167,7 +167,7 @@ def _groups(rows: pd.DataFrame, rest: list[str]) -> list[tuple[tuple[str, tuple]
 
 
 def _positions(field: str, values: pd.Series) -> dict[Any, float]:
-    """Where each value stands: times and numbers to scale, words one behind the other."""
+    """Returns the position of each value: times and numbers to scale, words at equal distances."""
     distinct = list(dict.fromkeys(values))
     if field == "time_budget":
         return {value: parse_duration(value) for value in distinct}
@@ -177,7 +177,7 @@ def _positions(field: str, values: pd.Series) -> dict[Any, float]:
 
 
 def _scale(axes: Axes, field: str, values: pd.Series) -> None:
-    """A tick each value; a logarithmic axis where they span more than a factor of eight."""
+    """Places one tick per value, on a logarithmic axis where they span more than a factor of eight."""
     positions = _positions(field, values)
     low, high = min(positions.values()), max(positions.values())
     if low > 0 and high / low > 8:

@@ -1,4 +1,4 @@
-"""A grid of training fields: every combination of their values, each under a name that people can read."""
+"""A grid of training fields: every combination of their values, each with a readable name."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Point:
     """One combination of the values of a grid.
 
     Args:
-        values: By the name of the field; ``model_args.NAME`` is an argument of the network's builder.
+        values: Values by the name of the field; ``model_args.NAME`` is an argument of the network's builder.
     """
 
     values: dict[str, Any]
 
     def name(self, network: str) -> str:
-        """The network's name with the values behind it, such as ``resnet18 1e-4 he-normal``."""
+        """Returns the network's name followed by the values, such as ``resnet18 1e-4 he-normal``."""
         return " ".join([network, *(label_of(field, value) for field, value in self.values.items())])
 
     def apply(self, config: dict[str, Any]) -> dict[str, Any]:
-        """The training fields with these values in the place of others."""
+        """Returns the training fields of ``config`` with these values in place of theirs."""
         fields = {name: value for name, value in self.values.items() if not name.startswith(_ARGUMENTS)}
         arguments = {
             name.removeprefix(_ARGUMENTS): value for name, value in self.values.items() if name.startswith(_ARGUMENTS)
@@ -40,17 +40,17 @@ class Point:
 
 
 def count_points(grid: Grid) -> int:
-    """Returns how many combinations there are."""
+    """Returns the number of combinations."""
     return math.prod(len(values) for values in grid.values())
 
 
 def lay_out_grid(grid: Grid) -> list[Point]:
-    """Every combination, the last field's values first; one without values of an empty grid."""
+    """Returns every combination, the last field varying fastest; an empty grid gives one point without values."""
     return [Point(dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())]
 
 
 def label_of(field: str, value: Any) -> str:
-    """A value as people are told of it: words stand alone, numbers behind their field's name."""
+    """Returns a value as text: a word alone, a number after the name of its field."""
     if field == "learning_rate":
         return _scientific(value)
     if isinstance(value, str):
@@ -62,8 +62,8 @@ def parse_assignments(text: str | None, option: str) -> dict[str, list[Any]]:
     """Reads ``field=value,value field=value``.
 
     Args:
-        text: As it was given, or None.
-        option: Whose it is, for what is told of a mistake.
+        text: The text as it was given, or None.
+        option: Name of the option, for error messages.
     """
     found: dict[str, list[Any]] = {}
     for part in (text or "").split():
@@ -79,7 +79,7 @@ def parse_assignments(text: str | None, option: str) -> dict[str, list[Any]]:
 
 
 def _read(text: str) -> Any:
-    """A number where it is one: YAML takes ``1e-3`` for a word."""
+    """Returns a number where the text is one; YAML alone would read ``1e-3`` as a word."""
     try:
         value = yaml.safe_load(text)
         return float(value) if isinstance(value, str) else value
@@ -92,7 +92,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _scientific(value: Any) -> str:
-    """A learning rate such as ``1e-4`` or ``2.5e-5``."""
+    """Returns a learning rate as text such as ``1e-4`` or ``2.5e-5``."""
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Which runs were ever asked for in a study's folder, and with which own modules, so that later calls know them."""
+"""The record of the runs ever requested in a study's folder, and of the user's modules that they import."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILE, _IMPORTS_FILE = "asked.json", "imports.json"
 
 
 def remember(folder: Path, runs: Sequence[StudyRun]) -> None:
-    """Adds runs to those that were asked for before, and the modules that they import."""
+    """Adds runs, and the modules that they import, to the record in a study's folder."""
     known = {_key(entry): entry for entry in _read(folder, FILE)}
     asked = [
         {"network": run.base, "data": run.config.data, "seed": run.config.seed, "values": run.point.values}
@@ -34,11 +34,11 @@ def recall_imports(folder: Path) -> list[str]:
 
 
 def recall(study: Study, folder: Path, **options: Any) -> list[StudyRun]:
-    """The runs that were ever asked for, as a protocol and fields now lay them out.
+    """Returns the runs in the record, built with the given protocol and fields.
 
     Args:
-        study: What is declared; networks that it no longer has are left out.
-        folder: Of the study.
+        study: The declaration; networks that it no longer has are left out.
+        folder: Folder of the study.
         options: ``protocol``, ``quick`` and ``fields`` of :func:`~keras_lnn.studies.declaration.make_run`.
     """
     found = []

@@ -1,4 +1,4 @@
-"""The pictures of a study, drawn from its own runs: ROC curves, AUC against size, and the spread over seeds."""
+"""The figures of a study, drawn from its own runs: ROC curves, AUC against size, and the spread over seeds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS_OF_ROC = 4
-# More networks than these have numbers beside their points, and a key of so many rows.
+# With more networks than this, the points carry numbers, and a key lists the names in columns of _KEY_ROWS rows.
 _MOST_NAMED = 12
 _KEY_ROWS = 26
 _GRID = np.linspace(0.0, 1.0, 201)
@@ -53,15 +53,15 @@ def write_pictures(
     figures: Sequence[str] = (),
     fields: Sequence[str] = (),
 ) -> None:
-    """Draws every picture of every data set.
+    """Draws every figure of every data set.
 
     Args:
-        folder: Where to; what was there goes.
-        study: What was declared.
+        folder: The folder for the figures; its previous content is replaced.
+        study: The declaration.
         results: Rows of ``results.csv``.
-        summary: From :func:`~keras_lnn.studies.results.summary_table`.
-        figures: Those that the protocol asks for besides.
-        fields: Of the protocol's grid.
+        summary: The result of :func:`~keras_lnn.studies.results.summary_table`.
+        figures: Further figures that the protocol asks for.
+        fields: Fields of the protocol's grid.
     """
     done = results[results["status"] == "done"]
     with atomic_path(folder) as temporary:
@@ -85,13 +85,13 @@ def write_pictures(
 
 
 def plot_roc_of_networks(results: pd.DataFrame, data: str) -> Figure:
-    """A panel a network: the ROC curve of each seed, and their mean.
+    """Draws one panel per network, with the ROC curve of each seed and their mean.
 
-    Of more than two classes each against the rest, averaged.
+    With more than two classes, the curve is the average over each class against the rest.
 
     Args:
-        results: Rows of ``results.csv`` of one data set that are done.
-        data: Its name.
+        results: Rows of ``results.csv`` of the completed runs of one data set.
+        data: The data set's name.
     """
     networks = list(dict.fromkeys(results["network"]))
     columns = min(_COLUMNS_OF_ROC, len(networks))
@@ -128,11 +128,13 @@ def plot_roc_of_networks(results: pd.DataFrame, data: str) -> Figure:
 
 
 def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
-    """AUC, of masks Dice, against the number of parameters: our means with the spread over seeds, and published ones.
+    """Draws AUC (Dice for segmentation) against the number of parameters, with the spread over seeds.
+
+    The published figures are drawn besides.
 
     Args:
         summary: Rows of ``summary.csv`` of one data set.
-        study: With its published figures.
+        study: The declaration with the published figures.
         data: The data set's name.
     """
     metric = measured_metrics(summary.dropna(axis="columns", how="all"), "_mean")[0]
@@ -181,7 +183,7 @@ def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
     figure.legend(loc="outside lower left", ncols=3, fontsize=SMALL_SIZE + 0.5, frameon=False)
     points = summary[["parameters", f"{metric}_mean"]].to_numpy(float)
     if numbered:
-        # The key goes by the size, as one reads along the axis.
+        # The key is sorted by size, in the order in which one reads along the axis.
         order = np.argsort(points[:, 0], kind="stable")
         points, spread = points[order], spread.iloc[order]
         _write_key(figure, [names[row] for row in order])
@@ -191,7 +193,7 @@ def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
 
 
 def _write_key(figure: Figure, names: Sequence[str]) -> None:
-    """Writes what the number of each point stands for, at the right."""
+    """Writes the key of the numbered points at the right."""
     from matplotlib.lines import Line2D
 
     handles = [
@@ -206,11 +208,11 @@ def _short_count(value: int) -> str:
 
 
 def plot_seeds(results: pd.DataFrame, study: Study, data: str) -> Figure:
-    """A box a network and metric over the seeds, every run as a dot, and the published figure.
+    """Draws one box per network and metric over the seeds, with every run as a dot, and the published figure.
 
     Args:
-        results: Rows of ``results.csv`` of one data set that are done.
-        study: With its published figures.
+        results: Rows of ``results.csv`` of the completed runs of one data set.
+        study: The declaration with the published figures.
         data: The data set's name.
     """
     metrics = _metrics_of(results)
@@ -255,7 +257,7 @@ def _mark_published(axes: Axes, study: Study, data: str, networks: Sequence[str]
 
 
 def _read_curve(run: Path) -> np.ndarray:
-    """Sensitivity over the grid of false positive rates, the mean over the classes where there are more than two."""
+    """Returns the sensitivity at fixed false positive rates, averaged over the classes if there are more than two."""
     from sklearn.metrics import roc_curve
 
     from keras_lnn.comparing.runs import read_run

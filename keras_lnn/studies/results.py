@@ -1,4 +1,4 @@
-"""What a study has found: a row a run, and a row a network with its mean, spread, intervals and published figure."""
+"""The results of a study: one row per run, and one per network with mean, spread, intervals and published figure."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from keras_lnn.files.atomic import as_text
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.studies.declaration import Study, StudyRun
 
-# Of networks that answer by classes, and by masks.
+# The metrics of classification and of segmentation.
 METRICS, MASK_METRICS = ("auc", "accuracy"), ("dice", "iou")
 _CONFIDENCE = 0.95
 
 
 def measured_metrics(columns: Iterable[str], ending: str = "") -> tuple[str, ...]:
-    """Which metrics of a study are among some names, with an ending such as ``_mean``: those of its kind of data."""
+    """Returns the metrics of a study that occur among the column names, with an ending such as ``_mean``."""
     known = set(columns)
     return tuple(name for name in (*METRICS, *MASK_METRICS) if name + ending in known)
 
 
 def results_table(runs: Sequence[StudyRun], failures: dict[Path, str]) -> pd.DataFrame:
-    """One row a run: its test metrics with their intervals, what it cost, and the reason where it failed."""
+    """Returns one row per run: its test metrics with intervals, its cost, and the reason if it failed."""
     return pd.DataFrame([_row(run, failures.get(run.folder)) for run in runs])
 
 
@@ -39,7 +39,7 @@ def _row(run: StudyRun, failure: str | None) -> dict[str, Any]:
         "seed": run.config.seed,
         "status": status,
     }
-    # What was declared, and the values of the grid, to sort the rows by.
+    # What was declared, and the values of the grid, by which the rows are sorted.
     row |= {"base": run.base, **run.point.values}
     if metrics:
         for name, estimate in metrics["test"].items():
@@ -53,17 +53,17 @@ def _row(run: StudyRun, failure: str | None) -> dict[str, Any]:
 
 
 def _seconds_an_epoch(history: pd.DataFrame) -> float:
-    """The median of the whole epochs: the first one holds what is compiled; nan where the only one was cut short."""
+    """Returns the median over whole epochs, since the first one includes compilation; nan if none is whole."""
     whole = ~history["fraction"].lt(1.0) if "fraction" in history else pd.Series(True, index=history.index)
     return float(history["seconds"][whole].median())
 
 
 def summary_table(results: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """One row a data set and network, of the runs that are done.
+    """Returns one row per data set and network, over the completed runs.
 
     ``low`` and ``high`` of a metric are the 95% interval of the mean over seeds, by Student's t: what other seeds would
-    give on the same test samples. ``published_fits`` says whether the published figure, of a single run, lies among 95%
-    of single runs as these (the prediction interval of one more).
+    give on the same test samples. ``published_fits`` says whether the published figure, which is of a single run, lies
+    in the 95% prediction interval of one more run.
     """
     done = results[results["status"] == "done"]
     rows = []
@@ -76,7 +76,7 @@ def summary_table(results: pd.DataFrame, study: Study) -> pd.DataFrame:
         for metric in measured_metrics(group.dropna(axis="columns", how="all")):
             published = figures.get(network, {}).get(metric)
             row |= {f"{metric}_{name}": value for name, value in summarise(group[metric], published).items()}
-            # What was measured on other images neither fits nor does not.
+            # A figure that was measured on other images can neither agree nor disagree.
             row |= {} if of_these_images else {f"{metric}_published_fits": None}
         row["seconds_an_epoch"] = group["seconds_an_epoch"].median()
         row["epochs"] = group["epochs_trained"].mean()
@@ -87,7 +87,7 @@ def summary_table(results: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 
 def summarise(values: Sequence[float], published: float | None = None) -> dict[str, Any]:
-    """Mean, spread and intervals of one metric over seeds; nan and None where too few seeds say nothing."""
+    """Returns mean, spread and intervals of one metric over seeds; nan or None where there are too few seeds."""
     from scipy import stats
 
     numbers = np.asarray(values, dtype=np.float64)
@@ -102,7 +102,7 @@ def summarise(values: Sequence[float], published: float | None = None) -> dict[s
         half = reach / math.sqrt(count)
         low, high = mean - half, mean + half
         if numbers.min() >= 0 and numbers.max() <= 1:
-            # No such metric leaves 0 to 1, so neither does where its mean may lie.
+            # These metrics lie between 0 and 1, and so does the interval of their mean.
             low, high = max(low, 0.0), min(high, 1.0)
         summary |= {"sd": deviation, "low": low, "high": high}
         if published is not None:

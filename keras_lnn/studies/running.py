@@ -1,4 +1,4 @@
-"""A study's runs, each in a process of its own: skipped where they are done, gone on with where they were killed."""
+"""Training of a study's runs, each in its own process: completed runs are skipped, interrupted ones are resumed."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _LOOK_EVERY_SECONDS = 0.3
 
 @dataclasses.dataclass
 class Progress:
-    """How far a study is.
+    """The progress of a study.
 
     Args:
-        runs: All of them.
-        done: Which were there before, or have ended well.
-        failures: The reason of each that has failed, by its folder.
-        seconds: Of each run that has ended here, by its folder.
-        running: When each that runs has begun, by its folder.
-        workers: Runs at a time.
+        runs: All runs.
+        done: Folders of the runs that were complete before or have since completed.
+        failures: The reason of each failed run, by its folder.
+        seconds: Duration of each run that has ended in this call, by its folder.
+        running: Start time of each run in progress, by its folder.
+        workers: Number of runs at a time.
     """
 
     runs: Sequence[StudyRun]
@@ -41,11 +41,11 @@ class Progress:
 
     @property
     def left(self) -> list[StudyRun]:
-        """Runs that are neither done nor failed."""
+        """Returns the runs that are neither done nor failed."""
         return [run for run in self.runs if run.folder not in self.done and run.folder not in self.failures]
 
     def seconds_left(self) -> float | None:
-        """What the rest will take, by the runs of the same network so far; None before any has ended."""
+        """Returns the estimated remaining time, from the runs of the same network so far; None before any has ended."""
         if not self.seconds:
             return None
         took: dict[tuple[str, str], list[float]] = {}
@@ -63,7 +63,7 @@ class Progress:
 
 
 def run_one(order: dict[str, Any]) -> dict[str, Any]:
-    """What a run's process does."""
+    """Trains one run; this is the work of a run's process."""
     from keras_lnn.config import TrainConfig
     from keras_lnn.training.loop import train_or_resume
 
@@ -72,14 +72,14 @@ def run_one(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_done(run: StudyRun) -> bool:
-    """Whether a run is complete, with its own configuration."""
+    """Returns whether a run is complete and has the expected configuration."""
     return is_run_of(run.folder, run.config) and RunFolder(run.folder).read_metrics() is not None
 
 
 def find_done(runs: Sequence[StudyRun]) -> set[Path]:
-    """The runs that are complete; one of another configuration in a run's folder is an error.
+    """Returns the folders of the completed runs; raises an error if a run's folder holds another configuration.
 
-    Its results would otherwise count as this study's, or be removed.
+    The results of that other run would otherwise count as this study's, or be removed.
     """
     done = set()
     for run in runs:
@@ -105,18 +105,18 @@ def run_all(
     ended: Callable[[StudyRun, Outcome, Progress], None] = lambda run, outcome, progress: None,
     watch: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
-    """Trains what is not there yet.
+    """Trains the runs that are not complete yet.
 
     Args:
-        runs: In the order in which they are to begin.
-        runner: Of their processes.
-        workers: Runs at a time.
-        limits: When a run is killed.
+        runs: The runs in the order in which they begin.
+        runner: Starts and supervises their processes.
+        workers: Number of runs at a time.
+        limits: Limits beyond which a run is killed.
         ended: Called with each run that has ended, one at a time.
-        watch: Called before the first run begins, and now and then while they run.
+        watch: Called before the first run begins, and at intervals while runs are in progress.
 
     Returns:
-        What was done, and what failed.
+        The completed and the failed runs.
     """
     progress = Progress(runs, find_done(runs), workers)
     watch(progress)
@@ -164,7 +164,7 @@ def run_all(
 def _run(
     run: StudyRun, runner: ProcessRunner, limits: Limits, stop: threading.Event, environment: dict[str, str | None]
 ) -> Outcome:
-    # Beside the run's folder, which a run that begins anew removes.
+    # The logs are kept next to the run's folder, because a run that starts from the beginning removes that folder.
     logs = run.folder.with_name(f"{run.folder.name}-process")
     order = {"config": run.config.model_dump(mode="json")}
     return runner.run(f"{__name__}:run_one", order, logs, limits=limits, stop=stop, environment=environment)

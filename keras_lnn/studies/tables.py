@@ -1,4 +1,4 @@
-"""The summary of a study as people read it: on the terminal, in Markdown, in LaTeX and in HTML."""
+"""The summary of a study as text for the terminal, Markdown, LaTeX and HTML."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ _PUBLISHED = (
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-    """What a table says.
+    """The content of a table.
 
     Args:
-        title: Of the study.
-        summary: From :func:`~keras_lnn.studies.results.summary_table`.
-        differences: From :func:`~keras_lnn.studies.differences.compare_networks`, with a column ``data``; empty where
-            they are not to be shown.
+        title: Title of the study.
+        summary: The result of :func:`~keras_lnn.studies.results.summary_table`.
+        differences: The result of :func:`~keras_lnn.studies.differences.compare_networks` with a column ``data``; empty
+            where no differences are to be shown.
         shuffled_splits: Whether the seeds had splits of their own.
-        notes: What else stands below.
-        elsewhere: Whether the published figures are of other images.
-        published_note: What must be known of the published figures, where there are some.
-        shown: The metrics that are shown; all that were measured, of classes, of masks or both, if not given.
+        notes: Further notes below the table.
+        elsewhere: Whether the published figures were measured on other images.
+        published_note: Note on the published figures, where there are any.
+        shown: The metrics to show; all that were measured, of classification or segmentation, if not given.
     """
 
     title: str
@@ -59,12 +59,12 @@ class Content:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics that are shown."""
+        """Returns the metrics to show."""
         return self.shown or measured_metrics(self.summary.columns, "_mean")
 
     @property
     def head(self) -> list[str]:
-        """The names of the columns."""
+        """Returns the names of the columns."""
         names = ["network", "parameters", "runs"]
         for metric in self.metrics:
             names += [f"{metric_label(metric)} (SD)", "95% interval"]
@@ -74,20 +74,20 @@ class Content:
 
     @property
     def tables(self) -> dict[str, Cells]:
-        """The rows of each data set, as text."""
+        """Returns the rows of each data set as text."""
         groups = self.summary.groupby("data", sort=False)
         return {str(data): [self._cells(row) for _, row in rows.iterrows()] for data, rows in groups}
 
     @property
     def remarks(self) -> list[str]:
-        """What stands below."""
+        """Returns the caption and the notes below the table."""
         samples = " and splits" if self.shuffled_splits else ", same test samples"
         caption = _CAPTION.format(samples, self._about_published if self._has_published else "")
         told = tell_differences(self.differences) if len(self.differences) else []
         return [caption, *self.notes, *self._tell_collapsed(), *told]
 
     def _tell_collapsed(self) -> list[str]:
-        """Which networks answer one class whatever they see: their accuracy is that of a constant."""
+        """Returns a sentence on runs that always predict one class: their accuracy is that of a constant prediction."""
         fallen = self.summary[self.summary["collapsed"] > 0]
         several = self.summary["data"].nunique() > 1
         named = [
@@ -135,7 +135,7 @@ class Content:
 
 
 def print_summary(console: Console, content: Content) -> None:
-    """A table a data set; where it would not fit, one for each metric."""
+    """Prints one table per data set, or one for each metric where it would not fit."""
     for data in content.tables:
         table = _make_table(content, data)
         if _fits(table, console):
@@ -166,7 +166,7 @@ def _make_table(content: Content, data: str) -> Table:
 
 
 def to_text(content: Content) -> str:
-    """Columns of even width."""
+    """Returns the summary as plain text with aligned columns."""
     head = content.head
     parts = [content.title]
     for data, rows in content.tables.items():
@@ -177,7 +177,7 @@ def to_text(content: Content) -> str:
 
 
 def to_markdown(content: Content) -> str:
-    """A heading and a table a data set."""
+    """Returns the summary as Markdown, with a heading and a table per data set."""
     head = content.head
 
     def line(cells: list[str]) -> str:
@@ -191,7 +191,7 @@ def to_markdown(content: Content) -> str:
 
 
 def to_latex(content: Content) -> str:
-    """A table environment a data set, for documents that load booktabs."""
+    """Returns the summary as LaTeX, one table environment per data set, for documents that load booktabs."""
     head = content.head
 
     def line(cells: list[str]) -> str:
@@ -221,7 +221,7 @@ def to_latex(content: Content) -> str:
 
 
 def to_html(content: Content) -> str:
-    """A page of its own."""
+    """Returns the summary as a standalone HTML page."""
     head, title = content.head, content.title
     style = (
         "body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#222}table{border-collapse:collapse;margin:0 0 2rem}"
@@ -248,7 +248,7 @@ def _html_row(cells: list[str]) -> str:
     return f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
 
 
-# What LaTeX reads as commands or does not print.
+# Characters that LaTeX reads as commands or does not print.
 _LATEX = str.maketrans(
     {
         **{letter: f"\\{letter}" for letter in "%_&#${}"},
