@@ -1,7 +1,7 @@
-"""Trained models side by side on the same test samples: which differences the data show, and which they do not.
+"""The comparison of trained models on the same test samples: which differences the data show, and which they do not.
 
-``load_runs`` reads runs, ``compare`` works out everything once, and ``write_comparison`` writes the page, the tables
-and the pictures.
+``load_runs`` reads runs, ``compare`` computes everything once, and ``write_comparison`` writes the page, the tables
+and the figures.
 """
 
 import importlib

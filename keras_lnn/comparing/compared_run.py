@@ -1,4 +1,4 @@
-"""What every compared run has, and whether runs answered the same samples."""
+"""The base class of compared runs, and checks that runs predict the same samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from keras_lnn.tasks.kinds import find_kind
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ComparedRun(abc.ABC):
-    """A complete run, with what it reached on the samples of one split.
+    """A complete run, with its predictions for the samples of one split.
 
     Args:
         path: Its folder, as it was given or found.
@@ -27,21 +27,22 @@ class ComparedRun(abc.ABC):
         split: ``test`` or ``val``.
         task: The kind of its task.
         class_names: One name for each class or label that is compared.
-        truth: What is true of each sample, (samples, ...).
-        files: Name of each sample's file, or empty where there are none.
-        parameters: Numbers that were learned.
-        seconds: Duration of the training.
-        epochs: How many were trained.
-        checksum: Of the data, or empty where it is not known.
-        file_bytes: Size of best.keras, or None where it is not there.
-        warnings: What the numbers of this split do not show.
-        groups: The patient of each sample; None where nobody knows.
-        positive_class: Which of two classes its sensitivity speaks of; None for the second one and for other tasks.
+        truth: The true labels of each sample, (samples, ...).
+        files: File name of each sample, or empty if there are no files.
+        parameters: Number of trainable parameters.
+        seconds: Training time.
+        epochs: Number of trained epochs.
+        checksum: Checksum of the data, or empty if it is not known.
+        file_bytes: Size of best.keras, or None if there is no such file.
+        warnings: Cautions that the numbers of this split do not show.
+        groups: The patient of each sample; None if patients are not known.
+        positive_class: The class that sensitivity refers to in a binary task; None for the second one and for other
+            tasks.
 
     Attributes:
-        leading: The metric by which models are sorted, and of validation by which the reference is chosen.
+        leading: The metric by which models are sorted, and whose validation value decides which one is the reference.
         tested: The metrics whose differences are tested, in order.
-        pictures: The names of the pictures beside the maps of differences.
+        pictures: The names of the figures in addition to the maps of differences.
     """
 
     path: Path
@@ -66,31 +67,31 @@ class ComparedRun(abc.ABC):
 
     @property
     def answers(self) -> str:
-        """Returns what the task gives a class to, by which comparing measures it."""
+        """Returns ``classes`` or ``masks``, the kind of the models' output, by which a comparison measures them."""
         return find_kind(self.task).answers
 
     @property
     @abc.abstractmethod
     def validation_value(self) -> float:
-        """Returns the leading metric on validation of the epoch that was kept; nan where it is not defined."""
+        """Returns the leading metric on validation for the epoch that was kept; nan where it is not defined."""
 
     @property
     def highest(self) -> dict[str, float]:
-        """Returns the highest values of metrics that can exceed one."""
+        """Returns the upper limits of the metrics that can exceed one."""
         return {}
 
     @property
     def samples_are(self) -> str:
-        """Returns in words what runs must have in common."""
+        """Returns a description of what runs must have in common to be compared."""
         return f"{self.split} samples"
 
     @abc.abstractmethod
     def count_classes(self) -> list[int]:
-        """Returns how many samples each class or label is in."""
+        """Returns the number of samples that contain each class or label."""
 
     @abc.abstractmethod
     def choose_headline(self, known: Sequence[str]) -> tuple[str, ...]:
-        """Returns the metrics that are shown first, of which sentences tell the first two.
+        """Returns the metrics that are shown first, of which the first two are described in words.
 
         Args:
             known: The metrics that every model has.
@@ -98,21 +99,21 @@ class ComparedRun(abc.ABC):
 
     @abc.abstractmethod
     def describe_methods(self) -> list[str]:
-        """Returns sentences on how intervals were worked out and differences were tested."""
+        """Returns sentences that say how intervals were computed and differences were tested."""
 
     @property
     def basis(self) -> Basis:
-        """Returns what intervals rest on: patients where they are known, else images."""
+        """Returns the units that intervals rest on: patients where they are known, otherwise images."""
         return Basis.of(self.samples, self.groups)
 
     @property
     def samples(self) -> int:
-        """Returns how many samples were predicted."""
+        """Returns the number of predicted samples."""
         return len(self.truth)
 
     @property
     def collapsed(self) -> bool:
-        """Whether it always gives the same answer, or never predicts some label."""
+        """Returns whether the run always predicts the same, or never predicts some label."""
         return any("has collapsed" in warning for warning in self.warnings)
 
 
@@ -120,15 +121,15 @@ AnyRun = TypeVar("AnyRun", bound=ComparedRun)
 
 
 def part_by_data(runs: Sequence[AnyRun], same: Callable[[Sequence[AnyRun]], bool]) -> list[list[AnyRun]]:
-    """Puts the runs of each data set together: those on data of one name, and those on the same samples.
+    """Groups runs by data set: runs on data of the same name, and runs on the same samples.
 
     Args:
-        runs: In any order.
-        same: Whether runs answered the same samples; data have other names where they were moved.
+        runs: Runs in any order.
+        same: Returns whether runs predict the same samples, because moved data have another name.
 
     Returns:
-        One list per data set, in the order of their first runs. Runs on data of one name whose samples differ stay
-        together, so that whoever compares them reports it.
+        One list per data set, in the order of their first runs. Runs on data of the same name whose samples differ stay
+        together, so that the comparison reports it.
     """
     parts: list[list[AnyRun]] = []
     for run in runs:
@@ -144,13 +145,13 @@ def part_by_data(runs: Sequence[AnyRun], same: Callable[[Sequence[AnyRun]], bool
 
 
 def with_known_patients(runs: Sequence[AnyRun]) -> list[AnyRun]:
-    """Returns runs on the same samples, of classes or of masks, each with the patients that any of them knows."""
+    """Returns runs on the same samples, of either kind, each with the patients that any of them knows."""
     known = next((run.groups for run in runs if run.groups is not None), None)
     return [run if run.groups is not None else dataclasses.replace(run, groups=known) for run in runs]
 
 
 def same_samples(runs: Sequence[ComparedRun]) -> bool:
-    """Whether all runs answered the same samples."""
+    """Returns whether all runs predict the same samples."""
     try:
         check_same_samples(runs)
     except InputError:
@@ -159,9 +160,9 @@ def same_samples(runs: Sequence[ComparedRun]) -> bool:
 
 
 def check_same_samples(runs: Sequence[ComparedRun]) -> None:
-    """Checks that all runs answered the same samples; the first that did not is named.
+    """Checks that all runs predict the same samples; the error names the first run that does not.
 
-    The files of one data set differ between sizes of the images, so checksums count among runs of one size.
+    The files of a data set differ between image sizes, so checksums are compared among runs of one size only.
     """
     first = runs[0]
     by_size: dict[int | None, ComparedRun] = {}

@@ -1,4 +1,4 @@
-"""What a comparison says: every number of every model and of every pair, worked out once."""
+"""The results of a comparison: every number of every model and of every pair, computed once."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from keras_lnn.statistics.paired_tests import (
     mean_over_runs,
 )
 
-# Up to so many models each pair is told in words; beyond, each model against the reference.
+# Up to this many models, each pair is described in words; beyond, each model is compared with the reference.
 MOST_TOLD_ALL = 5
 SIGNIFICANT = 0.05
-# How the runs of one model are measured and two models compared, by what their task gives a class to.
+# The functions that measure a model's runs and compare two models, by the kind of the models' output.
 _MEASURES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "classes": (measure_model, compare_models),
     "masks": (measure_mask_model, compare_mask_models),
@@ -41,12 +41,12 @@ class Model:
     """One model with the numbers of all its runs.
 
     Args:
-        name: Tells it from the others.
-        runs: One a seed.
-        settings: What tells it from the others, as text by field.
+        name: Name that distinguishes it from the other models.
+        runs: One run per seed.
+        settings: Settings in which it differs from the other models, as text by field.
         measured: Every metric of every run.
         metrics: Mean over the runs with its 95% interval.
-        labels: Of several labels some metrics of each, of every run.
+        labels: For multi-label tasks, some metrics of each label for every run.
     """
 
     name: str
@@ -58,41 +58,41 @@ class Model:
 
     @property
     def seeds(self) -> int:
-        """How many runs there are."""
+        """Returns the number of runs."""
         return len(self.runs)
 
     @property
     def collapsed(self) -> int:
-        """How many of the runs always answer the same."""
+        """Returns the number of runs that have collapsed to a constant prediction."""
         return sum(run.collapsed for run in self.runs)
 
     @property
     def validation_value(self) -> float:
-        """Returns the mean over the runs of the leading metric on validation; nan where one has none."""
+        """Returns the leading metric on validation, as the mean over the runs; nan if any run has none."""
         return float(np.mean([run.validation_value for run in self.runs]))
 
     @property
     def seconds(self) -> float:
-        """Of training, mean over the runs."""
+        """Returns the training time, as the mean over the runs."""
         return float(np.mean([run.seconds for run in self.runs]))
 
     @property
     def seconds_an_epoch(self) -> float:
-        """Of training, mean over the runs."""
+        """Returns the training time per epoch, as the mean over the runs."""
         return float(np.mean([run.seconds / max(run.epochs, 1) for run in self.runs]))
 
     @property
     def file_bytes(self) -> int | None:
-        """Size of best.keras, the largest of the runs; None where there is none."""
+        """Returns the largest size of best.keras among the runs; None if no run has the file."""
         return max((run.file_bytes for run in self.runs if run.file_bytes is not None), default=None)
 
     def spread(self, metric: str) -> float:
-        """Standard deviation between the seeds; nan for one."""
+        """Returns the standard deviation between the seeds; nan for a single seed."""
         values = self.measured[metric].values
         return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
     def to_row(self) -> dict[str, Any]:
-        """The row of comparison.csv."""
+        """Returns the row of comparison.csv."""
         row: dict[str, Any] = {"model": self.name, "seeds": self.seeds, "collapsed": self.collapsed}
         for name, estimate in self.metrics.items():
             row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
@@ -107,16 +107,16 @@ class Pair:
     """One metric of two models.
 
     Args:
-        metric: Its name.
+        metric: Name of the metric.
         first: Name of one model.
         second: Name of the other.
-        first_value: Mean over its runs.
-        second_value: Mean over its runs.
-        difference: The first less the second, with its 95% interval, which is not corrected, and p.
-        test: How it was tested.
-        corrected: p after Holm's correction for all pairs of the metric, and of all labels where it is of one.
-        corrected_against_reference: p after the correction for the pairs with the reference; nan for others.
-        label: Which of several labels it is of; empty where it is over all.
+        first_value: Mean over the runs of the first model.
+        second_value: Mean over the runs of the second model.
+        difference: The first minus the second, with its 95% interval, which is not corrected, and p.
+        test: Name of the test.
+        corrected: p after Holm's correction for all pairs of the metric, and for all labels if it is of a single label.
+        corrected_against_reference: p after the correction for the pairs with the reference; nan for other pairs.
+        label: The label that the metric was measured on; empty for the metric over all labels or classes.
     """
 
     metric: str
@@ -131,7 +131,7 @@ class Pair:
     label: str = ""
 
     def seen_from(self, name: str) -> Pair:
-        """The same with that model first."""
+        """Returns the same pair with the named model first."""
         if name == self.first:
             return self
         turned = self.difference
@@ -141,7 +141,7 @@ class Pair:
         return dataclasses.replace(self, **names, **values, difference=difference)
 
     def to_row(self) -> dict[str, Any]:
-        """The row of pairs.csv, or with its label that of label_pairs.csv."""
+        """Returns the row of pairs.csv, or of label_pairs.csv for a pair with a label."""
         row = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del row["difference"]
         label = row.pop("label")
@@ -155,13 +155,13 @@ class Comparison:
     """Models on the same samples.
 
     Args:
-        models: The best by their leading metric first.
-        pairs: Each two models by each metric that is tested.
-        reference: Name of the model that the others are told against.
-        reference_given: Whether somebody chose it; else it is the best on validation.
+        models: The models, the best by their leading metric first.
+        pairs: Each pair of models with each metric that is tested.
+        reference: Name of the model that the others are compared with.
+        reference_given: Whether a user chose the reference; otherwise it is the best model on validation.
         left_out: Runs that repeat a seed of their model.
-        positive_class: Which of two classes sensitivity, precision and F1 speak of; None of other tasks.
-        label_pairs: Each two models by each metric of each of several labels; empty of other tasks.
+        positive_class: The class that sensitivity, precision and F1 refer to in a binary task; None for other tasks.
+        label_pairs: Each pair of models with each metric of each label; empty unless the task is multi-label.
     """
 
     models: tuple[Model, ...]
@@ -174,22 +174,22 @@ class Comparison:
 
     @property
     def example(self) -> ComparedRun:
-        """Any run: what it says of the data and the samples holds for all."""
+        """Returns any run: its facts about the data and the samples hold for all runs."""
         return self.models[0].runs[0]
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Names of the metrics that every model has."""
+        """Returns the names of the metrics that every model has."""
         return tuple(name for name in self.models[0].metrics if all(name in model.metrics for model in self.models))
 
     @property
     def headline(self) -> tuple[str, ...]:
-        """Names of the metrics that are shown first."""
+        """Returns the names of the metrics that are shown first."""
         return self.example.choose_headline(self.metrics)
 
     @property
     def told_metrics(self) -> tuple[str, ...]:
-        """Names of the metrics that sentences speak of; all others are in the tables."""
+        """Returns the names of the metrics that are described in words; all others are in the tables only."""
         return self.headline[:2]
 
     def as_decided(self, metric: str) -> str:
@@ -198,19 +198,19 @@ class Comparison:
 
     @property
     def all_pairs_told(self) -> bool:
-        """Whether every pair is told in words, or each model against the reference."""
+        """Returns whether every pair is described in words, not only each model against the reference."""
         return len(self.models) <= MOST_TOLD_ALL and not self.reference_given
 
     def comparisons(self, metric: str) -> int:
-        """For how many comparisons the told p-values of a metric are corrected."""
+        """Returns the number of comparisons for which the reported p-values of a metric are corrected."""
         return sum(not math.isnan(pair.difference.p) for pair in self.told(metric))
 
     def told(self, metric: str) -> list[Pair]:
-        """The pairs of one metric that are told in words; those with the reference have it second."""
+        """Returns the pairs of one metric that are described in words; in pairs with the reference it comes second."""
         return self._told([pair for pair in self.pairs if pair.metric == metric])
 
     def told_labels(self, metric: str) -> list[Pair]:
-        """The same of each of several labels."""
+        """Returns the pairs of one metric that are described in words, for each label of a multi-label task."""
         return self._told([pair for pair in self.label_pairs if pair.metric == metric])
 
     def _told(self, pairs: list[Pair]) -> list[Pair]:
@@ -220,23 +220,23 @@ class Comparison:
         return [pair.seen_from(pair.second if pair.first == self.reference else pair.first) for pair in chosen]
 
     def told_p(self, pair: Pair) -> float:
-        """p of a pair, corrected for those that are told."""
+        """Returns the p-value of a pair, corrected for the pairs that are described in words."""
         return pair.corrected if self.all_pairs_told else pair.corrected_against_reference
 
     def models_table(self) -> pd.DataFrame:
-        """One row a model."""
+        """Returns one row per model."""
         return pd.DataFrame([model.to_row() for model in self.models])
 
     def pairs_table(self) -> pd.DataFrame:
-        """One row a pair and metric."""
+        """Returns one row per pair and metric."""
         return pd.DataFrame([pair.to_row() for pair in self.pairs])
 
     def label_pairs_table(self) -> pd.DataFrame:
-        """One row a pair, metric and label."""
+        """Returns one row per pair, metric and label."""
         return pd.DataFrame([pair.to_row() for pair in self.label_pairs])
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as plain JSON content."""
+        """Returns everything as plain JSON content."""
         example = self.example
         return without_nan(
             {
@@ -263,9 +263,9 @@ def compare(
     """Measures every model and tests every pair.
 
     Args:
-        runs: From ``load_runs``.
-        reference: Name of the model that the others are told against; the one with the best mean leading metric on
-            validation if not given, which the samples of the test split have no part in.
+        runs: Runs that ``load_runs`` returned.
+        reference: Name of the model that the others are compared with; if not given, the one with the best mean of the
+            leading metric on validation, a choice that does not depend on the test split.
         progress: Called with the fraction done.
 
     Raises:
@@ -304,13 +304,13 @@ def _measure(group: Group, positive_class: str | None, progress: Callable[[float
 
 
 def _test_all(models: Sequence[Model], reference: str) -> list[Pair]:
-    """Tests every two models by each metric that all of them have, corrected within each metric."""
+    """Tests every pair of models on each metric that all of them have, corrected within each metric."""
     shared = [metric for metric in models[0].runs[0].tested if all(metric in model.measured for model in models)]
     return [pair for metric in shared for pair in _test_family(metric, ("",), models, reference)]
 
 
 def _test_labels(models: Sequence[Model], reference: str) -> list[Pair]:
-    """Tests every two models by each label, corrected within each metric for all labels together."""
+    """Tests every pair of models on each label, corrected within each metric for all labels together."""
     labels = tuple(models[0].labels)
     known = [set(metrics) for model in models for metrics in model.labels.values()]
     shared = sorted(set.intersection(*known)) if known else []
@@ -337,7 +337,7 @@ def _test(metric: str, first: Model, second: Model, label: str = "") -> Pair:
 
 
 def is_better(metric: str, value: float, than: float) -> bool:
-    """Whether one value of a metric is better than another."""
+    """Returns whether one value of a metric is better than another."""
     return value < than if metric in LOWER_IS_BETTER else value > than
 
 

@@ -1,4 +1,4 @@
-"""Which runs are seeds of one model, and what each model is called."""
+"""The grouping of runs into models, whose seeds they are, and the names of the models."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Group:
     """The runs of one model.
 
     Args:
-        name: Tells it from the other models.
-        runs: One a seed, by their seeds.
-        settings: What tells it from the others, as text by field.
+        name: Name that distinguishes it from the other models.
+        runs: One run per seed, sorted by seed.
+        settings: Settings in which it differs from the other models, as text by field.
         left_out: Runs that repeat a seed.
     """
 
@@ -31,13 +31,13 @@ class Group:
 
 
 def group_runs(runs: Sequence[ComparedRun]) -> list[Group]:
-    """Puts the runs together whose configurations differ in nothing but the seed and in where things are.
+    """Groups the runs whose configurations differ only in the seed and in paths.
 
-    Of two runs with the same seed the first is taken: they are copies of each other, not two draws.
+    If two runs have the same seed the first is taken, because they are copies of each other and not independent draws.
 
     Returns:
         The models in the order of their first runs. Runs of a study or a search, which lie in ``MODEL/seed-N``, have
-        the name of that folder; others have the name of their network, with what differs where it does not suffice.
+        the name of that folder; others have the name of their network, with the differing settings if it is not unique.
     """
     gathered: dict[str, list[ComparedRun]] = {}
     for run in runs:
@@ -61,9 +61,9 @@ def _settings(run: ComparedRun) -> dict[str, Any]:
     values = run.config.model_dump(mode="json")
     # Where things are and what is written make no other model, and the data are the same for all.
     found = {name: values[name] for name in fields_with(TrainConfig, Role.SETTING, Role.PART)}
-    # Each seed goes on from a run of its own: that it does counts, from which does not.
+    # Each seed continues a run of its own, so only whether it continues one distinguishes models, not which.
     found["start_from"] = found["start_from"] is not None
-    # A builder may call an argument like a field of the configuration.
+    # A builder's argument may have the same name as a field of the configuration.
     arguments = {f"model_args.{name}" if name in values else name: of for name, of in run.config.model_args.items()}
     return {"model": run.config.model, **found, **arguments}
 
@@ -75,7 +75,7 @@ def _names(members: list[list[ComparedRun]], described: list[dict[str, Any]]) ->
         rows = [described[place] for place in places]
         fields = _telling_fields(rows)
         for place, row in zip(places, rows, strict=True):
-            # An argument that was not given has the builder's default, of which nothing is known here.
+            # An argument that was not given has the builder's default, which is not known here.
             told = [f"{field}={_text(row[field])}" for field in fields if field in row]
             names[place] = " ".join([name, *told])
     return _unique(names)
@@ -88,7 +88,7 @@ def _folder_name(runs: list[ComparedRun]) -> str:
 
 
 def _telling_fields(rows: list[dict[str, Any]]) -> list[str]:
-    """The fewest fields that tell the rows from each other, arguments of the network before those of training."""
+    """Returns the fewest fields that distinguish the rows, arguments of the network before those of training."""
     keys = list(dict.fromkeys(key for row in reversed(rows) for key in row))
     differing = [key for key in keys if len({_text(row.get(key)) for row in rows}) > 1]
     arguments = [key for key in differing if key not in TrainConfig.model_fields]

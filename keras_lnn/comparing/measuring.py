@@ -22,7 +22,7 @@ LOWER_IS_BETTER = frozenset({"brier"})
 
 
 def correct_answers(run: Run) -> np.ndarray:
-    """Returns whether each sample is predicted right, (samples,); of several labels the share that is."""
+    """Returns whether each sample is predicted correctly, (samples,); for multi-label the share of correct labels."""
     predictions = _checked(run)
     right = predictions.predicted == predictions.positive
     return right.all(axis=1) if find_kind(run.task).exclusive else right.mean(axis=1)
@@ -34,13 +34,13 @@ def measure_model(
     """Measures all metrics of the runs of one model.
 
     Args:
-        runs: One for each seed, on the same samples.
-        positive_class: Which of two classes sensitivity speaks of; the second one if not given.
+        runs: One run per seed, on the same samples.
+        positive_class: The class that sensitivity refers to in a binary task; the second one if not given.
         progress: Called with the fraction done.
 
     Returns:
-        The metrics over all by name, and those of each of several labels, by label and name; of classes the latter is
-        empty. The deviations are those of patients where they are known.
+        The metrics over all classes or labels by name; and those of each label by label and name, which is empty unless
+        the task is multi-label. The deviations are those of patients where the patients are known.
     """
     tuned = all(run.thresholds for run in runs)
     measured = []
@@ -63,15 +63,15 @@ def measure_model(
 def compare_models(
     metric: str, first: Sequence[Run], one: Measured, second: Sequence[Run], other: Measured, label: str = ""
 ) -> tuple[Difference, str]:
-    """Returns the difference of a metric of two models, and how it was tested.
+    """Returns the difference of a metric between two models, and the name of the test.
 
     Args:
-        metric: Its name.
+        metric: Name of the metric.
         first: The runs of one model.
-        one: The metric of them.
+        one: The metric of the first model's runs.
         second: The runs of the other model.
-        other: The metric of them.
-        label: Which of several labels the metric is of; empty where it is over all.
+        other: The metric of the second model's runs.
+        label: The label that the metric was measured on; empty for the metric over all labels or classes.
     """
     run = first[0]
     single = one.runs == other.runs == 1
@@ -99,7 +99,7 @@ def _join(found: Sequence[Measurement], metric: str, run: Run, label: int | None
 
 
 def degrees_of_samples(metric: str, deviations: np.ndarray, run: Run, label: int | None = None) -> float:
-    """Returns the degrees of freedom of what the choice of the samples does: for AUC Welch's over the true classes."""
+    """Returns the degrees of freedom of the variance due to the samples: for AUC, Welch's over the true classes."""
     units = Units(run.samples, run.groups)
     if metric == "auc" and (find_kind(run.task).exclusive or label is not None):
         strata = units.strata(run.truth if label is None else run.truth[:, label])

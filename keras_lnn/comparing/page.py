@@ -1,4 +1,4 @@
-"""The comparison as one HTML page that needs nothing else: no network, no other file, and no script to be complete."""
+"""The comparison as one self-contained HTML page, complete without network, other files or scripts."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ _CAPTIONS = {
 }
 _DIFFERENCES = "differences_"
 _METRICS_IN_A_TABLE = 6
-# Sentences beyond so many are folded away; the first ones are those that the data show.
+# Further sentences are collapsed; the first ones describe the differences that the data show.
 _MOST_SENTENCES_OPEN = 6
 
 
 def comparison_page(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
-    """The whole page.
+    """Returns the whole page.
 
     Args:
-        comparison: What it tells.
-        figures: From ``draw_all``, by name.
+        comparison: The comparison to describe.
+        figures: Figures by name, from ``draw_all``.
     """
     example = comparison.example
     count = len(comparison.models)
@@ -65,7 +65,7 @@ def comparison_page(comparison: Comparison, figures: Mapping[str, Figure]) -> st
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        # Without an icon of its own a browser would ask the server for one.
+        # Without an embedded icon a browser would request one from the server.
         f'<link rel="icon" href="data:,">\n<title>{escape(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n'
         f"<main>\n{''.join(sections)}</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n"
     )
@@ -104,7 +104,7 @@ def _models_table(comparison: Comparison) -> str:
     several = any(model.seeds > 1 for model in comparison.models)
     caption = f"{'Means over the seeds' if several else 'Metrics'} with 95% intervals, the highest {leading} first"
     tables = []
-    # In one table they would be wider than most windows.
+    # A single table of all metrics would be wider than most windows.
     for place in range(0, len(names), _METRICS_IN_A_TABLE):
         shown = names[place : place + _METRICS_IN_A_TABLE]
         head = ["model", "seeds", *(metric_label(name) for name in shown)]
@@ -149,7 +149,7 @@ def _differences(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
 
 
 def _label_differences(comparison: Comparison, which: str, head: list[str]) -> str:
-    """Returns the table of what differs in each of several labels; nothing of classes."""
+    """Returns the table of the differences in each label, or an empty string unless the task is multi-label."""
     metrics = dict.fromkeys(pair.metric for pair in comparison.label_pairs)
     told = [pair for metric in metrics for pair in comparison.told_labels(metric)]
     if not told:
@@ -219,14 +219,14 @@ def _list(sentences: Sequence[str]) -> str:
 
 
 def _prose(text: str) -> str:
-    """Text as HTML, in which no line ends within a p-value."""
+    """Returns text as HTML in which no line breaks within a p-value."""
     return re.sub(r"\bp (=|&lt;) (?=[\d.])", r"p&nbsp;\1&nbsp;", escape(text))
 
 
 def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
-    """A table whose first ``texts`` columns are words; what follows a line break in a cell is small.
+    """Returns a table whose first ``texts`` columns are words; text after a line break in a cell is small.
 
-    It scrolls by itself where the page is narrow.
+    The table scrolls by itself where the page is narrow.
     """
     columns = "".join(
         f"<th scope=col{' class=text' if place < texts else ''}>{escape(name)}</th>" for place, name in enumerate(head)
@@ -247,7 +247,7 @@ def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], tex
 
 
 def _picture(name: str, figure: Figure) -> str:
-    """A picture as an SVG of its own inside the page, so that names within one do not meet those of another."""
+    """Returns a figure as an embedded SVG image of its own, so that names in one SVG do not collide with another's."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     content = base64.b64encode(buffer.getvalue()).decode("ascii")
@@ -258,7 +258,7 @@ def _picture(name: str, figure: Figure) -> str:
     return (
         f'<figure>\n<div class="scroll" tabindex="0" role="region" aria-label="{caption}">'
         f'<img src="data:image/svg+xml;base64,{content}" alt="{caption}" width="{width}"'
-        # Smaller than this its lettering cannot be read: then it scrolls.
+        # At a smaller width the text would be unreadable, so the figure scrolls instead.
         f' style="min-width: {round(0.8 * width)}px"></div>\n'
         f"<figcaption>{caption}</figcaption>\n</figure>\n"
     )

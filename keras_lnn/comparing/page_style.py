@@ -1,4 +1,4 @@
-"""The look of the page of a comparison, and its sorting of tables; text, so that the page needs no other file."""
+"""The style sheet of the comparison page and its script for sorting tables, as text embedded in the page."""
 
 STYLE = """\
 :root { --ink: #1d2329; --soft: #59626b; --line: #d9dee3; --link: #0072b2; }

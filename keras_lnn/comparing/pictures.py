@@ -1,4 +1,4 @@
-"""The pictures of a comparison: ROC curves over each other, every metric with intervals, maps of the differences."""
+"""The figures of a comparison: overlaid ROC curves, every metric with intervals, and maps of the differences."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-# Metrics that have a panel each; precision and the mean F1 are in the tables. Of several labels they are drawn at the
-# thresholds of the models, without accuracy over all labels.
+# Metrics with a panel of their own; precision and the mean F1 are in the tables only. For multi-label tasks they are
+# drawn at the thresholds of the models, without accuracy over all labels.
 _PANELS = (
     "auc",
     "accuracy",
@@ -54,15 +54,15 @@ _PANELS = (
     "iou",
     "dice_per_image",
 )
-# Two columns fit on a phone; with more models they would be too long.
+# Two columns fit on a phone; with more models than this they would be too long.
 _COLUMNS, _MOST_IN_TWO_COLUMNS = 4, 12
 _FALSE_POSITIVE_RATES = np.linspace(0, 1, 401)
-# In a map of more models the numbers would be too small to read.
+# With more models the numbers in a map would be too small to read.
 _MOST_WITH_NUMBERS = 12
 
 
 def draw_all(comparison: Comparison) -> dict[str, Figure]:
-    """Every picture by its file's name; maps of differences from three models on."""
+    """Returns every figure by the name of its file, with maps of differences if there are at least three models."""
     figures = {name: _PICTURES[name](comparison) for name in comparison.example.pictures}
     if len(comparison.models) > 2:
         told = comparison.told_metrics
@@ -71,15 +71,16 @@ def draw_all(comparison: Comparison) -> dict[str, Figure]:
 
 
 def plot_roc_curves(comparison: Comparison) -> Figure:
-    """Draws the ROC curve of each model: the positive one of two, else the mean over classes; over seeds too.
+    """Draws the ROC curve of each model, as the mean over seeds.
 
-    With more than seven models those with the highest AUC and the reference have colours, the others are grey.
+    It is the curve of the positive class of a binary task, otherwise the mean over classes. With more than seven models
+    those with the highest AUC and the reference have colours, the others are grey.
     """
     models, positive = comparison.models, comparison.positive_class
     coloured = _coloured(comparison)
     names = [shorten_name(model.name, 34) for model in coloured]
     longest = max(len(name) for name in names)
-    # With the legend below, the picture is narrow enough for a phone.
+    # With the legend below, the figure is narrow enough for a phone.
     figure = new_figure(max(4.4, 0.078 * longest + 1.2), 4.6 + 0.19 * (len(coloured) + 1))
     axes = figure.subplots()
     style_axes(axes, "", "false positive rate (1 − specificity)", "true positive rate (sensitivity)")
@@ -106,7 +107,7 @@ def plot_roc_curves(comparison: Comparison) -> Figure:
 
 
 def plot_metrics(comparison: Comparison) -> Figure:
-    """Draws each metric of each model with its 95% interval, and each seed as a small dot behind."""
+    """Draws each metric of each model with its 95% interval, and each seed as a small dot in the background."""
     models = list(reversed(comparison.models))
     reference = f"; orange: the reference, {comparison.reference}" if len(models) > 2 else ""
     names = _PANELS
@@ -143,9 +144,9 @@ def plot_metrics(comparison: Comparison) -> Figure:
 
 
 def plot_differences(comparison: Comparison, metric: str) -> Figure:
-    """Draws the difference of each two models as a coloured cell: the row's model less the column's.
+    """Draws the difference of each pair of models as a coloured cell: the row's model minus the column's.
 
-    A dot marks, and bold numbers are, what is left after Holm's correction for all pairs.
+    A dot or bold numbers mark the differences that remain significant after Holm's correction for all pairs.
 
     Raises:
         InputError: If there are no pairs.
@@ -200,14 +201,14 @@ def _coloured(comparison: Comparison) -> list[Model]:
 
 
 def roc_points(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The corners of one ROC curve: false and true positive rates at each threshold, from above all scores down.
+    """Returns the corners of one ROC curve: false and true positive rates at each threshold, from the highest down.
 
     Args:
         positive: Whether each sample is positive, some but not all, (samples,).
         scores: Higher means more likely positive, (samples,).
     """
     order = np.argsort(-scores, kind="stable")
-    # Equal scores pass a threshold together.
+    # Samples with equal scores pass a threshold together.
     last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
     true = np.cumsum(positive[order])[last]
     false = last + 1 - true
@@ -215,7 +216,7 @@ def roc_points(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _run_curve(run: Run, positive: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """The curve of one run: exact for one class, else the mean over classes at fixed false positive rates."""
+    """Returns the curve of one run: exact for one class, else the mean over classes at fixed false positive rates."""
     columns = make_task(run.task, run.class_names).speaks_of(positive)
     sides = [(run.positive[:, column], run.probabilities[:, column]) for column in columns]
     found = [roc_points(present, score) for present, score in sides if present.any() and not present.all()]
@@ -232,9 +233,9 @@ def _average(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarra
     curves = [curve for curve in curves if len(curve[0])]
     if not curves:
         return np.array([]), np.array([])
-    # Where a curve rises straight up, interp takes the upper end at that rate and the lower one just below it.
+    # Where a curve rises vertically, interp takes the upper end at that rate and the lower one just below it.
     heights = np.mean([np.interp(_FALSE_POSITIVE_RATES, *curve) for curve in curves], axis=0)
-    # Every curve begins in the corner, though some jump there.
+    # Every curve begins in the corner, though some jump at once.
     return np.concatenate([[0], _FALSE_POSITIVE_RATES]), np.concatenate([[0], heights])
 
 
@@ -278,7 +279,7 @@ def _mark_cell(axes: Axes, row: int, column: int, value: float, certain: float, 
 
 
 def _colour_map(metric: str) -> Colormap:
-    """Blue where the row is better, orange where it is worse, light enough for black lettering."""
+    """Returns colours from orange (the row is worse) to blue (better), light enough for black text."""
     from matplotlib.colors import LinearSegmentedColormap
 
     colours = ["#E99E62", "#F7F7F7", "#6BAED6"]

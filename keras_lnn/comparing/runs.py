@@ -1,4 +1,4 @@
-"""Finds and reads complete runs, those of classifications here."""
+"""Finding and reading complete runs; the runs of classifications."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from keras_lnn.tasks.kinds import find_kind, find_kind_of
 from keras_lnn.tasks.thresholds import TUNED
 
 _PROBABILITY, _TRUTH = "probability ", "truth "
-# What predictions.csv and metrics.json of one run may differ by: both come from the same float32 probabilities.
+# Tolerance between predictions.csv and metrics.json of one run: both come from the same float32 probabilities.
 _SAME_ACCURACY = 1e-6
 
 
@@ -35,8 +35,8 @@ class Run(ComparedRun):
     Args:
         truth: Class indices (samples,), or 0/1 (samples, labels).
         probabilities: (samples, classes or labels).
-        thresholds: Of each of two classes or of several labels, chosen on validation; None for one half.
-        validation_auc: Of the epoch that was kept; nan where it is not defined.
+        thresholds: Thresholds of two classes or of several labels, chosen on validation; None means 0.5.
+        validation_auc: Validation AUC of the epoch that was kept; nan where it is not defined.
     """
 
     probabilities: np.ndarray
@@ -44,7 +44,7 @@ class Run(ComparedRun):
     validation_auc: float
 
     leading = "auc"
-    # Of precision and the mean F1 over classes, which follow from the others, no differences are tested.
+    # Precision and the mean F1 over classes follow from the other metrics, so their differences are not tested.
     tested = (
         "auc",
         "accuracy",
@@ -69,25 +69,25 @@ class Run(ComparedRun):
 
     @property
     def highest(self) -> dict[str, float]:
-        """Returns the highest Brier score of several classes, since the sum of the squares over them is at most two."""
+        """Returns the upper limit of the Brier score of several classes, whose sum of squares is at most two."""
         return {"brier": 2.0} if find_kind(self.task).exclusive and len(self.class_names) > 2 else {}
 
     @property
     def positive(self) -> np.ndarray:
-        """Returns whether each sample is of each class or has each label, (samples, classes)."""
+        """Returns whether each sample belongs to each class or has each label, (samples, classes)."""
         if find_kind(self.task).exclusive:
             return self.truth[:, None] == np.arange(len(self.class_names))
         return self.truth.astype(bool)
 
     def count_classes(self) -> list[int]:
-        """Returns how many samples each class or label is in."""
+        """Returns the number of samples of each class or label."""
         return self.positive.sum(axis=0).tolist()
 
     def choose_headline(self, known: Sequence[str]) -> tuple[str, ...]:
         """Returns the metrics that are shown first.
 
-        Of several labels accuracy over all of them is none, since never predicting any label wins it; what decisions
-        are worth is said at the thresholds by which they are made.
+        For multi-label tasks accuracy over all labels is not among them, since never predicting any label wins it. The
+        quality of decisions is shown at the thresholds by which they are made.
         """
         if find_kind(self.task).exclusive:
             return ("auc", "accuracy", "f1", "balanced_accuracy")
@@ -95,7 +95,7 @@ class Run(ComparedRun):
         return ("auc", f1, balanced, "average_precision")
 
     def describe_methods(self) -> list[str]:
-        """Returns sentences on intervals and tests of classifications."""
+        """Returns sentences about the intervals and tests of classifications."""
         by_patient = self.groups is not None
         over_classes = "" if find_kind(self.task).has_positive_class else ", of the mean over the classes or labels"
         by_samples = (
@@ -115,21 +115,21 @@ class Run(ComparedRun):
 
 
 def as_decided(metric: str, known: Sequence[str]) -> str:
-    """Returns the name of a metric at the thresholds of the models where all have some, else its own name.
+    """Returns the name of a metric at the models' thresholds if all models have them, otherwise its own name.
 
     Args:
-        metric: Its name.
+        metric: Name of the metric.
         known: The metrics that every model has.
     """
     return metric + TUNED if metric + TUNED in known else metric
 
 
 def load_runs(paths: Iterable[str | os.PathLike], *, split: str = "test") -> list[Run | MaskRun]:
-    """Reads all complete runs in some folders.
+    """Reads all complete runs in the given folders.
 
     Args:
         paths: Runs, or folders that are searched for runs at any depth.
-        split: Whose samples are compared, ``test`` or ``val``.
+        split: The split whose samples are compared, ``test`` or ``val``.
 
     Returns:
         The runs in the order of the paths, each once.
@@ -145,7 +145,7 @@ def load_runs(paths: Iterable[str | os.PathLike], *, split: str = "test") -> lis
 
 
 def find_all_runs(paths: Iterable[str | os.PathLike]) -> list[Path]:
-    """Returns the folders of the complete runs at or below some paths, in the order of the paths, each once."""
+    """Returns the folders of the complete runs at or below the given paths, in the order of the paths, each once."""
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
         for folder in find_runs(path):
@@ -156,12 +156,12 @@ def find_all_runs(paths: Iterable[str | os.PathLike]) -> list[Path]:
 
 
 def find_runs(path: Path) -> list[Path]:
-    """The folders of the complete runs at or below a path, sorted."""
+    """Returns the folders of the complete runs at or below a path, sorted."""
     if not path.is_dir():
         raise InputError(f"What is compared are folders of runs. Received: {path}, which is no folder.")
     unfinished, complete = [], []
     for place, folders, files in os.walk(path):
-        # What a killed process was writing, and other hidden things, are no runs.
+        # Hidden folders, such as what a killed process was writing, are not runs.
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         if "config.yaml" in files:
             folders.clear()
@@ -176,13 +176,13 @@ def find_runs(path: Path) -> list[Path]:
 
 
 def read_any_run(path: Path, split: str = "test") -> Run | MaskRun:
-    """Reads one complete run by what its task gives a class to; arguments as of :func:`read_run`."""
+    """Reads one complete run of any kind of task; the arguments are those of :func:`read_run`."""
     metrics = RunFolder(path).read_metrics()
     return read_run(path, split) if metrics is None else _READERS[find_kind_of(metrics).answers](path, split)
 
 
 def read_run(path: Path, split: str = "test") -> Run:
-    """Reads one complete run of a classification; whatever is damaged or does not fit together is one clear line."""
+    """Reads one complete run of a classification; a damaged or inconsistent file raises a one-line error."""
     folder = RunFolder.open(path)
     config = TrainConfig.from_yaml(folder.config)
     metrics = folder.read_metrics()
@@ -231,8 +231,8 @@ def read_predictions(
 
     Args:
         path: The file.
-        split: Whose rows.
-        class_names: Whose columns.
+        split: The split whose rows are read.
+        class_names: The classes whose columns are read.
 
     Returns:
         The task, the truth, the probabilities, the names of the files and the patients, as in :class:`Run`.
@@ -251,7 +251,7 @@ def read_predictions(
         if not np.array_equal(truth, np.floor(truth)):
             raise ValueError("truth is not whole numbers")
         files = tuple(plain_cell(str(file)) for file in table["file"]) if "file" in table else ()
-        # A split whose patients nobody knows has an empty column where another split's are known.
+        # The column of patients is empty for a split without known patients if those of another split are known.
         known = "patient" in table and not table["patient"].isna().any()
         groups = tuple(map(plain_cell, table["patient"])) if known else None
     except (*DAMAGED_FILE_ERRORS, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
@@ -265,7 +265,7 @@ def read_predictions(
 def _read_numbers(
     folder: RunFolder, metrics: dict[str, Any], split: str
 ) -> tuple[tuple[str, ...], Any, dict[str, Any]]:
-    """The classes, the accuracy of the split, and further fields of :class:`Run` from the content of metrics.json."""
+    """Returns the classes, the accuracy of the split, and further fields of :class:`Run` from metrics.json."""
     try:
         class_names = tuple(metrics["classes"])
         per_class = metrics["per_class"][split]
@@ -302,5 +302,6 @@ def _explain(error: Exception) -> str:
     return f"no column or key {text}" if isinstance(error, KeyError) else text
 
 
-# By what a task gives a class to; another form is a class of runs, its reader here and its measures in ``comparison``.
+# Readers by the kind of the models' output; another kind needs a class of runs, a reader here and measures in
+# ``comparison``.
 _READERS: dict[str, Callable[[Path, str], Run | MaskRun]] = {"classes": read_run, "masks": read_mask_run}

@@ -1,4 +1,4 @@
-"""What the numbers say in plain words, and what they do not."""
+"""Sentences that say what the numbers of a comparison show, and what they do not."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from keras_lnn.evaluation.cautions import BELOW_CHANCE, NO_ERROR
 from keras_lnn.saved.card import metric_label
 from keras_lnn.statistics import Estimate
 
-# So many labels whose difference the data show are named with it.
+# Up to this many labels with a significant difference are listed with its value.
 _MOST_LABELS_NAMED = 8
-# A true difference is found in four of five sets of samples where it is this many standard errors beyond the limit.
+# A true difference is found in four of five experiments if it lies this many standard errors beyond the limit.
 _FOUR_OF_FIVE = 0.8416
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number between 0 and 1 without the zero before its point, as ``.871``."""
+    """Returns a number between 0 and 1 as text without its leading zero, such as ``.871``."""
     if math.isnan(value):
         return "–"
     text = f"{abs(value):.{digits}f}"
@@ -25,14 +25,14 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """A difference with its sign, as ``+.091``."""
+    """Returns a difference as text with its sign, such as ``+.091``."""
     if math.isnan(value):
         return "–"
     return number(value, digits) if value < 0 and round(value, digits) else f"+{number(abs(value), digits)}"
 
 
 def p_value(value: float) -> str:
-    """A p-value, as ``p = .0002``."""
+    """Returns a p-value as text, such as ``p = .0002``."""
     if math.isnan(value):
         return "no p-value"
     if value < 0.0001:
@@ -42,14 +42,14 @@ def p_value(value: float) -> str:
 
 
 def interval(estimate: Estimate) -> str:
-    """A value with its interval, as ``.871 (.80 to .92)``."""
+    """Returns a value with its interval as text, such as ``.871 (.80 to .92)``."""
     if math.isnan(estimate.low):
         return number(estimate.value)
     return f"{number(estimate.value)} ({number(estimate.low)} to {number(estimate.high)})"
 
 
 def tell_pair(comparison: Comparison, pair: Pair) -> str:
-    """What is known of one pair of models by one metric."""
+    """Returns a sentence about one pair of models and one metric."""
     label, difference = metric_label(pair.metric), pair.difference
     if math.isnan(difference.value):
         return f"The {label} of {pair.first} and {pair.second} cannot be compared: it is not defined."
@@ -79,7 +79,7 @@ def tell_pair(comparison: Comparison, pair: Pair) -> str:
 
 
 def smallest_seen(comparison: Comparison, pair: Pair) -> float:
-    """The true difference that would be found in four of five such experiments, after the correction."""
+    """Returns the true difference that four of five such experiments would find, after the correction."""
     from scipy.stats import t
 
     level = SIGNIFICANT / 2 / max(comparison.comparisons(pair.metric), 1)
@@ -88,7 +88,7 @@ def smallest_seen(comparison: Comparison, pair: Pair) -> float:
 
 
 def tell_all(comparison: Comparison) -> dict[str, list[str]]:
-    """The sentences of each metric that is told, what the data show first."""
+    """Returns the sentences of each metric that is described in words, significant differences first."""
     found = {}
     for metric in comparison.told_metrics:
         pairs = sorted(comparison.told(metric), key=lambda pair: (_order(comparison.told_p(pair)), pair.first))
@@ -98,7 +98,7 @@ def tell_all(comparison: Comparison) -> dict[str, list[str]]:
 
 
 def tell_labels(comparison: Comparison) -> list[str]:
-    """Returns for each metric and two models the labels in which the data show a difference; of classes nothing."""
+    """Returns, for multi-label tasks, a sentence per metric and pair of models on the labels in which they differ."""
     sentences = []
     for metric in dict.fromkeys(pair.metric for pair in comparison.label_pairs):
         told = comparison.told_labels(metric)
@@ -125,7 +125,7 @@ def _tell_labels_of_two(comparison: Comparison, pairs: list[Pair], family: int) 
 
 
 def tell_summary(comparison: Comparison, metric: str) -> str:
-    """How many of the told differences of a metric the data show."""
+    """Returns a sentence that says how many of the described differences of a metric the data show."""
     pairs = comparison.told(metric)
     shown = sum(comparison.told_p(pair) < SIGNIFICANT for pair in pairs)
     label = metric_label(metric)
@@ -141,7 +141,7 @@ def tell_summary(comparison: Comparison, metric: str) -> str:
 
 
 def tell_cautions(comparison: Comparison) -> list[str]:
-    """What to keep in mind: single seeds, collapsed runs, copies, and what the metrics rest on."""
+    """Returns cautions about single seeds, collapsed runs, copies, and what the metrics rest on."""
     models, example = comparison.models, comparison.example
     single = [model.name for model in models if model.seeds == 1]
     cautions = []
@@ -168,7 +168,7 @@ def tell_cautions(comparison: Comparison) -> list[str]:
         )
     if example.split == "val":
         cautions.append("Validation has chosen the epochs, so its numbers are too good.")
-    # What the runs say of the samples is the same for all of them; the rest speaks of one run.
+    # Warnings that all runs share are about the samples; the rest are about single runs.
     runs = [run for model in models for run in model.runs]
     of_samples = [text for text in example.warnings if all(text in run.warnings for run in runs)]
     of_models = ("collapsed", NO_ERROR, BELOW_CHANCE)
@@ -191,7 +191,7 @@ def describe_basis(comparison: Comparison) -> str:
 
 
 def tell_reference(comparison: Comparison) -> str:
-    """Which model is the reference, and why."""
+    """Returns a sentence that names the reference and says why it was chosen."""
     if comparison.reference_given:
         return f"Reference: {comparison.reference}, as asked for."
     leading = metric_label(comparison.example.leading)

@@ -1,4 +1,4 @@
-"""Writes a comparison to a folder, whole files only, and tells it on the terminal."""
+"""Writing a comparison to a folder, in whole files only, and printing it on the terminal."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _MOST_SENTENCES = 6
 
 
 def write_comparison(comparison: Comparison, folder: str | os.PathLike, console: Console) -> dict[str, Path]:
-    """Writes the page, the tables and the pictures.
+    """Writes the page, the tables and the figures.
 
     Args:
-        comparison: From ``compare``.
-        folder: Where to; what an earlier comparison has left there is replaced, other files are not.
-        console: Where progress is shown.
+        comparison: The result of ``compare``.
+        folder: The output folder; files of an earlier comparison are replaced, other files are not.
+        console: Console on which progress is shown.
 
     Returns:
-        The paths of what was written, by what it is.
+        The paths of the written files, by what they hold.
     """
     from keras_lnn.comparing.page import comparison_page
     from keras_lnn.comparing.pictures import draw_all
@@ -41,7 +41,7 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike, console:
     if comparison.label_pairs:
         written["labels"] = folder / "label_pairs.csv"
     files = WrittenFiles(folder, OTHER_FOLDER)
-    if not written["page"].exists():  # else a comparison of an older version may be there, which kept no list
+    if not written["page"].exists():  # otherwise a comparison of an older version may be there, which kept no list
         files.require_free(written.values())
     with writing_to(folder):
         with loading(console, "drawing"):
@@ -54,13 +54,13 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike, console:
         files.write_text(written["pairs"], to_csv(comparison.pairs_table()))
         if comparison.label_pairs:
             files.write_text(written["labels"], to_csv(comparison.label_pairs_table()))
-        # Last, so that where the page is, the rest is too.
+        # The page is written last, so that its presence implies that of all other files.
         files.write_text(written["page"], comparison_page(comparison, figures))
     return written
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """The cautions, a table of the models, and what the data show in words."""
+    """Prints the cautions, a table of the models, and what the data show in words."""
     for text in tell_cautions(comparison):
         console.print(Text.assemble(("warning: ", "bold yellow"), text))
     example = comparison.example
