@@ -1,4 +1,4 @@
-"""Work in processes of its own: started once with Keras loaded, limited in time and memory, killed with its children.
+"""Work in separate processes: started by a helper, limited in time and memory, and killed with their children.
 
-It knows nothing of training; studies and searches give it what to run.
+This package knows nothing of training; studies and searches give it the work to run.
 """

@@ -1,10 +1,10 @@
-"""The helper that starts processes for work, and what happens in them.
+"""The helper that starts processes for work, and the code that runs in them.
 
-The helper (``python -m keras_lnn.processes.helper``) reads an order a line, starts a process for it, answers with its
-number, and with its status once it has ended, until its standard input ends. To import Keras takes as long as a short
-training. On Linux the helper therefore imports it once, without starting anything of it, and the processes are forks of
-it: as fresh as a new process, since nothing has run before. On other systems, where forks are not safe, each imports
-for itself (``python -m keras_lnn.processes.helper one``).
+The helper (``python -m keras_lnn.processes.helper``) reads one order per line from its standard input until that ends.
+It starts a process for each order and replies with its process id and, once it has ended, with its exit status.
+Importing Keras takes as long as a short training. On Linux the helper therefore imports it once, without running any of
+it, and forks the processes: they are as clean as new processes, since nothing has run before. On other systems, where
+forks are not safe, each process imports Keras itself (``python -m keras_lnn.processes.helper one``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-# Before anything is imported that is slow, so that the messages of its import stay out of the logs.
+# Set before any slow import, so that the messages of TensorFlow's import stay out of the logs.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 _FORKS = sys.platform == "linux"
@@ -34,11 +34,11 @@ _WATCH_EVERY_SECONDS = 0.5
 
 
 def serve() -> None:
-    """Starts a process for each order, until there are no more."""
+    """Starts a process for each order until the standard input ends."""
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read_lines, args=(lines,), daemon=True).start()
     answers = os.dup(1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is imported may print
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # imported modules may print
     if _FORKS:
         _import_all()
     running: dict[int, tuple[int, Callable[[], int | None]]] = {}
@@ -59,7 +59,7 @@ def serve() -> None:
 
 
 def obey(order: Mapping[str, Any]) -> None:
-    """Does the work in this process, writes what came of it and ends the process."""
+    """Does the work in this process, writes its result and ends the process."""
     from keras_lnn.files.atomic import write_json
 
     for name, value in order["environment"].items():
@@ -77,12 +77,12 @@ def obey(order: Mapping[str, Any]) -> None:
     write_json(order["answer"], answer)
     sys.stdout.flush()
     sys.stderr.flush()
-    # The threads of the runtimes are not waited for: there is nothing left to do.
+    # The threads of the runtimes are not joined: nothing is left to do.
     os._exit(1 if "failure" in answer else 0)
 
 
 def describe_failure(error: BaseException) -> str:
-    """In a few words what went wrong."""
+    """Returns a short description of an error."""
     from keras_lnn.errors import InputError
 
     name, text = type(error).__name__, " ".join(str(error).split())
@@ -96,7 +96,7 @@ def describe_failure(error: BaseException) -> str:
 
 
 def _import_all() -> None:
-    """What training needs; nothing of it is run, so that no threads or devices are started."""
+    """Imports what training needs without running any of it, so that no threads or devices are started."""
     for name in (
         "keras",
         "keras_lnn.training.loop",
@@ -111,7 +111,7 @@ def _import_all() -> None:
 
 
 def _start(order: Mapping[str, Any]) -> tuple[int, Callable[[], int | None]]:
-    """A process that obeys; its number, and a function that gives its status once there is one."""
+    """Starts a process for an order; returns its id, and a function that returns its exit status or None."""
     if not _FORKS:
         one = [sys.executable, "-m", "keras_lnn.processes.helper", "one"]
         process = subprocess.Popen(one, stdin=subprocess.PIPE)
@@ -119,7 +119,7 @@ def _start(order: Mapping[str, Any]) -> tuple[int, Callable[[], int | None]]:
         process.stdin.flush()
         return process.pid, process.poll
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the thread that reads orders: the child does not need it
+        warnings.simplefilter("ignore")  # about the thread that reads orders, which the child does not need
         pid = os.fork()
     if pid == 0:
         os.setsid()
@@ -148,7 +148,7 @@ def _kill(*leaders: int) -> None:
 
 
 def _read_lines(lines: queue.SimpleQueue) -> None:
-    """Puts the lines of the standard input, and an empty one at its end; without the locks that a fork would copy."""
+    """Puts each line of the standard input into the queue, then an empty one, without locks that a fork would copy."""
     rest = b""
     while piece := os.read(0, 2**16):
         *whole, rest = (rest + piece).split(b"\n")
@@ -172,7 +172,7 @@ def _send_output_to(log: Path) -> None:
 
 
 def _obey_one() -> None:
-    """Where processes are no forks: one order, in a group of its own."""
+    """Does one order in its own process group, on systems without forks."""
     if hasattr(os, "setsid"):
         os.setsid()
         threading.Thread(target=_die_with_the_helper, args=(os.getppid(),), daemon=True).start()

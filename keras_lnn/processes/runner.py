@@ -1,9 +1,9 @@
-"""Work in processes of its own: started, watched, and killed with its children when it must be.
+"""Work in separate processes: started, watched, and killed with their children when necessary.
 
 A program has one helper, ``python -m keras_lnn.processes.helper``, which imports Keras once and starts a fresh process
-for each order that it reads from its standard input (see there). Whoever is left without a parent kills itself: the
-helper when its standard input ends, its processes when it is gone. So nothing runs on after a program, however it
-ended.
+for each order that it reads from its standard input (see there). A process that loses its parent kills itself: the
+helper when its standard input ends, its processes when the helper is gone. So nothing keeps running after a program,
+however it ended.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _KILLED = -9
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """When a process is killed.
+    """Limits beyond which a process is killed.
 
     Args:
-        seconds: From its start.
-        memory_bytes: Of the resident set of the process and its children together.
+        seconds: Time since its start.
+        memory_bytes: Resident set of the process and its children together.
     """
 
     seconds: float | None = None
@@ -51,10 +51,10 @@ class Outcome:
     """How a process ended.
 
     Args:
-        result: What it has answered, where it ended well.
-        failure: The reason in a few words, where it did not.
-        seconds: From its start to its end.
-        interrupted: Whether it was stopped because all stops, so that it says nothing of the work.
+        result: The result of the work if it succeeded.
+        failure: A short reason if it failed.
+        seconds: Time from its start to its end.
+        interrupted: Whether it was stopped because everything stops, so that its end is not the fault of the work.
     """
 
     result: dict[str, Any] | None = None
@@ -64,12 +64,12 @@ class Outcome:
 
 
 class ProcessRunner:
-    """Runs work, each piece in a process of its own; several threads may ask for it at a time.
+    """Runs pieces of work, each in its own process; several threads may use it at the same time.
 
-    Its helper begins at once, so that it imports what the work needs while the program prepares.
+    Its helper starts at once, so that it imports what the work needs while the program prepares.
 
     Args:
-        environment: Variables of the processes beside those of this one; None removes one.
+        environment: Environment variables of the processes in addition to those of this one; None removes a variable.
     """
 
     def __init__(self, environment: Mapping[str, str | None] | None = None) -> None:
@@ -93,12 +93,12 @@ class ProcessRunner:
         """Runs a piece of work and waits for its end.
 
         Args:
-            work: ``module:function`` that takes the order and gives a dictionary.
-            order: What it is given; both must be possible in JSON.
-            folder: Gets ``log.txt``, what the process prints, and ``result.json``.
-            limits: When to kill it.
+            work: ``module:function`` that takes the order and returns a dictionary.
+            order: Argument of the function; it and the result must be JSON content.
+            folder: Folder for ``log.txt``, which holds the output of the process, and ``result.json``.
+            limits: Limits beyond which the process is killed.
             stop: Once it is set, the process is killed.
-            environment: Variables of this process alone, such as the GPU that it may see.
+            environment: Environment variables of this process alone, such as the GPU that it may use.
         """
         log, answer = folder / "log.txt", folder / "result.json"
         folder.mkdir(parents=True, exist_ok=True)
@@ -120,17 +120,17 @@ class ProcessRunner:
         return Outcome(result=content, seconds=seconds)
 
     def close(self) -> None:
-        """Ends the helper, and with it what it has started."""
+        """Ends the helper and the processes that it has started."""
         with self._lock:
             self._helper.close()
 
 
 class _Helper:
-    """The process that starts the others, and what it says of each."""
+    """The process that starts the others, and its replies about each of them."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._files = contextlib.ExitStack()
-        # What the helper says, should it not begin.
+        # What the helper prints, which explains a failure to start.
         self._messages = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115, the stack closes it
         self.process = subprocess.Popen(
             [sys.executable, "-m", "keras_lnn.processes.helper"],
@@ -152,13 +152,13 @@ class _Helper:
         return self.process.poll() is None
 
     def ask(self, number: int, order: Mapping[str, Any]) -> queue.SimpleQueue[dict[str, int]]:
-        """Sends an order; what is said of it comes through the queue."""
+        """Sends an order and returns the queue that receives the replies to it."""
         replies: queue.SimpleQueue[dict[str, int]] = queue.SimpleQueue()
         with self._lock:
             self._replies[number] = replies
             if self._gone is not None:
                 replies.put(self._gone)
-            with contextlib.suppress(OSError):  # it has died: the status says how
+            with contextlib.suppress(OSError):  # the helper has died, and its status says how
                 self._orders.write(json.dumps({**order, "number": number}).encode() + b"\n")
                 self._orders.flush()
         return replies
@@ -171,7 +171,7 @@ class _Helper:
         with contextlib.suppress(OSError):
             self._orders.close()
         with self._lock:
-            if not self._replies:  # it has nothing to end, and may be at its imports still
+            if not self._replies:  # it has no processes to end, and may still be importing
                 self.process.kill()
         try:
             self.process.wait(5)
@@ -201,9 +201,9 @@ class _Helper:
 def _watch(
     helper: _Helper, replies: queue.SimpleQueue[dict[str, int]], limits: Limits, stop: threading.Event
 ) -> tuple[int, str | None, float]:
-    """Waits; the status, the reason why the process was killed, and how long it ran once it had started.
+    """Waits for a process; returns its status, the reason if it was killed, and its run time.
 
-    The reason is empty where all stops and None where it was not killed.
+    The reason is empty if everything stops, and None if the process was not killed.
     """
     pid, reason, begun = None, None, time.monotonic()
     while True:
@@ -218,7 +218,7 @@ def _watch(
             reason = "" if stop.is_set() else None if pid is None else _reason_to_kill(pid, limits, begun)
         if reason is not None and pid is not None:
             kill_group(pid)
-        elif reason is not None:  # the helper is not through its imports yet
+        elif reason is not None:  # the helper is still importing
             helper.process.kill()
 
 
@@ -231,7 +231,7 @@ def _reason_to_kill(pid: int, limits: Limits, begun: float) -> str | None:
 
 
 def kill_group(pid: int) -> None:
-    """Kills a process that leads a group, and the group with it."""
+    """Kills a process that leads a group, and its group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if hasattr(os, "killpg"):
             os.killpg(pid, signal.SIGKILL)
@@ -240,20 +240,20 @@ def kill_group(pid: int) -> None:
 
 
 def share_processors(workers: int) -> dict[str, str | None]:
-    """Variables by which each of several processes keeps to its share of the processors, and of a GPU's memory."""
+    """Returns environment variables that limit each of several processes to its share of processors and GPU memory."""
     share = str(max(1, (os.cpu_count() or 1) // workers))
     threads = {"TF_NUM_INTRAOP_THREADS": share, "OMP_NUM_THREADS": share} if workers > 1 else {}
     return threads | {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
 
 def share_gpus(workers: int) -> list[dict[str, str | None]]:
-    """For each of several processes the variable that gives it one of the GPUs; nothing where there is none."""
+    """Returns, for each process, the environment variable that assigns it one GPU; empty if there is no GPU."""
     gpus = list_gpus()
     return [{"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)]} if gpus else {} for worker in range(workers)]
 
 
 def list_gpus() -> list[str]:
-    """The GPUs that this process may use, without starting any."""
+    """Returns the GPUs that this process may use, without starting any."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [part for part in chosen.split(",") if part.strip() not in ("", "-1")]
@@ -267,12 +267,12 @@ def list_gpus() -> list[str]:
 
 
 def keep_this_process_small() -> None:
-    """Keras's numpy backend is enough for a program that waits for its processes, which are to be begun before."""
+    """Selects Keras's numpy backend, which suffices for a program that only waits; start its processes before."""
     os.environ["KERAS_BACKEND"] = "numpy"
 
 
 def _resident(pid: int) -> int:
-    """Bytes of a process and its children."""
+    """Returns the resident memory of a process and its children, in bytes."""
     total = 0
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
