@@ -1,4 +1,4 @@
-"""A run's folder: what is in it and where; everything is written whole or not at all."""
+"""A run's folder: its files and their paths; every file is written atomically."""
 
 import contextlib
 import dataclasses
@@ -31,7 +31,7 @@ from keras_lnn.files.atomic import (
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.runs.selection import LOST
 
-# The newest checkpoint, and the one before in case the newest is damaged.
+# The newest checkpoint, and the previous one in case the newest is damaged.
 _CHECKPOINTS_KEPT = 2
 # The lists of arrays in a checkpoint.
 _GROUPS = ("model", "optimizer", "average", "confusion")
@@ -39,17 +39,17 @@ _GROUPS = ("model", "optimizer", "average", "confusion")
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """All that a run needs to go on behind a whole epoch.
+    """Everything that a run needs to continue after a whole epoch.
 
     Args:
-        epoch: Whole epochs behind it.
-        model: Values of the model's variables, in order, those of the random generators too.
+        epoch: Number of whole epochs trained.
+        model: Values of the model's variables, in order, including those of the random generators.
         optimizer: Values of the optimizer's variables, in order.
-        history: One row an epoch.
-        seconds: Spent in training so far.
-        average: Averages of the model's variables, where the run keeps them.
-        confusion: Of each epoch how often each class was taken for which on validation; of the last ones, where a run
-            was begun before it was counted.
+        history: One row per epoch.
+        seconds: Training time so far.
+        average: Averages of the model's variables, if the run keeps them.
+        confusion: Validation confusion matrix of each epoch; of the last epochs only, if the run began with a version
+            that did not record it.
     """
 
     epoch: int
@@ -62,13 +62,13 @@ class Checkpoint:
 
     @property
     def kept(self) -> list[np.ndarray]:
-        """The values that serve as the model of this epoch."""
+        """Returns the values that serve as the model of this epoch."""
         return self.average or self.model
 
 
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
-    """Where a run keeps its things.
+    """The folder of a run, which knows the paths of its files.
 
     Args:
         path: The folder.
@@ -80,14 +80,14 @@ class RunFolder:
     def create(
         cls, config: TrainConfig, environment: dict[str, Any], samples: SampleRecord | None = None
     ) -> "RunFolder":
-        """Makes a new folder and writes the environment, the samples where they are known, and the configuration."""
+        """Creates a new folder and writes the environment, the samples if they are known, and the configuration."""
         path = config.run_dir or _free_path(Path("runs"), config)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(
                 f"The run's folder must be new. Received: {path}, which is there already. Go on with it by --resume "
                 f"{path}, or give another --run-dir."
             )
-        # Its name becomes that of the export.
+        # The folder's name becomes that of the export.
         require_no_pattern(path)
         folder = cls(path)
         try:
@@ -95,7 +95,7 @@ class RunFolder:
                 write_text(folder.samples, samples.to_csv())
                 environment = environment | {"samples": samples.counts()}
             write_json(folder.environment, environment)
-            # It makes the folder that of a run, so it comes last.
+            # The configuration makes it the folder of a run, so it is written last.
             write_text(folder.config, config.to_yaml())
         except OSError as error:
             raise InputError(f"The run's folder must be writable. Received: {path} ({error.strerror}).") from None
@@ -103,7 +103,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
-        """A folder that a run has made before."""
+        """Returns the folder of an existing run."""
         folder = cls(Path(path))
         if not folder.path.is_dir():
             raise InputError(f"A run must be a folder. Received: {path}, which is not there.")
@@ -113,81 +113,81 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        """The folder's own name."""
+        """Returns the folder's own name."""
         return self.path.resolve().name
 
     @property
     def config(self) -> Path:
-        """The complete configuration."""
+        """Returns the path of the complete configuration."""
         return self.path / "config.yaml"
 
     @property
     def environment(self) -> Path:
-        """Versions, device, seed and checksum of the data."""
+        """Returns the path of the versions, device, seed and checksum of the data."""
         return self.path / "environment.json"
 
     @property
     def samples(self) -> Path:
-        """Split, file, patient and digest of each sample of own images; none for other data."""
+        """Returns the path of the split, file, patient and digest of each sample, written for the user's own images."""
         return self.path / "samples.csv"
 
     @property
     def history(self) -> Path:
-        """One row an epoch."""
+        """Returns the path of the history, one row per epoch."""
         return self.path / "history.csv"
 
     @property
     def confusion(self) -> Path:
-        """Which class was taken for which on validation: one row an epoch and cell."""
+        """Returns the path of the validation confusion matrices: one row per epoch and cell."""
         return self.path / "confusion.csv"
 
     @property
     def class_accuracy(self) -> Path:
-        """Validation accuracy of each class or label: one row an epoch."""
+        """Returns the path of the validation accuracy of each class or label: one row per epoch."""
         return self.path / "class_accuracy.csv"
 
     @property
     def class_correlation(self) -> Path:
-        """How the accuracies of two classes or labels go together over the epochs."""
+        """Returns the path of the correlations of the classes' or labels' accuracies over the epochs."""
         return self.path / "class_correlation.csv"
 
     @property
     def metrics(self) -> Path:
-        """What the best model reaches, with intervals; written last, so its presence says that the run is complete."""
+        """Returns the path of the best model's metrics, written last, so that its presence marks a complete run."""
         return self.path / "metrics.json"
 
     @property
     def predictions(self) -> Path:
-        """Truth and probabilities of every validation and test sample."""
+        """Returns the path of the truth and probabilities of every validation and test sample."""
         return self.path / "predictions.csv"
 
     @property
     def labels(self) -> Path:
-        """Metrics of each class or label, of the test split where it was tested, else of validation."""
+        """Returns the path of the metrics of each class or label, on the test split if tested, else on validation."""
         return self.path / "labels.csv"
 
     @property
     def best_model(self) -> Path:
-        """The model of the epoch that validation chose."""
+        """Returns the path of the model of the epoch that was chosen on validation."""
         return self.path / "best.keras"
 
     @property
     def last_model(self) -> Path:
-        """The model of the last epoch."""
+        """Returns the path of the model of the last epoch."""
         return self.path / "last.keras"
 
     @property
     def plots(self) -> Path:
-        """The pictures."""
+        """Returns the folder of the figures."""
         return self.path / "plots"
 
     @property
     def tensorboard(self) -> Path:
-        """Logs for TensorBoard."""
+        """Returns the folder of the logs for TensorBoard."""
         return self.path / "tensorboard"
 
     def read_metrics(self) -> dict[str, Any] | None:
-        """The metrics, or None as long as the run is not complete."""
+        """Returns the metrics, or None as long as the run is not complete."""
         try:
             content = json.loads(self.metrics.read_text(encoding="utf-8"))
         except DAMAGED_FILE_ERRORS:
@@ -195,7 +195,7 @@ class RunFolder:
         return content if isinstance(content, dict) and "val" in content else None
 
     def read_environment(self) -> dict[str, Any]:
-        """Versions, device, seed and checksum of the data; empty where they cannot be read."""
+        """Returns versions, device, seed and checksum of the data; empty if they cannot be read."""
         try:
             content = json.loads(self.environment.read_text(encoding="utf-8"))
         except DAMAGED_FILE_ERRORS:
@@ -203,7 +203,7 @@ class RunFolder:
         return content if isinstance(content, dict) else {}
 
     def read_samples(self) -> SampleRecord | None:
-        """Returns the samples of own images; None for other data, and for runs of a version that kept none."""
+        """Returns the samples of the user's own images; None for other data, and for runs of older versions."""
         counts = self.read_environment().get("samples")
         if not self.samples.is_file():
             if counts is None:
@@ -221,15 +221,15 @@ class RunFolder:
         return found
 
     def split_plan(self) -> SplitPlan:
-        """Returns how the data of this run get the splits that it began with."""
+        """Returns how the data of this run are assigned to the splits that the run began with."""
         return self.read_samples() or "as listed"
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
-        """Writes all epochs so far."""
+        """Writes the history of all epochs so far."""
         write_text(self.history, to_csv(pd.DataFrame(rows)))
 
     def write_checkpoint(self, checkpoint: Checkpoint, best_epoch: int) -> None:
-        """Keeps a checkpoint; where its epoch is the best so far, its model is kept as such before."""
+        """Writes a checkpoint, after its model as the best one if its epoch is the best so far."""
         if best_epoch == checkpoint.epoch:
             _write_arrays(self._best(best_epoch), {"model": checkpoint.kept}, {})
         meta = {
@@ -243,12 +243,12 @@ class RunFolder:
         self._forget_old_checkpoints()
 
     def read_checkpoint(self) -> Checkpoint | None:
-        """The newest checkpoint that is whole, or None where there is none."""
+        """Returns the newest undamaged checkpoint, or None if there is none."""
         found = self._read_newest()
         return None if found is None else found[0]
 
     def _read_newest(self) -> tuple[Checkpoint, int] | None:
-        """Returns the newest checkpoint that is whole, and its best epoch."""
+        """Returns the newest undamaged checkpoint and its best epoch."""
         for path in sorted(self._folder.glob("epoch-*.npz"), reverse=True):
             content = self._read_if_whole(path)
             if content is not None:
@@ -258,7 +258,7 @@ class RunFolder:
         return None
 
     def _read_if_whole(self, path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]] | None:
-        """Returns what is in a file of arrays; None where the file is damaged or gone."""
+        """Returns the content of a file of arrays; None if the file is damaged or missing."""
         try:
             return _read_arrays(path)
         except _UnreadableNow as error:
@@ -272,7 +272,7 @@ class RunFolder:
     def _read_kept(self, found: Checkpoint, best_epoch: int) -> tuple[Checkpoint, int, list[np.ndarray]]:
         """Returns a checkpoint with its best epoch and the model of that epoch.
 
-        Where the file of the best model is damaged, the checkpoint of its epoch has the model too. Where that is gone,
+        If the file of the best model is damaged, the model comes from the checkpoint of its epoch. If that is gone too,
         all epochs before the checkpoint are marked as lost, and the best one is the checkpoint's own.
         """
         stored = self._read_if_whole(self._best(best_epoch))
@@ -285,7 +285,7 @@ class RunFolder:
         return dataclasses.replace(found, history=history), found.epoch, found.kept
 
     def take_over(self, before: "RunFolder") -> Checkpoint:
-        """Takes the newest checkpoint of another run, and the best model of its epochs; time begins anew."""
+        """Takes over the newest checkpoint of another run and its best model; the training time starts again at 0."""
         found, best, model = before._read_kept(*before._read_newest())
         found = dataclasses.replace(found, seconds=0.0)
         _write_arrays(self._best(best), {"model": model}, {})
@@ -294,18 +294,18 @@ class RunFolder:
         return found
 
     def read_best(self, epoch: int) -> list[np.ndarray]:
-        """Values of the model's variables at the best epoch."""
+        """Returns the values of the model's variables at the best epoch."""
         return _read_arrays(self._best(epoch))[0]["model"]
 
     def read_last(self) -> list[np.ndarray]:
-        """Values that serve as the model of the last epoch."""
+        """Returns the values that serve as the model of the last epoch."""
         found = self.read_checkpoint()
         if found is None:
             raise InputError(f"A run ends with a whole checkpoint. Received: {self.path}, which has lost its own.")
         return found.kept
 
     def prepare_resume(self) -> Checkpoint | None:
-        """The checkpoint to go on from, with a best model that is whole; removes damaged and half-written files."""
+        """Returns the checkpoint to resume from, with an intact best model, and removes damaged and partial files."""
         if self.best_model.is_file() and not self._folder.is_dir():
             raise InputError(f"Only a run that was trained here can be resumed. Received: {self.path}, an import.")
         remove_partial_files(self.path)
@@ -319,15 +319,15 @@ class RunFolder:
             return found
         found, best, model = self._read_kept(*newest)
         _write_arrays(self._best(best), {"model": model}, {})
-        # The marks must last when the run is killed again before its next epoch.
+        # Saved at once, because the marks must survive if the run is killed again before its next epoch.
         self.write_checkpoint(found, best)
         return found
 
     def remove(self) -> None:
-        """Removes a run, also one that was killed as it began; nothing where there is none.
+        """Removes a run, including one that was killed at its start; does nothing if there is none.
 
         Raises:
-            InputError: If anything but a run is there, or if its configuration is damaged, so that it could be any run.
+            InputError: If the folder holds anything but a run, or a damaged configuration, which may be of any run.
         """
         if not os.path.lexists(self.path):
             return
@@ -362,7 +362,7 @@ class RunFolder:
         kept = sorted(self._folder.glob("epoch-*.npz"))[-_CHECKPOINTS_KEPT:]
         needed = {path.name for path in kept}
         for path in kept:
-            # A damaged one that is kept names nothing: then every best model stays until it is gone.
+            # A damaged checkpoint that is kept does not name its best model, so all best models stay until it is gone.
             try:
                 needed.add(self._best(_read_meta(path)["best"]).name)
             except (_UnreadableNow, *DAMAGED_FILE_ERRORS):
@@ -390,12 +390,12 @@ def _write_arrays(path: Path, groups: dict[str, list[np.ndarray]], meta: dict[st
 
 
 class _UnreadableNow(Exception):
-    """A file could not be read for a reason that lies outside it, so that nothing is known of its content."""
+    """Raised if a file could not be read for a reason outside the file, so that its content may be intact."""
 
 
 @contextlib.contextmanager
 def _open_arrays(path: Path) -> Iterator[Any]:
-    """Opens a file of arrays; what keeps it from being read for a moment is no damage."""
+    """Opens a file of arrays; a temporary failure to read it does not count as damage."""
     try:
         with open(path, "rb") as stream, zipfile.ZipFile(stream) as archive:
             read_npz_headers(archive)

@@ -1,4 +1,4 @@
-"""People's own modules: importing one makes the models, layers and data sets known that it registers."""
+"""The user's own modules: importing one registers its models, layers and data sets."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _REMEDY = "Name modules that Python finds from here, such as my_models for my_mo
 
 
 def import_modules(names: Iterable[str]) -> None:
-    """Imports modules that are in the working folder or installed; one that was imported before is left as it is."""
+    """Imports modules from the working folder or the installed packages; modules imported before stay as they are."""
     for name in names:
         _look_in_working_folder()
         try:
             importlib.import_module(name)
-        except (Exception, SystemExit) as error:  # a module of somebody's own may raise anything
+        except (Exception, SystemExit) as error:  # a user's module may raise anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             remedy = _REMEDY if isinstance(error, ImportError) else "Correct it."
             raise InputError(
@@ -31,7 +31,7 @@ def import_modules(names: Iterable[str]) -> None:
 
 
 def require_modules(names: Iterable[str]) -> None:
-    """Checks that there are modules of these names, without importing them."""
+    """Checks that modules of these names exist, without importing them."""
     for name in names:
         _look_in_working_folder()
         if not _is_there(name.partition(".")[0]):
@@ -41,8 +41,8 @@ def require_modules(names: Iterable[str]) -> None:
 def require_names(config: TrainConfig) -> None:
     """Checks the names of model and data without importing Keras.
 
-    What own modules register is not known before they are imported, which takes as long as Keras does. Of these only
-    their files are looked for.
+    What the user's own modules register is not known before they are imported, which takes as long as importing Keras.
+    If there are such modules, only the existence of their files is checked.
     """
     require_modules(config.imports)
     if not config.imports:

@@ -1,4 +1,4 @@
-"""Which epoch of a run is kept, and when a run has seen enough: both follow from its history alone."""
+"""Rules for the epoch of a run that is kept and for early stopping; both depend on its history alone."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from keras_lnn.config import TrainConfig
 
 
-# In the history, an epoch whose weights were damaged on the disk: it can be kept no more.
+# Marks in the history an epoch whose weights were damaged on disk, so that it can no longer be kept.
 LOST = "weights_lost"
 
 
 def find_best(history: list[dict[str, float]], monitor: str) -> tuple[int, float]:
-    """The best epoch and its value: the smallest loss or the largest of anything else, the earliest of equals.
+    """Returns the best epoch and its value: the smallest loss or the largest other value, the earliest of equals.
 
-    An epoch whose value is NaN is never the best one. Where all are, nothing tells the epochs apart, and it is the
-    last one, which has been trained longest.
+    An epoch whose value is NaN is never the best one. If all values are NaN, the last epoch is returned, because it was
+    trained longest.
     """
     best, epoch = min(_ranked(history, monitor))
     if math.isinf(best):
@@ -33,8 +33,8 @@ class Selection:
     Args:
         monitor: The validation value that epochs are judged by.
         keep: ``best`` by that value, or ``last``.
-        patience: Epochs behind the best one that count against it before the run stops, 0 for never.
-        margin: An epoch counts against it where it is worse than the best by so much.
+        patience: Number of worse epochs after the best one before the run stops; 0 means never.
+        margin: An epoch counts as worse if its value is worse than the best by at least this much.
     """
 
     monitor: str
@@ -44,18 +44,18 @@ class Selection:
 
     @classmethod
     def of(cls, config: TrainConfig) -> Selection:
-        """The rules of a complete configuration."""
+        """Returns the rules of a complete configuration."""
         return cls(config.monitor, config.keep, config.early_stopping, config.early_stopping_margin)
 
     def choose(self, history: list[dict[str, float]]) -> tuple[int, float]:
-        """The epoch that is kept, and its value."""
+        """Returns the epoch that is kept, and its value."""
         if self.keep == "last":
             epoch = int(history[-1]["epoch"])
             return epoch, _value(history, epoch, self.monitor)
         return find_best(history, self.monitor)
 
     def stops(self, history: list[dict[str, float]]) -> bool:
-        """Whether enough epochs behind the best one were worse."""
+        """Returns whether enough epochs after the best one were worse."""
         if not self.patience:
             return False
         ranked = _ranked(history, self.monitor)
@@ -64,12 +64,12 @@ class Selection:
         return len(worse) >= self.patience
 
     def describe(self, epoch: int, value: float = 0.0) -> str:
-        """Which epoch it is, in words, with its value."""
+        """Returns a description of a kept epoch."""
         by_value = self.keep == "best" and math.isfinite(value)
         return f"epoch {epoch}, the {f'best by {self.monitor}' if by_value else 'last'}"
 
     def warn(self, history: list[dict[str, float]]) -> str:
-        """A sentence if no epoch could be chosen, or empty."""
+        """Returns a warning if no epoch could be chosen, or an empty string."""
         if self.keep == "last":
             return ""
         if math.isfinite(find_best(history, self.monitor)[1]):
@@ -89,7 +89,7 @@ class Selection:
 
 def _ranked(history: list[dict[str, float]], monitor: str) -> list[tuple[float, int]]:
     sign = 1.0 if monitor.endswith("loss") else -1.0
-    # A run that goes on from another may have epochs in which its value was not yet measured.
+    # A run that continues another one may have epochs in which its monitored value was not measured.
     values = [(row.get(monitor, math.nan), int(row["epoch"])) for row in history if LOST not in row]
     return [(sign * value if math.isfinite(value) else math.inf, epoch) for value, epoch in values]
 

@@ -1,4 +1,4 @@
-"""What a configuration leaves out: the model's published protocol, and our defaults behind it."""
+"""Values for the fields that a configuration leaves out: the model's published protocol, then our defaults."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 else:
     CompleteConfig = TrainConfig
 
-# What neither a model's protocol nor its task says.
+# Defaults for the fields that neither a model's protocol nor its task sets.
 DEFAULTS = {
     "epochs": 50,
     "batch_size": 128,
@@ -56,7 +56,7 @@ DEFAULTS = {
 
 
 def complete_config(config: TrainConfig) -> CompleteConfig:
-    """Imports own modules, checks the names and fills every field that was left out from the model's protocol."""
+    """Imports the user's modules, checks the names and fills every missing field from the model's protocol."""
     import_modules(config.imports)
     require_model(config.model)
     require_data(config.data)
@@ -80,7 +80,7 @@ def complete_config(config: TrainConfig) -> CompleteConfig:
 
 
 def name_augmentation(config: CompleteConfig, data: ImageData) -> CompleteConfig:
-    """The configuration with what ``auto`` means for these data."""
+    """Returns the configuration with ``auto`` replaced by the augmentation for these data."""
     if config.augmentation != "auto":
         return config
     return config.model_copy(update={"augmentation": data.augmentation})
@@ -89,10 +89,10 @@ def name_augmentation(config: CompleteConfig, data: ImageData) -> CompleteConfig
 def is_run_of(folder: Path, config: TrainConfig) -> bool:
     """Returns whether a folder holds the run of a configuration, complete or not.
 
-    Which modules are imported makes no other run.
+    The imported modules are ignored: they do not make it another run.
 
     Raises:
-        InputError: If its configuration is there and cannot be read, so that nobody takes the folder for another run.
+        InputError: If its configuration exists but cannot be read, so that the folder is not mistaken for another run.
     """
     written = folder / "config.yaml"
     if written.exists():
@@ -105,11 +105,11 @@ def is_run_of(folder: Path, config: TrainConfig) -> bool:
             ) from None
     wanted = complete_config(config)
     try:
-        # Completed, since fields may have come that the run was begun without.
+        # The configuration is completed, since newer versions may have added fields since the run began.
         known = TrainConfig.from_yaml(folder / "config.yaml").model_copy(update={"imports": wanted.imports})
         known = complete_config(known)
     except InputError:
         return False
-    if wanted.augmentation == "auto":  # a run writes what that meant
+    if wanted.augmentation == "auto":  # a run writes the augmentation that it stands for
         wanted = wanted.model_copy(update={"augmentation": known.augmentation})
     return known == wanted.model_copy(update={"run_dir": known.run_dir})  # a folder may have been moved
