@@ -1,5 +1,5 @@
-"""The commands of ``keras-lnn``: what each takes, checks and prints.
+"""The commands of ``keras-lnn``: their options, checks and output.
 
-Commands parse options, call the other packages and print. Nothing imports this package but ``train.py`` and
-``tuning/__main__.py``, which are two of its commands.
+Commands parse options, call the other packages and print. Only ``train.py`` and ``tuning/__main__.py``, which are two
+of the commands, import this package.
 """

@@ -50,7 +50,7 @@ class CompareCommand(pydantic.BaseModel):
 
 
 def run_compare(command: CompareCommand) -> None:
-    """Compares, writes and prints."""
+    """Compares the runs, and writes and prints the results."""
     from keras_lnn.comparing.comparison import compare
     from keras_lnn.comparing.writing import print_comparison, write_comparison
 
@@ -93,7 +93,7 @@ def _read_parts(command: CompareCommand, quiet: Console) -> list[list[ComparedRu
 
 
 def _find_references(reference: str | None, parts: Sequence[Sequence[ComparedRun]]) -> list[str | None]:
-    """Returns the reference of each data set: the model that was named, where it is among the models there."""
+    """Returns the reference of each data set: the named model, or None for a data set without it."""
     from keras_lnn.comparing.groups import group_runs
 
     if reference is None:
@@ -106,7 +106,7 @@ def _find_references(reference: str | None, parts: Sequence[Sequence[ComparedRun
 
 
 def _find_outputs(command: CompareCommand, results: Sequence[Comparison]) -> list[Path]:
-    """Returns the folder that was named, or for each data set one that is called by the data and the models."""
+    """Returns the output folder that was given, or one per data set, named after the data and the models."""
     if command.output is not None and len(results) == 1:
         return [command.output]
     parent = command.output or Path("comparisons")
@@ -117,7 +117,7 @@ def _find_outputs(command: CompareCommand, results: Sequence[Comparison]) -> lis
         split = "" if command.split == "test" else f"-{command.split}"
         name = f"{Path(result.example.config.data.split(':', 1)[-1]).stem}-{names}{split}"
         name = re.sub(r"[^A-Za-z0-9._=-]+", "-", name).strip("-.")[:100]
-        # Folders of one name may lie in several places.
+        # Folders of the same name may lie in several places.
         free = (name if count == 1 else f"{name}-{count}" for count in itertools.count(1))
         outputs.append(next(parent / one for one in free if parent / one not in outputs))
     return outputs

@@ -1,4 +1,4 @@
-"""``keras-lnn evaluate``: the metrics of a trained model on the data that it learned from, or on others."""
+"""``keras-lnn evaluate``: the metrics of a trained model on the data that it was trained on, or on other data."""
 
 import json
 from typing import TYPE_CHECKING, Literal
@@ -42,7 +42,7 @@ class EvaluateCommand(OwnModules, Command, DataOptions):
 
 
 def run_evaluate(command: EvaluateCommand) -> None:
-    """Measures and prints."""
+    """Measures the model and prints its metrics."""
     console = make_console()
     quiet = make_console(stderr=True)
     from keras_lnn.saved.predictor import find_model
@@ -71,7 +71,7 @@ def run_evaluate(command: EvaluateCommand) -> None:
 
 
 def _require_data(command: EvaluateCommand, learned: "LearnedData") -> None:
-    """Checks the name of the data and that their files are there, as far as can be known before Keras is imported."""
+    """Checks the name of the data and that their files exist, as far as is possible before importing Keras."""
     name = command.data or learned.name
     require_source(name, command.image_dir)
     if not command.imports and (learned.config is None or not learned.config.imports):

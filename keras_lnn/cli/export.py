@@ -1,4 +1,4 @@
-"""``keras-lnn export``: a trained model as SavedModel or ``.keras``, with its card."""
+"""``keras-lnn export``: exports a trained model as SavedModel or ``.keras``, with its card."""
 
 from pathlib import Path
 from typing import Literal
@@ -21,7 +21,7 @@ class ExportCommand(OwnModules, Command):
 
 
 def run_export(command: ExportCommand) -> None:
-    """Exports and says where to."""
+    """Exports the model and prints its path."""
     console = make_console()
     from keras_lnn.runs.folder import RunFolder
     from keras_lnn.saved.predictor import find_model

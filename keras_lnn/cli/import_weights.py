@@ -1,4 +1,4 @@
-"""``keras-lnn import``: weights learned in PyTorch into the Keras model of the same network."""
+"""``keras-lnn import``: reads weights learned in PyTorch into the Keras model of the same network."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ class ImportCommand(OwnModules, Command):
 
 
 def run_import(command: ImportCommand) -> None:
-    """Imports and says where to."""
+    """Imports the weights and prints the path of the model."""
     console = make_console()
     if not command.weights.is_file():
         raise InputError(f"Weights must be an .npz file. Received: {command.weights}, which is not there.")

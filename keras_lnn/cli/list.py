@@ -1,4 +1,4 @@
-"""``keras-lnn list``: the models or the data sets that there are."""
+"""``keras-lnn list``: lists the available models or data sets."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ class ListCommand(OwnModules, Command):
 
 
 def run_list(command: ListCommand) -> None:
-    """Prints a table or JSON."""
+    """Prints the list as a table or as JSON."""
     quiet = make_console(stderr=True)
     if command.imports:
         start(command, quiet)

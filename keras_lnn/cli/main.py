@@ -1,4 +1,4 @@
-"""The one front door: ``keras-lnn COMMAND ...``, the same as ``python -m keras_lnn COMMAND ...``."""
+"""The entry point ``keras-lnn COMMAND ...``, the same as ``python -m keras_lnn COMMAND ...``."""
 
 import importlib
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from keras_lnn.errors import InputError, suggest
 
 
 class _Entry(NamedTuple):
-    """Where a command is, and what it does; its module has ``NameCommand`` and ``run_name``, or a ``main``."""
+    """The module of a command and its description; the module has ``NameCommand`` and ``run_name``, or a ``main``."""
 
     module: str
     what: str
@@ -29,7 +29,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str], program: str = "keras-lnn") -> int:
-    """Runs one command."""
+    """Runs one command and returns its exit status."""
     if not arguments or arguments[0] in ("-h", "--help"):
         width = max(map(len, COMMANDS))
         print(f"usage: {program} COMMAND ... (--help after a command shows its options)\n")

@@ -1,6 +1,6 @@
-"""What the list of models shows, worked out once: building every network, to count its parameters, takes seconds.
+"""The rows of the list of models, which are cached: building every network to count its parameters takes seconds.
 
-``python -m keras_lnn.cli.model_list`` writes anew what comes with the package, once networks or layers have changed.
+``python -m keras_lnn.cli.model_list`` updates the rows that come with the package after networks or layers change.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Row = dict[str, Any]
 
 
 def find_rows() -> tuple[list[Row], list[str]]:
-    """Returns the rows that are known for the networks as they are now, and the names of the models without one.
+    """Returns the cached rows that match the current sources, and the names of the models without one.
 
-    Nothing is built, and Keras is not imported.
+    No network is built, and Keras is not imported.
     """
     names = model_names()
     known = {row["name"]: row for file in (_cached(), _SHIPPED) for row in _read(file)}
@@ -31,7 +31,7 @@ def find_rows() -> tuple[list[Row], list[str]]:
 
 
 def make_rows(names: Iterable[str]) -> list[Row]:
-    """Returns a row for each of some models, which are built for it; rows of this package's models are kept."""
+    """Returns one row per model, for which the models are built; rows of this package's models are cached."""
     wanted = set(names)
     entries = [entry for entry in list_models() if entry.name in wanted]
     rows = _build(entries)
@@ -46,20 +46,20 @@ def _build(entries: list[Any]) -> list[Row]:
     from keras_lnn.data.catalog import get_entry
 
     rows = []
-    # Weights that are only counted get no values: the largest networks alone would be a gigabyte of random numbers.
+    # Weights that are only counted need no values: the largest networks alone would take a gigabyte of random numbers.
     with keras.StatelessScope(initialize_variables=False):
         for entry in entries:
             data = get_entry(entry.reference_data)
             parameters = count_parameters(entry.builder(data.image_shape(), len(data.class_names)))
             row = {"name": entry.name, "family": entry.family, "parameters": parameters, "summary": entry.summary}
             rows.append(row)
-    # Else Keras gives them values with the next layer that is made.
+    # Otherwise Keras would initialise them when the next layer is created.
     keras.utils.clear_session()
     return rows
 
 
 def _read(file: Path) -> list[Row]:
-    """Returns the rows in a file where they are of the sources as they are now."""
+    """Returns the rows in a file if they match the current sources, otherwise none."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         return content["models"] if content["digest"] == _digest() else []
@@ -71,7 +71,7 @@ def _keep(file: Path, rows: list[Row]) -> None:
     if rows:
         try:
             write_json(file, {"digest": _digest(), "models": [*_read(file), *rows]})
-        except OSError:  # a cache that cannot be written to costs time only
+        except OSError:  # a cache that cannot be written only costs time
             return
 
 

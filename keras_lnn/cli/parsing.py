@@ -1,4 +1,4 @@
-"""Command lines made from typed classes: every option has help and validation, every mistake is one line."""
+"""Command lines built from typed classes: every option has help and validation, every mistake becomes one line."""
 
 import argparse
 import difflib
@@ -17,22 +17,22 @@ import pydantic_settings
 from keras_lnn.config import validate
 from keras_lnn.errors import InputError
 
-# What was received may be a name of any length.
+# A received value, such as a name, may have any length.
 _LONGEST_MESSAGE = 2000
 
 Command = TypeVar("Command", bound=pydantic.BaseModel)
 
 
 def parse_options(command: type[Command], arguments: Sequence[str], program: str) -> dict[str, Any]:
-    """The options that were given on a command line, by field name, not yet validated.
+    """Returns the options that were given on a command line, by field name, not yet validated.
 
     Args:
         command: The class whose fields are the options.
-        arguments: What stands behind the program's name.
-        program: Its name, for the help text.
+        arguments: The arguments after the program's name.
+        program: Name of the program for the help text.
 
     Returns:
-        Only what was given.
+        Only the options that were given.
     """
 
     class Options(pydantic_settings.BaseSettings, command):  # ty: ignore[shadowed-type-variable, unsupported-base] made of any command
@@ -58,14 +58,14 @@ def parse_options(command: type[Command], arguments: Sequence[str], program: str
 
 
 def parse_command(command: type[Command], arguments: Sequence[str], program: str) -> Command:
-    """A validated command from its command line."""
+    """Returns a validated command from its command line."""
     return validate(command, parse_options(command, arguments, program))
 
 
 def run_main(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
-    """Runs a program: a user's mistake is one line on standard error and exit status 2, never a traceback."""
+    """Runs a program; a user's mistake becomes one line on standard error and exit status 2, never a traceback."""
     for stream in (sys.stdout, sys.stderr):
-        # A terminal may have no letter for what is in a name.
+        # The encoding of a terminal may lack characters of a name.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
@@ -96,9 +96,9 @@ def _option_fields(command: type[pydantic.BaseModel]) -> list[str]:
 
 
 class _LiteralPaths(pydantic_settings.CliSettingsSource):
-    """Reads a command line in which each path of a list is one argument, whatever its name holds.
+    """Reads a command line in which each path of a list is one argument, whatever characters its name has.
 
-    Otherwise commas, brackets, braces and quotes in file names would be read as the syntax of lists and objects.
+    Otherwise commas, brackets, braces and quotes in file names would be parsed as the syntax of lists and objects.
     """
 
     def _merge_parsed_list(self, parsed_list: list[str], field_name: str) -> str:
@@ -110,7 +110,7 @@ class _LiteralPaths(pydantic_settings.CliSettingsSource):
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        """Leaves out the defaults that say nothing: the help text itself says what happens without the option."""
+        """Returns the help text without uninformative defaults: it already says what happens without the option."""
         return re.sub(r" ?\(default(: None| factory: [^)]*)\)$", "", action.help or "")
 
 

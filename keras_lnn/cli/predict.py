@@ -11,7 +11,7 @@ from keras_lnn.cli.starting import Command, start
 from keras_lnn.config import OwnModules
 from keras_lnn.terminal import loading, make_console
 
-# So many predictions are shown on the terminal too.
+# At most this many predictions are shown on the terminal.
 _SHOWN_PREDICTIONS = 20
 
 
@@ -44,7 +44,7 @@ def run_predict(command: PredictCommand) -> None:
     output = command.output or writer.default_output
     replaced = writer.require_free(files, command.images, output, command.overlay)
     check_headers(files, signature, command.skip_bad)
-    # A table that goes to standard output stands there alone.
+    # A table on standard output must not be mixed with messages, so they go to standard error.
     console = make_console(stderr=is_standard_output(output))
     start(command, console)
     with loading(console, "loading the model"):

@@ -1,4 +1,4 @@
-"""What commands share: their base class, and how Keras and people's own modules are imported once options are right."""
+"""The base class of the commands, and the import of Keras and the user's modules once the options are valid."""
 
 from typing import TYPE_CHECKING
 

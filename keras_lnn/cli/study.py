@@ -1,4 +1,4 @@
-"""``python -m keras_lnn study``: what it takes, what it shows and what it leaves."""
+"""``python -m keras_lnn study``: the options, the display and the output of a study."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class StudyCommand(OwnModules):
 
 
 def run_study(command: StudyCommand) -> None:
-    """Runs the study and writes what it has found."""
+    """Runs the study and writes its results."""
     study = load_study(command.study)
     runs, folder = _lay_out(study, command)
     require_own_folder(folder, FILE, _REPLACED, "--study-dir")
@@ -110,7 +110,7 @@ def run_study(command: StudyCommand) -> None:
 def _run_study(
     command: StudyCommand, study: Study, runs: list[StudyRun], folder: Path, console: Console, notes: list[str]
 ) -> None:
-    # The runs' processes import TensorFlow while this one, which needs none, looks at what is there.
+    # The runs' processes import TensorFlow while this one, which does not need it, looks for completed runs.
     runner = None if command.show else ProcessRunner(share_processors(command.workers))
     try:
         keep_this_process_small()
@@ -119,7 +119,7 @@ def _run_study(
         from keras_lnn.training.protocol import complete_config
 
         for run in runs:
-            complete_config(run.config)  # a mistake is told before the first run
+            complete_config(run.config)  # a mistake is reported before the first run
         display = _Display(console, study, runs, folder)
         if runner is None:
             display.show_state(Progress(runs, find_done(runs), command.workers))
@@ -139,7 +139,7 @@ def _run_study(
             runner.close()
     shown = [*runs, *_done_before(study, command, folder, runs)]
     order = list(study.networks)
-    shown.sort(key=lambda run: (run.config.data, order.index(run.base), run.config.seed))  # the rest as laid out
+    shown.sort(key=lambda run: (run.config.data, order.index(run.base), run.config.seed))  # stable within the grid
     protocol = study.protocols[command.protocol or next(iter(study.protocols))]
     notes = [note for note in (protocol.note, *notes) if note]
     options = {"figures": protocol.figures, "notes": notes, "quick": command.quick}
@@ -163,18 +163,18 @@ def write_results(
     notes: Sequence[str] = (),
     quick: bool = False,
 ) -> dict[str, Path]:
-    """Writes results, tables, pictures and a comparison a data set; gives their paths.
+    """Writes results, tables, figures and one comparison per data set, and returns their paths.
 
     Args:
-        folder: Of the study.
-        study: What was declared.
+        folder: Folder of the study.
+        study: The declaration.
         runs: Its runs, done or not.
-        failures: Why runs have failed, by their folders.
-        console: Where the tables go.
-        figures: Those that the protocol asks for besides.
-        notes: What else stands below the tables.
-        quick: Whether the runs were only to see that all runs through: the title says that they are not comparable
-            with the published figures, and the pictures leave those out.
+        failures: Reasons of the failed runs, by their folders.
+        console: Console on which the tables are printed.
+        figures: Further figures that the protocol asks for.
+        notes: Further notes below the tables.
+        quick: Whether the runs only checked that everything runs: the title then says that they are not comparable
+            with the published figures, and the plots leave those out.
     """
     import pandas as pd
 
@@ -197,7 +197,7 @@ def write_results(
     write_text(folder / "summary.csv", to_csv(summary))
     shown = differences if study.reference else pd.DataFrame()
     elsewhere = not set(summary["data"]) & set(study.published)
-    # Images that come with their splits have the same for all seeds.
+    # Images that have splits of their own are split the same way for all seeds.
     own_splits = bool(differences.get("test", pd.Series(dtype=str)).eq(RESAMPLED).any())
     title = f"{study.title} ({_QUICK})" if quick else study.title
     content = Content(title, summary, shown, own_splits, notes, elsewhere, study.published_note)
@@ -215,7 +215,7 @@ def write_results(
 def _compare(
     folder: Path, study: Study, results: pd.DataFrame, console: Console
 ) -> tuple[pd.DataFrame, dict[str, Path]]:
-    """What the networks are ahead of the reference or behind it, and a page of comparison a data set."""
+    """Returns the differences between the networks and the reference, and one page of comparison per data set."""
     import pandas as pd
 
     from keras_lnn.comparing import write_comparison
@@ -247,7 +247,7 @@ def _lay_out(study: Study, command: StudyCommand) -> tuple[list[StudyRun], Path]
 
 def _common(command: StudyCommand, folder: Path) -> dict[str, Any]:
     given = parse_assignments(command.fields, "--fields")
-    # What has a comma of its own, such as a window, is one value here.
+    # A value that contains commas, such as a window, counts as one value here.
     given = {name: values[0] if len(values) == 1 else ",".join(map(str, values)) for name, values in given.items()}
     modules = (*recall_imports(folder), *command.imports)
     said = {"data_dir": command.data_dir, "accept_checksum": command.accept_checksum, "imports": modules}
@@ -256,7 +256,7 @@ def _common(command: StudyCommand, folder: Path) -> dict[str, Any]:
 
 
 def _done_before(study: Study, command: StudyCommand, folder: Path, runs: list[StudyRun]) -> list[StudyRun]:
-    """What the folder holds beside the runs that were asked for now: a table does not forget what is done."""
+    """Returns the completed runs in the folder that were not requested now, so that the tables keep them."""
     from keras_lnn.studies.running import is_done
 
     asked = {run.folder for run in runs}
@@ -265,7 +265,7 @@ def _done_before(study: Study, command: StudyCommand, folder: Path, runs: list[S
 
 
 def _tell_shares(runs: list[StudyRun], workers: int) -> list[str]:
-    """What must be known of runs that have a time and not the processors to themselves."""
+    """Returns a note if runs with a time budget share the processors, otherwise none."""
     if workers == 1 or not any(run.config.time_budget for run in runs):
         return []
     return [
@@ -279,7 +279,7 @@ def _split(names: str | None) -> list[str] | None:
 
 
 class _Display:
-    """A study on the terminal: a line a run that has ended, and below them what runs, what is left and until when."""
+    """The display of a study: one line per ended run, and below them the current runs, the rest and the time left."""
 
     def __init__(self, console: Console, study: Study, runs: list[StudyRun], folder: Path) -> None:
         self.console = console
@@ -299,13 +299,13 @@ class _Display:
             self._live.stop()
 
     def show_state(self, progress: Progress) -> None:
-        """What is there, and what is left."""
+        """Prints the completed and the remaining runs."""
         self._introduce(progress)
         for run in progress.left:
             self.console.print(f"left: {run.name}")
 
     def watch(self, progress: Progress) -> None:
-        """Shows the state of now."""
+        """Shows the current state."""
         if not self._introduced:
             self._introduce(progress)
         if self._live is not None:
@@ -315,7 +315,7 @@ class _Display:
             self._live.update(Text("\n".join([*lines, self._rest(progress)])), refresh=True)
 
     def report(self, run: StudyRun, outcome: Outcome, progress: Progress) -> None:
-        """A line for a run that has ended."""
+        """Prints a line for a run that has ended."""
         if outcome.failure is not None:
             self.console.print(Text.assemble((f"{run.name} failed: ", "bold red"), outcome.failure))
             return
@@ -335,7 +335,7 @@ class _Display:
         )
 
     def conclude(self, progress: Progress, written: dict[str, Path]) -> None:
-        """The failed runs with their reasons, and what was written."""
+        """Prints the failed runs with their reasons, and the paths of the written files."""
         failed = [run for run in self.runs if run.folder in progress.failures]
         self.console.print(f"{len(progress.done)} of {self._all_runs} are done, {len(failed)} failed")
         for run in failed[:_SHOWN_FAILURES]:

@@ -1,4 +1,4 @@
-"""``keras-lnn train``: a network trained, chosen on validation, tested once and exported."""
+"""``keras-lnn train``: trains a network, chooses an epoch on validation, tests it once and exports it."""
 
 import sys
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class TrainCommand(TrainConfig):
 
 
 def main(arguments: Sequence[str], program: str = "keras-lnn train") -> int:
-    """Parses the options and trains; what is slow to import waits until the options are right."""
+    """Parses the options and trains; slow imports wait until the options are valid."""
     options = parse_options(TrainCommand, arguments, program)
     config_file = options.pop("config", None)
     print_config = options.pop("print_config", False)
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str], program: str = "keras-lnn train") -> int:
     from keras_lnn.terminal import make_console, start_keras
 
     require_names(config)
-    if not print_config:  # which may be for another machine
+    if not print_config:  # the configuration may be meant for another machine
         require_source(config.data, config.image_dir)
     before = config.start_from if run_dir is None else Path(run_dir)
     if before is not None:

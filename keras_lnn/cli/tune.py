@@ -1,4 +1,4 @@
-"""``keras-lnn tune``: a search for hyperparameters, each trial in a process of its own."""
+"""``keras-lnn tune``: a hyperparameter search, with each trial in its own process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.files.yaml_files import read_yaml
 from tuning.settings import SearchSettings
 
-# A search decides these for its trials.
+# Fields that a search sets for its trials, which a user may therefore not set.
 _DECIDED = fields_with(TrainConfig, Role.PART, Role.OUTPUT)
 
 
@@ -27,7 +27,7 @@ class SearchCommand(SearchSettings, TrainConfig):
 
 
 def main(arguments: Sequence[str], program: str = "keras-lnn tune") -> int:
-    """Parses the options and searches; what is slow to import waits until the options are right."""
+    """Parses the options and searches; slow imports wait until the options are valid."""
     options = parse_options(SearchCommand, arguments, program)
     space_file, show_space, config_file = (options.pop(name, None) for name in ("space", "show_space", "config"))
     decided = [f"--{name.replace('_', '-')}" for name in _DECIDED if name in options]
@@ -48,9 +48,9 @@ def main(arguments: Sequence[str], program: str = "keras-lnn tune") -> int:
     require_names(config)
     if not show_space:
         require_source(config.data, config.image_dir)
-    settings.role  # noqa: B018, two roles are told before Keras is imported
+    settings.role  # noqa: B018, two roles are reported before Keras is imported
     console = make_console()
-    # The trials' processes import TensorFlow while this one, which needs none, reads the space.
+    # The trials' processes import TensorFlow while this one, which does not need it, reads the space.
     runner = None if show_space else ProcessRunner(share_processors(settings.workers))
     keep_this_process_small()
     start_keras(console)
