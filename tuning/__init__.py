@@ -1,4 +1,4 @@
-"""Hyperparameter searches that finish: KerasTuner, with one process to a trial.
+"""Robust hyperparameter searches: KerasTuner, with one process per trial.
 
 The names below are loaded when they are first used.
 """

@@ -1,4 +1,4 @@
-"""Searches for hyperparameters: python -m tuning --model lnn --data phantom-breast. See --help.
+"""Hyperparameter search: python -m tuning --model lnn --data phantom-breast. See --help.
 
 The same as ``keras-lnn tune``.
 """

@@ -1,4 +1,4 @@
-"""A search on the terminal: a table that is kept up to date, or a line a trial where nobody watches."""
+"""The display of a search on the terminal: a live table, or one line per trial where there is no terminal."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _SHOWN_FAILURES = 12
 
 
 class SearchDisplay:
-    """Shows how far a search is.
+    """Shows the progress of a search.
 
     Args:
-        console: Where to.
-        tuner: Of the search.
-        oracle: Has the trials.
-        settings: Of the search.
+        console: Console for the output.
+        tuner: Tuner of the search.
+        oracle: Oracle that holds the trials.
+        settings: Settings of the search.
     """
 
     def __init__(self, console: Console, tuner: ProcessTuner, oracle: SafeOracle, settings: SearchSettings) -> None:
@@ -55,7 +55,7 @@ class SearchDisplay:
             self._live.stop()
 
     def introduce(self, folder: Path, config: TrainConfig, space: Space, resumed: bool) -> None:
-        """What is searched, and what is there already."""
+        """Prints what is searched, and what is already done."""
         ended = len(self.oracle.end_order)
         if resumed:
             self.console.print(f"goes on with {folder}: {ended} trials are done")
@@ -71,13 +71,13 @@ class SearchDisplay:
         self.console.print(space_table(space))
 
     def update(self) -> None:
-        """Shows the state of now."""
+        """Shows the current state."""
         if self._live is not None:
             with self._lock:
                 self._live.update(self._table(), refresh=True)
 
     def report(self, trial: Trial, outcome: Outcome) -> None:
-        """A line for a trial that has ended."""
+        """Prints a line for a trial that has ended."""
         if outcome.failure is not None:
             line = Text.assemble((f"trial {trial.trial_id} failed: ", "bold red"), outcome.failure)
         elif self._live is not None or outcome.result is None:
@@ -93,7 +93,7 @@ class SearchDisplay:
         self.console.print(line)
 
     def conclude(self, folder: Path) -> None:
-        """The best trial, the failed ones with their reasons, and what was written."""
+        """Prints the best trial, the failed ones with their reasons, and the paths of the written files."""
         trials = [self.oracle.trials[name] for name in self.oracle.start_order]
         failed = [trial for trial in trials if trial.status == TrialStatus.FAILED]
         whole = [trial for trial in trials if trial.status == TrialStatus.COMPLETED]
@@ -151,7 +151,7 @@ class SearchDisplay:
         return ["runs" if at_it else "waits", newest, epochs, ""]
 
     def _progress(self, trial: Trial) -> tuple[str, str]:
-        """Epochs and the newest value of a trial that runs, from its newest history."""
+        """Returns epoch and newest value of a running trial, read from its latest history."""
         for folder in reversed(self.tuner.run_folders(trial.trial_id)):
             try:
                 lines = (folder / "history.csv").read_text(encoding="utf-8").strip().split("\n")
@@ -163,7 +163,7 @@ class SearchDisplay:
 
 
 def space_table(space: Space) -> Table:
-    """What is chosen from, a row a name."""
+    """Returns a table of the search space, with one row per name."""
     table = Table(title="what is chosen", title_justify="left", title_style="bold")
     for column in ("name", "of", "choices"):
         table.add_column(column, overflow="fold")

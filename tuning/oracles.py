@@ -1,17 +1,17 @@
-"""KerasTuner's oracles, made to survive: one atomic file of state, trials that go on where they were, lost workers.
+"""KerasTuner's oracles made robust: one atomic file of state, resumable trials, and tolerance for lost workers.
 
-What KerasTuner 1.4.8 leaves open, and what is done about it here:
+The shortcomings of KerasTuner 1.4.8 and their remedies here:
 
-- it writes a file for each trial and one of state, in place and one after the other: a kill in between leaves halves
-  that do not fit each other. Here all of it is one file, written whole or not at all;
-- it saves a trial's end before it takes the trial from the ongoing ones, so that a kill in between repeats a finished
+- it writes one file per trial and one of state, in place and one after the other: a kill in between leaves files that
+  do not fit each other. Here all state is in one file, which is written atomically;
+- it saves a trial's end before it removes the trial from the ongoing ones, so that a kill in between repeats a finished
   trial. Here only trials without an end are repeated;
 - it never saves the grid's own lists, so that a resumed grid goes wrong. Here they are part of the state;
-- its Hyperband promotes only once a round has as many whole trials as places, so that failed ones stop it. Here a
-  failed trial counts as thrown out;
-- a worker that dies keeps its trial for ever. Here one that has not been heard of for a while loses it;
+- its Hyperband promotes only once a round has as many completed trials as places, so that failed ones stop it. Here a
+  failed trial counts as eliminated;
+- a worker that dies keeps its trial for ever. Here a worker that has been silent for a while loses it;
 - an exception inside an oracle leaves its lock closed, and every other thread waits for ever. Here it is opened;
-- three failures in a row raise inside a lock that is never opened again. Here the search stops and says why.
+- three failures in a row raise inside a lock that is never opened again. Here the search stops and reports why.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from keras_tuner.oracles import (
     HyperbandOracle,
     RandomSearchOracle,
 )
-from keras_tuner.src.engine.oracle import LOCKS, THREADS  # there is no public way to them
+from keras_tuner.src.engine.oracle import LOCKS, THREADS  # there is no public access to them
 
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, write_json
 from tuning.settings import Tuner
 
-# Values that KerasTuner keeps beside those of the hyperparameters; the first two are ours, since its messages between
-# machines have no room for why a trial failed and how long it took. They are taken out when a trial ends.
+# Values that KerasTuner keeps beside those of the hyperparameters. The first two are ours, since its messages between
+# machines have no field for the reason of a failure or the duration; they are removed when a trial ends.
 FAILURE, SECONDS = "tuner/failure", "tuner/seconds"
-# Says in a trial that a chief deals out which search it is of.
+# In a trial that a chief hands out, identifies the search.
 SETTINGS = "tuner/settings"
 PARENT, EPOCHS, BRACKET, ROUND = "tuner/trial_id", "tuner/epochs", "tuner/bracket", "tuner/round"
 
@@ -52,7 +52,7 @@ _OWN_STATE = ("lost", "seconds", "elapsed_seconds", "told_to_stop")
 
 
 def locked(method: Callable[..., Any]) -> Callable[..., Any]:
-    """One thread at a time, in KerasTuner's own lock, which its methods within do not ask for again."""
+    """Runs a method in KerasTuner's own lock, one thread at a time; methods called within it do not lock again."""
 
     @functools.wraps(method)
     def run(oracle: SafeOracle, *arguments: Any, **options: Any) -> Any:
@@ -70,9 +70,9 @@ def locked(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class SafeOracle(keras_tuner.Oracle):
-    """What all oracles of a search have in common; see the text of this module.
+    """The common base of all oracles of a search; see the docstring of this module.
 
-    The limits are attributes that :func:`make_oracle` sets: KerasTuner's constructors have no room for them.
+    The limits are attributes, because KerasTuner's constructors have no arguments for them.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -83,19 +83,19 @@ class SafeOracle(keras_tuner.Oracle):
         self.max_failures = 10
         self.elapsed_seconds = 0.0
         self.stopped_because = ""
-        # Whether a worker was told that there is nothing more.
+        # Whether a worker has received the reply that there are no more trials.
         self.told_to_stop = False
         self.settings = ""
         self._ended_before = 0
-        # How often each trial has lost its worker, and when a worker was last heard of.
+        # How often each trial has lost its worker, and when each worker last made contact.
         self.lost: dict[str, int] = {}
         self._heard: dict[str, float] = {}
-        # How long each trial's process took.
+        # Duration of each trial's process.
         self.seconds: dict[str, float] = {}
 
     @locked
     def create_trial(self, tuner_id: str) -> Trial:
-        """A trial to run, or one that says to wait or to stop."""
+        """Returns a trial to run, or one whose status says to wait or to stop."""
         self._heard[tuner_id] = time.monotonic()
         self.stopped_because = self.stopped_because or self._spent()
         if self.stopped_because and tuner_id not in self.ongoing_trials:
@@ -104,7 +104,7 @@ class SafeOracle(keras_tuner.Oracle):
         else:
             trial = super().create_trial(tuner_id)
             if trial.status == TrialStatus.STOPPED and self.ongoing_trials:
-                # Another worker may be lost, and its trial must find one that is still there.
+                # Another worker may be lost, and its trial then needs a worker that is still there.
                 trial.status = TrialStatus.IDLE
                 self.tuner_ids.add(tuner_id)
         self.told_to_stop = self.told_to_stop or trial.status == TrialStatus.STOPPED
@@ -114,7 +114,7 @@ class SafeOracle(keras_tuner.Oracle):
 
     @locked
     def update_trial(self, trial_id: str, metrics: dict[str, float], step: int = 0) -> Trial:
-        """Takes the metrics of a trial, and saves them: a worker may repeat its next call only."""
+        """Records the metrics of a trial and saves them at once, because a worker may repeat only its next call."""
         trial = self.trials[trial_id]
         if trial_id not in self.end_order:
             trial = super().update_trial(trial_id, metrics, step)
@@ -123,7 +123,7 @@ class SafeOracle(keras_tuner.Oracle):
 
     @locked
     def end_trial(self, trial: Trial) -> None:
-        """Takes a result; a trial that has ended before, as when its worker was thought lost, stays as it was."""
+        """Records a result; a trial that has ended before, as when its worker was thought lost, is left unchanged."""
         known = self.trials[trial.trial_id]
         if trial.trial_id in self.end_order:
             holders = [name for name, held in self.ongoing_trials.items() if held is known]
@@ -142,7 +142,7 @@ class SafeOracle(keras_tuner.Oracle):
 
     @locked
     def get_trial(self, trial_id: str) -> Trial:
-        """A trial; to ask for one that is running is its worker's way to say that it is alive."""
+        """Returns a trial; asking for a running trial is how its worker shows that it is alive."""
         for worker, trial in self.ongoing_trials.items():
             if trial.trial_id == trial_id:
                 self._heard[worker] = time.monotonic()
@@ -150,7 +150,7 @@ class SafeOracle(keras_tuner.Oracle):
 
     @locked
     def forget_silent_workers(self) -> list[str]:
-        """Takes the trials of workers that were not heard of for long, to give them to others; their names."""
+        """Puts the trials of workers that were silent too long back into the queue, and returns the workers' names."""
         now = time.monotonic()
         silent = [name for name in self.tuner_ids if now - self._heard.get(name, 0.0) > self.silence_seconds]
         for worker in silent:
@@ -171,30 +171,30 @@ class SafeOracle(keras_tuner.Oracle):
             self.save()
 
     def running(self) -> dict[str, Trial]:
-        """The trial that each worker is at."""
+        """Returns the trial that each worker is running."""
         return dict(self.ongoing_trials)
 
     def get_state(self) -> dict[str, Any]:
-        """Everything, the trials too."""
+        """Returns the whole state, including the trials."""
         trials = {name: trial.get_state() for name, trial in self.trials.items()}
         return super().get_state() | {name: getattr(self, name) for name in _OWN_STATE} | {"trials": trials}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Everything, the trials too."""
+        """Restores the whole state, including the trials."""
         self.trials = {name: Trial.from_state(content) for name, content in state["trials"].items()}
         for name in _OWN_STATE:
             setattr(self, name, state[name])
         super().set_state(state)
 
     def save(self) -> None:
-        """Writes one file, whole."""
+        """Writes the state as one file, atomically."""
         write_json(self._get_oracle_fname(), self.get_state())
 
     def reload(self, keep_ongoing: bool = False) -> None:
-        """Reads the state; trials that had no end wait to be run again, in the order in which they began.
+        """Reads the state; trials that have not ended are queued again, in the order in which they began.
 
         Args:
-            keep_ongoing: Whether workers on other machines may still be at the trials that were running.
+            keep_ongoing: Whether workers on other machines may still be running the ongoing trials.
         """
         path = Path(self._get_oracle_fname())
         try:
@@ -214,19 +214,19 @@ class SafeOracle(keras_tuner.Oracle):
         self.tuner_ids = set(self.ongoing_trials)
         self._heard = dict.fromkeys(self.tuner_ids, time.monotonic())
         self._ended_before = len(self.end_order)
-        # More trials may be asked for than before.
+        # The limit on trials may be higher than before.
         self.told_to_stop = self.told_to_stop and not open_ended and not self.remaining_trials()
 
     def _save_trial(self, trial: Trial) -> None:
-        """The one file has it."""
+        """Does nothing, since the one file of state holds the trials."""
 
     def _check_consecutive_failures(self) -> None:
-        """See ``_spent``."""
+        """Does nothing, since ``_spent`` checks for consecutive failures."""
 
     def _spent(self) -> str:
-        """Why the search is to stop before all is tried, or nothing."""
+        """Returns why the search must stop before all trials were run, or an empty string."""
         ended = [self.trials[name] for name in self.end_order]
-        recent = ended[self._ended_before :][-self.max_failures :]  # what failed before may have been mended
+        recent = ended[self._ended_before :][-self.max_failures :]  # earlier causes may have been removed
         if len(recent) == self.max_failures and all(trial.status == TrialStatus.FAILED for trial in recent):
             return f"the last {self.max_failures} trials failed, the last one because it {recent[-1].message}"
         epochs = sum(int(trial.metrics.get_last_value("epochs")) for trial in ended if trial.metrics.exists("epochs"))
@@ -245,24 +245,24 @@ class SafeOracle(keras_tuner.Oracle):
 
 
 class SafeRandom(SafeOracle, RandomSearchOracle):
-    """Random values."""
+    """Chooses random values."""
 
 
 class SafeBayesian(SafeOracle, BayesianOptimizationOracle):
-    """Values where a Gaussian process expects the most."""
+    """Chooses values where a Gaussian process expects the largest improvement."""
 
 
 class SafeGrid(SafeOracle, GridSearchOracle):
-    """Every combination."""
+    """Tries every combination."""
 
     def get_state(self) -> dict[str, Any]:
-        """With the order of the combinations, which KerasTuner forgets."""
+        """Returns the state with the order of the combinations, which KerasTuner does not save."""
         links = self._ordered_ids
         order = [links._memory, list(links._next_index.items()), links._last_index]
         return super().get_state() | {"grid": [order, self._populate_next]}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """With the order of the combinations."""
+        """Restores the state with the order of the combinations."""
         super().set_state(state)
         (memory, following, last), self._populate_next = state["grid"]
         links = self._ordered_ids
@@ -270,7 +270,7 @@ class SafeGrid(SafeOracle, GridSearchOracle):
         links._data_to_index = {name: place for place, name in enumerate(memory)}
         links._next_index.clear()
         links._next_index.update(following)
-        # The end of a trial is saved before the grid goes on from it; what it has gone on from it passes over.
+        # A trial's end is saved before the grid continues from it; trials it has already continued from are skipped.
         self._populate_next += [name for name in self.end_order if name not in self._populate_next]
 
     def _put_back(self, trial: Trial, lost: bool) -> None:
@@ -280,10 +280,10 @@ class SafeGrid(SafeOracle, GridSearchOracle):
 
 
 class SafeHyperband(SafeOracle, HyperbandOracle):
-    """Many trials of few epochs, of which the best go on."""
+    """Starts many trials of few epochs, the best of which continue."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """A place in the first bracket that has one: for new random values, or for the best of the round before."""
+        """Fills a place in the first bracket that has one, with new random values or the best of the previous round."""
         self._remove_completed_brackets()
         for bracket in self._brackets:
             number, rounds = bracket["bracket_num"], bracket["rounds"]
@@ -292,7 +292,7 @@ class SafeHyperband(SafeOracle, HyperbandOracle):
                 if found["status"] == TrialStatus.RUNNING:
                     found["values"][BRACKET] = number
                     return found
-                bracket["exhausted"] = True  # there are no new values: what there is goes on
+                bracket["exhausted"] = True  # there are no new values, so the existing trials continue
             best, place = self._find_promotion(bracket)
             if best is not None:
                 rounds[place].append({"past_id": best.trial_id, "id": trial_id})
@@ -311,7 +311,7 @@ class SafeHyperband(SafeOracle, HyperbandOracle):
         return self.populate_space(trial_id)
 
     def _find_promotion(self, bracket: dict[str, Any]) -> tuple[Trial | None, int]:
-        """The best trial that may go on, and to which round."""
+        """Returns the best trial that may continue, and the number of its next round; None if there is none."""
         number, rounds = bracket["bracket_num"], bracket["rounds"]
         largest_first = self.objective.direction == "max"
         expected = len(rounds[0]) if bracket.get("exhausted") else self._get_size(number, 0)
@@ -322,7 +322,7 @@ class SafeHyperband(SafeOracle, HyperbandOracle):
             whole = [
                 trial for trial in before if trial.status == TrialStatus.COMPLETED and trial.trial_id not in gone_on
             ]
-            # Once more have ended than are to be thrown out, the best of them is surely among those that go on.
+            # Once more trials have ended than are to be eliminated, the best of them is certain to be promoted.
             thrown_out = max(0, expected - self._get_size(number, place))
             expected = min(self._get_size(number, place), expected - failed)
             if whole and len(whole) + failed > thrown_out and len(gone_on) < expected:
@@ -348,22 +348,22 @@ def make_oracle(
     epochs: int,
     factor: int,
 ) -> SafeOracle:
-    """KerasTuner's oracle of a kind.
+    """Returns KerasTuner's oracle of a kind.
 
     Args:
-        tuner: Which.
-        objective: A validation value; losses are made small, anything else large.
-        hyperparameters: What to choose from.
-        seed: Of the choices.
-        max_trials: At most so many.
-        epochs: Of the longest trial, for Hyperband.
-        factor: Of Hyperband: one in so many goes on, for so many times the epochs.
+        tuner: Name of the kind.
+        objective: A validation value; losses are minimised, anything else is maximised.
+        hyperparameters: The search space.
+        seed: Seed of the choices.
+        max_trials: Largest number of trials.
+        epochs: For Hyperband, the epochs of the longest trial.
+        factor: For Hyperband, the share 1 / ``factor`` of trials that continues, for ``factor`` times the epochs.
     """
     direction = "min" if objective.endswith("loss") else "max"
     options: dict[str, Any] = {
         "objective": keras_tuner.Objective(objective, direction),
         "hyperparameters": hyperparameters,
-        "seed": seed + 1,  # KerasTuner takes 0 for none
+        "seed": seed + 1,  # KerasTuner treats 0 as no seed
         "allow_new_entries": False,
         "tune_new_entries": False,
     }
@@ -372,6 +372,6 @@ def make_oracle(
         oracle.max_trials = max_trials
         return oracle
     if tuner == "bayesian":
-        # KerasTuner's own number, three times the dimensions, is a whole search of random values.
+        # KerasTuner's default, three times the number of dimensions, would make a whole search random.
         options["num_initial_points"] = max(_FIRST_AT_LEAST, (max_trials or 0) // 4)
     return _ORACLES[tuner](max_trials=max_trials, **options)

@@ -1,4 +1,4 @@
-"""The pictures of a search: how it went, which values were good, which of them mattered, how the trials learned."""
+"""The figures of a search: its progress, good values, the importance of hyperparameters, and learning curves."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _LIGHT = "#C6DBEF"
 
 
 def plot_progress(table: pandas.DataFrame, objective: str, direction: str) -> Figure:
-    """Draws the objective over the trials and over the time that they took, with the best so far.
+    """Draws the objective over the trials and over their time, with the best so far.
 
     Args:
-        table: As ``trials.csv``.
-        objective: Its column.
+        table: The content of ``trials.csv``.
+        objective: Name of its column.
         direction: ``max`` or ``min``.
     """
     table = table[table["status"].isin(["completed", "failed"])]
@@ -74,14 +74,14 @@ def plot_progress(table: pandas.DataFrame, objective: str, direction: str) -> Fi
 def plot_parallel(
     table: pandas.DataFrame, names: Sequence[str], objective: str, direction: str, space: Space
 ) -> Figure | None:
-    """Draws each whole trial as a line through its values; the better, the darker.
+    """Draws each completed trial as a line through its values; better trials are darker.
 
     Args:
-        table: As ``trials.csv``.
-        names: Of the hyperparameters that differ.
-        objective: Its column.
+        table: The content of ``trials.csv``.
+        names: Names of the hyperparameters that differ.
+        objective: Name of its column.
         direction: ``max`` or ``min``.
-        space: Says which ranges are logarithmic.
+        space: The search space, which says which ranges are logarithmic.
     """
     whole = table[table[objective].notna()]
     if not names or len(whole) < 2:
@@ -121,15 +121,15 @@ def plot_parallel(
 
 
 def plot_importance(table: pandas.DataFrame, names: Sequence[str], objective: str) -> Figure | None:
-    """Draws how much a forest that guesses the objective from the values loses when one of them is shuffled.
+    """Draws the loss of accuracy of a random forest that predicts the objective when one hyperparameter is shuffled.
 
     Args:
-        table: As ``trials.csv``.
-        names: Of the hyperparameters that differ.
-        objective: Its column.
+        table: The content of ``trials.csv``.
+        names: Names of the hyperparameters that differ.
+        objective: Name of its column.
 
     Returns:
-        The figure; None where nothing can be said: of fewer than eight whole trials, or of equal ones.
+        The figure; None for fewer than eight completed trials or for equal objectives, from which nothing follows.
     """
     whole = table[table[objective].notna()]
     if not names or len(whole) < _FEWEST_FOR_IMPORTANCE or whole[objective].nunique() < 2:
@@ -153,15 +153,15 @@ def plot_importance(table: pandas.DataFrame, names: Sequence[str], objective: st
 def measure_importance(
     whole: pandas.DataFrame, names: Sequence[str], objective: str
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Permutation importance of each name in a random forest.
+    """Returns the permutation importance of each name in a random forest.
 
     Args:
         whole: Trials with an objective.
-        names: Of the hyperparameters.
-        objective: Its column.
+        names: Names of the hyperparameters.
+        objective: Name of the objective's column.
 
     Returns:
-        Means, standard deviations over the shuffles, and the part of the variance that the forest explains of trials
+        Means, standard deviations over the shuffles, and the share of the variance that the forest explains for trials
         that it was not fitted to.
     """
     from sklearn.ensemble import RandomForestRegressor
@@ -177,12 +177,12 @@ def measure_importance(
 def plot_learning_curves(
     histories: Mapping[str, pandas.DataFrame], table: pandas.DataFrame, objective: str, direction: str
 ) -> Figure | None:
-    """Draws the objective over the epochs of each trial; of Hyperband a panel for each bracket, coloured by round.
+    """Draws the objective over the epochs of each trial; Hyperband has one panel per bracket, coloured by round.
 
     Args:
-        histories: The epochs of each trial.
-        table: As ``trials.csv``.
-        objective: Its column.
+        histories: The history of each trial.
+        table: The content of ``trials.csv``.
+        objective: Name of its column.
         direction: ``max`` or ``min``.
     """
     rows = table[table["trial"].isin(histories.keys())]
@@ -218,7 +218,7 @@ def _draw_curves(
         round_number = int(row["round"]) if "round" in row and row["round"] == row["round"] else 0
         own = epochs >= 1
         if isinstance(row.get("goes_on_from"), str) and row["goes_on_from"] in histories:
-            own = epochs >= len(histories[row["goes_on_from"]])  # what it took over is drawn there
+            own = epochs >= len(histories[row["goes_on_from"]])  # the epochs that it took over are drawn there
         is_best = row["trial"] == best
         axes.plot(
             epochs[own],
@@ -235,7 +235,7 @@ def _draw_curves(
 
 
 def _place(axes: Axes, number: int, column: pandas.Series, space: Space) -> np.ndarray:
-    """Heights between 0 and 1 of a column's values, whose ends are written beside its axis."""
+    """Returns the heights of a column's values between 0 and 1, and writes the ends beside its axis."""
     from keras_lnn.models.ranges import Range
 
     values = _numbers(column)
@@ -255,7 +255,7 @@ def _place(axes: Axes, number: int, column: pandas.Series, space: Space) -> np.n
 
 
 def _numbers(column: pandas.Series) -> np.ndarray:
-    """Numbers as they are, anything else by its place among the sorted values."""
+    """Returns numbers unchanged, and other values as their positions among the sorted values."""
     if _is_number(column):
         return column.to_numpy(float)
     known = sorted(column.astype(str).unique())

@@ -1,4 +1,4 @@
-"""What a search leaves: a table of its trials, the best configuration, and pictures."""
+"""The results of a search: a table of its trials, the best configuration, and figures."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 _FACTS = ("spread", "best_epoch", "epochs", "seconds", "parameters")
 _OWN_COLUMNS = {BRACKET: "bracket", ROUND: "round", PARENT: "goes_on_from"}
-# Fields that say how a search handles its trials, and that someone who trains the best one does not want.
+# Fields by which a search controls its trials, which do not belong to the configuration of the best trial.
 _OF_A_SEARCH = {*fields_with(TrainConfig, Role.SEED, Role.PART), *values_in_trials(TrainConfig)}
 
 
 def trials_table(oracle: SafeOracle, space: Space) -> pd.DataFrame:
-    """One row a trial, in the order in which they began."""
+    """Returns one row per trial, in the order in which they began."""
     objective = oracle.objective.name
     rows = []
     for name in list(oracle.start_order):
@@ -51,7 +51,7 @@ def trials_table(oracle: SafeOracle, space: Space) -> pd.DataFrame:
 
 
 def best_trial(oracle: SafeOracle) -> Trial | None:
-    """The whole trial with the best objective; of equals the one that began first."""
+    """Returns the completed trial with the best objective, the earliest of equals."""
     whole = [oracle.trials[name] for name in list(oracle.start_order)]
     whole = [trial for trial in whole if trial.score is not None and math.isfinite(trial.score)]
     sign = -1.0 if oracle.objective.direction == "max" else 1.0
@@ -59,7 +59,7 @@ def best_trial(oracle: SafeOracle) -> Trial | None:
 
 
 def best_config(oracle: SafeOracle, config: TrainConfig, space: Space) -> TrainConfig | None:
-    """What ``train.py`` takes to train the best trial for all epochs."""
+    """Returns the configuration with which ``train.py`` trains the best trial for all epochs."""
     trial = best_trial(oracle)
     if trial is None:
         return None
@@ -68,7 +68,7 @@ def best_config(oracle: SafeOracle, config: TrainConfig, space: Space) -> TrainC
 
 
 def write_results(folder: Path, oracle: SafeOracle, config: TrainConfig, space: Space) -> None:
-    """Writes ``trials.csv`` and ``best.yaml``, each whole."""
+    """Writes ``trials.csv`` and ``best.yaml``, each atomically."""
     write_text(folder / "trials.csv", to_csv(trials_table(oracle, space)))
     best = best_config(oracle, config, space)
     if best is not None:
@@ -76,7 +76,7 @@ def write_results(folder: Path, oracle: SafeOracle, config: TrainConfig, space: 
 
 
 def write_pictures(folder: Path, oracle: SafeOracle, tuner: ProcessTuner, space: Space, console: Console) -> None:
-    """Draws what there is to see; nothing where no trial went well."""
+    """Draws the figures of a search, or nothing if no trial succeeded."""
     table = trials_table(oracle, space)
     if best_trial(oracle) is None:
         return
@@ -102,7 +102,7 @@ def write_pictures(folder: Path, oracle: SafeOracle, tuner: ProcessTuner, space:
 
 
 def read_histories(tuner: ProcessTuner, table: pd.DataFrame) -> Mapping[str, pd.DataFrame]:
-    """The epochs of each trial's first run, of those that are on this machine."""
+    """Returns the history of each trial's first run, for the trials whose runs are on this machine."""
     found = {}
     for name in table["trial"]:
         file = tuner.run_folders(name)[0] / "history.csv"
@@ -117,7 +117,7 @@ def _columns(rows: list[dict[str, Any]], objective: str, space: Space) -> list[s
 
 
 def describe_values(trial: Trial, space: Space) -> str:
-    """The chosen values in one line, for the terminal."""
+    """Returns the chosen values in one line for the terminal."""
     values = trial.hyperparameters.values
     shown = [f"{name}={_short(values[name])}" for name in space.ranges if name in values]
     if EPOCHS in values:

@@ -1,4 +1,4 @@
-"""A search from its beginning, or from where it was, to its end."""
+"""A whole search, started or resumed."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ from tuning.space import Space, make_space
 from tuning.tuner import ProcessTuner
 
 _LOOK_EVERY_SECONDS = 0.5
-# What a search is known by, and what it writes anew.
+# The file that marks a folder as a search, and the files that a search replaces.
 _STATE, _REPLACED = "oracle.json", ("trials.csv", "best.yaml", "plots")
 
 
 @dataclasses.dataclass(frozen=True)
 class SearchResult:
-    """What a search leaves.
+    """The result of a search.
 
     Args:
-        folder: Of the search.
-        tuner: KerasTuner's object; its ``oracle`` has the trials.
-        trials: One row a trial, as in ``trials.csv``.
-        best: The configuration of the best trial, as in ``best.yaml``; None where none went well.
-        stopped_because: Why it ended before all was tried, or empty.
+        folder: Folder of the search.
+        tuner: KerasTuner's object; its ``oracle`` holds the trials.
+        trials: One row per trial, as in ``trials.csv``.
+        best: The configuration of the best trial, as in ``best.yaml``; None if no trial succeeded.
+        stopped_because: Why the search ended before all trials were run, or empty.
     """
 
     folder: Path
@@ -60,7 +60,7 @@ class SearchResult:
 
     @property
     def oracle(self) -> SafeOracle:
-        """KerasTuner's keeper of the trials."""
+        """Returns KerasTuner's oracle, which holds the trials."""
         return cast("SafeOracle", self.tuner.oracle)
 
 
@@ -73,25 +73,25 @@ def search(
     runner: ProcessRunner | None = None,
     **options: Any,
 ) -> SearchResult | None:
-    """Searches for hyperparameters, each trial in a process of its own; goes on with a search that was stopped.
+    """Searches for hyperparameters, with each trial in its own process; resumes a search that was stopped.
 
     Args:
-        config: Of the trials; what is left out follows the model's published protocol. Its seed is that of the search
-            and of each trial's first run.
-        space: What to choose from; what the model and the training suggest if not given.
-        settings: How to go about it.
-        console: Where progress is shown; standard output if not given.
-        runner: Of the trials' processes; one of this search's own if not given.
-        **options: Fields of the settings, instead of them: ``tuner="hyperband", max_trials=50``.
+        config: Configuration of the trials; missing fields follow the model's published protocol. Its seed is that of
+            the search and of each trial's first run.
+        space: The search space; if not given, the ranges declared for the model and the training.
+        settings: Settings of the search.
+        console: Console for the progress; standard output if not given.
+        runner: Runner of the trials' processes; if not given, the search starts its own.
+        **options: Fields of the settings, instead of ``settings``: ``tuner="hyperband", max_trials=50``.
 
     Returns:
-        What was found; None for a worker, whose chief has it.
+        The result; None for a worker, whose chief has it.
     """
     settings = (settings or validate(SearchSettings, options)).with_environment(os.environ)
     config = complete_config(config)
     if settings.objective is not None:
         config = config.model_copy(update={"monitor": settings.objective})
-    # All runs of all trials, and whoever trains the best one, must have the same test split.
+    # All runs of all trials, and a later training of the best one, must have the same test split.
     config = config.model_copy(update={**values_in_trials(TrainConfig), "split_seed": config.seed_of_splits})
     own = runner or ProcessRunner(share_processors(settings.workers))
     try:
@@ -204,7 +204,7 @@ class _Search:
         return thread
 
     def _wait(self, threads: list[threading.Thread], oracle: SafeOracle | None) -> None:
-        """Until all workers are done, the time is up, or something goes wrong."""
+        """Waits until all workers are done, the time is up, or an error occurs."""
         budget = parse_duration(self.settings.max_time)
         begun = last = time.monotonic()
         try:
@@ -236,7 +236,7 @@ class _Search:
             raise self._errors[0]
 
     def _is_over(self, oracle: SafeOracle) -> bool:
-        """Whether there is nothing more, and all workers that there are know it."""
+        """Returns whether no trials are left and all known workers have been informed."""
         limit = oracle.max_trials is not None and len(oracle.end_order) >= oracle.max_trials
         nothing_left = oracle.told_to_stop or bool(oracle.stopped_because) or limit
         return nothing_left and not oracle.running() and not oracle.tuner_ids
@@ -261,7 +261,7 @@ class _Search:
         return oracle
 
     def _describe(self) -> dict[str, dict[str, Any]]:
-        """What a search keeps to its end."""
+        """Returns the description that must stay the same until a search ends."""
         return {
             "config": self.config.model_dump(mode="json"),
             "space": {row["name"]: row["choices"] for row in self.space.rows()},
@@ -269,14 +269,14 @@ class _Search:
         }
 
     def _digest(self) -> str:
-        """By which a worker sees that it is given what its chief is; paths may differ from machine to machine."""
+        """Returns a digest, without paths, by which a worker checks that its options equal its chief's."""
         content = self._describe()
         places = fields_with(TrainConfig, Trait.PLACE)
         content["config"] = {name: value for name, value in content["config"].items() if name not in places}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def _keep_settings(self) -> None:
-        """Writes what the search is; where it is there already, it must be the same."""
+        """Writes the description of the search; if there is one already, it must be the same."""
         path = self.folder / "search.yaml"
         now = self._describe()
         if not self.resumed:
@@ -294,13 +294,13 @@ class _Search:
 
 
 def default_folder(config: TrainConfig, settings: SearchSettings) -> Path:
-    """The same for the same model, data and tuner, so that the same command goes on with its search."""
+    """Returns a folder that depends on model, data and tuner alone, so that repeating a command resumes its search."""
     data = re.sub(r"[^A-Za-z0-9._-]+", "-", config.data).strip("-")
     return Path("searches", f"{config.model}-{data}-{settings.tuner}")
 
 
 def _require_free(address: str) -> None:
-    """Checks that nobody listens there: the service itself would share the port with another chief."""
+    """Checks that nothing listens at an address: the service itself would share the port with another chief."""
     try:
         with socket.create_server(parse_address(address)):
             return
@@ -313,7 +313,7 @@ def _require_free(address: str) -> None:
 
 @contextlib.contextmanager
 def _distributed(settings: SearchSettings) -> Generator[None]:
-    """Sets the three variables by which KerasTuner knows a chief and its workers."""
+    """Sets the three environment variables by which KerasTuner identifies a chief and its workers."""
     address = settings.serve or settings.chief
     if address is None:
         yield

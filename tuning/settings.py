@@ -1,4 +1,4 @@
-"""What a search is: validated once, written to its folder, and the same when it goes on."""
+"""The settings of a search: validated once, written to its folder, and unchanged when it is resumed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHORTEST_SILENCE_SECONDS = 10.0
 
 
 class SearchSettings(pydantic.BaseModel):
-    """How a search goes about it; what its trials are is said by a TrainConfig and a space."""
+    """The settings of a search; a TrainConfig and a space describe its trials."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
 
@@ -96,11 +96,11 @@ class SearchSettings(pydantic.BaseModel):
 
     @property
     def most_trials(self) -> int | None:
-        """At most so many, or as many as the tuner makes."""
+        """Returns the largest number of trials, or None if the tuner ends by itself."""
         return 30 if self.max_trials is None and self.tuner in ("random", "bayesian") else self.max_trials
 
     def with_environment(self, environment: Mapping[str, str]) -> SearchSettings:
-        """The same, as a chief or a worker where KerasTuner's three variables say so."""
+        """Returns the settings of a chief or a worker if KerasTuner's three environment variables are set."""
         host, port = (environment.get(f"KERASTUNER_ORACLE_{name}") for name in ("IP", "PORT"))
         name = environment.get("KERASTUNER_TUNER_ID")
         if host is None or self.serve is not None or self.chief is not None:
@@ -114,14 +114,14 @@ class SearchSettings(pydantic.BaseModel):
 
     @property
     def role(self) -> str:
-        """``alone``, ``chief`` or ``worker``."""
+        """Returns ``alone``, ``chief`` or ``worker``."""
         if self.serve is not None and self.chief is not None:
             raise InputError("A process serves or works. Received: --serve and --chief. Leave one away.")
         return "chief" if self.serve is not None else "worker" if self.chief is not None else "alone"
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Host and port."""
+    """Returns host and port."""
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 2**16:
         raise ValueError("must be HOST:PORT, such as 10.0.0.5:8000")
@@ -129,5 +129,5 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def lasting(settings: SearchSettings) -> dict[str, Any]:
-    """The settings that a search keeps to its end."""
+    """Returns the settings that must stay the same until a search ends."""
     return settings.model_dump(mode="json", include=set(fields_with(SearchSettings, Role.SETTING)))

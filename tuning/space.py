@@ -1,4 +1,4 @@
-"""What a search chooses from: the ranges of the model's own arguments and of the training fields, and a user's file."""
+"""The search space: ranges of the model's own arguments and of training fields, and changes from a user's file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keras_lnn.models.ranges import Choice, Range, find_range
 from keras_lnn.registry import builder_arguments, check_arguments, get_model
 from keras_lnn.tasks.kinds import list_search_ranges
 
-# The training fields that a search chooses; any other field of a configuration may be named in a file.
+# The training fields that are searched by default; a file may name any other field of a configuration.
 TRAINING_RANGES: dict[str, Range | Choice] = {
     "learning_rate": Range(1e-4, 1e-2, log=True),
     "weight_decay": Choice((0.0, 1e-5, 1e-4, 1e-3)),
@@ -28,7 +28,7 @@ TRAINING_RANGES: dict[str, Range | Choice] = {
     "augmentation": Choice(("none", "auto")),
 }
 
-# A search decides these itself, or they are what it is judged by.
+# Fields that a search sets itself, or that trials are judged by.
 _NOT_SEARCHED = fields_with(TrainConfig, Role.MODEL, Role.DATA, Role.SEED, Role.PART, Role.OUTPUT, Trait.SAME_IN_TRIALS)
 _KEYS = ("low", "high", "step", "log")
 _EXAMPLE = "Write such as {low: 0.0001, high: 0.01, log: true}, [32, 64] or one value"
@@ -36,18 +36,18 @@ _EXAMPLE = "Write such as {low: 0.0001, high: 0.01, log: true}, [32, 64] or one 
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """What a search chooses from.
+    """The space that a search chooses from.
 
     Args:
         model: Name of the model.
-        ranges: For each name of a builder argument or a training field what it may be.
+        ranges: Possible values of each builder argument or training field, by its name.
     """
 
     model: str
     ranges: Mapping[str, Range | Choice]
 
     def hyperparameters(self, config: TrainConfig) -> keras_tuner.HyperParameters:
-        """KerasTuner's own description; the published value is the default where it is among the choices."""
+        """Returns KerasTuner's description of the space; a published value that is among the choices is the default."""
         published = {**config.model_dump(), **_builder_defaults(self.model), **config.model_args}
         found = keras_tuner.HyperParameters()
         for name, entry in self.ranges.items():
@@ -66,14 +66,14 @@ class Space:
         return found
 
     def apply(self, config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
-        """The configuration with the chosen values; KerasTuner's own entries are passed over."""
+        """Returns the configuration with the chosen values; KerasTuner's own entries are ignored."""
         chosen = {name: value for name, value in values.items() if name in self.ranges}
         arguments = {name: value for name, value in chosen.items() if name not in TrainConfig.model_fields}
         fields = {name: value for name, value in chosen.items() if name in TrainConfig.model_fields}
         return TrainConfig.create({**config.model_dump(), **fields, "model_args": {**config.model_args, **arguments}})
 
     def rows(self) -> list[dict[str, str]]:
-        """One row a name, to be shown."""
+        """Returns one row per name for display."""
         return [
             {
                 "name": name,
@@ -85,15 +85,15 @@ class Space:
 
 
 def make_space(config: TrainConfig, file: Path | None = None, *, fixed: Collection[str] = ()) -> Space:
-    """The space of a configuration's model, narrowed or widened by a file.
+    """Returns the space of a configuration's model, narrowed or widened by a file.
 
-    The file has a line a name: a mapping of ``low``, ``high`` and perhaps ``step`` and ``log``, a list of values, or
-    one value, which fixes it. What is given by the configuration's ``model_args`` is not searched.
+    The file has one entry per name: a mapping of ``low``, ``high`` and optionally ``step`` and ``log``, a list of
+    values, or one value, which fixes it. Arguments that the configuration's ``model_args`` sets are not searched.
 
     Args:
-        config: Of the trials.
-        file: YAML, or None.
-        fixed: Training fields whose values were given and that are not searched, unless the file names them.
+        config: Configuration of the trials.
+        file: YAML file, or None.
+        fixed: Training fields that were set by the user and are not searched unless the file names them.
     """
     ranges = {**builder_ranges(config.model), **TRAINING_RANGES}
     ranges |= {name: Choice(values) for name, values in list_search_ranges(get_model(config.model).answers).items()}
@@ -111,7 +111,7 @@ def make_space(config: TrainConfig, file: Path | None = None, *, fixed: Collecti
 
 
 def builder_ranges(model: str) -> dict[str, Range | Choice]:
-    """The ranges that stand beside the arguments of a model's builder."""
+    """Returns the ranges declared with the arguments of a model's builder."""
     types = typing.get_type_hints(get_model(model).builder, include_extras=True)
     found = {name: find_range(types[name]) for name in builder_arguments(get_model(model))}
     return {name: entry for name, entry in found.items() if entry is not None}
@@ -153,7 +153,7 @@ def _read_entry(name: str, content: Any) -> Range | Choice:
         raise InputError(f"The choices of {name} must be plain values. Received: {content}. {_EXAMPLE}.")
     if any(value is None for value in values):
         raise InputError(f"A choice must have a value. Received: {name}: {content}. Name each value.")
-    # KerasTuner wants one type; 0 beside 0.001 is a number like it.
+    # KerasTuner needs values of one type, so a 0 beside 0.001 becomes a float too.
     if any(isinstance(value, float) for value in values) and not any(isinstance(value, str) for value in values):
         values = [float(value) for value in values]
     if len({type(value) for value in values}) > 1:
@@ -162,7 +162,7 @@ def _read_entry(name: str, content: Any) -> Range | Choice:
 
 
 def _check_entry(space: Space, config: TrainConfig, name: str, entry: Range | Choice) -> None:
-    """Each end of a range and each choice must be a value that the argument or the field takes."""
+    """Checks that the argument or field accepts each end of a range and each choice."""
     for value in entry.values if isinstance(entry, Choice) else (entry.low, entry.high):
         number = int(value) if isinstance(entry, Range) and _is_whole(entry) else value
         changed = space.apply(config, {name: number})

@@ -1,4 +1,4 @@
-"""A trial, in a process of its own: each seed's run, trained or gone on with."""
+"""The work of a trial's process: training or resuming the run of each seed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 
 def run_trial(order: dict[str, Any]) -> dict[str, Any]:
-    """Trains each seed's run, or goes on with it where it was interrupted.
+    """Trains the run of each seed, or resumes it where it was interrupted.
 
     Args:
-        order: ``config`` (fields of the configuration), ``seeds``, ``folders`` (one a seed) and ``starts`` (the runs to
-            go on from, or None).
+        order: ``config`` (fields of the configuration), ``seeds``, ``folders`` (one per seed) and ``starts`` (the runs
+            to continue from, or None).
 
     Returns:
-        ``runs``: the objective, its epoch, epochs and seconds of this trial, and parameters of each.
+        ``runs``: for each run the objective, its epoch, the epochs and seconds of this trial, and the parameters.
     """
     from keras_lnn.config import TrainConfig
     from keras_lnn.training.loop import train_or_resume

@@ -1,4 +1,4 @@
-"""KerasTuner's tuner for trials that run in processes of their own, on this machine and on others."""
+"""KerasTuner's tuner for trials that run in separate processes, on this machine and on others."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _ANSWER_SECONDS = 10.0
 
 
 class ProcessTuner(BaseTuner):
-    """Runs each trial in a process of its own.
+    """Runs each trial in its own process.
 
     Args:
-        oracle: Chooses the values; in a worker of a distributed search it is exchanged for the chief's.
-        config: Complete, of all trials.
-        space: What is chosen.
-        folder: Of the search.
-        runner: Of their processes.
-        seeds: Of each trial's runs.
-        limits: When a trial is killed.
-        settings: Says which search it is; a chief's and its workers' must be the same.
+        oracle: Chooses the values; a worker of a distributed search uses its chief's instead.
+        config: Complete configuration of all trials.
+        space: The search space.
+        folder: Folder of the search.
+        runner: Runner of the processes.
+        seeds: Seeds of each trial's runs.
+        limits: Limits beyond which a trial is killed.
+        settings: Identifies the search; a chief and its workers must have the same value.
         ended: Called with each trial that has ended here, and its outcome.
     """
 
@@ -67,28 +67,28 @@ class ProcessTuner(BaseTuner):
         if not isinstance(self.oracle, SafeOracle):
             from keras_tuner.src.distribute import oracle_client
 
-            # An hour otherwise, in which nothing can stop a worker.
+            # The default is an hour, in which nothing can stop a worker.
             oracle_client.TIMEOUT = _ANSWER_SECONDS  # ty: ignore[invalid-assignment] a whole number there
 
     def save(self) -> None:
-        """The oracle saves itself, and there is nothing else."""
+        """Does nothing: the oracle saves itself, and there is no other state."""
 
     def trial_folder(self, trial_id: str) -> Path:
-        """Where a trial's runs and its log are."""
+        """Returns the folder of a trial's runs and its log."""
         return self.folder / f"trial_{trial_id}"
 
     def run_folders(self, trial_id: str) -> list[Path]:
-        """A run's folder for each seed."""
+        """Returns the folder of the run of each seed."""
         return [self.trial_folder(trial_id) / f"seed-{seed}" for seed in self.seeds]
 
     def load_model(self, trial: Trial) -> Any:
-        """The best model of a trial's first run."""
+        """Returns the best model of a trial's first run."""
         from keras_lnn.saved.predictor import load_model
 
         return load_model(self.run_folders(trial.trial_id)[0])
 
     def trial_config(self, trial: Trial) -> TrainConfig:
-        """The configuration of a trial, but for its seed and folder."""
+        """Returns the configuration of a trial, except for its seed and folder."""
         values = trial.hyperparameters.values
         stop_after = values.get(EPOCHS)
         fields = {"stop_after": stop_after if stop_after != self.config.epochs else None}
@@ -98,8 +98,8 @@ class ProcessTuner(BaseTuner):
         """Runs trials one after the other until there are no more, or the search stops.
 
         Args:
-            name: Of the worker, told to the oracle.
-            environment: Variables of its processes.
+            name: Name of the worker, by which the oracle knows it.
+            environment: Environment variables of its processes.
         """
         while not self.stop.is_set():
             trial = self._ask(lambda: self.oracle.create_trial(name))
@@ -119,7 +119,7 @@ class ProcessTuner(BaseTuner):
             self.ended(trial, outcome)
 
     def _require_same_search(self, trial: Trial) -> None:
-        """A worker's trials must be the chief's: the same model, data, space and seeds."""
+        """Checks that a worker's search is its chief's: the same model, data, space and seeds."""
         chief = trial.hyperparameters.values.get(SETTINGS, self.settings)
         if chief != self.settings:
             raise InputError(
@@ -149,7 +149,7 @@ class ProcessTuner(BaseTuner):
         )
 
     def _report(self, trial: Trial, outcome: Outcome) -> None:
-        trial = Trial.from_state(trial.get_state())  # the oracle's own object changes within its lock only
+        trial = Trial.from_state(trial.get_state())  # the oracle's own object may change only within its lock
         trial.hyperparameters.values[SECONDS] = outcome.seconds
         if outcome.result is None:
             trial.status, trial.message = TrialStatus.FAILED, outcome.failure
@@ -161,7 +161,7 @@ class ProcessTuner(BaseTuner):
         self._ask(lambda: self.oracle.end_trial(trial))
 
     def _ask(self, call: Callable[[], Any]) -> Any:
-        """What the oracle answers; a chief that is away is waited for. None where the search stops first."""
+        """Returns the oracle's reply, waiting for a chief that is away; None if the search stops first."""
         begun = time.monotonic()
         while True:
             try:
@@ -181,7 +181,7 @@ class ProcessTuner(BaseTuner):
 
     @contextlib.contextmanager
     def _heartbeat(self, trial: Trial) -> Any:
-        """Says every few seconds that the trial's worker is alive, in the words that KerasTuner's service has."""
+        """Reports every few seconds that the trial's worker is alive, by a call of KerasTuner's service."""
         over = threading.Event()
 
         def beat() -> None:
@@ -198,7 +198,7 @@ class ProcessTuner(BaseTuner):
 
 
 def summarise(result: Mapping[str, Any], objective: str) -> dict[str, float]:
-    """What the oracle is told of a trial: means over its runs, the spread, and what they cost together."""
+    """Returns the values of a trial for the oracle: means over its runs, the spread, and their total cost."""
     runs = result["runs"]
     values = [run["objective"] for run in runs]
     return {
