@@ -1,15 +1,15 @@
 """Keras metrics for medical images, in one file that imports keras and numpy only and can be copied into any project.
 
 Everything is computed from one confusion state and, for curves, one histogram of scores: an update is a handful of
-operations on whole arrays, and nothing branches on data. One :class:`ClassificationMetrics` reports as many named
-results as are asked for, so that a model with 14 labels updates one state and not fifty::
+operations on whole arrays, and nothing branches on data. One :class:`ClassificationMetrics` reports any number of named
+results, so that a model with 14 labels updates one state and not fifty::
 
     model.compile(..., metrics=[ClassificationMetrics("multi-label", ["f1", "auc", "recall_per_class"])])
 
 Each result is also a metric of its own (:class:`F1`, :class:`AUC`, :class:`Dice`, ...). Values are those of
-scikit-learn with ``zero_division=0``; AUC and average precision are exact for as many samples as ``exact_samples``
-says. Masks with a class for each pixel have a metric of their own, :class:`SegmentationMetrics`, in which a class that
-is nowhere does not count.
+scikit-learn with ``zero_division=0``; AUC and average precision are exact for up to ``exact_samples`` samples.
+Segmentation with one class per pixel has a metric of its own, :class:`SegmentationMetrics`, in which a class that is
+neither present nor predicted does not count.
 
 A prediction that is NaN, a label that does not exist and a weight that is negative or NaN are errors: an eager update
 raises a ValueError, and in compiled code every result that depends on them is NaN until the state is reset. A sample of
@@ -25,7 +25,7 @@ from keras import ops
 
 KINDS = ("binary", "multi-class", "multi-label")
 AVERAGES = ("macro", "micro", "weighted", "samples", "per_class")
-# What each result can be averaged by, the first where nothing is said; None is a number of its own.
+# The averages of each result, the default first; None means a single number without an average.
 _RESULTS: dict[str, tuple[str | None, ...]] = {
     "f1": ("macro", "micro", "weighted", "samples", "per_class"),
     "precision": ("macro", "micro", "weighted", "samples", "per_class"),
@@ -41,17 +41,17 @@ _RESULTS: dict[str, tuple[str | None, ...]] = {
     "average_precision": ("macro", "micro", "weighted", "per_class"),
 }
 _CURVES = ("auc", "average_precision")
-# The distances from the mean score between which the bins of a histogram have the same relative width.
+# Between these distances from the mean score, the bins of a histogram have the same relative width.
 _NEAREST, _FARTHEST = 1e-8, 1e8
-# How far beyond 0 and 1 rounding can take a probability, in bfloat16 too.
+# The largest error by which rounding, including that of bfloat16, can take a probability beyond 0 and 1.
 _ROUNDING = 0.01
-# What there is of masks: of all pixels alike, and of each class.
+# The segmentation results: over all pixels, and for each class.
 _OF_PIXELS = ("accuracy", "pixel_error")
 _OVERLAPS = ("dice", "iou")
 
 
 class _Counts(NamedTuple):
-    """How many samples of each class are found, predicted and there, and how many samples there are in all."""
+    """The numbers of correctly predicted, predicted and actual samples of each class, and of all samples."""
 
     hits: Any
     predicted: Any
@@ -61,44 +61,44 @@ class _Counts(NamedTuple):
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class ClassificationMetrics(keras.metrics.Metric):
-    """Named results of predictions, streaming, from one state.
+    """Computes named results of predictions from one state, updated batch by batch.
 
-    A result is a name and, where it is a mean over classes or labels, how that is taken: ``f1`` (the macro mean),
-    ``f1_micro``, ``f1_weighted`` (by support), ``f1_samples`` (over samples, for several labels), ``f1_per_class``
-    (one result a class, ``f1_NAME``). There are ``f1``, ``precision``, ``recall``, ``dice`` (the same as ``f1``),
-    ``iou``, ``specificity``, ``accuracy`` (for several labels their mean), ``subset_accuracy`` (all labels of a sample
-    are right), ``balanced_accuracy``, ``matthews_correlation``, ``auc`` and ``average_precision``.
+    The name of a result may include how classes or labels are averaged: ``f1`` (the macro mean), ``f1_micro``,
+    ``f1_weighted`` (by support), ``f1_samples`` (over samples, for several labels), ``f1_per_class`` (one result per
+    class, ``f1_NAME``). The results are ``f1``, ``precision``, ``recall``, ``dice`` (the same as ``f1``), ``iou``,
+    ``specificity``, ``accuracy`` (for several labels their mean), ``subset_accuracy`` (all labels of a sample are
+    right), ``balanced_accuracy``, ``matthews_correlation``, ``auc`` and ``average_precision``.
 
-    For ``binary`` a result without a mean speaks of class 1. A ratio with nothing below the line is 0, the average
-    precision of a label without positives too; an AUC that lacks positives or negatives is NaN and is left out of the
-    macro and the weighted mean. So before the first update, and after a reset, every AUC is NaN and every other result
-    is 0; results by class are left out as long as the number of classes is not known.
+    For ``binary``, a result without an average refers to class 1. A ratio with denominator 0 is 0, and so is the
+    average precision of a label without positives; an AUC without positives or negatives is NaN and is left out of the
+    macro and the weighted mean. Before the first update, and after a reset, every AUC is therefore NaN and every other
+    result is 0; results per class are left out as long as the number of classes is not known.
 
     AUC and average precision are exact as long as no more than ``exact_samples`` samples have been added since the
     reset; beyond, and in compiled code (see :meth:`result`), they come from a histogram of scores, in which a positive
-    and a negative in the same bin count as a tie. No histogram has one bound on its error for all data, but each knows
-    its own bound, which :meth:`curve_bounds` gives. A bin of the default 2,000 is as wide as 3.7% of its distance from
-    the mean score of the first batch, for distances from 1e-8 to 1e8, so neither the scale of logits nor a constant
-    that is added to them matters: the AUC of 10,000 to 100,000 normal scores with a standard deviation of 1e-4 to 1e4
-    was off by less than 0.0005, and its bound was less than 0.004 (0.004 and 0.02 of the average precision).
+    and a negative in the same bin count as a tie. No histogram has one error bound for all data, but the bound for the
+    data at hand is known, and :meth:`curve_bounds` returns it. A bin of the default 2,000 is as wide as 3.7% of its
+    distance from the mean score of the first batch, for distances from 1e-8 to 1e8, so neither the scale of logits nor
+    a constant added to them matters: the AUC of 10,000 to 100,000 normal scores with a standard deviation of 1e-4 to
+    1e4 was off by less than 0.0005, and its bound was less than 0.004 (0.004 and 0.02 for the average precision).
 
     Args:
         kind: ``binary`` (one sigmoid output or two softmax outputs), ``multi-class`` (softmax; targets are indices or
             one-hot) or ``multi-label`` (sigmoids; targets are 0/1 for each label). Axes between the batch and the
-            classes, as of masks, count as more samples.
+            classes, as in segmentation, count as more samples.
         results: Names of results.
-        threshold: Above which probability a class or label is predicted, one or one a label; not for
-            ``multi-class``, where the largest counts.
+        threshold: Probability above which a class or label is predicted, one number or one per label; not used for
+            ``multi-class``, where the largest probability counts.
         from_logits: Whether predictions are logits, not probabilities.
-        class_names: Of the results by class; their indices if not given.
-        bins: Of each histogram of scores.
-        exact_samples: Up to how many samples AUC and average precision are exact: the metric keeps so many scores and
-            labels and copies them in each update. Give the size of the validation split; 0 keeps none. Each device
-            keeps its own, so give 0 under ``tf.distribute``.
-        keep_confusion: Whether :meth:`confusion_matrix` can be asked for; of several classes it is counted beside the
-            rest, by one product of matrices a batch.
-        name: Of the metric.
-        **kwargs: Of :class:`keras.metrics.Metric`.
+        class_names: Names of the classes in results per class; their indices if not given.
+        bins: Number of bins of each histogram of scores.
+        exact_samples: Number of samples up to which AUC and average precision are exact: the metric keeps that many
+            scores and labels and copies them in each update. Give the size of the validation split; 0 keeps none. Each
+            device keeps its own, so give 0 under ``tf.distribute``.
+        keep_confusion: Whether to enable :meth:`confusion_matrix`; for several classes it is counted in addition to the
+            other state, by one matrix product per batch.
+        name: Name of the metric.
+        **kwargs: Arguments of :class:`keras.metrics.Metric`.
 
     Example:
         >>> metric = ClassificationMetrics("multi-label", ["f1", "recall_per_class"], class_names=("mass", "edema"))
@@ -127,7 +127,7 @@ class ClassificationMetrics(keras.metrics.Metric):
         self.kind = kind
         self.results = list(results)
         self._parsed = [_parse(result, kind) for result in self.results]
-        # False where a curve is of each label by itself, True where it is of all labels pooled.
+        # False stands for a curve of each label by itself, True for one curve of all labels pooled.
         self._poolings = sorted({average == "micro" for base, average in self._parsed if base in _CURVES})
         self.threshold = threshold
         self._thresholds = _check_threshold(threshold, kind)
@@ -143,7 +143,7 @@ class ClassificationMetrics(keras.metrics.Metric):
         self.counts: Any = None
 
     def build(self, labels: int) -> None:
-        """Makes the state, once the number of classes or labels is known."""
+        """Creates the state, once the number of classes or labels is known."""
         for what, given in (("class_names", self.class_names), ("threshold", self._thresholds)):
             known = None if given is None or np.ndim(given) == 0 else len(given)
             expected = 2 if what == "class_names" and self.kind == "binary" else labels
@@ -151,8 +151,8 @@ class ClassificationMetrics(keras.metrics.Metric):
                 raise ValueError(
                     f"{what} must be as many as there are classes or labels, {expected}. Received: {known}."
                 )
-        # Hits, predicted and actual of each class, then the samples, then which class was taken for which; and what
-        # rounding has kept of them so far.
+        # The hits, predicted and actual counts of each class, then the number of samples, then the confusion matrix;
+        # and what rounding has lost from them so far.
         self._counts_cells = self.keep_confusion and self.kind == "multi-class"
         size = 3 * labels + 1 + (labels**2 if self._counts_cells else 0)
         self.counts = self.add_variable((size,), initializer="zeros", name="counts")
@@ -162,14 +162,14 @@ class ClassificationMetrics(keras.metrics.Metric):
         if self._by_sample:
             self.by_sample = self.add_variable((len(self._by_sample),), initializer="zeros", name="by_sample")
         if self._poolings:
-            # Pooled labels have a histogram of their own, around the mean of them all.
+            # Pooled labels have a histogram of their own, around the mean of all labels.
             self.scores = [
                 self.add_variable((1 if pooled else labels, 2, self.bins), initializer="zeros", name="scores")
                 for pooled in self._poolings
             ]
             self.center = self.add_variable((labels + 1,), initializer="zeros", name="center")
             self.seen = self.add_variable((), initializer="zeros", name="seen")
-            # Of the newest samples the score of each label, then its weight, negative where the label is absent.
+            # For the newest samples, the score of each label, then its weight, negative where the label is absent.
             shape = (self.exact_samples, 2 * labels)
             self.kept: Any = self.add_variable(shape, initializer="zeros", name="kept") if self.exact_samples else None
 
@@ -177,8 +177,8 @@ class ClassificationMetrics(keras.metrics.Metric):
         """Adds a batch.
 
         Raises:
-            ValueError: In an eager call, if a prediction is NaN or no probability, a label does not exist or a weight
-                is negative or not finite. In compiled code the results that depend on it become NaN instead.
+            ValueError: In an eager call, if a prediction is NaN or not a probability, a label does not exist or a
+                weight is negative or not finite. In compiled code the results that depend on it become NaN instead.
         """
         y_pred = ops.convert_to_tensor(y_pred)
         truth, is_label, predictions = self._read(y_true, y_pred)
@@ -192,13 +192,13 @@ class ClassificationMetrics(keras.metrics.Metric):
             usable = ops.logical_and(ops.logical_or(usable, ops.equal(weights, 0.0)[:, None]), is_weight)
         if _is_false(ops.all(usable)):
             self._explain(y_true, predictions, weights, is_label, usable, is_weight)
-        # Of each label 0, or NaN, which spreads to every result that the label has a part in; and of the samples.
+        # For each label 0, or NaN, which spreads to every result that the label contributes to; and for the samples.
         poison = ops.where(ops.all(usable, axis=0), 0.0, np.nan)
         of_samples = ops.zeros((1,)) if is_weight is None else ops.where(ops.all(is_weight, axis=0), 0.0, np.nan)
         self._count(truth, predictions, weights, poison, of_samples)
 
     def _count(self, truth: Any, predictions: Any, weights: Any, poison: Any, of_samples: Any) -> None:
-        """Adds what was checked to the state."""
+        """Adds a checked batch to the state."""
         predicted, scores = self._decide(predictions)
         hits = truth * predicted
         parts = ops.concatenate([hits, predicted, truth, ops.ones_like(truth[:, :1])], axis=1)
@@ -210,7 +210,7 @@ class ClassificationMetrics(keras.metrics.Metric):
             cells = ops.matmul(ops.transpose(truth * weights[:, None]), predicted)
             added = ops.concatenate([added, ops.reshape(cells, (-1,))])
             spread.append(ops.broadcast_to(of_any, (self._labels**2,)))
-        # Whole images of pixels add up beyond the 24 bits of float32.
+        # Pixel counts of whole images exceed the 24 bits of float32.
         _add_exactly(self.counts, self.remainder, added + ops.concatenate(spread))
         if self._by_sample:
             sums = [ops.sum(part, axis=1) for part in (hits, predicted, truth)]
@@ -225,12 +225,12 @@ class ClassificationMetrics(keras.metrics.Metric):
             self._add_scores(scores, truth, weights)
 
     def result(self, exact: bool | None = None) -> Any:
-        """All results by name.
+        """Returns all results by name.
 
         Args:
-            exact: Whether AUC and average precision are computed from the scores that were kept, where those are all,
-                or from the histogram. To sort the scores takes time that the steps of ``fit`` need not spend, whose
-                results nobody keeps; so if it is not given, they are exact where the call is eager, as at the end of
+            exact: Whether AUC and average precision are computed from the stored scores, if those are complete, or from
+                the histogram. Sorting the scores takes time that the steps of ``fit`` need not spend, since their
+                results are not kept. If not given, they are therefore exact where the call is eager, as at the end of
                 each epoch of ``fit`` and in ``evaluate``, and come from the histogram in compiled code.
         """
         if self.counts is None:
@@ -238,11 +238,11 @@ class ClassificationMetrics(keras.metrics.Metric):
         return self._results(self._split_counts(), self._tables(exact))
 
     def curve_bounds(self) -> dict[str, Any]:
-        """By how much each AUC and average precision among the results can be off at most, by its name.
+        """Returns the largest possible error of each AUC and average precision among the results, by its name.
 
-        It is 0 where :meth:`result` is exact. From the histogram an AUC is off by half of the share of all pairs of a
-        positive and a negative that are in one bin at most; an average precision by the difference that the order
-        within each bin can make.
+        It is 0 where :meth:`result` is exact. An AUC from the histogram is off by at most half of the share of all
+        pairs of a positive and a negative that are in one bin; an average precision by at most the difference that the
+        order within each bin can make.
 
         Example:
             >>> metric = AUC("binary", bins=2, exact_samples=0)
@@ -262,7 +262,7 @@ class ClassificationMetrics(keras.metrics.Metric):
         return self._named(found)
 
     def confusion_matrix(self) -> Any:
-        """How often each class was taken for which, (truth, predicted); (labels, 2, 2) for several labels to a sample.
+        """Returns the confusion matrix, (truth, predicted), or one per label, (labels, 2, 2), for ``multi-label``.
 
         Example:
             >>> metric = ClassificationMetrics("multi-class", ["accuracy"], keep_confusion=True)
@@ -281,7 +281,7 @@ class ClassificationMetrics(keras.metrics.Metric):
         return cells[0] if self.kind == "binary" else cells
 
     def get_config(self) -> dict[str, Any]:
-        """What makes the same metric again."""
+        """Returns the arguments that recreate the metric."""
         threshold = self.threshold
         if not isinstance(threshold, (int, float)) and np.ndim(threshold) != 0:
             threshold = [float(value) for value in threshold]
@@ -298,7 +298,7 @@ class ClassificationMetrics(keras.metrics.Metric):
         }
 
     def _new_one(self) -> "ClassificationMetrics":
-        """A metric like this one that has a state and has seen nothing."""
+        """Returns a metric like this one with a state and without data."""
         fresh = type(self).from_config(self.get_config())
         lists = (given for given in (self.class_names, self._thresholds) if given is not None and np.ndim(given))
         known = 1 if self.kind == "binary" else next(map(len, lists), None)
@@ -309,7 +309,7 @@ class ClassificationMetrics(keras.metrics.Metric):
         return fresh
 
     def _named(self, found: dict[tuple[str, str | None], Any]) -> dict[str, Any]:
-        """The values that were found by the names of their results, those by class by the names of the classes."""
+        """Returns the values by the names of their results, and results per class by the names of the classes."""
         named: dict[str, Any] = {}
         for result, (base, average) in zip(self.results, self._parsed, strict=True):
             if (base, average) not in found:
@@ -319,14 +319,14 @@ class ClassificationMetrics(keras.metrics.Metric):
                 named[result] = value
                 continue
             for index in range(value.shape[0]):
-                # Of two classes with one output the second is meant.
+                # Of two classes with one output, the second class is meant.
                 place = index if self.kind != "binary" else 1
                 name = place if self.class_names is None else self.class_names[place]
                 named[f"{base}_{name}"] = value[index]
         return named
 
     def _read(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, Any]:
-        """Targets as 0/1 (samples, labels), which of them exist, and predictions (samples, outputs)."""
+        """Returns targets as 0/1 (samples, labels), whether each exists, and predictions (samples, outputs)."""
         predictions = ops.cast(y_pred, "float32")
         outputs = predictions.shape[-1] if len(predictions.shape) > 1 else 1
         predictions = ops.reshape(predictions, (-1, outputs))
@@ -334,7 +334,7 @@ class ClassificationMetrics(keras.metrics.Metric):
         if self.kind == "binary":
             if outputs > 2:
                 raise ValueError(f"Predictions of kind binary have 1 or 2 outputs. Received: {outputs}.")
-            # Two columns are one-hot; the second says it.
+            # Two columns are one-hot, so the second one suffices.
             one_hot = len(truth.shape) == len(y_pred.shape) > 1 and truth.shape[-1] == 2
             truth, is_label = _read_zeros_and_ones(truth, 2 if one_hot else 1)
             if one_hot:
@@ -353,8 +353,8 @@ class ClassificationMetrics(keras.metrics.Metric):
         return truth, is_label, predictions
 
     def _are_predictions(self, predictions: Any) -> Any:
-        """Which predictions can be scored, (samples, labels) or (samples, 1)."""
-        # Which class is the largest can be said of any numbers.
+        """Returns which predictions can be scored, (samples, labels) or (samples, 1)."""
+        # The largest class is defined for any numbers.
         if self.from_logits or (self.kind == "multi-class" and not self._poolings):
             found = ops.logical_not(ops.isnan(predictions))
         else:
@@ -376,7 +376,7 @@ class ClassificationMetrics(keras.metrics.Metric):
         _require(rule, usable, predictions, remedy)
 
     def _decide(self, predictions: Any) -> tuple[Any, Any]:
-        """What is predicted, 0/1 (samples, labels), and a logit or probability of each class or label."""
+        """Returns the decisions, 0/1 (samples, labels), and a logit or probability of each class or label."""
         outputs = predictions.shape[-1]
         if self.kind == "multi-class":
             return ops.one_hot(ops.argmax(predictions, axis=-1), outputs, dtype="float32"), predictions
@@ -389,7 +389,7 @@ class ClassificationMetrics(keras.metrics.Metric):
         return ops.cast(scores > thresholds.astype("float32"), "float32"), scores
 
     def _add_scores(self, scores: Any, truth: Any, weights: Any) -> None:
-        """Adds to the histogram, and keeps the scores in the place of the oldest ones."""
+        """Adds scores to the histogram, and stores them in place of the oldest ones."""
         log_odds = self._rank(scores, ops) if self.from_logits else _log(scores) - _log(1.0 - scores)
         mean = ops.concatenate([ops.mean(log_odds, axis=0), ops.mean(log_odds)[None]])
         mean = ops.where(ops.isfinite(mean), mean, 0.0)
@@ -409,11 +409,11 @@ class ClassificationMetrics(keras.metrics.Metric):
             self.kept.assign(newest)
 
     def _rank(self, scores: Any, xp: Any) -> Any:
-        """Numbers that rank samples as the probability of each class or label does, (samples, labels)."""
+        """Returns numbers that rank samples as the probability of each class or label does, (samples, labels)."""
         return _log_odds_of_classes(scores, xp) if self.from_logits and self.kind == "multi-class" else scores
 
     def _histograms(self, distances: Any, truth: Any, weights: Any) -> Any:
-        """Weights of negatives and positives of each class by score, (labels, 2, bins).
+        """Returns the weights of negatives and positives of each class by score, (labels, 2, bins).
 
         The bins are even in the logarithm of a score's distance from the center, which gives them the same relative
         width at any scale.
@@ -421,7 +421,7 @@ class ClassificationMetrics(keras.metrics.Metric):
         labels = truth.shape[-1]
         logarithm = ops.log1p(ops.abs(distances) * (1.0 / _NEAREST)) * (0.5 * self.bins / np.log(_FARTHEST / _NEAREST))
         position = ops.sign(distances) * logarithm + 0.5 * self.bins
-        # A score that is NaN falls into a bin too: its label is NaN or its weight 0.
+        # A score that is NaN gets a bin too, because its label is NaN or its weight 0.
         position = ops.where(position > 0, ops.minimum(position, self.bins - 1.0), 0.0)
         cells = (ops.arange(labels, dtype="int32") * 2 + ops.cast(truth, "int32")) * self.bins
         cells = cells + ops.cast(position, "int32")
@@ -430,9 +430,9 @@ class ClassificationMetrics(keras.metrics.Metric):
         return ops.reshape(added, (labels, 2, self.bins))
 
     def _tables(self, exact: bool | None) -> dict[bool, tuple[Any, Any]]:
-        """What curves are computed from, by whether all labels are pooled: the histogram, and the exact table or None.
+        """Returns the data of curves, by whether all labels are pooled: the histogram, and the exact table or None.
 
-        In an eager call the exact table is of NumPy, in whose float64 equal areas are equal numbers.
+        In an eager call the exact table is a NumPy array, in whose float64 equal areas are equal numbers.
         """
         tables = dict(zip(self._poolings, self.scores, strict=True)) if self._poolings else {}
         binned: dict[bool, tuple[Any, Any]] = {pooled: (table, None) for pooled, table in tables.items()}
@@ -450,7 +450,7 @@ class ClassificationMetrics(keras.metrics.Metric):
         return {pooled: (table, _sort_scores(scores, weights, pooled, xp)) for pooled, table in tables.items()}
 
     def _curve_values(self, base: str, table: Any, exact: Any) -> Any:
-        """AUC or average precision of each label, or of all of them pooled."""
+        """Returns AUC or average precision of each label, or of all labels pooled."""
         if isinstance(exact, np.ndarray):
             return ops.convert_to_tensor(_curve(base, exact, np).astype("float32"))
         values = _curve(base, table)
@@ -459,12 +459,12 @@ class ClassificationMetrics(keras.metrics.Metric):
         return ops.where(self.seen <= float(self.exact_samples), _curve(base, exact), values)
 
     def _split_counts(self) -> _Counts:
-        """The counts of each class, and how many samples there are."""
+        """Returns the counts of each class, and the number of samples."""
         counts = ops.reshape(self.counts[: 3 * self._labels], (3, self._labels))
         return _Counts(counts[0], counts[1], counts[2], self.counts[3 * self._labels])
 
     def _results(self, counts: _Counts, tables: dict[bool, tuple[Any, Any]]) -> dict[str, Any]:
-        """All results by name; the counts are split once for all, since each operation makes compiling longer."""
+        """Returns all results by name; the counts are split only once, since each operation makes compiling longer."""
         return self._named({parsed: self._compute(*parsed, counts, tables) for parsed in self._parsed})
 
     def _compute(
@@ -489,7 +489,7 @@ class ClassificationMetrics(keras.metrics.Metric):
         return self._over_labels(base, values, average, actual)
 
     def _over_labels(self, base: str, values: Any, average: str | None, actual: Any) -> Any:
-        """A result from one value a label; what is not defined of a label does not count in a mean."""
+        """Returns a result from one value per label; labels for which it is not defined do not count in a mean."""
         if average == "micro":
             return ops.where(ops.isnan(ops.sum(actual)), np.nan, values[0])
         if base in _CURVES:
@@ -501,7 +501,7 @@ class ClassificationMetrics(keras.metrics.Metric):
         return _mean_of_counted(values, counted, np.nan if base == "auc" else 0.0)
 
     def _of_all_classes(self, base: str, hits: Any, predicted: Any, actual: Any, total: Any) -> Any:
-        """Those results of ``multi-class`` that are no mean over classes one against the others."""
+        """Returns the ``multi-class`` results that are not means over one class against the others."""
         right = ops.sum(hits)
         if base == "accuracy":
             return _divide(right, total)
@@ -514,9 +514,9 @@ class ClassificationMetrics(keras.metrics.Metric):
 
 
 class _Single(ClassificationMetrics):
-    """One result as a metric of its own: ``average`` says how it is taken, None as in the list of results.
+    """One result as a metric of its own; ``average`` says how classes are averaged, None as in the list of results.
 
-    The other arguments are those of :class:`ClassificationMetrics`. By class the result is a tensor (classes,).
+    The other arguments are those of :class:`ClassificationMetrics`. A result per class is a tensor (classes,).
     """
 
     base = ""
@@ -527,7 +527,7 @@ class _Single(ClassificationMetrics):
         self.average = average
 
     def result(self, exact: bool | None = None) -> Any:
-        """The value, or one a class: none as long as the number of classes is not known.
+        """Returns the value, or one per class, which is empty as long as the number of classes is not known.
 
         Args:
             exact: As in :meth:`ClassificationMetrics.result`.
@@ -538,7 +538,7 @@ class _Single(ClassificationMetrics):
         return self._compute(*self._parsed[0], self._split_counts(), self._tables(exact))
 
     def get_config(self) -> dict[str, Any]:
-        """What makes the same metric again."""
+        """Returns the arguments that recreate the metric."""
         config = super().get_config()
         del config["results"]
         return {**config, "average": self.average}
@@ -553,35 +553,35 @@ class F1(_Single):
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class Precision(_Single):
-    """How many of the predicted are right."""
+    """Share of the predicted positives that are right."""
 
     base = "precision"
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class Recall(_Single):
-    """How many of the actual are found; also called sensitivity."""
+    """Share of the actual positives that are predicted; also called sensitivity."""
 
     base = "recall"
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class Specificity(_Single):
-    """How many of those without a label are left without it."""
+    """Share of the actual negatives that are predicted negative."""
 
     base = "specificity"
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class Accuracy(_Single):
-    """How many answers are right; for several labels to a sample the mean over the labels."""
+    """Share of predictions that are right; for several labels per sample, the mean over the labels."""
 
     base = "accuracy"
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class SubsetAccuracy(_Single):
-    """How many samples have all their labels right."""
+    """Share of samples whose labels are all right."""
 
     base = "subset_accuracy"
 
@@ -595,14 +595,14 @@ class BalancedAccuracy(_Single):
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class MatthewsCorrelation(_Single):
-    """Correlation of what is predicted with what is actual, 0 by chance and 1 at best."""
+    """Correlation of prediction and truth, 0 by chance and 1 at best."""
 
     base = "matthews_correlation"
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class AUC(_Single):
-    """Area under the ROC curve: how often a positive has a higher score than a negative."""
+    """Area under the ROC curve: the probability that a positive has a higher score than a negative."""
 
     base = "auc"
 
@@ -616,45 +616,45 @@ class AveragePrecision(_Single):
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class Dice(_Single):
-    """Overlap of masks, 2 common / (predicted + actual), over all their pixels together."""
+    """Overlap of true and predicted pixels, 2 common / (predicted + actual), over all images together."""
 
     base = "dice"
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class IoU(_Single):
-    """Overlap of masks, common / union, over all their pixels together."""
+    """Overlap of true and predicted pixels, common / union, over all images together."""
 
     base = "iou"
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class SegmentationMetrics(keras.metrics.Metric):
-    """Named results of masks whose pixels have one class each, streaming, from one state.
+    """Computes named segmentation results, for pixels with one class each, from one state, updated batch by batch.
 
-    There are ``accuracy`` and ``pixel_error`` (shares of right and of wrong pixels), and of each class against the
-    others ``dice``, ``iou`` and ``class_error`` (the share of pixels that are of the class in the truth or in the
-    prediction but not in both). Such a result is the mean over the classes besides the background, of all pixels of
-    all images together. With ``_per_class`` behind it there is one result a class, ``dice_NAME``. With ``_per_image``
-    Dice or IoU are taken of each image (or volume) and class by itself, then their mean over the images, then over the
-    classes; both endings together, ``dice_per_image_per_class``, give ``dice_per_image_NAME``. An error is the same
-    either way, since all images have as many pixels.
+    The results are ``accuracy`` and ``pixel_error`` (shares of right and of wrong pixels), and for each class against
+    the others ``dice``, ``iou`` and ``class_error`` (the share of pixels that belong to the class in the truth or in
+    the prediction but not in both). Such a result is the mean over the classes except the background, computed from all
+    pixels of all images together. With the ending ``_per_class`` there is one result per class, ``dice_NAME``. With
+    ``_per_image``, Dice or IoU is computed for each image (or volume) and class, then averaged over the images, then
+    over the classes; both endings together, ``dice_per_image_per_class``, give ``dice_per_image_NAME``. An error is the
+    same either way, since all images have the same number of pixels.
 
-    Where truth and prediction both lack a class, there is no overlap to speak of: Dice and IoU of such an image do not
-    count in the mean over images, and those of a class that all images lack are NaN and do not count in the mean over
-    classes, which is NaN where no class is left. A class that only one of the two has is 0. (In
-    :class:`ClassificationMetrics` a ratio with nothing below the line is 0.) So before the first update, and after a
-    reset, every Dice and IoU is NaN and every share of pixels 0; results by class are left out as long as the number of
+    Where both truth and prediction lack a class, the overlap is not defined: Dice and IoU of such an image do not count
+    in the mean over images, and those of a class that all images lack are NaN and do not count in the mean over
+    classes, which is NaN if no class is left. If only one of the two has the class, the overlap is 0. (In
+    :class:`ClassificationMetrics` a ratio with denominator 0 is 0.) Before the first update, and after a reset, every
+    Dice and IoU is therefore NaN and every share of pixels 0; results per class are left out as long as the number of
     classes is not known.
 
     A pixel that is NaN for one class, or whose class does not exist, makes all results NaN (see the top of this file).
 
     Args:
         results: Names of results.
-        background: Index of the class that is in no mean and no result by class; None for none.
-        class_names: Of the results by class, the background's too; their indices if not given.
-        name: Of the metric.
-        **kwargs: Of :class:`keras.metrics.Metric`.
+        background: Index of the class that is left out of means and of results per class; None for no background.
+        class_names: Names of the classes in results per class, including the background's; their indices if not given.
+        name: Name of the metric.
+        **kwargs: Arguments of :class:`keras.metrics.Metric`.
 
     Example:
         >>> metric = SegmentationMetrics(["accuracy", "dice", "iou"])
@@ -681,15 +681,15 @@ class SegmentationMetrics(keras.metrics.Metric):
         self.counts: Any = None
 
     def build(self, classes: int) -> None:
-        """Makes the state, once the number of classes is known."""
+        """Creates the state, once the number of classes is known."""
         if self.class_names is not None and len(self.class_names) != classes:
             raise ValueError(
                 f"class_names must be as many as there are classes, {classes}. Received: {len(self.class_names)}."
             )
         if self.background is not None and not 0 <= self.background < classes:
             raise ValueError(f"background must be a class from 0 to {classes - 1}. Received: {self.background}.")
-        # Of each class the hits, predicted and actual pixels, the sums over images of Dice and IoU, and how many images
-        # have it; then all pixels. And what rounding has kept of them so far.
+        # For each class the hits, predicted and actual pixels, the sums over images of Dice and IoU, and the number of
+        # images that have it; then the number of all pixels. And what rounding has lost from them so far.
         self.counts = self.add_variable((6 * classes + 1,), initializer="zeros", name="counts")
         self.remainder = self.add_variable((6 * classes + 1,), initializer="zeros", name="remainder")
 
@@ -698,8 +698,8 @@ class SegmentationMetrics(keras.metrics.Metric):
 
         Args:
             y_true: Class indices (batch, ...) or (batch, ..., 1), or one-hot (batch, ..., classes).
-            y_pred: Logits or probabilities (batch, ..., classes); the largest counts.
-            sample_weight: How much each image counts, (batch,).
+            y_pred: Logits or probabilities (batch, ..., classes); the class with the largest is predicted.
+            sample_weight: Weight of each image, (batch,).
 
         Raises:
             ValueError: In an eager call, if a prediction is NaN, a class does not exist or a weight is negative or not
@@ -722,7 +722,7 @@ class SegmentationMetrics(keras.metrics.Metric):
         poison = self._check(y_true, y_pred, weights, ops.all(ops.reshape(is_label, (batch, -1)), axis=1))
         predicted = ops.reshape(ops.argmax(y_pred, axis=-1), (batch, -1))
         predicted = ops.one_hot(predicted, classes, dtype="float32")
-        # Of each image, (batch, classes): whole numbers, exact up to 2 ** 24 pixels.
+        # Counts per image, (batch, classes): whole numbers, exact up to 2 ** 24 pixels.
         hits, found, actual = (ops.sum(part, axis=1) for part in (truth * predicted, predicted, truth))
         is_there = ops.cast(found + actual > 0, "float32")
         overlaps = [_ratio(base, hits, found, actual) for base in _OVERLAPS]
@@ -732,7 +732,7 @@ class SegmentationMetrics(keras.metrics.Metric):
         _add_exactly(self.counts, self.remainder, ops.matmul(weights[None], rows)[0] + poison)
 
     def _check(self, y_true: Any, y_pred: Any, weights: Any, is_label: Any) -> Any:
-        """Zero, or NaN where something cannot be scored, which an eager call reports as an error."""
+        """Returns 0, or NaN where something cannot be scored, which an eager call reports as an error."""
         is_number = ops.logical_not(ops.any(ops.isnan(ops.reshape(y_pred, (ops.shape(y_pred)[0], -1))), axis=1))
         is_weight = _are_weights(weights)
         is_ignored = ops.equal(weights, 0.0)
@@ -746,7 +746,7 @@ class SegmentationMetrics(keras.metrics.Metric):
         return ops.where(ops.all(usable), 0.0, np.nan)
 
     def result(self) -> Any:
-        """All results by name."""
+        """Returns all results by name."""
         if self.counts is None:
             return self._new_one().result()
         found: dict[str, Any] = {}
@@ -767,12 +767,12 @@ class SegmentationMetrics(keras.metrics.Metric):
         return found
 
     def get_config(self) -> dict[str, Any]:
-        """What makes the same metric again."""
+        """Returns the arguments that recreate the metric."""
         own = {"results": self.results, "background": self.background, "class_names": self.class_names}
         return {**super().get_config(), **own}
 
     def _new_one(self) -> "SegmentationMetrics":
-        """A metric like this one that has a state and has seen nothing."""
+        """Returns a metric like this one with a state and without data."""
         fresh = type(self).from_config(self.get_config())
         fresh.build(len(self.class_names) if self.class_names else (self.background or 0) + 2)
         if not self.class_names:
@@ -781,7 +781,7 @@ class SegmentationMetrics(keras.metrics.Metric):
         return fresh
 
     def _compute(self, base: str, per_image: bool) -> Any:
-        """A result of all pixels, or one a class."""
+        """Returns a result over all pixels, or one per class."""
         total, counts = self.counts[-1], ops.reshape(self.counts[:-1], (6, -1))
         hits, found, actual = counts[0], counts[1], counts[2]
         if base == "accuracy":
@@ -797,7 +797,7 @@ class SegmentationMetrics(keras.metrics.Metric):
 
 
 def _parse_mask_result(result: str) -> tuple[str, bool, bool]:
-    """A result's name, whether it is taken of each image, and whether there is one a class."""
+    """Returns a result's name, whether it is computed per image, and whether there is one per class."""
     without_class = result.removesuffix("_per_class")
     base = without_class.removesuffix("_per_image")
     per_class, per_image = without_class != result, base != without_class
@@ -811,7 +811,7 @@ def _parse_mask_result(result: str) -> tuple[str, bool, bool]:
 
 
 def _parse(result: str, kind: str) -> tuple[str, str | None]:
-    """A result's name and its average."""
+    """Returns a result's name and its average."""
     base = next((base for base in sorted(_RESULTS, key=len, reverse=True) if result == base), None)
     average = None
     if base is None:
@@ -843,7 +843,7 @@ def _check_threshold(threshold: float | Sequence[float], kind: str) -> np.ndarra
 
 
 def _weights(sample_weight: Any, leading: tuple[Any, ...]) -> Any:
-    """The weight of each sample, flat, given for each or for each of the outer axes."""
+    """Returns the flattened weight of each sample, which may be given for the outer axes only."""
     if sample_weight is None:
         return ops.reshape(ops.ones(leading, dtype="float32"), (-1,))
     weights = ops.cast(sample_weight, "float32")
@@ -856,7 +856,7 @@ def _weights(sample_weight: Any, leading: tuple[Any, ...]) -> Any:
 
 
 def _ratio(base: str, hits: Any, predicted: Any, actual: Any, total: Any = None) -> Any:
-    """A result from sums of hits, of what is predicted and actual, and of all samples."""
+    """Returns a result from the sums of hits, predicted, actual and all samples."""
     if base in ("f1", "dice"):
         return _divide(2.0 * hits, predicted + actual)
     if base == "iou":
@@ -870,7 +870,7 @@ def _ratio(base: str, hits: Any, predicted: Any, actual: Any, total: Any = None)
         return _divide(rejected, total - actual)
     if base == "accuracy":
         return _divide(hits + rejected, total)
-    # Each factor lies between 0 and 1, so that nothing overflows; rounding can take a difference below 0.
+    # Each factor lies between 0 and 1, so that nothing overflows; rounding can make a difference slightly negative.
     roots = [ops.where(part < 0, 0.0, part) for part in (predicted, actual, total - predicted, total - actual)]
     roots = [ops.sqrt(part) for part in roots]
     agreeing = _divide(_divide(hits, roots[0]), roots[1]) * _divide(_divide(rejected, roots[2]), roots[3])
@@ -879,14 +879,14 @@ def _ratio(base: str, hits: Any, predicted: Any, actual: Any, total: Any = None)
 
 
 def _read_zeros_and_ones(truth: Any, columns: int) -> tuple[Any, Any]:
-    """Targets as 0/1 (samples, columns), and which of them are."""
+    """Returns targets as 0/1 (samples, columns), and whether each of them is 0 or 1."""
     given = ops.cast(ops.reshape(truth, (-1, columns)), "float32")
     read = ops.cast(ops.equal(given, 1.0), "float32")
     return read, ops.equal(read, given)
 
 
 def _read_indices(truth: Any, classes: int) -> tuple[Any, Any]:
-    """Indices (samples,) as one-hot (samples, classes), and which of them are classes (samples, 1)."""
+    """Returns indices (samples,) as one-hot (samples, classes), and whether each of them is a class (samples, 1)."""
     index = ops.cast(truth, "int32")
     is_class = ops.logical_and(index >= 0, index < classes)
     is_class = ops.logical_and(is_class, ops.equal(ops.cast(index, truth.dtype), truth))
@@ -894,12 +894,12 @@ def _read_indices(truth: Any, classes: int) -> tuple[Any, Any]:
 
 
 def _are_weights(weights: Any) -> Any:
-    """Which weights are finite and not negative."""
+    """Returns which weights are finite and not negative."""
     return ops.logical_and(weights >= 0, weights < np.inf)
 
 
 def _to_numpy(value: Any) -> np.ndarray | None:
-    """The value as an array, or None in code that is being compiled, where there is none yet."""
+    """Returns the value as an array, or None in code that is being compiled, where it is not known yet."""
     try:
         return np.asarray(ops.convert_to_numpy(ops.convert_to_tensor(value)))
     except (TypeError, ValueError, NotImplementedError):
@@ -907,13 +907,13 @@ def _to_numpy(value: Any) -> np.ndarray | None:
 
 
 def _is_false(value: Any) -> bool:
-    """Whether a value is known, as in an eager call, and false."""
+    """Returns whether a value is known, as in an eager call, and false."""
     found = _to_numpy(value)
     return found is not None and not found
 
 
 def _require(rule: str, holds: Any, values: Any, remedy: str) -> None:
-    """Raises an error where a rule does not hold for all samples, with the values of the first one."""
+    """Raises an error if a rule does not hold for all samples, with the values of the first one."""
     holds = ops.convert_to_numpy(holds)
     holds = holds.reshape(len(holds), -1).all(axis=1)
     if not holds.all():
@@ -924,12 +924,12 @@ def _require(rule: str, holds: Any, values: Any, remedy: str) -> None:
 
 
 def _sort_scores(scores: Any, weights: Any, pooled: bool, xp: Any) -> Any:
-    """A histogram with a bin for each distinct score, (labels, 2, samples), or of all labels pooled.
+    """Returns a histogram with one bin per distinct score, (labels, 2, samples), or one of all labels pooled.
 
     Args:
-        scores: Of each sample and label, (samples, labels).
-        weights: Of the same shape, negative where the label is absent.
-        pooled: Whether all labels are taken for one.
+        scores: Score of each sample and label, (samples, labels).
+        weights: Weights in the same shape, negative where the label is absent.
+        pooled: Whether all labels are treated as one.
         xp: ``numpy`` or ``keras.ops``.
     """
     labels, scores, signed = scores.shape[1], xp.transpose(scores), xp.transpose(weights)
@@ -947,7 +947,7 @@ def _sort_scores(scores: Any, weights: Any, pooled: bool, xp: Any) -> Any:
 
 
 def _curve(base: str, scores: Any, xp: Any = ops) -> Any:
-    """Area under the ROC curve or average precision, from histograms (labels, 2, bins) of NumPy or of Keras."""
+    """Returns the area under the ROC curve or the average precision, from histograms (labels, 2, bins)."""
     negatives, positives = scores[:, 0], scores[:, 1]
     if base == "auc":
         below = xp.cumsum(negatives, axis=-1) - 0.5 * negatives
@@ -959,26 +959,26 @@ def _curve(base: str, scores: Any, xp: Any = ops) -> Any:
 
 
 def _curve_bound(base: str, scores: Any) -> Any:
-    """By how much a curve's value can be off at most, since the order within each bin is not known."""
+    """Returns the largest possible error of a curve's value, since the order within each bin is not known."""
     negatives, positives = scores[:, 0], scores[:, 1]
     if base == "auc":
         pairs = ops.sum(positives, axis=-1) * ops.sum(negatives, axis=-1)
         return ops.where(pairs > 0, _divide(0.5 * ops.sum(positives * negatives, axis=-1), pairs), np.nan)
     found, wrong = (_sum_from_above(part, ops) for part in (positives, negatives))
     precision = _divide(found, found + wrong)
-    # All positives of a bin come before its negatives, or after them.
+    # At best all positives of a bin come before its negatives, at worst after them.
     best, worst = _divide(found, found + wrong - negatives), _divide(found - positives, found - positives + wrong)
     off = ops.maximum(best - precision, precision - worst)
     return _divide(ops.sum(positives * off, axis=-1), ops.sum(positives, axis=-1))
 
 
 def _sum_from_above(values: Any, xp: Any) -> Any:
-    """For each bin the sum of its own and of all higher bins."""
+    """Returns for each bin the sum of its own value and those of all higher bins."""
     return xp.flip(xp.cumsum(xp.flip(values, axis=-1), axis=-1), axis=-1)
 
 
 def _add_exactly(total: Any, remainder: Any, added: Any) -> None:
-    """Adds to a variable, and keeps in another what float32 rounds off."""
+    """Adds to a variable, and keeps the rounding error of float32 in another one."""
     added = added - remainder
     after = total + added
     remainder.assign((after - total) - added)
@@ -986,18 +986,18 @@ def _add_exactly(total: Any, remainder: Any, added: Any) -> None:
 
 
 def _divide(above: Any, below: Any, xp: Any = ops) -> Any:
-    """A ratio, zero where there is nothing below the line, NaN where one of the two is NaN."""
+    """Returns a ratio: zero where the denominator is zero, and NaN where either is NaN."""
     is_nothing = below <= 0
     return xp.where(is_nothing, 0.0, above / xp.where(is_nothing, 1.0, below))
 
 
 def _is_counted(amount: Any) -> Any:
-    """1 where there is something, or NaN, and 0 where there is nothing."""
+    """Returns 1 where an amount is positive or NaN, and 0 otherwise."""
     return ops.where(amount <= 0, 0.0, 1.0)
 
 
 def _mean_of_counted(values: Any, counted: Any, nothing: float = 0.0) -> Any:
-    """The mean over the first axis, each value counted by so much, and ``nothing`` where none counts."""
+    """Returns the weighted mean over the first axis, or ``nothing`` where all weights are zero."""
     number = ops.sum(counted, axis=0)
     total = ops.sum(ops.where(ops.equal(counted, 0.0), 0.0, values * counted), axis=0)
     return ops.where(ops.equal(number, 0.0), nothing, _divide(total, number))
@@ -1008,7 +1008,7 @@ def _log(probabilities: Any) -> Any:
 
 
 def _log_odds_of_classes(logits: Any, xp: Any) -> Any:
-    """The logarithm of p / (1 - p) for each class, less a constant, as precise as the logits at any scale of theirs.
+    """Returns the log odds of each class up to a constant, as precise as the logits at any scale.
 
     With m, the largest logit of the others, it is (x - m) - log(mean of exp(other - m)).
     """
