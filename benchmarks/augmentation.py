@@ -1,12 +1,13 @@
-"""What augmentation costs beside a training step.
+"""Measures the cost of augmentation relative to a training step.
 
 python benchmarks/augmentation.py --model lnn --size 28 --batch-size 128
 python benchmarks/augmentation.py --model lnn-3d --depth 28 --batch-size 32
 
-In one run, on generated images: the time in which each pipeline alone changes a batch inside tf.data, and the time of a
-training step that takes its batches from the pipeline as training does, with and without augmentation. Their turns are
-mixed over the rounds, so that a noisy machine treats them alike, and the medians are told: what is compared with a step
-without augmentation was measured in the same rounds. The quickest of both say what a machine without other work gives.
+In one run, on generated images, it measures the time in which each pipeline alone augments a batch inside tf.data, and
+the time of a training step that takes its batches from the pipeline as training does, with and without augmentation.
+The measurements alternate, so that a noisy machine affects all of them alike, and medians are reported: a step with
+augmentation is compared with a step without it from the same rounds. The fastest times of both show what a machine
+without other work reaches.
 """
 
 import functools
@@ -45,7 +46,7 @@ class AugmentationCommand(pydantic.BaseModel):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures and prints."""
+    """Measures the pipelines and prints the results."""
     command = parse_command(AugmentationCommand, arguments, "benchmarks/augmentation.py")
     start_keras(make_console(stderr=True))
     rows = measure(command)
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def measure(command: AugmentationCommand) -> list[dict[str, Any]]:
-    """One row a pipeline: what a batch costs alone, and by how much a step grows."""
+    """Returns one row per pipeline: the time of a batch alone, and the increase of a step's time."""
     names = [_NONE, *(command.names.split(",") if command.names else suitable_recipes(image_shape(command)))]
     split, train = make_split(command), make_step(command)
     alone: dict[str, list[float]] = {name: [] for name in names}
@@ -88,12 +89,12 @@ def measure(command: AugmentationCommand) -> list[dict[str, Any]]:
 
 
 def image_shape(command: AugmentationCommand) -> tuple[int, ...]:
-    """Of one image or volume."""
+    """Returns the shape of one image or volume."""
     return (*([command.depth] if command.depth else []), command.size, command.size, command.channels)
 
 
 def suitable_recipes(shape: tuple[int, ...]) -> list[str]:
-    """The recipes for such images: those that turn and mirror slices along all axes are for volumes."""
+    """Returns the recipes for such images; those that turn and mirror slices along all axes are for volumes only."""
     from keras_lnn.data.augment.operations import RECIPES
 
     names = [*RECIPES, "flip-shift"]
@@ -101,7 +102,7 @@ def suitable_recipes(shape: tuple[int, ...]) -> list[str]:
 
 
 def make_split(command: AugmentationCommand) -> Any:
-    """Grey levels by chance, a few batches of them: no operation looks at what it changes."""
+    """Returns a few batches of random grey levels, since no operation depends on the content."""
     from keras_lnn.data import Split
 
     generator = np.random.default_rng(0)
@@ -111,7 +112,7 @@ def make_split(command: AugmentationCommand) -> Any:
 
 
 def change_batches(command: AugmentationCommand, split: Any, name: str) -> Iterator[Any]:
-    """One batch again and again, each time changed while the caller waits."""
+    """Yields the same batch repeatedly, augmented each time while the caller waits."""
     import tensorflow as tf
 
     from keras_lnn.data.augment.operations import make_augmentation
@@ -120,21 +121,21 @@ def change_batches(command: AugmentationCommand, split: Any, name: str) -> Itera
     augment = make_augmentation(name, image_shape(command), 0)
     changed = tf.data.Dataset.range(10**9).map(lambda step: augment(images, step) if augment else images)
     options = tf.data.Options()
-    # Left to itself tf.data would have the next batch ready before anybody asks.
+    # With its default optimisations, tf.data would prepare the next batch in advance.
     options.experimental_optimization.apply_default_optimizations = False
     options.autotune.enabled = False
     return iter(changed.with_options(options))
 
 
 def read_batches(command: AugmentationCommand, split: Any, name: str) -> Iterator[Any]:
-    """Batches as training reads them, prepared beside it."""
+    """Yields batches as training reads them, prepared in parallel to the steps."""
     from keras_lnn.data.pipeline import training_batches
 
     return iter(training_batches(split, batch_size=command.batch_size, seed=0, epochs=10**6, augmentation=name))
 
 
 def make_step(command: AugmentationCommand) -> Callable[[Iterator[Any]], None]:
-    """A function that takes a batch and does one training step."""
+    """Returns a function that takes a batch and does one training step."""
     from keras_lnn.backend import prepare_backend
     from keras_lnn.registry import build_model
     from keras_lnn.tasks.kinds import make_task
@@ -150,7 +151,7 @@ def make_step(command: AugmentationCommand) -> Callable[[Iterator[Any]], None]:
 
 
 def _time(action: Callable[[], Any], times: int) -> float:
-    # What was prepared before, or is still being prepared for another pipeline, is done with by the third.
+    # By the third call, batches prepared in advance, or still in preparation for another pipeline, are finished.
     for _ in range(2):
         action()
     taken = []

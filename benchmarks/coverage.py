@@ -21,15 +21,16 @@ _WORLD = 300_000
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One world from which images are drawn.
+    """One simulated population from which images are drawn.
 
     Args:
-        images: In an experiment.
+        images: Number of images in an experiment.
         positives: Share of the positive class.
         strength: Distance of the two classes, in standard deviations of a score.
-        prior: Whether the model knows how rare the positive class is; else it takes both for equally frequent.
-        patients: In an experiment, each with as many images; None where images are independent.
-        correlation: Of the scores, and with ``patients`` of the classes too, between the images of one patient.
+        prior: Whether the model knows how rare the positive class is; otherwise it takes both for equally frequent.
+        patients: Number of patients in an experiment, with equal numbers of images; None where images are independent.
+        correlation: Correlation of the scores between the images of one patient, and with ``patients`` of the classes
+            too.
         class_by_patient: Whether all images of a patient have one class.
     """
 
@@ -62,13 +63,13 @@ class Setting:
 def measure_coverage(
     setting: Setting, experiments: int, seed: int = 0, world: int = _WORLD
 ) -> dict[str, tuple[float, float]]:
-    """Returns for each metric how often its interval holds the true number, and how often there is an interval.
+    """Returns for each metric how often its interval contains the true value, and how often there is an interval.
 
     Args:
-        setting: Where images are drawn from.
-        experiments: How many sets are drawn.
-        seed: Of the random numbers.
-        world: Images from which the true numbers are worked out.
+        setting: The population from which images are drawn.
+        experiments: Number of sets that are drawn.
+        seed: Seed of the random numbers.
+        world: Number of images from which the true values are computed.
     """
     generator = np.random.default_rng(seed)
     truth, probabilities, _ = setting.draw(generator, world)

@@ -1,4 +1,4 @@
-"""What a recurrent head costs beside a dense one: training steps of several networks, in turn in one run.
+"""Compares the cost of a recurrent head with a dense one, by training steps of several networks alternating in one run.
 
 python benchmarks/heads.py --models crnet-1fc,crnet-zncp32 --size 224 --batch-size 16
 """
@@ -31,7 +31,7 @@ class HeadsCommand(pydantic.BaseModel):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures and prints."""
+    """Measures the networks and prints the results."""
     command = parse_command(HeadsCommand, arguments, "benchmarks/heads.py")
     start_keras(make_console(stderr=True))
     rows = measure(command)
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def measure(command: HeadsCommand) -> list[dict[str, Any]]:
-    """One row a network: the median and the quickest step, and both as multiples of the first network's."""
+    """Returns one row per network: the median and the fastest step, and both as multiples of the first network's."""
     names = command.models.split(",")
     steps = {name: make_step(command, name) for name in names}
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -69,7 +69,7 @@ def measure(command: HeadsCommand) -> list[dict[str, Any]]:
 
 
 def make_step(command: HeadsCommand, name: str) -> Callable[[], Any]:
-    """A function that does one training step, on random images."""
+    """Returns a function that does one training step on random images."""
     from keras_lnn.backend import prepare_backend
     from keras_lnn.registry import build_model
     from keras_lnn.tasks.kinds import make_task

@@ -1,12 +1,12 @@
-"""How fast image files come from the disk, beside what Keras itself offers.
+"""Compares the speed of reading image files with that of Keras's own readers.
 
 python benchmarks/image_reading.py --images 5000
 
-In one run, on the same generated PNG files of mixed size and depth in one folder a class: a table's first load (hashes,
-decoding, cache file) and its second (hashes, cache file), each read to the last image, one pass over
-``keras.utils.image_dataset_from_directory``, and one over ``tf.data`` with the antialiased resizing that ours has and
-Keras's has not. Their turns are mixed over the rounds, and the medians are told. The seconds of the processors are
-told too, since a machine with other work gives more of its time to whoever has more threads.
+In one run, on the same generated PNG files of mixed size and depth in one folder per class: a table's first load
+(hashes, decoding, cache file) and its second (hashes, cache file), each read to the last image, one pass over
+``keras.utils.image_dataset_from_directory``, and one over ``tf.data`` with antialiased resizing, which our reader does
+and Keras's does not. The readers alternate over the rounds, and medians are reported. Processor time is reported too,
+since a machine with other work gives more of its time to a reader with more threads.
 """
 
 import json
@@ -41,7 +41,7 @@ class ReadingCommand(pydantic.BaseModel):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures and prints."""
+    """Measures the readers and prints the results."""
     command = parse_command(ReadingCommand, arguments, "benchmarks/image_reading.py")
     console = make_console(stderr=True)
     start_keras(console)
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def measure(command: ReadingCommand, folder: Path) -> list[dict[str, Any]]:
-    """One row a reader."""
+    """Returns one row per reader."""
     table = generate(folder, command.images)
     theirs = [("image_dataset_from_directory", read_directory), ("tf.data, antialiased", read_antialiased)]
     ours = [("first load", read_table), ("second load", read_table)]
@@ -79,7 +79,7 @@ def measure(command: ReadingCommand, folder: Path) -> list[dict[str, Any]]:
 
 
 def generate(folder: Path, count: int) -> Path:
-    """Smooth noise, as radiographs have it: 200 to 500 pixels, 8 and 16 bits, a fifth in colour."""
+    """Writes smooth noise that resembles radiographs: 200 to 500 pixels, 8 and 16 bits, a fifth of them in colour."""
     generator = np.random.default_rng(0)
     lines = ["file,label"]
     for number in range(count):
@@ -111,7 +111,7 @@ def read_table(table: Path, command: ReadingCommand) -> int:
 
 
 def read_directory(table: Path, command: ReadingCommand) -> int:
-    """The same files through Keras, three channels as ours, bilinear."""
+    """Reads the same files through Keras, with three channels like our reader, but bilinear."""
     import keras
 
     data = keras.utils.image_dataset_from_directory(
@@ -126,7 +126,7 @@ def read_directory(table: Path, command: ReadingCommand) -> int:
 
 
 def read_antialiased(table: Path, command: ReadingCommand) -> int:
-    """The same files through tf.data, shrunk without loss of detail between the sampled pixels, as ours are."""
+    """Reads the same files through tf.data, with antialiased downscaling like our reader."""
     import tensorflow as tf
 
     def decode(file: tf.Tensor) -> tf.Tensor:
@@ -148,7 +148,7 @@ def _time(reader: Callable[[Path, ReadingCommand], int], table: Path, command: R
 
 
 def _processor_seconds() -> float:
-    """Of this process and of those that it has started."""
+    """Returns the processor time of this process and of the processes that it has started."""
     spent = os.times()
     return spent.user + spent.system + spent.children_user + spent.children_system
 

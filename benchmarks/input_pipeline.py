@@ -1,10 +1,10 @@
-"""How long a training step waits for its images.
+"""Measures how long a training step waits for its images.
 
 python benchmarks/input_pipeline.py --model lnn --data breastmnist
 
-Two measures of one model in one run, interleaved, so that a noisy machine treats them alike: training steps that take
-their batches from the pipeline, of which the wait is the time for which the loop stands in ``next()``, and the time in
-which the pipeline alone makes a batch.
+Two measurements of one model alternate in one run, so that a noisy machine affects both alike: training steps that take
+their batches from the pipeline, where the wait is the time that the loop spends in ``next()``, and the time in which
+the pipeline alone makes a batch.
 """
 
 import json
@@ -37,7 +37,7 @@ class InputCommand(pydantic.BaseModel):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures and prints."""
+    """Measures the waits and prints the results."""
     command = parse_command(InputCommand, arguments, "benchmarks/input_pipeline.py")
     console = make_console(stderr=True)
     start_keras(console)
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def measure(command: InputCommand, augmentation: str) -> dict[str, Any]:
-    """One row: the waiting and its share of a step."""
+    """Returns one row: the wait and its share of a step."""
     from keras_lnn.backend import prepare_backend
     from keras_lnn.data import load_data
     from keras_lnn.data.pipeline import steps_per_epoch, training_batches

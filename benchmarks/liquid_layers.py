@@ -34,28 +34,29 @@ from keras_lnn.cli.parsing import run_main
 from keras_lnn.files.atomic import require_writable, write_json
 from keras_lnn.terminal import loading, make_console, start_keras
 
-# Of the outputs and of each gradient, relative to the largest value.
+# Tolerance of the outputs and of each gradient, relative to the largest value.
 _TOLERANCE = 1e-4
-# What the rounds of one row may take: slow rows have fewer rounds than asked for.
+# Time limit of one row: slow rows get fewer rounds than asked for.
 _SECONDS_A_ROW = 60.0
-# A round calls fast functions so long.
+# A round repeats fast functions for this long.
 _SECONDS_A_CALL = 0.1
-# Ways of one side that are so many times slower than its best after two rounds are not timed any further.
+# Ways of one side that are this many times slower than its best after two rounds are not timed any further.
 _HOPELESS = 2.0
-# Values of synapses that an unrolled step may compute: with more of them a loop's own cost no longer counts, while
+# Number of synapse values up to which steps are unrolled: with more, the overhead of a loop no longer matters, while
 # unrolled programs take minutes to compile.
 _UNROLLED_VALUES = 3e7
-# Arrays of the size of all synapses that ncps keeps from the forward for the backward pass, and holds at once without.
+# Arrays of the size of all synapses that ncps keeps from the forward to the backward pass, or holds at once without
+# one.
 _ARRAYS_KEPT, _ARRAYS_AT_ONCE = 5, 3
-# Share of the memory that each may take; torch less, since what the others took is not always given back.
+# Share of the memory that each side may take; torch less, since memory of the others is not always given back.
 _MEMORY_SHARES = {"reference": 0.6, "torch": 0.3}
-# Of the term paper's network.
+# Number of parameters of the term paper's network.
 _PARAMETERS = 37_265
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What is measured: a layer over sequences, or the whole network around it."""
+    """A case to measure: a layer over sequences, or the whole network around it."""
 
     kind: str
     wiring: tuple[Any, ...]
@@ -74,20 +75,20 @@ class Case:
         return f"{self.features} x {self.steps}"
 
     def make_wiring(self) -> Any:
-        """A wiring of its own for each layer, since ncps changes those that it builds."""
+        """Returns a new wiring for each layer, since ncps changes the wirings that it builds."""
         import ncps.wirings
 
         name, *arguments = self.wiring
         return getattr(ncps.wirings, name)(*arguments)
 
     def values(self, batch: int, steps: int) -> float:
-        """Synapses that ncps computes, with those that the wiring does not have."""
+        """Returns the number of synapse values that ncps computes, including absent synapses."""
         units = self.make_wiring().units
         within = 6 * units if self.kind == "LTC" else units
         return float(batch) * steps * units * (self.features + within)
 
     def bytes_needed(self, batch: int, mode: str) -> float:
-        """Roughly what ncps needs for a step; its CfC keeps no values of single synapses."""
+        """Returns roughly the memory that ncps needs for a step; its CfC keeps no values of single synapses."""
         if self.kind == "CfC":
             return 0.0
         if mode == "train":
@@ -109,15 +110,15 @@ _NAMES = {"ours": "ours", "reference": "ncps.keras", "lstm": "LSTM", "torch": "n
 
 @dataclasses.dataclass
 class Way:
-    """One way to take a step, and how long it took.
+    """One way to take a step, and its timings.
 
     Attributes:
         side: ``ours``, ``reference``, ``lstm`` or ``torch``.
-        label: Which of the side's ways.
-        make: Builds what is measured and gives the function that takes a whole step and returns its results.
+        label: Name of the way within its side.
+        make: Builds the layer or network and returns the function that takes a whole step and returns its results.
         first: Seconds of the first step, with tracing and compiling.
-        times: Seconds of the others.
-        failure: Why it cannot be measured.
+        times: Seconds of the other steps.
+        failure: Reason why it cannot be measured.
     """
 
     side: str
@@ -128,15 +129,15 @@ class Way:
     failure: str | None = None
 
     def start(self) -> Any:
-        """Builds it and takes the first step."""
+        """Builds the layer or network and takes the first step."""
         try:
             self.call = self.make()
             begun = time.perf_counter()
             result = self.call()
             self.first = time.perf_counter() - begun
-            # Not counted: what follows on a first step, such as memory that grows, is not the step's.
+            # A second, uncounted step absorbs what follows a first one, such as memory growth.
             self.call()
-        # Whatever stops a way of somebody else's layer, such as a compiler that cannot, is an outcome to be reported.
+        # Whatever stops a way of another package's layer, such as a compiler error, is an outcome to report.
         except Exception as error:
             if self.side == "ours":
                 raise
@@ -146,7 +147,7 @@ class Way:
 
     @property
     def median(self) -> float:
-        """Seconds."""
+        """Returns the median in seconds."""
         return statistics.median(self.times)
 
     def take_round(self) -> None:
@@ -161,17 +162,17 @@ class Way:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures and prints."""
+    """Measures all rows and prints the results."""
     options = parse_arguments(arguments)
     console = make_console(stderr=True)
     if has_torch():
-        # Both are to have room on one graphics processor.
+        # Both frameworks must fit on one GPU.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-        # Its threads are not to spin in wait for each other, on processors that the next side already computes on.
+        # Its threads must not spin while they wait, on processors that the next side already uses.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if options.part:
         start_keras(console)
-        # It warns of each function of its own that this script makes.
+        # TensorFlow warns about each separate function that this script makes.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         case, batch, mode = options.cases[0], options.batches[0], options.modes[0]
         if options.part == "memory":
@@ -188,14 +189,14 @@ def main(arguments: Sequence[str]) -> int:
         console.print(f"{index}/{len(plan)} {name}, batch {batch}, {mode}")
         rows.append(measure_in_process(name, batch, mode, options))
         if options.json:
-            # What is done is kept, whatever stops the rest.
+            # Written after each row, so that finished rows survive whatever stops the rest.
             write_json(options.json, rows)
     print_rows(rows, options.memory)
     return 0
 
 
 def measure_in_process(name: str, batch: int, mode: str, options: argparse.Namespace) -> dict[str, Any]:
-    """One row, measured in a process of its own: TensorFlow gives memory back only when its process ends."""
+    """Returns one row, measured in its own process, since TensorFlow frees memory only when its process ends."""
     chosen = ["--cases", name, "--batches", str(batch), "--modes", mode, "--rounds", str(options.rounds)]
     row = _run_part("row", [*chosen, *(["--quick"] if options.quick else [])])
     if row is None:
@@ -208,7 +209,7 @@ def measure_in_process(name: str, batch: int, mode: str, options: argparse.Names
 
 
 def _run_part(part: str, arguments: list[str]) -> Any:
-    """What this script prints as JSON in another process; None where that was killed."""
+    """Returns what this script prints as JSON in another process; None if that process was killed."""
     done = subprocess.run([sys.executable, __file__, "--part", part, *arguments], stdout=subprocess.PIPE, text=True)
     if done.returncode > 0:
         sys.exit(done.returncode)
@@ -216,7 +217,7 @@ def _run_part(part: str, arguments: list[str]) -> Any:
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """The options, with what ``--quick`` stands for."""
+    """Returns the options, with ``--quick`` resolved."""
     cases = "\n".join(f"  {name.ljust(12)} {case.description}" for name, case in CASES.items())
     parser = argparse.ArgumentParser(
         "benchmarks/liquid_layers.py",
@@ -232,7 +233,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--memory", action="store_true", help="peak memory of a training step as well, in a process of its own each")
     add("--json", type=Path, metavar="FILE", help="where the rows are written as well")
     add("--quick", action="store_true", help="a first look: batches of 64, 3 rounds, nothing unrolled")
-    # How this script calls itself.
+    # Options by which this script calls itself.
     add("--part", choices=("row", "memory"), help=argparse.SUPPRESS)
     add("--way", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -250,7 +251,7 @@ def _at_least_one(text: str) -> int:
 def measure(
     name: str, batch: int, mode: str, options: argparse.Namespace, progress: Callable[[float], None]
 ) -> dict[str, Any]:
-    """One row, without the memory."""
+    """Returns one row, without the memory."""
     import keras
 
     case = CASES[name]
@@ -270,11 +271,11 @@ def measure(
 
 
 def summarise(ways: list[Way]) -> dict[str, Any]:
-    """The best of each side in milliseconds and seconds; None where nothing was measured."""
+    """Returns the best of each side in milliseconds and seconds; None where nothing was measured."""
     timed = [way for way in ways if way.times]
     best: dict[str, Way | None] = dict.fromkeys(("ours", "ours_xla", "reference", "lstm", "torch"))
     for way in sorted(timed, key=lambda way: way.median, reverse=True):
-        # Ours is what people get by default, not the best of two.
+        # Ours is the default that users get, not the best of two.
         best["ours_xla" if way.side == "ours" and way.label.startswith("XLA") else way.side] = way
     ours, theirs = best["ours"], best["reference"]
     summary = {f"{side}_ms": None if way is None else 1e3 * way.median for side, way in best.items()}
@@ -293,7 +294,7 @@ def summarise(ways: list[Way]) -> dict[str, Any]:
 
 
 def _bytes_present() -> float:
-    """Memory of the graphics processor that JAX computes on, else of this machine."""
+    """Returns the memory of the GPU that JAX computes on, otherwise that of this machine."""
     statistics_of_device = _device_memory()
     if statistics_of_device:
         return statistics_of_device["bytes_limit"]
@@ -311,7 +312,7 @@ def _device_memory() -> dict[str, int] | None:
 
 
 def print_rows(rows: list[dict[str, Any]], memory: bool) -> None:
-    """One table, and under it what was left out."""
+    """Prints one table, and below it what was left out."""
     backend = next((row["backend"] for row in rows if "backend" in row), "no backend")
     title = f"milliseconds (medians), Keras on {backend}; ratio: ncps.keras / ours"
     table = Table(title=title, title_justify="left")
@@ -339,7 +340,7 @@ def _format(value: Any, name: str) -> str:
 
 
 def time_ways(ways: list[Way], rounds: int, progress: Callable[[float], None], compare: bool) -> None:
-    """First calls and rounds of all ways; ``compare`` asks for the same results of ours and reference."""
+    """Times first calls and rounds of all ways; ``compare`` requires equal results of ours and the reference."""
     steps = len(ways) + rounds
     results = []
     for index, way in enumerate(ways):
@@ -364,7 +365,7 @@ def time_ways(ways: list[Way], rounds: int, progress: Callable[[float], None], c
 
 
 def check_agreement(ours: Sequence[Any], theirs: Sequence[Any], label: str) -> None:
-    """The same outputs or loss, and the same gradients, or what is timed is not the same function."""
+    """Checks for equal outputs or loss and equal gradients, so that the same function is timed."""
     import numpy as np
 
     for index, (own, their) in enumerate(zip(ours, theirs, strict=True)):
@@ -378,12 +379,12 @@ def check_agreement(ours: Sequence[Any], theirs: Sequence[Any], label: str) -> N
 
 
 def make_ways(case: Case, batch: int, mode: str, sides: Sequence[str], unrolled: bool) -> list[Way]:
-    """All ways of all sides to take one step of a case."""
+    """Returns all ways of all sides to take one step of a case."""
     return (network_ways if case.is_network else layer_ways)(case, batch, mode, sides, unrolled)
 
 
 def layer_ways(case: Case, batch: int, mode: str, sides: Sequence[str], unrolled: bool) -> list[Way]:
-    """Steps of a layer alone: outputs, or the mean of their squares and its gradients for inputs and all weights."""
+    """Returns steps of a layer alone: outputs, or the mean square and its gradients for inputs and all weights."""
     import numpy as np
 
     inputs = np.random.default_rng(0).normal(size=(batch, case.steps, case.features)).astype("float32")
@@ -402,10 +403,10 @@ def layer_ways(case: Case, batch: int, mode: str, sides: Sequence[str], unrolled
 
 
 def _plan_ways(sides: Sequence[str], unrolled: bool) -> Iterator[tuple[str, str, bool | None, bool]]:
-    """Side, label, whether XLA compiles the whole, and whether the steps are unrolled."""
+    """Yields side, label, whether XLA compiles the whole, and whether the steps are unrolled."""
     import keras
 
-    # JAX compiles in any case. On TensorFlow ours compiles its recurrence by itself; XLA around it is told beside it.
+    # JAX always compiles. On TensorFlow our layers compile their recurrence; XLA around them is reported separately.
     ways = (False, True) if keras.backend.backend() == "tensorflow" else (None,)
     for side in sides:
         if side == "torch":
@@ -421,7 +422,7 @@ def _label(xla: bool | None, unroll: bool) -> str:
 
 
 def make_layer(case: Case, side: str, unroll: bool = False) -> Any:
-    """A built layer that gives every step's output."""
+    """Returns a built layer that outputs every step."""
     import keras
     import ncps.keras
 
@@ -436,13 +437,13 @@ def make_layer(case: Case, side: str, unroll: bool = False) -> Any:
     else:
         layer = getattr(ncps.keras, case.kind)(wiring, return_sequences=True, unroll=unroll)
     layer.build((None, case.steps, case.features))
-    # On JAX the fresh reversal potentials of ncps are whole numbers, which have no gradient; set, they are float32.
+    # On JAX the initial reversal potentials of ncps are integers without a gradient; setting them makes them float32.
     layer.set_weights(layer.get_weights())
     return layer
 
 
 def layer_step(layer: Any, inputs: Any, mode: str, xla: bool) -> Callable[[], list[Any]]:
-    """A function that takes one step of a layer or model, and waits for its end."""
+    """Returns a function that takes one step of a layer or model, and waits for its end."""
     import keras
 
     take = _jax_step if keras.backend.backend() == "jax" else _tensorflow_step
@@ -461,7 +462,7 @@ def _tensorflow_step(layer: Any, inputs: Any, mode: str, xla: bool) -> Callable[
         sources = [tensor, *(weight.value for weight in layer.trainable_weights)]
         return [loss, *tape.gradient(loss, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)]
 
-    # None leaves it to the layer, as in a function without the argument.
+    # None leaves the choice to the layer, as in a function without the argument.
     step, tensor = tf.function(step, jit_compile=xla or None, autograph=False), tf.constant(inputs)
     return lambda: [part.numpy() for part in step(tensor)]
 
@@ -484,7 +485,7 @@ def _jax_step(layer: Any, inputs: Any, mode: str, xla: bool) -> Callable[[], lis
 
 
 def network_ways(case: Case, batch: int, mode: str, sides: Sequence[str], unrolled: bool) -> list[Way]:
-    """Steps of the whole network as Keras takes them: predictions, or a training step with Adam."""
+    """Returns steps of the whole network as Keras takes them: predictions, or a training step with Adam."""
     import numpy as np
 
     generator = np.random.default_rng(0)
@@ -506,7 +507,7 @@ def network_ways(case: Case, batch: int, mode: str, sides: Sequence[str], unroll
 
 @functools.cache
 def compare_networks(case: Case) -> None:
-    """Both networks have the same outputs and gradients."""
+    """Checks that both networks have the same outputs and gradients."""
     import numpy as np
 
     volumes = np.random.default_rng(0).uniform(size=(4, 28, 28, 28, 1)).astype("float32")
@@ -518,7 +519,7 @@ def compare_networks(case: Case) -> None:
 
 
 def make_network(case: Case, side: str, unroll: bool = False) -> Any:
-    """LiqExp1N2: ours folds the slices into the batch, the others read them by ``TimeDistributed``."""
+    """Returns LiqExp1N2: ours folds the slices into the batch, the others read them by ``TimeDistributed``."""
     import keras
     from keras import layers
 
@@ -548,7 +549,7 @@ def _check_parameters(received: int, side: str) -> None:
 
 
 def network_step(model: Any, volumes: Any, labels: Any, mode: str, xla: bool | None) -> Callable[[], Any]:
-    """A function that takes one step of a network as ``fit`` or ``predict`` does."""
+    """Returns a function that takes one step of a network as ``fit`` or ``predict`` does."""
     import keras
 
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
@@ -559,14 +560,14 @@ def network_step(model: Any, volumes: Any, labels: Any, mode: str, xla: bool | N
 
 
 def has_torch() -> bool:
-    """Whether torch can be imported."""
+    """Returns whether torch can be imported."""
     return importlib.util.find_spec("torch") is not None
 
 
 def torch_ways(case: Case, inputs: Any, mode: str, labels: Any) -> list[Way]:
-    """The same step in plain PyTorch with ``ncps.torch``, which has weights and parametrisations of its own.
+    """Returns the same step in plain PyTorch with ``ncps.torch``, which has its own weights and parametrisations.
 
-    On one thread and on all: steps as small as these do not always gain by more.
+    It runs on one thread and on all, because steps as small as these are not always faster on more threads.
     """
     import torch
 
@@ -636,10 +637,10 @@ def _torch_network_step(
 
 
 def memory_of_step(name: str, batch: int, mode: str, side: str, label: str) -> float:
-    """Megabytes by which a way's steps raise the peak of this process, with building and compiling."""
+    """Returns the megabytes by which a way's steps raise the peak of this process, with building and compiling."""
     import keras
 
-    # What starts with the first computation belongs to no side.
+    # What starts with the first computation belongs to no side, so it is done before.
     keras.ops.convert_to_numpy(keras.ops.matmul(keras.ops.ones((8, 8)), keras.ops.ones((8, 8))))
     make_layer(CASES[name], "ours")
     way = next(way for way in make_ways(CASES[name], batch, mode, [side], "unrolled" in label) if way.label == label)
@@ -651,14 +652,14 @@ def memory_of_step(name: str, batch: int, mode: str, side: str, label: str) -> f
 
 
 def _peak_bytes(forget: bool = False) -> int:
-    """The largest memory so far, or since it was last asked to ``forget`` what was before."""
+    """Returns the peak memory so far, or since the last call with ``forget``."""
     statistics_of_device = _device_memory()
     if statistics_of_device:
         return statistics_of_device["peak_bytes_in_use"]
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    # Not ru_maxrss: on Linux a process inherits it from the one that started it.
+    # ru_maxrss is not used: on Linux a process inherits it from its parent.
     if forget:
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")

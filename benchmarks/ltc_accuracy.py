@@ -1,9 +1,9 @@
-"""How far the steps of an LTC with fresh weights are from its differential equation, for each elapsed time.
+"""Measures the error of the steps of an LTC with fresh weights against its differential equation, by elapsed time.
 
 python benchmarks/ltc_accuracy.py
 
-One step from random potentials is solved by the layer, and for comparison in thousands of unfolds: a step can be split
-into several that see the same inputs for a part of its time each. Potentials go from -1 to 1.
+One step from random potentials is solved by the layer, and for reference in thousands of unfolds: a step can be split
+into several shorter ones with the same inputs. Potentials go from -1 to 1.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class AccuracyCommand(pydantic.BaseModel):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures and prints."""
+    """Measures the errors and prints the results."""
     command = parse_command(AccuracyCommand, arguments, "benchmarks/ltc_accuracy.py")
     quiet = make_console(stderr=True)
     start_keras(quiet)
@@ -48,14 +48,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def measure(command: AccuracyCommand) -> list[dict[str, Any]]:
-    """One row for each elapsed time and number of unfolds: median, nine tenths and largest of the errors."""
+    """Returns one row per elapsed time and number of unfolds: median, 90th percentile and largest error."""
     import keras
     import tensorflow as tf
     from ncps.wirings import AutoNCP
 
     from keras_lnn.layers import LTC
 
-    tf.get_logger().setLevel("ERROR")  # every layer and length is a program of its own, of which TensorFlow warns
+    tf.get_logger().setLevel("ERROR")  # every layer and length is a separate program, which TensorFlow warns about
     found: dict[tuple[float, int], list[np.ndarray]] = {}
     for (units, motor), seed in itertools.product(WIRINGS, range(command.seeds)):
         keras.utils.set_random_seed(seed)
@@ -76,7 +76,7 @@ def measure(command: AccuracyCommand) -> list[dict[str, Any]]:
 
 
 def describe(elapsed: float, unfolds: int, errors: np.ndarray) -> dict[str, Any]:
-    """One row of the table."""
+    """Returns one row of the table."""
     median, most, largest = np.percentile(errors, (50, 90, 100)).tolist()
     return {"elapsed time": elapsed, "unfolds": unfolds, "median": median, "nine tenths": most, "largest": largest}
 

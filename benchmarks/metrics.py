@@ -1,11 +1,11 @@
-"""What metrics cost in a training step, beside the same set built of keras.metrics.
+"""Compares the cost of metrics in a training step with that of the same set built from keras.metrics.
 
 python benchmarks/metrics.py --labels 14 --batch-size 512
 
-Mean F1, precision, recall and AUC, all by label: one ``ClassificationMetrics``, and F1Score, a Precision and a Recall a
-label and AUCs of 200 thresholds, once one for the mean of the labels (fewer numbers than ours) and once one a label.
-All are updated in one compiled function each, turn by turn in one run; ``step`` is an update with the results after it,
-which each step of ``fit`` computes.
+Mean F1, and F1, precision, recall and AUC per label: one ``ClassificationMetrics``, compared with F1Score, one
+Precision and one Recall per label and AUCs of 200 thresholds, once as one for the mean of the labels (fewer numbers
+than ours) and once as one per label. Each set is updated in one compiled function, alternating in one run; ``step`` is
+an update followed by the results, which each step of ``fit`` computes.
 """
 
 import json
@@ -32,7 +32,7 @@ class MetricsCommand(pydantic.BaseModel):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures and prints."""
+    """Measures the sets of metrics and prints the results."""
     command = parse_command(MetricsCommand, arguments, "benchmarks/metrics.py")
     console = make_console(stderr=True)
     start_keras(console)
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def measure(command: MetricsCommand, progress: Callable[[float], None]) -> list[dict[str, Any]]:
-    """One row per set of metrics, with its share of the first set of keras.metrics."""
+    """Returns one row per set of metrics, with its time relative to the first set of keras.metrics."""
     import numpy as np
     import tensorflow as tf
 
@@ -92,7 +92,7 @@ def measure(command: MetricsCommand, progress: Callable[[float], None]) -> list[
 
 
 def make_sets(labels: int) -> dict[str, list[Any]]:
-    """The sets by name."""
+    """Returns the sets of metrics by name."""
     import keras
 
     from custom_metrics import ClassificationMetrics
@@ -119,7 +119,7 @@ def make_sets(labels: int) -> dict[str, list[Any]]:
 
 
 class OneLabelAUC:
-    """An AUC of keras.metrics of one of several labels."""
+    """An AUC of keras.metrics for one of several labels."""
 
     def __init__(self, label: int) -> None:
         import keras
@@ -131,7 +131,7 @@ class OneLabelAUC:
         self.metric.update_state(truth[:, self.label], scores[:, self.label])
 
     def result(self) -> Any:
-        """The AUC of that label."""
+        """Returns the AUC of that label."""
         return self.metric.result()
 
 

@@ -1,4 +1,4 @@
-"""The images of an embedded set as PNG files, to try what reads one's own: in a folder a class, or with their masks.
+"""Writes the images of an embedded data set as PNG files, in one folder per class or with masks, to test own images.
 
 python benchmarks/phantom_folder.py my_images/ --images 320
 python benchmarks/phantom_folder.py my_images/ --data phantom-liver-classes --splits train,val
@@ -35,14 +35,14 @@ class FolderCommand(pydantic.BaseModel):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes and tells what."""
+    """Writes the images and prints a summary."""
     command = parse_command(FolderCommand, arguments, "benchmarks/phantom_folder.py")
     print(write_folder(command))
     return 0
 
 
 def write_folder(command: FolderCommand) -> str:
-    """Writes the images and says how many of each class there are."""
+    """Writes the images and returns a summary with the number of images of each class."""
     names = command.splits.split(",")
     if unknown := set(names) - set(SPLITS):
         raise InputError(f"--splits are of {', '.join(SPLITS)}. Received: {', '.join(sorted(unknown))}. Name those.")
@@ -61,7 +61,7 @@ def write_folder(command: FolderCommand) -> str:
 
 
 def _write_classes(folder: Path, data: ImageData, chosen: Sequence[tuple[str, int]]) -> dict[str, int]:
-    """A folder a class; gives the images in each."""
+    """Writes one folder per class; returns the number of images in each."""
     names = [re.sub(r"\W+", "-", name).strip("-") for name in data.class_names]
     counts = dict.fromkeys(names, 0)
     for name in names:
@@ -74,7 +74,7 @@ def _write_classes(folder: Path, data: ImageData, chosen: Sequence[tuple[str, in
 
 
 def _write_masks(folder: Path, data: ImageData, chosen: Sequence[tuple[str, int]]) -> dict[str, int]:
-    """Images, masks of indices, and what there is to know of both; gives the images that each class is in."""
+    """Writes images, masks of class indices, and a table about them; returns the number of images with each class."""
     (folder / IMAGES).mkdir(parents=True)
     (folder / MASKS).mkdir()
     counts, rows = dict.fromkeys(data.class_names, 0), []

@@ -1,10 +1,10 @@
-"""What an epoch of a liquid network costs here, and as people write it in plain Keras with ``ncps.keras``.
+"""Compares the time of an epoch of a liquid network with plain Keras and ``ncps.keras``.
 
 python benchmarks/plain_keras.py --data adrenalmnist3d
 
-Both train LiqExp4N2 of the term paper: ours through the pipeline, its stem on all slices at once and our LTC; the other
-with ``TimeDistributed`` convolutions, the LTC of ``ncps.keras`` and ``fit`` on arrays in memory. Epochs alternate; the
-first of each, in which everything is compiled, is told apart.
+Both train LiqExp4N2 of the term paper: ours through the pipeline, with its stem on all slices at once and our LTC; the
+other with ``TimeDistributed`` convolutions, the LTC of ``ncps.keras`` and ``fit`` on arrays in memory. Epochs
+alternate; the first of each, which includes compilation, is reported separately.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class PlainKerasCommand(pydantic.BaseModel):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures and prints."""
+    """Times the epochs and prints the results."""
     command = parse_command(PlainKerasCommand, arguments, "benchmarks/plain_keras.py")
     quiet = make_console(stderr=True)
     start_keras(quiet)
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def measure(command: PlainKerasCommand) -> list[dict[str, Any]]:
-    """One row each: seconds of the first epoch, and the median of the others."""
+    """Returns one row each: seconds of the first epoch, and the median of the others."""
     from keras_lnn.data import load_data
 
     images = load_data(command.data, data_dir=command.data_dir).splits["train"]

@@ -1,9 +1,9 @@
-"""What a search costs beside its trials: memory of the process that searches, time of a trial's process, workers.
+"""Measures the overhead of a search: memory of the searching process, time of a trial's process, and workers.
 
 python benchmarks/searches.py --trials 30
 
-The same trials run three times: by ``python -m tuning`` with one worker, with two, and by KerasTuner's ordinary search,
-which trains in its own process. Resident sets are looked at from outside, after each trial.
+The same trials run three times: by ``python -m tuning`` with one worker and with two, and by KerasTuner's ordinary
+search, which trains in its own process. Resident memory is read from outside after each trial.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SearchesCommand(pydantic.BaseModel):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures and prints."""
+    """Measures the searches and prints the results."""
     if arguments[:1] == ["in-process"]:
         _search_in_process(*arguments[1:])
         return 0
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def measure(command: SearchesCommand, folder: Path) -> list[dict[str, Any]]:
-    """One row a search."""
+    """Returns one row per search."""
     rows = []
     for workers in (1, 2):
         search = folder / f"{workers}-workers"
@@ -79,7 +79,7 @@ def measure(command: SearchesCommand, folder: Path) -> list[dict[str, Any]]:
 
 
 def _watch(arguments: list[str], log: Path, trials: int) -> dict[str, Any]:
-    """Runs a search and looks at its resident set whenever its log has one more trial."""
+    """Runs a search and reads its resident memory whenever its log has one more trial."""
     begun = time.monotonic()
     paths = os.pathsep.join([str(_HERE.parents[1]), *sys.path])
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -108,7 +108,7 @@ def _watch(arguments: list[str], log: Path, trials: int) -> dict[str, Any]:
 
 
 def _count(log: Path) -> int:
-    """Trials that have ended."""
+    """Returns the number of trials that have ended."""
     try:
         table = pd.read_csv(log)
     except (OSError, ValueError):
@@ -117,7 +117,7 @@ def _count(log: Path) -> int:
 
 
 def _search_in_process(model: str, data: str, epochs: str, trials: str, log: str) -> None:
-    """KerasTuner as most people use it: build, compile and fit, one trial after the other."""
+    """Searches with KerasTuner as most people use it: build, compile and fit, one trial after the other."""
     import keras_tuner
 
     from keras_lnn.backend import prepare_backend

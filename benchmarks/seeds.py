@@ -1,4 +1,4 @@
-"""How much of a result is luck: the same configuration over several seeds, each an ordinary run.
+"""Measures how much of a result is luck: the same configuration over several seeds, each an ordinary run.
 
 python benchmarks/seeds.py --model lnn --data breastmnist --seeds 5
 python benchmarks/seeds.py --model unet --data phantom-liver --seeds 3
@@ -27,7 +27,7 @@ from keras_lnn.studies.results import summarise
 from keras_lnn.terminal import make_console, start_keras
 
 SHOWN = ("auc", "accuracy", "f1")
-# Of networks that answer by masks: both, and those of each class, such as ``dice_liver``.
+# Metrics of segmentation models: these, and those of each class, such as ``dice_liver``.
 SHOWN_OF_MASKS = ("dice", "iou")
 
 
@@ -42,7 +42,7 @@ class SeedsCommand(TrainConfig):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Trains and prints."""
+    """Trains the runs and prints the results."""
     command = parse_command(SeedsCommand, arguments, "benchmarks/seeds.py")
     start_keras(make_console(stderr=True))
     data = re.sub(r"[^A-Za-z0-9._-]+", "-", command.data)
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def train_seeds(fields: dict[str, Any], seeds: Sequence[int], parent: Path) -> dict[str, list[float]]:
-    """The test metrics of each seed; runs that are there already are not repeated."""
+    """Returns the test metrics of each seed; existing runs are not repeated."""
     from keras_lnn.runs.folder import RunFolder
     from keras_lnn.training.loop import resume, train
 
@@ -84,7 +84,7 @@ def train_seeds(fields: dict[str, Any], seeds: Sequence[int], parent: Path) -> d
 
 
 def print_seeds(found: dict[str, dict[str, list[float]]], seeds: Sequence[int], title: str) -> None:
-    """A row a metric and configuration, and of two configurations their paired differences.
+    """Prints one row per metric and configuration, and for two configurations their paired differences.
 
     The interval is that of the mean over seeds, by Student's t: what other seeds would give on the same test samples.
     """
@@ -109,7 +109,7 @@ def print_seeds(found: dict[str, dict[str, list[float]]], seeds: Sequence[int], 
 
 
 def paired_interval(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:
-    """The mean of the differences and its 95% interval."""
+    """Returns the mean of the differences and its 95% interval."""
     from scipy import stats
 
     differences = np.subtract(second, first)

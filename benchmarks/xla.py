@@ -1,10 +1,10 @@
-"""What compiling the training step costs or saves: every network by default, under ``--xla`` and compiled as a whole.
+"""Measures what compiling the training step costs or saves: each network by default, with ``--xla`` and fully compiled.
 
 python benchmarks/xla.py --models LiqExp4N2,lnn,cnn,resnet18
 KERAS_BACKEND=tensorflow python benchmarks/xla.py --json > xla.json
 
-All three take their steps in turn, in one process, so that a noisy machine treats them alike. On a busy machine
-processor time is steadier than the clock, but it does not count cores that stand idle.
+All three take their steps alternately in one process, so that a noisy machine affects them alike. On a busy machine
+processor time is steadier than wall-clock time, but it does not count idle cores.
 """
 
 import gc
@@ -38,7 +38,7 @@ class XlaCommand(pydantic.BaseModel):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures and prints."""
+    """Measures the networks and prints the results."""
     command = parse_command(XlaCommand, arguments, "benchmarks/xla.py")
     console = make_console(stderr=True)
     start_keras(console)
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
     for index, name in enumerate(names, start=1):
         rows.append(measure(command, name))
-        keras.utils.clear_session()  # else the programs of seventy networks take 20 GiB
+        keras.utils.clear_session()  # otherwise the programs of seventy networks take 20 GiB
         gc.collect()
         shown = ", ".join(f"{key} {value:.3g}" for key, value in rows[-1].items() if key != "network")
         console.print(f"{index}/{len(names)} {name}: {shown}")
@@ -60,9 +60,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def measure(command: XlaCommand, name: str) -> dict[str, Any]:
-    """One row: milliseconds by default and seconds of first steps, then each way's ratios to the default.
+    """Returns one row: milliseconds by default and seconds of first steps, then each way's ratios to the default.
 
-    A ratio is that of the quickest steps; ``cpu`` is that of the least processor time.
+    A ratio compares the fastest steps; ``cpu`` compares the least processor time.
     """
     steps, first = {}, {}
     for way in WAYS:
@@ -70,7 +70,7 @@ def measure(command: XlaCommand, name: str) -> dict[str, Any]:
         begun = time.perf_counter()
         steps[way]()
         first[way] = time.perf_counter() - begun
-        steps[way]()  # Memory grows in the first steps.
+        steps[way]()  # Memory grows in the first steps, so the second one is not timed.
     times: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
     for turn in range(command.rounds):
         for way in WAYS if turn % 2 == 0 else WAYS[::-1]:
@@ -87,14 +87,14 @@ def measure(command: XlaCommand, name: str) -> dict[str, Any]:
 
 
 def make_step(command: XlaCommand, name: str, way: str) -> Callable[[], Any]:
-    """A function that takes one training step of a fresh network, on random images and labels."""
+    """Returns a function that takes one training step of a fresh network, on random images and labels."""
     from keras_lnn.backend import prepare_backend
     from keras_lnn.registry import build_model
     from keras_lnn.tasks.kinds import make_task
     from keras_lnn.training.loop import compile_model
     from keras_lnn.training.protocol import complete_config
 
-    # Determinism, which is the default otherwise, and XLA exclude each other.
+    # Determinism, which is otherwise the default, and XLA exclude each other.
     fields = {"model": name, "batch_size": command.batch_size, "deterministic": False, "xla": way != "default"}
     config = complete_config(TrainConfig.create(fields))
     if way == WAYS[0]:
@@ -110,7 +110,7 @@ def make_step(command: XlaCommand, name: str, way: str) -> Callable[[], Any]:
 
 
 def draw_batch(entry: DataEntry, outputs: int, shape: tuple[int, ...], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random images, and labels of the entry's kind of task."""
+    """Returns random images, and labels for the entry's kind of task."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (size, *shape)).astype(np.float32)
     if entry.task == "multi-label":
