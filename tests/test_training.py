@@ -25,7 +25,7 @@ from rich.console import Console
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from keras_lnn.backend import xla_slows_convolutions
-from keras_lnn.config import TrainConfig
+from keras_lnn.config import MODEL_DEFAULT, TrainConfig
 from keras_lnn.data import DataEntry, ImageData, Split, catalog, load_data, register_data
 from keras_lnn.errors import InputError
 from keras_lnn.registry import build_model
@@ -662,6 +662,14 @@ def test_defaults_come_from_the_published_protocol():
     assert (config.epochs, config.batch_size, config.optimizer, config.learning_rate) == (3, 128, "adam", 1e-3)
     assert config.augmentation == "none"
     assert None not in (config.monitor, config.schedule, config.early_stopping, config.weight_decay)
+
+
+@pytest.mark.parametrize("model", ["lnn", "unet"])
+def test_each_field_that_a_protocol_may_give_has_a_default(model):
+    config = complete_config(TrainConfig(model=model))
+    published = [name for name, field in TrainConfig.model_fields.items() if MODEL_DEFAULT in field.description]
+    assert len(published) > 10
+    assert [name for name in published if getattr(config, name) is None] == []
 
 
 @pytest.mark.parametrize(
