@@ -21,7 +21,12 @@ from keras_lnn.losses import (
     SoftF1,
 )
 from keras_lnn.plots.arguments import check_predictions
-from keras_lnn.tasks.kinds import make_task
+from keras_lnn.saved.card import model_card, shown_metrics
+from keras_lnn.saved.file_writers import find_writer
+from keras_lnn.saved.signature import Signature
+from keras_lnn.tasks.classification import SingleLabelTask
+from keras_lnn.tasks.decisions import decide_likeliest
+from keras_lnn.tasks.kinds import KINDS, list_monitors, make_task
 from keras_lnn.tasks.score import ScoredMetrics
 from keras_lnn.training.loop import compile_model
 from keras_lnn.training.protocol import complete_config
@@ -288,3 +293,32 @@ def test_what_was_published_as_dice_is_the_iou(f1, printed):
     found = {name: float(value) * 100 for name, value in metric.result().items()}
     assert found["f1"] == found["dice"] == pytest.approx(f1, abs=0.006)
     assert found["iou"] == pytest.approx(printed, abs=0.02)
+
+
+class StagesTask(SingleLabelTask):
+    """Stages of a disease, of which the later one of two equally likely ones is predicted: a kind of a user's own."""
+
+    monitors = ("val_loss", "val_auc", "val_stages")
+
+    def decide(self, probabilities, thresholds=None):
+        return self.outputs - 1 - decide_likeliest(probabilities[..., ::-1])
+
+
+def test_a_new_kind_of_task_is_a_class_and_a_line_of_the_table(monkeypatch):
+    monkeypatch.setitem(KINDS, "stages", StagesTask)
+    fields = {"task": "stages", "class_names": ("I", "II", "III"), "image_shape": (8, 8, 1)}
+    fields |= dict.fromkeys(("model", "data", "checksum", "licence", "trained_by"), "")
+    fields |= {"model_args": {}, "size": None, "parameters": 1, "seed": 0, "best_epoch": 1}
+    signature = Signature.from_json(Signature(**fields).to_json())
+    task = signature.get_task()
+    assert isinstance(task, StagesTask)
+    probabilities = np.array([[0.4, 0.4, 0.2]])
+    assert list(task.name_decision(task.decide(probabilities))) == ["II"]
+    np.testing.assert_array_equal(
+        task.serve(keras.ops.convert_to_tensor(probabilities), None)["predicted"], [[0, 1, 0]]
+    )
+    assert find_writer(task, "model", overlay=False).noun == "prediction"
+    assert "val_stages" in list_monitors("classes")
+    assert "(samples, 3)" in model_card(signature, None, "keras")
+    metrics = {"task": "stages", "test": {"auc": 0.5}}
+    assert shown_metrics(metrics, "test") == {"auc": "AUC"}
