@@ -10,19 +10,53 @@ from pathlib import Path
 from keras_lnn.data.augment.operations import list_operations
 from keras_lnn.errors import InputError, suggest
 
-# Prefixes of names outside the catalog: a user's own folders and tables, and data sets of tensorflow-datasets.
-FOLDER = "folder:"
-TABLE = "table:"
-MASKS = "masks:"
-MASK_CLASSES = "mask-classes:"
 TFDS = "tfds:"
-OTHER_SOURCES = {
-    f"{FOLDER}PATH": "own images in a folder a class",
-    f"{TABLE}FILE": "own images that a table names with their labels",
-    f"{MASKS}DIR": "own images with masks, which give each pixel a class",
-    f"{MASK_CLASSES}DIR": "the same images by the highest class in their masks",
-    f"{TFDS}NAME": "image classification sets of tensorflow-datasets",
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnSource:
+    """A kind of a user's own images, known by the prefix of a data set's name.
+
+    Args:
+        place: The word for what comes after the prefix.
+        summary: What the images are, for the list of data sets.
+        loader: ``module:function`` that loads them; its arguments are those of ``load_folder``.
+        in_file: Whether the place is a file; else it is a folder.
+        columns: ``module:function`` that returns the names of the columns of its table; None if there is no table.
+    """
+
+    place: str
+    summary: str
+    loader: str
+    in_file: bool = False
+    columns: str | None = None
+
+
+# A new kind of own images is one module in ``data/sources`` and one entry here.
+OWN_SOURCES = {
+    "folder:": OwnSource("PATH", "own images in one folder per class", "keras_lnn.data.sources.folders:load_folder"),
+    "table:": OwnSource(
+        "FILE",
+        "own images that a table names with their labels",
+        "keras_lnn.data.sources.tables:load_table",
+        in_file=True,
+        columns="keras_lnn.data.sources.table_file:list_table_columns",
+    ),
+    "masks:": OwnSource(
+        "DIR",
+        "own images with masks, which give each pixel a class",
+        "keras_lnn.data.sources.masks:load_masks",
+        columns="keras_lnn.data.sources.mask_files:list_manifest_columns",
+    ),
+    "mask-classes:": OwnSource(
+        "DIR",
+        "the same images by the highest class in their masks",
+        "keras_lnn.data.sources.masks:load_mask_classes",
+        columns="keras_lnn.data.sources.mask_files:list_manifest_columns",
+    ),
 }
+OTHER_SOURCES = {prefix + source.place: source.summary for prefix, source in OWN_SOURCES.items()}
+OTHER_SOURCES[f"{TFDS}NAME"] = "image classification sets of tensorflow-datasets"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,16 +241,26 @@ def get_entry(name: str) -> DataEntry:
     entries = catalog()
     if name not in entries:
         raise InputError(
-            f"There is no data set {name!r}. {suggest(name, entries)} Own images are folder:PATH, table:FILE, "
-            f"masks:DIR or mask-classes:DIR, sets of tensorflow-datasets are tfds:NAME; those that a module of your own"
-            " registers need --imports."
+            f"There is no data set {name!r}. {suggest(name, entries)} Own images are {_list_own()}, sets of"
+            " tensorflow-datasets are tfds:NAME; those that a module of your own registers need --imports."
         )
     return entries[name]
 
 
 def is_own(name: str) -> bool:
     """Returns whether a name is that of a user's own image files."""
-    return name.startswith((FOLDER, TABLE, MASKS, MASK_CLASSES))
+    return name.startswith(tuple(OWN_SOURCES))
+
+
+def split_own(name: str) -> tuple[OwnSource, str]:
+    """Returns the kind of a user's own images, and the place that their name gives."""
+    prefix = next(prefix for prefix in OWN_SOURCES if name.startswith(prefix))
+    return OWN_SOURCES[prefix], name.removeprefix(prefix)
+
+
+def _list_own() -> str:
+    *others, last = (prefix + source.place for prefix, source in OWN_SOURCES.items())
+    return f"{', '.join(others)} or {last}"
 
 
 def require_data(name: str) -> None:
@@ -234,8 +278,9 @@ def require_source(name: str, image_dir: Path | None = None) -> None:
     """
     if not is_own(name):
         return
-    path = Path(name.partition(":")[2])
-    if name.startswith(TABLE):
+    source, place = split_own(name)
+    path = Path(place)
+    if source.in_file:
         if not path.exists():
             raise InputError(f"The table must exist. Received: {path}. Check the path.")
     elif not path.is_dir():

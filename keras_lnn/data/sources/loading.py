@@ -5,15 +5,14 @@ import importlib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from keras_lnn.data.arrays import ALL, SPLITS, ImageData
-from keras_lnn.data.catalog import FOLDER, MASK_CLASSES, MASKS, TABLE, TFDS, DataEntry, get_entry, is_own
+from keras_lnn.data.catalog import TFDS, DataEntry, get_entry, is_own, split_own
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.samples import SplitPlan
-from keras_lnn.data.sources.mask_files import MANIFEST
-from keras_lnn.data.sources.table_file import read_table
 from keras_lnn.errors import InputError
 
 Progress = Callable[[float], None]
@@ -50,7 +49,8 @@ def load_data(
         Images and labels of the splits; images stay uint8.
     """
     if is_own(name):
-        load, path = _own_loader(name)
+        source, path = split_own(name)
+        load = _find(source.loader, path)
         data = load(path, own, side=size or 64, channels=channels, seed=seed, plan=plan, progress=progress)
     elif name.startswith(TFDS):
         from keras_lnn.data.sources.tfds import load_tfds
@@ -66,7 +66,7 @@ def load_data(
             "seed": seed,
             "progress": progress,
         }
-        loader = _find_loader(entry)
+        loader = _find(entry.loader, entry.name)
         asked_for = inspect.signature(loader).parameters
         data = loader(**{key: value for key, value in options.items() if key in asked_for})
         known = {name: getattr(entry, name) for name in ("augmentation", "licence", "positive_class")}
@@ -113,23 +113,10 @@ def check_data(data: ImageData) -> None:
 
 def read_columns_of(name: str) -> tuple[str, ...]:
     """Returns the names of the columns of the table of own images; empty if there is no table."""
-    if name.startswith(TABLE):
-        return read_table(Path(name.removeprefix(TABLE))).columns
-    if name.startswith((MASKS, MASK_CLASSES)):
-        manifest = Path(name.partition(":")[2], MANIFEST)
-        return read_table(manifest).columns if manifest.is_file() else ()
-    return ()
-
-
-def _own_loader(name: str) -> tuple[Callable[..., ImageData], str]:
-    """Returns the function that loads own images, and their path."""
-    from keras_lnn.data.sources.folders import load_folder
-    from keras_lnn.data.sources.masks import load_mask_classes, load_masks
-    from keras_lnn.data.sources.tables import load_table
-
-    loaders = {FOLDER: load_folder, TABLE: load_table, MASKS: load_masks, MASK_CLASSES: load_mask_classes}
-    prefix = next(prefix for prefix in loaders if name.startswith(prefix))
-    return loaders[prefix], name.removeprefix(prefix)
+    if not is_own(name):
+        return ()
+    source, path = split_own(name)
+    return () if source.columns is None else _find(source.columns, name)(Path(path))
 
 
 def _check_kind_of_labels(data: ImageData, name: str) -> None:
@@ -155,11 +142,12 @@ def _require_size(entry: DataEntry, size: int | None) -> int:
     return size
 
 
-def _find_loader(entry: DataEntry) -> Callable[..., ImageData]:
-    module, _, function = entry.loader.partition(":")
+def _find(function: str, name: str) -> Callable[..., Any]:
+    """Returns the function that ``module:function`` names, for the data set of a name."""
+    module, _, attribute = function.partition(":")
     try:
-        return getattr(importlib.import_module(module), function)
+        return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise InputError(
-            f"The loader of {entry.name} must be module:function and importable. Received: {entry.loader} ({error})."
+            f"The loader of {name} must be module:function and importable. Received: {function} ({error})."
         ) from None

@@ -210,3 +210,9 @@ def _require_different(stems: Sequence[str], files: Sequence[Path], root: Path) 
                 f"Images and masks find each other by their names without endings, so these must differ. Received:"
                 f" {other.relative_to(root).as_posix()} and {file.relative_to(root).as_posix()} in {root}. Rename one."
             )
+
+
+def list_manifest_columns(root: Path) -> tuple[str, ...]:
+    """Returns the names of the columns of a folder's manifest; empty if there is none."""
+    manifest = root / MANIFEST
+    return read_table(manifest).columns if manifest.is_file() else ()

@@ -90,6 +90,11 @@ def read_table(path: Path) -> TextTable:
     return TextTable(path, columns, rows, lines)
 
 
+def list_table_columns(path: Path) -> tuple[str, ...]:
+    """Returns the names of the columns of a table."""
+    return read_table(path).columns
+
+
 def _read_text(path: Path) -> str:
     if path.is_dir():
         raise InputError(
