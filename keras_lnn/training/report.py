@@ -238,7 +238,7 @@ def _draw_layers(model: Any, images: np.ndarray, name: str, class_names: Sequenc
             figures[f"wiring_{layer.name}"] = plots.plot_wiring(wiring, f"Wiring of {layer.name} in {name}", outputs)
         if isinstance(layer, SequenceLayer):
             # Called eagerly: to compile the layers before for one image takes far longer.
-            maps = keras.Model(model.inputs, layer.input)(images.astype("float32"), training=False)
+            maps = keras.Model(model.inputs[0], layer.input)(images.astype("float32"), training=False)
             maps = keras.ops.convert_to_numpy(maps)[0]
             image = images[0] if images.ndim == 4 else None
             title = f"How {name} reads an image, layer {layer.name}"
