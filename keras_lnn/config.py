@@ -6,7 +6,7 @@ import enum
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, overload
 
 import pydantic
 import yaml
@@ -73,6 +73,14 @@ class InTrials:
     value: Any
 
 
+@overload
+def parse_duration(text: str | float | int) -> float: ...
+
+
+@overload
+def parse_duration(text: None) -> None: ...
+
+
 def parse_duration(text: str | float | int | None) -> float | None:
     """Seconds of a duration such as ``90s``, ``10m``, ``1.5h`` or plain seconds."""
     if text is None:
@@ -93,9 +101,10 @@ def parse_memory(text: str | int | float | None) -> float | None:
     if text is None:
         return None
     match = re.fullmatch(r"([0-9.]+)\s*([kmgt]?)i?b?", str(text).strip().lower())
+    number, unit = ("", "") if match is None else match.groups()
     try:
-        size = float(match.group(1)) * _UNITS[match.group(2)]
-    except (AttributeError, ValueError):
+        size = float(number) * _UNITS[unit]
+    except ValueError:
         raise ValueError("must be a number of bytes with K, M, G or T, such as 4G") from None
     if not 0 < size < float("inf"):
         raise ValueError("must be more than zero, and a size that there is")
@@ -137,7 +146,7 @@ def parse_threshold(text: str) -> tuple[str, float]:
 def parse_frame(text: str | int | None) -> str | None:
     """Returns the choice of a frame as text: ``first``, ``middle``, ``mean``, ``each`` or a number from 1 on."""
     if text is None or str(text) in ("first", "middle", "mean", "each"):
-        return text
+        return None if text is None else str(text)
     if not re.fullmatch("[1-9][0-9]{0,8}", str(text)):
         raise ValueError("must be first, middle, mean, each or a number from 1 on")
     return str(text)
@@ -442,6 +451,30 @@ class TrainConfig(OwnModules, DataOptions, _Subject):
         """Fills the fields that were left out."""
         missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return self.create({**self.model_dump(), **missing})
+
+
+if TYPE_CHECKING:
+
+    class CompleteConfig(TrainConfig):
+        """A configuration of which no field is missing, for type checkers; at run time it is a ``TrainConfig``."""
+
+        epochs: int
+        batch_size: int
+        optimizer: Optimizer
+        learning_rate: float
+        weight_decay: float
+        schedule: Schedule
+        restart_epochs: int
+        loss: Loss
+        augmentation: str
+        monitor: Monitor
+        early_stopping: int
+        early_stopping_margin: float
+        keep: Literal["best", "last"]
+        weight_average: float
+
+else:
+    CompleteConfig = TrainConfig
 
 
 def validate(model_class: type[pydantic.BaseModel], values: dict[str, Any]) -> Any:

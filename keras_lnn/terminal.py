@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ def make_console(stderr: bool = False) -> Console:
 
 
 @contextlib.contextmanager
-def loading(console: Console, what: str) -> Iterator[Callable[[float], None]]:
+def loading(console: Console, what: str) -> Generator[Callable[[float], None]]:
     """Shows that something is being loaded, with a fraction where one is told."""
     shown = [time.monotonic()]
     spinner = "dots" if console.encoding.startswith("utf") else "line"
@@ -220,7 +220,7 @@ def print_written(console: Console, written: dict[str, Path]) -> None:
 
 
 @contextlib.contextmanager
-def _quiet_errors() -> Iterator[None]:
+def _quiet_errors() -> Generator[None]:
     """Keeps the start-up lines of TensorFlow's core away from people while it is imported.
 
     They are written by compiled code before any setting of TensorFlow can reach it, so the stream itself is turned to

@@ -55,7 +55,7 @@ def best_trial(oracle: SafeOracle) -> Trial | None:
     whole = [oracle.trials[name] for name in list(oracle.start_order)]
     whole = [trial for trial in whole if trial.score is not None and math.isfinite(trial.score)]
     sign = -1.0 if oracle.objective.direction == "max" else 1.0
-    return min(whole, key=lambda trial: sign * (trial.score or 0.0), default=None)
+    return min(whole, key=lambda trial: sign * (trial.score or 0.0)) if whole else None
 
 
 def best_config(oracle: SafeOracle, config: TrainConfig, space: Space) -> TrainConfig | None:

@@ -20,14 +20,23 @@ import pandas as pd
 import yaml
 from rich.console import Console
 
-from keras_lnn.config import TrainConfig, Trait, fields_with, parse_duration, parse_memory, validate, values_in_trials
+from keras_lnn.config import (
+    CompleteConfig,
+    TrainConfig,
+    Trait,
+    fields_with,
+    parse_duration,
+    parse_memory,
+    validate,
+    values_in_trials,
+)
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import hold_folder, write_text
 from keras_lnn.files.written import require_own_folder
 from keras_lnn.files.yaml_files import read_yaml
 from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner, share_gpus, share_processors
 from keras_lnn.terminal import make_console
-from keras_lnn.training.protocol import CompleteConfig, complete_config
+from keras_lnn.training.protocol import complete_config
 from tuning.display import SearchDisplay
 from tuning.oracles import SafeOracle, make_oracle
 from tuning.results import best_config, trials_table, write_pictures, write_results
@@ -134,6 +143,11 @@ class _Search:
         oracle.settings = self.tuner.settings
         self.display = SearchDisplay(console, self.tuner, oracle, settings)
 
+    @property
+    def _oracle(self) -> SafeOracle:
+        """Returns the keeper of the trials, which a worker does not have: it asks its chief."""
+        return cast("SafeOracle", self.tuner.oracle)
+
     def run(self) -> SearchResult | None:
         if self.settings.role == "worker":
             self.console.print(f"working for {self.settings.chief}; runs go to {self.folder}")
@@ -141,7 +155,7 @@ class _Search:
             return None
         remedy = "Wait for it, give another --search-dir, or work for it by --chief."
         with hold_folder(self.folder, "A search", remedy):
-            oracle = cast("SafeOracle", self.tuner.oracle)  # a worker, which asks a chief for it, has returned
+            oracle = self._oracle
             self._keep_settings()
             if self.resumed:
                 oracle.reload(keep_ongoing=self.settings.role == "chief")
@@ -180,8 +194,7 @@ class _Search:
         return threads
 
     def _start_chief(self) -> list[threading.Thread]:
-        oracle = cast("SafeOracle", self.tuner.oracle)
-        oracle.silence_seconds = parse_duration(self.settings.worker_timeout)
+        self._oracle.silence_seconds = parse_duration(self.settings.worker_timeout)
         if self.settings.serve is None:
             raise ValueError("A chief must serve at an address. Received: none. Give --serve HOST:PORT.")
         _require_free(self.settings.serve)
@@ -244,7 +257,7 @@ class _Search:
     def _on_end(self, trial: Any, outcome: Outcome) -> None:
         self.display.report(trial, outcome)
         if self.settings.role == "alone":
-            write_results(self.folder, cast("SafeOracle", self.tuner.oracle), self.config, self.space)
+            write_results(self.folder, self._oracle, self.config, self.space)
 
     def _make_oracle(self) -> SafeOracle:
         oracle = make_oracle(

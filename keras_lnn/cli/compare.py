@@ -85,7 +85,7 @@ def _read_parts(command: CompareCommand, quiet: Console) -> list[list[ComparedRu
     from keras_lnn.comparing.runs import find_all_runs, read_any_run
 
     with loading(quiet, "reading runs"):
-        runs = [read_any_run(folder, command.split) for folder in find_all_runs(command.runs)]
+        runs: list[ComparedRun] = [read_any_run(folder, command.split) for folder in find_all_runs(command.runs)]
         parts = part_by_data(runs, same_samples)
         for part in parts:
             check_same_samples(part)

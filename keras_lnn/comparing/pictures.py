@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_lnn.comparing.compared_run import ComparedRun
 from keras_lnn.comparing.comparison import SIGNIFICANT, Comparison, Model, Pair, is_better
-from keras_lnn.comparing.mask_runs import mean_dice
+from keras_lnn.comparing.mask_runs import MaskRun, mean_dice
 from keras_lnn.comparing.measuring import LOWER_IS_BETTER
 from keras_lnn.comparing.runs import Run
 from keras_lnn.comparing.words import number, signed
@@ -188,7 +189,8 @@ def plot_differences(comparison: Comparison, metric: str) -> Figure:
 def plot_dice(comparison: Comparison) -> Figure:
     """Draws how Dice of each class spreads over the images, the mean over the seeds of each model."""
     return plot_dice_of_models(
-        {model.name: mean_dice(model.runs) for model in comparison.models}, comparison.example.class_names
+        {model.name: mean_dice([run for run in model.runs if isinstance(run, MaskRun)]) for model in comparison.models},
+        comparison.example.class_names,
     )
 
 
@@ -215,8 +217,10 @@ def roc_points(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np
     return np.append(0, false / false[-1]), np.append(0, true / true[-1])
 
 
-def _run_curve(run: Run, positive: str | None) -> tuple[np.ndarray, np.ndarray]:
+def _run_curve(run: ComparedRun, positive: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Returns the curve of one run: exact for one class, else the mean over classes at fixed false positive rates."""
+    if not isinstance(run, Run):
+        raise ValueError(f"Only a classification has ROC curves. Received: {run.path}. Draw Dice of segmentations.")
     columns = make_task(run.task, run.class_names).speaks_of(positive)
     sides = [(run.positive[:, column], run.probabilities[:, column]) for column in columns]
     found = [roc_points(present, score) for present, score in sides if present.any() and not present.all()]

@@ -61,7 +61,7 @@ class CheckedPredictions:
         decide = CLASSIFICATIONS[task]
         predicted, tuned = spread(decide(probabilities)), None
         if thresholds is not None:
-            tuned = spread(decide(probabilities, _check_thresholds(thresholds, task, len(class_names))))
+            tuned = spread(decide(probabilities, _check_thresholds(thresholds, task, len(class_names)).tolist()))
         place = positive_index(class_names, positive_class)
         return cls(task, class_names, probabilities, spread(truth), predicted, tuned, place)
 

@@ -142,7 +142,7 @@ class GroupedMeasures:
 
     def _add_up(self, terms: np.ndarray, place: np.ndarray) -> np.ndarray:
         sums = np.zeros((*terms.shape[:-1], self.groups))
-        np.add.at(sums, (..., place), terms)
+        np.add.at(sums, (..., place), terms)  # ty: ignore[invalid-argument-type] its stub knows no Ellipsis
         return sums
 
 

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -286,7 +286,13 @@ class RunFolder:
 
     def take_over(self, before: "RunFolder") -> Checkpoint:
         """Takes over the newest checkpoint of another run and its best model; the training time starts again at 0."""
-        found, best, model = before._read_kept(*before._read_newest())
+        newest = before._read_newest()
+        if newest is None:
+            raise InputError(
+                f"A run to go on from must have a whole checkpoint. Received: {before.path}, which has none."
+                " Name another --start-from."
+            )
+        found, best, model = before._read_kept(*newest)
         found = dataclasses.replace(found, seconds=0.0)
         _write_arrays(self._best(best), {"model": model}, {})
         self.write_checkpoint(found, best)
@@ -384,7 +390,9 @@ def _free_path(parent: Path, config: TrainConfig) -> Path:
 
 
 def _write_arrays(path: Path, groups: dict[str, list[np.ndarray]], meta: dict[str, Any]) -> None:
-    arrays = {f"{group}/{index:05d}": value for group, values in groups.items() for index, value in enumerate(values)}
+    arrays: dict[str, Any] = {
+        f"{group}/{index:05d}": value for group, values in groups.items() for index, value in enumerate(values)
+    }
     with atomic_path(path) as temporary:
         np.savez(temporary, meta=np.array(json.dumps(meta)), **arrays)
 
@@ -394,7 +402,7 @@ class _UnreadableNow(Exception):
 
 
 @contextlib.contextmanager
-def _open_arrays(path: Path) -> Iterator[Any]:
+def _open_arrays(path: Path) -> Generator[Any]:
     """Opens a file of arrays; a temporary failure to read it does not count as damage."""
     try:
         with open(path, "rb") as stream, zipfile.ZipFile(stream) as archive:

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from keras_lnn.config import TrainConfig
+    from keras_lnn.config import CompleteConfig
 
 
 # Marks in the history an epoch whose weights were damaged on disk, so that it can no longer be kept.
@@ -43,7 +43,7 @@ class Selection:
     margin: float = 0.0
 
     @classmethod
-    def of(cls, config: TrainConfig) -> Selection:
+    def of(cls, config: CompleteConfig) -> Selection:
         """Returns the rules of a complete configuration."""
         return cls(config.monitor, config.keep, config.early_stopping, config.early_stopping_margin)
 

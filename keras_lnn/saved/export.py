@@ -133,7 +133,7 @@ def _write_saved_model(predictor: KerasPredictor, folder: Path) -> None:
         return {"probabilities": probabilities, **decision, "class_names": tf.constant(signature.class_names)}
 
     # keras.export.ExportArchive would write every weight twice.
-    module = tf.Module()
+    module: Any = tf.Module()
     module.weights = [variable.value for variable in model.variables]
     shape = (None, *signature.image_shape)
     module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, tf.uint8, name="images")])

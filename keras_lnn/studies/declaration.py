@@ -135,6 +135,8 @@ class StudyRun:
     @property
     def folder(self) -> Path:
         """Returns the run's folder."""
+        if self.config.run_dir is None:
+            raise ValueError(f"A run of a study must have a folder. Received: {self.network} without run_dir.")
         return self.config.run_dir
 
     @property
@@ -203,7 +205,7 @@ def lay_out(
         )
     chosen = study.protocols[choose("protocol", [protocol] if protocol else None, list(study.protocols))[0]]
     names = choose("network", networks or chosen.networks, list(study.networks))
-    options = {"protocol": protocol, "quick": quick, "fields": fields}
+    options: dict[str, Any] = {"protocol": protocol, "quick": quick, "fields": fields}
     sets = list(data or study.data)
     repeats = 1 if quick else seeds or study.seeds
     count = repeats * len(sets) * len(names) * count_points({**chosen.grid, **(grid or {})})

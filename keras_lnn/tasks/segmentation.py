@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from keras_lnn.evaluation.class_curves import ClassCurves
     from keras_lnn.evaluation.mask_overlaps import MaskMeasures
     from keras_lnn.evaluation.masks import MaskEvaluation
+    from keras_lnn.evaluation.predictions import Evaluation
 
 # A background of nine tenths would leave a rare class a weight of hundreds, and its few pixels nearly all of the loss.
 MOST_PIXEL_WEIGHT = 10.0
@@ -78,9 +79,9 @@ answer["probabilities"]  # {pixels_of_classes}""",
             split.labels, answers, class_names=self.class_names, groups=split.groups, spacing=split.spacing
         )
 
-    def tabulate(self, split: Split, answers: np.ndarray, found: MaskEvaluation, split_name: str) -> pd.DataFrame:
+    def tabulate(self, split: Split, answers: np.ndarray, found: Evaluation | None, split_name: str) -> pd.DataFrame:
         """Returns one row per image with its measures and its pixels of each class; masks are not kept."""
-        return tabulate_measures(split, found.measures, split_name)
+        return tabulate_measures(split, _measures_of(found), split_name)
 
     def draw_epochs(
         self, history: pd.DataFrame, best_epoch: int | None, curves: ClassCurves | None
@@ -94,14 +95,14 @@ answer["probabilities"]  # {pixels_of_classes}""",
         self,
         split: Split,
         answers: np.ndarray,
-        found: MaskEvaluation,
+        found: Evaluation,
         thresholds: Sequence[float] | None = None,
         positive_class: str | None = None,
     ) -> dict[str, Figure]:
         """Draws masks on their images, the best and the worst ones, and how their Dice is spread."""
         from keras_lnn import plots
 
-        dice = found.measures.dice
+        dice = _measures_of(found).dice
         cases = plots.MaskCases(split.images, split.labels, answers, self.class_names, dice, split.names)
         return {
             "overlays": plots.plot_mask_overlays(cases),
@@ -145,6 +146,15 @@ answer["probabilities"]  # {pixels_of_classes}""",
     def read_served(self, served: Mapping[str, Any]) -> np.ndarray:
         """Returns the masks of an exported model."""
         return np.asarray(served["mask"])
+
+
+def _measures_of(found: Evaluation | None) -> MaskMeasures:
+    """Returns what was measured of each image; raises an error where no masks were measured."""
+    from keras_lnn.evaluation.masks import MaskEvaluation
+
+    if not isinstance(found, MaskEvaluation):
+        raise ValueError(f"Masks must have been measured. Received: {type(found).__name__}. Call measure before.")
+    return found.measures
 
 
 def tabulate_measures(split: Split, measures: MaskMeasures, split_name: str) -> pd.DataFrame:

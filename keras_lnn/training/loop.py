@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from keras_lnn.backend import describe_environment, prepare_backend, xla_slows_convolutions
-from keras_lnn.config import TrainConfig, Trait, fields_with, parse_duration
+from keras_lnn.config import CompleteConfig, TrainConfig, Trait, fields_with, parse_duration
 from keras_lnn.data import ImageData, load_data
 from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from keras_lnn.data.samples import SampleRecord, SplitPlan
@@ -27,7 +27,7 @@ from keras_lnn.tasks.kinds import make_task
 from keras_lnn.tasks.task import Task
 from keras_lnn.terminal import EpochDisplay, loading, make_console, print_check
 from keras_lnn.training.averaging import WeightAverage
-from keras_lnn.training.protocol import CompleteConfig, complete_config, is_run_of, name_augmentation
+from keras_lnn.training.protocol import complete_config, is_run_of, name_augmentation
 from keras_lnn.training.recorder import Recorder
 from keras_lnn.training.report import RunReport, write_report
 from keras_lnn.training.schedules import make_schedule

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.console import Console
 
-from keras_lnn.config import TrainConfig
+from keras_lnn.config import CompleteConfig, TrainConfig
 from keras_lnn.data import ImageData
 from keras_lnn.data.augment.operations import list_operations
 from keras_lnn.data.pipeline import seen_in_training
@@ -16,7 +16,7 @@ from keras_lnn.plots import plot_augmentation, require_free_picture, require_png
 from keras_lnn.tasks.kinds import make_task
 from keras_lnn.terminal import make_console, print_written
 from keras_lnn.training.loop import load_images
-from keras_lnn.training.protocol import CompleteConfig, complete_config, name_augmentation
+from keras_lnn.training.protocol import complete_config, name_augmentation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-from keras_lnn.config import Loss, Monitor, TrainConfig
+from keras_lnn.config import CompleteConfig, TrainConfig
 from keras_lnn.data.arrays import ImageData
 from keras_lnn.data.augment.operations import list_operations
 from keras_lnn.data.catalog import require_data
@@ -13,29 +13,6 @@ from keras_lnn.errors import InputError
 from keras_lnn.registry import check_arguments, get_model, require_model
 from keras_lnn.runs.own_modules import import_modules
 from keras_lnn.tasks.kinds import list_defaults, list_monitors
-
-if TYPE_CHECKING:
-
-    class CompleteConfig(TrainConfig):
-        """A configuration that :func:`complete_config` has filled, as type checkers see it."""
-
-        epochs: int
-        batch_size: int
-        optimizer: str
-        learning_rate: float
-        weight_decay: float
-        schedule: str
-        restart_epochs: int
-        loss: Loss
-        augmentation: str
-        monitor: Monitor
-        early_stopping: int
-        early_stopping_margin: float
-        keep: str
-        weight_average: float
-
-else:
-    CompleteConfig = TrainConfig
 
 # Defaults for the fields that neither a model's protocol nor its task sets.
 DEFAULTS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import keras
 import numpy as np
@@ -63,8 +63,6 @@ class Recorder(keras.callbacks.Callback):
     budget_seconds: float | None = None
     average: WeightAverage | None = None
 
-    params: dict[str, Any] = dataclasses.field(init=False, default_factory=dict)  # Keras sets it
-
     def __post_init__(self) -> None:
         super().__init__()
         self.history = list(self.start.history) if self.start else []
@@ -78,6 +76,10 @@ class Recorder(keras.callbacks.Callback):
     def seconds(self) -> float:
         """Spent in training, before a resume too."""
         return self._seconds_before + (time.monotonic() - self._begun if self._begun else 0.0)
+
+    def _given(self, name: str) -> int:
+        """Returns how many steps or epochs Keras was told to take."""
+        return cast("dict[str, int]", self.params)[name]
 
     def is_finished(self, epochs: int) -> bool:
         """Whether a run that was killed had nothing left to train."""
@@ -106,7 +108,7 @@ class Recorder(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
         row |= {"learning_rate": rate, "seconds": round(time.monotonic() - self._epoch_begun, 4)}
         if self.budget_seconds is not None:
-            row["fraction"] = round(self._steps / self.params["steps"], 6)
+            row["fraction"] = round(self._steps / self._given("steps"), 6)
         if not math.isfinite(row["loss"]):
             raise TrainingDiverged(
                 f"The loss must stay a number. Received: {row['loss']} in epoch {epoch + 1}. Lower --learning-rate."
@@ -128,7 +130,7 @@ class Recorder(keras.callbacks.Callback):
         self.folder.write_history(self.history)
         self.display.show(row, kept_epoch, kept_value)
         # By the seconds of the checkpoint, so that a run that is killed now ends for the same reason.
-        self.stopped_because = self._find_reason(self.params["epochs"], seconds)
+        self.stopped_because = self._find_reason(self._given("epochs"), seconds)
         if self.stopped_because:
             self.model.stop_training = True
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from keras_lnn.config import TrainConfig
+from keras_lnn.config import CompleteConfig
 from keras_lnn.data.arrays import ImageData, Split
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
@@ -45,7 +45,7 @@ class RunReport:
     """
 
     folder: RunFolder
-    config: TrainConfig
+    config: CompleteConfig
     data: ImageData
     signature: Signature
     history: list[dict[str, float]]
@@ -152,6 +152,8 @@ def _with_thresholds(report: RunReport, validation: Split, probabilities: np.nda
     signature = report.signature
     task = signature.get_task()
     rule = report.config.threshold or task.threshold_rule
+    if rule is None:
+        return signature
     positive = task.positive_index(signature.positive_class)
     thresholds = choose_thresholds(validation.labels, probabilities, rule, positive)
     return dataclasses.replace(signature, thresholds=thresholds, threshold_rule=rule)
