@@ -223,7 +223,7 @@ run(ProcessRunner(), Path({folder!r}), "hang")
 
 @pytest.mark.slow
 def test_nothing_runs_on_when_the_search_is_killed(tmp_path):
-    script = SCRIPT.format(paths=[str(Path(__file__).parent), *sys.path], folder=str(tmp_path))
+    script = SCRIPT.format(paths=[str(Path(__file__).parents[1]), *sys.path], folder=str(tmp_path))
     search = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, start_new_session=True)
     assert search.stdout.readline() == b"begun\n"
     wait_until(sleepers)

@@ -1,13 +1,8 @@
 """Models of ncps.keras: read into ours from the files that they save, and built beside ours."""
 
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "layers"))
 from liquid_cases import CASES, FEATURES, STEPS, WIRINGS, draw_inputs, ncps, randomise
 
 from keras_lnn.errors import InputError

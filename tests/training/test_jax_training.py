@@ -23,7 +23,7 @@ from keras_lnn.training.loop import compiles_whole_step
 
 IS_JAX = keras.backend.backend() == "jax"
 # What every backend is tested for, and cheaply.
-ALSO_ON_JAX = ["tests/test_focal_losses.py"]
+ALSO_ON_JAX = ["tests/losses/test_focal_losses.py"]
 on_jax = pytest.mark.skipif(not IS_JAX, reason="it is run in the process with JAX")
 
 
@@ -35,7 +35,7 @@ def test_layers_and_runs_are_trained_on_jax():
     jax = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
     environment = {**os.environ, **jax}
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", __file__, *ALSO_ON_JAX]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stdout[-4000:]
     assert ", 1 skipped" in done.stdout  # the one that starts this process
 
