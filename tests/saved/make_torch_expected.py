@@ -2,9 +2,9 @@
 
 It needs torch and ncps, in an environment of its own, and was run once from the root of the repository, with torch
 2.13.0 (CPU) and ncps 1.0.1, as ``python tests/saved/make_torch_expected.py``. ``inputs`` and ``timespans`` are common
-to all cases. A case has ``case/outputs`` (batch, steps, units), some have ``case/irregular_outputs`` at the timespans, and
-``case/weights`` is one vector of the state_dict, because hundreds of tiny arrays would be mostly headers: ``layout``,
-in JSON, says of each case which names and shapes follow each other in it.
+to all cases. A case has ``case/outputs`` (batch, steps, units), some have ``case/irregular_outputs`` at the
+timespans, and ``case/weights`` is one vector of the state_dict, because hundreds of tiny arrays would be mostly
+headers: ``layout``, in JSON, says of each case which names and shapes follow each other in it.
 """
 
 import json
