@@ -15,8 +15,8 @@ from keras_lnn.training.loop import compile_model
 
 STUDY = load_study("term-paper")
 NAMES = sorted(STUDY.parameters)
-# One of each kind of layer; two LTCs and other combinations run with the slow tests.
-KINDS = ["CNNExp3N6", "LiqExp2N2", "LiqExp3N5", "LSTMExp5N3", "RNNExp5N6"]
+# One of each kind of layer; the other combinations run with the slow tests.
+KINDS = ["CNNExp3N6", "LiqExp2N2", "LSTMExp5N3", "RNNExp5N6"]
 SMALL = (20, 20, 20, 1)
 VOLUMES = np.random.default_rng(0).integers(0, 256, (3, *SMALL)).astype(np.float32)
 
@@ -50,7 +50,7 @@ def test_forward_backward_and_back_from_the_file(name, tmp_path):
         loss = tf.reduce_mean(tf.square(model(VOLUMES, training=True) - 3.0))
     gradients = tape.gradient(loss, model.trainable_variables)
     assert all(gradient is not None and np.isfinite(gradient).all() for gradient in gradients)
-    compiled = name not in KINDS or name == "LiqExp3N5"
+    compiled = name not in KINDS or name == "LiqExp2N2"
     outputs_before_and_after(model, VOLUMES, tmp_path / "model.keras", compiled=compiled)
 
 
