@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -46,9 +47,12 @@ def real_data_dir() -> Path:
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the home folder of whoever runs it."""
-    home = tmp_path_factory.mktemp("home")
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("KERAS_LNN_CACHE", str(home / "cache"))
+    # Beside the folders of the tests, which are numbered by looking at all that are there.
+    homes = tmp_path_factory.getbasetemp() / "homes"
+    homes.mkdir(exist_ok=True)
+    home = tempfile.mkdtemp(dir=homes)
+    monkeypatch.setenv("HOME", home)
+    monkeypatch.setenv("KERAS_LNN_CACHE", os.path.join(home, "cache"))
     monkeypatch.delenv("MEDMNIST_ROOT", raising=False)
 
 

@@ -1,9 +1,11 @@
 """Layers of ours beside the same layers of ncps.keras, for the tests of parity; every backend."""
 
 import warnings
+from collections.abc import Iterable
 
 import keras
 import numpy as np
+import pytest
 from keras import ops
 from ncps.wirings import NCP, AutoNCP, FullyConnected, Random
 
@@ -41,6 +43,13 @@ CFC_CASES = {
     "cfc-memory-wired": (CfC, "auto", {"mixed_memory": True}),
 }
 CASES = {**LTC_CASES, **CFC_CASES}
+# What differs from another case in one argument only is compared in the slow tests where that takes long.
+VARIANTS = ("ltc-linear", "ltc-unfolds", "cfc-wired-no_gate", "cfc-dense-no_gate", "cfc-backbone", "cfc-memory-wired")
+
+
+def with_variants_slow(names: Iterable[str]) -> list:
+    """Returns parameters of a test: these cases, with the variants among the slow tests."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in VARIANTS else name for name in names]
 
 
 def make_pair(case: str, **arguments) -> tuple[keras.layers.RNN, keras.layers.RNN]:

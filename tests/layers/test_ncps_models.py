@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from liquid_cases import CASES, FEATURES, STEPS, WIRINGS, draw_inputs, ncps, randomise
+from liquid_cases import CASES, FEATURES, STEPS, WIRINGS, draw_inputs, ncps, randomise, with_variants_slow
 
 from keras_lnn.errors import InputError
 from keras_lnn.layers import LTC, CfC
@@ -21,7 +21,7 @@ def save_theirs(case, path):
     return keras.ops.convert_to_numpy(model(draw_inputs()))
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if "ncp" not in case])
+@pytest.mark.parametrize("case", with_variants_slow(case for case in CASES if "ncp" not in case))
 def test_a_model_saved_with_ncps_is_read_into_ours(case, tmp_path):
     expected = save_theirs(case, tmp_path / "theirs.keras")
     model = load_ncps_model(tmp_path / "theirs.keras")

@@ -6,12 +6,13 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from liquid_cases import BATCH, CASES, FEATURES, STEPS, draw_inputs, gradients, make_pair, ncps
+from liquid_cases import BATCH, CASES, FEATURES, STEPS, draw_inputs, gradients, make_pair, ncps, with_variants_slow
 
 from keras_lnn.layers import LTC, CfC
 
 # What their mixed memory cannot do: it builds its cell for its own state and feeds it what is as large.
 cases = pytest.mark.parametrize("case", CASES)
+fewer_cases = pytest.mark.parametrize("case", with_variants_slow(CASES))
 
 
 def assert_close(ours, theirs, tolerance):
@@ -45,7 +46,7 @@ def test_outputs_are_theirs(case, return_sequences):
     assert_close(ours(inputs), theirs(inputs), 1e-6)
 
 
-@cases
+@fewer_cases
 def test_gradients_are_theirs(case):
     ours, theirs = make_pair(case, return_sequences=True)
     inputs = draw_inputs()

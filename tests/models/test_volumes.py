@@ -25,7 +25,7 @@ def test_it_is_small_and_its_controls_are_as_large():
 
 
 @pytest.mark.parametrize(
-    "kind", ["ltc", "lstm", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("cfc", "dense"))]
+    "kind", ["cfc", "lstm", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("ltc", "dense"))]
 )
 def test_forward_backward_and_back_from_the_file(kind, tmp_path):
     model = build_model("lnn-3d", SHAPE, 2, recurrence=kind)

@@ -30,11 +30,12 @@ on_jax = pytest.mark.skipif(not IS_JAX, reason="it is run in the process with JA
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(IS_JAX, reason="this is the process")
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
-def test_layers_and_runs_are_trained_on_jax():
+@pytest.mark.parametrize("more", [[], pytest.param(ALSO_ON_JAX, marks=pytest.mark.slow)], ids=["", "losses"])
+def test_layers_and_runs_are_trained_on_jax(more):
     # Programs that run once are compiled without optimisation.
     jax = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
     environment = {**os.environ, **jax}
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", __file__, *ALSO_ON_JAX]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", __file__, *more]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stdout[-4000:]
     assert ", 1 skipped" in done.stdout  # the one that starts this process
