@@ -162,7 +162,7 @@ def test_no_time_without_capacitance_is_no_division_by_nothing(run_eagerly):
 
 
 @only_tensorflow
-@pytest.mark.parametrize("kind", ["ltc", "cfc", "cfc-pure"])
+@pytest.mark.parametrize("kind", ["ltc", "cfc", pytest.param("cfc-pure", marks=pytest.mark.slow)])
 def test_gradients_of_times_masks_and_states_are_finite_differences(kind):
     """The gradients written by hand against differences in double precision, on a scale that 1e-6 resolves."""
     layer = KINDS[kind](return_sequences=True, dtype="float64")
@@ -241,8 +241,13 @@ def test_masked_steps_are_as_if_they_were_not_there(kind, unroll):
 # On JAX the loop of Keras takes the first state for the output of the step before.
 @only_tensorflow
 @kinds
-@pytest.mark.parametrize("zero_output_for_mask", [False, True])
-@pytest.mark.parametrize("go_backwards", [False, True])
+@pytest.mark.parametrize(
+    ("zero_output_for_mask", "go_backwards"),
+    [
+        *((False, False), (True, True)),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((False, True), (True, False))),
+    ],
+)
 def test_masks_are_those_of_keras(kind, zero_output_for_mask, go_backwards):
     options = {"zero_output_for_mask": zero_output_for_mask, "go_backwards": go_backwards, "return_sequences": True}
     layer, inputs = make(kind, **options), draw_inputs()

@@ -141,7 +141,11 @@ EXTREMES = np.array([[1e4, -1e4, 0], [-1e4, 1e4, -1e4], [1e4, 1e4, 1e4], [-60, 6
 
 
 @pytest.mark.parametrize(
-    ("dtype", "compiled"), [("float16", False), ("bfloat16", False), ("float32", False), ("float16", True)]
+    ("dtype", "compiled"),
+    [
+        *(("float16", False), ("float16", True)),
+        *(pytest.param(dtype, False, marks=pytest.mark.slow) for dtype in ("bfloat16", "float32")),
+    ],
 )
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid", "given"])
 @pytest.mark.parametrize("name", LOSSES)

@@ -65,7 +65,8 @@ def test_curves_of_probabilities_are_those_of_scikit_learn(kind, seed, outputs):
 
 @only_tensorflow
 @pytest.mark.parametrize(
-    ("kind", "jit_compile"), [("multi-label", False), *((kind, True) for kind in ("binary", "multi-class"))]
+    ("kind", "jit_compile"),
+    [("multi-label", False), ("multi-class", True), pytest.param("binary", True, marks=pytest.mark.slow)],
 )
 def test_exact_curves_are_the_same_in_graphs_and_programs(kind, jit_compile):
     import tensorflow as tf

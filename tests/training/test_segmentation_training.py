@@ -101,11 +101,14 @@ def test_an_interrupted_run_goes_on_bit_for_bit(squares, tmp_path):
         np.testing.assert_array_equal(weights, again)
 
 
+FEWER_LOSSES = ("cross-entropy", "bce-dice", "soft-f1")
 LOSSES = ["cross-entropy", "focal", "bce-dice", "focal-tversky", "soft-f1", "mean-squared-error"]
 
 
 @pytest.mark.parametrize("class_weight", [pytest.param("none", marks=pytest.mark.slow), "balanced"])
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(
+    "loss", [pytest.param(loss, marks=[] if loss in FEWER_LOSSES else pytest.mark.slow) for loss in LOSSES]
+)
 def test_every_loss_trains(loss, class_weight, squares, tmp_path):
     config = config_for(tmp_path, loss=loss, class_weight=class_weight)
     keras.utils.set_random_seed(0)

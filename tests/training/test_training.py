@@ -588,7 +588,7 @@ def labels_ordinal() -> ImageData:
     ("kind", "class_weight"),
     [
         ("multi-label", "balanced"),
-        ("multi-class", "balanced"),
+        pytest.param("multi-class", "balanced", marks=pytest.mark.slow),
         *(pytest.param(kind, "none", marks=pytest.mark.slow) for kind in ("multi-label", "ordinal")),
     ],
 )
