@@ -27,7 +27,7 @@ def test_corners_of_a_curve_are_scikit_learns(steps):
     np.testing.assert_allclose(true, expected[1])
 
 
-@pytest.mark.parametrize(("count", "seeds"), [(1, 1), (2, 3), (9, 1)])
+@pytest.mark.parametrize(("count", "seeds"), [(1, 1), (2, 3), pytest.param(9, 1, marks=pytest.mark.slow)])
 def test_every_picture_is_saved_whole(tmp_path, count, seeds):
     figures = draw_all(build(tmp_path / "runs", count, seeds))
     expected = {"roc", "metrics", "differences_auc", "differences_accuracy"} if count > 2 else {"roc", "metrics"}

@@ -49,7 +49,7 @@ def convolutions_in(program):
     return sorted((shape, how) for shape, _, how in lines), [sources for _, sources, _ in lines]
 
 
-@pytest.mark.parametrize("head", ["ltc", "cfc"])
+@pytest.mark.parametrize("head", ["ltc", pytest.param("cfc", marks=pytest.mark.slow)])
 def test_convolutions_before_a_liquid_layer_are_compiled_as_before_a_dense_one(head):
     expected, _ = convolutions_in(compiled_step("dense"))
     found, sources = convolutions_in(compiled_step(head))

@@ -424,12 +424,12 @@ def test_training_goes_down_and_keeps_what_must_not_be_negative(kind):
 @pytest.mark.parametrize(
     ("kind", "jit_compile"),
     [
-        *(("ltc", False), ("cfc-memory", False), ("cfc-dense", True)),
+        *(("ltc", False), ("cfc-dense", True)),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
                 *(("ltc", True), ("cfc", True), ("cfc", False), ("cfc-dense", False)),
-                *(("cfc-pure", False), ("ltc-memory", False)),
+                *(("cfc-pure", False), ("ltc-memory", False), ("cfc-memory", False)),
             )
         ),
     ],
@@ -474,7 +474,7 @@ def test_the_length_of_a_sequence_can_be_open(kind):
 @only_tensorflow
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated:UserWarning")
 @pytest.mark.parametrize(
-    "kind", ["cfc-dense", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("ltc", "ltc-memory"))]
+    "kind", [pytest.param(kind, marks=pytest.mark.slow) for kind in ("cfc-dense", "ltc", "ltc-memory")]
 )
 def test_a_model_leaves_as_savedmodel_and_litert(kind, tmp_path):
     import tensorflow as tf

@@ -283,7 +283,7 @@ def compare_with_pytorch(model: keras.Model, repeats: tuple, bottleneck: bool, h
 
 @pytest.mark.parametrize("stem", ["small", "large"])
 @pytest.mark.parametrize(("build", "repeats"), [(TINY, (1, 2)), (TINY_BOTTLENECK, (2, 1))])
-@pytest.mark.parametrize("biases", ["all", "none"])
+@pytest.mark.parametrize("biases", ["all", pytest.param("none", marks=pytest.mark.slow)])
 def test_residual_weights_come_over_from_pytorch(build, repeats, stem, biases, tmp_path):
     model = build(SMALL, 3, stem=stem, biases=biases)
     compare_with_pytorch(model, repeats, build is TINY_BOTTLENECK, biases == "all", 8)

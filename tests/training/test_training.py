@@ -438,7 +438,7 @@ def faint_model(*arguments, **options):
     return keras.Model(model.input, keras.layers.Rescaling(1e-3)(model.output))
 
 
-@pytest.mark.parametrize("data", ["tiny-stripes", "test-multi-label"])
+@pytest.mark.parametrize("data", [pytest.param("tiny-stripes", marks=pytest.mark.slow), "test-multi-label"])
 @pytest.mark.usefixtures("no_pictures")
 def test_the_auc_that_chooses_the_epoch_is_that_of_scikit_learn(tiny_data, tmp_path, console, monkeypatch, data):
     """Of each epoch's predictions for validation, as exact as these; also where the time budget cuts the last one."""

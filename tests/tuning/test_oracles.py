@@ -74,7 +74,9 @@ def content(oracle):
     return {name: (trial.hyperparameters.values, trial.status, trial.score) for name, trial in oracle.trials.items()}
 
 
-@pytest.mark.parametrize("tuner", TUNERS)
+@pytest.mark.parametrize(
+    "tuner", [pytest.param(tuner, marks=pytest.mark.slow if tuner == "bayesian" else []) for tuner in TUNERS]
+)
 def test_a_search_killed_after_every_step_is_the_search_that_was_not(tmp_path, tuner):
     whole = run(make(tuner, tmp_path / "whole"))
     oracle = make(tuner, tmp_path)
