@@ -94,9 +94,9 @@ def print_seeds(found: dict[str, dict[str, list[float]]], seeds: Sequence[int], 
     shown = list(next(iter(found.values())))
     for metric in shown:
         for configuration, metrics in found.items():
-            told = summarise(metrics[metric])
-            interval = "-" if np.isnan(told["low"]) else f"{told['low']:.4f} to {told['high']:.4f}"
-            numbers = (f"{number:.4f}" for number in (*metrics[metric], told["mean"], told["sd"]))
+            summary = summarise(metrics[metric])
+            interval = "-" if np.isnan(summary["low"]) else f"{summary['low']:.4f} to {summary['high']:.4f}"
+            numbers = (f"{number:.4f}" for number in (*metrics[metric], summary["mean"], summary["sd"]))
             table.add_row(f"{metric_label(metric)} {configuration}".strip(), *numbers, interval)
     console = make_console()
     console.print(table)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import keras
 
 Builder = Callable[..., "keras.Model"]
-Answers = Literal["classes", "masks"]
+Form = Literal["classes", "masks"]
 
 
 class NamedBuilder(Protocol):
@@ -50,7 +50,7 @@ class ModelEntry:
         builder: Returns an uncompiled functional model from pixel values to logits.
         reference_data: Catalog name of the data set for which it was published or made.
         protocol: Published fields of :class:`~keras_lnn.config.TrainConfig`, used for what a user leaves out.
-        answers: ``classes``: logits of an image, (batch, outputs); ``masks``: of each pixel, (batch, ..., outputs).
+        predicts: ``classes``: logits of an image, (batch, outputs); ``masks``: of each pixel, (batch, ..., outputs).
     """
 
     name: str
@@ -59,14 +59,14 @@ class ModelEntry:
     builder: Builder
     reference_data: str
     protocol: Mapping[str, Any]
-    answers: Answers = "classes"
+    predicts: Form = "classes"
 
 
 _MODELS: dict[str, ModelEntry] = {}
 
 
 def register_model(
-    *, family: str, reference_data: str, answers: Answers = "classes", **protocol: Any
+    *, family: str, reference_data: str, predicts: Form = "classes", **protocol: Any
 ) -> Callable[[NamedBuilder], NamedBuilder]:
     """Registers a builder under its own name (``lnn_small`` becomes ``lnn-small``).
 
@@ -77,13 +77,13 @@ def register_model(
     Args:
         family: The kind of network.
         reference_data: Catalog name of the data set for which it was published or made.
-        answers: ``classes`` if it predicts the classes of a whole image, ``masks`` for segmentation: then the logits
+        predicts: ``classes`` if it predicts the classes of a whole image, ``masks`` for segmentation: then the logits
             have the shape of the image with ``outputs`` in the place of its channels.
         **protocol: Training defaults, fields of :class:`~keras_lnn.config.TrainConfig`.
     """
 
     def register(builder: NamedBuilder) -> NamedBuilder:
-        _add_model(public_name(builder.__name__), family, builder, reference_data, protocol, answers)
+        _add_model(public_name(builder.__name__), family, builder, reference_data, protocol, predicts)
         return builder
 
     return register
@@ -119,13 +119,13 @@ def _add_model(
     builder: Builder,
     reference_data: str,
     protocol: Mapping[str, Any],
-    answers: Answers = "classes",
+    predicts: Form = "classes",
 ) -> None:
     if name in _MODELS:
         known = _MODELS[name].builder
         raise ValueError(f"A model name must be new. Received: {name}, which {known.__module__} defines already.")
     summary = (inspect.getdoc(builder) or "").partition("\n")[0]
-    _MODELS[name] = ModelEntry(name, family, summary, builder, reference_data, protocol, answers)
+    _MODELS[name] = ModelEntry(name, family, summary, builder, reference_data, protocol, predicts)
 
 
 def get_model(name: str) -> ModelEntry:

@@ -41,7 +41,7 @@ def make_console(stderr: bool = False) -> Console:
 
 @contextlib.contextmanager
 def loading(console: Console, what: str) -> Generator[Callable[[float], None]]:
-    """Shows that something is being loaded, with a fraction where one is told."""
+    """Shows that something is being loaded, with a fraction where one is known."""
     shown = [time.monotonic()]
     spinner = "dots" if console.encoding.startswith("utf") else "line"
     with console.status(Text(f"{what} ..."), spinner=spinner) as status:

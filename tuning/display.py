@@ -84,11 +84,11 @@ class SearchDisplay:
             return
         else:
             best = best_trial(self.oracle) if isinstance(self.tuner.oracle, SafeOracle) else None
-            told = f"  best {best.score:.4f} in trial {best.trial_id}" if best is not None else ""
+            addition = f"  best {best.score:.4f} in trial {best.trial_id}" if best is not None else ""
             mean = sum(run["objective"] for run in outcome.result["runs"]) / len(outcome.result["runs"])
             line = Text(
                 f"trial {trial.trial_id}  {mean:.4f}  {outcome.seconds:.0f} s  "
-                f"{describe_values(trial, self.tuner.space)}{told}"
+                f"{describe_values(trial, self.tuner.space)}{addition}"
             )
         self.console.print(line)
 
@@ -102,9 +102,9 @@ class SearchDisplay:
         self.console.print(f"{len(whole)} trials are whole, {len(failed)} failed")
         for trial in failed[:_SHOWN_FAILURES]:
             log = self.tuner.trial_folder(trial.trial_id) / "log.txt"
-            told = f"  {log}" if log.is_file() else ""
+            addition = f"  {log}" if log.is_file() else ""
             self.console.print(
-                Text.assemble((f"trial {trial.trial_id} failed: ", "bold red"), f"{trial.message}{told}")
+                Text.assemble((f"trial {trial.trial_id} failed: ", "bold red"), f"{trial.message}{addition}")
             )
         if len(failed) > _SHOWN_FAILURES:
             self.console.print(f"and {len(failed) - _SHOWN_FAILURES} more, see trials.csv")

@@ -96,7 +96,7 @@ def make_space(config: TrainConfig, file: Path | None = None, *, fixed: Collecti
         fixed: Training fields that were set by the user and are not searched unless the file names them.
     """
     ranges = {**builder_ranges(config.model), **TRAINING_RANGES}
-    ranges |= {name: Choice(values) for name, values in list_search_ranges(get_model(config.model).answers).items()}
+    ranges |= {name: Choice(values) for name, values in list_search_ranges(get_model(config.model).predicts).items()}
     ranges = {name: entry for name, entry in ranges.items() if name not in fixed}
     for name, content in (read_yaml(file) if file is not None else {}).items():
         _require_name(name, config.model)

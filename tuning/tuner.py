@@ -172,9 +172,9 @@ class ProcessTuner(BaseTuner):
                     return None
                 away = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
                 if not away or time.monotonic() - begun > _CHIEF_AWAY_SECONDS:
-                    told = error.details() or error.code().name
+                    reason = error.details() or error.code().name
                     raise InputError(
-                        f"The chief must answer and know this search. Received: {told}. Start it again by the same"
+                        f"The chief must answer and know this search. Received: {reason}. Start it again by the same"
                         " command, or begin this worker anew."
                     ) from None
                 time.sleep(_WAIT_SECONDS)

@@ -42,7 +42,7 @@ class CompareCommand(pydantic.BaseModel):
     )
     split: Literal["test", "val"] = pydantic.Field("test", description="whose samples")
     reference: str | None = pydantic.Field(
-        None, description="model that the others are told against (default: the best by mean validation AUC or Dice)"
+        None, description="model that the others are compared with (default: the best by mean validation AUC or Dice)"
     )
     json_output: bool = pydantic.Field(
         False, alias="json", description="print one JSON object, or of several data sets a list of them"

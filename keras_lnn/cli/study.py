@@ -97,7 +97,7 @@ def run_study(command: StudyCommand) -> None:
         if not command.show:
             require_source(run.config.data, run.config.image_dir)
     console = make_console()
-    notes = _tell_shares(runs, command.workers)
+    notes = _describe_shares(runs, command.workers)
     for note in notes:
         console.print(note)
     if command.show:
@@ -264,7 +264,7 @@ def _done_before(study: Study, command: StudyCommand, folder: Path, runs: list[S
     return [run for run in known if run.folder not in asked and is_done(run)]
 
 
-def _tell_shares(runs: list[StudyRun], workers: int) -> list[str]:
+def _describe_shares(runs: list[StudyRun], workers: int) -> list[str]:
     """Returns a note if runs with a time budget share the processors, otherwise none."""
     if workers == 1 or not any(run.config.time_budget for run in runs):
         return []

@@ -66,9 +66,9 @@ class ComparedRun(abc.ABC):
     pictures: ClassVar[tuple[str, ...]]
 
     @property
-    def answers(self) -> str:
+    def predicts(self) -> str:
         """Returns ``classes`` or ``masks``, the kind of the models' output, by which a comparison measures them."""
-        return find_kind(self.task).answers
+        return find_kind(self.task).predicts
 
     @property
     @abc.abstractmethod
@@ -133,7 +133,7 @@ def part_by_data(runs: Sequence[AnyRun], same: Callable[[Sequence[AnyRun]], bool
     """
     parts: list[list[AnyRun]] = []
     for run in runs:
-        possible = [part for part in parts if part[0].answers == run.answers]
+        possible = [part for part in parts if part[0].predicts == run.predicts]
         named = (part for part in possible if run.config.data in {other.config.data for other in part})
         alike = (part for part in possible if same([part[0], run]))
         part = next(itertools.chain(named, alike), None)

@@ -188,7 +188,7 @@ class Comparison:
         return self.example.choose_headline(self.metrics)
 
     @property
-    def told_metrics(self) -> tuple[str, ...]:
+    def reported_metrics(self) -> tuple[str, ...]:
         """Returns the names of the metrics that are described in words; all others are in the tables only."""
         return self.headline[:2]
 
@@ -197,31 +197,31 @@ class Comparison:
         return as_decided(metric, self.metrics)
 
     @property
-    def all_pairs_told(self) -> bool:
+    def reports_all_pairs(self) -> bool:
         """Returns whether every pair is described in words, not only each model against the reference."""
         return len(self.models) <= MOST_TOLD_ALL and not self.reference_given
 
     def comparisons(self, metric: str) -> int:
         """Returns the number of comparisons for which the reported p-values of a metric are corrected."""
-        return sum(not math.isnan(pair.difference.p) for pair in self.told(metric))
+        return sum(not math.isnan(pair.difference.p) for pair in self.reported_pairs(metric))
 
-    def told(self, metric: str) -> list[Pair]:
+    def reported_pairs(self, metric: str) -> list[Pair]:
         """Returns the pairs of one metric that are described in words; in pairs with the reference it comes second."""
-        return self._told([pair for pair in self.pairs if pair.metric == metric])
+        return self._reported([pair for pair in self.pairs if pair.metric == metric])
 
-    def told_labels(self, metric: str) -> list[Pair]:
+    def reported_label_pairs(self, metric: str) -> list[Pair]:
         """Returns the pairs of one metric that are described in words, for each label of a multi-label task."""
-        return self._told([pair for pair in self.label_pairs if pair.metric == metric])
+        return self._reported([pair for pair in self.label_pairs if pair.metric == metric])
 
-    def _told(self, pairs: list[Pair]) -> list[Pair]:
-        if self.all_pairs_told:
+    def _reported(self, pairs: list[Pair]) -> list[Pair]:
+        if self.reports_all_pairs:
             return pairs
         chosen = [pair for pair in pairs if self.reference in (pair.first, pair.second)]
         return [pair.seen_from(pair.second if pair.first == self.reference else pair.first) for pair in chosen]
 
-    def told_p(self, pair: Pair) -> float:
+    def reported_p(self, pair: Pair) -> float:
         """Returns the p-value of a pair, corrected for the pairs that are described in words."""
-        return pair.corrected if self.all_pairs_told else pair.corrected_against_reference
+        return pair.corrected if self.reports_all_pairs else pair.corrected_against_reference
 
     def models_table(self) -> pd.DataFrame:
         """Returns one row per model."""
@@ -296,7 +296,7 @@ def compare(
 
 
 def _measure(group: Group, positive_class: str | None, progress: Callable[[float], None] | None) -> Model:
-    measure, _ = _MEASURES[group.runs[0].answers]
+    measure, _ = _MEASURES[group.runs[0].predicts]
     measured, labels = measure(group.runs, positive_class=positive_class, progress=progress)
     highest = group.runs[0].highest
     metrics = {name: mean_over_runs(found, highest=highest.get(name, 1.0)) for name, found in measured.items()}
@@ -331,7 +331,7 @@ def _test_family(metric: str, labels: Sequence[str], models: Sequence[Model], re
 
 def _test(metric: str, first: Model, second: Model, label: str = "") -> Pair:
     one, other = (model.labels[label][metric] if label else model.measured[metric] for model in (first, second))
-    _, compare_two = _MEASURES[first.runs[0].answers]
+    _, compare_two = _MEASURES[first.runs[0].predicts]
     difference, test = compare_two(metric, first.runs, one, second.runs, other, label)
     return Pair(metric, first.name, second.name, one.mean, other.mean, difference, test, label=label)
 

@@ -73,11 +73,11 @@ def _names(members: list[list[ComparedRun]], described: list[dict[str, Any]]) ->
     for name in {name for name in names if names.count(name) > 1}:
         places = [index for index, one in enumerate(names) if one == name]
         rows = [described[place] for place in places]
-        fields = _telling_fields(rows)
+        fields = _distinguishing_fields(rows)
         for place, row in zip(places, rows, strict=True):
             # An argument that was not given has the builder's default, which is not known here.
-            told = [f"{field}={_text(row[field])}" for field in fields if field in row]
-            names[place] = " ".join([name, *told])
+            assigned = [f"{field}={_text(row[field])}" for field in fields if field in row]
+            names[place] = " ".join([name, *assigned])
     return _unique(names)
 
 
@@ -87,7 +87,7 @@ def _folder_name(runs: list[ComparedRun]) -> str:
     return parents.pop() if whole else ""
 
 
-def _telling_fields(rows: list[dict[str, Any]]) -> list[str]:
+def _distinguishing_fields(rows: list[dict[str, Any]]) -> list[str]:
     """Returns the fewest fields that distinguish the rows, arguments of the network before those of training."""
     keys = list(dict.fromkeys(key for row in reversed(rows) for key in row))
     differing = [key for key in keys if len({_text(row.get(key)) for row in rows}) > 1]

@@ -21,7 +21,7 @@ COMPARED_TUNED = tuple(name + TUNED for name in TUNED_METRICS)
 LOWER_IS_BETTER = frozenset({"brier"})
 
 
-def correct_answers(run: Run) -> np.ndarray:
+def correct_predictions(run: Run) -> np.ndarray:
     """Returns whether each sample is predicted correctly, (samples,); for multi-label the share of correct labels."""
     predictions = _checked(run)
     right = predictions.predicted == predictions.positive
@@ -76,7 +76,7 @@ def compare_models(
     run = first[0]
     single = one.runs == other.runs == 1
     if metric == "accuracy" and single and find_kind(run.task).exclusive and run.groups is None:
-        return compare_accuracy(correct_answers(run), correct_answers(second[0])), "McNemar, mid-p"
+        return compare_accuracy(correct_predictions(run), correct_predictions(second[0])), "McNemar, mid-p"
     apart = one.deviations.mean(axis=0) - other.deviations.mean(axis=0)
     place = run.class_names.index(label) if label else None
     difference = compare_means(one, other, degrees=degrees_of_samples(metric, apart, run, place))

@@ -13,15 +13,15 @@ from keras_lnn.comparing import words
 from keras_lnn.comparing.comparison import Comparison, Model, Pair
 from keras_lnn.comparing.page_style import SCRIPT, STYLE
 from keras_lnn.comparing.words import (
+    describe_all,
+    describe_cautions,
+    describe_labels,
+    describe_reference,
+    describe_summary,
     interval,
     number,
     p_value,
     signed,
-    tell_all,
-    tell_cautions,
-    tell_labels,
-    tell_reference,
-    tell_summary,
 )
 from keras_lnn.saved.card import metric_label
 from keras_lnn.statistics import Estimate
@@ -86,16 +86,16 @@ def _header(comparison: Comparison, title: str) -> str:
 def _findings(comparison: Comparison) -> str:
     parts = []
     if len(comparison.models) > 2 or comparison.reference_given:
-        parts.append(f"<p>{escape(tell_reference(comparison))}</p>\n")
-    parts += [f'<p class="caution">{escape(text)}</p>\n' for text in tell_cautions(comparison)]
-    for metric, sentences in tell_all(comparison).items():
-        parts.append(f"<h3>{escape(tell_summary(comparison, metric))}</h3>\n")
+        parts.append(f"<p>{escape(describe_reference(comparison))}</p>\n")
+    parts += [f'<p class="caution">{escape(text)}</p>\n' for text in describe_cautions(comparison)]
+    for metric, sentences in describe_all(comparison).items():
+        parts.append(f"<h3>{escape(describe_summary(comparison, metric))}</h3>\n")
         parts.append(_list(sentences[:_MOST_SENTENCES_OPEN]))
         rest = sentences[_MOST_SENTENCES_OPEN:]
         if rest:
             parts.append(f"<details>\n<summary>{len(rest)} more sentences</summary>\n{_list(rest)}</details>\n")
     if comparison.label_pairs:
-        parts.append(f"<h3>Label by label</h3>\n{_list(tell_labels(comparison))}")
+        parts.append(f"<h3>Label by label</h3>\n{_list(describe_labels(comparison))}")
     return _section("What the data show, and what they do not", "".join(parts))
 
 
@@ -121,13 +121,13 @@ def _facts_table(comparison: Comparison) -> str:
     several = any(model.seeds > 1 for model in comparison.models)
     leading = metric_label(comparison.example.leading)
     head = ["model", f"validation {leading}", "parameters", "training, s", "s an epoch", "best.keras, KB"]
-    head += [f"{metric_label(name)} between seeds" for name in comparison.told_metrics] if several else []
+    head += [f"{metric_label(name)} between seeds" for name in comparison.reported_metrics] if several else []
     rows = []
     for model in comparison.models:
         size = "–" if model.file_bytes is None else f"{model.file_bytes / 1000:,.0f}"
         row = [_name(model), number(model.validation_value), f"{model.runs[0].parameters:,}"]
         row += [f"{model.seconds:,.1f}", f"{model.seconds_an_epoch:,.2f}", size]
-        row += [number(model.spread(metric)) for metric in comparison.told_metrics] if several else []
+        row += [number(model.spread(metric)) for metric in comparison.reported_metrics] if several else []
         rows.append([*row, *(model.settings[name] for name in settings)])
     caption = "Size and cost; between seeds: standard deviation" if several else "Size and cost"
     caption += "; then the settings that differ" if settings else ""
@@ -139,10 +139,10 @@ def _differences(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
         return ""
     content = "".join(_picture(name, figure) for name, figure in figures.items() if name.startswith(_DIFFERENCES))
     metrics = dict.fromkeys(pair.metric for pair in comparison.pairs)
-    told = [pair for metric in metrics for pair in comparison.told(metric)]
+    reported = [pair for metric in metrics for pair in comparison.reported_pairs(metric)]
     head = ["metric", "first", "second", "of the first", "of the second", "difference", "95% interval", "p, corrected"]
-    rows = [_pair_row(comparison, pair) for pair in told]
-    which = "Each pair" if comparison.all_pairs_told else f"Each model against {comparison.reference}"
+    rows = [_pair_row(comparison, pair) for pair in reported]
+    which = "Each pair" if comparison.reports_all_pairs else f"Each model against {comparison.reference}"
     caption = f"{which}, p corrected within each metric; pairs.csv has every pair"
     table = _folded(_table(caption, head, rows, texts=3), len(rows))
     return _section("Differences", content + table + _label_differences(comparison, which, head))
@@ -151,10 +151,10 @@ def _differences(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
 def _label_differences(comparison: Comparison, which: str, head: list[str]) -> str:
     """Returns the table of the differences in each label, or an empty string unless the task is multi-label."""
     metrics = dict.fromkeys(pair.metric for pair in comparison.label_pairs)
-    told = [pair for metric in metrics for pair in comparison.told_labels(metric)]
-    if not told:
+    reported = [pair for metric in metrics for pair in comparison.reported_label_pairs(metric)]
+    if not reported:
         return ""
-    rows = [[pair.label, *_pair_row(comparison, pair)] for pair in told]
+    rows = [[pair.label, *_pair_row(comparison, pair)] for pair in reported]
     caption = f"{which} label by label, p corrected within each metric for all labels; label_pairs.csv has every pair"
     return _folded(_table(caption, ["label", *head], rows, texts=4), len(rows))
 
@@ -168,18 +168,18 @@ def _folded(table: str, rows: int) -> str:
 def _pair_row(comparison: Comparison, pair: Pair) -> list[str]:
     found = pair.difference
     ends = "–" if found.low != found.low else f"{signed(found.low)} to {signed(found.high)}"
-    p = p_value(comparison.told_p(pair)).removeprefix("p ").removeprefix("= ")
+    p = p_value(comparison.reported_p(pair)).removeprefix("p ").removeprefix("= ")
     values = (number(pair.first_value), number(pair.second_value), signed(found.value))
     return [metric_label(pair.metric), pair.first, pair.second, *values, ends, p]
 
 
 def _runs_table(comparison: Comparison) -> str:
-    told = comparison.told_metrics
-    head = ["model", "folder", "seed", *map(metric_label, told), "epochs", "warning"]
+    reported = comparison.reported_metrics
+    head = ["model", "folder", "seed", *map(metric_label, reported), "epochs", "warning"]
     rows = []
     for model in comparison.models:
         for place, run in enumerate(model.runs):
-            values = [number(float(model.measured[name].values[place])) for name in told]
+            values = [number(float(model.measured[name].values[place])) for name in reported]
             warning = "collapsed" if run.collapsed else ""
             rows.append([model.name, str(run.path), str(run.config.seed), *values, str(run.epochs), warning])
     table = _table("Every run", head, rows, texts=2)
@@ -194,9 +194,9 @@ def _methods(comparison: Comparison) -> str:
     points = [
         f"{words.describe_basis(comparison)} {intervals}",
         tests,
-        "p-values are corrected by Holm's method within each metric: in sentences and tables for the pairs that are "
-        "told there, in the maps of differences for all pairs; pairs.csv has both. Intervals of differences are not "
-        "corrected."
+        "p-values are corrected by Holm's method within each metric: in sentences and tables for the pairs that "
+        "are reported there, in the maps of differences for all pairs; pairs.csv has both. Intervals of differences "
+        "are not corrected."
         + (" Single labels are corrected for all labels and pairs of a metric." if comparison.label_pairs else ""),
         "No difference shown does not mean that there is none: the interval says how large it may be.",
     ]
@@ -251,8 +251,8 @@ def _picture(name: str, figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     content = base64.b64encode(buffer.getvalue()).decode("ascii")
-    told = metric_label(name.removeprefix(_DIFFERENCES))
-    of_differences = f"{told} of each row's model less that of each column's; pairs.csv has the numbers."
+    reported = metric_label(name.removeprefix(_DIFFERENCES))
+    of_differences = f"{reported} of each row's model less that of each column's; pairs.csv has the numbers."
     caption = escape(_CAPTIONS.get(name, of_differences))
     width = round(float(figure.get_size_inches()[0]) * 96)
     return (

@@ -66,8 +66,8 @@ def draw_all(comparison: Comparison) -> dict[str, Figure]:
     """Returns every figure by the name of its file, with maps of differences if there are at least three models."""
     figures = {name: _PICTURES[name](comparison) for name in comparison.example.pictures}
     if len(comparison.models) > 2:
-        told = comparison.told_metrics
-        figures |= {f"differences_{metric}": plot_differences(comparison, metric) for metric in told}
+        reported = comparison.reported_metrics
+        figures |= {f"differences_{metric}": plot_differences(comparison, metric) for metric in reported}
     return figures
 
 

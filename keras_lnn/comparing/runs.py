@@ -178,7 +178,7 @@ def find_runs(path: Path) -> list[Path]:
 def read_any_run(path: Path, split: str = "test") -> Run | MaskRun:
     """Reads one complete run of any kind of task; the arguments are those of :func:`read_run`."""
     metrics = RunFolder(path).read_metrics()
-    return read_run(path, split) if metrics is None else _READERS[find_kind_of(metrics).answers](path, split)
+    return read_run(path, split) if metrics is None else _READERS[find_kind_of(metrics).predicts](path, split)
 
 
 def read_run(path: Path, split: str = "test") -> Run:

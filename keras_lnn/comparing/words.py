@@ -48,14 +48,14 @@ def interval(estimate: Estimate) -> str:
     return f"{number(estimate.value)} ({number(estimate.low)} to {number(estimate.high)})"
 
 
-def tell_pair(comparison: Comparison, pair: Pair) -> str:
+def describe_pair(comparison: Comparison, pair: Pair) -> str:
     """Returns a sentence about one pair of models and one metric."""
     label, difference = metric_label(pair.metric), pair.difference
     if math.isnan(difference.value):
         return f"The {label} of {pair.first} and {pair.second} cannot be compared: it is not defined."
     if difference.standard_error == 0:
-        return _tell_without_spread(pair, label)
-    p = comparison.told_p(pair)
+        return _describe_without_spread(pair, label)
+    p = comparison.reported_p(pair)
     count = comparison.comparisons(pair.metric)
     after = f" after correction for {count} comparisons" if count > 1 else ""
     if count > 1 and difference.p < SIGNIFICANT <= p:
@@ -74,7 +74,7 @@ def tell_pair(comparison: Comparison, pair: Pair) -> str:
         f"The data do not show which of {pair.first} and {pair.second} has the better {label}: "
         f"{number(pair.first_value)} against {number(pair.second_value)}, a difference of {signed(difference.value)} "
         f"(95% interval {signed(difference.low)} to {signed(difference.high)}, {p_value(p)}{after}). "
-        f"{_tell_smallest(comparison, pair, seen)}"
+        f"{_describe_smallest(comparison, pair, seen)}"
     )
 
 
@@ -87,33 +87,35 @@ def smallest_seen(comparison: Comparison, pair: Pair) -> float:
     return (limit + _FOUR_OF_FIVE) * pair.difference.standard_error
 
 
-def tell_all(comparison: Comparison) -> dict[str, list[str]]:
+def describe_all(comparison: Comparison) -> dict[str, list[str]]:
     """Returns the sentences of each metric that is described in words, significant differences first."""
     found = {}
-    for metric in comparison.told_metrics:
-        pairs = sorted(comparison.told(metric), key=lambda pair: (_order(comparison.told_p(pair)), pair.first))
+    for metric in comparison.reported_metrics:
+        pairs = sorted(
+            comparison.reported_pairs(metric), key=lambda pair: (_order(comparison.reported_p(pair)), pair.first)
+        )
         if pairs:
-            found[metric] = [tell_pair(comparison, pair) for pair in pairs]
+            found[metric] = [describe_pair(comparison, pair) for pair in pairs]
     return found
 
 
-def tell_labels(comparison: Comparison) -> list[str]:
+def describe_labels(comparison: Comparison) -> list[str]:
     """Returns, for multi-label tasks, a sentence per metric and pair of models on the labels in which they differ."""
     sentences = []
     for metric in dict.fromkeys(pair.metric for pair in comparison.label_pairs):
-        told = comparison.told_labels(metric)
-        family = sum(not math.isnan(pair.difference.p) for pair in told)
-        for first, second in dict.fromkeys((pair.first, pair.second) for pair in told):
-            pairs = [pair for pair in told if (pair.first, pair.second) == (first, second)]
-            sentences.append(_tell_labels_of_two(comparison, pairs, family))
+        reported = comparison.reported_label_pairs(metric)
+        family = sum(not math.isnan(pair.difference.p) for pair in reported)
+        for first, second in dict.fromkeys((pair.first, pair.second) for pair in reported):
+            pairs = [pair for pair in reported if (pair.first, pair.second) == (first, second)]
+            sentences.append(_describe_labels_of_two(comparison, pairs, family))
     return sentences
 
 
-def _tell_labels_of_two(comparison: Comparison, pairs: list[Pair], family: int) -> str:
-    shown = [pair for pair in pairs if comparison.told_p(pair) < SIGNIFICANT]
+def _describe_labels_of_two(comparison: Comparison, pairs: list[Pair], family: int) -> str:
+    shown = [pair for pair in pairs if comparison.reported_p(pair) < SIGNIFICANT]
     shown.sort(key=lambda pair: -abs(pair.difference.value))
     named = [
-        f"{pair.label} {signed(pair.difference.value)} ({p_value(comparison.told_p(pair))})"
+        f"{pair.label} {signed(pair.difference.value)} ({p_value(comparison.reported_p(pair))})"
         for pair in shown[:_MOST_LABELS_NAMED]
     ]
     named += [f"{len(shown) - _MOST_LABELS_NAMED} more"] if len(shown) > _MOST_LABELS_NAMED else []
@@ -124,15 +126,15 @@ def _tell_labels_of_two(comparison: Comparison, pairs: list[Pair], family: int) 
     )
 
 
-def tell_summary(comparison: Comparison, metric: str) -> str:
+def describe_summary(comparison: Comparison, metric: str) -> str:
     """Returns a sentence that says how many of the described differences of a metric the data show."""
-    pairs = comparison.told(metric)
-    shown = sum(comparison.told_p(pair) < SIGNIFICANT for pair in pairs)
+    pairs = comparison.reported_pairs(metric)
+    shown = sum(comparison.reported_p(pair) < SIGNIFICANT for pair in pairs)
     label = metric_label(metric)
     label = label[0].upper() + label[1:]
     if len(pairs) == 1:
         return f"{label}: the data {'show' if shown else 'do not show'} a difference."
-    if comparison.all_pairs_told:
+    if comparison.reports_all_pairs:
         return f"{label}: the data show {shown or 'none'} of {len(pairs)} differences between two models."
     return (
         f"{label}: for {shown or 'none'} of the {len(pairs)} other models the data show a difference from "
@@ -140,7 +142,7 @@ def tell_summary(comparison: Comparison, metric: str) -> str:
     )
 
 
-def tell_cautions(comparison: Comparison) -> list[str]:
+def describe_cautions(comparison: Comparison) -> list[str]:
     """Returns cautions about single seeds, collapsed runs, copies, and what the metrics rest on."""
     models, example = comparison.models, comparison.example
     single = [model.name for model in models if model.seeds == 1]
@@ -156,7 +158,7 @@ def tell_cautions(comparison: Comparison) -> list[str]:
             f"{_join(single)} {'was' if len(single) == 1 else 'were'} trained once: how much another seed would change "
             "is not in those intervals."
         )
-    cautions += [_tell_collapse(model) for model in models if model.collapsed]
+    cautions += [_describe_collapse(model) for model in models if model.collapsed]
     if comparison.left_out:
         places = _join([str(run.path) for run in comparison.left_out])
         cautions.append(f"Left out, because another run of the same model has the same seed: {places}.")
@@ -190,7 +192,7 @@ def describe_basis(comparison: Comparison) -> str:
     return f"Intervals and tests are over {basis}: no patients are known, so each image counts as independent."
 
 
-def tell_reference(comparison: Comparison) -> str:
+def describe_reference(comparison: Comparison) -> str:
     """Returns a sentence that names the reference and says why it was chosen."""
     if comparison.reference_given:
         return f"Reference: {comparison.reference}, as asked for."
@@ -198,16 +200,16 @@ def tell_reference(comparison: Comparison) -> str:
     return f"Reference: {comparison.reference}, the best by its mean validation {leading}."
 
 
-def _tell_without_spread(pair: Pair, label: str) -> str:
+def _describe_without_spread(pair: Pair, label: str) -> str:
     if pair.difference.value == 0 or pair.difference.p == 1:
-        return f"{pair.first} and {pair.second} have the same {label}: their answers do not differ in it."
+        return f"{pair.first} and {pair.second} have the same {label}: their predictions do not differ in it."
     return (
         f"{pair.first} has {number(pair.first_value)} and {pair.second} {number(pair.second_value)} as {label}; how "
-        "far chance reaches cannot be told, because nothing varies over the samples."
+        "far chance reaches cannot be known, because nothing varies over the samples."
     )
 
 
-def _tell_smallest(comparison: Comparison, pair: Pair, seen: float) -> str:
+def _describe_smallest(comparison: Comparison, pair: Pair, seen: float) -> str:
     example = comparison.example
     seeds = {model.seeds for model in comparison.models if model.name in (pair.first, pair.second)}
     basis, split = example.basis, _split_name(example.split)
@@ -222,7 +224,7 @@ def _tell_smallest(comparison: Comparison, pair: Pair, seen: float) -> str:
     return f"{given} only differences above about {rounded} are likely to be seen."
 
 
-def _tell_collapse(model: Model) -> str:
+def _describe_collapse(model: Model) -> str:
     if model.seeds == 1:
         return f"{model.name}: {next(text for text in model.runs[0].warnings if 'has collapsed' in text)}"
     which = "they never predict some class or always do"

@@ -10,7 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_lnn.comparing.comparison import Comparison
-from keras_lnn.comparing.words import interval, tell_all, tell_cautions, tell_labels, tell_reference, tell_summary
+from keras_lnn.comparing.words import (
+    describe_all,
+    describe_cautions,
+    describe_labels,
+    describe_reference,
+    describe_summary,
+    interval,
+)
 from keras_lnn.files.atomic import writing_to
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.files.written import OTHER_FOLDER, WrittenFiles
@@ -61,7 +68,7 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike, console:
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Prints the cautions, a table of the models, and what the data show in words."""
-    for text in tell_cautions(comparison):
+    for text in describe_cautions(comparison):
         console.print(Text.assemble(("warning: ", "bold yellow"), text))
     example = comparison.example
     title = f"{example.config.data}, {example.samples:,} {example.split} samples, means with 95% intervals over "
@@ -77,12 +84,12 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         table.add_row(Text(model.name), str(model.seeds), *cells)
     console.print(table)
     if len(comparison.models) > 2:
-        console.print(tell_reference(comparison))
-    for metric, sentences in tell_all(comparison).items():
-        console.print(Text(tell_summary(comparison, metric), style="bold"))
+        console.print(describe_reference(comparison))
+    for metric, sentences in describe_all(comparison).items():
+        console.print(Text(describe_summary(comparison, metric), style="bold"))
         for sentence in sentences[:_MOST_SENTENCES]:
             console.print(f"- {sentence}")
         if len(sentences) > _MOST_SENTENCES:
             console.print(f"- {len(sentences) - _MOST_SENTENCES} more in the page")
-    for sentence in tell_labels(comparison)[:_MOST_SENTENCES]:
+    for sentence in describe_labels(comparison)[:_MOST_SENTENCES]:
         console.print(sentence)

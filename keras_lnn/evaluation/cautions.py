@@ -116,10 +116,10 @@ def _class_collapse(predictions: CheckedPredictions) -> str:
     )
     if actual[best] > actual[favourite]:
         sentence += f", always predicting '{predictions.class_names[best]}' {actual[best] / samples:.3f}"
-    return f"{sentence}.{_tell_tuned(predictions)}"
+    return f"{sentence}.{_describe_tuned(predictions)}"
 
 
-def _tell_tuned(predictions: CheckedPredictions) -> str:
+def _describe_tuned(predictions: CheckedPredictions) -> str:
     """Returns a sentence on what a model that has collapsed at one half predicts at its threshold, if it has one."""
     if predictions.tuned is None:
         return ""
@@ -127,8 +127,8 @@ def _tell_tuned(predictions: CheckedPredictions) -> str:
     if not counts.all():
         favourite = predictions.class_names[int(counts.argmax())]
         return f" At its threshold it predicts '{favourite}' for all of them."
-    told = ", ".join(f"'{name}' for {count}" for name, count in zip(predictions.class_names, counts, strict=True))
-    return f" At its threshold it predicts {told}."
+    finding = ", ".join(f"'{name}' for {count}" for name, count in zip(predictions.class_names, counts, strict=True))
+    return f" At its threshold it predicts {finding}."
 
 
 def _label_collapse(predictions: CheckedPredictions) -> str:
@@ -162,11 +162,11 @@ def _below_chance(predictions: CheckedPredictions, areas: Sequence[Estimate]) ->
         return ""
     beyond = sum(areas[place].high < 0.5 for place in below)
     if predictions.task == "binary":
-        told = "this is more than chance explains: look at the labels" if beyond else "no better than a guess"
-        return f"The AUC is {areas[0].value:.3f}, {BELOW_CHANCE}: {told}."
+        finding = "this is more than chance explains: look at the labels" if beyond else "no better than a guess"
+        return f"The AUC is {areas[0].value:.3f}, {BELOW_CHANCE}: {finding}."
     names = ", ".join(f"'{predictions.class_names[place]}' ({areas[place].value:.3f})" for place in below)
-    told = f"for {beyond} of them this is more than chance explains" if beyond else "no better than a guess"
-    return f"The AUC is {BELOW_CHANCE} for {names}: {told}."
+    finding = f"for {beyond} of them this is more than chance explains" if beyond else "no better than a guess"
+    return f"The AUC is {BELOW_CHANCE} for {names}: {finding}."
 
 
 def _one_sided(predictions: CheckedPredictions) -> str:

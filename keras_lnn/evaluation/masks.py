@@ -154,12 +154,12 @@ def find_warnings(measures: MaskMeasures, background: str, basis: Basis) -> tupl
     collapsed = truth.sum() > 0 and predicted.sum() <= (1 - COLLAPSED_SHARE) * truth.sum()
     if collapsed:
         warnings.append(
-            f"The model has collapsed: it answers '{background}' for {1 - shares.sum():.2%} of the pixels, where it is "
-            f"right for {1 - truth.sum() / (len(measures) * measures.pixels):.2%}."
+            f"The model has collapsed: it predicts '{background}' for {1 - shares.sum():.2%} of the pixels, where it "
+            f"is right for {1 - truth.sum() / (len(measures) * measures.pixels):.2%}."
         )
     elif shares.max() >= COLLAPSED_SHARE:
         name = names[int(shares.argmax())]
-        warnings.append(f"The model has collapsed: it answers '{name}' for {shares.max():.2%} of the pixels.")
+        warnings.append(f"The model has collapsed: it predicts '{name}' for {shares.max():.2%} of the pixels.")
     never = [f"'{name}'" for name, there, said in zip(names, truth, predicted, strict=True) if there and not said]
     if never and not collapsed:
         warnings.append(f"The model never predicts {', '.join(never)}.")
@@ -167,10 +167,10 @@ def find_warnings(measures: MaskMeasures, background: str, basis: Basis) -> tupl
     if absent:
         warnings.append(f"No mask holds {', '.join(absent)}: their overlap cannot be measured here.")
     one_sided = ((measures.truth > 0) != (measures.predicted > 0)).sum(axis=0)
-    told = [f"'{name}' in {count}" for name, count in zip(names, one_sided, strict=True) if count]
-    if told:
+    affected = [f"'{name}' in {count}" for name, count in zip(names, one_sided, strict=True) if count]
+    if affected:
         warnings.append(
-            f"Distances leave out images in which a class is missed or invented: {', '.join(told)} of"
+            f"Distances leave out images in which a class is missed or invented: {', '.join(affected)} of"
             f" {len(measures)} images."
         )
     if basis.count < FEW_SAMPLES:

@@ -24,7 +24,7 @@ Recurrence = Literal["cfc", "ltc", "lstm", "dense", "none"]
 
 _SMALLEST_SIDE = 8
 _MOST_GROUPS = 8
-_FAMILY = {"family": "segmentation", "answers": "masks"}
+_FAMILY = {"family": "segmentation", "predicts": "masks"}
 # Cross-entropy, as published, learns tumours late: in so small a data set they are one pixel in a hundred.
 _PROTOCOL = {
     "epochs": 60,
@@ -250,7 +250,7 @@ class _Neighbours:
         return CfC(self.units, backbone_layers=0, return_sequences=True, name=name)
 
     def _read_alone(self, steps: Any) -> Any:
-        channels, answers = steps.shape[-1], 2 * self.units
+        channels, predicts = steps.shape[-1], 2 * self.units
         of_both_ways = 2 * 4 * self.units * (channels + self.units + 1)
-        hidden = max(1, (of_both_ways - answers) // (channels + 1 + answers))
-        return self.make.apply_dense(self.make.apply_dense(steps, hidden, "relu"), answers, "tanh")
+        hidden = max(1, (of_both_ways - predicts) // (channels + 1 + predicts))
+        return self.make.apply_dense(self.make.apply_dense(steps, hidden, "relu"), predicts, "tanh")

@@ -115,14 +115,14 @@ def _draw_rows(axes: Axes, accuracy: pandas.DataFrame, best_epoch: int | None, m
     axes.set_yticks(range(len(values)), [shorten_name(str(name), 24) for name in accuracy.columns])
     axes.tick_params(axis="y", length=0)
     axes.locator_params(axis="x", integer=True, nbins=6)
-    told = last if best_epoch is None else best_epoch
+    shown_epoch = last if best_epoch is None else best_epoch
     if best_epoch is not None:
         axes.axvline(best_epoch, color=DARK_GREY, linewidth=1.2, linestyle=":")
-    for row, value in enumerate(accuracy.loc[told].to_numpy(dtype=np.float64)):
+    for row, value in enumerate(accuracy.loc[shown_epoch].to_numpy(dtype=np.float64)):
         text = f"{value:.2f}" if np.isfinite(value) else "–"
         axes.text(1.01, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL_SIZE)
     bar = axes.figure.colorbar(image, ax=axes, shrink=0.8, pad=0.08)
-    bar.set_label(f"{meaning} (numbers: epoch {told:g})", fontsize=LABEL_SIZE - 1)
+    bar.set_label(f"{meaning} (numbers: epoch {shown_epoch:g})", fontsize=LABEL_SIZE - 1)
     bar.ax.tick_params(labelsize=LABEL_SIZE - 1)
     bar.outline.set_visible(False)
 

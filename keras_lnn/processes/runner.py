@@ -115,8 +115,8 @@ class ProcessRunner:
             return Outcome(seconds=seconds, interrupted=True)
         content = _read_answer(answer)
         if killed or status != 0 or content is None or "failure" in content:
-            told = content.get("failure") if content else None
-            return Outcome(failure=killed or told or _describe_end(status, log), seconds=seconds)
+            reported = content.get("failure") if content else None
+            return Outcome(failure=killed or reported or _describe_end(status, log), seconds=seconds)
         return Outcome(result=content, seconds=seconds)
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ _USE = {
     "saved_model": """import tensorflow as tf
 
 model = tf.saved_model.load("{folder}")
-answer = model.serve(images)  # uint8, {shape}, pixel values as they are
+result = model.serve(images)  # uint8, {shape}, pixel values as they are
 """,
     "keras": """from keras_lnn.saved.predictor import load_predictor
 
@@ -144,8 +144,8 @@ def describe_thresholds(signature: Signature) -> str | None:
     if signature.thresholds is None:
         return None
     shown = signature.get_task().speaks_of(signature.positive_class)
-    told = ", ".join(f"{signature.class_names[place]} above {signature.thresholds[place]:.3f}" for place in shown)
-    return f"{told}; {describe_rule(signature.threshold_rule)}"
+    rules = ", ".join(f"{signature.class_names[place]} above {signature.thresholds[place]:.3f}" for place in shown)
+    return f"{rules}; {describe_rule(signature.threshold_rule)}"
 
 
 def _splits(metrics: dict[str, Any] | None) -> str | None:

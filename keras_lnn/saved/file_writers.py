@@ -121,7 +121,7 @@ def find_writer(task: Task, model: str, overlay: bool) -> FileWriter:
         model: By what name the model was asked for.
         overlay: Whether predictions are to be drawn on their images.
     """
-    writer = _WRITERS[task.answers]
+    writer = _WRITERS[task.predicts]
     if overlay and not writer.can_overlay:
         raise InputError(f"--overlay is for networks of masks. Received: {model}, which has none. Leave it out.")
     return writer

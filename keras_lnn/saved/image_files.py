@@ -112,9 +112,9 @@ class FileReader:
             if progress:
                 progress(min(1.0, (start + _FILES_AT_A_TIME) / len(self._files)))
         _require_readable(self._faults, self._files, self._skip_bad)
-        self._tell()
+        self._report_place()
 
-    def _tell(self) -> None:
+    def _report_place(self) -> None:
         if self._warn is None:
             return
         if self._faults:

@@ -179,9 +179,9 @@ def _overlay(
     file: Path, image: np.ndarray, probabilities: np.ndarray, restored: np.ndarray, signature: Signature
 ) -> np.ndarray:
     if image.ndim == 4:
-        answer = _decide(probabilities, signature)
-        place = int((answer > 0).sum(axis=(1, 2)).argmax())
-        return lay_on(image[place], answer[place], signature.colours)
+        predicted = _decide(probabilities, signature)
+        place = int((predicted > 0).sum(axis=(1, 2)).argmax())
+        return lay_on(image[place], predicted[place], signature.colours)
     rendering = Rendering("stretch", signature.window, frame=signature.frame)
     whole = read_image(file, side=restored.shape, channels=3, rendering=rendering)
     return lay_on(whole, restored, signature.colours)

@@ -39,7 +39,7 @@ class Predictor(Protocol):
         """Probabilities (samples, ..., classes) of raw uint8 images, float64; of masks those of each pixel."""
         ...
 
-    def answer(self, images: ImageArray) -> np.ndarray:
+    def predict_compact(self, images: ImageArray) -> np.ndarray:
         """What is evaluated and written: probabilities, or of masks the likeliest class of each pixel, uint8."""
         ...
 
@@ -60,9 +60,9 @@ class KerasPredictor:
         """Probabilities (samples, ..., classes) of raw uint8 images, float64; of masks those of each pixel."""
         return predict_probabilities(self.model, images, self.signature.get_task())
 
-    def answer(self, images: ImageArray) -> np.ndarray:
+    def predict_compact(self, images: ImageArray) -> np.ndarray:
         """What is evaluated and written: probabilities, or of masks the likeliest class of each pixel, uint8."""
-        return predict_answers(self.model, images, self.signature.get_task())
+        return predict_compact(self.model, images, self.signature.get_task())
 
 
 class SavedModelPredictor:
@@ -94,7 +94,7 @@ class SavedModelPredictor:
         """Probabilities (samples, ..., classes) of raw uint8 images, float64; of masks those of each pixel."""
         return in_batches(images, lambda batch: self._model.serve(batch)["probabilities"].numpy()).astype(np.float64)
 
-    def answer(self, images: ImageArray) -> np.ndarray:
+    def predict_compact(self, images: ImageArray) -> np.ndarray:
         """What is evaluated and written: probabilities, or of masks the likeliest class of each pixel, uint8."""
         task = self.signature.get_task()
         return in_batches(images, lambda batch: task.read_served(self._model.serve(batch)))
@@ -111,14 +111,14 @@ def predict_probabilities(model: Any, images: ImageArray, task: Task) -> np.ndar
     return in_batches(images, one_batch).astype(np.float64)
 
 
-def predict_answers(model: Any, images: ImageArray, task: Task) -> np.ndarray:
+def predict_compact(model: Any, images: ImageArray, task: Task) -> np.ndarray:
     """What a Keras model is judged by: probabilities of images, or of masks the likeliest class of each pixel, uint8.
 
     Masks are made batch by batch: the probabilities of all pixels of a set would be some dozen times as large.
     """
 
     def one_batch(batch: np.ndarray) -> np.ndarray:
-        return task.answer(task.probabilities(model.predict_on_batch(batch.astype("float32"))))
+        return task.compact(task.probabilities(model.predict_on_batch(batch.astype("float32"))))
 
     return in_batches(images, one_batch)
 

@@ -50,20 +50,20 @@ def compare_networks(
     return None, _of_splits(results, known or _best(results))
 
 
-def tell_differences(differences: pd.DataFrame) -> list[str]:
+def describe_differences(differences: pd.DataFrame) -> list[str]:
     """Returns sentences that say which networks differ from the reference."""
-    told = []
+    sentences = []
     for key, rows in differences.groupby(["data", "metric"], sort=False):
         data, metric = cast("tuple[Any, Any]", key)
         label, reference = metric_label(str(metric)), rows["reference"].iloc[0]
         found = rows[rows["corrected"] < SIGNIFICANT]
         if len(rows) == 1:
-            told.append(f"{data}, {label}: {_tell_one(next(iter(rows.itertuples())))}.")
+            sentences.append(f"{data}, {label}: {_describe_one(next(iter(rows.itertuples())))}.")
             continue
         among = f"of {len(rows)} networks"
         if found.empty:
             widest = (rows["high"] - rows["low"]).max() / 2
-            told.append(
+            sentences.append(
                 f"{data}, {label}: the data do not show that any {among} differs from {reference}"
                 f" (p at least {rows['corrected'].min():.2f} after Holm's correction; intervals reach up to"
                 f" ±{widest:.3f})."
@@ -72,11 +72,11 @@ def tell_differences(differences: pd.DataFrame) -> list[str]:
         parts = [
             f"{row.network} {row.difference:+.3f} ({row.low:+.3f} to {row.high:+.3f})" for row in found.itertuples()
         ]
-        told.append(f"{data}, {label}: {len(found)} {among} differ from {reference}: {', '.join(parts)}.")
-    return told
+        sentences.append(f"{data}, {label}: {len(found)} {among} differ from {reference}: {', '.join(parts)}.")
+    return sentences
 
 
-def _tell_one(row: Any) -> str:
+def _describe_one(row: Any) -> str:
     by = f"{row.difference:+.3f}, {row.low:+.3f} to {row.high:+.3f}; p {row.corrected:.2g}"
     if row.corrected < SIGNIFICANT:
         return f"{row.network} differs from {row.reference} ({by})"

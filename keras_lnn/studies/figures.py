@@ -69,8 +69,8 @@ def plot_along(results: pd.DataFrame, field: str, fields: Sequence[str], study: 
         fontsize=LABEL_SIZE - 1,
     )  # fmt: skip
     seeds = results["seed"].nunique()
-    told = f"mean of {seeds} seeds, each a small dot" if seeds > 1 else "one seed"
-    set_heading(figure, f"{data}: {metric_label(metric)} by {_words(field)} ({told})")
+    seeds_shown = f"mean of {seeds} seeds, each a small dot" if seeds > 1 else "one seed"
+    set_heading(figure, f"{data}: {metric_label(metric)} by {_words(field)} ({seeds_shown})")
     return figure
 
 
@@ -103,8 +103,8 @@ def plot_classes_of_networks(results: pd.DataFrame, data: str) -> Figure | None:
         style_axes(right, f"correlation over {max(map(len, curves))} epochs", grid=False)
         right.title.set_fontsize(LABEL_SIZE)
     seeds = max(map(len, found.values()))
-    told = f" (means of {seeds} seeds)" if seeds > 1 else ""
-    set_heading(figure, f"{data}: accuracy of each class over the epochs, and its correlation{told}")
+    seeds_shown = f" (means of {seeds} seeds)" if seeds > 1 else ""
+    set_heading(figure, f"{data}: accuracy of each class over the epochs, and its correlation{seeds_shown}")
     return figure
 
 

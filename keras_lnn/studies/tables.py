@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_lnn.saved.card import escape_markdown, metric_label
-from keras_lnn.studies.differences import tell_differences
+from keras_lnn.studies.differences import describe_differences
 from keras_lnn.studies.results import measured_metrics
 
 Cells = list[list[str]]
@@ -83,10 +83,10 @@ class Content:
         """Returns the caption and the notes below the table."""
         samples = " and splits" if self.shuffled_splits else ", same test samples"
         caption = _CAPTION.format(samples, self._about_published if self._has_published else "")
-        told = tell_differences(self.differences) if len(self.differences) else []
-        return [caption, *self.notes, *self._tell_collapsed(), *told]
+        described = describe_differences(self.differences) if len(self.differences) else []
+        return [caption, *self.notes, *self._describe_collapsed(), *described]
 
-    def _tell_collapsed(self) -> list[str]:
+    def _describe_collapsed(self) -> list[str]:
         """Returns a sentence on runs that always predict one class: their accuracy is that of a constant prediction."""
         fallen = self.summary[self.summary["collapsed"] > 0]
         several = self.summary["data"].nunique() > 1
@@ -116,8 +116,8 @@ class Content:
             cells.append("-" if _missing(low) else f"{_number(low)} to {_number(high)}")
             if self._has_published:
                 fits = row[f"{metric}_published_fits"]
-                told = "" if _missing(fits) else " yes" if fits else " no"
-                cells.append(_number(row[f"{metric}_published"]) + told)
+                described = "" if _missing(fits) else " yes" if fits else " no"
+                cells.append(_number(row[f"{metric}_published"]) + described)
             if len(self.differences):
                 cells.append(self._difference(row, metric))
         seconds = row["seconds_an_epoch"]

@@ -30,8 +30,8 @@ class SingleLabelTask(Task):
     monitors = ("val_loss", "val_auc", "val_accuracy", "val_f1", "val_score")
     defaults: ClassVar[Mapping[str, Any]] = {"monitor": "val_auc"}
     usage: ClassVar[Mapping[str, str]] = {
-        "saved_model": """answer["probabilities"]  # (samples, {classes}), in the order of answer["class_names"]
-answer["predicted"]  # bool, of the same shape: what the probabilities say, by the thresholds above or else 0.5""",
+        "saved_model": """result["probabilities"]  # (samples, {classes}), in the order of result["class_names"]
+result["predicted"]  # bool, of the same shape: what the probabilities say, by the thresholds above or else 0.5""",
         "keras": "model.predict(images)  # uint8, {shape}, pixel values as they are; gives (samples, {classes})",
     }
 
@@ -78,7 +78,7 @@ answer["predicted"]  # bool, of the same shape: what the probabilities say, by t
     def measure(
         self,
         split: Split,
-        answers: np.ndarray,
+        predicted: np.ndarray,
         thresholds: Sequence[float] | None = None,
         positive_class: str | None = None,
     ) -> Evaluation:
@@ -87,7 +87,7 @@ answer["predicted"]  # bool, of the same shape: what the probabilities say, by t
 
         return evaluate_predictions(
             split.labels,
-            answers,
+            predicted,
             task=self.kind,
             class_names=self.class_names,
             thresholds=thresholds,
@@ -95,12 +95,12 @@ answer["predicted"]  # bool, of the same shape: what the probabilities say, by t
             positive_class=positive_class,
         )
 
-    def tabulate(self, split: Split, answers: np.ndarray, found: Evaluation | None, split_name: str) -> pd.DataFrame:
+    def tabulate(self, split: Split, predicted: np.ndarray, found: Evaluation | None, split_name: str) -> pd.DataFrame:
         """Returns one row per sample with the truth and the probability of each class or label."""
         import pandas as pd
 
         columns = sample_columns(split, split_name) | self._truth_columns(split.labels)
-        columns |= {f"probability {name}": answers[:, index] for index, name in enumerate(self.class_names)}
+        columns |= {f"probability {name}": predicted[:, index] for index, name in enumerate(self.class_names)}
         return pd.DataFrame(columns)
 
     def _truth_columns(self, labels: np.ndarray) -> dict[str, Any]:
@@ -129,7 +129,7 @@ answer["predicted"]  # bool, of the same shape: what the probabilities say, by t
     def draw_test(
         self,
         split: Split,
-        answers: np.ndarray,
+        predicted: np.ndarray,
         found: Evaluation,
         thresholds: Sequence[float] | None = None,
         positive_class: str | None = None,
@@ -138,7 +138,7 @@ answer["predicted"]  # bool, of the same shape: what the probabilities say, by t
         from keras_lnn import plots
         from keras_lnn.files.atomic import without_nan
 
-        about = (split.labels, answers, self.kind, self.class_names)
+        about = (split.labels, predicted, self.kind, self.class_names)
         calibration = found.metrics["expected_calibration_error"].value
         return {
             "labels": plots.plot_labels(without_nan(found.per_class_to_json()), len(split)),

@@ -49,24 +49,24 @@ def find_kind_of(metrics: Mapping[str, Any]) -> type[Task]:
     return find_kind(known)
 
 
-def list_monitors(answers: str) -> list[str]:
+def list_monitors(predicts: str) -> list[str]:
     """Returns the values of each epoch by which a model can be judged.
 
     Args:
-        answers: What the model gives a class to, as it is registered.
+        predicts: What the model gives a class to, as it is registered.
     """
-    return list(dict.fromkeys(name for task in _tasks_of(answers) for name in task.monitors))
+    return list(dict.fromkeys(name for task in _tasks_predicting(predicts) for name in task.monitors))
 
 
-def list_defaults(answers: str) -> dict[str, Any]:
-    """Returns what tasks add to the defaults of a configuration, by the field; ``answers`` as before."""
-    return {name: value for task in _tasks_of(answers) for name, value in task.defaults.items()}
+def list_defaults(predicts: str) -> dict[str, Any]:
+    """Returns what tasks add to the defaults of a configuration, by the field; ``predicts`` as before."""
+    return {name: value for task in _tasks_predicting(predicts) for name, value in task.defaults.items()}
 
 
-def list_search_ranges(answers: str) -> dict[str, tuple[Any, ...]]:
-    """Returns what tasks let a search choose from in the place of its own ranges; ``answers`` as before."""
-    return {name: values for task in _tasks_of(answers) for name, values in task.search_ranges.items()}
+def list_search_ranges(predicts: str) -> dict[str, tuple[Any, ...]]:
+    """Returns what tasks let a search choose from in the place of its own ranges; ``predicts`` as before."""
+    return {name: values for task in _tasks_predicting(predicts) for name, values in task.search_ranges.items()}
 
 
-def _tasks_of(answers: str) -> list[type[Task]]:
-    return [task for task in KINDS.values() if task.answers == answers]
+def _tasks_predicting(predicts: str) -> list[type[Task]]:
+    return [task for task in KINDS.values() if task.predicts == predicts]

@@ -27,7 +27,7 @@ MOST_PIXEL_WEIGHT = 10.0
 class SegmentationTask(Task):
     """A softmax for each pixel."""
 
-    answers = "masks"
+    predicts = "masks"
     labels_are = "masks"
     resizes_labels = True
     monitors = ("val_loss", "val_dice", "val_iou", "val_accuracy")
@@ -36,9 +36,9 @@ class SegmentationTask(Task):
     search_ranges: ClassVar[Mapping[str, tuple[Any, ...]]] = {"batch_size": (4, 8, 16, 32)}
     prediction_noun = "masks"
     usage: ClassVar[Mapping[str, str]] = {
-        "saved_model": """answer["mask"]  # uint8, {pixels}: the index of each pixel's class in answer["class_names"]
-answer["probabilities"]  # {pixels_of_classes}""",
-        "keras": "model.answer(images)  # uint8, {shape}, pixel values as they are; "
+        "saved_model": """result["mask"]  # uint8, {pixels}: the index of each pixel's class in result["class_names"]
+result["probabilities"]  # {pixels_of_classes}""",
+        "keras": "model.predict_compact(images)  # uint8, {shape}, pixel values as they are; "
         "gives class indices {pixels}, uint8\n"
         "model.predict(images)  # the probabilities, {pixels_of_classes}",
     }
@@ -68,7 +68,7 @@ answer["probabilities"]  # {pixels_of_classes}""",
     def measure(
         self,
         split: Split,
-        answers: np.ndarray,
+        predicted: np.ndarray,
         thresholds: Sequence[float] | None = None,
         positive_class: str | None = None,
     ) -> MaskEvaluation:
@@ -76,10 +76,10 @@ answer["probabilities"]  # {pixels_of_classes}""",
         from keras_lnn.evaluation.masks import evaluate_masks
 
         return evaluate_masks(
-            split.labels, answers, class_names=self.class_names, groups=split.groups, spacing=split.spacing
+            split.labels, predicted, class_names=self.class_names, groups=split.groups, spacing=split.spacing
         )
 
-    def tabulate(self, split: Split, answers: np.ndarray, found: Evaluation | None, split_name: str) -> pd.DataFrame:
+    def tabulate(self, split: Split, predicted: np.ndarray, found: Evaluation | None, split_name: str) -> pd.DataFrame:
         """Returns one row per image with its measures and its pixels of each class; masks are not kept."""
         return tabulate_measures(split, _measures_of(found), split_name)
 
@@ -94,7 +94,7 @@ answer["probabilities"]  # {pixels_of_classes}""",
     def draw_test(
         self,
         split: Split,
-        answers: np.ndarray,
+        predicted: np.ndarray,
         found: Evaluation,
         thresholds: Sequence[float] | None = None,
         positive_class: str | None = None,
@@ -103,7 +103,7 @@ answer["probabilities"]  # {pixels_of_classes}""",
         from keras_lnn import plots
 
         dice = _measures_of(found).dice
-        cases = plots.MaskCases(split.images, split.labels, answers, self.class_names, dice, split.names)
+        cases = plots.MaskCases(split.images, split.labels, predicted, self.class_names, dice, split.names)
         return {
             "overlays": plots.plot_mask_overlays(cases),
             "gallery": plots.plot_mask_gallery(cases),
@@ -120,7 +120,7 @@ answer["probabilities"]  # {pixels_of_classes}""",
             {"dice": "Dice", "dice_per_image": "Dice by image", "iou": "IoU", **distance},
         )
 
-    def answer(self, probabilities: Any) -> np.ndarray:
+    def compact(self, probabilities: Any) -> np.ndarray:
         """Returns the likeliest class of each pixel, uint8.
 
         The probabilities of all pixels of a split would be some dozen times as large.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from keras_lnn.data.arrays import Split
     from keras_lnn.evaluation.class_curves import ClassCurves
     from keras_lnn.evaluation.predictions import Evaluation
-    from keras_lnn.registry import Answers
+    from keras_lnn.registry import Form
 
 # Losses of probabilities, with their classes in keras_lnn.losses; these weigh the classes themselves.
 PROBABILITY_LOSSES = {
@@ -58,7 +58,7 @@ class Task(abc.ABC):
         class_names: One name for each class or label.
 
     Attributes:
-        answers: What a model must give a class to: to whole images (``classes``) or to each pixel (``masks``).
+        predicts: What a model must give a class to: to whole images (``classes``) or to each pixel (``masks``).
         labels_are: What an image is labelled with, in words; data are measured by models of the same words only.
         monitors: The values of each epoch that can choose the best one.
         defaults: What the configuration says where neither the user nor the model's protocol does.
@@ -78,7 +78,7 @@ class Task(abc.ABC):
     kind: str
     class_names: tuple[str, ...]
 
-    answers: ClassVar[Answers] = "classes"
+    predicts: ClassVar[Form] = "classes"
     labels_are: ClassVar[str]
     monitors: ClassVar[tuple[str, ...]]
     defaults: ClassVar[Mapping[str, Any]] = types.MappingProxyType({})
@@ -240,26 +240,26 @@ class Task(abc.ABC):
     def measure(
         self,
         split: Split,
-        answers: np.ndarray,
+        predicted: np.ndarray,
         thresholds: Sequence[float] | None = None,
         positive_class: str | None = None,
     ) -> Evaluation:
-        """Measures the answers for one split.
+        """Measures the predictions for one split.
 
         Args:
             split: The samples.
-            answers: What :meth:`answer` gives for them.
+            predicted: What :meth:`compact` gives for them.
             thresholds: By which decisions are made; None for one half.
             positive_class: Which of two classes sensitivity speaks of; None for the second one.
         """
 
     @abc.abstractmethod
-    def tabulate(self, split: Split, answers: np.ndarray, found: Evaluation | None, split_name: str) -> pd.DataFrame:
+    def tabulate(self, split: Split, predicted: np.ndarray, found: Evaluation | None, split_name: str) -> pd.DataFrame:
         """Returns the table of predictions: one row per sample, its names, the truth and what is predicted.
 
         Args:
             split: The samples.
-            answers: What :meth:`answer` gives for them.
+            predicted: What :meth:`compact` gives for them.
             found: What :meth:`measure` found.
             split_name: The split's name, for the first column.
         """
@@ -289,16 +289,16 @@ class Task(abc.ABC):
     def draw_test(
         self,
         split: Split,
-        answers: np.ndarray,
+        predicted: np.ndarray,
         found: Evaluation,
         thresholds: Sequence[float] | None = None,
         positive_class: str | None = None,
     ) -> dict[str, Figure]:
-        """Draws the answers for the test split, by the name of each picture; arguments as in :meth:`measure`.
+        """Draws the predictions for the test split, by the name of each picture; arguments as in :meth:`measure`.
 
         Args:
             split: The samples.
-            answers: What :meth:`answer` gives for them.
+            predicted: What :meth:`compact` gives for them.
             found: What :meth:`measure` found.
             thresholds: By which decisions are made; None for one half.
             positive_class: Which of two classes the curves speak of; None for the second one.
@@ -326,7 +326,7 @@ class Task(abc.ABC):
 
     # How it is served.
 
-    def answer(self, probabilities: Any) -> np.ndarray:
+    def compact(self, probabilities: Any) -> np.ndarray:
         """Returns what is evaluated and written of a batch, from its probabilities."""
         from keras import ops
 
@@ -348,7 +348,7 @@ class Task(abc.ABC):
         return {"predicted": ops.equal(decision, ops.arange(self.outputs, dtype=decision.dtype))}
 
     def read_served(self, served: Mapping[str, Any]) -> np.ndarray:
-        """Returns what :meth:`answer` gives, from the outputs of an exported model."""
+        """Returns what :meth:`compact` gives, from the outputs of an exported model."""
         return np.asarray(served["probabilities"]).astype(np.float64)
 
 

@@ -71,9 +71,9 @@ def evaluate_model(
     # Masks that get their size in another way have other pixels.
     compare_labels = not signature.get_task().resizes_labels or own.fit == signature.fit
     chosen = choose_samples(learned, loaded, name, split, compare_labels)
-    answers = np.concatenate([predictor.answer(part.images) for part in chosen.parts])
+    predicted = np.concatenate([predictor.predict_compact(part.images) for part in chosen.parts])
     measured = chosen.joined()
-    metrics = metrics_of_split(measure_split(measured, answers, signature), signature, chosen.split)
+    metrics = metrics_of_split(measure_split(measured, predicted, signature), signature, chosen.split)
     metrics["warnings"] = [*_warnings(chosen, learned, loaded), *metrics["warnings"]]
     return {"model": str(model), "data": name, **_describe(chosen, measured), **metrics}
 

@@ -164,17 +164,17 @@ def _require_start(before: RunFolder, config: TrainConfig, data: ImageData) -> N
         raise InputError(f"A run goes on from a whole checkpoint. Received: {before.path}, which has none.")
 
 
-def _require_answers(model: str, task: Task, data: str) -> None:
+def _require_form(model: str, task: Task, data: str) -> None:
     """Checks that the model gives classes to what the data have labels of: to images or to their pixels."""
-    answers = get_model(model).answers
-    if answers == task.answers:
+    form = get_model(model).predicts
+    if form == task.predicts:
         return
-    others = [entry.name for entry in list_models() if entry.answers == task.answers]
+    others = [entry.name for entry in list_models() if entry.predicts == task.predicts]
     few = len(others) <= _MOST_MODELS_NAMED
-    remedy = f"Choose one of {', '.join(others)}" if few else f"Choose another model, or data with {answers}"
+    remedy = f"Choose one of {', '.join(others)}" if few else f"Choose another model, or data with {form}"
     raise InputError(
-        f"A {task.kind} task needs a network that answers by {task.answers}. Received: {model}, which answers by "
-        f"{answers}, for {data}. {remedy}."
+        f"A {task.kind} task needs a network that predicts {task.predicts}. Received: {model}, which predicts "
+        f"{form}, for {data}. {remedy}."
     )
 
 
@@ -200,7 +200,7 @@ def compile_model(
 
     Args:
         model: From pixel values to logits.
-        task: What it answers.
+        task: What it predicts.
         config: A complete configuration.
         steps: Of the whole run, for the schedule.
         labels: Of the training split, for balanced weights.
@@ -281,9 +281,9 @@ class _Trainer:
         self.data = data
         self.console = console
         self.task = make_task(data.task, data.class_names)
-        _require_answers(config.model, self.task, data.name)
+        _require_form(config.model, self.task, data.name)
         _require_operating_point(config, self.task)
-        # What can be told now is not told behind the last epoch.
+        # What can be reported now is not reported after the last epoch.
         if config.export != "none":
             require_writable(config.export_dir, "--export-dir")
         self.steps = steps_per_epoch(data.splits["train"], config.batch_size)
@@ -293,7 +293,7 @@ class _Trainer:
         total = self.steps * config.epochs
         train_labels, validation = data.splits["train"].labels, data.splits["val"]
         self.class_weights = compile_model(self.model, self.task, config, total, train_labels, len(validation))
-        # Made now, so that a bad augmentation is told before a folder is made.
+        # Made now, so that a bad augmentation is reported before a folder is made.
         self.batches = self._batches(0)
 
     def run(self, folder: RunFolder, start: Checkpoint | None) -> TrainResult:

@@ -39,12 +39,12 @@ def complete_config(config: TrainConfig) -> CompleteConfig:
     require_data(config.data)
     entry = get_model(config.model)
     arguments = check_arguments(entry, config.model_args)
-    defaults = {**DEFAULTS, **list_defaults(entry.answers), **entry.protocol}
+    defaults = {**DEFAULTS, **list_defaults(entry.predicts), **entry.protocol}
     complete = cast("CompleteConfig", config.with_defaults(defaults))
-    monitors = list_monitors(entry.answers)
+    monitors = list_monitors(entry.predicts)
     if complete.monitor not in monitors:
         raise InputError(
-            f"--monitor of a network of {entry.answers} must be one of {', '.join(monitors)}. "
+            f"--monitor of a network of {entry.predicts} must be one of {', '.join(monitors)}. "
             f"Received: {complete.monitor} for {config.model}."
         )
     if complete.augmentation != "auto":

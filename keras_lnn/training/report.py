@@ -22,7 +22,7 @@ from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.runs.epoch_shares import count_epochs, is_cut_short
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.runs.selection import Selection
-from keras_lnn.saved.predictor import predict_answers
+from keras_lnn.saved.predictor import predict_compact
 from keras_lnn.saved.signature import Signature, read_signature, save_keras
 from keras_lnn.tasks.thresholds import choose_thresholds
 from keras_lnn.terminal import loading, print_labels, print_metrics, print_written
@@ -54,9 +54,9 @@ class RunReport:
     confusion: list[np.ndarray] = dataclasses.field(default_factory=list)
 
 
-def measure_split(split: Split, answers: np.ndarray, signature: Signature) -> Evaluation:
+def measure_split(split: Split, predicted: np.ndarray, signature: Signature) -> Evaluation:
     """Measures what a model predicts for one split, by its thresholds and its positive class."""
-    return signature.get_task().measure(split, answers, signature.thresholds, signature.positive_class)
+    return signature.get_task().measure(split, predicted, signature.thresholds, signature.positive_class)
 
 
 def metrics_of_split(found: Evaluation, signature: Signature, split_name: str) -> dict[str, Any]:
@@ -114,18 +114,18 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
         kept_epoch, kept_value = selection.choose(report.history)
         assign_variables(model_variables(model), folder.read_best(kept_epoch))
         splits = {name: report.data.splits[name] for name in measured}
-        answers = {name: predict_answers(model, split.images, task) for name, split in splits.items()}
+        predicted = {name: predict_compact(model, split.images, task) for name, split in splits.items()}
         if task.has_thresholds:
-            report = dataclasses.replace(report, signature=_with_thresholds(report, splits["val"], answers["val"]))
+            report = dataclasses.replace(report, signature=_with_thresholds(report, splits["val"], predicted["val"]))
         save_keras(model, report.signature, folder.best_model, samples)
-        found = {name: measure_split(splits[name], answers[name], report.signature) for name in measured}
-        tables = [task.tabulate(splits[name], answers[name], found[name], name) for name in measured]
+        found = {name: measure_split(splits[name], predicted[name], report.signature) for name in measured}
+        tables = [task.tabulate(splits[name], predicted[name], found[name], name) for name in measured]
         write_text(folder.predictions, to_csv(pd.concat(tables)))
     metrics = _gather(report, {name: metrics_of_split(found[name], report.signature, name) for name in measured})
     curves = _write_curves(report)
     write_text(folder.labels, to_csv(labels_table(metrics["per_class"][shown])))
     with loading(console, "drawing"):
-        _draw(report, model, answers.get("test"), found.get("test"), curves)
+        _draw(report, model, predicted.get("test"), found.get("test"), curves)
     written = {"run": folder.path, "pictures": folder.plots}
     if report.config.export != "none":
         from keras_lnn.saved.export import export_model
@@ -208,16 +208,16 @@ def _write_curves(report: RunReport) -> ClassCurves | None:
 
 
 def _draw(
-    report: RunReport, model: Any, answers: np.ndarray | None, found: Evaluation | None, curves: ClassCurves | None
+    report: RunReport, model: Any, predicted: np.ndarray | None, found: Evaluation | None, curves: ClassCurves | None
 ) -> None:
     from keras_lnn import plots
 
     signature, history, test = report.signature, pd.DataFrame(report.history), report.data.splits["test"]
     task = signature.get_task()
     figures = {"history": plots.plot_history(history, signature.best_epoch)}
-    figures |= task.draw_epochs(history, signature.best_epoch, None if answers is None else curves)
-    if answers is not None and found is not None:
-        figures |= task.draw_test(test, answers, found, signature.thresholds, signature.positive_class)
+    figures |= task.draw_epochs(history, signature.best_epoch, None if predicted is None else curves)
+    if predicted is not None and found is not None:
+        figures |= task.draw_test(test, predicted, found, signature.thresholds, signature.positive_class)
         figures |= _draw_layers(model, test.images[:1], report.config.model, signature.class_names)
     with atomic_path(report.folder.plots) as temporary:
         temporary.mkdir()

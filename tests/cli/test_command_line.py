@@ -109,8 +109,8 @@ def test_help_and_mistakes_need_no_keras(arguments, status):
     ],
 )
 def test_paths_are_checked_and_models_listed_without_keras(arguments, message):
-    told, errors = imports_of(arguments, "keras_lnn.__main__")
-    assert told.split()[:2] == ["2" if message else "0", "False"]
+    reported, errors = imports_of(arguments, "keras_lnn.__main__")
+    assert reported.split()[:2] == ["2" if message else "0", "False"]
     assert message in errors
 
 
@@ -122,8 +122,8 @@ def test_paths_are_checked_and_models_listed_without_keras(arguments, message):
     ],
 )
 def test_paths_of_a_training_are_checked_without_keras(arguments, message):
-    told, errors = imports_of(arguments)
-    assert told.split()[:2] == ["2", "False"]
+    reported, errors = imports_of(arguments)
+    assert reported.split()[:2] == ["2", "False"]
     assert message in errors
 
 
@@ -271,7 +271,7 @@ def test_evaluate_gives_what_the_run_gave(run_program, trained, model):
     assert "on the val split" in out
 
 
-def test_evaluate_tells_what_does_not_fit(run_program, trained):
+def test_evaluate_reports_what_does_not_fit(run_program, trained):
     run = str(trained / "run")
     for arguments, message in (
         ([run, "--data", "phantom-vessel"], "must have images of shape (28, 28, 1)"),
@@ -321,7 +321,7 @@ def test_predict_on_files_and_folders(run_program, trained, tmp_path):
     assert "; chosen on validation by youden" in out
 
 
-def test_predict_tells_what_does_not_work(run_program, trained, tmp_path):
+def test_predict_reports_what_does_not_work(run_program, trained, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.png").write_bytes(b"no picture")
     for name, message in (("nowhere.png", "is not there"), ("empty", "without any"), ("broken.png", "broken.png")):
@@ -345,7 +345,7 @@ def test_export_from_a_run(run_program, trained, tmp_path, monkeypatch):
     assert "exported already" in err
 
 
-def test_import_tells_what_is_missing(run_program, tmp_path):
+def test_import_reports_what_is_missing(run_program, tmp_path):
     status, _, err = run_program("import", str(tmp_path / "w.npz"), "--model", "lnn", "--output", str(tmp_path / "o"))
     assert status == 2
     assert "Weights must be an .npz" in err

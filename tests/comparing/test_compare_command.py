@@ -71,7 +71,7 @@ def test_validation_and_reference(run_compare, runs, tmp_path):
     assert "Reference: dnn, as asked for." in out
 
 
-def test_one_model_is_told_alone(run_compare, runs, tmp_path):
+def test_one_model_is_reported_alone(run_compare, runs, tmp_path):
     status, out, _ = run_compare(runs / "lnn-0", "--output", tmp_path / "out")
     assert status == 0
     assert "There is one model only, so there is nothing to compare it with." in out

@@ -22,8 +22,8 @@ from scipy.stats import ttest_1samp
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, recall_score, roc_auc_score
 
 from keras_lnn.comparing import compare, load_runs
-from keras_lnn.comparing.measuring import COMPARED, correct_answers, measure_model
-from keras_lnn.comparing.words import tell_all, tell_cautions, tell_labels
+from keras_lnn.comparing.measuring import COMPARED, correct_predictions, measure_model
+from keras_lnn.comparing.words import describe_all, describe_cautions, describe_labels
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.predictions import evaluate_predictions
 from keras_lnn.statistics.paired_tests import compare_accuracy, compare_auc, compare_means, holm
@@ -62,14 +62,16 @@ def test_values_are_those_of_the_run_and_of_scikit_learn(three):
             assert model.metrics[name].value == pytest.approx(expected[name].value, abs=1e-12)
             assert model.metrics[name].low < model.metrics[name].value < model.metrics[name].high
         assert model.metrics["auc"].value == pytest.approx(roc_auc_score(run.truth, run.probabilities[:, 1]))
-        assert correct_answers(run).mean() == pytest.approx(accuracy_score(run.truth, run.probabilities.argmax(axis=1)))
+        assert correct_predictions(run).mean() == pytest.approx(
+            accuracy_score(run.truth, run.probabilities.argmax(axis=1))
+        )
 
 
 def test_single_runs_are_compared_by_delong_and_mcnemar(three):
     by_name = {model.name: model.runs[0] for model in three.models}
     for metric, expected in (
         ("auc", compare_auc(TRUTH == 1, *(by_name[name].probabilities[:, 1] for name in ("cnn", "dnn")))),
-        ("accuracy", compare_accuracy(*(correct_answers(by_name[name]) for name in ("cnn", "dnn")))),
+        ("accuracy", compare_accuracy(*(correct_predictions(by_name[name]) for name in ("cnn", "dnn")))),
     ):
         found = find_pair(three, metric, "cnn", "dnn").seen_from("cnn")
         assert found.difference.value == pytest.approx(expected.value)
@@ -149,7 +151,7 @@ def test_runs_are_compared_by_patient_where_patients_are_known(tmp_path):
     assert comparison.to_json()["intervals_over"] == {"unit": "patients", "count": 39}
     assert {pair.test for pair in comparison.pairs} == {"Obuchowski", "paired t, by patient"}
     runs = {model.name: model.runs[0] for model in comparison.models}
-    right = [correct_answers(runs[name]).astype(float) for name in ("cnn", "lnn")]
+    right = [correct_predictions(runs[name]).astype(float) for name in ("cnn", "lnn")]
     # The t-test of the patients' sums is that of the mean, since all have as many images.
     expected = ttest_1samp([np.sum((right[0] - right[1])[start : start + 4]) for start in range(0, 156, 4)], 0)
     found = find_pair(comparison, "accuracy", "cnn", "lnn").seen_from("cnn").difference
@@ -188,9 +190,11 @@ def test_correction_counts_all_pairs_or_those_with_the_reference(three):
     runs = [model.runs[0] for model in three.models]
     chosen = compare(runs, "dnn")
     assert chosen.comparisons("auc") == 2
-    told = chosen.told("auc")
-    assert [pair.second for pair in told] == ["dnn", "dnn"]
-    np.testing.assert_allclose([chosen.told_p(pair) for pair in told], holm([pair.difference.p for pair in told]))
+    reported = chosen.reported_pairs("auc")
+    assert [pair.second for pair in reported] == ["dnn", "dnn"]
+    np.testing.assert_allclose(
+        [chosen.reported_p(pair) for pair in reported], holm([pair.difference.p for pair in reported])
+    )
     without = [pair for pair in chosen.pairs if "dnn" not in (pair.first, pair.second)]
     assert all(math.isnan(pair.corrected_against_reference) for pair in without)
 
@@ -258,21 +262,21 @@ def test_labels_are_compared_one_by_one_and_corrected_together(label_runs):
         corrected = with_reference["corrected_against_reference"]
         np.testing.assert_allclose(corrected, holm(with_reference["p"].to_numpy()))
     assert comparison.to_json()["label_pairs"][0].keys() == set(table.columns)
-    sentence = next(text for text in tell_labels(comparison) if "cnn less lnn" in text)
+    sentence = next(text for text in describe_labels(comparison) if "cnn less lnn" in text)
     assert sentence.startswith(
         "AUC label by label, cnn less lnn: the data show a difference for 1 of 4 labels: atelect"
     )
     assert sentence.endswith("(p corrected for 12 comparisons).")
     pairs = ("lnn less dnn", "dnn less lnn")
-    alike = next(text for text in tell_labels(comparison) if any(pair in text for pair in pairs))
+    alike = next(text for text in describe_labels(comparison) if any(pair in text for pair in pairs))
     assert "the data show a difference for none of 4 labels (p corrected" in alike
 
 
 def test_accuracy_over_all_labels_is_no_headline(label_runs):
     comparison = compare(load_runs([label_runs]))
     assert comparison.headline == ("auc", "f1_tuned", "balanced_accuracy_tuned", "average_precision")
-    assert list(tell_all(comparison)) == ["auc", "f1_tuned"]
-    named = [text for text in tell_cautions(comparison) if "The AUC is below one half for 'atelectasis'" in text]
+    assert list(describe_all(comparison)) == ["auc", "f1_tuned"]
+    named = [text for text in describe_cautions(comparison) if "The AUC is below one half for 'atelectasis'" in text]
     assert {text.partition(":")[0] for text in named} <= {"lnn", "dnn"}
 
 
@@ -289,7 +293,7 @@ def test_all_runs_are_measured_for_one_positive_class_at_their_own_thresholds(tm
         first = run.probabilities[:, 1] <= run.thresholds[1]
         assert model.metrics["sensitivity_tuned"].value == pytest.approx(first[ill].mean())
         assert model.metrics["accuracy_tuned"].value == pytest.approx((first == ill).mean())
-    assert any(text.endswith("here all numbers speak of malignant.") for text in tell_cautions(comparison))
+    assert any(text.endswith("here all numbers speak of malignant.") for text in describe_cautions(comparison))
 
 
 def test_one_model_and_its_tables(tmp_path):

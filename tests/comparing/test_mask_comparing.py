@@ -17,7 +17,7 @@ from keras_lnn.comparing.mask_runs import MaskRun, mean_dice, read_mask_run
 from keras_lnn.comparing.page import comparison_page
 from keras_lnn.comparing.pictures import draw_all
 from keras_lnn.comparing.runs import read_any_run
-from keras_lnn.comparing.words import tell_cautions
+from keras_lnn.comparing.words import describe_cautions
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.masks import evaluate_masks
 from keras_lnn.files.written import LIST_FILE
@@ -74,7 +74,7 @@ def test_means_over_seeds_and_the_difference_of_good_and_bad(folder):
         json.loads(path.read_text())["test"]["dice"]["value"] for path in sorted(folder.glob("unet/*/metrics.json"))
     ]
     assert models["dice"].iloc[0] == pytest.approx(np.mean(of_runs))
-    (pair,) = comparison.told("dice")
+    (pair,) = comparison.reported_pairs("dice")
     row = pair.to_row()
     assert row["difference"] == pytest.approx(models["dice"].iloc[1] - models["dice"].iloc[0])
     assert row["low"] < row["difference"] < row["high"] < 0
@@ -112,8 +112,8 @@ def test_dice_of_each_image_is_the_mean_over_seeds(folder):
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["liver", "tumour"]
     known = found["unet"][:, 0]
     known = known[~np.isnan(known)]
-    told = [label.get_text().splitlines() for label in figure.axes[0].get_yticklabels()]
-    assert told[0] == ["unet", f"median {np.median(known):.3f}, {len(known)} of 24 images"]
+    reported = [label.get_text().splitlines() for label in figure.axes[0].get_yticklabels()]
+    assert reported[0] == ["unet", f"median {np.median(known):.3f}, {len(known)} of 24 images"]
     with pytest.raises(InputError, match=r"for each model, a column a class. Received: \(24, 2\)"):
         plots.plot_dice_of_models(found, ["liver"])
 
@@ -182,7 +182,7 @@ def test_other_images_an_altered_table_and_runs_of_classes_are_refused(folder, t
         read_mask_run(other)
 
 
-def test_a_study_tells_dice_and_iou(tmp_path):
+def test_a_study_reports_dice_and_iou(tmp_path):
     study = Study(
         title="Masks", data=["phantom-liver"], seeds=2, reference="unet", networks={"unet": {}, "unet-lnn": {}}
     )
@@ -213,10 +213,16 @@ def test_segmentations_have_the_page_the_cautions_and_the_seeds_of_classificatio
     paths = [*sorted(folder.glob("*/seed-*")), again]
     found = compare([read_any_run(path, "val") for path in paths])
     assert [run.path for run in found.left_out] == [again]
-    cautions = tell_cautions(found)
+    cautions = describe_cautions(found)
     assert f"Left out, because another run of the same model has the same seed: {again}." in cautions
     assert "Validation has chosen the epochs, so its numbers are too good." in cautions
     page = comparison_page(found, draw_all(found))
-    for told in ("2 models on phantom-liver", "the highest Dice first", "liver: 12", "Dice of each image", "bootstrap"):
-        assert told in page
+    for reported in (
+        "2 models on phantom-liver",
+        "the highest Dice first",
+        "liver: 12",
+        "Dice of each image",
+        "bootstrap",
+    ):
+        assert reported in page
     assert "AUC" not in page

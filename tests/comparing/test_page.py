@@ -18,7 +18,7 @@ from run_samples import write_breast_runs, write_label_runs
 from keras_lnn.comparing import compare, load_runs
 from keras_lnn.comparing.page import comparison_page
 from keras_lnn.comparing.pictures import draw_all
-from keras_lnn.comparing.words import tell_all, tell_cautions, tell_labels
+from keras_lnn.comparing.words import describe_all, describe_cautions, describe_labels
 from keras_lnn.comparing.writing import write_comparison
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -69,10 +69,10 @@ def plain(text):
     return re.sub(r"\s+", " ", text.replace("\xa0", " "))
 
 
-def test_everything_that_is_told_is_there(comparison, read):
+def test_everything_that_is_reported_is_there(comparison, read):
     text = plain(read.text)
-    told = [sentence for sentences in tell_all(comparison).values() for sentence in sentences]
-    for sentence in [*told, *tell_cautions(comparison), *STRENGTHS]:
+    reported = [sentence for sentences in describe_all(comparison).values() for sentence in sentences]
+    for sentence in [*reported, *describe_cautions(comparison), *STRENGTHS]:
         assert sentence in text
 
 
@@ -126,7 +126,7 @@ def test_one_model_has_no_differences(tmp_path):
     assert "<h2>Differences</h2>" not in page
 
 
-def test_labels_are_told_one_by_one(tmp_path):
+def test_labels_are_reported_one_by_one(tmp_path):
     comparison = compare(load_runs([write_label_runs(tmp_path / "runs")]))
     written = write_comparison(comparison, tmp_path / "out", Console(quiet=True))
     assert len(pd.read_csv(written["labels"])) == len(comparison.label_pairs) == 24
@@ -134,7 +134,7 @@ def test_labels_are_told_one_by_one(tmp_path):
     assert pictures == {"roc", "metrics", "differences_auc", "differences_f1_tuned"}
     read = Reader()
     read.feed(written["page"].read_text(encoding="utf-8"))
-    for sentence in tell_labels(comparison):
+    for sentence in describe_labels(comparison):
         assert sentence in plain(read.text)
     assert "Accuracy of each row" not in read.text
     assert "Each pair label by label, p corrected within each metric for all labels" in read.text
@@ -159,7 +159,7 @@ def test_a_browser_renders_it_without_complaint(comparison, page, tmp_path):
     assert "CONSOLE" not in done.stderr
     rendered = Reader()
     rendered.feed(done.stdout)
-    for sentence in tell_all(comparison)["auc"]:
+    for sentence in describe_all(comparison)["auc"]:
         assert sentence in plain(rendered.text)
     # The script has run: every heading of a column can be chosen.
     tags = [tag for tag, _ in rendered.tags]

@@ -67,13 +67,13 @@ def test_intervals():
 
 
 def test_a_difference_that_the_data_show(two):
-    assert words.tell_pair(two, with_difference(two)) == (
+    assert words.describe_pair(two, with_difference(two)) == (
         "A has a higher AUC than B: .871 against .780, a difference of +.091 (95% interval +.050 to +.130, p = .0002)."
     )
 
 
 def test_the_better_model_comes_first(two):
-    sentence = words.tell_pair(two, with_difference(two, "brier"))
+    sentence = words.describe_pair(two, with_difference(two, "brier"))
     # A has the larger Brier score, which is the worse one.
     assert sentence.startswith("B has a lower Brier score than A: .780 against .871, a difference of −.091 (95% inter")
 
@@ -81,7 +81,7 @@ def test_the_better_model_comes_first(two):
 def test_a_difference_that_the_data_do_not_show(two):
     pair = with_difference(two, value=0.004, low=-0.021, high=0.03, standard_error=0.013, p=0.76)
     # (1.960 + 0.842) times .013 is .036.
-    assert words.tell_pair(two, pair) == (
+    assert words.describe_pair(two, pair) == (
         "The data do not show which of A and B has the better AUC: .871 against .780, a difference of +.004 (95% "
         "interval −.021 to +.030, p = .76). With 156 test samples only differences above about .04 are likely to be "
         "seen."
@@ -91,57 +91,58 @@ def test_a_difference_that_the_data_do_not_show(two):
 
 def test_a_difference_without_any_spread(two):
     nothing = {"low": math.nan, "high": math.nan, "standard_error": 0.0}
-    sentence = words.tell_pair(two, with_difference(two, p=math.nan, **nothing))
-    assert sentence.startswith("A has .871 and B .780 as AUC; how far chance reaches cannot be told")
-    same = words.tell_pair(two, with_difference(two, value=0.0, p=1.0, **nothing))
-    assert same == "A and B have the same AUC: their answers do not differ in it."
-    undefined = words.tell_pair(two, with_difference(two, value=math.nan, p=math.nan, **nothing))
+    sentence = words.describe_pair(two, with_difference(two, p=math.nan, **nothing))
+    assert sentence.startswith("A has .871 and B .780 as AUC; how far chance reaches cannot be known")
+    same = words.describe_pair(two, with_difference(two, value=0.0, p=1.0, **nothing))
+    assert same == "A and B have the same AUC: their predictions do not differ in it."
+    undefined = words.describe_pair(two, with_difference(two, value=math.nan, p=math.nan, **nothing))
     assert undefined == "The AUC of A and B cannot be compared: it is not defined."
 
 
 def test_corrections_are_named(tmp_path):
     comparison = compare(load_runs([write_breast_runs(tmp_path, {"A": 1.2, "B": 0.4, "C": 1.1})]))
-    sentences = [sentence for found in words.tell_all(comparison).values() for sentence in found]
+    sentences = [sentence for found in words.describe_all(comparison).values() for sentence in found]
     assert len(sentences) == 6
     assert all("after correction for 3 comparisons" in sentence for sentence in sentences)
     pair = dataclasses.replace(with_difference(comparison, p=0.03), corrected=0.09)
-    assert "p = .090 after correction for 3 comparisons, p = .030 before)" in words.tell_pair(comparison, pair)
-    assert words.tell_summary(comparison, "auc").startswith("AUC: the data show ")
-    assert words.tell_summary(comparison, "auc").endswith(" of 3 differences between two models.")
+    assert "p = .090 after correction for 3 comparisons, p = .030 before)" in words.describe_pair(comparison, pair)
+    assert words.describe_summary(comparison, "auc").startswith("AUC: the data show ")
+    assert words.describe_summary(comparison, "auc").endswith(" of 3 differences between two models.")
     assert (
-        words.tell_reference(comparison) == f"Reference: {comparison.reference}, the best by its mean validation AUC."
+        words.describe_reference(comparison)
+        == f"Reference: {comparison.reference}, the best by its mean validation AUC."
     )
 
 
-def test_many_models_are_told_against_the_reference(tmp_path):
+def test_many_models_are_reported_against_the_reference(tmp_path):
     strengths = {f"network-{index}": 0.4 + 0.1 * index for index in range(7)}
     comparison = compare(load_runs([write_breast_runs(tmp_path, strengths)]))
-    sentences = words.tell_all(comparison)["auc"]
+    sentences = words.describe_all(comparison)["auc"]
     assert len(sentences) == 6
     assert all(comparison.reference in sentence and "for 6 comparisons" in sentence for sentence in sentences)
-    assert words.tell_summary(comparison, "auc").endswith(
+    assert words.describe_summary(comparison, "auc").endswith(
         f"of the 6 other models the data show a difference from {comparison.reference}."
     )
-    told = compare(load_runs([tmp_path]), "network-0")
-    assert words.tell_reference(told) == "Reference: network-0, as asked for."
+    reported = compare(load_runs([tmp_path]), "network-0")
+    assert words.describe_reference(reported) == "Reference: network-0, as asked for."
 
 
 def test_cautions(two, tmp_path):
     once = "Each model was trained once: what is said here is of these trained models, not of the method."
-    assert words.tell_cautions(two) == [once]
+    assert words.describe_cautions(two) == [once]
     constant = np.tile([0.4, 0.6], (len(TRUTH), 1))
     write_run(tmp_path / "a", TRUTH, constant, model="dnn")
-    alone = words.tell_cautions(compare(load_runs([tmp_path])))
+    alone = words.describe_cautions(compare(load_runs([tmp_path])))
     assert alone[0] == "There is one model only, so there is nothing to compare it with."
     assert alone[1].startswith("The model was trained once: what is said here is of this trained model")
     assert alone[2].startswith("dnn: The model predicts 'normal, benign' for every one of 156 samples")
     for seed in range(2):
         write_run(tmp_path / f"b{seed}", TRUTH, binary_probabilities(TRUTH, 1.0, seed), seed=seed)
     write_run(tmp_path / "b-again", TRUTH, binary_probabilities(TRUTH, 1.0, 1), seed=1)
-    mixed = words.tell_cautions(compare(load_runs([tmp_path])))
+    mixed = words.describe_cautions(compare(load_runs([tmp_path])))
     assert mixed[0].startswith("dnn was trained once: how much another seed would change is not in")
     assert any(text.startswith("Left out, because another run of the same model has the same seed") for text in mixed)
-    validation = words.tell_cautions(compare(load_runs([tmp_path], split="val")))
+    validation = words.describe_cautions(compare(load_runs([tmp_path], split="val")))
     assert "Validation has chosen the epochs, so its numbers are too good." in validation
 
 
@@ -153,7 +154,7 @@ def test_patients_are_named_where_they_are_known(tmp_path):
     assert words.describe_basis(comparison) == (
         "Intervals and tests are over 39 patients (156 images): images of one patient count together."
     )
-    assert "With 156 test samples of 39 patients only differences above" in words.tell_all(comparison)["auc"][0]
+    assert "With 156 test samples of 39 patients only differences above" in words.describe_all(comparison)["auc"][0]
 
 
 def test_without_patients_each_image_counts(two):
@@ -166,12 +167,12 @@ def test_perfect_models_are_named(tmp_path):
     perfect = np.where(TRUTH == 1, 0.9, 0.1)
     write_run(tmp_path / "a", TRUTH, np.stack([1 - perfect, perfect], axis=1), model="lnn")
     write_run(tmp_path / "b", TRUTH, binary_probabilities(TRUTH, 1.0, 1), model="cnn")
-    cautions = words.tell_cautions(compare(load_runs([tmp_path])))
+    cautions = words.describe_cautions(compare(load_runs([tmp_path])))
     assert next(text for text in cautions if "No error was seen" in text).startswith("lnn: No error was seen: AUC, acc")
     assert not any(text.startswith(("No error", "cnn: No error")) for text in cautions)
 
 
 def test_seeds_are_named_where_they_limit_what_can_be_seen(tmp_path):
     folder = write_breast_runs(tmp_path, {"lnn": 1.0, "dnn": 1.0}, seeds=2)
-    sentence = words.tell_all(compare(load_runs([folder])))["auc"][0]
+    sentence = words.describe_all(compare(load_runs([folder])))["auc"][0]
     assert "With 156 test samples and 2 seeds each only differences above about" in sentence

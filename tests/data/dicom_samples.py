@@ -46,8 +46,8 @@ def write_enhanced(path, values, positions, orientation, spacing, *, slope=None,
         "PixelMeasuresSequence": group(PixelSpacing=list(spacing)),
     }
     if slope is not None:
-        told = {"RescaleSlope": slope, "RescaleIntercept": intercept, "RescaleType": "HU"}
-        shared["PixelValueTransformationSequence"] = group(**told)
+        reported = {"RescaleSlope": slope, "RescaleIntercept": intercept, "RescaleType": "HU"}
+        shared["PixelValueTransformationSequence"] = group(**reported)
     if window is not None:
         shared["FrameVOILUTSequence"] = group(WindowCenter=window[0], WindowWidth=window[1])
     frames = [group(PlanePositionSequence=group(ImagePositionPatient=list(position)))[0] for position in positions]

@@ -391,7 +391,7 @@ def test_names_are_joined_by_plus():
         ("flip+auto", "The augmentation auto stands alone"),
     ],
 )
-def test_a_mistaken_name_is_told(name, message):
+def test_a_mistaken_name_is_reported(name, message):
     with pytest.raises(InputError, match=message):
         make_augmentation(name, SHAPE, 0)
 

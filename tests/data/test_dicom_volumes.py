@@ -96,8 +96,8 @@ def test_slices_are_rescaled_windowed_and_inverted_as_their_files_say(tmp_path):
     inverted = write_series(tmp_path / "inverted", values, photometric="MONOCHROME1")
     assert np.abs(read(inverted).astype(int) - (255 - plain.astype(int))).max() <= 1
     positions = places(AXIAL, 5)
-    told = {"slope": 2, "intercept": -1200, "window": (0, 2000)}
-    enhanced = write_enhanced(tmp_path / "e.dcm", values + 600, positions, AXIAL, SPACING[:2], **told)
+    reported = {"slope": 2, "intercept": -1200, "window": (0, 2000)}
+    enhanced = write_enhanced(tmp_path / "e.dcm", values + 600, positions, AXIAL, SPACING[:2], **reported)
     assert np.array_equal(read(enhanced, window=None), plain)
 
 

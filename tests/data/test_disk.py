@@ -30,7 +30,7 @@ def test_rows_outside_are_refused(tmp_path, rows):
         DiskArray(tmp_path / "a.npy")[rows]
 
 
-def test_a_file_that_ends_early_is_told(tmp_path):
+def test_a_file_that_ends_early_is_reported(tmp_path):
     path = tmp_path / "a.npy"
     np.save(path, np.zeros((40, 1000), np.uint8))
     os.truncate(path, 20_000)

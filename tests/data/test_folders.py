@@ -169,7 +169,7 @@ def test_the_report_counts_and_names_copies_across_splits(tmp_path):
     assert warnings_of(load_folder(write_splits(tmp_path / "clean"), side=4)) == ()
 
 
-def test_the_report_tells_of_16_bits_that_show_as_black(tmp_path):
+def test_the_report_reports_of_16_bits_that_show_as_black(tmp_path):
     root = write_flat(tmp_path / "scans")
     for number, file in enumerate(sorted(root.rglob("*.png"))):
         Image.fromarray(np.full((6, 5), 100 * number, np.uint16)).save(file)
@@ -246,7 +246,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_faults_are_told_in_one_line(tmp_path, fault):
+def test_faults_are_reported_in_one_line(tmp_path, fault):
     root = write_splits(tmp_path / "scans", count=2)
     damage, message = FAULTS[fault]
     damage(root)

@@ -292,11 +292,11 @@ def test_a_second_call_decodes_nothing_and_new_content_is_seen(root, monkeypatch
 
 def test_progress_goes_up_to_the_end(root):
     write_pairs(root)
-    told = []
-    load_data(f"masks:{root}", size=12, progress=told.append)
-    assert told == sorted(told)
-    assert told[0] < 0.15
-    assert told[-1] == 1.0
+    reported = []
+    load_data(f"masks:{root}", size=12, progress=reported.append)
+    assert reported == sorted(reported)
+    assert reported[0] < 0.15
+    assert reported[-1] == 1.0
 
 
 def test_many_masks_are_decoded_by_processes(root):
@@ -357,8 +357,10 @@ def test_a_volume_whose_mask_lies_elsewhere_is_named(root):
         other[0, 3] += 1.0 if number == 5 else 0.3
         nibabel.save(nibabel.Nifti1Image(mask.astype(np.int16), affine), root / f"images/{number:02}.nii")
         nibabel.save(nibabel.Nifti1Image(mask, other), root / f"masks/{number:02}.nii")
-    told = r"must have a mask that lies on it. Received: 2 of 20 .*03\.nii \(another affine\), 05\.nii .* by --skip-bad"
-    with pytest.raises(InputError, match=told):
+    reported = (
+        r"must have a mask that lies on it. Received: 2 of 20 .*03\.nii \(another affine\), 05\.nii .* by --skip-bad"
+    )
+    with pytest.raises(InputError, match=reported):
         load(root, side=8)
     data = load(root, side=8, skip_bad=True)
     assert sum(map(len, data.splits.values())) == 18

@@ -138,7 +138,7 @@ def test_colour_and_grey(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["IM0001", "1.2.840.113619.2", "scan.DCM"])
-def test_files_without_a_suffix_are_told_by_their_content(tmp_path, name):
+def test_files_without_a_suffix_are_reported_by_their_content(tmp_path, name):
     path = write_dicom(tmp_path / name, VALUES)
     assert np.array_equal(read(path)[..., 0], expected(VALUES, 40.0, 1880))
     assert np.array_equal(read(path.read_bytes()), read(path))

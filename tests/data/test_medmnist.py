@@ -1,4 +1,4 @@
-"""MedMNIST files: read right, and every way in which one can be wrong told in one line."""
+"""MedMNIST files: read right, and every way in which one can be wrong reported in one line."""
 
 import dataclasses
 import os

@@ -44,8 +44,8 @@ def test_dicom_files_of_one_patient_stay_together_under_another_name(tmp_path):
     assert data.check.patients == {name: len(set(split.groups)) for name, split in data.splits.items()}
     assert not any("one patient" in warning for warning in data.check.warnings)
     assert "patients are those of the PatientID in 60 of 60 files, 12 in all" in data.check.notes
-    told = repr((data.check, [split.groups for split in data.splits.values()])) + SampleRecord.of(data).to_csv()
-    assert "SECRET" not in told
+    reported = repr((data.check, [split.groups for split in data.splits.values()])) + SampleRecord.of(data).to_csv()
+    assert "SECRET" not in reported
     key = tmp_path / "cache" / "patients.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert load_folder(root, side=8).splits["test"].groups == data.splits["test"].groups

@@ -9,10 +9,12 @@ from keras_lnn.errors import InputError
 
 
 def test_the_folder_holds_the_images_and_their_classes(tmp_path):
-    told = write_folder(FolderCommand(folder=tmp_path / "images", images=30))
+    reported = write_folder(FolderCommand(folder=tmp_path / "images", images=30))
     phantom, read = load_data("phantom-breast").splits["val"], load_data(f"folder:{tmp_path / 'images'}", size=28)
     assert read.class_names == ("malignant", "normal-benign")
-    assert told.endswith(f"{30 - phantom.labels[:30].sum()} of malignant, {phantom.labels[:30].sum()} of normal-benign")
+    assert reported.endswith(
+        f"{30 - phantom.labels[:30].sum()} of malignant, {phantom.labels[:30].sum()} of normal-benign"
+    )
     written = {
         image.tobytes(): int(label) for image, label in zip(phantom.images[:30], phantom.labels[:30], strict=True)
     }
@@ -26,7 +28,7 @@ def test_the_folder_holds_the_images_and_their_classes(tmp_path):
 
 def test_images_with_masks_come_back_with_their_patients_and_splits(tmp_path):
     folder = tmp_path / "scans"
-    told = write_folder(FolderCommand(folder=folder, data="phantom-liver", splits="train,val,test", images=390))
+    reported = write_folder(FolderCommand(folder=folder, data="phantom-liver", splits="train,val,test", images=390))
     phantom, read = load_data("phantom-liver"), load_data(f"masks:{folder}", size=64)
     assert read.class_names == phantom.class_names
     assert not read.check.warnings
@@ -37,7 +39,7 @@ def test_images_with_masks_come_back_with_their_patients_and_splits(tmp_path):
         assert np.array_equal(split.images[np.arange(len(split))], phantom.splits[name].images[order])
         assert np.array_equal(split.labels, phantom.splits[name].labels[order])
         assert list(split.groups) == [phantom.splits[name].groups[row] for row in order]
-    assert told.startswith(f"{folder}: 390 of background, ")
+    assert reported.startswith(f"{folder}: 390 of background, ")
 
 
 def test_what_is_no_flat_image_with_one_class_is_one_line(tmp_path):

@@ -175,7 +175,7 @@ def test_a_failed_fill_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_told_before_the_map_is_written(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_the_map_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
     with pytest.raises(InputError, match="KERAS_LNN_CACHE"):
         place_images((2, 2, 1), {"train": np.arange(3)}, None, cache_file=tmp_path / "images.npy", limit_bytes=0)

@@ -221,7 +221,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_faults_are_told_in_one_line(tmp_path, fault):
+def test_faults_are_reported_in_one_line(tmp_path, fault):
     write_classes(tmp_path)
     (tmp_path / "empty").mkdir()
     damage, options, message = FAULTS[fault]
@@ -236,7 +236,7 @@ def test_faults_are_told_in_one_line(tmp_path, fault):
 
 
 @pytest.mark.parametrize("fault", ["no file column", "truncated", "group in two splits", "latin-1", "no table"])
-def test_the_command_tells_a_fault_in_one_line(tmp_path, fault, monkeypatch, capfd):
+def test_the_command_reports_a_fault_in_one_line(tmp_path, fault, monkeypatch, capfd):
     write_classes(tmp_path)
     FAULTS[fault][0](tmp_path)
     run_dir = tmp_path / "run"

@@ -200,7 +200,7 @@ def test_without_a_network_it_fails_at_once(tmp_path, monkeypatch):
         load_tfds("remote", data_dir=tmp_path)
 
 
-def test_truncated_files_are_told(tmp_path):
+def test_truncated_files_are_reported(tmp_path):
     prepare(define_builder("CutShort", image_features((12, 10, 1)), {"train": 30}, generate_grey), tmp_path)
     (file,) = tmp_path.rglob("*.tfrecord*")
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])

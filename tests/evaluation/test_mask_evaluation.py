@@ -147,22 +147,22 @@ def test_a_perfect_answer_and_what_json_gets():
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "reported"),
     [
-        (0, "collapsed: it answers 'background'"),
-        (1, "collapsed: it answers 'liver'"),
+        (0, "collapsed: it predicts 'background'"),
+        (1, "collapsed: it predicts 'liver'"),
         (None, "never predicts 'tumour'"),
     ],
 )
-def test_what_a_model_does_not_answer_is_told(answer, told):
+def test_what_a_model_does_not_answer_is_reported(answer, reported):
     truth, _ = random_masks(4, samples=12, empty=0.0)
     predicted = np.where(truth == 2, 1, truth) if answer is None else np.full_like(truth, answer)
     found = evaluate_masks(truth, predicted, class_names=NAMES, resamples=5)
-    assert any(told in warning for warning in found.warnings)
+    assert any(reported in warning for warning in found.warnings)
     assert sum("collapsed" in warning for warning in found.warnings) == (answer is not None)
 
 
-def test_a_class_that_no_mask_holds_is_told_and_left_out():
+def test_a_class_that_no_mask_holds_is_reported_and_left_out():
     truth, _ = random_masks(4, samples=12, empty=0.0)
     truth[truth == 2] = 0
     found = evaluate_masks(truth, truth, class_names=NAMES, resamples=5)

@@ -532,6 +532,6 @@ def test_cells_say_their_contract():
         (lambda: LTC(5)((draw_inputs(),) * 3), r"a tensor or \(inputs, elapsed_time\). Received: 3 tensors"),
     ],
 )
-def test_a_mistake_is_told(call, message):
+def test_a_mistake_is_reported(call, message):
     with pytest.raises(ValueError, match=message):
         call()

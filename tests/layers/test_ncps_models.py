@@ -36,7 +36,7 @@ def test_an_ncp_is_refused_with_its_reason(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"no archive"])
-def test_what_is_no_model_is_told(tmp_path, content):
+def test_what_is_no_model_is_reported(tmp_path, content):
     if content:
         (tmp_path / "model.keras").write_bytes(content)
     with pytest.raises(InputError, match=r"must be a whole \.keras file"):

@@ -317,7 +317,7 @@ def test_weights_that_a_loss_of_a_batch_cannot_heed_are_refused(weights):
         (lambda: SoftF1()(np.zeros(2), np.zeros((2, 4, 4, 3))), "or 0/1 of the predictions' shape"),
     ],
 )
-def test_mistakes_are_told(make, message):
+def test_mistakes_are_reported(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 

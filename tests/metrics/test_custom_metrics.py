@@ -279,7 +279,7 @@ def test_a_model_is_trained_with_it_and_logs_each_result_by_its_name():
         (("binary", ["f1"], 0.5, 10, -1), "exact_samples must be at least 0, which keeps none. Received: -1."),
     ],
 )
-def test_a_mistake_is_told(arguments, message):
+def test_a_mistake_is_reported(arguments, message):
     kind, results, threshold, bins, exact = (*arguments, *(None, ["f1"], 0.5, 10, 0)[len(arguments) :])
     with pytest.raises(ValueError, match=message):
         ClassificationMetrics(kind, results, threshold=threshold, bins=bins, exact_samples=exact)
@@ -315,7 +315,7 @@ def test_confusion_changes_no_other_result():
     }
 
 
-def test_confusion_that_was_not_counted_is_told():
+def test_confusion_that_was_not_counted_is_reported():
     metric = ClassificationMetrics("binary", ["f1"])
     metric.update_state([1], [[0.7]])
     with pytest.raises(ValueError, match=r"counted for it. Received: keep_confusion=False"):
@@ -324,7 +324,7 @@ def test_confusion_that_was_not_counted_is_told():
         ClassificationMetrics("binary", ["f1"], keep_confusion=True).confusion_matrix()
 
 
-def test_what_does_not_fit_the_predictions_is_told():
+def test_what_does_not_fit_the_predictions_is_reported():
     truth, probabilities, _ = draw("multi-label", 5, 2)
     with pytest.raises(ValueError, match=r"class_names must be as many as there are classes or labels, 4. Received: 2"):
         ClassificationMetrics("multi-label", class_names="ab").update_state(truth, probabilities)

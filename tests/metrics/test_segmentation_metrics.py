@@ -233,12 +233,12 @@ def test_all_arguments_survive_saving():
 
 
 @pytest.mark.parametrize("result", ["f1", "accuracy_per_class", "class_error_per_image", "dice_macro", "_per_class"])
-def test_an_unknown_result_is_told(result):
+def test_an_unknown_result_is_reported(result):
     with pytest.raises(ValueError, match=f"results must be of accuracy.* Received: '{result}'"):
         SegmentationMetrics([result])
 
 
-def test_what_does_not_fit_is_told():
+def test_what_does_not_fit_is_reported():
     truth, _, logits = draw(2, (5, 4), 3, 8)
     with pytest.raises(ValueError, match=r"class_names must be as many as there are classes, 3\. Received: 2"):
         SegmentationMetrics(class_names=("a", "b")).update_state(truth, logits)

@@ -18,7 +18,7 @@ NAMES = [
     if get_entry(entry.reference_data).dimensions == 2
     and not entry.name.startswith("crnet-")
     and entry.family != "deep"
-    and entry.answers == "classes"
+    and entry.predicts == "classes"
 ]
 
 

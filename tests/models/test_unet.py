@@ -39,9 +39,9 @@ def test_the_published_network_is_as_large_as_its_layers():
 
 
 def test_networks_of_masks_say_so():
-    assert {entry.name for entry in list_models() if entry.answers == "masks"} == {"unet", "unet-lnn"}
+    assert {entry.name for entry in list_models() if entry.predicts == "masks"} == {"unet", "unet-lnn"}
     assert get_model("unet").protocol["monitor"] == "val_dice"
-    assert get_model("cnn").answers == "classes"
+    assert get_model("cnn").predicts == "classes"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_all_slices_hear_of_each_other(recurrence):
         assert slices_that_change(model, changed) == {0, 1, 2, 3, 4}
 
 
-def test_the_maps_of_more_levels_are_told():
+def test_the_maps_of_more_levels_are_reported():
     names = {layer.name for layer in build("unet-lnn", VOLUME, levels=2).layers if layer.name.startswith("slices")}
     assert names == {f"slices{level}_{way}" for level in (1, 2) for way in ("forwards", "backwards")}
 
@@ -136,7 +136,7 @@ def test_convolutions_in_three_dimensions_see_their_neighbours():
     assert slices_that_change(build("unet", VOLUME, volumes="3d"), 2) > {2}
 
 
-def test_what_a_place_is_told_comes_from_its_own_place():
+def test_what_a_place_is_reported_comes_from_its_own_place():
     """The sequence runs along the volume: maps far away in the plane are other sequences."""
     model = build("unet-lnn", (3, 64, 64, 1), levels=1)
     volumes = pixels_of((3, 64, 64, 1), 1)

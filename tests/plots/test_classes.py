@@ -61,7 +61,7 @@ def test_the_matrix_has_its_numbers_and_a_dash_where_there_is_none():
 
 
 @pytest.mark.parametrize("table", [pd.DataFrame(), pd.DataFrame(columns=["a"])])
-def test_nothing_to_draw_is_told(table):
+def test_nothing_to_draw_is_reported(table):
     with pytest.raises(InputError, match=r"needs an epoch and a class. Received: 0 rows"):
         plots.plot_class_accuracy(table, None)
     with pytest.raises(InputError, match="needs an epoch and a class"):

@@ -62,6 +62,6 @@ def test_what_is_not_defined_is_left_out(tmp_path):
     assert np.isfinite(figure.axes[1].get_xlim()).all()
 
 
-def test_nothing_to_draw_is_told():
+def test_nothing_to_draw_is_reported():
     with pytest.raises(InputError, match="There must be a label to be drawn"):
         plots.plot_labels({}, 3)

@@ -121,9 +121,9 @@ def test_every_command_takes_modules(own_module, tmp_path, monkeypatch, capsys, 
     with pytest.raises(SystemExit) as caught:
         run_main(program.main)
     assert caught.value.code == 2
-    told = capsys.readouterr().err
-    assert "--imports must name modules that can be imported. Received: no_such_module" in told
-    assert told.count("\n") == 1
+    reported = capsys.readouterr().err
+    assert "--imports must name modules that can be imported. Received: no_such_module" in reported
+    assert reported.count("\n") == 1
 
 
 def test_what_a_module_registers_is_listed(own_module, monkeypatch, capsys):

@@ -80,7 +80,7 @@ def test_an_import_is_not_resumed(folder):
         folder.prepare_resume()
 
 
-def test_what_is_no_run_is_told(tmp_path):
+def test_what_is_no_run_is_reported(tmp_path):
     with pytest.raises(InputError, match=r"holds a config\.yaml"):
         RunFolder.open(tmp_path)
 

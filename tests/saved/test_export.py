@@ -170,13 +170,13 @@ def test_masks_are_the_same_served_and_here_where_classes_are_nearly_tied(tmp_pa
     save_keras(nearly_tied_model((8, 8, 1)), signature, tmp_path / "m.keras")
     images = np.arange(64, dtype=np.uint8).reshape(1, 8, 8, 1)
     predictor = load_predictor(tmp_path / "m.keras")
-    answer = predictor.answer(images)
+    answer = predictor.predict_compact(images)
     # A softmax in float32 makes both probabilities one half.
     assert answer[0, 0, 1] == 0
     assert answer[0, 7, 7] == 1
     np.testing.assert_array_equal(answer, signature.get_task().decide(predictor.predict(images)))
     served = load_predictor(export_model(tmp_path / "m.keras", tmp_path / "out"))
-    np.testing.assert_array_equal(served.answer(images), answer)
+    np.testing.assert_array_equal(served.predict_compact(images), answer)
 
 
 def test_both_formats_give_what_the_model_gives(liquid, exported):

@@ -64,6 +64,6 @@ def test_metrics_at_the_threshold_say_so():
     assert "a above 0.100, b above 0.200; chosen on validation by f1" in model_card(older, None, "keras")
 
 
-def test_a_learned_scale_of_the_logits_is_told():
+def test_a_learned_scale_of_the_logits_is_reported():
     assert "| Scale of the logits | 4.38, learned: " in model_card(SIGNATURE, None, "keras", 4.375)
     assert "Scale" not in model_card(SIGNATURE, None, "keras")

@@ -42,34 +42,34 @@ def test_headers_are_checked_before_anything_is_read(files):
 def test_bad_files_end_it_or_are_left_out(files):
     with pytest.raises(InputError, match=r"2 of 4 that cannot be read: .*none\.png \(.*z\.png \(truncated\)"):
         predict_files(DARK_AND_BRIGHT, files)
-    told = []
-    table = predict_files(DARK_AND_BRIGHT, files, skip_bad=True, warn=told.append)
+    reported = []
+    table = predict_files(DARK_AND_BRIGHT, files, skip_bad=True, warn=reported.append)
     assert table["file"].tolist() == [str(files[0]), str(files[3])]
     assert table["predicted"].tolist() == ["dark", "bright"]
-    assert len(told) == 1
-    assert told[0].startswith("left out 2 of 4 files: ")
+    assert len(reported) == 1
+    assert reported[0].startswith("left out 2 of 4 files: ")
     with pytest.raises(InputError, match="2 of 2"):
         predict_files(DARK_AND_BRIGHT, files[1:3], skip_bad=True)
 
 
 def test_masks_are_written_of_the_good_files(files, tmp_path):
-    told = []
-    table = predict_masks(BrightPixels(), files, tmp_path / "out", skip_bad=True, warn=told.append)
+    reported = []
+    table = predict_masks(BrightPixels(), files, tmp_path / "out", skip_bad=True, warn=reported.append)
     assert table["file"].tolist() == [str(files[0]), str(files[3])]
     assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"0.png", "1.png"}
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
 def test_twelve_bits_without_a_window_are_reported(tmp_path):
     path = save(tmp_path / "a.png", np.linspace(0, 4095, 256).reshape(16, 16).astype(np.uint16))
-    told = []
-    predict_files(DARK_AND_BRIGHT, [path], warn=told.append)
-    assert [text.partition(",")[0] for text in told] == ["the brightest value of all 16-bit files is 4095"]
+    reported = []
+    predict_files(DARK_AND_BRIGHT, [path], warn=reported.append)
+    assert [text.partition(",")[0] for text in reported] == ["the brightest value of all 16-bit files is 4095"]
     windowed = make_signature(window=(2048.0, 4096.0))
     bright = save(tmp_path / "b.png", np.full((16, 16), 40_000, np.uint16))
     for file, signature in ((path, windowed), (bright, DARK_AND_BRIGHT.signature)):
-        list(FileReader([file], signature, False, told.append).read())
-    assert len(told) == 1
+        list(FileReader([file], signature, False, reported.append).read())
+    assert len(reported) == 1
 
 
 VOLUME = make_signature(model="cnn3d", image_shape=(4, 4, 4, 1), size=4)

@@ -1,4 +1,4 @@
-"""Weights from PyTorch: the published network and layers of ncps.torch give their outputs, and every misfit is told."""
+"""Weights from PyTorch: the published network and layers of ncps.torch give their outputs; misfits are reported."""
 
 import json
 from pathlib import Path
@@ -299,7 +299,7 @@ MIXED = {"mixed_memory": True}
         ),
     ],
 )
-def test_a_layer_that_is_another_is_told(case, layer, damage, message, expected):
+def test_a_layer_that_is_another_is_reported(case, layer, damage, message, expected):
     model = model_around(layer())
     before = model.get_weights()
     arrays = state_dict_of({name: value.copy() for name, value in expected.items()}, case, "net.")
@@ -317,7 +317,7 @@ def test_softplus_weights_are_not_taken_as_they_are(expected):
         load_torch_weights(model_around(LTC(5)), arrays, implicit_param_constraints=False)
 
 
-def test_weights_of_no_place_are_told():
+def test_weights_of_no_place_are_reported():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(2, use_bias=False)(inputs))
     with pytest.raises(InputError, match=r"fc\.bias without one"):
@@ -337,7 +337,7 @@ def test_an_import_serves_like_a_run(model, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"no zip", None])
-def test_what_is_no_weights_file_is_told(tmp_path, content):
+def test_what_is_no_weights_file_is_reported(tmp_path, content):
     path = tmp_path / "weights.npz"
     if content is not None:
         path.write_bytes(content)

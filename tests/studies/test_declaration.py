@@ -161,7 +161,7 @@ def test_a_name_never_leads_out_of_the_folder_of_its_study(study, name):
     assert path_name("../../x") == "..-..-x"
 
 
-def test_a_wrong_field_of_a_network_is_told(study):
+def test_a_wrong_field_of_a_network_is_reported(study):
     broken = Study(**study.model_dump() | {"networks": {"dnn": {"epoch": 3}}})
     with pytest.raises(InputError, match=r"There is no field .epoch.\. Did you mean epochs"):
         lay_out(broken, Path("x"))
@@ -256,7 +256,7 @@ def test_a_wrong_grid_is_one_line(tmp_path, old, new, message):
         ({"grid": {"learning_rate": [1e-3, 0.001]}}, "must have a name of its own. Received: 'alexnet 1e-3 he-normal'"),
     ],
 )
-def test_a_wrong_value_for_the_grid_is_told(grid_study, options, message):
+def test_a_wrong_value_for_the_grid_is_reported(grid_study, options, message):
     with pytest.raises(InputError, match=message):
         lay_out(grid_study, Path("x"), **options)
 
@@ -280,7 +280,7 @@ def test_assignments_are_read(text, found):
 
 
 @pytest.mark.parametrize("text", ["time_budget", "=3", "a=", "a=1 a=2"])
-def test_a_wrong_assignment_is_told(text):
+def test_a_wrong_assignment_is_reported(text):
     with pytest.raises(InputError, match=r"--grid must be FIELD=VALUE,VALUE .* Received: '"):
         parse_assignments(text, "--grid")
 

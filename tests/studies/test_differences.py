@@ -8,7 +8,7 @@ from scipy import stats
 
 from keras_lnn.statistics.paired_tests import compare_resampled
 from keras_lnn.studies.declaration import Study
-from keras_lnn.studies.differences import compare_networks, tell_differences
+from keras_lnn.studies.differences import compare_networks, describe_differences
 from keras_lnn.studies.results import METRICS, summary_table
 from keras_lnn.studies.tables import FORMATS, Content
 
@@ -78,11 +78,11 @@ def test_the_same_samples_are_compared_sample_by_sample(tmp_path):
     better = differences[differences["network"] == "better"].iloc[0]
     assert better["low"] > 0.1
     assert better["corrected"] < 0.05
-    told = tell_differences(differences.assign(data="some"))
-    assert told[0].startswith("some, AUC: 1 of 2 networks differ from plain one: better +0.")
-    like = tell_differences(differences[differences["network"] == "like it"].assign(data="some"))
+    reported = describe_differences(differences.assign(data="some"))
+    assert reported[0].startswith("some, AUC: 1 of 2 networks differ from plain one: better +0.")
+    like = describe_differences(differences[differences["network"] == "like it"].assign(data="some"))
     assert like[0].startswith("some, AUC: the data do not show that like it differs from plain one (")
-    alone = tell_differences(differences[differences["network"] == "better"].assign(data="some"))
+    alone = describe_differences(differences[differences["network"] == "better"].assign(data="some"))
     assert alone[0].startswith("some, AUC: better differs from plain one (+0.")
 
 

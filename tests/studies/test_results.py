@@ -112,12 +112,12 @@ def test_no_number_is_cut_off_on_a_narrow_terminal(results, width):
     content = Content(STUDY.title, summary_table(results, STUDY))
     console = Console(width=width, file=io.StringIO(), highlight=False)
     print_summary(console, content)
-    told = console.file.getvalue()
-    assert "…" not in told
+    reported = console.file.getvalue()
+    assert "…" not in reported
     for row in content.tables["tiny-stripes"]:
         for cell in row:
-            assert all(word in told for word in cell.split())
-    assert told.count("tiny-stripes") == (1 if width == 200 else 2)
+            assert all(word in reported for word in cell.split())
+    assert reported.count("tiny-stripes") == (1 if width == 200 else 2)
 
 
 def test_nothing_done_is_no_summary(tmp_path):

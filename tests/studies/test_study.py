@@ -132,7 +132,7 @@ def test_a_folder_in_which_a_study_runs_is_left_alone(tmp_path):
 
 
 @pytest.mark.slow
-def test_other_options_are_told_and_nothing_is_lost(whole):
+def test_other_options_are_reported_and_nothing_is_lost(whole):
     folder, _ = whole
     before = sorted(folder.rglob("*"))
     printed = run(folder, "--quick", status=2)  # other epochs

@@ -136,10 +136,10 @@ def test_each_network_can_be_found_in_the_picture_of_sizes(tmp_path, count, name
     save_figure(figure, tmp_path / "size.png")
     axes = figure.axes[0]
     assert axes.get_ylim()[1] == 1.0  # a standard deviation reaches beyond
-    told = [text.get_text() for text in axes.texts]
+    reported = [text.get_text() for text in axes.texts]
     if named:
-        assert sorted(told) == names
+        assert sorted(reported) == names
         return
-    assert sorted(told, key=int) == [str(number) for number in range(1, count + 1)]
+    assert sorted(reported, key=int) == [str(number) for number in range(1, count + 1)]
     key = [text.get_text() for text in figure.legends[-1].get_texts()]
     assert (key[0], key[-1]) == (f"1  network-{count - 1}", f"{count}  network-0")

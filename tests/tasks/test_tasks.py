@@ -60,7 +60,7 @@ def test_labels_are_sigmoids():
     assert float(metric.result()["auc"]) == 1.0
 
 
-def test_two_classes_are_told_by_their_difference():
+def test_two_classes_are_reported_by_their_difference():
     (metric,) = make_task("binary", ("a", "b")).metrics()
     metric.update_state([0, 1, 1], [[2.0, 1.0], [0.0, 3.0], [1.0, 0.0]])
     found = {name: round(float(value), 4) for name, value in metric.result().items()}

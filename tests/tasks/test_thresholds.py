@@ -150,14 +150,14 @@ def test_evaluation_gives_f1_at_them_with_intervals():
         ("binary", (0.2, 0.3), "two probabilities that sum to one"),
     ],
 )
-def test_wrong_thresholds_are_told(task, thresholds, rule):
+def test_wrong_thresholds_are_reported(task, thresholds, rule):
     truth = np.array([[0, 1], [1, 0]]) if task == "multi-label" else np.array([0, 1])
     with pytest.raises(InputError, match=rule):
         evaluate_predictions(truth, np.full((2, 2), 0.5), task=task, class_names=("a", "b"), thresholds=thresholds)
 
 
 @pytest.mark.parametrize(
-    ("rule", "told"),
+    ("rule", "reported"),
     [
         (None, "chosen on validation by f1"),
         ("sensitivity=.9", "chosen on validation by sensitivity=.9"),
@@ -165,5 +165,5 @@ def test_wrong_thresholds_are_told(task, thresholds, rule):
         ("0.3 of malignant", "as asked for"),
     ],
 )
-def test_a_rule_is_told_in_words(rule, told):
-    assert describe_rule(rule) == told
+def test_a_rule_is_reported_in_words(rule, reported):
+    assert describe_rule(rule) == reported

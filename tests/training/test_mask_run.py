@@ -57,16 +57,16 @@ def command(monkeypatch, capsys):
 
 def test_its_files_hold_what_the_model_answers(run, test_split):
     metrics = run.read_metrics()
-    predicted = load_predictor(run.path).answer(test_split.images)
+    predicted = load_predictor(run.path).predict_compact(test_split.images)
     assert predicted.dtype == np.uint8
     assert predicted.shape == test_split.labels.shape
     names = metrics["classes"]
     found = evaluate_masks(test_split.labels, predicted, class_names=names, groups=test_split.groups)
     for name, estimate in found.metrics.items():
-        told = metrics["test"][name]
+        reported = metrics["test"][name]
         for key in ("value", "low", "high"):
             value = getattr(estimate, key)
-            assert told[key] == (None if np.isnan(value) else pytest.approx(value))
+            assert reported[key] == (None if np.isnan(value) else pytest.approx(value))
     assert {path.name for path in run.plots.iterdir()} == PICTURES
     table = pd.read_csv(run.predictions)
     assert list(table["split"].value_counts()[["test", "val"]]) == [120, 60]
@@ -102,7 +102,7 @@ def test_the_exported_model_answers_by_the_same_masks(run, test_split):
     ours, other = load_predictor(run.path), load_predictor(exported)
     images = test_split.images[:20]
     assert np.abs(ours.predict(images) - other.predict(images)).max() < 1e-5
-    assert (ours.answer(images) == other.answer(images)).mean() > 0.9999
+    assert (ours.predict_compact(images) == other.predict_compact(images)).mean() > 0.9999
     content = json.loads((exported / "keras_lnn.json").read_text())
     assert content["output"]["shape"] == [None, SIDE, SIDE, 3]
     assert content["decision"] == {
@@ -113,9 +113,9 @@ def test_the_exported_model_answers_by_the_same_masks(run, test_split):
     }
     assert read_signature(exported) == ours.signature
     card = (exported / "README.md").read_text()
-    assert f'answer["mask"]  # uint8, (samples, {SIDE}, {SIDE})' in card
+    assert f'result["mask"]  # uint8, (samples, {SIDE}, {SIDE})' in card
     assert "| Dice liver |" in card
-    assert 'answer["predicted"]' not in card
+    assert 'result["predicted"]' not in card
 
 
 def test_predicted_masks_have_the_size_of_their_images(run, test_split, tmp_path, command):
@@ -129,13 +129,13 @@ def test_predicted_masks_have_the_size_of_their_images(run, test_split, tmp_path
     assert status in (0, None)
     assert "3 masks" in out
     predictor = load_predictor(run.path)
-    answer = predictor.answer(test_split.images[4:5])[0]
+    answer = predictor.predict_compact(test_split.images[4:5])[0]
     assert np.array_equal(pixels_of(tmp_path / "out" / "same.png.png"), answer)
     large = pixels_of(tmp_path / "out" / "deep" / "large.png")
     assert large.shape == (3 * SIDE, 3 * SIDE)
     small = read_images([folder / "deep" / "large.png"], side=SIDE, channels=1)
     # The middle of three pixels lies where the model has one.
-    assert np.array_equal(large[1::3, 1::3], predictor.answer(small)[0])
+    assert np.array_equal(large[1::3, 1::3], predictor.predict_compact(small)[0])
     assert pixels_of(tmp_path / "out" / "same.jpg.png").shape == (20, 50)
     assert pixels_of(tmp_path / "out" / "deep" / "large-overlay.png").shape[:2] == (3 * SIDE, 3 * SIDE)
     table = pd.read_csv(tmp_path / "out" / "predictions.csv").set_index("file")
@@ -161,7 +161,7 @@ def test_mistakes_are_one_line_and_images_are_never_lost(run, test_split, tmp_pa
     image = tmp_path / "a.png"
     Image.fromarray(test_split.images[0, ..., 0]).save(image)
     before = image.read_bytes()
-    for arguments, told in (
+    for arguments, reported in (
         ((image, "--output", tmp_path), "must not take the place"),
         ((image, "--output", tmp_path / "x.csv"), "must be a folder"),
         ((image, image, "--output", tmp_path / "out"), "names of their own"),
@@ -169,6 +169,6 @@ def test_mistakes_are_one_line_and_images_are_never_lost(run, test_split, tmp_pa
     ):
         status, _, error = command("predict", run.path, *arguments)
         assert status == 2
-        assert told in error
+        assert reported in error
         assert error.count("\n") == 1
     assert image.read_bytes() == before

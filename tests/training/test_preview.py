@@ -61,9 +61,9 @@ def test_images_with_masks_are_named_by_what_these_hold(model, data):
     loaded = load_data(data, size=32)
     figure = draw_augmentation(config, loaded)
     masks = loaded.splits["train"].labels
-    told = {text.get_text() for text in figure.texts if text.get_text().startswith("#")}
-    assert len(told) == 6
-    for sample, words in (text[1:].split(": ") for text in told):
+    reported = {text.get_text() for text in figure.texts if text.get_text().startswith("#")}
+    assert len(reported) == 6
+    for sample, words in (text[1:].split(": ") for text in reported):
         assert words == (", ".join(("liver", "tumour")[: masks[int(sample)].max()]) or "-")
 
 

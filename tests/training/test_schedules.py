@@ -56,7 +56,7 @@ def test_cosine_restarts_begin_anew_at_the_very_step(period, compiled):
     np.testing.assert_allclose([float(rate(step)) for step in chosen], expected, atol=1e-6)
 
 
-def test_a_restart_that_is_not_told_never_comes():
+def test_a_restart_that_is_not_reported_never_comes():
     rates = [float(make_schedule("cosine-restarts", 1.0, 100)(step)) for step in range(100)]
     assert rates == pytest.approx([float(make_schedule("cosine", 1.0, 100)(step)) for step in range(100)], abs=1e-6)
 

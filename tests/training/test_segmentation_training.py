@@ -146,7 +146,7 @@ def test_rare_classes_count_more_but_not_without_end():
 
 
 def test_probabilities_are_a_softmax_over_the_classes_of_each_pixel():
-    assert (TASK.outputs, TASK.answers, make_task("binary", ("a", "b")).answers) == (3, "masks", "classes")
+    assert (TASK.outputs, TASK.predicts, make_task("binary", ("a", "b")).predicts) == (3, "masks", "classes")
     found = keras.ops.convert_to_numpy(TASK.probabilities(LOGITS))
     exponentials = np.exp(LOGITS)
     np.testing.assert_allclose(found, exponentials / exponentials.sum(axis=-1, keepdims=True), rtol=1e-5)
@@ -155,8 +155,8 @@ def test_probabilities_are_a_softmax_over_the_classes_of_each_pixel():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"model": "cnn", "model_args": {}}, "answers by masks. Received: cnn, which answers by classes, for tiny-sq"),
-        ({"data": "phantom-breast"}, "answers by classes. Received: unet, which answers by masks, for phantom-breast"),
+        ({"model": "cnn", "model_args": {}}, "predicts masks. Received: cnn, which predicts classes, for tiny-sq"),
+        ({"data": "phantom-breast"}, "predicts classes. Received: unet, which predicts masks, for phantom-breast"),
         ({"monitor": "val_auc"}, "masks must be one of val_loss, val_dice.* Received: val_auc for unet"),
         ({"model": "cnn", "model_args": {}, "monitor": "val_dice"}, "classes must be one of val_loss, val_auc"),
         ({"loss": "asymmetric"}, "for several labels to an image. Received: a segmentation task"),

@@ -324,9 +324,9 @@ def test_a_time_budget_stops_within_a_step(tiny_data, tmp_path, console):
     assert metrics["epochs"] == len(history) == 1
     assert metrics["epochs_trained"] == pytest.approx(1 / 15, abs=1e-4)  # steps of an epoch
     assert history["fraction"].iloc[0] == pytest.approx(1 / 15, abs=1e-4)
-    told = f"the time budget of 0.001 s is spent: {describe_epochs(history.to_dict('records'))}"
-    assert metrics["stopped_because"] == told
-    assert f"stopped in epoch 1: {told}" in printed(console)
+    reported = f"the time budget of 0.001 s is spent: {describe_epochs(history.to_dict('records'))}"
+    assert metrics["stopped_because"] == reported
+    assert f"stopped in epoch 1: {reported}" in printed(console)
 
 
 CUT = {"epochs": 50, "time_budget": "1h", "batch_size": 16, "model": "dnn", "model_args": {"units": 8}}
@@ -395,7 +395,7 @@ def printed(console: Console) -> str:
 
 
 @pytest.mark.parametrize(
-    ("fractions", "count", "told"),
+    ("fractions", "count", "reported"),
     [
         ([1.0, 1.0], 2.0, "2 whole epochs"),
         ([1.0, 0.37], 1.37, "1 whole epoch and 37% of the next"),
@@ -403,10 +403,10 @@ def printed(console: Console) -> str:
         ([1.0, 0.999], 1.999, "1 whole epoch and 99% of the next"),
     ],
 )
-def test_what_a_budget_was_enough_for_is_told(fractions, count, told):
+def test_what_a_budget_was_enough_for_is_reported(fractions, count, reported):
     history = [{"epoch": index, "fraction": fraction} for index, fraction in enumerate(fractions, start=1)]
     assert count_epochs(history) == pytest.approx(count)
-    assert describe_epochs(history) == told
+    assert describe_epochs(history) == reported
     # Rows from before there was a budget are of whole epochs.
     assert count_epochs([{"epoch": 1}, {"epoch": 2, "fraction": math.nan}]) == 2.0
 
@@ -509,10 +509,10 @@ def test_a_run_whose_every_epoch_is_nan_says_so(tmp_path, console):
     metrics = train(config, console).metrics
     assert metrics["best_epoch"] == 2
     assert metrics["warnings"][0].startswith("val_auc is not a number in any of 2 epochs, so no epoch could be chosen")
-    told = printed(console)
-    assert "val_auc nan no best one yet" in told
-    assert "warning: val_auc is not a number in any of 2 epochs" in told
-    assert "test of epoch 2, the last" in told
+    reported = printed(console)
+    assert "val_auc nan no best one yet" in reported
+    assert "warning: val_auc is not a number in any of 2 epochs" in reported
+    assert "test of epoch 2, the last" in reported
 
 
 def test_predictions_that_are_nan_are_counted_for_nothing():
@@ -525,7 +525,7 @@ def test_predictions_that_are_nan_are_counted_for_nothing():
     np.testing.assert_array_equal(matrix, np.zeros((2, 2), np.int64))
 
 
-def test_a_loss_that_is_no_number_is_told(tiny_data, tmp_path, console):
+def test_a_loss_that_is_no_number_is_reported(tiny_data, tmp_path, console):
     with pytest.raises(TrainingDiverged, match=r"must stay a number\. Received: nan in epoch \d+\. Lower"):
         train(config_for(tiny_data, tmp_path, epochs=50, model="dnn", optimizer="sgd", learning_rate=1e30), console)
 
@@ -687,7 +687,7 @@ def test_each_field_that_a_protocol_may_give_has_a_default(model):
         ({"xla": True}, "exclude each other"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_written(tiny_data, tmp_path, console, fields, message):
+def test_a_mistake_is_reported_before_anything_is_written(tiny_data, tmp_path, console, fields, message):
     with pytest.raises(InputError, match=message):
         train(config_for(tiny_data, tmp_path, **fields), console)
     assert not (tmp_path / "run").exists()

@@ -87,9 +87,9 @@ def test_a_search_with_every_fault_ends_and_names_them(faults):
         "kill": r"was killed by the system \(SIGKILL\)",
     }
     for fault, reason in reasons.items():
-        told = failed.loc[failed["fault"] == fault, "failure"]
-        assert len(told) == 1
-        assert all(re.match(reason, text) for text in told)
+        reported = failed.loc[failed["fault"] == fault, "failure"]
+        assert len(reported) == 1
+        assert all(re.match(reason, text) for text in reported)
         assert re.search(rf"trial \d+ failed: {reason}.*log\.txt", printed)
     assert "1 trials are whole, 5 failed" in printed
 
@@ -371,9 +371,9 @@ def test_a_mistake_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, cap
     with pytest.raises(SystemExit) as caught:
         run_main(program.main)
     assert caught.value.code == 2
-    told = capsys.readouterr().err
-    assert message in told
-    assert told.count("\n") == 1
+    reported = capsys.readouterr().err
+    assert message in reported
+    assert reported.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
