@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import math
 import os
 import sys
 import tempfile
@@ -12,11 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from keras_lnn.runs.epoch_shares import is_cut_short
 from keras_lnn.saved.card import shown_metrics
 from keras_lnn.tasks.kinds import find_kind
 from keras_lnn.tasks.thresholds import TUNED, describe_rule
@@ -61,48 +58,6 @@ def start_keras(console: Console) -> None:
         return
     with loading(console, "starting Keras"), _quiet_errors():
         importlib.import_module("keras")
-
-
-class EpochDisplay:
-    """A bar over the epochs with the newest and the best validation value.
-
-    Args:
-        console: Where to.
-        epochs: Of the whole run.
-        first_epoch: Epochs done before.
-        monitor: The value that chooses the best epoch.
-    """
-
-    def __init__(self, console: Console, epochs: int, first_epoch: int, monitor: str) -> None:
-        self.console = console
-        self.epochs = epochs
-        self.monitor = monitor
-        self._last_line = time.monotonic()
-        shown = TextColumn("{task.description}", markup=False)
-        columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(24), shown, TimeRemainingColumn())
-        hidden = not console.is_terminal
-        self._progress = Progress(*columns, TextColumn("left"), console=console, disable=hidden)
-        self._bar = self._progress.add_task("", total=epochs, completed=first_epoch)
-
-    def __enter__(self) -> "EpochDisplay":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, row: dict[str, float], best_epoch: int, best_value: float) -> None:
-        """Shows one more epoch."""
-        epoch = int(row["epoch"])
-        best = "no best one yet" if math.isnan(best_value) else f"best {best_value:.4f} in epoch {best_epoch}"
-        text = f"loss {row['loss']:.4f}  {self.monitor} {row[self.monitor]:.4f}  {best}"
-        cut = is_cut_short(row)
-        text = f"{row['fraction']:.0%} of the epoch  {text}" if cut else text
-        self._progress.update(self._bar, completed=epoch, description=text)
-        due = time.monotonic() - self._last_line > _LOG_EVERY_SECONDS or cut or epoch in (1, self.epochs)
-        if due and not self.console.is_terminal:
-            self._last_line = time.monotonic()
-            self.console.print(f"epoch {epoch}/{self.epochs}  {text}")
 
 
 def print_rows(rows: list[dict[str, Any]], title: str, digits: int) -> None:

@@ -25,8 +25,9 @@ from keras_lnn.saved.predictor import batch_size_for
 from keras_lnn.saved.signature import RECORDED_OPTIONS, Signature, short_data_name
 from keras_lnn.tasks.kinds import make_task
 from keras_lnn.tasks.task import Task
-from keras_lnn.terminal import EpochDisplay, loading, make_console, print_check
+from keras_lnn.terminal import loading, make_console, print_check
 from keras_lnn.training.averaging import WeightAverage
+from keras_lnn.training.epoch_display import EpochDisplay
 from keras_lnn.training.protocol import complete_config, is_run_of, name_augmentation
 from keras_lnn.training.recorder import Recorder
 from keras_lnn.training.report import RunReport, write_report

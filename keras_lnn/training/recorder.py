@@ -16,7 +16,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.runs.epoch_shares import describe_epochs, is_cut_short
 from keras_lnn.runs.folder import Checkpoint, RunFolder
 from keras_lnn.runs.selection import Selection
-from keras_lnn.terminal import EpochDisplay
+from keras_lnn.training.epoch_display import EpochDisplay
 from keras_lnn.training.variables import model_variables, read_variables
 
 if TYPE_CHECKING:
@@ -95,12 +95,18 @@ class Recorder(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Remembers when the epoch began."""
         self._epoch_begun = time.monotonic()
+        self.display.begin_epoch(epoch + 1)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Stops within a step of the time budget."""
+        """Shows the step, and stops the training where the time budget is spent."""
         self._steps = batch + 1
+        self.display.show_step(self._steps, self._given("steps"))
         if self._budget_is_spent(self.seconds):
             self.model.stop_training = True
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Shows that the validation runs."""
+        self.display.show_validation()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keeps the epoch and decides whether to go on."""
