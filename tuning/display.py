@@ -1,33 +1,30 @@
-"""The display of a search on the terminal: a live table, or one line per trial where there is no terminal."""
+"""What a search prints: what is searched, one line per finished trial, and at the end the best one and the failures."""
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from keras_tuner.engine.trial import Trial, TrialStatus
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from keras_lnn.config import TrainConfig
+from keras_lnn.processes.display import JobDisplay
+from keras_lnn.processes.pool import RunningJob
 from keras_lnn.processes.runner import Outcome
 from keras_lnn.terminal import print_written
 from tuning.oracles import SafeOracle
-from tuning.results import best_trial, describe_values
+from tuning.results import best_trial
 from tuning.settings import SearchSettings
 from tuning.space import Space
+from tuning.tuner import ProcessTuner, describe_values, summarise
 
-if TYPE_CHECKING:
-    from tuning.tuner import ProcessTuner
-
-_SHOWN_TRIALS = 12
 _SHOWN_FAILURES = 12
 
 
-class SearchDisplay:
+class SearchDisplay(JobDisplay):
     """Shows the progress of a search.
 
     Args:
@@ -38,27 +35,17 @@ class SearchDisplay:
     """
 
     def __init__(self, console: Console, tuner: ProcessTuner, oracle: SafeOracle, settings: SearchSettings) -> None:
-        self.console = console
+        super().__init__(console, "trials")
         self.tuner = tuner
         self.oracle = oracle
         self.settings = settings
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> SearchDisplay:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self._reported = 0
 
     def introduce(self, folder: Path, config: TrainConfig, space: Space, resumed: bool) -> None:
         """Prints what is searched, and what is already done."""
-        ended = len(self.oracle.end_order)
+        self._reported = len(self.oracle.end_order)
         if resumed:
-            self.console.print(f"goes on with {folder}: {ended} trials are done")
+            self.console.print(f"goes on with {folder}: {self._reported} trials are done")
         most = (
             f"at most {self.settings.most_trials} trials" if self.settings.most_trials else "as many trials as it takes"
         )
@@ -70,27 +57,41 @@ class SearchDisplay:
         )
         self.console.print(space_table(space))
 
-    def update(self) -> None:
-        """Shows the current state."""
-        if self._live is not None:
-            with self._lock:
-                self._live.update(self._table(), refresh=True)
+    def watch(self, running: Sequence[RunningJob]) -> None:
+        """Shows the current state of a search whose trials run on this machine."""
+        note = f"{self.oracle.elapsed_seconds / 60:.1f} min{self._describe_best(', ')}"
+        self.show(running, len(self.oracle.end_order), self.settings.most_trials, note)
 
-    def report(self, trial: Trial, outcome: Outcome) -> None:
-        """Prints a line for a trial that has ended."""
-        if outcome.failure is not None:
-            line = Text.assemble((f"trial {trial.trial_id} failed: ", "bold red"), outcome.failure)
-        elif self._live is not None or outcome.result is None:
+    def watch_workers(self) -> None:
+        """Shows the current state of a search whose trials run on other machines, and prints those that have ended."""
+        for name in self.oracle.end_order[self._reported :]:
+            self._reported += 1
+            trial = self.oracle.trials[name]
+            seconds = self.oracle.seconds.get(name, 0.0)
+            if trial.status == TrialStatus.FAILED:
+                self.report(f"trial {name}", failure=str(trial.message))
+            elif trial.score is not None:
+                self._report_result(trial, trial.score, int(trial.metrics.get_last_value("epochs")), seconds)
+        self.watch([RunningJob(self.tuner.make_job(trial), None) for trial in self.oracle.running().values()])
+
+    def report_trial(self, trial: Trial, outcome: Outcome) -> None:
+        """Prints a line for a trial that has ended on this machine."""
+        if outcome.result is None:
+            self.report(f"trial {trial.trial_id}", failure=str(outcome.failure))
             return
-        else:
-            best = best_trial(self.oracle) if isinstance(self.tuner.oracle, SafeOracle) else None
-            addition = f"  best {best.score:.4f} in trial {best.trial_id}" if best is not None else ""
-            mean = sum(run["objective"] for run in outcome.result["runs"]) / len(outcome.result["runs"])
-            line = Text(
-                f"trial {trial.trial_id}  {mean:.4f}  {outcome.seconds:.0f} s  "
-                f"{describe_values(trial, self.tuner.space)}{addition}"
-            )
-        self.console.print(line)
+        name = self.oracle.objective.name
+        found = summarise(outcome.result, name)
+        self._report_result(trial, found[name], int(found["epochs"]), outcome.seconds)
+
+    def _report_result(self, trial: Trial, value: float, epochs: int, seconds: float) -> None:
+        # A worker of a distributed search does not know the trials of the others.
+        best = self._describe_best("  ") if isinstance(self.tuner.oracle, SafeOracle) else ""
+        values = describe_values(trial, self.tuner.space)
+        self.report(f"trial {trial.trial_id}", f"  {value:.4f}  {seconds:.0f} s  {values}  {epochs} epochs{best}")
+
+    def _describe_best(self, separator: str) -> str:
+        best = best_trial(self.oracle)
+        return "" if best is None else f"{separator}best {best.score:.4f} in trial {best.trial_id}"
 
     def conclude(self, folder: Path) -> None:
         """Prints the best trial, the failed ones with their reasons, and the paths of the written files."""
@@ -102,10 +103,8 @@ class SearchDisplay:
         self.console.print(f"{len(whole)} trials are whole, {len(failed)} failed")
         for trial in failed[:_SHOWN_FAILURES]:
             log = self.tuner.trial_folder(trial.trial_id) / "log.txt"
-            addition = f"  {log}" if log.is_file() else ""
-            self.console.print(
-                Text.assemble((f"trial {trial.trial_id} failed: ", "bold red"), f"{trial.message}{addition}")
-            )
+            place = f"  {log}" if log.is_file() else ""
+            self.report(f"trial {trial.trial_id}", failure=f"{trial.message}{place}")
         if len(failed) > _SHOWN_FAILURES:
             self.console.print(f"and {len(failed) - _SHOWN_FAILURES} more, see trials.csv")
         best = best_trial(self.oracle)
@@ -119,47 +118,6 @@ class SearchDisplay:
         print_written(self.console, written)
         if best is not None:
             self.console.print(f"train it: python train.py --config {folder / 'best.yaml'}")
-
-    def _table(self) -> Group:
-        oracle, space = self.oracle, self.tuner.space
-        names = list(oracle.start_order)
-        table = Table(expand=True)
-        for column in ("trial", "state", oracle.objective.name, "epochs", "seconds"):
-            width = max(7, len(column))
-            table.add_column(column, justify="left" if column == "state" else "right", no_wrap=True, min_width=width)
-        table.add_column("values", overflow="ellipsis", no_wrap=True, ratio=1)
-        best = best_trial(oracle)
-        for name in names[-_SHOWN_TRIALS:]:
-            trial = oracle.trials[name]
-            style = "bold green" if best is not None and best.trial_id == name else None
-            table.add_row(name, *self._cells(trial), describe_values(trial, space), style=style)
-        ended = len(oracle.end_order)
-        total = f" of {self.settings.most_trials}" if self.settings.most_trials else ""
-        head = f"{ended}{total} trials done, {oracle.elapsed_seconds / 60:.1f} min"
-        if best is not None:
-            head += f", best {best.score:.4f} in trial {best.trial_id}"
-        return Group(Text(head, style="bold"), table)
-
-    def _cells(self, trial: Trial) -> list[Any]:
-        if trial.score is not None and trial.metrics.exists("epochs"):
-            epochs = int(trial.metrics.get_last_value("epochs"))
-            return ["done", f"{trial.score:.4f}", str(epochs), f"{self.oracle.seconds.get(trial.trial_id, 0):.0f}"]
-        if trial.status == TrialStatus.FAILED:
-            return [Text("failed", style="red"), "", "", f"{self.oracle.seconds.get(trial.trial_id, 0):.0f}"]
-        at_it = any(other.trial_id == trial.trial_id for other in self.oracle.running().values())
-        epochs, newest = self._progress(trial)
-        return ["runs" if at_it else "waits", newest, epochs, ""]
-
-    def _progress(self, trial: Trial) -> tuple[str, str]:
-        """Returns epoch and newest value of a running trial, read from its latest history."""
-        for folder in reversed(self.tuner.run_folders(trial.trial_id)):
-            try:
-                lines = (folder / "history.csv").read_text(encoding="utf-8").strip().split("\n")
-                row = dict(zip(lines[0].split(","), lines[-1].split(","), strict=True))
-                return row["epoch"], f"{float(row[self.oracle.objective.name]):.4f}"
-            except (OSError, ValueError, KeyError):
-                continue
-        return "", ""
 
 
 def space_table(space: Space) -> Table:

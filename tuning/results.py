@@ -15,7 +15,7 @@ from keras_lnn.config import Role, TrainConfig, fields_with, values_in_trials
 from keras_lnn.files.atomic import atomic_path, write_text
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.terminal import loading
-from tuning.oracles import BRACKET, EPOCHS, PARENT, ROUND, SafeOracle
+from tuning.oracles import BRACKET, PARENT, ROUND, SafeOracle
 from tuning.space import Space
 
 if TYPE_CHECKING:
@@ -114,16 +114,3 @@ def read_histories(tuner: ProcessTuner, table: pd.DataFrame) -> Mapping[str, pd.
 def _columns(rows: list[dict[str, Any]], objective: str, space: Space) -> list[str]:
     own = [column for column in _OWN_COLUMNS.values() if any(column in row for row in rows)]
     return ["trial", "status", objective, *_FACTS, "process_seconds", *space.ranges, *own, "failure"]
-
-
-def describe_values(trial: Trial, space: Space) -> str:
-    """Returns the chosen values in one line for the terminal."""
-    values = trial.hyperparameters.values
-    shown = [f"{name}={_short(values[name])}" for name in space.ranges if name in values]
-    if EPOCHS in values:
-        shown.insert(0, f"to epoch {values[EPOCHS]}")
-    return "  ".join(shown)
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

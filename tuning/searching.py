@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
-import json
 import os
 import platform
 import re
-import socket
-import threading
 import time
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
-import yaml
 from rich.console import Console
 
 from keras_lnn.config import (
     CompleteConfig,
     TrainConfig,
-    Trait,
-    fields_with,
     parse_duration,
     parse_memory,
     validate,
     values_in_trials,
 )
-from keras_lnn.errors import InputError
-from keras_lnn.files.atomic import hold_folder, write_text
+from keras_lnn.files.atomic import hold_folder
 from keras_lnn.files.written import require_own_folder
-from keras_lnn.files.yaml_files import read_yaml
-from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner, share_gpus, share_processors
+from keras_lnn.processes.pool import Pool, local_resources, run_threads
+from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner, share_processors
 from keras_lnn.terminal import make_console
 from keras_lnn.training.protocol import complete_config
+from tuning.chief import distributed, require_free
 from tuning.display import SearchDisplay
+from tuning.identity import describe_search, digest_search, require_same_description, write_description
 from tuning.oracles import SafeOracle, make_oracle
 from tuning.results import best_config, trials_table, write_pictures, write_results
-from tuning.settings import SearchSettings, lasting, parse_address
+from tuning.settings import SearchSettings
 from tuning.space import Space, make_space
 from tuning.tuner import ProcessTuner
 
-_LOOK_EVERY_SECONDS = 0.5
 # The file that marks a folder as a search, and the files that a search replaces.
 _STATE, _REPLACED = "oracle.json", ("trials.csv", "best.yaml", "plots")
 
@@ -126,22 +117,23 @@ class _Search:
         self.folder = (settings.search_dir or default_folder(config, settings)).absolute()
         self.resumed = (self.folder / _STATE).is_file()
         require_own_folder(self.folder, _STATE, _REPLACED, "--search-dir")
-        self._errors: list[BaseException] = []
+        self._description = describe_search(config, space, settings)
         oracle = self._make_oracle()
-        with _distributed(settings):
+        with distributed(settings):
             self.tuner = ProcessTuner(
                 oracle,
                 config,
                 space,
                 self.folder,
-                runner=runner,
                 seeds=[config.seed + count for count in range(settings.seeds_per_trial)],
-                limits=Limits(parse_duration(settings.trial_timeout), parse_memory(settings.memory_limit)),
-                settings="" if settings.role == "alone" else self._digest(),
+                settings="" if settings.role == "alone" else digest_search(self._description),
                 ended=self._on_end,
             )
         oracle.settings = self.tuner.settings
+        self._runner = runner
         self.display = SearchDisplay(console, self.tuner, oracle, settings)
+        self._budget = parse_duration(settings.max_time)
+        self._looked = time.monotonic()
 
     @property
     def _oracle(self) -> SafeOracle:
@@ -151,20 +143,26 @@ class _Search:
     def run(self) -> SearchResult | None:
         if self.settings.role == "worker":
             self.console.print(f"working for {self.settings.chief}; runs go to {self.folder}")
-            self._wait(self._start_workers(), None)
+            begun = time.monotonic()
+            self._make_pool().run(lambda: self._budget is None or time.monotonic() - begun <= self._budget)
             return None
         remedy = "Wait for it, give another --search-dir, or work for it by --chief."
         with hold_folder(self.folder, "A search", remedy):
             oracle = self._oracle
-            self._keep_settings()
             if self.resumed:
+                require_same_description(self.folder, self._description)
                 oracle.reload(keep_ongoing=self.settings.role == "chief")
+            else:
+                write_description(self.folder, self._description)
             oracle.save()
             self.display.introduce(self.folder, self.config, self.space, self.resumed)
+            self._looked = time.monotonic()
             try:
                 with self.display:
-                    threads = self._start_chief() if self.settings.role == "chief" else self._start_workers()
-                    self._wait(threads, oracle)
+                    if self.settings.role == "chief":
+                        self._serve(oracle)
+                    else:
+                        self._work(oracle)
             except KeyboardInterrupt:
                 self.console.print("stopped; the same command goes on with it")
                 raise
@@ -184,69 +182,53 @@ class _Search:
             stopped_because=oracle.stopped_because,
         )
 
-    def _start_workers(self) -> list[threading.Thread]:
-        environments = share_gpus(self.settings.workers)
-        base = os.environ.get("KERASTUNER_TUNER_ID") or f"{platform.node()}-{os.getpid()}"
-        threads = []
-        for number, environment in enumerate(environments):
-            name = base if len(environments) == 1 else f"{base}-{number}"
-            threads.append(self._start(lambda n=name, e=environment: self.tuner.run_worker(n, e), name))
-        return threads
+    def _make_pool(self) -> Pool:
+        settings = self.settings
+        limits = Limits(parse_duration(settings.trial_timeout), parse_memory(settings.memory_limit))
+        name = os.environ.get("KERASTUNER_TUNER_ID") or f"{platform.node()}-{os.getpid()}"
+        return Pool(local_resources(self._runner, settings.workers, limits, name), self.tuner, self.tuner.stop)
 
-    def _start_chief(self) -> list[threading.Thread]:
-        self._oracle.silence_seconds = parse_duration(self.settings.worker_timeout)
+    def _work(self, oracle: SafeOracle) -> None:
+        """Runs trials on this machine until there are no more or the time is up."""
+        pool = self._make_pool()
+
+        def look() -> bool:
+            is_time_up = self._is_time_up(oracle)
+            self.display.watch(pool.running())
+            return not is_time_up
+
+        pool.run(look)
+
+    def _serve(self, oracle: SafeOracle) -> None:
+        """Hands out trials to workers on other machines until all is done and they know that."""
+        oracle.silence_seconds = parse_duration(self.settings.worker_timeout)
         if self.settings.serve is None:
             raise ValueError("A chief must serve at an address. Received: none. Give --serve HOST:PORT.")
-        _require_free(self.settings.serve)
+        require_free(self.settings.serve)
 
         def serve() -> None:
-            with _distributed(self.settings):
+            with distributed(self.settings):
                 self.tuner.search()  # KerasTuner's own service
 
-        return [self._start(serve, "chief")]
+        def look() -> bool:
+            for worker in oracle.forget_silent_workers():
+                self.console.print(f"worker {worker} was not heard of for {self.settings.worker_timeout}")
+            self._is_time_up(oracle)  # the chief waits until its workers know
+            self.display.watch_workers()
+            return not self._is_over(oracle)
 
-    def _start(self, work: Any, name: str) -> threading.Thread:
-        def guarded() -> None:
-            try:
-                work()
-            except BaseException as error:
-                self._errors.append(error)
+        # The service is not waited for, because nothing ends it.
+        run_threads({"chief": serve}, look, self.tuner.stop, join_seconds=0.0)
+        self.display.watch_workers()
 
-        thread = threading.Thread(target=guarded, name=name, daemon=True)
-        thread.start()
-        return thread
-
-    def _wait(self, threads: list[threading.Thread], oracle: SafeOracle | None) -> None:
-        """Waits until all workers are done, the time is up, or an error occurs."""
-        budget = parse_duration(self.settings.max_time)
-        begun = last = time.monotonic()
-        try:
-            while any(thread.is_alive() for thread in threads):
-                time.sleep(_LOOK_EVERY_SECONDS)
-                if self._errors:
-                    break
-                now = time.monotonic()
-                if oracle is None:
-                    if budget is not None and now - begun > budget:
-                        break
-                    continue
-                oracle.elapsed_seconds, last = oracle.elapsed_seconds + now - last, now
-                for worker in oracle.forget_silent_workers():
-                    self.console.print(f"worker {worker} was not heard of for {self.settings.worker_timeout}")
-                self.display.update()
-                if budget is not None and oracle.elapsed_seconds > budget:
-                    oracle.stopped_because = f"the time is up (--max-time {self.settings.max_time})"
-                    if self.settings.role != "chief":
-                        break  # a chief waits until its workers know
-                if self.settings.role == "chief" and self._is_over(oracle):
-                    break
-        finally:
-            self.tuner.stop.set()
-            if self.settings.role != "chief":
-                for thread in threads:
-                    thread.join(timeout=30)
-        if self._errors:
-            raise self._errors[0]
+    def _is_time_up(self, oracle: SafeOracle) -> bool:
+        """Adds the time since the last look to that of the search; returns whether it has had all its time."""
+        now = time.monotonic()
+        oracle.elapsed_seconds, self._looked = oracle.elapsed_seconds + now - self._looked, now
+        if self._budget is None or oracle.elapsed_seconds <= self._budget:
+            return False
+        oracle.stopped_because = f"the time is up (--max-time {self.settings.max_time})"
+        return True
 
     def _is_over(self, oracle: SafeOracle) -> bool:
         """Returns whether no trials are left and all known workers have been informed."""
@@ -255,7 +237,7 @@ class _Search:
         return nothing_left and not oracle.running() and not oracle.tuner_ids
 
     def _on_end(self, trial: Any, outcome: Outcome) -> None:
-        self.display.report(trial, outcome)
+        self.display.report_trial(trial, outcome)
         if self.settings.role == "alone":
             write_results(self.folder, self._oracle, self.config, self.space)
 
@@ -273,78 +255,8 @@ class _Search:
         oracle.max_failures = self.settings.max_failures
         return oracle
 
-    def _describe(self) -> dict[str, dict[str, Any]]:
-        """Returns the description that must stay the same until a search ends."""
-        return {
-            "config": self.config.model_dump(mode="json"),
-            "space": {row["name"]: row["choices"] for row in self.space.rows()},
-            "search": lasting(self.settings),
-        }
-
-    def _digest(self) -> str:
-        """Returns a digest, without paths, by which a worker checks that its options equal its chief's."""
-        content = self._describe()
-        places = fields_with(TrainConfig, Trait.PLACE)
-        content["config"] = {name: value for name, value in content["config"].items() if name not in places}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-    def _keep_settings(self) -> None:
-        """Writes the description of the search; if there is one already, it must be the same."""
-        path = self.folder / "search.yaml"
-        now = self._describe()
-        if not self.resumed:
-            write_text(path, yaml.safe_dump(now, sort_keys=False, allow_unicode=True))
-            return
-        before = read_yaml(path)
-        for part, values in now.items():
-            for name in {**values, **before.get(part, {})}:
-                old, new = before.get(part, {}).get(name), values.get(name)
-                if old != new:
-                    raise InputError(
-                        f"A search goes on as it began. Received: {name} {new}, which was {old} in {self.folder}."
-                        " Give that, or another --search-dir."
-                    )
-
 
 def default_folder(config: TrainConfig, settings: SearchSettings) -> Path:
     """Returns a folder that depends on model, data and tuner alone, so that repeating a command resumes its search."""
     data = re.sub(r"[^A-Za-z0-9._-]+", "-", config.data).strip("-")
     return Path("searches", f"{config.model}-{data}-{settings.tuner}")
-
-
-def _require_free(address: str) -> None:
-    """Checks that nothing listens at an address: the service itself would share the port with another chief."""
-    try:
-        with socket.create_server(parse_address(address)):
-            return
-    except OSError as error:
-        raise InputError(
-            f"--serve must be an address of this machine that is free. Received: {address} ({error.strerror})."
-            " Choose another port."
-        ) from None
-
-
-@contextlib.contextmanager
-def _distributed(settings: SearchSettings) -> Generator[None]:
-    """Sets the three environment variables by which KerasTuner identifies a chief and its workers."""
-    address = settings.serve or settings.chief
-    if address is None:
-        yield
-        return
-    host, port = parse_address(address)
-    name = "chief" if settings.serve else os.environ.get("KERASTUNER_TUNER_ID", f"worker-{os.getpid()}")
-    variables = {
-        "KERASTUNER_ORACLE_IP": host,
-        "KERASTUNER_ORACLE_PORT": str(port),
-        "KERASTUNER_TUNER_ID": name,
-    }
-    before = {key: os.environ.get(key) for key in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value

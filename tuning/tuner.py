@@ -14,9 +14,10 @@ import grpc
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from keras_lnn.config import TrainConfig
+from keras_lnn.config import TrainConfig, parse_duration
 from keras_lnn.errors import InputError
-from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner
+from keras_lnn.processes.pool import Job, NoJob, Resource
+from keras_lnn.processes.runner import Outcome
 from tuning.oracles import EPOCHS, FAILURE, PARENT, SECONDS, SETTINGS, SafeOracle
 from tuning.space import Space
 
@@ -27,16 +28,14 @@ _ANSWER_SECONDS = 10.0
 
 
 class ProcessTuner(BaseTuner):
-    """Runs each trial in its own process.
+    """Supplies the trials of a search to the pool of workers, as one job each.
 
     Args:
         oracle: Chooses the values; a worker of a distributed search uses its chief's instead.
         config: Complete configuration of all trials.
         space: The search space.
         folder: Folder of the search.
-        runner: Runner of the processes.
         seeds: Seeds of each trial's runs.
-        limits: Limits beyond which a trial is killed.
         settings: Identifies the search; a chief and its workers must have the same value.
         ended: Called with each trial that has ended here, and its outcome.
     """
@@ -48,9 +47,7 @@ class ProcessTuner(BaseTuner):
         space: Space,
         folder: Path,
         *,
-        runner: ProcessRunner,
         seeds: list[int],
-        limits: Limits,
         settings: str = "",
         ended: Callable[[Trial, Outcome], None] = lambda trial, outcome: None,
     ) -> None:
@@ -59,11 +56,10 @@ class ProcessTuner(BaseTuner):
         self.space = space
         self.folder = folder
         self.seeds = seeds
-        self.limits = limits
-        self.runner = runner
         self.settings = settings
         self.ended = ended
         self.stop = threading.Event()
+        self._hearts: dict[str, threading.Event] = {}
         if not isinstance(self.oracle, SafeOracle):
             from keras_tuner.src.distribute import oracle_client
 
@@ -94,29 +90,55 @@ class ProcessTuner(BaseTuner):
         fields = {"stop_after": stop_after if stop_after != self.config.epochs else None}
         return self.space.apply(self.config, values).model_copy(update=fields)
 
-    def run_worker(self, name: str, environment: Mapping[str, str | None]) -> None:
-        """Runs trials one after the other until there are no more, or the search stops.
+    def make_job(self, trial: Trial) -> Job:
+        """Returns the job that trains the run of each seed of a trial."""
+        config = self.trial_config(trial)
+        folders = self.run_folders(trial.trial_id)
+        parent = trial.hyperparameters.values.get(PARENT)
+        return Job(
+            name=f"trial {trial.trial_id}  {describe_values(trial, self.space)}",
+            work="tuning.trial:run_trial",
+            order={
+                "config": config.model_dump(mode="json"),
+                "seeds": self.seeds,
+                "folders": [str(folder) for folder in folders],
+                "starts": None if parent is None else [str(folder) for folder in self.run_folders(parent)],
+            },
+            folder=self.trial_folder(trial.trial_id),
+            item=trial,
+            runs=tuple(folders),
+            epochs=config.stop_after or config.epochs,
+            seconds=parse_duration(config.time_budget),
+            monitor=self.oracle.objective.name,
+        )
 
-        Args:
-            name: Name of the worker, by which the oracle knows it.
-            environment: Environment variables of its processes.
-        """
-        while not self.stop.is_set():
-            trial = self._ask(lambda: self.oracle.create_trial(name))
-            if trial is None or trial.status == TrialStatus.STOPPED:
-                return
-            if trial.status == TrialStatus.IDLE:
-                time.sleep(_WAIT_SECONDS)
-                continue
-            self._require_same_search(trial)
-            with self._heartbeat(trial):
-                outcome = self._run(trial, environment)
-            if outcome.interrupted:
-                if isinstance(self.oracle, SafeOracle):
-                    self.oracle.give_back(name)
-                return
-            self._report(trial, outcome)
-            self.ended(trial, outcome)
+    def take(self, resource: Resource) -> Job | NoJob:
+        """Returns the next trial of a worker; the oracle knows the worker by the name of its resource."""
+        trial = self._ask(lambda: self.oracle.create_trial(resource.name))
+        if trial is None or trial.status == TrialStatus.STOPPED:
+            return NoJob.LEFT
+        if trial.status == TrialStatus.IDLE:
+            return NoJob.NOW
+        self._require_same_search(trial)
+        job = self.make_job(trial)
+        lacking = [folder for folder in job.order["starts"] or [] if not Path(folder).is_dir()]
+        if lacking:
+            failure = f"goes on from {lacking[0]}, which is not here: share --search-dir among machines"
+            self.finish(resource, job, Outcome(failure=failure))
+            return NoJob.NOW
+        self._hearts[resource.name] = self._start_heartbeat(trial)
+        return job
+
+    def finish(self, resource: Resource, job: Job, outcome: Outcome) -> None:
+        """Passes the outcome of a trial to the oracle; an interrupted trial is given back."""
+        heart = self._hearts.pop(resource.name, None)
+        if heart is not None:
+            heart.set()
+        if not outcome.interrupted:
+            self._report(job.item, outcome)
+            self.ended(job.item, outcome)
+        elif isinstance(self.oracle, SafeOracle):
+            self.oracle.give_back(resource.name)
 
     def _require_same_search(self, trial: Trial) -> None:
         """Checks that a worker's search is its chief's: the same model, data, space and seeds."""
@@ -126,27 +148,6 @@ class ProcessTuner(BaseTuner):
                 "A worker must be given the options of its chief. Received: others than the chief at this address."
                 " Give the same model, data, space, seeds and training options."
             )
-
-    def _run(self, trial: Trial, environment: Mapping[str, str | None]) -> Outcome:
-        parent = trial.hyperparameters.values.get(PARENT)
-        starts = None if parent is None else self.run_folders(parent)
-        lacking = [folder for folder in starts or [] if not folder.is_dir()]
-        if lacking:
-            return Outcome(failure=f"goes on from {lacking[0]}, which is not here: share --search-dir among machines")
-        order = {
-            "config": self.trial_config(trial).model_dump(mode="json"),
-            "seeds": self.seeds,
-            "folders": [str(folder) for folder in self.run_folders(trial.trial_id)],
-            "starts": None if starts is None else [str(folder) for folder in starts],
-        }
-        return self.runner.run(
-            "tuning.trial:run_trial",
-            order,
-            self.trial_folder(trial.trial_id),
-            limits=self.limits,
-            stop=self.stop,
-            environment=environment,
-        )
 
     def _report(self, trial: Trial, outcome: Outcome) -> None:
         trial = Trial.from_state(trial.get_state())  # the oracle's own object may change only within its lock
@@ -179,22 +180,21 @@ class ProcessTuner(BaseTuner):
                     ) from None
                 time.sleep(_WAIT_SECONDS)
 
-    @contextlib.contextmanager
-    def _heartbeat(self, trial: Trial) -> Any:
-        """Reports every few seconds that the trial's worker is alive, by a call of KerasTuner's service."""
+    def _start_heartbeat(self, trial: Trial) -> threading.Event:
+        """Reports every few seconds, until the returned event is set, that the trial's worker is alive.
+
+        This is done by a call of KerasTuner's service; an oracle in this process needs no such report.
+        """
         over = threading.Event()
 
         def beat() -> None:
-            while not over.wait(_HEARTBEAT_SECONDS):
+            while not over.wait(_HEARTBEAT_SECONDS) and not self.stop.is_set():
                 with contextlib.suppress(grpc.RpcError):
                     self.oracle.get_trial(trial.trial_id)
 
         if not isinstance(self.oracle, SafeOracle):
             threading.Thread(target=beat, daemon=True).start()
-        try:
-            yield
-        finally:
-            over.set()
+        return over
 
 
 def summarise(result: Mapping[str, Any], objective: str) -> dict[str, float]:
@@ -209,3 +209,16 @@ def summarise(result: Mapping[str, Any], objective: str) -> dict[str, float]:
         "seconds": float(sum(run["seconds"] for run in runs)),
         "parameters": float(runs[0]["parameters"]),
     }
+
+
+def describe_values(trial: Trial, space: Space) -> str:
+    """Returns the chosen values in one line for the terminal."""
+    values = trial.hyperparameters.values
+    shown = [f"{name}={_short(values[name])}" for name in space.ranges if name in values]
+    if EPOCHS in values:
+        shown.insert(0, f"to epoch {values[EPOCHS]}")
+    return "  ".join(shown)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

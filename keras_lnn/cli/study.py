@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pydantic
 from pydantic_settings import CliPositionalArg
 from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from keras_lnn.config import MOST_WORKERS, OwnModules, parse_duration, parse_memory
 from keras_lnn.data.catalog import require_source
@@ -20,20 +16,16 @@ from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import hold_folder, remove_partial_files, write_text
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.files.written import require_own_folder
-from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner, keep_this_process_small, share_processors
+from keras_lnn.processes.runner import Limits, ProcessRunner, keep_this_process_small, share_processors
 from keras_lnn.runs.own_modules import require_names
-from keras_lnn.saved.card import metric_label
 from keras_lnn.studies.declaration import QUICK_EPOCHS, Study, StudyRun, choose, lay_out, load_study, path_name
 from keras_lnn.studies.grid import Point, parse_assignments
 from keras_lnn.studies.memory import FILE, recall, recall_imports, remember
-from keras_lnn.terminal import loading, make_console, print_written, start_keras
+from keras_lnn.terminal import loading, make_console, start_keras
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from keras_lnn.studies.running import Progress
-
-_SHOWN_FAILURES = 20
 _TABLES = ("table.txt", "table.md", "table.tex", "table.html")
 _REPLACED = ("results.csv", "differences.csv", "summary.csv", *_TABLES, "plots")
 _QUICK = f"a quick look of {QUICK_EPOCHS} epochs and one seed, not comparable with published figures"
@@ -115,22 +107,24 @@ def _run_study(
     try:
         keep_this_process_small()
         start_keras(console)
+        from keras_lnn.studies.display import StudyDisplay
         from keras_lnn.studies.running import Progress, find_done, run_all
         from keras_lnn.training.protocol import complete_config
 
         for run in runs:
             complete_config(run.config)  # a mistake is reported before the first run
-        display = _Display(console, study, runs, folder)
+        display = StudyDisplay(console, study, runs, folder)
         if runner is None:
-            display.show_state(Progress(runs, find_done(runs), command.workers))
+            progress = Progress(runs, find_done(runs), command.workers)
+            display.introduce(progress)
+            display.list_left(progress)
             return
         remember(folder, runs)
         limits = Limits(parse_duration(command.run_timeout), parse_memory(command.memory_limit))
         try:
             with display:
-                progress = run_all(
-                    runs, runner, workers=command.workers, limits=limits, ended=display.report, watch=display.watch
-                )
+                calls = {"introduce": display.introduce, "watch": display.watch, "ended": display.report_run}
+                progress = run_all(runs, runner, workers=command.workers, limits=limits, **calls)
         except KeyboardInterrupt:
             console.print("stopped; the same command goes on with it")
             raise
@@ -276,94 +270,3 @@ def _describe_shares(runs: list[StudyRun], workers: int) -> list[str]:
 
 def _split(names: str | None) -> list[str] | None:
     return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
-
-
-class _Display:
-    """The display of a study: one line per ended run, and below them the current runs, the rest and the time left."""
-
-    def __init__(self, console: Console, study: Study, runs: list[StudyRun], folder: Path) -> None:
-        self.console = console
-        self.study = study
-        self.runs = runs
-        self.folder = folder
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-        self._introduced = False
-
-    def __enter__(self) -> _Display:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    def show_state(self, progress: Progress) -> None:
-        """Prints the completed and the remaining runs."""
-        self._introduce(progress)
-        for run in progress.left:
-            self.console.print(f"left: {run.name}")
-
-    def watch(self, progress: Progress) -> None:
-        """Shows the current state."""
-        if not self._introduced:
-            self._introduce(progress)
-        if self._live is not None:
-            now = time.monotonic()
-            running = [run for run in self.runs if run.folder in progress.running]
-            lines = [f"runs: {run.name}, {now - progress.running[run.folder]:.0f} s" for run in running]
-            self._live.update(Text("\n".join([*lines, self._rest(progress)])), refresh=True)
-
-    def report(self, run: StudyRun, outcome: Outcome, progress: Progress) -> None:
-        """Prints a line for a run that has ended."""
-        if outcome.failure is not None:
-            self.console.print(Text.assemble((f"{run.name} failed: ", "bold red"), outcome.failure))
-            return
-        from keras_lnn.runs.folder import RunFolder
-        from keras_lnn.studies.results import measured_metrics
-
-        metrics = RunFolder(run.folder).read_metrics()
-        if metrics is None:
-            raise ValueError(f"A run that has ended must have its metrics. Received: {run.folder} without.")
-        found = {name: metrics["test"][name]["value"] for name in measured_metrics(metrics["test"])}
-        shown = ", ".join(
-            f"{metric_label(name)} {'-' if value is None else f'{value:.3f}'}" for name, value in found.items()
-        )
-        epochs = metrics.get("epochs_trained", metrics["epochs"])
-        self.console.print(
-            f"{run.name}: {shown}, {round(epochs, 2):g} epochs in {outcome.seconds:.0f} s; {self._rest(progress)}"
-        )
-
-    def conclude(self, progress: Progress, written: dict[str, Path]) -> None:
-        """Prints the failed runs with their reasons, and the paths of the written files."""
-        failed = [run for run in self.runs if run.folder in progress.failures]
-        self.console.print(f"{len(progress.done)} of {self._all_runs} are done, {len(failed)} failed")
-        for run in failed[:_SHOWN_FAILURES]:
-            log = run.folder.with_name(f"{run.folder.name}-process") / "log.txt"
-            reason = progress.failures[run.folder]
-            self.console.print(Text.assemble((f"{run.name} failed: ", "bold red"), f"{reason}  {log}"))
-        print_written(self.console, written)
-
-    @property
-    def _all_runs(self) -> str:
-        return f"{len(self.runs)} run{'s' if len(self.runs) > 1 else ''}"
-
-    def _introduce(self, progress: Progress) -> None:
-        self._introduced = True
-        self.console.print(f"{self.study.title}: {self._all_runs} -> {self.folder}")
-        there = len(progress.done)
-        if there:
-            self.console.print(f"{there} of them are done, {len(self.runs) - there} are left")
-
-    def _rest(self, progress: Progress) -> str:
-        left = len(progress.left)
-        if left == 0:
-            return "none is left"
-        seconds = progress.seconds_left()
-        until = "" if seconds is None else f", until about {_clock(seconds)}"
-        return f"{left} {'is' if left == 1 else 'are'} left{until}"
-
-
-def _clock(seconds: float) -> str:
-    end = datetime.datetime.now() + datetime.timedelta(seconds=seconds)
-    return f"{end:%H:%M}" if seconds < 12 * 3600 else f"{end:%d %b %H:%M}"

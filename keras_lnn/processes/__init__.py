@@ -1,4 +1,5 @@
-"""Work in separate processes: started by a helper, limited in time and memory, and killed with their children.
+"""Work in separate processes: one pool of workers with one display, processes that are limited and killed as a whole.
 
-This package knows nothing of training; studies and searches give it the work to run.
+This package trains nothing; studies and searches give it the work to run. Of runs it knows only their histories, which
+the display reads.
 """

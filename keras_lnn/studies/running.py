@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_lnn.config import parse_duration
 from keras_lnn.errors import InputError
-from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner, share_gpus
+from keras_lnn.processes.pool import Job, NoJob, Pool, Resource, RunningJob, local_resources
+from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.studies.declaration import StudyRun
-from keras_lnn.training.protocol import is_run_of
-
-_LOOK_EVERY_SECONDS = 0.3
+from keras_lnn.training.protocol import complete_config, is_run_of
 
 
 @dataclasses.dataclass
@@ -28,7 +27,7 @@ class Progress:
         done: Folders of the runs that were complete before or have since completed.
         failures: The reason of each failed run, by its folder.
         seconds: Duration of each run that has ended in this call, by its folder.
-        running: Start time of each run in progress, by its folder.
+        running: The jobs of the runs in progress.
         workers: Number of runs at a time.
     """
 
@@ -37,7 +36,7 @@ class Progress:
     workers: int
     failures: dict[Path, str] = dataclasses.field(default_factory=dict)
     seconds: dict[Path, float] = dataclasses.field(default_factory=dict)
-    running: dict[Path, float] = dataclasses.field(default_factory=dict)
+    running: list[RunningJob] = dataclasses.field(default_factory=list)
 
     @property
     def left(self) -> list[StudyRun]:
@@ -55,10 +54,11 @@ class Progress:
         known = {key: sum(values) / len(values) for key, values in took.items()}
         typical = sum(known.values()) / len(known)
         now = time.monotonic()
+        begun = {one.job.item.folder: one.begun for one in self.running if one.begun is not None}
         rest = 0.0
         for run in self.left:
             expected = known.get((run.network, run.config.data), typical)
-            rest += max(0.0, expected - (now - self.running.get(run.folder, now)))
+            rest += max(0.0, expected - (now - begun.get(run.folder, now)))
         return rest / min(self.workers, max(1, len(self.left)))
 
 
@@ -69,6 +69,14 @@ def run_one(order: dict[str, Any]) -> dict[str, Any]:
 
     metrics = train_or_resume(TrainConfig.create(order["config"])).metrics
     return {"seconds": metrics["seconds"], "epochs": metrics["epochs"]}
+
+
+def log_folder(run: StudyRun) -> Path:
+    """Returns the folder of the logs of a run's process.
+
+    It is next to the run's folder, because a run that starts from the beginning removes that folder.
+    """
+    return run.folder.with_name(f"{run.folder.name}-process")
 
 
 def is_done(run: StudyRun) -> bool:
@@ -103,6 +111,7 @@ def run_all(
     workers: int = 1,
     limits: Limits | None = None,
     ended: Callable[[StudyRun, Outcome, Progress], None] = lambda run, outcome, progress: None,
+    introduce: Callable[[Progress], None] = lambda progress: None,
     watch: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
     """Trains the runs that are not complete yet.
@@ -113,66 +122,65 @@ def run_all(
         workers: Number of runs at a time.
         limits: Limits beyond which a run is killed.
         ended: Called with each run that has ended, one at a time.
-        watch: Called before the first run begins, and at intervals while runs are in progress.
+        introduce: Called before the first run begins.
+        watch: Called at intervals while runs are in progress.
 
     Returns:
         The completed and the failed runs.
     """
     progress = Progress(runs, find_done(runs), workers)
-    watch(progress)
-    waiting: queue.SimpleQueue[StudyRun] = queue.SimpleQueue()
-    for run in progress.left:
-        waiting.put(run)
-    stop, lock = threading.Event(), threading.Lock()
-    errors: list[BaseException] = []
+    introduce(progress)
+    supply = _Runs(progress, ended)
+    pool = Pool(local_resources(runner, workers, limits), supply)
 
-    def work(environment: dict[str, str | None]) -> None:
-        try:
-            while not stop.is_set():
-                try:
-                    run = waiting.get_nowait()
-                except queue.Empty:
-                    return
-                progress.running[run.folder] = time.monotonic()
-                outcome = _run(run, runner, limits or Limits(), stop, environment)
-                with lock:
-                    del progress.running[run.folder]
-                    if outcome.interrupted:
-                        return
-                    _note(run, outcome, progress)
-                    ended(run, outcome, progress)
-        except BaseException as error:
-            errors.append(error)
+    def look() -> bool:
+        with supply.lock:
+            progress.running = pool.running()
+            watch(progress)
+        return True
 
-    threads = [threading.Thread(target=work, args=(variables,), daemon=True) for variables in share_gpus(workers)]
-    for thread in threads:
-        thread.start()
-    try:
-        while any(thread.is_alive() for thread in threads) and not errors:
-            time.sleep(_LOOK_EVERY_SECONDS)
-            with lock:
-                watch(progress)
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(timeout=30)
-    if errors:
-        raise errors[0]
+    pool.run(look)
     return progress
 
 
-def _run(
-    run: StudyRun, runner: ProcessRunner, limits: Limits, stop: threading.Event, environment: dict[str, str | None]
-) -> Outcome:
-    # The logs are kept next to the run's folder, because a run that starts from the beginning removes that folder.
-    logs = run.folder.with_name(f"{run.folder.name}-process")
-    order = {"config": run.config.model_dump(mode="json")}
-    return runner.run(f"{__name__}:run_one", order, logs, limits=limits, stop=stop, environment=environment)
+class _Runs:
+    """Supplies the runs that are left, in their order, and notes how they end."""
+
+    def __init__(self, progress: Progress, ended: Callable[[StudyRun, Outcome, Progress], None]) -> None:
+        self.progress = progress
+        self.ended = ended
+        self.lock = threading.Lock()
+        self._waiting = iter(progress.left)
+
+    def take(self, resource: Resource) -> Job | NoJob:
+        with self.lock:
+            run = next(self._waiting, None)
+        return NoJob.LEFT if run is None else make_job(run)
+
+    def finish(self, resource: Resource, job: Job, outcome: Outcome) -> None:
+        if outcome.interrupted:
+            return
+        run, progress = job.item, self.progress
+        with self.lock:
+            if outcome.failure is None:
+                progress.done.add(run.folder)
+                progress.seconds[run.folder] = outcome.seconds
+            else:
+                progress.failures[run.folder] = outcome.failure
+            self.ended(run, outcome, progress)
 
 
-def _note(run: StudyRun, outcome: Outcome, progress: Progress) -> None:
-    if outcome.failure is None:
-        progress.done.add(run.folder)
-        progress.seconds[run.folder] = outcome.seconds
-    else:
-        progress.failures[run.folder] = outcome.failure
+def make_job(run: StudyRun) -> Job:
+    """Returns the job that trains a run."""
+    complete = complete_config(run.config)
+    return Job(
+        name=run.name,
+        work=f"{__name__}:run_one",
+        order={"config": run.config.model_dump(mode="json")},
+        folder=log_folder(run),
+        item=run,
+        runs=(run.folder,),
+        epochs=complete.epochs,
+        seconds=parse_duration(complete.time_budget),
+        monitor=complete.monitor,
+    )

@@ -14,6 +14,7 @@ import psutil
 import pytest
 import trial_models
 
+from keras_lnn.processes.pool import Job, NoJob, Pool, local_resources
 from keras_lnn.processes.runner import Limits, ProcessRunner, list_gpus, share_gpus, share_processors
 
 NO_LIMITS = Limits()
@@ -157,21 +158,52 @@ def test_an_interrupted_trial_goes_on_from_its_folder(runner, tmp_path):
     assert first.result == again.result
 
 
-def test_two_at_a_time_do_not_mix(runner, tmp_path):
-    outcomes = {}
+class Faults:
+    """Supplies one job per fault to a pool, and keeps the outcomes."""
 
-    def go(fault):
-        outcomes[fault] = run(runner, tmp_path / fault, fault, seconds=1.0)
+    def __init__(self, folder, faults):
+        orders = ({"fault": fault, "seconds": 1.0} for fault in faults)
+        jobs = [Job(order["fault"], "work_samples:misbehave", order, folder / order["fault"]) for order in orders]
+        self.waiting = iter(jobs)
+        self.lock = threading.Lock()
+        self.outcomes = {}
 
-    threads = [threading.Thread(target=go, args=(fault,)) for fault in ("none", "raise", "exit", "kill")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    def take(self, resource):
+        with self.lock:
+            return next(self.waiting, NoJob.LEFT)
+
+    def finish(self, resource, job, outcome):
+        self.outcomes[job.name] = outcome
+
+
+def test_several_at_a_time_do_not_mix(runner, tmp_path):
+    supply = Faults(tmp_path, ("none", "raise", "exit", "kill"))
+    Pool(local_resources(runner, 4), supply).run()
+    outcomes = supply.outcomes
     assert outcomes["none"].failure is None
     assert outcomes["raise"].failure == "RuntimeError: built to fail"
     assert "exit status 1" in outcomes["exit"].failure
     assert "SIGKILL" in outcomes["kill"].failure
+
+
+def test_a_pool_that_is_stopped_kills_its_processes(runner, tmp_path):
+    supply = Faults(tmp_path, ("hang", "none"))
+    Pool(local_resources(runner, 1), supply).run(watch=lambda: not sleepers())
+    assert {name: outcome.interrupted for name, outcome in supply.outcomes.items()} == {"hang": True}
+    assert_no_sleepers()
+
+
+def test_the_processes_of_a_pool_have_limits_and_share_the_gpus(runner, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    resources = local_resources(runner, 3, Limits(seconds=0.5), "here")
+    assert [(one.name, one.environment["CUDA_VISIBLE_DEVICES"]) for one in resources] == [
+        ("here-0", "4"), ("here-1", "6"), ("here-2", "4"),
+    ]  # fmt: skip
+    assert [one.name for one in local_resources(runner, 1, name="here")] == ["here"]
+    supply = Faults(tmp_path, ("hang",))
+    Pool(resources, supply).run()
+    assert supply.outcomes["hang"].failure == "took longer than its limit of 0.5 s"
+    assert_no_sleepers()
 
 
 def test_a_process_has_its_own_variables(runner, tmp_path):

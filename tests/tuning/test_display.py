@@ -9,7 +9,8 @@ from rich.console import Console
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.models.ranges import Choice
-from keras_lnn.processes.runner import Limits, Outcome
+from keras_lnn.processes.pool import RunningJob
+from keras_lnn.processes.runner import Outcome
 from keras_lnn.training.protocol import complete_config
 from tuning.display import SearchDisplay
 from tuning.oracles import FAILURE, SECONDS, make_oracle
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:(currentThread|getName)\\(\\) is
 
 
 def make_display(folder, terminal):
-    config = complete_config(TrainConfig(model="dnn", data="phantom-breast"))
+    config = complete_config(TrainConfig(model="dnn", data="phantom-breast", epochs=3))
     space = Space("dnn", {"units": Choice((8, 16, 32, 64)), "dropout": Choice((0.0, 0.25))})
     oracle = make_oracle(
         "random",
@@ -32,7 +33,7 @@ def make_display(folder, terminal):
         epochs=3,
         factor=3,
     )
-    tuner = ProcessTuner(oracle, config, space, folder, runner=None, seeds=[0], limits=Limits())
+    tuner = ProcessTuner(oracle, config, space, folder, seeds=[0])
     console = Console(file=io.StringIO(), width=110, force_terminal=terminal, markup=False, highlight=False)
     return SearchDisplay(console, tuner, oracle, SearchSettings(max_trials=4))
 
@@ -50,27 +51,50 @@ def fill(display, folder):
     history = folder / f"trial_{busy.trial_id}" / "seed-0" / "history.csv"
     history.parent.mkdir(parents=True)
     history.write_text("epoch,loss,val_auc\n1,0.7,0.5\n2,0.6,0.625\n")
-    outcomes = Outcome(result={"runs": [{"objective": 0.875}]}, seconds=12.0), Outcome(failure="built to fail [sic]")
+    run = {"objective": 0.875, "best_epoch": 2, "epochs": 3, "seconds": 9.0, "parameters": 7}
+    outcomes = Outcome(result={"runs": [run]}, seconds=12.0), Outcome(failure="built to fail [sic]", seconds=2.0)
     return list(zip((good, bad), outcomes, strict=True))
 
 
-def test_the_table_has_the_state_of_each_trial(tmp_path):
+def lines_of(display):
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", display.console.file.getvalue())
+    return [" ".join(line.split()) for line in shown.splitlines()]
+
+
+def test_a_terminal_shows_the_state_of_each_trial(tmp_path):
+    display = make_display(tmp_path / "search", terminal=True)
+    ended = fill(display, tmp_path / "search")
+    (busy,) = display.oracle.running().values()
+    with display:
+        for trial, outcome in ended:
+            display.report_trial(trial, outcome)
+        display.watch([RunningJob(display.tuner.make_job(busy), None)])
+    lines = lines_of(display)
+    for start, end in (
+        ("trial 0 0.8750 12 s units=", "3 epochs best 0.8750 in trial 0"),
+        ("trial 1 failed: built to fail [sic]", ""),
+        ("trial 2 units=", "epoch 2/3 val_auc 0.6250"),
+    ):
+        assert any(line.startswith(start) and line.endswith(end) for line in lines), start
+    assert any("2 of 4 trials done, 0.0 min, best 0.8750 in trial 0" in line for line in lines)
+
+
+def test_a_chief_shows_the_trials_of_its_workers_and_each_end_once(tmp_path):
     display = make_display(tmp_path / "search", terminal=True)
     fill(display, tmp_path / "search")
     with display:
-        display.update()
-    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", display.console.file.getvalue())
-    lines = [" ".join(line.replace("│", " ").split()) for line in shown.splitlines()]
-    for words in ("0 done 0.8750 3 12 units=", "1 failed 2 units=", "2 runs 0.6250 2 units="):
-        assert any(words in line for line in lines), words
-    assert "2 of 4 trials done" in shown
-    assert "best 0.8750 in trial 0" in shown
+        display.watch_workers()
+        display.watch_workers()
+    lines = lines_of(display)
+    assert sum(line.startswith("trial 0 0.8750 12 s units=") for line in lines) == 1
+    assert sum(line.startswith("trial 1 failed: built to fail [sic]") for line in lines) == 1
+    assert any(line.startswith("trial 2 units=") and line.endswith("epoch 2/3 val_auc 0.6250") for line in lines)
 
 
 def test_a_log_has_a_line_a_trial_and_the_end_names_what_failed(tmp_path):
     display = make_display(tmp_path / "search", terminal=False)
     for trial, outcome in fill(display, tmp_path / "search"):
-        display.report(trial, outcome)
+        display.report_trial(trial, outcome)
     display.oracle.stopped_because = "the time is up"
     display.conclude(tmp_path / "search")
     shown = display.console.file.getvalue()
