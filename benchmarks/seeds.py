@@ -12,17 +12,18 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import pydantic
 from rich.table import Table
 
 from keras_lnn.cli.parsing import parse_command, run_main
-from keras_lnn.config import TrainConfig
+from keras_lnn.config import OneOf, TrainConfig
 from keras_lnn.files.atomic import without_nan
 from keras_lnn.files.yaml_files import read_yaml
 from keras_lnn.saved.card import metric_label
+from keras_lnn.saved.formats import list_exports
 from keras_lnn.studies.results import summarise
 from keras_lnn.terminal import make_console, start_keras
 
@@ -37,7 +38,7 @@ class SeedsCommand(TrainConfig):
     seed: int = pydantic.Field(0, ge=0, description="the first seed")
     seeds: int = pydantic.Field(5, ge=1, description="how many seeds")
     compare: Path | None = pydantic.Field(None, description="YAML file of a second configuration, such as best.yaml")
-    export: Literal["saved_model", "keras", "none"] = pydantic.Field("none", description="format in which each leaves")
+    export: Annotated[str, OneOf(list_exports)] = pydantic.Field("none", description="format in which each leaves")
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object instead of the table")
 
 

@@ -5,14 +5,17 @@ import dataclasses
 import enum
 import math
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, overload
 
 import pydantic
 import yaml
+from pydantic_core import PydanticCustomError, core_schema
 
 from keras_lnn.errors import InputError, show_value, suggest
 from keras_lnn.files.yaml_files import read_yaml
+from keras_lnn.saved.formats import NO_EXPORT, list_exports
 
 if TYPE_CHECKING:
     from keras_lnn.data.options import OwnImages
@@ -71,6 +74,30 @@ class InTrials:
     """
 
     value: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class OneOf:
+    """Restricts a field to names that a table has when a value is checked or the help is printed.
+
+    Args:
+        list_names: Returns the names.
+    """
+
+    list_names: Callable[[], Iterable[str]]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: pydantic.GetCoreSchemaHandler) -> Any:
+        return core_schema.no_info_after_validator_function(self._require, handler(source))
+
+    def _require(self, value: str | None) -> str | None:
+        names = list(self.list_names())
+        if value is not None and value not in names:
+            *others, last = map(repr, names)
+            # Worded as pydantic words a Literal.
+            raise PydanticCustomError(
+                "literal_error", "Input should be {names}", {"names": f"{', '.join(others)} or {last}"}
+            )
+        return value
 
 
 @overload
@@ -407,7 +434,7 @@ class TrainConfig(OwnModules, DataOptions, _Subject):
     tensorboard: Annotated[bool, Role.OUTPUT, InTrials(False)] = pydantic.Field(
         True, description="write TensorBoard logs to the run's folder"
     )
-    export: Annotated[Literal["saved_model", "keras", "none"], Role.OUTPUT, InTrials("none")] = pydantic.Field(
+    export: Annotated[str, OneOf(list_exports), Role.OUTPUT, InTrials(NO_EXPORT)] = pydantic.Field(
         "saved_model", description="format in which the best model leaves at the end"
     )
     export_dir: Annotated[Path, Role.OUTPUT, Trait.PLACE] = pydantic.Field(

@@ -1,14 +1,15 @@
-"""``keras-lnn export``: exports a trained model as SavedModel or ``.keras``, with its card."""
+"""``keras-lnn export``: exports a trained model in one of the formats, with its card."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
 import pydantic
 from pydantic_settings import CliPositionalArg
 
 from keras_lnn.cli.starting import Command, start
-from keras_lnn.config import OwnModules
+from keras_lnn.config import OneOf, OwnModules
 from keras_lnn.files.atomic import require_writable
+from keras_lnn.saved.formats import list_formats
 from keras_lnn.terminal import loading, make_console
 
 
@@ -16,7 +17,7 @@ class ExportCommand(OwnModules, Command):
     """Export a run's best model with its card and signature."""
 
     run: CliPositionalArg[str] = pydantic.Field(description="run or .keras file")
-    format: Literal["saved_model", "keras"] = pydantic.Field("saved_model", description="format of the model")
+    format: Annotated[str, OneOf(list_formats)] = pydantic.Field("saved_model", description="format of the model")
     output: Path | None = pydantic.Field(None, description="folder to make (default: saved_models/RUN)")
 
 

@@ -22,7 +22,7 @@ COMMANDS = {
     "compare": _Entry("compare", "trained models on the same test samples, as a page with tests and pictures"),
     "study": _Entry("study", "a published experiment: networks, data sets and seeds, with tables and pictures"),
     "predict": _Entry("predict", "probabilities or masks for image files and folders"),
-    "export": _Entry("export", "a trained model as SavedModel or .keras, with its card"),
+    "export": _Entry("export", "a trained model to a folder of its own, with its card"),
     "import": _Entry("import_weights", "weights learned in PyTorch into the Keras model"),
     "list": _Entry("list", "what there is: models or data sets"),
 }

@@ -9,12 +9,12 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, get_args
+from typing import Any, Literal, NoReturn, TypeVar, get_args
 
 import pydantic
 import pydantic_settings
 
-from keras_lnn.config import validate
+from keras_lnn.config import OneOf, validate
 from keras_lnn.errors import InputError
 
 # A received value, such as a name, may have any length.
@@ -39,6 +39,12 @@ def parse_options(command: type[Command], arguments: Sequence[str], program: str
         model_config = pydantic_settings.SettingsConfigDict(protected_namespaces=(), extra="forbid", frozen=True)
 
     Options.__doc__ = command.__doc__
+    literal: Any = Literal
+    for field in Options.model_fields.values():
+        # The help lists the names as it lists those of a Literal.
+        names = next((tuple(mark.list_names()) for mark in field.metadata if isinstance(mark, OneOf)), None)
+        if names is not None:
+            field.annotation = literal[names] if field.annotation is str else literal[names] | None
     try:
         source = _LiteralPaths(
             Options,

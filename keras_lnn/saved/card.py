@@ -4,23 +4,12 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
+from keras_lnn.saved.formats import FORMATS
 from keras_lnn.saved.signature import Signature
 from keras_lnn.tasks.kinds import find_kind
 from keras_lnn.tasks.thresholds import TUNED, describe_rule
 
 CARD_FILE = "README.md"
-# How a model is loaded, before what its task says of its use.
-_USE = {
-    "saved_model": """import tensorflow as tf
-
-model = tf.saved_model.load("{folder}")
-result = model.serve(images)  # uint8, {shape}, pixel values as they are
-""",
-    "keras": """from keras_lnn.saved.predictor import load_predictor
-
-model = load_predictor("{folder}")
-""",
-}
 _LABELS = {
     "auc": "AUC",
     "accuracy": "accuracy",
@@ -82,14 +71,14 @@ def model_card(
     Args:
         signature: What the model is.
         metrics: Content of the run's metrics.json, or None where the model was not tested.
-        format: ``saved_model`` or ``keras``.
+        format: The name of its export format.
         logit_scale: The learned number that bounded outputs are multiplied by; None where there is none.
     """
     classes = ", ".join(f"{index}: {name}" for index, name in enumerate(signature.class_names))
     shape = f"(samples, {', '.join(map(str, signature.image_shape))})"
     sides = ", ".join(map(str, signature.image_shape[:-1]))
     task = signature.get_task()
-    use = (_USE[format] + task.usage[format]).format(
+    use = (FORMATS[format].loading + task.usage[FORMATS[format].gives]).format(
         folder="path/to/this/folder",
         shape=shape,
         classes=len(signature.class_names),

@@ -1,28 +1,27 @@
-"""Models that leave: SavedModel and .keras folders with card and signature, checked before they take their place."""
+"""Exporting a model: a folder in one of the formats, with card and signature, checked before it takes its place."""
 
 import contextlib
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 
-from keras_lnn.backend import plain_graphs
-from keras_lnn.errors import InputError
+from keras_lnn.errors import InputError, suggest
 from keras_lnn.files.atomic import atomic_path, remove_partial_files, require_no_pattern, write_json, write_text
 from keras_lnn.layers import LearnedScale
 from keras_lnn.saved.card import CARD_FILE, model_card
-from keras_lnn.saved.predictor import KerasPredictor, SavedModelPredictor, find_model, load_predictor
-from keras_lnn.saved.signature import SAMPLES_FILE, SIGNATURE_FILE, read_samples, save_keras
+from keras_lnn.saved.formats import FORMATS, NO_EXPORT, list_exports
+from keras_lnn.saved.predictor import KerasPredictor, find_model, load_predictor
+from keras_lnn.saved.signature import SIGNATURE_FILE, read_samples
 
-Format = Literal["saved_model", "keras"]
 # Two ways through the same float32 arithmetic differ by rounding alone.
 _TOLERANCE = 1e-5
 
 
 def export_model(
-    source: str | Path, output: str | Path, format: Format = "saved_model", metrics: dict[str, Any] | None = None
+    source: str | Path, output: str | Path, format: str = "saved_model", metrics: dict[str, Any] | None = None
 ) -> Path:
     """Exports a trained model to a folder of its own; what stands there is replaced once the new one is checked.
 
@@ -38,7 +37,7 @@ def export_model(
     Args:
         source: A run or a ``.keras`` file.
         output: The folder to make, or the one beside which to make it.
-        format: ``saved_model`` or ``keras``.
+        format: A name in ``keras_lnn.saved.formats.FORMATS``.
         metrics: Content of the run's metrics.json, for the card.
 
     Returns:
@@ -57,13 +56,8 @@ def export_model(
     samples = read_samples(find_model(source))
     remove_partial_files(output.parent)
     with _writing(output), atomic_path(output) as temporary:
-        if format == "saved_model":
-            _write_saved_model(predictor, temporary)
-            if samples is not None:
-                write_json(temporary / SAMPLES_FILE, samples.to_json())
-        else:
-            temporary.mkdir()
-            save_keras(predictor.model, predictor.signature, temporary / "model.keras", samples)
+        temporary.mkdir()
+        FORMATS[format].write(predictor, temporary, samples)
         write_json(temporary / SIGNATURE_FILE, predictor.signature.to_json())
         scale = next((layer.scale for layer in predictor.model.layers if isinstance(layer, LearnedScale)), None)
         card = model_card(predictor.signature, metrics, format, scale)
@@ -76,16 +70,16 @@ def export_model(
     return output
 
 
-def find_place(output: str | Path, format: Format) -> Path:
+def find_place(output: str | Path, format: str) -> Path:
     """Returns the folder for an export: the one that is asked for, or one beside it that is named by the format too.
 
     Args:
-        output: The folder that is asked for, which may hold an export of the other format.
-        format: ``saved_model`` or ``keras``.
+        output: The folder that is asked for, which may hold an export of another format.
+        format: The name of the format.
     """
     output = Path(output)
-    other = "*.keras" if format == "saved_model" else "saved_model.pb"
-    taken = (output / SIGNATURE_FILE).is_file() and any(output.glob(other))
+    others = (other for name, other in FORMATS.items() if name != format)
+    taken = (output / SIGNATURE_FILE).is_file() and any(other.is_in(output) for other in others)
     return output.with_name(f"{output.name}-{format.replace('_', '-')}") if taken else output
 
 
@@ -110,39 +104,20 @@ def require_backend(format: str, remedy: str) -> None:
     """Checks that this Keras backend can write a format.
 
     Args:
-        format: ``saved_model``, ``keras`` or ``none``.
+        format: The name of the format, or ``none``.
         remedy: What the user can do besides taking the other backend, for the message.
     """
-    if format == "saved_model" and keras.backend.backend() != "tensorflow":
+    if format not in list_exports():
+        raise InputError(f"There is no export format {format!r}. {suggest(format, FORMATS)}")
+    needed = None if format == NO_EXPORT else FORMATS[format].backend
+    if needed is not None and keras.backend.backend() != needed.lower():
+        article = FORMATS[format].article
         raise InputError(
-            f"A SavedModel needs the TensorFlow backend. Received: {keras.backend.backend()}. {remedy}, or set "
-            f"KERAS_BACKEND=tensorflow."
+            f"{article[0].upper()}{article[1:]} needs the {needed} backend. Received: "
+            f"{keras.backend.backend()}. {remedy}, or set KERAS_BACKEND={needed.lower()}."
         )
-
-
-def _write_saved_model(predictor: KerasPredictor, folder: Path) -> None:
-    import tensorflow as tf
-
-    model, signature = predictor.model, predictor.signature
-    task = signature.get_task()
-
-    def serve(images: Any) -> dict[str, Any]:
-        logits = model(tf.cast(images, tf.float32), training=False)
-        probabilities = task.probabilities(logits)
-        decision = task.serve(probabilities, signature.thresholds)
-        return {"probabilities": probabilities, **decision, "class_names": tf.constant(signature.class_names)}
-
-    # keras.export.ExportArchive would write every weight twice.
-    module: Any = tf.Module()
-    module.weights = [variable.value for variable in model.variables]
-    shape = (None, *signature.image_shape)
-    module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, tf.uint8, name="images")])
-    with plain_graphs(loops=True):
-        tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
 
 
 def _difference(predictor: KerasPredictor, folder: Path) -> float:
     images = np.random.default_rng(0).integers(0, 256, (8, *predictor.signature.image_shape), dtype=np.uint8)
-    exported = sorted(folder.glob("*.keras"))
-    other = load_predictor(exported[0]) if exported else SavedModelPredictor(folder, predictor.signature)
-    return float(np.abs(other.predict(images) - predictor.predict(images)).max())
+    return float(np.abs(load_predictor(folder).predict(images) - predictor.predict(images)).max())

@@ -1,9 +1,6 @@
 """Saved models at work: a run, a ``.keras`` file or an exported folder, from raw images to probabilities or masks."""
 
-import json
 import math
-import re
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,17 +9,16 @@ import numpy as np
 
 from keras_lnn.config import OwnModules, validate
 from keras_lnn.data.arrays import ImageArray
-from keras_lnn.errors import InputError, show_value
+from keras_lnn.errors import InputError
 from keras_lnn.files.yaml_files import read_yaml
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.runs.own_modules import import_modules
-from keras_lnn.saved.graphs import require_harmless
+from keras_lnn.saved.formats import FORMATS, find_format
 from keras_lnn.saved.signature import Signature, read_signature
 from keras_lnn.tasks.task import Task
 
 _MOST_IMAGES, _FEWEST_IMAGES = 256, 16
 _PIXELS_A_BATCH = 2**20
-_LARGEST_NUMBER = 2**24
 
 
 def batch_size_for(image_shape: tuple[int, ...]) -> int:
@@ -65,41 +61,6 @@ class KerasPredictor:
         return predict_compact(self.model, images, self.signature.get_task())
 
 
-class SavedModelPredictor:
-    """An exported SavedModel with its signature.
-
-    Args:
-        folder: The exported folder.
-        signature: What it is.
-    """
-
-    def __init__(self, folder: Path, signature: Signature) -> None:
-        import tensorflow as tf
-
-        self.signature = signature
-        require_harmless(folder)
-        try:
-            self._model = tf.saved_model.load(str(folder))
-            served = self._model.signatures["serving_default"]
-            image_shape = served.structured_input_signature[1]["images"].shape
-            output_shape = served.structured_outputs["probabilities"].shape
-            self._model.serve  # noqa: B018, it must be there
-        except Exception as error:  # what a damaged graph makes TensorFlow raise has no common class
-            raise InputError(
-                f"The SavedModel must be whole. Received: {folder} ({_first_line(error)}). Export it again."
-            ) from None
-        _require_fit(folder, signature, image_shape, output_shape)
-
-    def predict(self, images: ImageArray) -> np.ndarray:
-        """Probabilities (samples, ..., classes) of raw uint8 images, float64; of masks those of each pixel."""
-        return in_batches(images, lambda batch: self._model.serve(batch)["probabilities"].numpy()).astype(np.float64)
-
-    def predict_compact(self, images: ImageArray) -> np.ndarray:
-        """What is evaluated and written: probabilities, or of masks the likeliest class of each pixel, uint8."""
-        task = self.signature.get_task()
-        return in_batches(images, lambda batch: task.read_served(self._model.serve(batch)))
-
-
 def predict_probabilities(model: Any, images: ImageArray, task: Task) -> np.ndarray:
     """Probabilities of raw uint8 images, float64, by a Keras model that gives logits."""
     from keras import ops
@@ -138,9 +99,8 @@ def find_model(name: str | Path) -> Path:
             if not best.is_file():
                 raise InputError(f"A run must be complete to be used. Received: {path}. Go on with --resume {path}.")
             return best
-        exported = sorted(path.glob("*.keras")) if path.is_dir() else []
-        if exported:
-            return exported[0]
+        if path.is_dir() and find_format(path).holds_signature:
+            return min(path.glob(find_format(path).pattern))
         if path.exists():
             return path
     raise InputError(f"A model must be a path or a name in saved_models/. Received: {name}, which is not there.")
@@ -155,13 +115,14 @@ def load_model(name: str | Path) -> Any:
         name: A run, a ``.keras`` file, an exported folder that holds one, or a name in ``saved_models/``.
     """
     path = find_model(name)
-    _import_modules_of_run(name)
     read_signature(path)
-    if path.is_dir():
+    format = find_format(path)
+    if format is not FORMATS["keras"]:
         raise InputError(
-            f"This needs a .keras file or a run. Received: {path}, a SavedModel. Export with --format keras."
+            f"This needs a .keras file or a run. Received: {path}, {format.article}. Export with --format keras."
         )
-    return _load_keras(path)
+    predictor: Any = load_predictor(name)
+    return predictor.model
 
 
 def load_predictor(name: str | Path) -> Predictor:
@@ -174,16 +135,10 @@ def load_predictor(name: str | Path) -> Predictor:
     """
     path = find_model(name)
     _import_modules_of_run(name)
-    signature = read_signature(path)
-    if path.is_dir():
-        return SavedModelPredictor(path, signature)
-    model = _load_keras(path)
-    shapes = [tensors[0].shape if len(tensors) == 1 else () for tensors in (model.inputs, model.outputs)]
-    _require_fit(path, signature, *shapes)
-    return KerasPredictor(model, signature)
+    return find_format(path).load(path, read_signature(path))
 
 
-def _require_fit(path: Path, signature: Signature, image_shape: Sequence, output_shape: Sequence) -> None:
+def require_fit(path: Path, signature: Signature, image_shape: Sequence, output_shape: Sequence) -> None:
     """Checks that a signature is that of its model.
 
     Args:
@@ -203,21 +158,8 @@ def _require_fit(path: Path, signature: Signature, image_shape: Sequence, output
             )
 
 
-def _require_possible(path: Path) -> None:
-    """Checks that the configuration in a ``.keras`` file has no number that only a layer of impossible size has."""
-
-    def check(content: Any, key: str = "") -> None:
-        for name, value in content.items() if isinstance(content, dict) else ((key, item) for item in content):
-            if isinstance(value, dict | list):
-                check(value, name)
-            elif isinstance(value, int) and abs(value) > _LARGEST_NUMBER and not name.endswith(("seed", "_id")):
-                raise ValueError(f"{name} is {show_value(value)}")
-
-    with zipfile.ZipFile(path) as archive:
-        check(json.loads(archive.read("config.json")))
-
-
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Returns the first line of what an error says, for a message of one line."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
@@ -235,31 +177,3 @@ def _import_modules_of_run(name: str | Path) -> None:
                 return
             import_modules(modules.imports)
             return
-
-
-def _load_keras(path: Path) -> Any:
-    import keras
-
-    import keras_lnn.layers
-    import keras_lnn.losses  # noqa: F401  the layers and losses must be known by name
-    from keras_lnn.backend import xla_slows_convolutions
-    from keras_lnn.layers.ncps_models import ncps_layers_as_ours
-
-    try:
-        _require_possible(path)
-        with ncps_layers_as_ours():
-            model = keras.saving.load_model(path, compile=False, safe_mode=True)
-            if not isinstance(model, keras.Model) or not model.built:
-                raise ValueError(f"a {type(model).__name__}")
-            # A model that was not compiled is compiled by XLA otherwise: resnet18 predicts 17 times as fast without.
-            if xla_slows_convolutions():
-                model.jit_compile = False
-            return model
-    except Exception as error:  # what a foreign configuration makes Keras raise has no common class
-        unknown = re.search(r"Could not locate class '(\w+)'", str(error))
-        if unknown:
-            raise InputError(
-                f"The classes of a model's layers must be known. Received: {path} with {unknown.group(1)}. Name the"
-                " module that defines it by --imports."
-            ) from None
-        raise InputError(f"The model in {path} cannot be loaded in safe mode ({_first_line(error)}).") from None

@@ -30,9 +30,9 @@ class SingleLabelTask(Task):
     monitors = ("val_loss", "val_auc", "val_accuracy", "val_f1", "val_score")
     defaults: ClassVar[Mapping[str, Any]] = {"monitor": "val_auc"}
     usage: ClassVar[Mapping[str, str]] = {
-        "saved_model": """result["probabilities"]  # (samples, {classes}), in the order of result["class_names"]
+        "outputs": """result["probabilities"]  # (samples, {classes}), in the order of result["class_names"]
 result["predicted"]  # bool, of the same shape: what the probabilities say, by the thresholds above or else 0.5""",
-        "keras": "model.predict(images)  # uint8, {shape}, pixel values as they are; gives (samples, {classes})",
+        "predictor": "model.predict(images)  # uint8, {shape}, pixel values as they are; gives (samples, {classes})",
     }
 
     def metrics(self, validation_samples: int = 4096, training_samples: int = 0) -> list[Any]:

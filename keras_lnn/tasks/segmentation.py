@@ -36,9 +36,9 @@ class SegmentationTask(Task):
     search_ranges: ClassVar[Mapping[str, tuple[Any, ...]]] = {"batch_size": (4, 8, 16, 32)}
     prediction_noun = "masks"
     usage: ClassVar[Mapping[str, str]] = {
-        "saved_model": """result["mask"]  # uint8, {pixels}: the index of each pixel's class in result["class_names"]
+        "outputs": """result["mask"]  # uint8, {pixels}: the index of each pixel's class in result["class_names"]
 result["probabilities"]  # {pixels_of_classes}""",
-        "keras": "model.predict_compact(images)  # uint8, {shape}, pixel values as they are; "
+        "predictor": "model.predict_compact(images)  # uint8, {shape}, pixel values as they are; "
         "gives class indices {pixels}, uint8\n"
         "model.predict(images)  # the probabilities, {pixels_of_classes}",
     }

@@ -71,7 +71,8 @@ class Task(abc.ABC):
         resizes_labels: Whether labels get the size of the images, so that they depend on how these are fitted to it.
         has_positive_class: Whether sensitivity, precision and F1 speak of one of its classes.
         prediction_noun: What it predicts, in the plural.
-        usage: For each export format what follows the loading of the model in an example of its use.
+        usage: What follows the loading of an exported model in an example of its use, for a model that gives named
+            ``outputs`` and for a ``predictor`` of this package.
         note_on_results: A sentence below the table of results; None where there is nothing to say.
     """
 

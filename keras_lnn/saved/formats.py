@@ -1,0 +1,108 @@
+"""The table of export formats: adding one is a module that writes and loads it, and an entry here.
+
+The command line, exporting, loading and the card of a model ask this table, which therefore imports nothing of the
+package: the module of a format is imported when a model is written or loaded.
+"""
+
+import dataclasses
+import importlib
+from pathlib import Path
+from typing import Any, Literal
+
+NO_EXPORT = "none"
+_LOADED_HERE = """from keras_lnn.saved.predictor import load_predictor
+
+model = load_predictor("{folder}")
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """An export format.
+
+    Args:
+        module: The module that defines ``write(predictor, folder, samples)``, which puts the model into a new folder,
+            and ``load(path, signature)``, which returns a :class:`~keras_lnn.saved.predictor.Predictor`.
+        pattern: Pattern of a file that exports of this format hold, and of no other one.
+        article: What an export of this format is, in words, such as ``a SavedModel``.
+        loading: Python code for the card that loads the model from ``{folder}``.
+        gives: What that code leaves: ``predictor``, a ``model`` as this package loads it, or ``outputs``, a ``result``
+            that maps names to arrays.
+        holds_signature: Whether that file carries the signature and the samples, and is a model without its folder.
+        backend: The only Keras backend that writes it, such as ``TensorFlow``; None for any.
+    """
+
+    module: str
+    pattern: str
+    article: str
+    loading: str = _LOADED_HERE
+    gives: Literal["predictor", "outputs"] = "predictor"
+    holds_signature: bool = False
+    backend: str | None = None
+
+    def write(self, predictor: Any, folder: Path, samples: Any) -> None:
+        """Writes a model to an empty folder.
+
+        Args:
+            predictor: The model with its signature, a :class:`~keras_lnn.saved.predictor.KerasPredictor`.
+            folder: The folder.
+            samples: The :class:`~keras_lnn.data.samples.SampleRecord` of what it learned from; None where not known.
+        """
+        self._import().write(predictor, folder, samples)
+
+    def load(self, path: Path, signature: Any) -> Any:
+        """Loads a model, ready to predict.
+
+        Args:
+            path: The folder of the export, or its file where this holds the signature.
+            signature: What the model is, a :class:`~keras_lnn.saved.signature.Signature`.
+        """
+        return self._import().load(path, signature)
+
+    def is_in(self, folder: Path) -> bool:
+        """Returns whether a folder holds an export of this format."""
+        return any(folder.glob(self.pattern))
+
+    def _import(self) -> Any:
+        return importlib.import_module(self.module)
+
+
+FORMATS = {
+    "saved_model": Format(
+        module="keras_lnn.saved.saved_models",
+        pattern="saved_model.pb",
+        article="a SavedModel",
+        loading="""import tensorflow as tf
+
+model = tf.saved_model.load("{folder}")
+result = model.serve(images)  # uint8, {shape}, pixel values as they are
+""",
+        gives="outputs",
+        backend="TensorFlow",
+    ),
+    "keras": Format(
+        module="keras_lnn.saved.keras_files", pattern="*.keras", article="a .keras file", holds_signature=True
+    ),
+}
+
+
+def list_formats() -> tuple[str, ...]:
+    """Returns the names of the formats, the default one first."""
+    return tuple(FORMATS)
+
+
+def list_exports() -> tuple[str, ...]:
+    """Returns what can be asked for at the end of a training: a format, or no export."""
+    return (*FORMATS, NO_EXPORT)
+
+
+def find_format(path: Path) -> Format:
+    """Returns the format of a saved model; of a folder without any known file that of a damaged SavedModel.
+
+    Args:
+        path: The folder of an export, or a file.
+    """
+    if path.is_dir():
+        return next((format for format in FORMATS.values() if format.is_in(path)), FORMATS["saved_model"])
+    whole = [format for format in FORMATS.values() if format.holds_signature]
+    return next((format for format in whole if path.match(format.pattern)), whole[0])

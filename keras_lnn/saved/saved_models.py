@@ -1,0 +1,79 @@
+"""SavedModels: folders that TensorFlow alone loads, from raw images to probabilities and decisions."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_lnn.backend import plain_graphs
+from keras_lnn.data.arrays import ImageArray
+from keras_lnn.data.samples import SampleRecord
+from keras_lnn.errors import InputError
+from keras_lnn.files.atomic import write_json
+from keras_lnn.saved.graphs import require_harmless
+from keras_lnn.saved.predictor import KerasPredictor, first_line, in_batches, require_fit
+from keras_lnn.saved.signature import SAMPLES_FILE, Signature
+
+
+def write(predictor: KerasPredictor, folder: Path, samples: SampleRecord | None) -> None:
+    """Writes a SavedModel of raw images, with the samples that it learned from beside it."""
+    import tensorflow as tf
+
+    model, signature = predictor.model, predictor.signature
+    task = signature.get_task()
+
+    def serve(images: Any) -> dict[str, Any]:
+        logits = model(tf.cast(images, tf.float32), training=False)
+        probabilities = task.probabilities(logits)
+        decision = task.serve(probabilities, signature.thresholds)
+        return {"probabilities": probabilities, **decision, "class_names": tf.constant(signature.class_names)}
+
+    # keras.export.ExportArchive would write every weight twice.
+    module: Any = tf.Module()
+    module.weights = [variable.value for variable in model.variables]
+    shape = (None, *signature.image_shape)
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, tf.uint8, name="images")])
+    with plain_graphs(loops=True):
+        tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
+    if samples is not None:
+        write_json(folder / SAMPLES_FILE, samples.to_json())
+
+
+def load(path: Path, signature: Signature) -> "SavedModelPredictor":
+    """Loads a SavedModel that only computes."""
+    return SavedModelPredictor(path, signature)
+
+
+class SavedModelPredictor:
+    """An exported SavedModel with its signature.
+
+    Args:
+        folder: The exported folder.
+        signature: What it is.
+    """
+
+    def __init__(self, folder: Path, signature: Signature) -> None:
+        import tensorflow as tf
+
+        self.signature = signature
+        require_harmless(folder)
+        try:
+            self._model = tf.saved_model.load(str(folder))
+            served = self._model.signatures["serving_default"]
+            image_shape = served.structured_input_signature[1]["images"].shape
+            output_shape = served.structured_outputs["probabilities"].shape
+            self._model.serve  # noqa: B018, it must be there
+        except Exception as error:  # what a damaged graph makes TensorFlow raise has no common class
+            raise InputError(
+                f"The SavedModel must be whole. Received: {folder} ({first_line(error)}). Export it again."
+            ) from None
+        require_fit(folder, signature, image_shape, output_shape)
+
+    def predict(self, images: ImageArray) -> np.ndarray:
+        """Probabilities (samples, ..., classes) of raw uint8 images, float64; of masks those of each pixel."""
+        return in_batches(images, lambda batch: self._model.serve(batch)["probabilities"].numpy()).astype(np.float64)
+
+    def predict_compact(self, images: ImageArray) -> np.ndarray:
+        """What is evaluated and written: probabilities, or of masks the likeliest class of each pixel, uint8."""
+        task = self.signature.get_task()
+        return in_batches(images, lambda batch: task.read_served(self._model.serve(batch)))
