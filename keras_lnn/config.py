@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import enum
-import math
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,11 +15,12 @@ from pydantic_core import PydanticCustomError, core_schema
 from keras_lnn.errors import InputError, show_value, suggest
 from keras_lnn.files.yaml_files import read_yaml
 from keras_lnn.saved.formats import NO_EXPORT, list_exports
+from keras_lnn.tasks.kinds import list_monitors
+from keras_lnn.tasks.thresholds import parse_threshold
 
 if TYPE_CHECKING:
     from keras_lnn.data.options import OwnImages
 
-Monitor = Literal["val_loss", "val_auc", "val_accuracy", "val_f1", "val_score", "val_dice", "val_iou"]
 Loss = Literal["cross-entropy", "focal", "asymmetric", "bce-dice", "focal-tversky", "soft-f1", "mean-squared-error"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "lion"]
 Schedule = Literal["constant", "cosine", "cosine-restarts", "warmup-cosine", "exponential", "steps"]
@@ -149,25 +149,6 @@ def parse_window(text: str | None) -> tuple[float, float] | None:
     if not (abs(center) < float("inf") and 0 < width < float("inf")):
         raise ValueError("must have a finite center and a width above 0, such as 40,400")
     return center, width
-
-
-def parse_threshold(text: str) -> tuple[str, float]:
-    """Returns the rule by which a threshold is chosen, and its number: 0 where the rule has none.
-
-    Args:
-        text: ``youden``, ``f1``, ``sensitivity=.9``, ``specificity=.9``, or a probability, whose rule is ``number``.
-    """
-    name, equals, level = (part.strip() for part in text.strip().lower().partition("="))
-    if name in ("youden", "f1") and not equals:
-        return name, 0.0
-    name, level = (name, level) if equals else ("number", name)
-    try:
-        value = float(level)
-    except ValueError:
-        value = math.nan
-    if name not in ("number", "sensitivity", "specificity") or not 0 < value < 1:
-        raise ValueError("must be youden, f1, sensitivity=S, specificity=S or a number, S and the number from 0 to 1")
-    return name, value
 
 
 def parse_frame(text: str | int | None) -> str | None:
@@ -367,11 +348,10 @@ class TrainConfig(OwnModules, DataOptions, _Subject):
         "shift, rotate, turn, flip, flip-both, resized-crop, noise, blur, brightness, contrast, turn-right-angles "
         f"{MODEL_DEFAULT}",
     )
-    monitor: Annotated[Monitor | None, Role.SETTING, Trait.SAME_IN_TRIALS] = pydantic.Field(
+    monitor: Annotated[str | None, OneOf(list_monitors), Role.SETTING, Trait.SAME_IN_TRIALS] = pydantic.Field(
         None,
-        description="validation value that chooses the best epoch; val_score: 0.2 accuracy + 0.3 F1 + 0.5 IoU; of "
-        "masks val_dice, val_iou, val_accuracy or val_loss "
-        f"{MODEL_DEFAULT}",
+        description="validation value that chooses the best epoch, one of those that the model's task has; val_score: "
+        f"0.2 accuracy + 0.3 F1 + 0.5 IoU {MODEL_DEFAULT}",
     )
     early_stopping: Annotated[CountOrZero | None, Role.SETTING] = pydantic.Field(
         None, description=f"epochs without improvement before the run stops, 0 for never {MODEL_DEFAULT}"
@@ -494,7 +474,7 @@ if TYPE_CHECKING:
         restart_epochs: int
         loss: Loss
         augmentation: str
-        monitor: Monitor
+        monitor: str
         early_stopping: int
         early_stopping_margin: float
         keep: Literal["best", "last"]

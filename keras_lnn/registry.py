@@ -9,16 +9,16 @@ import pkgutil
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from keras_lnn.errors import InputError, show_value, suggest
 from keras_lnn.source_names import names_in_source, public_name
+from keras_lnn.tasks.kinds import list_forms
 
 if TYPE_CHECKING:
     import keras
 
 Builder = Callable[..., "keras.Model"]
-Form = Literal["classes", "masks"]
 
 
 class NamedBuilder(Protocol):
@@ -50,7 +50,8 @@ class ModelEntry:
         builder: Returns an uncompiled functional model from pixel values to logits.
         reference_data: Catalog name of the data set for which it was published or made.
         protocol: Published fields of :class:`~keras_lnn.config.TrainConfig`, used for what a user leaves out.
-        predicts: ``classes``: logits of an image, (batch, outputs); ``masks``: of each pixel, (batch, ..., outputs).
+        predicts: The form of its output, one of those that tasks have: ``classes``: logits of an image, (batch,
+            outputs); ``masks``: of each pixel, (batch, ..., outputs).
     """
 
     name: str
@@ -59,14 +60,14 @@ class ModelEntry:
     builder: Builder
     reference_data: str
     protocol: Mapping[str, Any]
-    predicts: Form = "classes"
+    predicts: str = "classes"
 
 
 _MODELS: dict[str, ModelEntry] = {}
 
 
 def register_model(
-    *, family: str, reference_data: str, predicts: Form = "classes", **protocol: Any
+    *, family: str, reference_data: str, predicts: str = "classes", **protocol: Any
 ) -> Callable[[NamedBuilder], NamedBuilder]:
     """Registers a builder under its own name (``lnn_small`` becomes ``lnn-small``).
 
@@ -119,11 +120,15 @@ def _add_model(
     builder: Builder,
     reference_data: str,
     protocol: Mapping[str, Any],
-    predicts: Form = "classes",
+    predicts: str = "classes",
 ) -> None:
     if name in _MODELS:
         known = _MODELS[name].builder
         raise ValueError(f"A model name must be new. Received: {name}, which {known.__module__} defines already.")
+    if predicts not in list_forms():
+        raise ValueError(
+            f"What a model predicts must be of a task. Received: {predicts!r}. {suggest(predicts, list_forms())}"
+        )
     summary = (inspect.getdoc(builder) or "").partition("\n")[0]
     _MODELS[name] = ModelEntry(name, family, summary, builder, reference_data, protocol, predicts)
 

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from keras_lnn.config import MOST_WORKERS, Monitor, Role, fields_with, parse_duration, parse_memory, validate
+from keras_lnn.config import MOST_WORKERS, OneOf, Role, fields_with, parse_duration, parse_memory, validate
 from keras_lnn.errors import InputError
+from keras_lnn.tasks.kinds import list_monitors
 
 Tuner = Literal["hyperband", "random", "bayesian", "grid"]
 
@@ -32,7 +33,7 @@ class SearchSettings(pydantic.BaseModel):
     max_time: Annotated[str | None, Role.CONTROL] = pydantic.Field(
         None, description="the search stops after this time, such as 90s, 30m or 8h; trials of this machine are killed"
     )
-    objective: Annotated[Monitor | None, Role.SETTING] = pydantic.Field(
+    objective: Annotated[str | None, OneOf(list_monitors), Role.SETTING] = pydantic.Field(
         None, description="validation value that trials are judged by (default: --monitor)"
     )
     seeds_per_trial: Annotated[int, pydantic.Field(ge=1, le=1000), Role.SETTING] = pydantic.Field(

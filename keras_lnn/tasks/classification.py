@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from keras_lnn.tasks.decisions import CLASSIFICATIONS
 from keras_lnn.tasks.task import PROBABILITY_LOSSES, LabelColumns, Task, build_metric, sample_columns
 from keras_lnn.tasks.thresholds import TUNED
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure
 
@@ -192,11 +191,15 @@ class MultiLabelTask(SingleLabelTask):
         self, labels: np.ndarray, loss: str = "cross-entropy"
     ) -> tuple[dict[int, float] | None, np.ndarray | None]:
         """Returns for the loss how much a positive of each label counts: its negatives by its positives."""
+        import numpy as np
+
         positives = labels.sum(axis=0)
         return None, (len(labels) - positives) / np.maximum(positives, 1)
 
     def renumber(self, labels: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Returns labels with each one in its new column, (labels,); one that stands for several is there with any."""
+        import numpy as np
+
         renumbered = np.zeros((len(labels), places.max() + 1), labels.dtype)
         for column, place in enumerate(places):
             renumbered[:, place] |= labels[:, column]
@@ -210,11 +213,15 @@ class MultiLabelTask(SingleLabelTask):
 
     def name_decision(self, decision: Any) -> Any:
         """Returns the names of the labels that each image has, with | between them."""
+        import numpy as np
+
         names = np.array(self.class_names)
         return ["|".join(names[row]) for row in decision]
 
     def describe_label(self, label: Any) -> str:
         """Returns the names of the labels."""
+        import numpy as np
+
         return ", ".join(self.class_names[index] for index in np.flatnonzero(label)) or "no label"
 
     def _truth_columns(self, labels: np.ndarray) -> dict[str, Any]:

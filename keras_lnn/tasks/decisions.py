@@ -1,9 +1,9 @@
 """What probabilities decide: the one place where they become classes or labels, for arrays, tensors and graphs."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from keras_lnn.errors import InputError
 
@@ -32,6 +32,8 @@ def decide_labels(probabilities: Any, thresholds: Sequence[float] | None = None)
         probabilities: (..., labels), a NumPy array or a tensor, also within a graph.
         thresholds: One for each label; one half if not given.
     """
+    import numpy as np
+
     levels = np.full(probabilities.shape[-1], 0.5) if thresholds is None else np.asarray(thresholds, np.float64)
     # In float32 a threshold could move across the probability that it was chosen beside.
     return _operations_for(probabilities).array(probabilities, dtype="float64") > levels
@@ -91,6 +93,8 @@ def are_thresholds(kind: str, outputs: int, values: Sequence[float]) -> bool:
 
 def _operations_for(probabilities: Any) -> Any:
     """Returns numpy or keras.ops: both have the operations of a decision, so that arrays and tensors go by one rule."""
+    import numpy as np
+
     if isinstance(probabilities, np.ndarray):
         return np
     from keras import ops

@@ -49,11 +49,16 @@ def find_kind_of(metrics: Mapping[str, Any]) -> type[Task]:
     return find_kind(known)
 
 
-def list_monitors(predicts: str) -> list[str]:
+def list_forms() -> list[str]:
+    """Returns the forms of output that a model can have, as models are registered by them."""
+    return list(dict.fromkeys(task.predicts for task in KINDS.values()))
+
+
+def list_monitors(predicts: str | None = None) -> list[str]:
     """Returns the values of each epoch by which a model can be judged.
 
     Args:
-        predicts: What the model gives a class to, as it is registered.
+        predicts: What the model gives a class to, as it is registered; None for all values of all models.
     """
     return list(dict.fromkeys(name for task in _tasks_predicting(predicts) for name in task.monitors))
 
@@ -68,5 +73,5 @@ def list_search_ranges(predicts: str) -> dict[str, tuple[Any, ...]]:
     return {name: values for task in _tasks_predicting(predicts) for name, values in task.search_ranges.items()}
 
 
-def _tasks_predicting(predicts: str) -> list[type[Task]]:
-    return [task for task in KINDS.values() if task.predicts == predicts]
+def _tasks_predicting(predicts: str | None) -> list[type[Task]]:
+    return [task for task in KINDS.values() if predicts in (None, task.predicts)]

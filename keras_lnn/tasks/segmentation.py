@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from keras_lnn.tasks.decisions import decide_likeliest
 from keras_lnn.tasks.task import LabelColumns, Task, build_metric, sample_columns
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure
 
@@ -55,6 +54,8 @@ result["probabilities"]  # {pixels_of_classes}""",
         self, labels: np.ndarray, loss: str = "cross-entropy"
     ) -> tuple[dict[int, float] | None, np.ndarray | None]:
         """Returns for the loss how much a pixel of each class counts, at most ten times as much as without weights."""
+        import numpy as np
+
         return None, np.minimum(self._class_weights(labels), MOST_PIXEL_WEIGHT)
 
     def decide(self, probabilities: Any, thresholds: Sequence[float] | None = None) -> Any:
@@ -63,6 +64,8 @@ result["probabilities"]  # {pixels_of_classes}""",
 
     def describe_label(self, label: Any) -> str:
         """Returns the names of the classes besides the background that a mask has."""
+        import numpy as np
+
         return ", ".join(self.class_names[index] for index in np.unique(label[label > 0])) or "-"
 
     def measure(
@@ -125,6 +128,7 @@ result["probabilities"]  # {pixels_of_classes}""",
 
         The probabilities of all pixels of a split would be some dozen times as large.
         """
+        import numpy as np
         from keras import ops
 
         return ops.convert_to_numpy(self.decide(probabilities)).astype(np.uint8)
@@ -145,6 +149,8 @@ result["probabilities"]  # {pixels_of_classes}""",
 
     def read_served(self, served: Mapping[str, Any]) -> np.ndarray:
         """Returns the masks of an exported model."""
+        import numpy as np
+
         return np.asarray(served["mask"])
 
 
@@ -163,6 +169,7 @@ def tabulate_measures(split: Split, measures: MaskMeasures, split_name: str) -> 
     Cells are empty where there is nothing to measure: Dice and IoU of a class that is neither there nor predicted, and
     distances of a class that is not both.
     """
+    import numpy as np
     import pandas as pd
 
     from keras_lnn.evaluation.masks import metric_name

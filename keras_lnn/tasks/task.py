@@ -8,19 +8,17 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from keras_lnn.errors import InputError
 from keras_lnn.tasks.decisions import are_thresholds, positive_index, require_positive_class
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure
 
     from keras_lnn.data.arrays import Split
     from keras_lnn.evaluation.class_curves import ClassCurves
     from keras_lnn.evaluation.predictions import Evaluation
-    from keras_lnn.registry import Form
 
 # Losses of probabilities, with their classes in keras_lnn.losses; these weigh the classes themselves.
 PROBABILITY_LOSSES = {
@@ -79,7 +77,7 @@ class Task(abc.ABC):
     kind: str
     class_names: tuple[str, ...]
 
-    predicts: ClassVar[Form] = "classes"
+    predicts: ClassVar[str] = "classes"
     labels_are: ClassVar[str]
     monitors: ClassVar[tuple[str, ...]]
     defaults: ClassVar[Mapping[str, Any]] = types.MappingProxyType({})
@@ -170,6 +168,8 @@ class Task(abc.ABC):
 
     def _class_weights(self, labels: np.ndarray) -> np.ndarray:
         """Returns weights that are in inverse proportion to how often each class index occurs."""
+        import numpy as np
+
         counts = np.bincount(labels.reshape(-1), minlength=self.outputs)
         return labels.size / (self.outputs * np.maximum(counts, 1))
 
@@ -200,6 +200,8 @@ class Task(abc.ABC):
 
     def name_decision(self, decision: Any) -> Any:
         """Returns the names of what :meth:`decide` gives for some images, one text for each class index."""
+        import numpy as np
+
         return np.array(self.class_names)[decision]
 
     @abc.abstractmethod
@@ -329,6 +331,7 @@ class Task(abc.ABC):
 
     def compact(self, probabilities: Any) -> np.ndarray:
         """Returns what is evaluated and written of a batch, from its probabilities."""
+        import numpy as np
         from keras import ops
 
         return ops.convert_to_numpy(probabilities).astype(np.float64)
@@ -350,11 +353,15 @@ class Task(abc.ABC):
 
     def read_served(self, served: Mapping[str, Any]) -> np.ndarray:
         """Returns what :meth:`compact` gives, from the outputs of an exported model."""
+        import numpy as np
+
         return np.asarray(served["probabilities"]).astype(np.float64)
 
 
 def sample_columns(split: Split, split_name: str) -> dict[str, Any]:
     """Returns the first columns of a table of predictions: split, index, file and patient where they are known."""
+    import numpy as np
+
     columns: dict[str, Any] = {"split": split_name, "index": np.arange(len(split))}
     if split.names is not None:
         columns["file"] = list(split.names)

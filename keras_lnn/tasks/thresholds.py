@@ -1,14 +1,37 @@
 """Thresholds chosen on validation: a rare class's probability seldom passes one half, however well it is ranked."""
 
-import numpy as np
+from __future__ import annotations
 
-from keras_lnn.config import parse_threshold
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 NEUTRAL = 0.5
 # Ends the names of metrics at thresholds that were chosen on other data.
 TUNED = "_tuned"
 # Values nearer than this are equal but for rounding.
 _ROUNDING = 1e-12
+
+
+def parse_threshold(text: str) -> tuple[str, float]:
+    """Returns the rule by which a threshold is chosen, and its number: 0 where the rule has none.
+
+    Args:
+        text: ``youden``, ``f1``, ``sensitivity=.9``, ``specificity=.9``, or a probability, whose rule is ``number``.
+    """
+    name, equals, level = (part.strip() for part in text.strip().lower().partition("="))
+    if name in ("youden", "f1") and not equals:
+        return name, 0.0
+    name, level = (name, level) if equals else ("number", name)
+    try:
+        value = float(level)
+    except ValueError:
+        value = math.nan
+    if name not in ("number", "sensitivity", "specificity") or not 0 < value < 1:
+        raise ValueError("must be youden, f1, sensitivity=S, specificity=S or a number, S and the number from 0 to 1")
+    return name, value
 
 
 def choose_thresholds(truth: np.ndarray, probabilities: np.ndarray, rule: str, positive: int = 1) -> tuple[float, ...]:
@@ -47,6 +70,8 @@ def _choose(upper: np.ndarray, scores: np.ndarray, rule: str, upper_is_positive:
 
     The rule may speak of the others: then decisions are still made by these scores, so that none is lost to rounding.
     """
+    import numpy as np
+
     kind, level = parse_threshold(rule)
     if kind == "number":
         return level if upper_is_positive else 1.0 - level
@@ -66,6 +91,8 @@ def _choose(upper: np.ndarray, scores: np.ndarray, rule: str, upper_is_positive:
 
 
 def _count_above(scores: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    import numpy as np
+
     return len(scores) - np.searchsorted(np.sort(scores), candidates, side="right")
 
 
@@ -73,6 +100,8 @@ def _value(
     kind: str, level: float, found: np.ndarray, alarms: np.ndarray, positives: int, negatives: int
 ) -> np.ndarray:
     """Returns how good each candidate is by a rule, from the positives found and the negatives taken for positive."""
+    import numpy as np
+
     if kind == "f1":
         return 2 * found / (found + alarms + positives)
     sensitivity, specificity = found / positives, 1 - alarms / negatives

@@ -6,6 +6,8 @@ import pytest
 from scipy.special import expit, softmax
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 
+from keras_lnn.cli.parsing import parse_command
+from keras_lnn.cli.train import TrainCommand
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.checked import CheckedPredictions
@@ -21,15 +23,17 @@ from keras_lnn.losses import (
     SoftF1,
 )
 from keras_lnn.plots.arguments import check_predictions
+from keras_lnn.registry import register_model
 from keras_lnn.saved.card import model_card, shown_metrics
 from keras_lnn.saved.file_writers import find_writer
 from keras_lnn.saved.signature import Signature
 from keras_lnn.tasks.classification import SingleLabelTask
 from keras_lnn.tasks.decisions import decide_likeliest
-from keras_lnn.tasks.kinds import KINDS, list_monitors, make_task
+from keras_lnn.tasks.kinds import KINDS, list_forms, list_monitors, make_task
 from keras_lnn.tasks.score import ScoredMetrics
 from keras_lnn.training.loop import compile_model
 from keras_lnn.training.protocol import complete_config
+from tuning.settings import SearchSettings
 
 LOGITS = np.random.default_rng(0).normal(0, 2, (8, 3)).astype(np.float32)
 
@@ -302,6 +306,24 @@ class StagesTask(SingleLabelTask):
 
     def decide(self, probabilities, thresholds=None):
         return self.outputs - 1 - decide_likeliest(probabilities[..., ::-1])
+
+
+def test_the_monitors_of_a_new_task_are_offered_and_the_form_of_its_output_is_registered(monkeypatch, capsys):
+    class AgeTask(StagesTask):
+        predicts = "ages"
+        monitors = ("val_loss", "val_years")
+
+    with pytest.raises(InputError, match=r"monitor must be 'val_loss', 'val_auc', .* or 'val_iou'\. Received: 'val_ye"):
+        TrainConfig.create({"monitor": "val_years"})
+    with pytest.raises(ValueError, match=r"What a model predicts must be of a task\. Received: 'ages'"):
+        register_model(family="new", reference_data="phantom-breast", predicts="ages")(lambda: None)
+    monkeypatch.setitem(KINDS, "age", AgeTask)
+    assert TrainConfig.create({"monitor": "val_years"}).monitor == "val_years"
+    assert SearchSettings(objective="val_years").objective == "val_years"
+    with pytest.raises(SystemExit):
+        parse_command(TrainCommand, ["--help"], "train")
+    assert "val_dice,val_iou,val_years}" in "".join(capsys.readouterr().out.split())
+    assert (list_forms(), list_monitors("ages")) == (["classes", "masks", "ages"], ["val_loss", "val_years"])
 
 
 def test_a_new_kind_of_task_is_a_class_and_a_line_of_the_table(monkeypatch):

@@ -6,10 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from keras_lnn.config import parse_threshold
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.predictions import evaluate_predictions
-from keras_lnn.tasks.thresholds import choose_thresholds, describe_rule
+from keras_lnn.tasks.thresholds import choose_thresholds, describe_rule, parse_threshold
 
 
 @settings(max_examples=25, deadline=None)
