@@ -95,62 +95,103 @@ def solve_steps(
     rows = ops.reshape(kernel, (heads * neurons, columns))
     rows = rows if time_kernel is None else ops.concatenate([rows, time_kernel])
     product = _Product(heads, neurons, time_kernel is not None)
-    is_needed = elapsed_time is not None
-    elapsed_time = elapsed_time if is_needed else ops.ones_like(inputs[:1, :1, :1])
+    has_times = elapsed_time is not None
+    elapsed_time = elapsed_time if has_times else ops.ones_like(inputs[:1, :1, :1])
     valid = () if is_valid is None else (is_valid,)
 
     @ops.custom_gradient
     def solve(inputs: Any, rows: Any, elapsed_time: Any, constants: Any, state: Any, *valid: Any) -> tuple[Any, Any]:
-        def step(state: Any, here: tuple[Any, ...]) -> tuple[Any, Any]:
-            inputs, elapsed_time, *valid = here if is_needed else (here[0], one, *here[1:])
-            given, _ = product.heads(rows, inputs, state, elapsed_time)
-            after, slopes = form.apply(given, elapsed_time, constants)
-            after = ops.where(valid[0] > 0, after, state) if valid else after
-            return after, (after, slopes)
-
-        times, one = ((elapsed_time,), None) if is_needed else ((), elapsed_time[0])
-        like = (state, ops.stack([state] * heads))
-        history, slopes = scan_steps(step, state, (inputs, *times, *valid), like=like, unroll=unroll)
+        solver = _Solver(form, product, inputs, rows, elapsed_time, constants, valid, has_times)
+        history, slopes = solver.run(state, unroll)
 
         def gradient(*args: Any, upstream: Any = None) -> tuple[Any, ...]:
             upstream = args[0] if upstream is None else upstream
-            features = inputs.shape[1]
-            to_states = ops.transpose(rows[:, features:-1])
-
-            def step_back(adjoint: Any, here: tuple[Any, ...]) -> tuple[Any, Any]:
-                upstream, slopes, *rest = here
-                elapsed_time, *valid = rest if is_needed else (one, *rest)
-                arrived = adjoint + upstream
-                used = arrived * valid[0] if valid else arrived
-                earlier = ops.matmul(to_states, product.gradient(slopes * used, elapsed_time))
-                return earlier + arrived * (1.0 - valid[0]) if valid else earlier, used
-
-            here = (upstream, slopes, *times, *valid)
-            of_state, used = scan_steps(
-                step_back, ops.zeros_like(state), here, like=state, reverse=True, unroll=unroll, with_last=True
-            )
-            # The other gradients do not depend on the next step, so they are computed for all steps at once.
-            before = ops.concatenate([state[None], history[:-1]])
-            of_heads = slopes * used[:, None]
-            of_product = product.gradient(of_heads, elapsed_time)
-            of_inputs = ops.swapaxes(ops.tensordot(rows[:, :features], of_product, axes=((0,), (1,))), 0, 1)
-            of_rows = ops.tensordot(of_product, _joined(inputs, before), axes=((0, 2), (0, 2)))
-            of_time, of_constants = ops.zeros_like(elapsed_time), ops.zeros_like(constants)
-            if is_needed or form.mode == "pure":
-                given, by_time = product.heads(rows, inputs, before, elapsed_time)
-                of_gate = of_heads[:, -1]
-                if form.mode == "pure":
-                    by_time, by_constants = form.other_derivatives(given, elapsed_time, constants)
-                    of_constants = ops.sum(by_constants * used[:, None], axis=(0, 3))[..., None]
-                    of_gate = used
-                if is_needed:
-                    of_time = by_time * of_gate
-                    of_time = ops.sum(of_time, axis=1, keepdims=True) if elapsed_time.shape[1] == 1 else of_time
-            return of_inputs, of_rows, of_time, of_constants, of_state, *map(ops.zeros_like, valid)
+            return *solver.gradients(state, history, slopes, upstream, unroll), *map(ops.zeros_like, valid)
 
         return history, gradient
 
     return solve(inputs, rows, elapsed_time, constants, state, *valid)
+
+
+class _Solver:
+    """Holds the constants of one call and runs the forward and the backward pass."""
+
+    def __init__(
+        self,
+        form: ClosedForm,
+        product: "_Product",
+        inputs: Any,
+        rows: Any,
+        elapsed_time: Any,
+        constants: Any,
+        valid: tuple[Any, ...],
+        has_times: bool,
+    ) -> None:
+        self.form, self.product = form, product
+        self.inputs, self.rows, self.constants, self.valid = inputs, rows, constants, valid
+        self.features = inputs.shape[1]
+        self.elapsed_time = elapsed_time
+        self.times = (elapsed_time,) if has_times else ()
+        self.same_time = () if has_times else (elapsed_time[0],)
+
+    def run(self, state: Any, unroll: bool) -> tuple[Any, Any]:
+        """Returns the states after every step, (steps, neurons, batch), and the derivatives by the heads."""
+
+        def step(state: Any, here: tuple[Any, ...]) -> tuple[Any, Any]:
+            inputs, *rest = here
+            elapsed_time, *valid = (*self.same_time, *rest)
+            heads, _ = self.product.heads(self.rows, inputs, state, elapsed_time)
+            after, slopes = self.form.apply(heads, elapsed_time, self.constants)
+            after = ops.where(valid[0] > 0, after, state) if valid else after
+            return after, (after, slopes)
+
+        like = (state, ops.stack([state] * self.product.head_count))
+        return scan_steps(step, state, (self.inputs, *self.times, *self.valid), like=like, unroll=unroll)
+
+    def gradients(self, state: Any, history: Any, slopes: Any, upstream: Any, unroll: bool) -> tuple[Any, ...]:
+        """Returns the gradients of the solver's arguments, in their order."""
+        of_state, used = self._run_back(state, slopes, upstream, unroll)
+        # The other gradients do not depend on the next step, so they are computed for all steps at once.
+        before = ops.concatenate([state[None], history[:-1]])
+        of_heads = slopes * used[:, None]
+        of_product = self.product.gradient(of_heads, self.elapsed_time)
+        of_inputs = ops.swapaxes(ops.tensordot(self.rows[:, : self.features], of_product, axes=((0,), (1,))), 0, 1)
+        of_rows = ops.tensordot(of_product, _joined(self.inputs, before), axes=((0, 2), (0, 2)))
+        return of_inputs, of_rows, *self._time_and_constants(before, of_heads, used), of_state
+
+    def _run_back(self, state: Any, slopes: Any, upstream: Any, unroll: bool) -> tuple[Any, Any]:
+        """Returns the gradient of the initial state, and those of the states that each step's heads were used for."""
+        to_states = ops.transpose(self.rows[:, self.features : -1])
+
+        def step_back(adjoint: Any, here: tuple[Any, ...]) -> tuple[Any, Any]:
+            upstream, slopes, *rest = here
+            elapsed_time, *valid = (*self.same_time, *rest)
+            arrived = adjoint + upstream
+            used = arrived * valid[0] if valid else arrived
+            earlier = ops.matmul(to_states, self.product.gradient(slopes * used, elapsed_time))
+            return earlier + arrived * (1.0 - valid[0]) if valid else earlier, used
+
+        here = (upstream, slopes, *self.times, *self.valid)
+        first = ops.zeros_like(state)
+        return scan_steps(step_back, first, here, like=state, reverse=True, unroll=unroll, with_last=True)
+
+    def _time_and_constants(self, before: Any, of_heads: Any, used: Any) -> tuple[Any, Any]:
+        """Returns the gradients of the elapsed time and of the constants, zeros where a step uses neither."""
+        of_time, of_constants = ops.zeros_like(self.elapsed_time), ops.zeros_like(self.constants)
+        is_pure = self.form.mode == "pure"
+        if not self.times and not is_pure:
+            return of_time, of_constants
+        heads, by_time = self.product.heads(self.rows, self.inputs, before, self.elapsed_time)
+        of_gate = of_heads[:, -1]
+        if is_pure:
+            by_time, by_constants = self.form.other_derivatives(heads, self.elapsed_time, self.constants)
+            of_constants = ops.sum(by_constants * used[:, None], axis=(0, 3))[..., None]
+            of_gate = used
+        if self.times:
+            of_time = by_time * of_gate
+            is_shared = self.elapsed_time.shape[1] == 1
+            of_time = ops.sum(of_time, axis=1, keepdims=True) if is_shared else of_time
+        return of_time, of_constants
 
 
 @dataclass(frozen=True)
