@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import keras
 from annotated_types import Ge, Lt
@@ -15,8 +15,6 @@ from pydantic import StringConstraints
 
 from keras_lnn.errors import InputError, suggest
 from keras_lnn.layers import (
-    LTC,
-    CfC,
     Channels,
     Columns,
     Patches,
@@ -29,10 +27,8 @@ from keras_lnn.layers import (
 from keras_lnn.models.backbones import BACKBONES
 from keras_lnn.models.blocks import Initialisation, make_initializer, require_image_shape
 from keras_lnn.models.ranges import Choice, Range
+from keras_lnn.models.recurrences import Directions, Recurrence, is_liquid, make_recurrence
 from keras_lnn.registry import Builder, register_model, register_networks
-
-Recurrence = Literal["dense", "rnn", "lstm", "gru", "ltc", "cfc"]
-Directions = Literal["forwards", "backwards", "both"]
 
 SEQUENCES = ("rows", "columns", "slices", "channels", "patches")
 # Published dropout rate before dense layers on the maps and on each step.
@@ -111,9 +107,28 @@ def crnet(
         initialisation: Initialisation of convolutions and dense layers, where the backbone leaves the choice.
         wiring_seed: Seed of the random wiring.
     """
+    names = _check_sequences(sequence, hidden, recurrence, directions)
     maps, inputs = _make_maps(image_shape, backbone, resize, pool, map_side, map_channels, initialisation)
+    if not names:
+        return keras.Model(inputs, _apply_dense_head(maps, hidden, dropout, outputs, initialisation))
+    neurons = (inter_neurons, command_neurons, motor_neurons)
+    readings = []
+    for name in names:
+        steps = _make_sequence(name, patch_size, patch_stride, order)(maps)
+        if step_units is not None:
+            widened = layers.Dense(step_units, "relu", kernel_initializer=make_initializer(initialisation))
+            steps = widened(layers.Dropout(_HIDDEN_DROPOUT)(steps))
+        reading = layers.Flatten()(_make_reader(name, recurrence, directions, neurons, wiring_seed)(steps))
+        readings.append(reading if mix_units is None else layers.Dense(mix_units)(layers.Dropout(dropout)(reading)))
+    features = layers.Concatenate()(readings) if len(readings) > 1 else readings[0]
+    features = layers.Dropout(dropout)(features) if mix_units is None else features
+    return keras.Model(inputs, layers.Dense(outputs, name="logits")(features))
+
+
+def _check_sequences(sequence: str, hidden: str, recurrence: Recurrence, directions: Directions) -> list[str]:
+    """Returns the names of the sequences, none for a dense head, after checking what is given with them."""
     if sequence == "none":
-        return keras.Model(inputs, _answer_flat(maps, hidden, dropout, outputs, initialisation))
+        return []
     if hidden:
         raise InputError(
             f"hidden is for a head without a sequence. Received: {hidden} with sequence={sequence}. Give sequence=none,"
@@ -124,26 +139,12 @@ def crnet(
             f"Dense layers see one step at a time, so they have no directions. Received: directions={directions}. Leave"
             " it out, or choose another recurrence."
         )
-    neurons = (inter_neurons, command_neurons, motor_neurons)
     names = sequence.split("+")
     if len(set(names)) < len(names):
         raise InputError(
             f"Each sequence is read once. Received: {sequence}. Name it once; directions=both reads it twice."
         )
-    readings = []
-    for name in names:
-        steps = _make_sequence(name, patch_size, patch_stride, order)(maps)
-        if step_units is not None:
-            widened = layers.Dense(step_units, "relu", kernel_initializer=make_initializer(initialisation))
-            steps = widened(layers.Dropout(_HIDDEN_DROPOUT)(steps))
-        answers = _make_reader(name, recurrence, directions, neurons, wiring_seed)(steps)
-        reading = layers.Flatten()(answers)
-        if mix_units is not None:
-            reading = layers.Dense(mix_units)(layers.Dropout(dropout)(reading))
-        readings.append(reading)
-    features = layers.Concatenate()(readings) if len(readings) > 1 else readings[0]
-    features = layers.Dropout(dropout)(features) if mix_units is None else features
-    return keras.Model(inputs, layers.Dense(outputs, name="logits")(features))
+    return names
 
 
 def _describe(signature: inspect.Signature) -> str:
@@ -200,7 +201,7 @@ def _require_at_most(side: int, maps: Any, name: str) -> None:
         raise InputError(f"{name} must not be larger than the map. Received: {side} on a map of {size}.")
 
 
-def _answer_flat(maps: Any, hidden: str, dropout: float, outputs: int, initialisation: Initialisation) -> Any:
+def _apply_dense_head(maps: Any, hidden: str, dropout: float, outputs: int, initialisation: Initialisation) -> Any:
     features = layers.Flatten()(maps)
     for width in filter(None, hidden.split("-")):
         dense = layers.Dense(int(width), "relu", kernel_initializer=make_initializer(initialisation))
@@ -224,23 +225,15 @@ def _make_reader(
 ) -> Callable[[Any], Any]:
     """Returns a function from (batch, steps, features) to (batch, steps, outputs), twice the outputs for both ways."""
     label = f"{recurrence}_{name}"
-    units, answers = sum(neurons), neurons[-1]
+    units, outputs = sum(neurons), neurons[-1]
     if recurrence == "dense":
         each_step = layers.Dense(units, "tanh", name=label)
-        return lambda steps: layers.Dense(answers)(each_step(steps))
-    options: dict[str, Any] = {"return_sequences": True, "go_backwards": directions == "backwards", "name": label}
-    liquid = {"ltc": LTC, "cfc": CfC}.get(recurrence)
-    if liquid is not None:
-        layer = liquid(make_policy(*neurons, wiring_seed), **options)
-    else:
-        plain = {"rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}[recurrence]
-        layer = plain(units, **options)
+        return lambda steps: layers.Dense(outputs)(each_step(steps))
+    policy, go_backwards = make_policy(*neurons, wiring_seed), directions == "backwards"
+    layer = make_recurrence(recurrence, policy, go_backwards=go_backwards, name=label)
     if directions == "both":
-        layer = layers.Bidirectional(layer, name=f"both_{label}")
-    if liquid is not None:
-        return layer
-    sides = 2 if directions == "both" else 1
-    return lambda steps: layers.Dense(answers * sides)(layer(steps))
+        layer, outputs = layers.Bidirectional(layer, name=f"both_{label}"), 2 * outputs
+    return layer if is_liquid(recurrence) else lambda steps: layers.Dense(outputs)(layer(steps))
 
 
 def make_policy(inter: int, command: int, motor: int, seed: int) -> NCP:

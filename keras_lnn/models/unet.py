@@ -12,15 +12,15 @@ from annotated_types import Ge, Lt
 from keras import layers, ops
 
 from keras_lnn.errors import InputError
-from keras_lnn.layers import LTC, CfC, apply_to_slices
+from keras_lnn.layers import apply_to_slices
 from keras_lnn.models.blocks import Initialisation, require_image_shape, scale_pixels
 from keras_lnn.models.deep import LayerMaker
 from keras_lnn.models.ranges import Choice, Range
+from keras_lnn.models.recurrences import BothDirections, Recurrence, find_hidden_width
 from keras_lnn.registry import register_model
 
 Norm = Literal["none", "batch", "group"]
 Volumes = Literal["2d", "3d"]
-Recurrence = Literal["cfc", "ltc", "lstm", "dense", "none"]
 
 _SMALLEST_SIDE = 8
 _MOST_GROUPS = 8
@@ -81,7 +81,7 @@ def unet_lnn(
     image_shape: tuple[int, ...],
     outputs: int,
     *,
-    recurrence: Annotated[Recurrence, Choice(("cfc", "ltc"))] = "cfc",
+    recurrence: Annotated[Literal[Recurrence, "none"], Choice(("cfc", "ltc"))] = "cfc",
     units: Annotated[int, Ge(1), Choice((16, 32, 48))] = 32,
     levels: Annotated[int, Ge(1), Choice((1, 2, 3))] = 1,
     depth: Annotated[int, Ge(1), Lt(8), Choice((2, 3, 4))] = 3,
@@ -99,8 +99,9 @@ def unet_lnn(
     Args:
         image_shape: (depth, height, width, channels).
         outputs: Number of classes, which is the number of logits for each pixel.
-        recurrence: The layer that reads the slices: ``cfc`` or ``ltc``; for comparison ``lstm``, ``dense`` layers that
-            see one slice at a time, with as many parameters as the CfC, and ``none``, the U-Net itself.
+        recurrence: The layer that reads the slices: ``cfc`` or ``ltc``; for comparison ``lstm``, ``gru``, ``rnn``,
+            ``dense`` layers that see one slice at a time, with as many parameters as the CfC, and ``none``, the U-Net
+            itself.
         units: Neurons in each direction.
         levels: Number of levels whose maps are read along the volume, from the bottom up, each by its own layers.
         depth: How often the maps are halved.
@@ -228,29 +229,26 @@ class _Neighbours:
         steps = ops.reshape(ops.transpose(volumes, (0, 2, 3, 1, 4)), (-1, self.slices, channels))
         # Scales the features into the range in which an LTC's synapses are initialised.
         steps = ops.sigmoid(layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(steps))
-        found = self._read_alone(steps) if self.recurrence == "dense" else self._read_both_ways(steps, name)
-        found = self.make.apply_dense(found, channels)
-        found = ops.transpose(ops.reshape(found, (-1, height, width, self.slices, channels)), (0, 3, 1, 2, 4))
-        return layers.Add()([maps, ops.reshape(found, (-1, height, width, channels))])
+        is_dense = self.recurrence == "dense"
+        outputs = self._read_each_alone(steps) if is_dense else self._read_both_directions(steps, name)
+        outputs = self.make.apply_dense(outputs, channels)
+        outputs = ops.transpose(ops.reshape(outputs, (-1, height, width, self.slices, channels)), (0, 3, 1, 2, 4))
+        return layers.Add()([maps, ops.reshape(outputs, (-1, height, width, channels))])
 
-    def _read_both_ways(self, steps: Any, name: str) -> Any:
-        ahead = self._make_recurrence(f"{name}_forwards", steps.shape[-1])(steps)
-        back = self._make_recurrence(f"{name}_backwards", steps.shape[-1])(ops.flip(steps, axis=1))
-        return layers.Concatenate()([ahead, ops.flip(back, axis=1)])
-
-    def _make_recurrence(self, name: str, channels: int) -> layers.Layer:
-        if self.recurrence == "lstm":
-            return layers.LSTM(self.units, return_sequences=True, name=name)
+    def _read_both_directions(self, steps: Any, name: str) -> Any:
+        options: dict[str, Any] = {}
         if self.recurrence == "ltc":
             # The more synapses reach a neuron, the faster it forgets: with the usual strength of each, so many would
             # leave less than a millionth of the previous slice's signal.
-            ranges = {"w": (0.0, 1 / self.units), "sensory_w": (0.0, 1 / channels)}
-            return LTC(self.units, initialization_ranges=ranges, return_sequences=True, name=name)
-        # Without a backbone a CfC has four products like an LSTM, and as many parameters.
-        return CfC(self.units, backbone_layers=0, return_sequences=True, name=name)
+            ranges = {"w": (0.0, 1 / self.units), "sensory_w": (0.0, 1 / steps.shape[-1])}
+            options = {"initialization_ranges": ranges}
+        elif self.recurrence == "cfc":
+            # Without a backbone a CfC has four products like an LSTM, and as many parameters.
+            options = {"backbone_layers": 0}
+        return BothDirections(self.recurrence, self.units, f"{name}_", **options)(steps)
 
-    def _read_alone(self, steps: Any) -> Any:
-        channels, predicts = steps.shape[-1], 2 * self.units
-        of_both_ways = 2 * 4 * self.units * (channels + self.units + 1)
-        hidden = max(1, (of_both_ways - predicts) // (channels + 1 + predicts))
-        return self.make.apply_dense(self.make.apply_dense(steps, hidden, "relu"), predicts, "tanh")
+    def _read_each_alone(self, steps: Any) -> Any:
+        channels, outputs = steps.shape[-1], 2 * self.units
+        of_both_directions = 2 * 4 * self.units * (channels + self.units + 1)
+        hidden = find_hidden_width(of_both_directions, channels, outputs)
+        return self.make.apply_dense(self.make.apply_dense(steps, hidden, "relu"), outputs, "tanh")

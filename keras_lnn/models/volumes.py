@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import keras
 from annotated_types import Ge, Gt, Lt
@@ -11,11 +11,10 @@ from keras import layers, ops
 from ncps.wirings import AutoNCP
 
 from keras_lnn.errors import InputError
-from keras_lnn.layers import LTC, CfC, FlippedViews, MeanOfViews
+from keras_lnn.layers import FlippedViews, MeanOfViews
 from keras_lnn.models.ranges import Choice, Range
+from keras_lnn.models.recurrences import BothDirections, Recurrence, find_hidden_width
 from keras_lnn.registry import register_model
-
-Recurrence = Literal["ltc", "cfc", "lstm", "dense"]
 
 _SMALLEST_SIDE = 12
 _DESIGNED_FOR = 28
@@ -61,7 +60,7 @@ def lnn_3d(
         image_shape: (depth, height, width, channels); sides above 28 are halved by pooling.
         outputs: Number of logits.
         recurrence: The layer that reads the slices: ``ltc`` or ``cfc``; for comparison ``lstm``, and ``dense`` layers
-            that see one slice at a time, both with about as many parameters.
+            that see one slice at a time, both with about as many parameters as the LTC; also ``gru`` and ``rnn``.
         units: Neurons of the wiring, in each direction.
         features: Motor neurons, in each direction.
         filters: Filters of the first convolution; the second has half as many more.
@@ -156,35 +155,16 @@ def _slices_along(axis: int, tissue: Any, maps: Any) -> tuple[Any, Any]:
 def _make_reader(recurrence: Recurrence, units: int, features: int, dropout: float) -> Callable[[Any, Any, Any], Any]:
     """Returns a function with its own layers from sequences, tissue shares and elapsed times to (batch, features)."""
     normalise, dropped = layers.BatchNormalization(momentum=0.9), layers.Dropout(dropout)
-    scan = _make_dense(units, features) if recurrence == "dense" else _make_recurrence(recurrence, units, features)
+    if recurrence == "dense":
+        scan = _make_dense(units, features)
+    else:
+        scan = BothDirections(recurrence, AutoNCP(units, features))
 
     def read(sequence: Any, share: Any, elapsed: Any) -> Any:
         steps = scan(dropped(ops.sigmoid(normalise(sequence))), elapsed)
         return ops.concatenate([ops.sum(steps * share, axis=1), ops.max(steps, axis=1)], axis=-1)
 
     return read
-
-
-def _make_recurrence(recurrence: Recurrence, units: int, features: int) -> Callable[[Any, Any], Any]:
-    """Returns a recurrence in both directions; an LSTM of as many units has about as many parameters as the LTC."""
-
-    def make(name: str) -> layers.Layer:
-        if recurrence == "lstm":
-            return layers.LSTM(units, return_sequences=True, name=name)
-        liquid = CfC if recurrence == "cfc" else LTC
-        return liquid(AutoNCP(units, features), return_sequences=True, name=name)
-
-    forwards, backwards = make("forwards"), make("backwards")
-
-    def scan(steps: Any, elapsed: Any) -> Any:
-        turned = ops.flip(steps, axis=1)
-        if recurrence == "lstm":  # has no input for elapsed times
-            ahead, back = forwards(steps), backwards(turned)
-        else:
-            ahead, back = forwards((steps, elapsed)), backwards((turned, ops.flip(elapsed, axis=1)))
-        return ops.concatenate([ahead, ops.flip(back, axis=1)], axis=-1)
-
-    return scan
 
 
 def _make_dense(units: int, features: int) -> Callable[[Any, Any], Any]:
@@ -195,7 +175,7 @@ def _make_dense(units: int, features: int) -> Callable[[Any, Any], Any]:
         if not built:
             inputs = steps.shape[-1]
             of_liquid = 2 * (4 * units * (inputs + units) + 3 * units + 2 * (inputs + features))
-            hidden = (of_liquid - 2 * features) // (inputs + 1 + 2 * features)
+            hidden = find_hidden_width(of_liquid, inputs, 2 * features)
             built.extend([layers.Dense(hidden, "relu", name="slice_hidden"), layers.Dense(2 * features, "tanh")])
         for layer in built:
             steps = layer(steps)

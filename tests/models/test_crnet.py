@@ -203,7 +203,7 @@ def test_he_normal_by_name():
         ({"hidden": "12"}, "hidden is for a head without a sequence"),
         ({"hidden": "12-"}, "hidden of model crnet .* Received: '12-'"),
         ({"recurrence": "dense", "directions": "both"}, "no directions. Received: directions=both"),
-        ({"recurrence": "transformer"}, "must be 'dense'"),
+        ({"recurrence": "transformer"}, "must be 'ltc', 'cfc'"),
         ({"resize": 9}, "needs at least 15 pixels a side. Received: 9"),
     ],
 )

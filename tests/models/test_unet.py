@@ -174,7 +174,7 @@ def test_without_a_recurrence_it_is_the_unet():
         ("unet", (4, 64, 1), {}, "at least 8 pixels a side"),
         ("unet", (16, 16, 1), {"depth": 0}, "depth of model unet must be greater than or equal to 1"),
         ("unet", (16, 16, 1), {"norm": "layer"}, "norm of model unet must be 'none', 'batch' or 'group'"),
-        ("unet-lnn", VOLUME, {"recurrence": "gru"}, "recurrence of model unet-lnn must be 'cfc', 'ltc'"),
+        ("unet-lnn", VOLUME, {"recurrence": "transformer"}, "recurrence of model unet-lnn must be 'ltc', 'cfc'"),
     ],
 )
 def test_what_does_not_fit_is_one_line(name, shape, arguments, message):
