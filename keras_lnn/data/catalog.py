@@ -20,7 +20,8 @@ class OwnSource:
     Args:
         place: The word for what comes after the prefix.
         summary: What the images are, for the list of data sets.
-        loader: ``module:function`` that loads them; its arguments are those of ``load_folder``.
+        loader: ``module:function`` that loads them from the place and a
+            :class:`~keras_lnn.data.reading.Reading`.
         in_file: Whether the place is a file; else it is a folder.
         columns: ``module:function`` that returns the names of the columns of its table; None if there is no table.
     """
@@ -73,8 +74,7 @@ class DataEntry:
         sizes: Available sides in pixels.
         samples: Number of images in each split.
         loader: ``module:function`` that returns an :class:`~keras_lnn.data.arrays.ImageData`. The loader receives the
-            arguments whose names it declares, among ``entry``, ``size``, ``data_dir``, ``accept_checksum``, ``seed``
-            and ``progress``.
+            arguments whose names it declares: ``entry``, and fields of a :class:`~keras_lnn.data.reading.Reading`.
         augmentation: Operations of :mod:`keras_lnn.data.augment`, joined by ``+``, that do not change the labels.
         licence: Licence of the images.
         sources: For each size the address and the MD5 of its file; empty if nothing is downloaded.

@@ -5,6 +5,7 @@ from PIL import Image
 from table_samples import write_table
 
 from keras_lnn.data.options import OwnImages
+from keras_lnn.data.reading import Reading
 from keras_lnn.data.sources.masks import load_mask_classes, load_masks
 
 COLOURS = np.array([[0, 0, 0], [0, 200, 0], [255, 0, 0]], np.uint8)
@@ -63,7 +64,7 @@ def write_manifest(root, count=30, kind="mask", patients=10, splits=None):
 
 def load(root, *, classes=False, side=(12, 10), seed=0, plan="seeded", **options):
     function = load_mask_classes if classes else load_masks
-    return function(root, OwnImages(**options), side=side, seed=seed, plan=plan)
+    return function(root, Reading(own=OwnImages(**options), size=side, seed=seed, plan=plan))
 
 
 def by_name(data):

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from keras_lnn.data.options import OwnImages
+from keras_lnn.data.reading import Reading
 from keras_lnn.data.sources.tables import load_table
 
 
@@ -31,7 +32,9 @@ def write_classes(root, count=20, header=("file", "label"), extra=lambda k: (), 
 def load(table, **options):
     side = options.pop("side", 2)
     seed = options.pop("seed", 0)
-    return load_table(table, OwnImages(**{"image_dir": table.parent / "images"} | options), side=side, seed=seed)
+    return load_table(
+        table, Reading(own=OwnImages(**{"image_dir": table.parent / "images"} | options), size=side, seed=seed)
+    )
 
 
 def sizes(data):

@@ -9,6 +9,7 @@ from keras_lnn.data.decode import medical_files
 from keras_lnn.data.decode.dicom_volumes import digest_series
 from keras_lnn.data.decode.images import decode_images, read_image
 from keras_lnn.data.options import OwnImages, Rendering
+from keras_lnn.data.reading import Reading
 from keras_lnn.data.sources.folders import load_folder
 from keras_lnn.data.sources.tables import load_table
 from keras_lnn.errors import InputError
@@ -160,14 +161,14 @@ def test_a_table_may_name_folders_of_slices(tmp_path):
         tmp_path / "t.csv", ("file", "label"), [(name, "ab"[k // 2 % 2]) for k, name in enumerate(names)]
     )
     options = OwnImages(image_dir=tmp_path / "scans", window=(0.0, 1000.0))
-    data = load_table(table, options, side=8)
+    data = load_table(table, Reading(own=options, size=8))
     assert data.image_shape == (8, 8, 8, 1)
     for split in data.splits.values():
         for row, name in enumerate(split.names):
             assert np.array_equal(split.images[row][..., 0], read(tmp_path / "scans" / name, (8, 8, 8)))
     assert "5 image files in the folder are not in the table" in data.check.notes
     assert sum(data.check.patients.values()) == 10
-    middle = load_table(table, OwnImages(image_dir=tmp_path / "scans", frame="middle"), side=8)
+    middle = load_table(table, Reading(own=OwnImages(image_dir=tmp_path / "scans", frame="middle"), size=8))
     assert middle.image_shape == (8, 8, 1)
     assert middle.check.notes[-1] == "20 of 20 files have several frames (5), of which the middle one is read"
 
@@ -175,15 +176,15 @@ def test_a_table_may_name_folders_of_slices(tmp_path):
 def test_folders_of_slices_below_those_of_classes_are_volumes(tmp_path):
     for k in range(20):
         write_series(tmp_path / "set" / "ab"[k % 2] / f"case{k:02}", make_values(k))
-    data = load_folder(tmp_path / "set", side=8)
+    data = load_folder(tmp_path / "set", Reading(size=8))
     assert data.image_shape == (8, 8, 8, 1)
     assert sum(map(len, data.splits.values())) == 20
     assert (
         "20 folders hold one DICOM series each, read as volumes; --frame each reads slices one by one"
         in data.check.notes
     )
-    assert load_folder(tmp_path / "set", side=8).checksum == data.checksum
-    each = load_folder(tmp_path / "set", OwnImages(frame="each"), side=8)
+    assert load_folder(tmp_path / "set", Reading(size=8)).checksum == data.checksum
+    each = load_folder(tmp_path / "set", Reading(own=OwnImages(frame="each"), size=8))
     assert (each.image_shape, sum(map(len, each.splits.values()))) == ((8, 8, 1), 100)
 
 

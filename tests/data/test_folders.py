@@ -8,6 +8,7 @@ from table_samples import warnings_of
 
 from keras_lnn.data.decode import decoded_cache
 from keras_lnn.data.options import OwnImages
+from keras_lnn.data.reading import Reading
 from keras_lnn.data.sources.folders import load_folder
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import file_digest
@@ -50,7 +51,7 @@ def assert_consistent(data):
 
 def test_classes_without_splits_are_split_by_seed(tmp_path):
     root = write_flat(tmp_path / "scans")
-    data = load_folder(root, side=4)
+    data = load_folder(root, Reading(size=4))
     assert data.name == f"folder:{root}"
     assert data.task == "binary"
     assert data.class_names == ("benign", "malignant")
@@ -60,8 +61,8 @@ def test_classes_without_splits_are_split_by_seed(tmp_path):
     names = [name for split in data.splits.values() for name in split.names]
     assert len(set(names)) == 20
     assert_consistent(data)
-    assert load_folder(root, side=4).splits["test"].names == data.splits["test"].names
-    assert load_folder(root, side=4, seed=1).splits["test"].names != data.splits["test"].names
+    assert load_folder(root, Reading(size=4)).splits["test"].names == data.splits["test"].names
+    assert load_folder(root, Reading(size=4, seed=1)).splits["test"].names != data.splits["test"].names
 
 
 @pytest.mark.parametrize("val", ["val", "valid", "validation", "Val"])
@@ -79,7 +80,7 @@ def test_given_splits_are_kept(tmp_path, val):
 
 @pytest.mark.parametrize(("given", "missing", "count", "taken"), [("test", "val", 16, 2), ("val", "test", 18, 4)])
 def test_a_missing_split_is_taken_off_train(tmp_path, given, missing, count, taken):
-    data = load_folder(write_splits(tmp_path / "scans", ("train", given), count=count), side=2)
+    data = load_folder(write_splits(tmp_path / "scans", ("train", given), count=count), Reading(size=2))
     assert np.bincount(data.splits[given].labels).tolist() == [count] * 2
     assert np.bincount(data.splits[missing].labels).tolist() == [taken] * 2
     assert np.bincount(data.splits["train"].labels).tolist() == [count - taken] * 2
@@ -94,7 +95,7 @@ def test_training_and_testing_with_inner_folders_and_clutter(tmp_path):
         (root / clutter).write_bytes(b"clutter")
     (root / "__MACOSX").mkdir()
     (root / "Training" / ".cache").mkdir()
-    data = load_folder(root, side=2)
+    data = load_folder(root, Reading(size=2))
     names = data.splits["train"].names + data.splits["val"].names
     assert len(names) == 23
     assert "Training/benign/patient 7/051.png" in names
@@ -110,35 +111,35 @@ def test_training_and_testing_with_inner_folders_and_clutter(tmp_path):
     ],
 )
 def test_classes_are_in_natural_order(tmp_path, folders, expected):
-    assert load_folder(write_flat(tmp_path / "scans", folders, 3), side=1).class_names == expected
+    assert load_folder(write_flat(tmp_path / "scans", folders, 3), Reading(size=1)).class_names == expected
 
 
 def test_channels_follow_the_files_or_the_wish(tmp_path):
     root = write_flat(tmp_path / "scans", count=4)
-    assert load_folder(root, side=2).image_shape == (2, 2, 1)
-    assert load_folder(root, side=(3, 2), channels=3).image_shape == (3, 2, 3)
+    assert load_folder(root, Reading(size=2)).image_shape == (2, 2, 1)
+    assert load_folder(root, Reading(size=(3, 2), channels=3)).image_shape == (3, 2, 3)
     Image.fromarray(np.zeros((3, 3, 3), np.uint8)).save(root / "benign" / "900.png")
-    assert load_folder(root, side=2).image_shape == (2, 2, 3)
-    assert load_folder(root, side=2, channels=1).image_shape == (2, 2, 1)
+    assert load_folder(root, Reading(size=2)).image_shape == (2, 2, 3)
+    assert load_folder(root, Reading(size=2, channels=1)).image_shape == (2, 2, 1)
 
 
 def test_checksum_is_what_the_docstring_says_and_sees_every_change(tmp_path):
     root = write_flat(tmp_path / "scans", count=4)
     files = sorted(root.rglob("*.png"), key=lambda file: file.relative_to(root).as_posix())
     lines = [f"{file.relative_to(root).as_posix()}\0{file.stat().st_size}\0{file_digest(file)}\n" for file in files]
-    first = load_folder(root, side=2).checksum
+    first = load_folder(root, Reading(size=2)).checksum
     assert first == f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
     (root / "notes.txt").write_text("no image")
-    assert load_folder(root, side=8, seed=5).checksum == first
+    assert load_folder(root, Reading(size=8, seed=5)).checksum == first
     files[0].rename(files[0].with_name("renamed.png"))
-    renamed = load_folder(root, side=2).checksum
+    renamed = load_folder(root, Reading(size=2)).checksum
     files[1].write_bytes(files[2].read_bytes())
-    assert len({first, renamed, load_folder(root, side=2).checksum}) == 3
+    assert len({first, renamed, load_folder(root, Reading(size=2)).checksum}) == 3
 
 
 def test_decoded_images_are_found_again_by_all_seeds(tmp_path, monkeypatch):
     root = write_flat(tmp_path / "scans", count=10)
-    first = load_folder(root, side=4, seed=3)
+    first = load_folder(root, Reading(size=4, seed=3))
     (cached,) = (tmp_path / "cache").rglob("images.npy")
     assert np.load(cached).shape == (20, 4, 4, 1)
 
@@ -147,13 +148,13 @@ def test_decoded_images_are_found_again_by_all_seeds(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(decoded_cache, "decode_to_file", refuse)
-        again = load_folder(root, side=4, seed=8)
+        again = load_folder(root, Reading(size=4, seed=8))
         assert_consistent(again)
         assert again.checksum == first.checksum
         with pytest.raises(AssertionError, match="second time"):
-            load_folder(root, side=5)
+            load_folder(root, Reading(size=5))
     (root / "benign" / "000.png").write_bytes((root / "benign" / "001.png").read_bytes())
-    changed = load_folder(root, side=4)
+    changed = load_folder(root, Reading(size=4))
     assert changed.checksum != again.checksum
     split = next(split for split in changed.splits.values() if "benign/000.png" in split.names)
     assert (split.images[split.names.index("benign/000.png")] == 1).all()
@@ -162,26 +163,26 @@ def test_decoded_images_are_found_again_by_all_seeds(tmp_path, monkeypatch):
 def test_the_report_counts_and_names_copies_across_splits(tmp_path):
     root = write_splits(tmp_path / "scans")
     (root / "test" / "benign" / "copy.png").write_bytes((root / "train" / "benign" / "003.png").read_bytes())
-    check = load_folder(root, side=4).check
+    check = load_folder(root, Reading(size=4)).check
     assert check.counts["test"] == {"benign": 11, "malignant": 10}
     (warning,) = check.warnings
     assert "train/benign/003.png (train) = test/benign/copy.png (test)" in warning
-    assert warnings_of(load_folder(write_splits(tmp_path / "clean"), side=4)) == ()
+    assert warnings_of(load_folder(write_splits(tmp_path / "clean"), Reading(size=4))) == ()
 
 
 def test_the_report_reports_of_16_bits_that_show_as_black(tmp_path):
     root = write_flat(tmp_path / "scans")
     for number, file in enumerate(sorted(root.rglob("*.png"))):
         Image.fromarray(np.full((6, 5), 100 * number, np.uint16)).save(file)
-    (warning,) = warnings_of(load_folder(root, side=4))
+    (warning,) = warnings_of(load_folder(root, Reading(size=4)))
     assert "brightest value of all 16-bit files is 1900" in warning
-    assert warnings_of(load_folder(root, OwnImages(window=(950, 1900)), side=4)) == ()
+    assert warnings_of(load_folder(root, Reading(own=OwnImages(window=(950, 1900)), size=4))) == ()
 
 
 def test_bad_files_may_be_left_out(tmp_path):
     root = write_splits(tmp_path / "scans")
     (root / "train" / "benign" / "003.png").write_bytes(b"no image")
-    data = load_folder(root, OwnImages(skip_bad=True), side=4)
+    data = load_folder(root, Reading(own=OwnImages(skip_bad=True), size=4))
     assert len(data.splits["train"]) == 19
     assert warnings_of(data) == ("left out 1 of 60 files: train/benign/003.png (not an image)",)
     assert_consistent(data)
@@ -189,7 +190,7 @@ def test_bad_files_may_be_left_out(tmp_path):
 
 def test_progress_ends_at_one(tmp_path):
     fractions = []
-    load_folder(write_flat(tmp_path / "scans", count=30), side=2, progress=fractions.append)
+    load_folder(write_flat(tmp_path / "scans", count=30), Reading(size=2, progress=fractions.append))
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
 
@@ -251,7 +252,7 @@ def test_faults_are_reported_in_one_line(tmp_path, fault):
     damage, message = FAULTS[fault]
     damage(root)
     with pytest.raises(InputError) as caught:
-        load_folder(root, side=4)
+        load_folder(root, Reading(size=4))
     assert re.search(message, str(caught.value))
     assert "\n" not in str(caught.value)
     assert "Received: " in str(caught.value)
@@ -267,4 +268,4 @@ def test_too_few_images_name_their_class(tmp_path):
     root = write_flat(tmp_path / "scans")
     write_images(root / "rare", 2)
     with pytest.raises(InputError, match=r"too few of rare \(2\)"):
-        load_folder(root, side=4)
+        load_folder(root, Reading(size=4))

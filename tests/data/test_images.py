@@ -11,6 +11,7 @@ from PIL import Image
 from keras_lnn.data.decode import images as images_module
 from keras_lnn.data.decode.images import find_images, guess_channels, read_image, read_images
 from keras_lnn.data.options import OwnImages
+from keras_lnn.data.reading import Reading
 from keras_lnn.data.sources.folders import load_folder
 from keras_lnn.data.sources.tables import load_table
 from keras_lnn.errors import InputError
@@ -318,10 +319,10 @@ def test_a_table_and_a_folder_report_folders_that_cannot_be_read(tmp_path, locke
     (locked / "open").rmdir()
     (locked / "shut").rename(locked / "benign" / "shut")
     with pytest.raises(InputError, match=r"shut \(permission denied\)\. Give permission .* --skip-bad"):
-        load_folder(locked, side=4)
-    warnings = load_folder(locked, OwnImages(skip_bad=True), side=4).check.warnings
+        load_folder(locked, Reading(size=4))
+    warnings = load_folder(locked, Reading(own=OwnImages(skip_bad=True), size=4)).check.warnings
     assert warnings[0].startswith("left out folders that cannot be read: ")
     rows = [f"{name}/{k}.png,{name}" for k in range(20) for name in ("benign", "malignant")]
     (tmp_path / "t.csv").write_text("\n".join(["file,label", *rows]))
-    warnings = load_table(tmp_path / "t.csv", OwnImages(image_dir=locked), side=4).check.warnings
+    warnings = load_table(tmp_path / "t.csv", Reading(own=OwnImages(image_dir=locked), size=4)).check.warnings
     assert warnings[0].startswith("folders in which no files could be looked for: ")

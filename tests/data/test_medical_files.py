@@ -12,6 +12,7 @@ from table_samples import warnings_of
 from keras_lnn.data.decode import medical_files
 from keras_lnn.data.decode.images import decode_images, find_images, guess_channels, read_image
 from keras_lnn.data.options import OwnImages, Rendering
+from keras_lnn.data.reading import Reading
 from keras_lnn.data.sources.tables import load_table
 from keras_lnn.errors import InputError
 
@@ -118,13 +119,17 @@ def test_the_report_says_which_frame_is_read(tmp_path):
         write_dicom(tmp_path / f"{k:03}.dcm", FRAMES[: 2 + k % 3] if k < 6 else VALUES + k)
     table = write_table(tmp_path, [f"{k:03}.dcm" for k in range(20)])
     for _ in range(2):  # decoded, and from the cache
-        notes = load_table(table, side=8).check.notes
+        notes = load_table(table, Reading(size=8)).check.notes
         # Some of the six have equal content, and all count.
         assert notes[-1] == (
             "6 of 20 files have several frames (2 to 4), of which the first one is read; --frame first, middle, mean or"
             " a number chooses"
         )
-    assert load_table(table, OwnImages(frame="2"), side=8).check.notes[-1].endswith("of which number 2 is read")
+    assert (
+        load_table(table, Reading(own=OwnImages(frame="2"), size=8))
+        .check.notes[-1]
+        .endswith("of which number 2 is read")
+    )
 
 
 def test_colour_and_grey(tmp_path):
@@ -277,7 +282,7 @@ def test_tables_of_dicom_files_and_of_volumes(tmp_path):
         write_nifti(tmp_path / f"{k:03}.nii.gz", np.full((6, 5, 4), k, np.int16))
     options = OwnImages(window=(10.0, 20.0))
     for suffix, shape in (("dcm", (8, 8, 1)), ("nii.gz", (8, 8, 8, 1))):
-        data = load_table(write_table(tmp_path, [f"{k:03}.{suffix}" for k in range(20)]), options, side=8)
+        data = load_table(write_table(tmp_path, [f"{k:03}.{suffix}" for k in range(20)]), Reading(own=options, size=8))
         assert data.image_shape == shape
         for split in data.splits.values():
             for row, name in enumerate(split.names):
@@ -293,7 +298,7 @@ def test_images_among_volumes_are_named(tmp_path):
     table = write_table(tmp_path, [*(f"{k:03}.nii" for k in range(19)), "x.png"])
     # The order of the hashes decides which kind counts as the odd one.
     with pytest.raises(InputError, match=r"(x\.png \(an image|\.nii \(a volume) among"):
-        load_table(table, side=4)
+        load_table(table, Reading(size=4))
 
 
 @pytest.mark.parametrize("package", ["pydicom", "nibabel"])
@@ -312,8 +317,8 @@ def test_a_package_that_is_installed_later_finds_the_files_whole(tmp_path, monke
         without.setitem(sys.modules, package, None)
         for skip_bad in (False, True):
             with pytest.raises(InputError, match=rf"20 of 21 .*needs {package}.* bad themselves"):
-                load_table(table, OwnImages(skip_bad=skip_bad), side=8)
-    data = load_table(table, OwnImages(skip_bad=True, window=(10.0, 20.0)), side=8)
+                load_table(table, Reading(own=OwnImages(skip_bad=skip_bad), size=8))
+    data = load_table(table, Reading(own=OwnImages(skip_bad=True, window=(10.0, 20.0)), size=8))
     assert sum(map(len, data.splits.values())) == 20
     assert data.splits["train"].images[0].max() == round(int(data.splits["train"].names[0][:3]) / 20 * 255)
 
@@ -371,6 +376,6 @@ def test_equal_pixels_with_other_headers_are_copies(tmp_path):
         write_dicom(tmp_path / f"{k:03}.dcm", values, PatientName=f"name {k}", StudyDate=f"202001{k + 1:02}")
     rows = [f"{k:03}.dcm,{'ab'[k % 2]},{'train' if k < 15 else 'test'}" for k in range(20)]
     (tmp_path / "t.csv").write_text("\n".join(["file,label,split", *rows]))
-    warnings = warnings_of(load_table(tmp_path / "t.csv", OwnImages(window=(0.0, 1800.0)), side=20))
+    warnings = warnings_of(load_table(tmp_path / "t.csv", Reading(own=OwnImages(window=(0.0, 1800.0)), size=20)))
     assert "1 pair of the same image stands in two splits" in warnings[0]
     assert {"000.dcm", "019.dcm"} == {part[:7] for part in warnings[0].partition("good: ")[2].split(" = ")}

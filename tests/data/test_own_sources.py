@@ -19,8 +19,8 @@ def test_its_functions_exist(prefix):
     assert OTHER_SOURCES[prefix + source.place] == source.summary
 
 
-def load_stripes(path, own, **options):
-    images = np.zeros((4, options["side"], options["side"], 1), np.uint8)
+def load_stripes(path, reading):
+    images = np.zeros((4, reading.size, reading.size, 1), np.uint8)
     splits = {name: Split(images, np.array([0, 1, 0, 1])) for name in ("train", "val", "test")}
     return ImageData(f"stripes:{path}", "binary", ("no", "yes"), splits, checksum="none")
 

@@ -7,6 +7,7 @@ import pytest
 from dicom_samples import write_dicom
 from table_samples import load, write_images, write_table
 
+from keras_lnn.data.reading import Reading
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.data.sources.folders import load_folder
 from keras_lnn.data.sources.patients import find_patients
@@ -36,7 +37,7 @@ def patient_of(name):
 
 def test_dicom_files_of_one_patient_stay_together_under_another_name(tmp_path):
     root = write_scans(tmp_path / "set")
-    data = load_folder(root, side=8)
+    data = load_folder(root, Reading(size=8))
     for split in data.splits.values():
         assert len(set(zip(split.groups, map(patient_of, split.names), strict=True))) == len(set(split.groups))
     patients = [set(map(patient_of, split.names)) for split in data.splits.values()]
@@ -48,10 +49,10 @@ def test_dicom_files_of_one_patient_stay_together_under_another_name(tmp_path):
     assert "SECRET" not in reported
     key = tmp_path / "cache" / "patients.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    assert load_folder(root, side=8).splits["test"].groups == data.splits["test"].groups
+    assert load_folder(root, Reading(size=8)).splits["test"].groups == data.splits["test"].groups
     # Another user has another key: neither names nor the checksum tell who it is.
     key.unlink()
-    other = load_folder(root, side=8)
+    other = load_folder(root, Reading(size=8))
     assert other.checksum == data.checksum
     assert not set(other.splits["test"].groups) & set(data.splits["test"].groups)
     assert [other.splits[name].names for name in other.splits] == [data.splits[name].names for name in data.splits]
@@ -59,7 +60,7 @@ def test_dicom_files_of_one_patient_stay_together_under_another_name(tmp_path):
 
 @pytest.mark.parametrize("number", ["", "ANONYMOUS", "0000", "one for all"])
 def test_numbers_that_are_nobody_are_not_used(tmp_path, number):
-    data = load_folder(write_scans(tmp_path / "set", lambda k: number, count=20), side=8)
+    data = load_folder(write_scans(tmp_path / "set", lambda k: number, count=20), Reading(size=8))
     assert data.splits["train"].groups is None
     reason = "of 1 patient only" if number == "one for all" else "missing"
     assert f"the PatientID of the DICOM files is {reason}, so it is not used" in data.check.notes
@@ -67,14 +68,14 @@ def test_numbers_that_are_nobody_are_not_used(tmp_path, number):
 
 
 def test_a_file_without_a_number_is_a_patient_of_its_own(tmp_path):
-    data = load_folder(write_scans(tmp_path / "set", lambda k: PATIENTS[k // 5] if k < 50 else ""), side=8)
+    data = load_folder(write_scans(tmp_path / "set", lambda k: PATIENTS[k // 5] if k < 50 else ""), Reading(size=8))
     assert sum(data.check.patients.values()) == 20
     assert any("each of the 10 other files counts as a patient of its own" in note for note in data.check.notes)
 
 
 def test_own_splits_that_divide_the_patients_of_dicom_files_stay_and_are_reported(tmp_path):
     root = write_scans(tmp_path / "set", folder_of=lambda k: f"{('train', 'val', 'test')[k // 2 % 3]}/{'ab'[k % 2]}")
-    data = load_folder(root, side=8)
+    data = load_folder(root, Reading(size=8))
     assert {name: len(split) for name, split in data.splits.items()} == {"train": 20, "val": 20, "test": 20}
     (warning,) = data.check.warnings
     assert warning.startswith("12 patients stand in two splits, so the results are too good. Mend the splits")

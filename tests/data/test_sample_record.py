@@ -13,6 +13,7 @@ from mask_samples import write_manifest, write_pairs
 from table_samples import load, write_classes, write_table
 
 from keras_lnn.data.arrays import SPLITS
+from keras_lnn.data.reading import Reading
 from keras_lnn.data.samples import SampleRecord, label_digests
 from keras_lnn.errors import InputError
 
@@ -138,7 +139,9 @@ def load_as_listed(table, seed=3):
     from keras_lnn.data.options import OwnImages
     from keras_lnn.data.sources.tables import load_table
 
-    return load_table(table, OwnImages(image_dir=table.parent / "images"), side=2, seed=seed, plan="as listed")
+    return load_table(
+        table, Reading(own=OwnImages(image_dir=table.parent / "images"), size=2, seed=seed, plan="as listed")
+    )
 
 
 def test_the_order_of_a_manifest_does_not_move_samples(tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tfds_samples import define_builder, image_features, picture, prepare
 
+from keras_lnn.data.reading import Reading
 from keras_lnn.data.sources.tfds import load_tfds
 from keras_lnn.errors import InputError
 
@@ -57,7 +58,7 @@ def numbers(split):
 
 def test_a_set_with_train_alone_is_split_and_keeps_its_size(data_dir):
     fractions = []
-    data = load_tfds("only_train", data_dir=data_dir, progress=fractions.append)
+    data = load_tfds("only_train", Reading(data_dir=data_dir, progress=fractions.append))
     assert data.name == "tfds:only_train"
     assert data.task == "multi-class"
     assert data.class_names == ("flat", "raised", "round")
@@ -74,7 +75,7 @@ def test_a_set_with_train_alone_is_split_and_keeps_its_size(data_dir):
 
 
 def test_the_same_seed_gives_the_same_and_another_one_not(data_dir):
-    first, again, other = (load_tfds("only_train", data_dir=data_dir, seed=seed) for seed in (4, 4, 5))
+    first, again, other = (load_tfds("only_train", Reading(data_dir=data_dir, seed=seed)) for seed in (4, 4, 5))
     for split in first.splits:
         assert np.array_equal(first.splits[split].images, again.splits[split].images)
         assert first.splits[split].names == again.splits[split].names
@@ -84,7 +85,7 @@ def test_the_same_seed_gives_the_same_and_another_one_not(data_dir):
 
 
 def test_given_splits_are_kept_and_images_resized_on_wish(data_dir):
-    data = load_tfds("tfds:train_test:1.2.0", data_dir=data_dir, side=(24, 20))
+    data = load_tfds("tfds:train_test:1.2.0", Reading(data_dir=data_dir, size=(24, 20)))
     assert data.image_shape == (24, 20, 1)
     assert numbers(data.splits["test"]) == list(range(100, 109))
     assert len(data.splits["train"]) + len(data.splits["val"]) == 30
@@ -94,7 +95,7 @@ def test_given_splits_are_kept_and_images_resized_on_wish(data_dir):
 
 
 def test_images_of_several_sizes_become_64_and_hidden_labels_count_as_missing(data_dir):
-    data = load_tfds("hidden_test", data_dir=data_dir)
+    data = load_tfds("hidden_test", Reading(data_dir=data_dir))
     assert data.task == "binary"
     assert data.image_shape == (64, 64, 3)
     assert len(data.splits["val"]) == 4
@@ -104,12 +105,12 @@ def test_images_of_several_sizes_become_64_and_hidden_labels_count_as_missing(da
 
 def test_large_sets_go_to_a_file_of_the_cache(data_dir, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_LNN_CACHE", str(tmp_path))
-    in_memory = load_tfds("train_test", data_dir=data_dir)
-    on_disk = load_tfds("train_test", data_dir=data_dir, limit_bytes=1000)
+    in_memory = load_tfds("train_test", Reading(data_dir=data_dir))
+    on_disk = load_tfds("train_test", Reading(data_dir=data_dir), limit_bytes=1000)
     (cached,) = tmp_path.rglob("*.npy")
     assert np.load(cached).shape == (39, 12, 10, 1)
     monkeypatch.setattr("keras_lnn.data.sources.tfds.read_images", None)
-    again = load_tfds("train_test", data_dir=data_dir, limit_bytes=1000)
+    again = load_tfds("train_test", Reading(data_dir=data_dir), limit_bytes=1000)
     for split in in_memory.splits:
         assert not isinstance(on_disk.splits[split].images, np.ndarray)
         assert np.array_equal(on_disk.splits[split].images[:], in_memory.splits[split].images)
@@ -125,11 +126,11 @@ def test_nothing_is_said_and_nothing_global_is_left(data_dir, capfd):
         loggers = {name: logging.getLogger(name).level for name in ("absl", "tensorflow", "urllib3")}
         return loggers, tqdm_utils._active, dict(os.environ), len(registered._DATASET_REGISTRY)
 
-    load_tfds("only_train", data_dir=data_dir)  # the first call loads TensorFlow, which speaks by itself
+    load_tfds("only_train", Reading(data_dir=data_dir))  # the first call loads TensorFlow, which speaks by itself
     tensorflow_datasets.enable_progress_bar()
     before = state()
     capfd.readouterr()
-    load_tfds("only_train", data_dir=data_dir)
+    load_tfds("only_train", Reading(data_dir=data_dir))
     said = capfd.readouterr()
     assert said.out == ""
     assert [line for line in said.err.splitlines() if "OUT_OF_RANGE" not in line] == []
@@ -152,7 +153,7 @@ def test_nothing_is_said_and_nothing_global_is_left(data_dir, capfd):
 )
 def test_names_that_cannot_be_loaded(data_dir, name, message):
     with pytest.raises(InputError) as caught:
-        load_tfds(name, data_dir=data_dir)
+        load_tfds(name, Reading(data_dir=data_dir))
     assert re.search(message, str(caught.value))
     assert "\n" not in str(caught.value)
 
@@ -174,10 +175,10 @@ def test_preparation_that_fails(tmp_path, monkeypatch, error, message):
     monkeypatch.setattr(tensorflow_datasets, "builder", lambda name, data_dir, try_gcs: builder(data_dir=data_dir))
     if message is None:
         with pytest.raises(KeyboardInterrupt):
-            load_tfds("failing", data_dir=tmp_path)
+            load_tfds("failing", Reading(data_dir=tmp_path))
         return
     with pytest.raises(InputError) as caught:
-        load_tfds("failing", data_dir=tmp_path)
+        load_tfds("failing", Reading(data_dir=tmp_path))
     assert re.search(message, str(caught.value))
     assert "tfds:failing" in str(caught.value)
     assert "phantom-breast" in str(caught.value)
@@ -197,7 +198,7 @@ def test_without_a_network_it_fails_at_once(tmp_path, monkeypatch):
     with pytest.raises(
         InputError, match=rf"{re.escape(str(tmp_path))} or be downloaded.*scans\.example.*phantom-breast"
     ):
-        load_tfds("remote", data_dir=tmp_path)
+        load_tfds("remote", Reading(data_dir=tmp_path))
 
 
 def test_truncated_files_are_reported(tmp_path):
@@ -205,8 +206,8 @@ def test_truncated_files_are_reported(tmp_path):
     (file,) = tmp_path.rglob("*.tfrecord*")
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(InputError, match=r"files of tfds:cut_short must be whole.*Delete .*cut_short"):
-        load_tfds("cut_short", data_dir=tmp_path)
+        load_tfds("cut_short", Reading(data_dir=tmp_path))
     file.unlink()
     with pytest.raises(InputError, match=r"tfds:cut_short") as caught:
-        load_tfds("cut_short", data_dir=tmp_path)
+        load_tfds("cut_short", Reading(data_dir=tmp_path))
     assert "\n" not in str(caught.value)

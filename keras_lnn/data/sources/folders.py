@@ -14,10 +14,10 @@ import numpy as np
 from keras_lnn.data.arrays import SPLITS, ImageData
 from keras_lnn.data.checking import name_some, require_different_names
 from keras_lnn.data.decode import dicom_files, dicom_volumes
-from keras_lnn.data.decode.images import Progress, find_images, require_readable_folders
+from keras_lnn.data.decode.images import find_images, require_readable_folders
 from keras_lnn.data.options import OwnImages
-from keras_lnn.data.samples import SplitPlan
-from keras_lnn.data.sources.own_images import LabelledFiles, load_own_images
+from keras_lnn.data.reading import Reading
+from keras_lnn.data.sources.own_images import FoundImages, LabelledFiles, load_own_images
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import as_text
 
@@ -28,16 +28,7 @@ SPLIT_SPELLINGS = {
 }
 
 
-def load_folder(
-    path: str | os.PathLike,
-    options: OwnImages = OwnImages(),  # noqa: B008, it is frozen
-    *,
-    side: int | tuple[int, int] = 64,
-    channels: int | None = None,
-    seed: int = 0,
-    plan: SplitPlan = "seeded",
-    progress: Progress | None = None,
-) -> ImageData:
+def load_folder(path: str | os.PathLike, reading: Reading = Reading()) -> ImageData:  # noqa: B008, it is frozen
     """Loads images that lie in one folder for each class.
 
     The layout is either ``PATH/CLASS/*.png``, which is split at random (70 % train, 10 % val, 20 % test, stratified),
@@ -51,19 +42,14 @@ def load_folder(
 
     Args:
         path: The folder.
-        options: How files become pixels, and whether bad ones are left out.
-        side: Height and width of the images, or one number for both.
-        channels: 1 (grey), 3 (colour) or None for the channels of the files.
-        seed: Seed of the random split.
-        plan: How the samples get their splits.
-        progress: Called with the fraction of the images that is decoded.
+        reading: How the files become pixels and splits, and whether bad ones are left out.
 
     Returns:
         The images with a report on them; the names of the samples are paths relative to PATH.
     """
     root = Path(path)
     unreadable: list[str] = []
-    splits, class_names = _find_classes(root, options, unreadable)
+    splits, class_names = _find_classes(root, reading.own, unreadable)
     files = [file for by_class in splits.values() for images in by_class.values() for file in images]
     given = [split for split, by_class in splits.items() for images in by_class.values() for _ in images]
     labelled = LabelledFiles(
@@ -72,21 +58,16 @@ def load_folder(
         class_names=tuple(as_text(name) for name in class_names),
         labels=np.concatenate([_labels(by_class, class_names) for by_class in splits.values()]),
         splits=None if len(splits) == 1 else given,
-        notes=_describe_series(files, options.frame),
+        notes=_describe_series(files, reading.own.frame),
     )
-    return load_own_images(
-        f"folder:{os.fspath(path)}",
-        files,
-        labelled,
-        options,
-        side=side,
-        channels=channels,
-        seed=seed,
-        plan=plan,
+    found = FoundImages(
+        name=f"folder:{os.fspath(path)}",
+        files=files,
+        labelled=labelled,
         checksum=lambda kept, digests: _checksum(root, kept.names, digests),
-        warnings=[f"left out folders that cannot be read: {name_some(unreadable)}"] if unreadable else (),
-        progress=progress,
+        warnings=(f"left out folders that cannot be read: {name_some(unreadable)}",) if unreadable else (),
     )
+    return load_own_images(found, reading)
 
 
 def _find_classes(

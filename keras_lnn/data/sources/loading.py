@@ -11,68 +11,45 @@ import numpy as np
 
 from keras_lnn.data.arrays import ALL, SPLITS, ImageData
 from keras_lnn.data.catalog import TFDS, DataEntry, get_entry, is_own, split_own
-from keras_lnn.data.options import OwnImages
-from keras_lnn.data.samples import SplitPlan
+from keras_lnn.data.reading import Reading
 from keras_lnn.errors import InputError
 
-Progress = Callable[[float], None]
 
-
-def load_data(
-    name: str,
-    *,
-    size: int | None = None,
-    data_dir: Path | str | None = None,
-    accept_checksum: bool = False,
-    seed: int = 0,
-    progress: Progress | None = None,
-    own: OwnImages = OwnImages(),  # noqa: B008, it is frozen
-    channels: int | None = None,
-    plan: SplitPlan = "seeded",
-) -> ImageData:
-    """Loads a data set.
+def load_data(name: str, reading: Reading = Reading(), **fields: Any) -> ImageData:  # noqa: B008, it is frozen
+    """Loads a data set: ``load_data("breastmnist", size=64)``.
 
     Args:
         name: A name of the catalog, ``folder:PATH`` (images in one folder per class), ``table:FILE`` (images listed in
             a CSV or TSV file), ``masks:DIR`` (images with masks), ``mask-classes:DIR`` (the same images by the highest
             class in their masks) or ``tfds:NAME``.
-        size: Side in pixels; if not given, the first of the catalog, 64 for own images, their own size for tfds.
-        data_dir: Folder of the data files, searched before the usual places.
-        accept_checksum: Whether to accept a file with another checksum if its arrays are right.
-        seed: Seed for splitting data sets that have no splits of their own.
-        progress: Called with the fraction done if loading takes long.
-        own: Columns and folders of own images, and how their files become pixels.
-        channels: Channels of own images, 1 (grey) or 3 (colour); those of their files if not given.
-        plan: How own images get their splits.
+        reading: How it is read.
+        **fields: Fields of :class:`~keras_lnn.data.reading.Reading` that replace those of ``reading``.
 
     Returns:
         Images and labels of the splits; images stay uint8.
     """
+    reading = dataclasses.replace(reading, **fields)
     if is_own(name):
         source, path = split_own(name)
-        load = _find(source.loader, path)
-        data = load(path, own, side=size or 64, channels=channels, seed=seed, plan=plan, progress=progress)
+        data = _find(source.loader, path)(path, reading)
     elif name.startswith(TFDS):
         from keras_lnn.data.sources.tfds import load_tfds
 
-        data = load_tfds(name.removeprefix(TFDS), data_dir=data_dir, side=size, seed=seed, progress=progress)
+        data = load_tfds(name.removeprefix(TFDS), reading)
     else:
-        entry = get_entry(name)
-        options = {
-            "entry": entry,
-            "size": _require_size(entry, size),
-            "data_dir": data_dir,
-            "accept_checksum": accept_checksum,
-            "seed": seed,
-            "progress": progress,
-        }
-        loader = _find(entry.loader, entry.name)
-        asked_for = inspect.signature(loader).parameters
-        data = loader(**{key: value for key, value in options.items() if key in asked_for})
-        known = {name: getattr(entry, name) for name in ("augmentation", "licence", "positive_class")}
-        data = dataclasses.replace(data, **known)
+        data = _load_entry(get_entry(name), reading)
     check_data(data)
     return data
+
+
+def _load_entry(entry: DataEntry, reading: Reading) -> ImageData:
+    """Loads a data set of the catalog; its loader receives the arguments whose names it declares."""
+    options = vars(reading) | {"entry": entry, "size": _require_size(entry, reading.size)}
+    loader = _find(entry.loader, entry.name)
+    asked_for = inspect.signature(loader).parameters
+    data = loader(**{key: value for key, value in options.items() if key in asked_for})
+    known = {name: getattr(entry, name) for name in ("augmentation", "licence", "positive_class")}
+    return dataclasses.replace(data, **known)
 
 
 def check_data(data: ImageData) -> None:
@@ -133,10 +110,10 @@ def _check_kind_of_labels(data: ImageData, name: str) -> None:
         )
 
 
-def _require_size(entry: DataEntry, size: int | None) -> int:
+def _require_size(entry: DataEntry, size: int | tuple[int, int] | None) -> int:
     if size is None:
         return entry.sizes[0]
-    if size not in entry.sizes:
+    if isinstance(size, tuple) or size not in entry.sizes:
         sizes = ", ".join(map(str, entry.sizes))
         raise InputError(f"{entry.name} exists in these sizes: {sizes}. Received: {size}.")
     return size

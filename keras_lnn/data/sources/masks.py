@@ -13,29 +13,20 @@ import numpy as np
 from keras_lnn.data.arrays import ImageData
 from keras_lnn.data.checking import name_some
 from keras_lnn.data.decode.decoded_cache import open_or_decode
-from keras_lnn.data.decode.images import Progress, describe_faults, image_shape
+from keras_lnn.data.decode.images import describe_faults, image_shape
 from keras_lnn.data.decode.mask_pixels import fitted_spacing
 from keras_lnn.data.decode.medical_files import Grid
-from keras_lnn.data.options import OwnImages, Rendering
-from keras_lnn.data.samples import SplitPlan
+from keras_lnn.data.options import Rendering
+from keras_lnn.data.reading import Reading
 from keras_lnn.data.sources.mask_finding import FoundMasks, find_masks
-from keras_lnn.data.sources.own_images import LabelledFiles, load_own_images
+from keras_lnn.data.sources.own_images import FoundImages, LabelledFiles, load_own_images
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import cache_folder
 
 _MASKS_AT_ONCE = 256
 
 
-def load_masks(
-    path: str | os.PathLike,
-    options: OwnImages = OwnImages(),  # noqa: B008, it is frozen
-    *,
-    side: int = 64,
-    channels: int | None = None,
-    seed: int = 0,
-    plan: SplitPlan = "seeded",
-    progress: Progress | None = None,
-) -> ImageData:
+def load_masks(path: str | os.PathLike, reading: Reading = Reading()) -> ImageData:  # noqa: B008, it is frozen
     """Loads images with masks.
 
     ``DIR/images`` and ``DIR/masks`` hold files of the same names, whatever their suffixes; or ``DIR/manifest.csv``
@@ -46,7 +37,7 @@ def load_masks(
     Pixels of a mask are class indices, or colours that ``DIR/classes.csv`` names (columns ``name`` and ``colour``, or
     ``name`` and ``index``), class by class in the order of its rows. Without it values up to 31 are indices; higher
     ones, at most 16 of them, and colours are classes in ascending order, for colours by red, green and blue, so that
-    black is the background. With ``options.mask_threshold`` there are two classes, by brightness.
+    black is the background. With ``mask_threshold`` there are two classes, by brightness.
 
     Splits are made by patient (70 % train, 10 % val, 20 % test), stratified by the classes in the masks. Masks are
     resized to the images by nearest neighbours; they are kept in memory, one byte per pixel, while decoded images and
@@ -55,41 +46,27 @@ def load_masks(
 
     Args:
         path: The folder.
-        options: Roles of the manifest's columns, how files become pixels, and whether bad ones are left out.
-        side: Height and width, and depth of volumes.
-        channels: 1 (grey), 3 (colour) or None for the channels of the files.
-        seed: Seed of the splits.
-        plan: How the samples get their splits.
-        progress: Called with the fraction of the work that is done.
+        reading: Roles of the manifest's columns, how the files become pixels and splits, and whether bad ones are left
+            out.
 
     Returns:
         The images with their masks and a report on them; the names of the samples are those of the image files.
     """
-    found = find_masks(Path(path), options, _part_of(progress, 0.0, 0.15))
-    masks = _read_masks(found, options, side, _part_of(progress, 0.15, 0.3))
-    spacing = _find_spacing(found.grids, masks.shape[1:], options.fit)
+    found = find_masks(Path(path), reading.own, reading.part(0.0, 0.15).progress)
+    masks = _read_masks(found, reading.part(0.15, 0.3))
+    spacing = _find_spacing(found.grids, masks.shape[1:], reading.own.fit)
     labelled = found.labelled("segmentation", found.classes.names, masks, present=found.present, spacing=spacing)
-    name = f"masks:{os.fspath(path)}"
-    data = _load_images(name, found, labelled, options, side, channels, seed, plan, _part_of(progress, 0.3, 1.0))
+    data = _load_images(f"masks:{os.fspath(path)}", found, labelled, reading.part(0.3, 1.0))
     written = {"colours" if found.classes.coloured else "mask_values": found.classes.written}
     return dataclasses.replace(data, **written)
 
 
-def load_mask_classes(
-    path: str | os.PathLike,
-    options: OwnImages = OwnImages(),  # noqa: B008, it is frozen
-    *,
-    side: int = 64,
-    channels: int | None = None,
-    seed: int = 0,
-    plan: SplitPlan = "seeded",
-    progress: Progress | None = None,
-) -> ImageData:
+def load_mask_classes(path: str | os.PathLike, reading: Reading = Reading()) -> ImageData:  # noqa: B008, it is frozen
     """Loads the images of :func:`load_masks` with one class each: the highest class anywhere in the mask.
 
     Classes that are not the highest of any image are left out. The arguments are those of :func:`load_masks`.
     """
-    found = find_masks(Path(path), options, _part_of(progress, 0.0, 0.2))
+    found = find_masks(Path(path), reading.own, reading.part(0.0, 0.2).progress)
     highest = found.present.shape[1] - 1 - found.present[:, ::-1].argmax(axis=1)
     classes, labels = np.unique(highest, return_inverse=True)
     names = tuple(found.classes.names[index] for index in classes)
@@ -102,43 +79,27 @@ def load_mask_classes(
     notes = (f"no image has this as its highest class, so it is left out: {name_some(absent)}",) if absent else ()
     task = "binary" if len(names) == 2 else "multi-class"
     labelled = found.labelled(task, names, labels.astype(np.int64), notes=notes)
-    name = f"mask-classes:{os.fspath(path)}"
-    return _load_images(name, found, labelled, options, side, channels, seed, plan, _part_of(progress, 0.2, 1.0))
+    return _load_images(f"mask-classes:{os.fspath(path)}", found, labelled, reading.part(0.2, 1.0))
 
 
-def _load_images(
-    name: str,
-    found: FoundMasks,
-    labelled: LabelledFiles,
-    options: OwnImages,
-    side: int,
-    channels: int | None,
-    seed: int,
-    plan: SplitPlan,
-    progress: Progress | None,
-) -> ImageData:
-    return load_own_images(
-        name,
-        found.files.images,
-        labelled,
-        options,
-        side=side,
-        channels=channels,
-        seed=seed,
-        plan=plan,
+def _load_images(name: str, found: FoundMasks, labelled: LabelledFiles, reading: Reading) -> ImageData:
+    images = FoundImages(
+        name=name,
+        files=found.files.images,
+        labelled=labelled,
         checksum=lambda kept, digests: _checksum(found, kept, digests),
         warnings=found.files.warnings,
-        progress=progress,
     )
+    return load_own_images(images, reading)
 
 
-def _read_masks(found: FoundMasks, options: OwnImages, side: int, progress: Progress | None) -> np.ndarray:
+def _read_masks(found: FoundMasks, reading: Reading) -> np.ndarray:
     """Returns the class of each pixel, uint8; of several masks per image the later ones cover the earlier ones."""
-    shape = image_shape(side, 1)
+    shape = image_shape(reading.own_side, 1)
     shape = (shape[0], *shape) if found.volumes else shape
-    rendering = Rendering(options.fit, None, found.classes.values, options.mask_threshold)
+    rendering = Rendering(reading.own.fit, None, found.classes.values, reading.own.mask_threshold)
     folder = cache_folder() / "own-masks"
-    cached = open_or_decode(found.unique, found.digests, shape, rendering, folder=folder, progress=progress)
+    cached = open_or_decode(found.unique, found.digests, shape, rendering, folder=folder, progress=reading.progress)
     cached.decoded.require_no_obstacles(found.unique)
     if cached.decoded.faults:
         raise InputError(describe_faults(cached.decoded.faults, found.unique))
@@ -170,8 +131,3 @@ def _checksum(found: FoundMasks, kept: LabelledFiles, digests: Sequence[str]) ->
         lines.append("\0".join((name, digest, *masks, split, group)) + "\n")
     content = repr((kept.class_names, found.classes.names, found.classes.values)) + "\n" + "".join(sorted(lines))
     return f"sha256:{hashlib.sha256(content.encode('utf-8', 'surrogateescape')).hexdigest()}"
-
-
-def _part_of(progress: Progress | None, begin: float, end: float) -> Progress | None:
-    """Returns a callback that reports a part's progress as progress of the whole."""
-    return None if progress is None else lambda fraction: progress(begin + (end - begin) * fraction)

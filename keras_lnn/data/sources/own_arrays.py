@@ -58,11 +58,8 @@ def register_arrays(
     groups = None if patients is None else [str(patient) for patient in patients]
     given = None if splits is None else [str(split) for split in splits]
     _check_lengths(len(images), labels=labels, patients=groups, splits=given)
-    if given is not None and not set(given) <= set(SPLITS):
-        wrong = sorted(set(given) - set(SPLITS))[0]
-        raise InputError(f"Each split must be train, val or test. Received: {wrong!r}.")
-    if given is not None and groups is not None:
-        require_whole_groups(groups, given, "patients")
+    if given is not None:
+        _check_splits(given, groups)
     everything = Split(images, labels, groups=groups)
     data = ImageData(
         name=name,
@@ -74,26 +71,30 @@ def register_arrays(
     )
     if name in _REGISTERED and _REGISTERED[name][0].checksum == data.checksum:
         return name  # the same call again, as in a notebook
-    rows = _split(data, given, seed=0)
-    depth = images.shape[1] if len(images.shape) == 5 else None
-    entry = DataEntry(
-        name=name,
-        title="own arrays",
-        task=task,
-        class_names=names,
-        channels=images.shape[-1],
-        dimensions=len(images.shape) - 2,
-        sizes=(images.shape[-3],),
-        samples={split: len(part) for split, part in rows.items()},
-        loader=_LOADER,
-        augmentation="none",
-        depth=depth,
-    )
+    entry = _make_entry(data, given)
     if name in catalog():
         raise InputError(f"A data set's name must be new. Received: {name}, which is of other data. Choose another.")
     register_data(entry)
     _REGISTERED[name] = data, given
     return name
+
+
+def _make_entry(data: ImageData, given: list[str] | None) -> DataEntry:
+    """Returns the entry of arrays in the catalog; that they can be split is found out here."""
+    shape = data.image_shape
+    return DataEntry(
+        name=data.name,
+        title="own arrays",
+        task=data.task,
+        class_names=data.class_names,
+        channels=shape[-1],
+        dimensions=len(shape) - 1,
+        sizes=(shape[-3],),
+        samples={split: len(part) for split, part in _split(data, given, seed=0).items()},
+        loader=_LOADER,
+        augmentation="none",
+        depth=shape[0] if len(shape) == 4 else None,
+    )
 
 
 def load_arrays(entry: DataEntry, seed: int) -> ImageData:
@@ -165,6 +166,14 @@ def _read_labels(
     if labels.shape != image_shape[:-1]:
         raise InputError(f"Masks must be as large as their images, {image_shape[:-1]}. Received: {labels.shape}.")
     return "segmentation", names, labels.astype(np.uint8)
+
+
+def _check_splits(given: list[str], groups: list[str] | None) -> None:
+    if not set(given) <= set(SPLITS):
+        wrong = sorted(set(given) - set(SPLITS))[0]
+        raise InputError(f"Each split must be train, val or test. Received: {wrong!r}.")
+    if groups is not None:
+        require_whole_groups(groups, given, "patients")
 
 
 def _check_lengths(count: int, **columns: Sized | None) -> None:

@@ -18,9 +18,10 @@ from keras_lnn.data.decode import medical_files
 from keras_lnn.data.decode.copies import digests_of, find_near_copies
 from keras_lnn.data.decode.decoded_cache import CachedImages, open_or_decode
 from keras_lnn.data.decode.dicom_volumes import digest_series
-from keras_lnn.data.decode.images import Progress, describe_faults, guess_channels, image_shape
+from keras_lnn.data.decode.images import describe_faults, guess_channels, image_shape
 from keras_lnn.data.grouping import complete_grouped_splits, describe_torn, require_each_class
 from keras_lnn.data.options import OwnImages
+from keras_lnn.data.reading import Reading
 from keras_lnn.data.samples import SampleRecord, SplitPlan
 from keras_lnn.data.sources.patients import find_patients
 from keras_lnn.data.splitting import SelectedRows, complete_splits
@@ -90,69 +91,78 @@ class LabelledFiles:
         return Split(images, part.labels, names, part.groups, part.spacing, [digests[row] for row in rows])
 
 
-def load_own_images(
-    name: str,
-    files: Sequence[Path],
-    labelled: LabelledFiles,
-    options: OwnImages,
-    *,
-    side: int | tuple[int, int],
-    channels: int | None,
-    seed: int,
-    checksum: Callable[[LabelledFiles, Sequence[str]], str],
-    plan: SplitPlan = "seeded",
-    warnings: Sequence[str] = (),
-    progress: Progress | None = None,
-) -> ImageData:
-    """Reads the files, splits them and checks them.
+@dataclasses.dataclass(frozen=True)
+class FoundImages:
+    """What a source of own images finds, with one entry per file; :func:`load_own_images` reads it.
 
     Args:
         name: Name of the data set.
         files: One path per entry; it need not exist.
         labelled: Labels and metadata of each file.
-        options: How files become pixels, and whether bad ones are left out.
-        side: Height and width, or one number for both; for volumes one number for the depth, too.
-        channels: 1 (grey), 3 (colour) or None for the channels of the files.
-        seed: Seed of the splits.
         checksum: Computes the data set's checksum from the files that stay and the SHA-256 of the content of each.
-        plan: How the files get their splits.
         warnings: Warnings found before, one sentence each.
-        progress: Called with the fraction of the images that is decoded.
+    """
+
+    name: str
+    files: Sequence[Path]
+    labelled: LabelledFiles
+    checksum: Callable[[LabelledFiles, Sequence[str]], str]
+    warnings: tuple[str, ...] = ()
+
+
+def load_own_images(found: FoundImages, reading: Reading) -> ImageData:
+    """Reads the files, splits them and checks them.
+
+    Args:
+        found: The files with their labels.
+        reading: How the files become pixels and splits, and whether bad ones are left out.
 
     Returns:
         The images with a report on them.
     """
-    if plan == "as listed":
-        _require_known_splits(name, labelled)
-    else:
-        files, labelled = _sort_by_name(files, labelled)
-        labelled = _with_patients(files, labelled)
-    if plan in ("seeded", "as listed"):
-        _make_splits(labelled, seed)  # what is wrong with the splits is reported before thousands of files are decoded
+    files, labelled = _prepare(found, reading)
     digests, faults = digest_files(files)
     if len(faults) == len(files):
         raise InputError(
             describe_faults(faults, files, "Check the folder; for a table, --image-dir and the column of files.")
         )
-    cached, places = _decode(files, digests, options, side, channels, faults, progress)
-    left_out = _leave_out(labelled.names, files, faults, options.skip_bad)
+    cached, places = _decode(files, digests, reading, faults)
+    left_out = _leave_out(labelled.names, files, faults, reading.own.skip_bad)
     kept = [row for row in range(len(files)) if row not in faults]
     labelled, digests = labelled.take(kept), [digests[row] for row in kept]
-    rows = _choose_splits(name, labelled, digests, plan, seed)
+    rows = _choose_splits(found.name, labelled, digests, reading)
     stored = np.array([places[row] for row in kept])
     images = {split: SelectedRows(cached.images, stored[part]) for split, part in rows.items()}
     # Data that were not split cannot have copies in two splits, and need not contain every class.
-    checked = {} if plan == "whole" else rows
-    found = [*warnings, *left_out, *_describe_patients(name, labelled, plan)]
+    checked = {} if reading.plan == "whole" else rows
+    warnings = [*found.warnings, *left_out, *_describe_patients(found.name, labelled, reading.plan)]
+    # Guessed groups are not part of what identifies the data.
+    identified = dataclasses.replace(labelled, groups=None) if labelled.groups_guessed else labelled
     return ImageData(
-        name=name,
+        name=found.name,
         task=labelled.task,
         class_names=labelled.class_names,
         splits={split: labelled.to_split(images[split], digests, part) for split, part in rows.items()},
-        checksum=checksum(dataclasses.replace(labelled, groups=None) if labelled.groups_guessed else labelled, digests),
+        checksum=found.checksum(identified, digests),
         given_splits=tuple(split for split in SPLITS if labelled.splits is not None and split in labelled.splits),
-        check=_look_over(labelled, cached, stored, checked, options, found),
+        check=_look_over(labelled, cached, stored, checked, reading.own, warnings),
     )
+
+
+def _prepare(found: FoundImages, reading: Reading) -> tuple[Sequence[Path], LabelledFiles]:
+    """Returns the files in the order in which they are split, with their patients, and checks that they can be split.
+
+    What is wrong with the splits is reported before thousands of files are decoded.
+    """
+    files, labelled = found.files, found.labelled
+    if reading.plan == "as listed":
+        _require_known_splits(found.name, labelled)
+    else:
+        files, labelled = _sort_by_name(files, labelled)
+        labelled = _with_patients(files, labelled)
+    if reading.plan in ("seeded", "as listed"):
+        _make_splits(labelled, reading.seed)
+    return files, labelled
 
 
 def _look_over(
@@ -229,9 +239,10 @@ def _describe_patients(name: str, labelled: LabelledFiles, plan: SplitPlan) -> t
 
 
 def _choose_splits(
-    name: str, labelled: LabelledFiles, digests: Sequence[str], plan: SplitPlan, seed: int
+    name: str, labelled: LabelledFiles, digests: Sequence[str], reading: Reading
 ) -> dict[str, np.ndarray]:
     """Returns the rows of each split according to a plan."""
+    plan = reading.plan
     if isinstance(plan, SampleRecord):
         found = plan.find(digests, labelled.names, labelled.labels, labelled.class_names)
         found.require_the_same(name)
@@ -240,7 +251,7 @@ def _choose_splits(
         given = np.array(labelled.splits or [""] * len(labelled.names))
         rows = {split: np.flatnonzero(given == split) for split in SPLITS}
         return {ALL: np.arange(len(given)), **{split: part for split, part in rows.items() if len(part)}}
-    return _make_splits(labelled, seed)
+    return _make_splits(labelled, reading.seed)
 
 
 def _is_simple(labelled: LabelledFiles) -> bool:
@@ -306,24 +317,25 @@ def digest_files(files: Sequence[Path]) -> tuple[list[str], dict[int, str]]:
 
 
 def _decode(
-    files: Sequence[Path],
-    digests: Sequence[str],
-    options: OwnImages,
-    side: int | tuple[int, int],
-    channels: int | None,
-    faults: dict[int, str],
-    progress: Progress | None,
+    files: Sequence[Path], digests: Sequence[str], reading: Reading, faults: dict[int, str]
 ) -> tuple[CachedImages, list[int]]:
     """Returns the decoded images, and the index of each file among them; files of the same content share one."""
     # In the order of the hashes, so that the cached file depends neither on the order of the files nor on their labels.
     by_content = {digests[row] + files[row].suffix.lower(): row for row in range(len(files)) if row not in faults}
     order = sorted(by_content)
     unique = [files[by_content[key]] for key in order]
-    volumes = medical_files.is_volume(unique[0], options.frame)
-    shape = image_shape(side, (1 if volumes else guess_channels(unique)) if channels is None else channels)
+    volumes = medical_files.is_volume(unique[0], reading.own.frame)
+    channels = reading.channels
+    if channels is None:
+        channels = 1 if volumes else guess_channels(unique)
+    shape = image_shape(reading.own_side, channels)
     shape = (shape[0], *shape) if volumes else shape
     cached = open_or_decode(
-        unique, [digests[by_content[key]] for key in order], shape, options.rendering, progress=progress
+        unique,
+        [digests[by_content[key]] for key in order],
+        shape,
+        reading.own.rendering,
+        progress=reading.progress,
     )
     cached.decoded.require_no_obstacles(unique)
     numbers = {key: place for place, key in enumerate(order)}

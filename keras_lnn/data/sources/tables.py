@@ -12,25 +12,14 @@ import numpy as np
 
 from keras_lnn.data.arrays import ImageData
 from keras_lnn.data.checking import name_some
-from keras_lnn.data.decode.images import Progress
-from keras_lnn.data.options import OwnImages
-from keras_lnn.data.samples import SplitPlan
-from keras_lnn.data.sources.own_images import LabelledFiles, load_own_images
+from keras_lnn.data.reading import Reading
+from keras_lnn.data.sources.own_images import FoundImages, LabelledFiles, load_own_images
 from keras_lnn.data.sources.table_columns import read_columns
 from keras_lnn.data.sources.table_file import read_table
 from keras_lnn.data.sources.table_files import find_table_files, join_doubled_rows
 
 
-def load_table(
-    path: str | os.PathLike,
-    options: OwnImages = OwnImages(),  # noqa: B008, it is frozen
-    *,
-    side: int = 64,
-    channels: int | None = None,
-    seed: int = 0,
-    plan: SplitPlan = "seeded",
-    progress: Progress | None = None,
-) -> ImageData:
+def load_table(path: str | os.PathLike, reading: Reading = Reading()) -> ImageData:  # noqa: B008, it is frozen
     """Loads the images that a CSV or TSV file lists.
 
     A column names the files, relative to a folder or with their whole path; a name alone is searched for in the folders
@@ -47,38 +36,28 @@ def load_table(
 
     Args:
         path: The table.
-        options: Roles of its columns, and how files become pixels.
-        side: Height and width, and depth of volumes.
-        channels: 1 (grey), 3 (colour) or None for the channels of the files.
-        seed: Seed of the splits.
-        plan: How the samples get their splits.
-        progress: Called with the fraction of the images that is decoded.
+        reading: Roles of its columns, and how the files become pixels and splits.
 
     Returns:
         The images with a report on them; the names of the samples are the cells of the file column.
     """
     table_path = Path(path)
     table = read_table(table_path)
-    labelled = read_columns(table, options, guess_groups=plan != "as listed")
-    root = table_path.parent if options.image_dir is None else Path(options.image_dir)
-    found = find_table_files(labelled.names, root, table)
-    if found.unnamed:
-        notes = (*labelled.notes, f"{found.unnamed:,} image files in the folder are not in the table")
+    labelled = read_columns(table, reading.own, guess_groups=reading.plan != "as listed")
+    root = table_path.parent if reading.own.image_dir is None else Path(reading.own.image_dir)
+    listed = find_table_files(labelled.names, root, table)
+    if listed.unnamed:
+        notes = (*labelled.notes, f"{listed.unnamed:,} image files in the folder are not in the table")
         labelled = dataclasses.replace(labelled, notes=notes)
-    rows, doubled = join_doubled_rows(found.files, labelled, table)
-    return load_own_images(
-        f"table:{os.fspath(path)}",
-        [found.files[row] for row in rows],
-        labelled.take(rows),
-        options,
-        side=side,
-        channels=channels,
-        seed=seed,
-        plan=plan,
+    rows, doubled = join_doubled_rows(listed.files, labelled, table)
+    found = FoundImages(
+        name=f"table:{os.fspath(path)}",
+        files=[listed.files[row] for row in rows],
+        labelled=labelled.take(rows),
         checksum=_checksum,
-        warnings=[*doubled, *_describe_unreadable(found.unreadable)],
-        progress=progress,
+        warnings=(*doubled, *_describe_unreadable(listed.unreadable)),
     )
+    return load_own_images(found, reading)
 
 
 def _describe_unreadable(folders: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from keras_lnn.data.arrays import SPLITS, ImageData, Split
 from keras_lnn.data.decode.images import Progress, image_shape, read_images
+from keras_lnn.data.reading import Reading
 from keras_lnn.data.splitting import LIMIT_BYTES, complete_splits, place_images
 from keras_lnn.errors import InputError, suggest
 from keras_lnn.files.atomic import cache_folder
@@ -28,12 +29,9 @@ _WITHOUT_FILES = "The embedded phantom-breast needs no files."
 
 def load_tfds(
     name: str,
+    reading: Reading = Reading(),  # noqa: B008, it is frozen
     *,
-    data_dir: str | os.PathLike | None = None,
-    side: int | tuple[int, int] | None = None,
-    seed: int = 0,
     limit_bytes: int = LIMIT_BYTES,
-    progress: Progress | None = None,
 ) -> ImageData:
     """Loads an image classification data set of TensorFlow Datasets, which downloads it if necessary.
 
@@ -46,27 +44,25 @@ def load_tfds(
 
     Args:
         name: Such as ``mnist``, or ``name/config``; a version may follow, as in ``mnist:3.0.1``.
-        data_dir: Folder of the prepared files; None for ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
-        side: Height and width of the images; None for their own size if all have the same, else 64.
-        seed: Seed of the splits that are split off train.
+        reading: Its ``data_dir`` is the folder of the prepared files, if not given ``$TFDS_DATA_DIR``, else
+            ``~/tensorflow_datasets``; without a size images keep their own if all have the same, else it is 64.
         limit_bytes: Decoded images beyond this size are kept in a file of the cache instead of in memory.
-        progress: Called with the fraction of the images that is decoded.
 
     Returns:
         The images; the names of the samples are the identifiers that TensorFlow Datasets gives them.
     """
     name = name.removeprefix("tfds:")
     with _quiet():
-        builder = _prepared_builder(name, data_dir)
+        builder = _prepared_builder(name, reading.data_dir)
         source = _Source(name, builder)
         splits = source.labelled_splits()
         labels = {split: part.labels for split, part in splits.items()}
-        rows = complete_splits(labels, seed, class_names=source.class_names)
-        shape = source.shape(side)
+        rows = complete_splits(labels, reading.seed, class_names=source.class_names)
+        shape = source.shape(reading.size)
         checksum = f"tfds:{builder.info.full_name}:sha256:{_joined_digest(splits)}"
 
         def fill(images: np.ndarray, positions: np.ndarray) -> None:
-            source.fill(images, positions, splits, progress)
+            source.fill(images, positions, splits, reading.progress)
 
         key = hashlib.sha256(repr((checksum, shape)).encode()).hexdigest()[:32]
         cache_file = cache_folder() / "tfds" / key / "images.npy"
