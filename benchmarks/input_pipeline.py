@@ -59,6 +59,7 @@ def measure(command: InputCommand, augmentation: str) -> dict[str, Any]:
     from keras_lnn.backend import prepare_backend
     from keras_lnn.data import load_data
     from keras_lnn.data.pipeline import steps_per_epoch, training_batches
+    from keras_lnn.data.reading import Reading
     from keras_lnn.registry import build_model
     from keras_lnn.tasks.kinds import make_task
     from keras_lnn.training.loop import compile_model
@@ -66,7 +67,7 @@ def measure(command: InputCommand, augmentation: str) -> dict[str, Any]:
 
     config = complete_config(TrainConfig.create(command.model_dump(exclude={"rounds", "json_output"})))
     prepare_backend(config.seed, config.deterministic, config.precision)
-    data = load_data(config.data, size=config.size, data_dir=config.data_dir, accept_checksum=config.accept_checksum)
+    data = load_data(config.data, Reading().with_options(config))
     train = data.splits["train"]
     task = make_task(data.task, data.class_names)
     model = build_model(config.model, data.image_shape, task.outputs, **config.model_args)

@@ -18,9 +18,6 @@ from keras_lnn.saved.formats import NO_EXPORT, list_exports
 from keras_lnn.tasks.kinds import list_monitors
 from keras_lnn.tasks.thresholds import parse_threshold
 
-if TYPE_CHECKING:
-    from keras_lnn.data.options import OwnImages
-
 Loss = Literal["cross-entropy", "focal", "asymmetric", "bce-dice", "focal-tversky", "soft-f1", "mean-squared-error"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "lion"]
 Schedule = Literal["constant", "cosine", "cosine-restarts", "warmup-cosine", "exponential", "steps"]
@@ -208,7 +205,11 @@ class OwnModules(pydantic.BaseModel):
 
 
 class DataOptions(pydantic.BaseModel):
-    """How a data set is read: the same options for every command that reads one."""
+    """How a data set is read: the same options for every command that reads one.
+
+    They are flat, since they are options of a command line and lines of a configuration file. What is read by them gets
+    them as one nested :class:`~keras_lnn.data.reading.Reading`, which takes each field by its name.
+    """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
 
@@ -269,19 +270,6 @@ class DataOptions(pydantic.BaseModel):
     @classmethod
     def _frame(cls, value: Any) -> str | None:
         return parse_frame(value)
-
-    def own_images(self, defaults: "OwnImages | None" = None) -> "OwnImages":
-        """Returns how own images are read.
-
-        Args:
-            defaults: What holds for an option that was not given; those of training if not given.
-        """
-        from keras_lnn.data.options import OwnImages
-
-        names = {field.name for field in dataclasses.fields(OwnImages)} & self.model_fields_set
-        values = {name: getattr(self, name) for name in names} | {"window": parse_window(self.window)}
-        given = {name: value for name, value in values.items() if value is not None}
-        return dataclasses.replace(defaults or OwnImages(), **given)
 
 
 class _Subject(pydantic.BaseModel):

@@ -112,5 +112,5 @@ def test_what_looks_odd_but_is_right_is_taken(tmp_path):
         "z": {"b": 1, "c": 2},
     }
     assert read_yaml(write(tmp_path, "a.yaml", "")) == {}
-    assert read_changed(tmp_path, thresholds=[0.5, 1], window=[40, 400]).window == (40, 400)
+    assert read_changed(tmp_path, thresholds=[0.5, 1], window=[40, 400]).own.window == (40, 400)
     assert len(list_operations("+".join(["flip"] * 32))) == 32

@@ -1,10 +1,16 @@
-"""The one description of how a data set is read, which passes unchanged from a command to the loader of a source."""
+"""The one description of how a data set is read, which passes unchanged from a command to the loader of a source.
+
+Command lines, configuration files and the signatures of models hold the same fields flat, so that people can read and
+write them. Between these everything is handed on as one object, so that no command can forget a field.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
+from keras_lnn.config import DataOptions, parse_window
 from keras_lnn.data.decode.images import Progress
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.samples import SplitPlan
@@ -41,6 +47,20 @@ class Reading:
     def own_side(self) -> int | tuple[int, int]:
         """Returns the side of own images, for volumes also their depth."""
         return self.size or _OWN_SIDE
+
+    def with_options(self, options: DataOptions) -> Reading:
+        """Returns the reading that options ask for, with the values of this one for options that were not given.
+
+        Args:
+            options: Options of a command line or fields of a configuration.
+        """
+        given = {name: getattr(options, name) for name in DataOptions.model_fields if name in options.model_fields_set}
+        of_own = {field.name for field in dataclasses.fields(OwnImages)}
+        own: dict[str, Any] = {name: value for name, value in given.items() if name in of_own and value is not None}
+        if "window" in own:
+            own["window"] = parse_window(own["window"])
+        others = {name: value for name, value in given.items() if name not in of_own}
+        return dataclasses.replace(self, own=dataclasses.replace(self.own, **own), **others)
 
     def part(self, begin: float, end: float) -> Reading:
         """Returns the same reading as a part of a longer one, which is reported from ``begin`` to ``end``."""

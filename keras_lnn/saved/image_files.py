@@ -23,7 +23,6 @@ from keras_lnn.data.decode.images import (
 from keras_lnn.data.decode.mask_pixels import native_grid
 from keras_lnn.data.decode.medical_files import is_medical, is_nifti, is_volume
 from keras_lnn.data.disk import read_npy_header
-from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, is_file, require_file
 from keras_lnn.saved.signature import Signature
@@ -120,7 +119,7 @@ class FileReader:
         if self._faults:
             bad = [f"{self._files[row]} ({self._faults[row]})" for row in sorted(self._faults)]
             self._warn(f"left out {len(bad)} of {len(self._files)} files: {name_some(bad)}")
-        if self._brightest is not None and self._signature.window is None and is_dark(self._brightest):
+        if self._brightest is not None and self._signature.own.window is None and is_dark(self._brightest):
             self._warn(
                 f"the brightest value of all 16-bit files is {self._brightest}, so the images are nearly black for this"
                 " model, which has no window: its predictions hold for such files only if it learned from such files"
@@ -153,7 +152,7 @@ def _read_header(file: Path, image_shape: tuple[int, ...]) -> None:
 
 def _read_pixels(files: Sequence[Path], into: np.ndarray, signature: Signature) -> Decoded:
     """Reads image files into an array, each into its row, and returns what is wrong with those that have none."""
-    rendering = Rendering(signature.fit, signature.window, frame=signature.frame)
+    rendering = signature.own.rendering
     if into.ndim == 4:
         return decode_images(files, into, rendering)
     found = Decoded()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,7 +15,6 @@ from keras_lnn.data.decode.images import read_image
 from keras_lnn.data.decode.mask_pixels import native_grid
 from keras_lnn.data.decode.mask_restoring import restore_mask, write_mask_nifti, write_mask_png
 from keras_lnn.data.decode.medical_files import is_nifti
-from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import as_text
 from keras_lnn.files.csv_tables import to_csv
@@ -161,12 +161,12 @@ def _require_no_image(files: Sequence[Path], written: Sequence[Path], output: Pa
 def _write(probabilities: np.ndarray, file: Path, path: Path, signature: Signature) -> np.ndarray:
     """Writes a mask in the size of its image, and gives its class indices."""
     if is_nifti(file):
-        return write_mask_nifti(probabilities, file, signature.fit, path, signature.mask_values)
+        return write_mask_nifti(probabilities, file, signature.own.fit, path, signature.mask_values)
     if file.suffix == ".npy":
         mask = _decide(probabilities, signature)
         np.save(path, mask)
         return mask
-    mask = restore_mask(probabilities, native_grid(file), signature.fit)
+    mask = restore_mask(probabilities, native_grid(file), signature.own.fit)
     write_mask_png(mask, path, signature.colours or signature.mask_values)
     return mask
 
@@ -182,7 +182,7 @@ def _overlay(
         predicted = _decide(probabilities, signature)
         place = int((predicted > 0).sum(axis=(1, 2)).argmax())
         return lay_on(image[place], predicted[place], signature.colours)
-    rendering = Rendering("stretch", signature.window, frame=signature.frame)
+    rendering = dataclasses.replace(signature.own.rendering, fit="stretch")
     whole = read_image(file, side=restored.shape, channels=3, rendering=rendering)
     return lay_on(whole, restored, signature.colours)
 

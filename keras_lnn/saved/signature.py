@@ -25,8 +25,8 @@ _MOST_UNPACKED = 20
 # What a signature can say: more is no model, and would be allocated.
 _MOST_CLASSES, _LARGEST_SIDE, _MOST_VALUES = 10_000, 2**14, 2**28
 
-# Options of own images that a model remembers. Paths are private, and are not the same on another machine.
-RECORDED_OPTIONS = tuple(
+# Options of own images that a model remembers, as fields of its file. Paths are private, and differ between machines.
+_RECORDED_OPTIONS = tuple(
     field.name for field in dataclasses.fields(OwnImages) if field.name not in fields_with(DataOptions, Trait.PLACE)
 )
 
@@ -53,18 +53,10 @@ class Signature:
             None for 0.5.
         threshold_rule: How they were chosen, as ``--threshold`` takes it; None where they were not.
         positive_class: Which of two classes sensitivity, precision and F1 speak of; None for the second one.
-        fit: How image files get their size, ``stretch`` or ``pad``.
-        window: Centre and width of the values shown of files with more than 8 bits; None for what the files say.
         split_seed: Of the splits, where the data came without; None for the run's.
         colours: Of masks that were coloured, the colour of each class as ``#rrggbb``; None for class indices.
-        file_column: Column of file names by which the data were read; None where it was found by its name.
-        label_columns: Columns of labels, likewise.
-        split_column: Column of splits, likewise.
-        group_column: Column of groups, likewise.
-        skip_bad: Whether missing and unreadable files were left out.
         mask_values: Of masks with other grey values than class indices, the value of each class; None for indices.
-        mask_threshold: Brightness above which a pixel of a mask was in the class; None where values were taken as are.
-        frame: Of files with several frames the one that is read; None for the first.
+        own: How own images were read, and how files are read to be predicted; where they were is not known.
     """
 
     model: str
@@ -83,29 +75,19 @@ class Signature:
     thresholds: tuple[float, ...] | None = None
     threshold_rule: str | None = None
     positive_class: str | None = None
-    fit: str = "stretch"
-    window: tuple[float, float] | None = None
     split_seed: int | None = None
     colours: tuple[str, ...] | None = None
-    file_column: str | None = None
-    label_columns: tuple[str, ...] | None = None
-    split_column: str | None = None
-    group_column: str | None = None
-    skip_bad: bool = False
     mask_values: tuple[int, ...] | None = None
-    mask_threshold: float | None = None
-    frame: str | None = None
-
-    def own_images(self) -> OwnImages:
-        """Returns how the data were read; where their images are is not known."""
-        return OwnImages(**{name: getattr(self, name) for name in RECORDED_OPTIONS})
+    own: OwnImages = dataclasses.field(default_factory=OwnImages)
 
     def get_task(self) -> Task:
         """Returns what the model has learned to predict."""
         return make_task(self.task, self.class_names)
 
     def to_json(self) -> dict[str, Any]:
-        """The signature as plain JSON content."""
+        """Returns the signature as plain JSON content, in which the options of own images stand beside the others."""
+        fields = dataclasses.asdict(self)
+        own = fields.pop("own")
         task, shape = self.get_task(), [None, *self.image_shape]
         output = [None, *task.output_shape(self.image_shape)]
         return {
@@ -114,7 +96,8 @@ class Signature:
             "input": {"name": "images", "dtype": "uint8", "shape": shape, "values": "0..255, no preprocessing"},
             "output": {"name": "probabilities", "dtype": "float32", "shape": output},
             "decision": task.describe_decision(self.image_shape),
-            **dataclasses.asdict(self),
+            **fields,
+            **{name: own[name] for name in _RECORDED_OPTIONS},
         }
 
     @classmethod
@@ -122,13 +105,16 @@ class Signature:
         """Reads what :meth:`to_json` gives."""
         if not isinstance(content, dict) or content.get("made_by") != "keras-lnn" or content.get("format") != _FORMAT:
             raise ValueError("not a signature of this package")
-        fields = dataclasses.fields(cls)
-        required = {field.name for field in fields if field.default is dataclasses.MISSING}
-        values = {field.name: content[field.name] for field in fields if field.name in required | content.keys()}
-        arguments: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        fields = [field for field in dataclasses.fields(cls) if field.name != "own"]
+        missing = (dataclasses.MISSING, dataclasses.MISSING)
+        required = {field.name for field in fields if (field.default, field.default_factory) == missing}
+        values: dict[str, Any] = {
+            name: tuple(content[name]) if isinstance(content[name], list) else content[name]
+            for name in (*(field.name for field in fields), *_RECORDED_OPTIONS)
+            if name in required | content.keys()
         }
-        found = cls(**arguments)
+        own = OwnImages(**{name: values.pop(name) for name in _RECORDED_OPTIONS if name in values})
+        found = cls(**values, own=own)
         _check_content(found)
         return found
 
@@ -149,7 +135,7 @@ def _check_content(signature: Signature) -> None:
     if not sides or len(shape) not in (3, 4) or math.prod(shape) > _MOST_VALUES:
         raise ValueError("image_shape must be three or four sides that an image can have")
     _check_decisions(signature)
-    window = signature.window
+    window = signature.own.window
     if window is not None and not (len(window) == 2 and all(map(_is_number, window)) and window[1] > 0):
         raise ValueError("window must be a centre and a width")
     colours = signature.colours
@@ -181,18 +167,18 @@ def _check_decisions(signature: Signature) -> None:
 
 def _check_options(signature: Signature) -> None:
     """Checks the fields that say how data were read, and those that are only shown."""
-    if not isinstance(signature.model_args, dict) or signature.fit not in FITS:
+    if not isinstance(signature.model_args, dict) or signature.own.fit not in FITS:
         raise ValueError("model_args must be a mapping and fit one of " + ", ".join(FITS))
     for name in ("size", "seed", "split_seed", "best_epoch"):
         value = getattr(signature, name)
         if value is not None and not (_is_whole(value) and 0 <= value < 2**31):
             raise ValueError(f"{name} must be a whole number")
-    if not _is_whole(signature.parameters) or not isinstance(signature.skip_bad, bool):
+    if not _is_whole(signature.parameters) or not isinstance(signature.own.skip_bad, bool):
         raise ValueError("parameters must be a whole number and skip_bad true or false")
     for name in ("file_column", "split_column", "group_column"):
-        if not isinstance(getattr(signature, name), str | None):
+        if not isinstance(getattr(signature.own, name), str | None):
             raise ValueError(f"{name} must be text")
-    if signature.label_columns is not None and not _are_texts(signature.label_columns):
+    if signature.own.label_columns is not None and not _are_texts(signature.own.label_columns):
         raise ValueError("label_columns must be names")
 
 
@@ -229,6 +215,11 @@ def read_signature(path: Path) -> Signature:
             f"A model must be a whole one that keras-lnn has saved (a run, a .keras file or an exported folder). "
             f"Received: {path} ({error}). Foreign weights come in by: python -m keras_lnn import."
         ) from None
+
+
+def without_places(own: OwnImages) -> OwnImages:
+    """Returns how own images are read, without paths, which are private and differ between machines."""
+    return OwnImages(**{name: getattr(own, name) for name in _RECORDED_OPTIONS})
 
 
 def short_data_name(name: str) -> str:

@@ -56,12 +56,10 @@ def evaluate_model(
         signature = _speaking_of(positive_class, signature)
     learned = LearnedData.of(model, signature)
     name = data or learned.name
-    given, own = learned.complete(options), learned.own_images(name, options)
+    reading = learned.reading(name, options)
 
     def load(plan: SplitPlan) -> ImageData:
-        places = {"size": given.size, "data_dir": given.data_dir, "accept_checksum": given.accept_checksum}
-        channels = signature.image_shape[-1]
-        loaded = load_data(name, **places, seed=learned.seed, progress=progress, own=own, channels=channels, plan=plan)
+        loaded = load_data(name, reading, plan=plan, progress=progress)
         return with_classes_of(signature, loaded, map_classes or {})
 
     loaded = load("whole")
@@ -69,7 +67,7 @@ def evaluate_model(
         # A version that kept no list of samples split them in the order of their table.
         loaded = load("as listed")
     # Masks that get their size in another way have other pixels.
-    compare_labels = not signature.get_task().resizes_labels or own.fit == signature.fit
+    compare_labels = not signature.get_task().resizes_labels or reading.own.fit == signature.own.fit
     chosen = choose_samples(learned, loaded, name, split, compare_labels)
     predicted = np.concatenate([predictor.predict_compact(part.images) for part in chosen.parts])
     measured = chosen.joined()

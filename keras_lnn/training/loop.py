@@ -13,6 +13,7 @@ from keras_lnn.backend import describe_environment, prepare_backend, xla_slows_c
 from keras_lnn.config import CompleteConfig, TrainConfig, Trait, fields_with, parse_duration
 from keras_lnn.data import ImageData, load_data
 from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from keras_lnn.data.reading import Reading
 from keras_lnn.data.samples import SampleRecord, SplitPlan
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import require_writable
@@ -22,7 +23,7 @@ from keras_lnn.runs.folder import Checkpoint, RunFolder
 from keras_lnn.runs.selection import Selection
 from keras_lnn.saved.export import require_backend
 from keras_lnn.saved.predictor import batch_size_for
-from keras_lnn.saved.signature import RECORDED_OPTIONS, Signature, short_data_name
+from keras_lnn.saved.signature import Signature, short_data_name, without_places
 from keras_lnn.tasks.kinds import make_task
 from keras_lnn.tasks.task import Task
 from keras_lnn.terminal import loading, make_console, print_check
@@ -260,14 +261,7 @@ def load_images(config: TrainConfig, console: Console, plan: SplitPlan = "seeded
     """
     with loading(console, f"loading {config.data}") as progress:
         data = load_data(
-            config.data,
-            size=config.size,
-            data_dir=config.data_dir,
-            accept_checksum=config.accept_checksum,
-            seed=config.seed_of_splits,
-            progress=progress,
-            own=config.own_images(),
-            plan=plan,
+            config.data, Reading().with_options(config), seed=config.seed_of_splits, plan=plan, progress=progress
         )
     if data.check is not None:
         print_check(console, data.check)
@@ -388,7 +382,6 @@ class _Trainer:
     def _signature(self, best_epoch: int) -> Signature:
         from keras_lnn import __version__
 
-        own = self.config.own_images()
         return Signature(
             model=self.config.model,
             model_args=self.config.model_args,
@@ -407,5 +400,5 @@ class _Trainer:
             positive_class=self.task.choose_positive_class(self.config.positive_class, self.data.positive_class),
             colours=self.data.colours,
             mask_values=self.data.mask_values,
-            **{name: getattr(own, name) for name in RECORDED_OPTIONS},
+            own=without_places(Reading().with_options(self.config).own),
         )

@@ -13,6 +13,7 @@ from keras_lnn.config import DataOptions, TrainConfig, Trait, fields_with
 from keras_lnn.data.arrays import ALL, SPLITS, ImageData, Split
 from keras_lnn.data.catalog import is_own
 from keras_lnn.data.options import OwnImages
+from keras_lnn.data.reading import Reading
 from keras_lnn.data.samples import SHORT, FoundSamples, SampleRecord
 from keras_lnn.data.sources.loading import read_columns_of
 from keras_lnn.data.splitting import take_samples
@@ -101,30 +102,32 @@ class LearnedData:
         loaded = {digest[:SHORT] for digest in digests}
         return sum(digest[:SHORT] in loaded for digest in self.samples.digests)
 
-    def complete(self, given: DataOptions) -> DataOptions:
-        """Returns options with the size, folder and checksum of the data where they are silent."""
-        known = {}
-        if self.config is not None:
-            own = {field.name for field in dataclasses.fields(OwnImages)}
-            known = {name: getattr(self.config, name) for name in DataOptions.model_fields if name not in own}
-        known["size"] = self.signature.size
-        missing = {name: value for name, value in known.items() if name not in given.model_fields_set}
-        return given.model_copy(update=missing)
+    def reading(self, name: str, given: DataOptions) -> Reading:
+        """Returns how data are read to measure the model: as options say, else as the data that it learned from.
 
-    def own_images(self, name: str, given: DataOptions) -> OwnImages:
-        """Returns how own images are read: as the options say, and where they are silent as the model's own were."""
-        known = self.signature.own_images() if self.config is None else self.config.own_images()
+        Args:
+            name: Name of the data.
+            given: The options.
+        """
+        known = Reading(own=self.signature.own) if self.config is None else Reading().with_options(self.config)
         if not self.is_named(name):
-            # Another table need not have the columns of the table that the model learned from.
-            columns = {column.lower() for column in read_columns_of(name)}
-            absent = {}
-            for field in fields_with(DataOptions, Trait.COLUMN):
-                named = getattr(known, field) or ()
-                wanted = (named,) if isinstance(named, str) else named
-                if not columns.issuperset(column.lower() for column in wanted):
-                    absent[field] = None
-            known = dataclasses.replace(known, image_dir=None, **absent)
-        return given.own_images(known)
+            known = dataclasses.replace(known, own=_with_columns_of(name, known.own))
+        known = dataclasses.replace(
+            known, size=self.signature.size, channels=self.signature.image_shape[-1], seed=self.seed
+        )
+        return known.with_options(given)
+
+
+def _with_columns_of(name: str, own: OwnImages) -> OwnImages:
+    """Returns how images are read from another table, which need not have the columns of the model's own one."""
+    columns = {column.lower() for column in read_columns_of(name)}
+    absent = {}
+    for field in fields_with(DataOptions, Trait.COLUMN):
+        named = getattr(own, field) or ()
+        wanted = (named,) if isinstance(named, str) else named
+        if not columns.issuperset(column.lower() for column in wanted):
+            absent[field] = None
+    return dataclasses.replace(own, image_dir=None, **absent)
 
 
 @dataclasses.dataclass(frozen=True)

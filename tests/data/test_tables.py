@@ -323,7 +323,7 @@ def test_a_run_on_a_table_end_to_end(tmp_path, capfd):
     assert "images of each class" in output
     assert "10 images" in output
     signature = read_signature(tmp_path / "exported" / "run")
-    assert (signature.fit, signature.window) == ("pad", (20.0, 40.0))
+    assert (signature.own.fit, signature.own.window) == ("pad", (20.0, 40.0))
     assert signature.data == "table:labels.csv"
     again = evaluate_model(run_dir)
     assert again["test"]["auc"] == result.metrics["test"]["auc"]

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 from quick_predictors import Brightness, BrightPixels, make_signature
 
+from keras_lnn.data.options import OwnImages
 from keras_lnn.errors import InputError
 from keras_lnn.saved.image_files import FileReader, check_headers, find_files
 from keras_lnn.saved.image_predictions import predict_files, shorten_predictions
@@ -65,7 +66,7 @@ def test_twelve_bits_without_a_window_are_reported(tmp_path):
     reported = []
     predict_files(DARK_AND_BRIGHT, [path], warn=reported.append)
     assert [text.partition(",")[0] for text in reported] == ["the brightest value of all 16-bit files is 4095"]
-    windowed = make_signature(window=(2048.0, 4096.0))
+    windowed = make_signature(own=OwnImages(window=(2048.0, 4096.0)))
     bright = save(tmp_path / "b.png", np.full((16, 16), 40_000, np.uint16))
     for file, signature in ((path, windowed), (bright, DARK_AND_BRIGHT.signature)):
         list(FileReader([file], signature, False, reported.append).read())

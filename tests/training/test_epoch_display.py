@@ -57,8 +57,8 @@ def test_without_a_terminal_an_epoch_of_minutes_reports_its_steps():
 @pytest.mark.parametrize(("seconds_a_step", "shown"), [(1, True), (0.1, False)])
 def test_a_terminal_shows_the_steps_of_a_long_epoch(seconds_a_step, shown):
     text = show_run(terminal=True, seconds_a_step=seconds_a_step)
-    assert ("epoch 2/3" in text)
-    assert ("best 0.7000 in epoch 2" in text)
+    assert "epoch 2/3" in text
+    assert "best 0.7000 in epoch 2" in text
     assert ("step 3/4, 0:01 to the end of the epoch" in text) is shown
     assert ("validation" in text) is shown
 

@@ -130,12 +130,14 @@ def test_a_split_of_which_nothing_is_left_is_one_line(learned, tmp_path):
 
 def test_the_columns_of_the_run_are_those_of_other_tables_where_they_have_them(tmp_path, learned):
     table, data, _ = learned
-    own = signature_of(data, **COLUMNS, fit="pad", window=(1.0, 2.0), skip_bad=True)
+    own = signature_of(data, own=OwnImages(**COLUMNS, fit="pad", window=(1.0, 2.0), skip_bad=True))
     known = LearnedData(own, None, None)
     write_rows(tmp_path / "other.csv", [("a.png", "x", "P")], ("SCAN", "label", "case"))
-    same = known.own_images(f"table:{table}", DataOptions(image_dir="here"))
+    same = known.reading(f"table:{table}", DataOptions(image_dir="here")).own
     assert same == OwnImages(Path("here"), **COLUMNS, fit="pad", window=(1.0, 2.0), skip_bad=True)
     options = DataOptions(group_column="case", window="3,4", skip_bad=False)
-    other = known.own_images(f"table:{tmp_path / 'other.csv'}", options)
+    other = known.reading(f"table:{tmp_path / 'other.csv'}", options).own
     assert other == OwnImages(None, "scan", None, None, "case", "pad", (3.0, 4.0), False)
-    assert known.own_images("folder:somewhere", DataOptions()) == OwnImages(fit="pad", window=(1.0, 2.0), skip_bad=True)
+    assert known.reading("folder:somewhere", DataOptions()).own == OwnImages(
+        fit="pad", window=(1.0, 2.0), skip_bad=True
+    )

@@ -230,7 +230,7 @@ def test_an_exported_model_names_no_files_patients_or_folders(place):
         pd.read_csv(place / "run" / "samples.csv")["split"].value_counts()[["train", "val", "test"]]
     )
     signature = read_signature(place / "exported" / "run")
-    assert {name: getattr(signature, name) for name in COLUMNS} == COLUMNS
+    assert {name: getattr(signature.own, name) for name in COLUMNS} == COLUMNS
 
 
 def continued(place, tmp_path, table):
