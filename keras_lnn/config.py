@@ -42,24 +42,24 @@ class Role(enum.Enum):
     Whatever handles fields by their meaning asks for roles and traits (:func:`fields_with`) and names no fields.
     """
 
-    MODEL = "which network, with which arguments"
-    DATA = "which samples, with which labels, in which splits"
-    SETTING = "how pixels become input, how the network learns and how it decides; another value makes another model"
-    SEED = "which of the random draws of one model"
-    PART = "which part of a longer training a run is, for those who train in parts"
-    CONTROL = "how a run or a search is executed; another value looks for the same model"
-    MEASURE = "what the measurements are about; another value changes no weights"
-    OUTPUT = "what a run measures at its end, writes and exports, and where"
+    MODEL = "the network and its arguments"
+    DATA = "the samples, their labels and their splits"
+    SETTING = "how pixels are prepared, how the network learns and how it decides; another value gives another model"
+    SEED = "the random draws of one model"
+    PART = "the part of a longer training that a run does"
+    CONTROL = "how a run or a search is executed; another value seeks the same model"
+    MEASURE = "what the metrics describe; another value changes no weights"
+    OUTPUT = "what a run measures, writes and exports at its end, and where"
 
 
 class Trait(enum.Enum):
-    """What else holds for a field; it has any number of traits."""
+    """Further properties of a field, which may have any number of them."""
 
-    PLACE = "has a path, which may differ from machine to machine"
+    PLACE = "holds a path, which may differ between machines"
     COLUMN = "names columns of the user's table"
-    LASTING = "shapes the weights or the optimizer's state, so a run that goes on from a checkpoint must keep it"
-    SAME_IN_TRIALS = "is the same in all trials of a search, or is what they are judged by"
-    LAID_OUT = "is what a study lays out its runs by"
+    LASTING = "shapes the weights or the optimizer's state, so a run that continues from a checkpoint must keep it"
+    SAME_IN_TRIALS = "is the same in all trials of a search, or is the metric that they are judged by"
+    LAID_OUT = "varies over the runs of a study"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +106,7 @@ def parse_duration(text: None) -> None: ...
 
 
 def parse_duration(text: str | float | int | None) -> float | None:
-    """Seconds of a duration such as ``90s``, ``10m``, ``1.5h`` or plain seconds."""
+    """Returns the seconds of a duration such as ``90s``, ``10m``, ``1.5h`` or plain seconds."""
     if text is None:
         return None
     text = str(text).strip().lower()
@@ -114,14 +114,14 @@ def parse_duration(text: str | float | int | None) -> float | None:
     try:
         seconds = float(text[:-1]) * factor if factor else float(text)
     except ValueError:
-        raise ValueError("must be seconds or a number with s, m or h, such as 10m") from None
+        raise ValueError("must be a number of seconds, or a number followed by s, m or h, such as 10m") from None
     if not 0 < seconds < float("inf"):
         raise ValueError("must be more than zero")
     return seconds
 
 
 def parse_memory(text: str | int | float | None) -> float | None:
-    """Bytes of a size such as ``4G``, ``800M`` or a plain number."""
+    """Returns the bytes of a size such as ``4G``, ``800M`` or a plain number."""
     if text is None:
         return None
     match = re.fullmatch(r"([0-9.]+)\s*([kmgt]?)i?b?", str(text).strip().lower())
@@ -129,14 +129,14 @@ def parse_memory(text: str | int | float | None) -> float | None:
     try:
         size = float(number) * _UNITS[unit]
     except ValueError:
-        raise ValueError("must be a number of bytes with K, M, G or T, such as 4G") from None
+        raise ValueError("must be a number of bytes, perhaps followed by K, M, G or T, such as 4G") from None
     if not 0 < size < float("inf"):
-        raise ValueError("must be more than zero, and a size that there is")
+        raise ValueError("must be finite and more than zero")
     return size
 
 
 def parse_window(text: str | None) -> tuple[float, float] | None:
-    """The two numbers of ``CENTER,WIDTH``."""
+    """Returns the two numbers of ``CENTER,WIDTH``."""
     if text is None:
         return None
     try:
@@ -153,14 +153,14 @@ def parse_frame(text: str | int | None) -> str | None:
     if text is None or str(text) in ("first", "middle", "mean", "each"):
         return None if text is None else str(text)
     if not re.fullmatch("[1-9][0-9]{0,8}", str(text)):
-        raise ValueError("must be first, middle, mean, each or a number from 1 on")
+        raise ValueError("must be first, middle, mean, each or a number of at least 1")
     return str(text)
 
 
 def parse_classes(text: str | None) -> dict[str, str]:
-    """Returns what the classes of other data are called by the model, from ``THEIRS=OURS,THEIRS=OURS``.
+    """Returns the model's class name for each class name of other data, parsed from ``THEIRS=OURS,THEIRS=OURS``.
 
-    A pair with a comma in a name stands in double quotes.
+    A pair with a comma in a name is written in double quotes.
     """
     if text is None:
         return {}
@@ -197,10 +197,10 @@ def values_in_trials(model_class: type[pydantic.BaseModel]) -> dict[str, Any]:
 
 
 class OwnModules(pydantic.BaseModel):
-    """Which modules of people's own are imported: the same option for every command that knows models or data."""
+    """Imports of the user's own modules: the same option for every command that knows models or data."""
 
     imports: Annotated[tuple[str, ...], pydantic.BeforeValidator(_split_names), Role.CONTROL, Trait.SAME_IN_TRIALS] = (
-        pydantic.Field((), description="modules with models, layers or data sets of your own, as a,b")
+        pydantic.Field((), description="Python modules with your own models, layers or data sets, as a,b")
     )
 
 
@@ -220,7 +220,7 @@ class DataOptions(pydantic.BaseModel):
         None, description="folder of the data files (default: $MEDMNIST_ROOT, else ~/.medmnist)"
     )
     accept_checksum: Annotated[bool, Role.DATA] = pydantic.Field(
-        False, description="take a data file whose checksum is not the official one, if its arrays are right"
+        False, description="accept a data file whose checksum is not the official one, if its arrays are valid"
     )
     image_dir: Annotated[Path | None, Role.DATA, Trait.PLACE] = pydantic.Field(
         None, description="folder of the images of table:FILE (default: the table's folder)"
@@ -231,33 +231,35 @@ class DataOptions(pydantic.BaseModel):
     label_columns: Annotated[
         tuple[str, ...] | None, pydantic.BeforeValidator(_split_names), Role.DATA, Trait.COLUMN
     ] = pydantic.Field(
-        None, description="columns of the table with labels: one of classes, or several of 0 and 1, as a,b,c"
+        None, description="columns of the table with labels: one column of classes, or several of 0 and 1, as a,b,c"
     )
     split_column: Annotated[str | None, Role.DATA, Trait.COLUMN] = pydantic.Field(
         None, description="column of the table with train, val or test"
     )
     group_column: Annotated[str | None, Role.DATA, Trait.COLUMN] = pydantic.Field(
-        None, description="column of the table, such as patient, whose images stay in one split"
+        None, description="column of the table, such as patient; images with the same value stay in one split"
     )
     fit: Annotated[Literal["stretch", "pad"] | None, Role.SETTING] = pydantic.Field(
-        None, description="how own images get their size; pad: keep the aspect ratio, fill up with black"
+        None, description="how own images are resized; pad: keep the aspect ratio and fill the rest with black"
     )
     window: Annotated[str | None, Role.SETTING] = pydantic.Field(
         None,
-        description="CENTER,WIDTH of the values shown of own images with more than 8 bits, such as 40,400 or "
-        "--window=-600,1500 (default: the one that a DICOM file names, else the whole range)",
+        description="CENTER,WIDTH of the range of values that is read from own images with more than 8 bits, such as "
+        "40,400 or --window=-600,1500 (default: the window that a DICOM file names, else the whole range)",
     )
     skip_bad: Annotated[bool, Role.DATA] = pydantic.Field(
         False, description="leave out image files that are missing or unreadable"
     )
     mask_threshold: Annotated[Annotated[float, pydantic.Field(ge=0)] | None, Role.DATA] = pydantic.Field(
-        None, description="brightness above which a pixel of a smoothed or lossy mask is in the class, such as 127"
+        None,
+        description="brightness above which a pixel of a smoothed or lossily compressed mask belongs to the class, "
+        "such as 127",
     )
     frame: Annotated[str | None, Role.SETTING] = pydantic.Field(
         None,
-        description="of own images with several frames, pages or times, the one that is read: first, middle, a number "
-        "from 1 on, or mean for the mean of all; each: the slices of a DICOM series one by one (default: the first; a "
-        "DICOM series in a folder, and a CT, MR or PET file with many slices, are volumes)",
+        description="the frame, page or time point that is read from own images that have several: first, middle, a "
+        "number from 1, or mean for the mean of all; each reads the slices of a DICOM series as separate images "
+        "(default: the first; a DICOM series in a folder, and a CT, MR or PET file with many slices, are volumes)",
     )
 
     @pydantic.field_validator("window", mode="after")
@@ -273,13 +275,13 @@ class DataOptions(pydantic.BaseModel):
 
 
 class _Subject(pydantic.BaseModel):
-    """What learns what; a class of its own, so that these fields stay the first ones of a configuration."""
+    """The model and the data; a class of its own, so that these fields stay the first ones of a configuration."""
 
     model: Annotated[str, Role.MODEL, Trait.LASTING] = pydantic.Field(
-        "lnn", description="network to train; see: python -m keras_lnn list models"
+        "lnn", description="model to train; see: python -m keras_lnn list models"
     )
     model_args: Annotated[dict[str, Any], Role.MODEL, Trait.LASTING] = pydantic.Field(
-        default_factory=dict, description="arguments of the network's builder, such as units=19,dropout=0.2"
+        default_factory=dict, description="arguments of the model's builder, such as units=19,dropout=0.2"
     )
     data: Annotated[str, Role.DATA, Trait.PLACE, Trait.LAID_OUT] = pydantic.Field(
         "phantom-breast",
@@ -289,52 +291,52 @@ class _Subject(pydantic.BaseModel):
 
 
 class TrainConfig(OwnModules, DataOptions, _Subject):
-    """Everything that decides how a training run goes; fields left out follow the model's published protocol."""
+    """The whole configuration of a training run; fields left out follow the model's published protocol."""
 
     fit: Annotated[Literal["stretch", "pad"], Role.SETTING] = pydantic.Field(
         "stretch", description=DataOptions.model_fields["fit"].description
     )
     epochs: Annotated[Count | None, Role.SETTING, Trait.SAME_IN_TRIALS] = pydantic.Field(
-        None, description=f"times the training images are seen {MODEL_DEFAULT}"
+        None, description=f"passes over the training images {MODEL_DEFAULT}"
     )
     batch_size: Annotated[Count | None, Role.SETTING, Trait.LASTING] = pydantic.Field(
-        None, description=f"images to a step {MODEL_DEFAULT}"
+        None, description=f"images per training step {MODEL_DEFAULT}"
     )
     optimizer: Annotated[Optimizer | None, Role.SETTING, Trait.LASTING] = pydantic.Field(
-        None, description=f"rule of the weight updates {MODEL_DEFAULT}"
+        None, description=f"optimizer that updates the weights {MODEL_DEFAULT}"
     )
     learning_rate: Annotated[PositiveNumber | None, Role.SETTING] = pydantic.Field(
-        None, description=f"step size of the optimizer at the start {MODEL_DEFAULT}"
+        None, description=f"learning rate at the start, or at the peak after a warm-up {MODEL_DEFAULT}"
     )
     weight_decay: Annotated[NumberOrZero | None, Role.SETTING] = pydantic.Field(
         None, description=f"decoupled weight decay {MODEL_DEFAULT}"
     )
     schedule: Annotated[Schedule | None, Role.SETTING] = pydantic.Field(
         None,
-        description="course of the learning rate over the run; steps: to a tenth at half and at three quarters "
-        f"{MODEL_DEFAULT}",
+        description="learning-rate schedule; steps: a tenth of the rate after half of the run, a hundredth after three "
+        f"quarters {MODEL_DEFAULT}",
     )
     restart_epochs: Annotated[Count | None, Role.SETTING] = pydantic.Field(
-        None, description=f"epochs behind which --schedule cosine-restarts begins anew {MODEL_DEFAULT}"
+        None, description=f"epochs between two restarts of --schedule cosine-restarts {MODEL_DEFAULT}"
     )
     loss: Annotated[Loss | None, Role.SETTING] = pydantic.Field(
         None,
-        description="what training minimises; focal: easy answers count less, asymmetric: the many negatives of rare "
-        "labels count less still (several labels to an image only), bce-dice, focal-tversky and soft-f1: overlap of "
-        "probabilities and truth over each batch, mean-squared-error: of probabilities "
+        description="loss that training minimises; focal: easy samples weigh less; asymmetric: easy negatives weigh "
+        "even less (only for data with several labels per image); bce-dice, focal-tversky and soft-f1: overlap of "
+        "probabilities and truth over each batch; mean-squared-error: squared error of the probabilities "
         f"{MODEL_DEFAULT}",
     )
     class_weight: Annotated[Literal["none", "balanced"], Role.SETTING] = pydantic.Field(
         "none",
-        description="balanced: rare classes count as much as frequent ones in the loss; of masks by their pixels, up "
-        "to ten times as much as without",
+        description="balanced: rare classes weigh as much as frequent ones in the loss; in segmentation by their "
+        "number of pixels, with a weight of at most 10",
     )
     augmentation: Annotated[str | None, Role.SETTING] = pydantic.Field(
         None,
-        description="none; auto, which suits the data; shift-rotate, mirror, any-orientation, crnet, of volumes "
-        "flip-shift or flip-turn-shift; or these and single operations joined by +, such as resized-crop+flip+noise: "
-        "shift, rotate, turn, flip, flip-both, resized-crop, noise, blur, brightness, contrast, turn-right-angles "
-        f"{MODEL_DEFAULT}",
+        description="none; auto, which suits the data; shift-rotate, mirror, any-orientation, crnet; flip-shift or "
+        "flip-turn-shift for volumes; or several of these and of the following operations joined by +, such as "
+        "resized-crop+flip+noise: shift, rotate, turn, flip, flip-both, resized-crop, noise, blur, brightness, "
+        f"contrast, turn-right-angles {MODEL_DEFAULT}",
     )
     monitor: Annotated[str | None, OneOf(list_monitors), Role.SETTING, Trait.SAME_IN_TRIALS] = pydantic.Field(
         None,
@@ -342,56 +344,57 @@ class TrainConfig(OwnModules, DataOptions, _Subject):
         f"0.2 accuracy + 0.3 F1 + 0.5 IoU {MODEL_DEFAULT}",
     )
     early_stopping: Annotated[CountOrZero | None, Role.SETTING] = pydantic.Field(
-        None, description=f"epochs without improvement before the run stops, 0 for never {MODEL_DEFAULT}"
+        None, description=f"epochs without improvement after which the run stops, 0 for never {MODEL_DEFAULT}"
     )
     early_stopping_margin: Annotated[NumberOrZero | None, Role.SETTING] = pydantic.Field(
         None,
-        description=f"an epoch counts as no improvement where it is worse than the best by so much {MODEL_DEFAULT}",
+        description="difference from the best value at which a worse epoch counts towards --early-stopping "
+        f"{MODEL_DEFAULT}",
     )
     keep: Annotated[Literal["best", "last"] | None, Role.SETTING] = pydantic.Field(
         None, description=f"epoch that is tested and exported: the best by --monitor, or the last one {MODEL_DEFAULT}"
     )
     weight_average: Annotated[Share | None, Role.SETTING, Trait.LASTING] = pydantic.Field(
         None,
-        description=f"of the running average of the weights that is validated and kept, how much stays in each step, "
-        f"such as 0.99; 0 for none {MODEL_DEFAULT}",
+        description="momentum of the running average of the weights that is validated and kept, such as 0.99; 0 for "
+        f"no average {MODEL_DEFAULT}",
     )
     threshold: Annotated[str | None, Role.SETTING] = pydantic.Field(
         None,
-        description="how the probability above which a class is predicted is chosen on validation, of two classes or "
-        "of several labels: youden, f1, sensitivity=.9, specificity=.9, or a number that is taken as it is (default: "
-        "youden of two classes, f1 of each label)",
+        description="rule that chooses the decision threshold on validation, for two classes or several labels per "
+        "image: youden, f1, sensitivity=.9, specificity=.9; or the threshold itself as a number (default: youden for "
+        "two classes, f1 for each label)",
     )
     positive_class: Annotated[str | None, Role.MEASURE] = pydantic.Field(
         None,
-        description="which of two classes sensitivity, precision, F1 and --threshold speak of (default: that of the "
-        "data set, else the second one)",
+        description="which of two classes is the positive one in sensitivity, specificity, precision, F1 and "
+        "--threshold (default: that of the data set, else the second one)",
     )
     seed: Annotated[Seed, Role.SEED, Trait.LASTING, Trait.LAID_OUT] = pydantic.Field(
-        0, description="of initialisation, order, augmentation and dropout"
+        0, description="seed of initialisation, shuffling, augmentation and dropout"
     )
     split_seed: Annotated[Seed | None, Role.DATA, Trait.LAID_OUT] = pydantic.Field(
-        None, description="of the splits of images that come without (default: --seed)"
+        None, description="seed for splitting data that have no splits of their own (default: --seed)"
     )
     deterministic: Annotated[bool, Role.CONTROL, Trait.SAME_IN_TRIALS] = pydantic.Field(
-        True, description="same seed, same machine: same weights, bit for bit"
+        True, description="the same seed on the same machine gives the same weights, bit for bit"
     )
     precision: Annotated[Literal["float32", "mixed_float16", "mixed_bfloat16"], Role.SETTING, Trait.LASTING] = (
-        pydantic.Field("float32", description="of the computation; mixed keeps the weights in float32")
+        pydantic.Field("float32", description="precision of the computation; mixed keeps the weights in float32")
     )
     xla: Annotated[bool, Role.CONTROL] = pydantic.Field(
         False,
-        description="compile the whole training step with XLA, on a CPU only of networks without convolutions; needs "
+        description="compile the whole training step with XLA (on a CPU only for models without convolutions); needs "
         "--no-deterministic",
     )
     start_from: Annotated[Path | None, Role.PART, Trait.PLACE] = pydantic.Field(
-        None, description="run whose last epoch this one goes on from, in a folder of its own; for more --epochs"
+        None, description="run to continue from its last epoch, in a new folder; give more --epochs"
     )
     stop_after: Annotated[Count | None, Role.PART] = pydantic.Field(
-        None, description="epoch behind which the run ends, though its schedule is that of all --epochs"
+        None, description="epoch after which the run ends, while its schedule is still that of all --epochs"
     )
     test: Annotated[bool, Role.OUTPUT, InTrials(False)] = pydantic.Field(
-        True, description="test the best epoch; --no-test measures it on validation only, and draws its history only"
+        True, description="test the kept epoch; --no-test measures it on validation only and draws only the history"
     )
     run_dir: Annotated[Path | None, Role.OUTPUT, Trait.PLACE, InTrials(None)] = pydantic.Field(
         None, description="folder of the run (default: runs/TIME-MODEL-DATA)"
@@ -406,7 +409,7 @@ class TrainConfig(OwnModules, DataOptions, _Subject):
         "saved_model", description="format in which the best model leaves at the end"
     )
     export_dir: Annotated[Path, Role.OUTPUT, Trait.PLACE] = pydantic.Field(
-        Path("saved_models"), description="folder that gets the exported model's folder"
+        Path("saved_models"), description="folder in which the exported model's folder is made"
     )
 
     @pydantic.field_validator("time_budget", mode="before")
@@ -434,7 +437,7 @@ class TrainConfig(OwnModules, DataOptions, _Subject):
         return cls.create(read_yaml(path))
 
     def to_yaml(self) -> str:
-        """The configuration as YAML, every field on a line."""
+        """Returns the configuration as YAML, one field per line."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
     @property
@@ -443,7 +446,7 @@ class TrainConfig(OwnModules, DataOptions, _Subject):
         return self.seed if self.split_seed is None else self.split_seed
 
     def with_defaults(self, defaults: dict[str, Any]) -> "TrainConfig":
-        """Fills the fields that were left out."""
+        """Returns a copy in which the fields that were left out have the given values."""
         missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return self.create({**self.model_dump(), **missing})
 

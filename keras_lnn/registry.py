@@ -144,7 +144,7 @@ def require_model(name: str) -> None:
     """Checks that a model of this name exists, without loading Keras."""
     names = model_names()
     if name not in names:
-        raise InputError(f"There is no model {name!r}. {suggest(name, names)} Models of your own need --imports.")
+        raise InputError(f"There is no model {name!r}. {suggest(name, names)} Your own models need --imports.")
 
 
 def list_models() -> list[ModelEntry]:
@@ -177,7 +177,7 @@ def build_model(name: str, image_shape: tuple[int, ...], outputs: int, /, **argu
     return model
 
 
-def require_room(name: str, image_shape: tuple[int, ...], outputs: int, /, **arguments: Any) -> None:
+def require_memory_for_model(name: str, image_shape: tuple[int, ...], outputs: int, /, **arguments: Any) -> None:
     """Checks that the weights of a model fit into memory, before any are created.
 
     Counting the weights of a large model clears Keras's state, so call this before random seeds are set.
@@ -205,9 +205,9 @@ def require_room(name: str, image_shape: tuple[int, ...], outputs: int, /, **arg
     keras.utils.clear_session()
     if count * _BYTES_A_WEIGHT > memory:
         raise InputError(
-            f"A model must fit into the memory, {memory / 2**30:.0f} GiB, with gradients and optimizer. Received:"
+            f"A model, its gradients and its optimizer must fit into memory ({memory / 2**30:.0f} GiB). Received:"
             f" {name} with {show_value(dict(arguments))} for images of {'x'.join(map(str, image_shape))}."
-            " Choose smaller ones."
+            " Choose smaller arguments or images."
         )
 
 

@@ -1,4 +1,4 @@
-"""What people see on the terminal: what is going on, how far it is, and results with their intervals."""
+"""Output on the terminal: progress, and results with their confidence intervals."""
 
 import contextlib
 import importlib
@@ -21,14 +21,14 @@ from keras_lnn.tasks.thresholds import TUNED, describe_rule
 if TYPE_CHECKING:
     from keras_lnn.data.checking import DataCheck
 
-# Where nobody watches a bar move (a log file), a line at most this often says how far it is.
+# In a log file there is no progress bar: lines report the progress, at most this often.
 _LOG_EVERY_SECONDS = 10.0
 
 
 def make_console(stderr: bool = False) -> Console:
-    """The console for results, or for progress alone; wide enough in files that lines stay whole.
+    """Returns a console; where its output goes to a file, it is so wide that lines stay whole.
 
-    Without markup: paths and class names may hold brackets.
+    Markup is off, because paths and class names may hold brackets.
     """
     console = Console(highlight=False, markup=False, stderr=stderr)
     if console.is_terminal:
@@ -38,7 +38,7 @@ def make_console(stderr: bool = False) -> Console:
 
 @contextlib.contextmanager
 def loading(console: Console, what: str) -> Generator[Callable[[float], None]]:
-    """Shows that something is being loaded, with a fraction where one is known."""
+    """Shows that something is being loaded; the yielded function takes the fraction done and shows it."""
     shown = [time.monotonic()]
     spinner = "dots" if console.encoding.startswith("utf") else "line"
     with console.status(Text(f"{what} ..."), spinner=spinner) as status:
@@ -53,7 +53,7 @@ def loading(console: Console, what: str) -> Generator[Callable[[float], None]]:
 
 
 def start_keras(console: Console) -> None:
-    """Imports Keras, which takes seconds, and shows it; before anything is imported that is built on it."""
+    """Imports Keras, which takes seconds, and shows so; call it before importing anything that needs Keras."""
     if "keras" in sys.modules:
         return
     with loading(console, "starting Keras"), _quiet_errors():
@@ -61,7 +61,7 @@ def start_keras(console: Console) -> None:
 
 
 def print_rows(rows: list[dict[str, Any]], title: str, digits: int) -> None:
-    """A table of what was measured, with a column a key; text stands at the left, numbers at the right."""
+    """Prints a table with one column per key; text is aligned to the left, numbers to the right."""
     table = Table(title=title, title_justify="left")
     for name, value in rows[0].items():
         table.add_column(name.replace("_", " "), justify="left" if isinstance(value, str) else "right")
@@ -71,7 +71,7 @@ def print_rows(rows: list[dict[str, Any]], title: str, digits: int) -> None:
 
 
 def print_metrics(console: Console, metrics: dict[str, Any], title: str) -> None:
-    """The warnings, then one table of metrics with intervals, and what decisions the numbers are of."""
+    """Prints the warnings, a table of metrics with intervals, and how decisions were made."""
     for warning in metrics["warnings"]:
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))
     split = next(name for name in ("test", "val", "train", "all") if name in metrics)
@@ -85,43 +85,44 @@ def print_metrics(console: Console, metrics: dict[str, Any], title: str) -> None
     for name, label in shown_metrics(metrics, split).items():
         if name.endswith(TUNED):
             continue
-        cells = [label + _of_class(name, metrics.get("positive_class")), *_cells_of(found[name])]
+        cells = [label + _class_suffix(name, metrics.get("positive_class")), *_estimate_cells(found[name])]
         if tuned:
-            cells += _cells_of(found[name + TUNED]) if name + TUNED in found else ["", ""]
+            cells += _estimate_cells(found[name + TUNED]) if name + TUNED in found else ["", ""]
         table.add_row(*cells)
     console.print(table)
     if tuned:
         console.print(_describe_thresholds(metrics, split))
 
 
-def _of_class(metric: str, positive_class: str | None) -> str:
-    of_one_class = ("f1", "precision", "sensitivity", "specificity", "average_precision")
-    return f" ({positive_class})" if positive_class and metric in of_one_class else ""
+def _class_suffix(metric: str, positive_class: str | None) -> str:
+    """Returns the positive class in parentheses, for metrics that describe one of two classes."""
+    one_class_metrics = ("f1", "precision", "sensitivity", "specificity", "average_precision")
+    return f" ({positive_class})" if positive_class and metric in one_class_metrics else ""
 
 
-def _cells_of(estimate: dict[str, float | None]) -> tuple[str, str]:
+def _estimate_cells(estimate: dict[str, float | None]) -> tuple[str, str]:
     value, low, high = ("-" if estimate[key] is None else f"{estimate[key]:.4f}" for key in ("value", "low", "high"))
-    return value, "-" if low == "-" else f"{low} .. {high}"
+    return value, "-" if low == "-" else f"{low} to {high}"
 
 
 def _describe_thresholds(metrics: dict[str, Any], split: str) -> str:
     """Returns a sentence on the thresholds of decisions, and how they were chosen."""
     how, positive = describe_rule(metrics.get("threshold_rule")), metrics.get("positive_class")
     if positive is None:
-        return f"Decisions go by a threshold for each label, {how}."
+        return f"Each label is predicted above its own threshold, {how}."
     threshold = metrics["per_class"][split][positive]["threshold"]
-    return f"Decisions go by the threshold: {positive} above {threshold:.3f}, {how}."
+    return f"The class {positive} is predicted above a threshold of {threshold:.3f}, {how}."
 
 
 def _describe_basis(metrics: dict[str, Any], split: str) -> str:
-    """Returns what intervals rest on; nothing where an older version has not written it down."""
+    """Returns the number of units that intervals rest on, or nothing if an older version did not record it."""
     basis = metrics.get("intervals_over", {}).get(split)
     return "" if basis is None else f" over {basis['count']:,} {basis['unit']}"
 
 
 def print_check(console: Console, check: "DataCheck") -> None:
-    """A row a class with its images in each split, then what was decided and what may be wrong."""
-    table = Table(title="images of each class", title_justify="left", title_style="bold")
+    """Prints one row per class with its images in each split, then notes and warnings."""
+    table = Table(title="images per class and split", title_justify="left", title_style="bold")
     table.add_column("class", overflow="fold")
     for split, samples in check.samples.items():
         patients = "" if check.patients is None else f"\n{check.patients[split]:,} patients"
@@ -139,14 +140,14 @@ def print_labels(console: Console, metrics: dict[str, Any], split: str) -> None:
     """Prints one row per class or label with its intervals.
 
     Args:
-        console: Where to.
+        console: Console that is printed to.
         metrics: Content of a metrics.json.
-        split: Which of its splits.
+        split: Name of one of its splits.
     """
     per_class = metrics["per_class"][split]
     first = next(iter(per_class.values()))
     columns, tuned = find_kind(metrics["task"]).label_columns(first), "threshold" in first
-    table = Table(title=f"each {columns.noun}, with 95% intervals", title_justify="left", title_style="bold")
+    table = Table(title=f"metrics of each {columns.noun} with 95% intervals", title_justify="left", title_style="bold")
     table.add_column(columns.noun, overflow="fold")
     for name in (*columns.counts.values(), *columns.estimates.values()):
         table.add_column(name, justify="right")
@@ -168,7 +169,7 @@ def _short_estimate(estimate: dict[str, float | None]) -> str:
 
 
 def print_written(console: Console, written: dict[str, Path]) -> None:
-    """The paths of what was written."""
+    """Prints the path of each file or folder that was written."""
     width = max(map(len, written))
     for name, path in written.items():
         console.print(f"{name.ljust(width)}  {path}")
@@ -176,10 +177,10 @@ def print_written(console: Console, written: dict[str, Path]) -> None:
 
 @contextlib.contextmanager
 def _quiet_errors() -> Generator[None]:
-    """Keeps the start-up lines of TensorFlow's core away from people while it is imported.
+    """Hides the start-up messages of TensorFlow's core while it is imported.
 
-    They are written by compiled code before any setting of TensorFlow can reach it, so the stream itself is turned to
-    a file; where the import fails, what was written is shown.
+    Compiled code writes them before any setting of TensorFlow takes effect, so the stream itself is redirected to a
+    file; if the import fails, its content is shown.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()

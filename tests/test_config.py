@@ -114,7 +114,7 @@ def test_defaults_fill_only_what_was_left_out():
         ({"epochs": 0}, "epochs must be greater than or equal to 1. Received: 0."),
         ({"learning_rate": "fast"}, "learning_rate must be a valid number"),
         ({"optimizer": "adamm"}, "optimizer must be 'adam', 'adamw'"),
-        ({"time_budget": "soon"}, "time_budget must be seconds or a number with s, m or h"),
+        ({"time_budget": "soon"}, "time_budget must be a number of seconds, or a number followed by s, m or h"),
         ({"seed": -1}, "seed must be greater than or equal to 0"),
         ({"size": 3}, "size must be greater than or equal to 8"),
     ],
@@ -140,7 +140,7 @@ def test_bad_durations(text):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"- 1\n- 2", "lines of 'field: value'"), (b"a: [", "line 1"), (b"\xff\xfe\x00", "not a text file")],
+    [(b"- 1\n- 2", "lines 'field: value'"), (b"a: [", "line 1"), (b"\xff\xfe\x00", "not a text file")],
 )
 def test_files_that_are_no_configuration(tmp_path, content, message):
     path = tmp_path / "config.yaml"
@@ -161,5 +161,7 @@ def test_the_choice_of_a_frame(frame):
 
 @pytest.mark.parametrize("frame", ["last", "0", "-1", "1.5", "", "9" * 5000])
 def test_frames_that_there_are_not(frame):
-    with pytest.raises(InputError, match=r"frame must be first, middle, mean, each or a number from 1 on\. Received:"):
+    with pytest.raises(
+        InputError, match=r"frame must be first, middle, mean, each or a number of at least 1\. Received:"
+    ):
         TrainConfig.create({"frame": frame})

@@ -181,9 +181,9 @@ def require_file(path: str | os.PathLike, what: str) -> None:
 def require_no_pattern(path: Path) -> None:
     """Checks a path for a SavedModel: TensorFlow reads some characters as patterns, and accepts only UTF-8."""
     if set(str(path)) & set("[]*?"):
-        raise InputError(f"The folder must have no [, ], * or ? in its path. Received: {path}. Choose another.")
+        raise InputError(f"The folder's path must not contain [, ], * or ?. Received: {path}. Choose another.")
     if as_text(path) != str(path):
-        raise InputError(f"The folder must have a path of UTF-8 letters. Received: {as_text(path)}. Choose another.")
+        raise InputError(f"The folder's path must be valid UTF-8. Received: {as_text(path)}. Choose another.")
 
 
 def require_writable(folder: Path, option: str) -> None:
@@ -213,7 +213,7 @@ def hold_folder(folder: Path, what: str, remedy: str) -> Generator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise InputError(
-                f"{what} must run once at a time. Received: {folder}, which another process is at. {remedy}"
+                f"{what} must run once at a time. Received: {folder}, in which another process is at work. {remedy}"
             ) from None
         yield
 

@@ -47,8 +47,8 @@ class WrittenFiles:
             foreign = next((file for file in _files_of(path) if not self._has_written(file)), None)
             if foreign is not None:
                 raise InputError(
-                    "Only files that keras-lnn has written are replaced, as long as nobody has changed them. Received:"
-                    f" {foreign}, which is another one. {self._remedy}"
+                    "Only files that keras-lnn wrote and that are unchanged since are replaced. Received:"
+                    f" {foreign}, which is not one of them. {self._remedy}"
                 )
 
     @contextlib.contextmanager
@@ -89,7 +89,7 @@ def require_own_folder(folder: Path, mark: str, names: Iterable[str], option: st
     foreign = [name for name in names if os.path.lexists(folder / name)]
     if foreign:
         raise InputError(
-            f"{option} must name a folder without files of others that would be replaced. Received: {folder} with"
+            f"{option} must not name a folder in which other files would be replaced. Received: {folder} with"
             f" {', '.join(foreign)}. Choose another one."
         )
 

@@ -19,7 +19,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         with open(path, encoding="utf-8") as stream:
             text = stream.read(_LONGEST_YAML + 1)
         if len(text) > _LONGEST_YAML:
-            raise ValueError(f"more than {_LONGEST_YAML:,} letters")
+            raise ValueError(f"more than {_LONGEST_YAML:,} characters")
         content = _parse_yaml(text)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
@@ -36,7 +36,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise InputError(f"The configuration must be lines of 'field: value'. Received: {path} with other content.")
+        raise InputError(
+            f"The configuration must consist of lines 'field: value'. Received: {path} with other content."
+        )
     return content
 
 
@@ -58,12 +60,12 @@ def _count_nodes(node: yaml.Node, known: dict[int, int | None]) -> int:
     if id(node) in known:
         count = known[id(node)]
         if count is None:
-            raise ValueError("an alias that holds itself")
+            raise ValueError("an alias that contains itself")
         return count
     known[id(node)] = None
     parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
     count = 1 + (sum(_count_nodes(part, known) for part in parts) if not isinstance(node, yaml.ScalarNode) else 0)
     if count > _MOST_NODES:
-        raise ValueError(f"aliases that stand for more than {_MOST_NODES:,} values")
+        raise ValueError(f"aliases that expand to more than {_MOST_NODES:,} values")
     known[id(node)] = count
     return count

@@ -22,7 +22,7 @@ from keras_lnn.layers.cfc_cell import CfCCell
 from keras_lnn.layers.learned_scale import LearnedScale
 from keras_lnn.layers.ltc import LTC
 from keras_lnn.layers.mixed_memory import MixedMemoryCell
-from keras_lnn.registry import build_model, count_parameters, get_model, require_room
+from keras_lnn.registry import build_model, count_parameters, get_model, require_memory_for_model
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.signature import Signature, save_keras
 from keras_lnn.tasks.kinds import make_task
@@ -50,7 +50,7 @@ def import_weights(weights: Path, config: TrainConfig, implicit_param_constraint
     entry, data = get_model(config.model), get_entry(config.data)
     image_shape = data.image_shape(config.size)
     outputs = make_task(data.task, data.class_names).outputs
-    require_room(entry.name, image_shape, outputs, **config.model_args)
+    require_memory_for_model(entry.name, image_shape, outputs, **config.model_args)
     model = build_model(entry.name, image_shape, outputs, **config.model_args)
     load_torch_weights(model, read_state_dict(weights), implicit_param_constraints)
     checksum = f"sha256:{file_digest(weights)}"

@@ -100,7 +100,7 @@ class EpochDisplay:
             best_value: The monitored value of that epoch; NaN if no epoch has one.
         """
         epoch = int(row["epoch"])
-        best = "no best one yet" if math.isnan(best_value) else f"best {best_value:.4f} in epoch {best_epoch}"
+        best = "no best epoch yet" if math.isnan(best_value) else f"best {best_value:.4f} in epoch {best_epoch}"
         text = f"loss {row['loss']:.4f}  {self.monitor} {row[self.monitor]:.4f}  {best}"
         text = f"{row['fraction']:.0%} of the epoch  {text}" if is_cut_short(row) else text
         self._last_epoch = text

@@ -18,7 +18,7 @@ from keras_lnn.data.samples import SampleRecord, SplitPlan
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import require_writable
 from keras_lnn.layers import SingleLogit
-from keras_lnn.registry import build_model, count_parameters, get_model, list_models, require_room
+from keras_lnn.registry import build_model, count_parameters, get_model, list_models, require_memory_for_model
 from keras_lnn.runs.folder import Checkpoint, RunFolder
 from keras_lnn.runs.selection import Selection
 from keras_lnn.saved.export import require_backend
@@ -282,7 +282,7 @@ class _Trainer:
         if config.export != "none":
             require_writable(config.export_dir, "--export-dir")
         self.steps = steps_per_epoch(data.splits["train"], config.batch_size)
-        require_room(config.model, data.image_shape, self.task.outputs, **config.model_args)
+        require_memory_for_model(config.model, data.image_shape, self.task.outputs, **config.model_args)
         prepare_backend(config.seed, config.deterministic, config.precision)
         self.model = build_model(config.model, data.image_shape, self.task.outputs, **config.model_args)
         total = self.steps * config.epochs

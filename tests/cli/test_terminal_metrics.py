@@ -23,16 +23,17 @@ def test_two_classes_are_measured_at_one_half_and_at_the_threshold():
     about = {"positive_class": "malignant", "threshold_rule": "sensitivity=.9", "per_class": {"test": per_class}}
     text = printed({"test": found, **about})
     assert "at 0.5 │ 95% interval │ at threshold" in text.replace("┃", "│")
-    assert "sensitivity (malignant) │ 0.2000 │ 0.1000 .. 0.3000 │ 0.8000 │ 0.7000 .. 0.9000" in text
-    assert "AUC │ 0.8500 │ 0.7500 .. 0.9500 │ │ │" in text
-    assert "Decisions go by the threshold: malignant above 0.312, chosen on validation by sensitivity=.9." in text
+    assert "sensitivity (malignant) │ 0.2000 │ 0.1000 to 0.3000 │ 0.8000 │ 0.7000 to 0.9000" in text
+    assert "AUC │ 0.8500 │ 0.7500 to 0.9500 │ │ │" in text
+    expected = "The class malignant is predicted above a threshold of 0.312, chosen on validation by sensitivity=.9."
+    assert expected in text
 
 
 def test_metrics_of_older_runs_are_printed():
     labels = {"auc": estimate(0.85), "f1": estimate(0.2), "f1_tuned": estimate(0.4)}
-    assert "F1 │ 0.2000 │ 0.1000 .. 0.3000 │ 0.4000 │" in printed({"val": labels, "positive_class": None})
+    assert "F1 │ 0.2000 │ 0.1000 to 0.3000 │ 0.4000 │" in printed({"val": labels, "positive_class": None})
     classes = printed({"test": {"f1": estimate(0.4)}, "positive_class": "benign"})
-    assert "F1 (benign) │ 0.4000 │ 0.3000 .. 0.5000 │" in classes
+    assert "F1 (benign) │ 0.4000 │ 0.3000 to 0.5000 │" in classes
     assert "threshold" not in classes
 
 

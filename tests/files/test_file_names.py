@@ -88,7 +88,7 @@ def test_the_table_of_measured_masks_takes_the_names(tmp_path):
 
 
 def test_a_run_needs_a_folder_that_tensorflow_can_open(tmp_path):
-    with pytest.raises(InputError, match=r"path of UTF-8 letters\. Received: .*caf\\udce9\. Choose another"):
+    with pytest.raises(InputError, match=r"path must be valid UTF-8\. Received: .*caf\\udce9\. Choose another"):
         RunFolder.create(TrainConfig(run_dir=tmp_path / NAME), {})
     assert list(tmp_path.iterdir()) == []
 

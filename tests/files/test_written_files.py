@@ -57,7 +57,7 @@ def test_masks_are_written_anew_until_somebody_corrects_one(tmp_path):
     with Image.open(image) as drawn, Image.open(output / "a.png") as mask:
         assert np.array_equal(np.asarray(mask), np.asarray(drawn) > 127)
     corrected = draw(output / "a.png", 3).read_bytes()
-    with pytest.raises(InputError, match=r"a\.png, which is another one\. Choose another --output"):
+    with pytest.raises(InputError, match=r"a\.png, which is not one of them\. Choose another --output"):
         predict_masks(BrightPixels(), [image], output)
     assert (output / "a.png").read_bytes() == corrected
 
@@ -139,7 +139,7 @@ def test_a_picture_takes_the_place_of_a_picture_of_ours_only(tmp_path):
 def test_a_folder_of_work_is_known_by_its_mark(tmp_path):
     require_own_folder(tmp_path / "new", "state.json", ["plots"], "--study-dir")
     (tmp_path / "plots").mkdir()
-    with pytest.raises(InputError, match=r"--study-dir must name a folder .* with plots\."):
+    with pytest.raises(InputError, match=r"--study-dir must not name a folder .* with plots\."):
         require_own_folder(tmp_path, "state.json", ["plots", "table.txt"], "--study-dir")
     (tmp_path / "state.json").write_text("{}")
     require_own_folder(tmp_path, "state.json", ["plots"], "--study-dir")

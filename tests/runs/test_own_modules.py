@@ -76,7 +76,7 @@ def test_a_configuration_makes_its_own_models_and_data_known(own_module, tmp_pat
 def test_names_are_checked_before_the_import_as_far_as_they_can_be(own_module):
     require_names(TrainConfig(model="own-net", imports=(own_module,)))
     assert own_module not in sys.modules
-    with pytest.raises(InputError, match=r"There is no model 'own-net'.* Models of your own need --imports\."):
+    with pytest.raises(InputError, match=r"There is no model 'own-net'.* Your own models need --imports\."):
         require_names(TrainConfig(model="own-net"))
     with pytest.raises(InputError, match=r"There is no data set 'own-set'.* of your own registers need --imports\."):
         require_names(TrainConfig(data="own-set"))

@@ -15,7 +15,7 @@ from quick_predictors import make_signature
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_lnn.errors import InputError
-from keras_lnn.registry import build_model, require_room
+from keras_lnn.registry import build_model, require_memory_for_model
 from keras_lnn.saved.export import export_model
 from keras_lnn.saved.graphs import GRAPH_FILE, require_harmless
 from keras_lnn.saved.predictor import load_predictor
@@ -246,8 +246,8 @@ def test_a_packed_bomb_is_not_unpacked(tmp_path):
 
 
 def test_a_model_larger_than_the_memory_is_not_built():
-    with pytest.raises(InputError, match=r"must fit into the memory, .* GiB, with gradients and optimizer\. Received"):
-        require_room("dnn", (8192, 8192, 3), 2, units=2**14)
-    require_room("dnn", (28, 28, 1), 2, units=3000)
+    with pytest.raises(InputError, match=r"must fit into memory \(.* GiB\)\. Received"):
+        require_memory_for_model("dnn", (8192, 8192, 3), 2, units=2**14)
+    require_memory_for_model("dnn", (28, 28, 1), 2, units=3000)
     # Nothing is left of the weights that were counted.
     assert keras.layers.Dense(2)(np.ones((1, 3))).shape == (1, 2)

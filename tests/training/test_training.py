@@ -510,7 +510,7 @@ def test_a_run_whose_every_epoch_is_nan_says_so(tmp_path, console):
     assert metrics["best_epoch"] == 2
     assert metrics["warnings"][0].startswith("val_auc is not a number in any of 2 epochs, so no epoch could be chosen")
     reported = printed(console)
-    assert "val_auc nan no best one yet" in reported
+    assert "val_auc nan no best epoch yet" in reported
     assert "warning: val_auc is not a number in any of 2 epochs" in reported
     assert "test of epoch 2, the last" in reported
 

@@ -80,7 +80,7 @@ def test_a_file_narrows_widens_fixes_and_adds(tmp_path):
         ("optimizer: [adam, best]", r"optimizer.*'best'"),
         ("learning_rate: [-1.0]", r"learning_rate must be greater than 0"),
         ("batch_size: {low: 0, high: 8}", r"batch_size must be greater than or equal to 1"),
-        ("- a", "lines of 'field: value'"),
+        ("- a", "lines 'field: value'"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path, text, message):
