@@ -27,6 +27,7 @@ ROOMS = (
     ("config", "registry"),
     ("models", "runs"),
     ("saved",),
+    ("pages",),
     ("terminal",),
     ("training", "comparing"),
     ("processes",),

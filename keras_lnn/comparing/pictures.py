@@ -12,7 +12,6 @@ from keras_lnn.comparing.comparison import SIGNIFICANT, Comparison, Model, Pair,
 from keras_lnn.comparing.mask_runs import MaskRun, mean_dice
 from keras_lnn.comparing.measuring import LOWER_IS_BETTER
 from keras_lnn.comparing.runs import Run
-from keras_lnn.comparing.words import number, signed
 from keras_lnn.errors import InputError
 from keras_lnn.plots import plot_dice_of_models
 from keras_lnn.plots.style import (
@@ -32,6 +31,7 @@ from keras_lnn.plots.style import (
     style_axes,
 )
 from keras_lnn.saved.card import metric_label
+from keras_lnn.statistics.texts import number, signed
 from keras_lnn.tasks.kinds import find_kind, make_task
 from keras_lnn.tasks.thresholds import TUNED
 

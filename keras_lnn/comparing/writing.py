@@ -16,12 +16,12 @@ from keras_lnn.comparing.words import (
     describe_labels,
     describe_reference,
     describe_summary,
-    interval,
 )
 from keras_lnn.files.atomic import writing_to
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.files.written import OTHER_FOLDER, WrittenFiles
 from keras_lnn.saved.card import metric_label
+from keras_lnn.statistics.texts import interval
 from keras_lnn.terminal import loading
 
 _MOST_SENTENCES = 6

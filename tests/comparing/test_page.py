@@ -1,17 +1,12 @@
 """The page: complete in itself, readable by a browser without a network, with everything that was found."""
 
 import html
-import os
 import re
-import shutil
-import subprocess
-import tempfile
 from html.parser import HTMLParser
 
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from browser import assert_sound, open_page, start_browser
 from rich.console import Console
 from run_samples import write_breast_runs, write_label_runs
 
@@ -21,10 +16,6 @@ from keras_lnn.comparing.pictures import draw_all
 from keras_lnn.comparing.words import describe_all, describe_cautions, describe_labels
 from keras_lnn.comparing.writing import write_comparison
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-OPTIONS += ["--disable-background-networking", "--disable-component-update", "--enable-logging=stderr"]
-OPTIONS += ["--disable-dev-shm-usage"]  # containers give little shared memory
 STRENGTHS = {"lnn": 1.2, "a <b> & c": 0.4, "cnn": 1.1}
 
 
@@ -84,7 +75,7 @@ def test_nothing_is_loaded(page, read):
     assert all(place.startswith("data:") for place in places)
     assert "url(" not in page
     assert "@import" not in page
-    assert "http" not in page
+    assert re.search(r"https?:", page) is None
 
 
 def test_tables_and_pictures_can_be_heard(read):
@@ -140,44 +131,37 @@ def test_labels_are_reported_one_by_one(tmp_path):
     assert "Each pair label by label, p corrected within each metric for all labels" in read.text
 
 
-def browse(folder, *options):
-    command = [BROWSER, *OPTIONS, f"--user-data-dir={tempfile.mkdtemp(dir=folder)}", *options]
-    environment = {**os.environ, "HOME": str(folder)}
-    return subprocess.run(
-        [*command, (folder / "comparison.html").as_uri()],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=True,
-    )
+@pytest.fixture(scope="module")
+def browser():
+    with start_browser() as found:
+        yield found
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
-def test_a_browser_renders_it_without_complaint(comparison, page, tmp_path):
-    (tmp_path / "comparison.html").write_text(page, encoding="utf-8")
-    done = browse(tmp_path, "--dump-dom")
-    assert "CONSOLE" not in done.stderr
-    rendered = Reader()
-    rendered.feed(done.stdout)
-    for sentence in describe_all(comparison)["auc"]:
-        assert sentence in plain(rendered.text)
-    # The script has run: every heading of a column can be chosen.
-    tags = [tag for tag, _ in rendered.tags]
-    columns = [attributes for tag, attributes in rendered.tags if tag == "th" and attributes["scope"] == "col"]
-    assert tags.count("button") == len(columns) > 20
+@pytest.fixture(scope="module")
+def saved(page, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "comparison.html"
+    path.write_text(page, encoding="utf-8")
+    return path
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
-@pytest.mark.parametrize("width", [1280, 400])
-def test_a_browser_shows_it_within_the_window(page, tmp_path, width):
-    """Nothing but the tables and pictures, which scroll by themselves, is wider than the window."""
-    # No window is narrower than 500 pixels, but a frame in one is.
-    measure = "document.title = `${this.contentDocument.documentElement.scrollWidth} ${this.clientWidth}`"
-    frame = f'<iframe srcdoc="{html.escape(page)}" onload="{measure}" style="border:0;width:{width}px;height:900px">'
-    (tmp_path / "comparison.html").write_text(f"<title></title><body style=margin:0>{frame}</iframe>", encoding="utf-8")
-    done = browse(tmp_path, "--dump-dom", "--window-size=1400,950")
-    found = re.search(r"<title>(\d+) (\d+)</title>", done.stdout)
-    assert int(found[1]) <= int(found[2]) == width
-    browse(tmp_path, "--window-size=1400,950", f"--screenshot={tmp_path / 'page.png'}")
-    with Image.open(tmp_path / "page.png") as image:
-        assert np.asarray(image.convert("L"))[:900, :width].std() > 5
+def test_a_browser_shows_it_within_the_window_without_complaint(browser, saved):
+    assert_sound(browser, saved)
+
+
+def test_a_browser_shows_every_sentence_and_sorts_by_each_column(comparison, browser, saved):
+    with open_page(browser, saved) as opened:
+        shown = plain(opened.page.inner_text("body"))
+        for sentence in describe_all(comparison)["auc"]:
+            assert sentence in shown
+        columns = opened.page.locator("thead th")
+        assert opened.page.locator("thead th button").count() == columns.count() > 20
+        table = opened.page.locator("table").first
+        names = [model.name for model in comparison.models]
+        rows = table.locator("tbody th")
+        assert rows.all_inner_texts() == names
+        heading = table.get_by_role("button", name="model")
+        heading.click()
+        assert rows.all_inner_texts() == sorted(names)
+        heading.click()
+        assert rows.all_inner_texts() == sorted(names, reverse=True)
+        assert opened.complaints == []

@@ -8,7 +8,6 @@ import pytest
 from run_samples import binary_probabilities, make_truth, write_breast_runs, write_run
 
 from keras_lnn.comparing import compare, load_runs, words
-from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.paired_tests import Difference
 
 TRUTH = make_truth()
@@ -28,42 +27,6 @@ def with_difference(comparison, metric="auc", **changes):
     return dataclasses.replace(
         pair, first="A", second="B", first_value=0.871, second_value=0.78, difference=difference, corrected=difference.p
     )
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.871, ".871"), (1.0, "1.000"), (0.0, ".000"), (-0.0204, "−.020"), (0.99996, "1.000"), (math.nan, "–")],
-)
-def test_numbers(value, text):
-    assert words.number(value) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.091, "+.091"), (-0.021, "−.021"), (-0.0001, "+.000"), (0.0, "+.000"), (math.nan, "–")]
-)
-def test_signed_numbers(value, text):
-    assert words.signed(value) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.00001, "p < .0001"),
-        (0.0002, "p = .0002"),
-        (0.0123, "p = .012"),
-        (0.94, "p = .94"),
-        (0.999, "p = 1"),
-        (1.0, "p = 1"),
-        (math.nan, "no p-value"),
-    ],
-)
-def test_p_values(value, text):
-    assert words.p_value(value) == text
-
-
-def test_intervals():
-    assert words.interval(Estimate(0.871, 0.8, 0.92)) == ".871 (.800 to .920)"
-    assert words.interval(Estimate(1.0, math.nan, math.nan)) == "1.000"
 
 
 def test_a_difference_that_the_data_show(two):
