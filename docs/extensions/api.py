@@ -1,0 +1,56 @@
+"""The reference of the Python interface: every public name under one heading, from its docstring."""
+
+import inspect
+from typing import Any
+
+import keras_lnn
+
+# Each public name stands in exactly one group.
+GROUPS = {
+    "Training": ("TrainConfig", "train", "resume"),
+    "Data": ("load_data", "register_arrays", "register_data"),
+    "Models": ("build_model", "list_models", "register_model"),
+    "Liquid layers": ("LTC", "CfC"),
+    "Saved models": ("load_model", "load_predictor", "predict_files", "export_model"),
+    "Measuring": ("evaluate_model", "evaluate_predictions"),
+    "Comparing": ("load_runs", "compare", "write_comparison"),
+    "Searching": ("search", "SearchSettings", "make_space"),
+}
+# What these functions take and return.
+TYPES = (
+    "keras_lnn.training.loop.TrainResult",
+    "keras_lnn.runs.folder.RunFolder",
+    "keras_lnn.data.arrays.ImageData",
+    "keras_lnn.data.arrays.Split",
+    "keras_lnn.data.catalog.DataEntry",
+    "keras_lnn.registry.ModelEntry",
+)
+# Classes of many fields, whose signature would be a page long: the reference of the commands describes the fields.
+_FIELDS = {"TrainConfig": "create, from_yaml, to_yaml, with_defaults", "SearchSettings": "most_trials, role"}
+
+
+def render_api() -> str:
+    """Returns a section for each group of public names; a name without a group or a docstring is an error."""
+    grouped = [name for names in GROUPS.values() for name in names]
+    wrong = set(grouped) ^ (set(keras_lnn.__all__) - {"__version__"})
+    if wrong or len(grouped) != len(set(grouped)):
+        raise ValueError(f"Every public name must stand in one group of the reference. Received: {sorted(wrong)}.")
+    lines = []
+    for title, names in GROUPS.items():
+        lines += [f"## {title}", ""]
+        for name in names:
+            lines += [_directive(f"keras_lnn.{name}", getattr(keras_lnn, name), _FIELDS.get(name)), ""]
+    lines += ["## Types", "", "What these functions take and return.", ""]
+    for path in TYPES:
+        module, _, name = path.rpartition(".")
+        lines += [_directive(path, getattr(__import__(module, fromlist=[name]), name), None), ""]
+    return "\n".join(lines)
+
+
+def _directive(path: str, value: Any, members: str | None) -> str:
+    if not inspect.getdoc(value):
+        raise ValueError(f"Every public name must have a docstring. Received: {path} without.")
+    kind = "class" if inspect.isclass(value) else "function"
+    fields = "(**fields)" if members else ""
+    options = [f"   :members: {members}"] if members else []
+    return "\n".join(["```{eval-rst}", f".. auto{kind}:: {path}{fields}", *options, "```"])

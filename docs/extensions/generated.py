@@ -1,0 +1,45 @@
+"""Puts generated Markdown in the place of ``<!-- generated: NAME -->``, and numbers of tables in that of ``{value}``."""
+
+import re
+from typing import Any
+
+from api import render_api
+from docutils import nodes
+from fields import render_commands
+from registries import render_augmentation, render_data, render_losses, render_models, render_studies
+from tables import find_value, render_table
+from sphinx.application import Sphinx
+
+_MARK = re.compile(r"^<!-- generated: ([\w-]+)(?: ([\w-]+))? -->$", re.MULTILINE)
+_MAKERS = {
+    "api": render_api,
+    "augmentation": render_augmentation,
+    "commands": render_commands,
+    "data": render_data,
+    "losses": render_losses,
+    "models": render_models,
+    "results": render_table,
+    "studies": render_studies,
+}
+
+
+def fill_in(text: str) -> str:
+    """Returns a page with all that is generated for it."""
+    return _MARK.sub(lambda mark: _MAKERS[mark[1]](*filter(None, [mark[2]])), text)
+
+
+def _read_source(app: Sphinx, page: str, content: list[str]) -> None:
+    content[0] = fill_in(content[0])
+
+
+def _value(
+    name: str, rawtext: str, text: str, line: int, inliner: Any, options: Any = None, content: Any = None
+) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+    return [nodes.Text(find_value(text).replace("\\", ""))], []
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Registers the extension."""
+    app.connect("source-read", _read_source)
+    app.add_role("value", _value)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
