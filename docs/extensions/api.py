@@ -24,6 +24,7 @@ TYPES = (
     "keras_lnn.data.arrays.Split",
     "keras_lnn.data.catalog.DataEntry",
     "keras_lnn.registry.ModelEntry",
+    "keras_lnn.layers.recurrence.LiquidRNN",
 )
 # Classes of many fields, whose signature would be a page long: the reference of the commands describes the fields.
 _FIELDS = {"TrainConfig": "create, from_yaml, to_yaml, with_defaults", "SearchSettings": "most_trials, role"}

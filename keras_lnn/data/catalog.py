@@ -74,8 +74,8 @@ class DataEntry:
         sizes: Available sides in pixels.
         samples: Number of images in each split.
         loader: ``module:function`` that returns an :class:`~keras_lnn.data.arrays.ImageData`. The loader receives the
-            arguments whose names it declares: ``entry``, and fields of a :class:`~keras_lnn.data.reading.Reading`.
-        augmentation: Operations of :mod:`keras_lnn.data.augment`, joined by ``+``, that do not change the labels.
+            arguments whose names it declares: ``entry``, and fields of a ``Reading`` (``keras_lnn/data/reading.py``).
+        augmentation: Operations of ``--augmentation``, joined by ``+``, that do not change the labels.
         licence: Licence of the images.
         sources: For each size the address and the MD5 of its file; empty if nothing is downloaded.
         depth: Number of slices of a volume if it differs from its side.

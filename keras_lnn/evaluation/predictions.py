@@ -100,7 +100,7 @@ def evaluate_predictions(
     it larger than it is by an amount that depends on the model.
 
     Intervals say what other patients would change, or other images where no patients are known. They hold for few
-    samples, for rare classes and where no error was seen: see :mod:`keras_lnn.statistics.intervals`.
+    samples, for rare classes and where no error was seen: see ``keras_lnn.statistics.intervals``.
 
     Args:
         truth: Class indices (samples,), or for ``multi-label`` 0/1 (samples, labels).
