@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -122,7 +123,8 @@ def _estimate_seconds(
     took = [row["seconds"] for row in rows if "seconds" in row]
     others = len(job.runs) - run
     if job.epochs is not None and took:
-        estimates.append(sum(took) / len(took) * (job.epochs - epoch + others * job.epochs))
+        # The first epoch also compiles the model, so it says little about the others.
+        estimates.append(statistics.median(took) * (job.epochs - epoch + others * job.epochs))
     if job.seconds is not None and elapsed_seconds is not None:
         estimates.append(max(0.0, job.seconds * len(job.runs) - elapsed_seconds))
     return min(estimates, default=None)

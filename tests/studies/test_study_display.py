@@ -20,9 +20,8 @@ STUDY = Study(title="Small", data=["phantom-breast"], seeds=2, networks=NETWORKS
 
 
 def make_display(folder, terminal):
-    console = Console(
-        file=io.StringIO(), width=160 if terminal else 1000, force_terminal=terminal, markup=False, highlight=False
-    )
+    options = {"force_terminal": terminal, "markup": False, "highlight": False}
+    console = Console(file=io.StringIO(), width=160 if terminal else 1000, **options)
     runs = lay_out(STUDY, folder, fields={"epochs": 4, "time_budget": "60s"})
     return StudyDisplay(console, STUDY, runs, folder), runs
 
