@@ -41,6 +41,11 @@ def test_a_job_is_as_far_as_the_history_of_its_run(tmp_path):
     assert read_reached(make_job()) is None
 
 
+def test_the_first_epoch_which_compiles_the_model_does_not_count_for_the_others(tmp_path):
+    run = write_history(tmp_path / "run", "epoch,seconds\n1,60.0\n2,2.0\n3,2.0\n")
+    assert read_reached(make_job(run)).seconds_left == 4.0
+
+
 def test_the_runs_of_a_job_follow_each_other(tmp_path):
     runs = write_history(tmp_path / "first"), write_history(tmp_path / "second"), tmp_path / "third"
     assert read_reached(make_job(*runs)) == Reached(2, 2, 0.625, 9.0 + 5 * 3.0)
