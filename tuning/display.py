@@ -15,8 +15,8 @@ from keras_lnn.processes.display import JobDisplay
 from keras_lnn.processes.pool import RunningJob
 from keras_lnn.processes.runner import Outcome
 from keras_lnn.terminal import print_written
-from tuning.oracles import SafeOracle
 from tuning.results import best_trial
+from tuning.safe_oracle import SafeOracle
 from tuning.settings import SearchSettings
 from tuning.space import Space
 from tuning.tuner import ProcessTuner, describe_values, summarise

@@ -15,7 +15,7 @@ from keras_lnn.config import Role, TrainConfig, fields_with, values_in_trials
 from keras_lnn.files.atomic import atomic_path, write_text
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.terminal import loading
-from tuning.oracles import BRACKET, PARENT, ROUND, SafeOracle
+from tuning.safe_oracle import BRACKET, PARENT, ROUND, SafeOracle
 from tuning.space import Space
 
 if TYPE_CHECKING:

@@ -30,8 +30,9 @@ from keras_lnn.training.protocol import complete_config
 from tuning.chief import distributed, require_free
 from tuning.display import SearchDisplay
 from tuning.identity import describe_search, digest_search, require_same_description, write_description
-from tuning.oracles import SafeOracle, make_oracle
+from tuning.oracles import make_oracle
 from tuning.results import best_config, trials_table, write_pictures, write_results
+from tuning.safe_oracle import SafeOracle
 from tuning.settings import SearchSettings
 from tuning.space import Space, make_space
 from tuning.tuner import ProcessTuner

@@ -18,7 +18,7 @@ from keras_lnn.config import TrainConfig, parse_duration
 from keras_lnn.errors import InputError
 from keras_lnn.processes.pool import Job, NoJob, Resource
 from keras_lnn.processes.runner import Outcome
-from tuning.oracles import EPOCHS, FAILURE, PARENT, SECONDS, SETTINGS, SafeOracle
+from tuning.safe_oracle import EPOCHS, FAILURE, PARENT, SECONDS, SETTINGS, SafeOracle
 from tuning.space import Space
 
 _WAIT_SECONDS = 0.3

@@ -13,7 +13,8 @@ from keras_lnn.processes.pool import RunningJob
 from keras_lnn.processes.runner import Outcome
 from keras_lnn.training.protocol import complete_config
 from tuning.display import SearchDisplay
-from tuning.oracles import FAILURE, SECONDS, make_oracle
+from tuning.oracles import make_oracle
+from tuning.safe_oracle import FAILURE, SECONDS
 from tuning.settings import SearchSettings
 from tuning.space import Space
 from tuning.tuner import ProcessTuner

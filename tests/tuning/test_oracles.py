@@ -11,8 +11,9 @@ import pytest
 from keras_tuner.engine.trial import TrialStatus
 
 from keras_lnn.errors import InputError
-from tuning import oracles
-from tuning.oracles import BRACKET, EPOCHS, FAILURE, PARENT, ROUND, SECONDS, make_oracle
+from tuning import safe_oracle
+from tuning.oracles import make_oracle
+from tuning.safe_oracle import BRACKET, EPOCHS, FAILURE, PARENT, ROUND, SECONDS
 
 pytestmark = pytest.mark.filterwarnings("ignore:(currentThread|getName)\\(\\) is deprecated:DeprecationWarning")
 TUNERS = ["random", "bayesian", "grid", "hyperband"]
@@ -181,7 +182,7 @@ def test_hyperband_ends_where_all_values_are_tried_or_all_trials_fail(tmp_path):
 
 def test_a_silent_worker_loses_its_trial_to_another_and_its_late_result_still_counts_once(tmp_path, monkeypatch):
     now = 0.0
-    monkeypatch.setattr(oracles, "time", types.SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(safe_oracle, "time", types.SimpleNamespace(monotonic=lambda: now))
     oracle = make("random", tmp_path)
     oracle.silence_seconds = 60.0
     trial = oracle.create_trial("dead")

@@ -9,7 +9,8 @@ from keras_lnn.models.ranges import Choice
 from keras_lnn.processes.pool import NoJob, Pool
 from keras_lnn.processes.runner import Outcome
 from keras_lnn.training.protocol import complete_config
-from tuning.oracles import PARENT, SETTINGS, make_oracle
+from tuning.oracles import make_oracle
+from tuning.safe_oracle import PARENT, SETTINGS
 from tuning.space import Space
 from tuning.tuner import ProcessTuner
 
