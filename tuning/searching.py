@@ -24,7 +24,8 @@ from keras_lnn.config import (
 from keras_lnn.files.atomic import hold_folder
 from keras_lnn.files.written import require_own_folder
 from keras_lnn.processes.pool import Pool, local_resources, run_threads
-from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner, share_processors
+from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner
+from keras_lnn.processes.sharing import share_processors
 from keras_lnn.terminal import make_console
 from keras_lnn.training.protocol import complete_config
 from tuning.chief import distributed, require_free

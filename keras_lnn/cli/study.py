@@ -16,7 +16,8 @@ from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import hold_folder, remove_partial_files, write_text
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.files.written import require_own_folder
-from keras_lnn.processes.runner import Limits, ProcessRunner, keep_this_process_small, share_processors
+from keras_lnn.processes.runner import Limits, ProcessRunner
+from keras_lnn.processes.sharing import keep_this_process_small, share_processors
 from keras_lnn.runs.own_modules import require_names
 from keras_lnn.studies.declaration import QUICK_EPOCHS, Study, StudyRun, choose, lay_out, load_study, path_name
 from keras_lnn.studies.grid import Point, parse_assignments

@@ -41,7 +41,8 @@ def main(arguments: Sequence[str], program: str = "keras-lnn tune") -> int:
     config = TrainConfig.create({**given, **options})
 
     from keras_lnn.data.catalog import require_source
-    from keras_lnn.processes.runner import ProcessRunner, keep_this_process_small, share_processors
+    from keras_lnn.processes.runner import ProcessRunner
+    from keras_lnn.processes.sharing import keep_this_process_small, share_processors
     from keras_lnn.runs.own_modules import import_modules, require_names
     from keras_lnn.terminal import make_console, start_keras
 

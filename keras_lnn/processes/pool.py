@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner, share_gpus
+from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner
+from keras_lnn.processes.sharing import share_gpus
 
 _LOOK_EVERY_SECONDS = 0.3
 _JOIN_SECONDS = 30.0

@@ -15,9 +15,7 @@ import json
 import os
 import queue
 import signal
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -27,9 +25,9 @@ from typing import Any
 import psutil
 
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS
+from keras_lnn.processes.helper_client import HelperClient, last_line
 
 _LOOK_EVERY_SECONDS = 0.2
-_LONGEST_LINE = 200
 _KILLED = -9
 
 
@@ -78,7 +76,7 @@ class ProcessRunner:
         self._environment = {name: value for name, value in variables.items() if value is not None}
         self._lock = threading.Lock()
         self._numbers = itertools.count()
-        self._helper = _Helper(self._environment)
+        self._helper = HelperClient(self._environment)
 
     def run(
         self,
@@ -106,7 +104,7 @@ class ProcessRunner:
         with self._lock:
             if not self._helper.is_alive():
                 self._helper.close()
-                self._helper = _Helper(self._environment)
+                self._helper = HelperClient(self._environment)
             helper, number = self._helper, next(self._numbers)
         files = {"log": str(log), "answer": str(answer)}
         replies = helper.ask(number, {"work": work, "order": order, "environment": dict(environment or {}), **files})
@@ -125,81 +123,8 @@ class ProcessRunner:
             self._helper.close()
 
 
-class _Helper:
-    """The process that starts the others, and its replies about each of them."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._files = contextlib.ExitStack()
-        # What the helper prints, which explains a failure to start.
-        self._messages = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115, the stack closes it
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "keras_lnn.processes.helper"],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._messages,
-        )
-        assert self.process.stdin is not None  # both are pipes
-        assert self.process.stdout is not None
-        self._orders, self._reports = self.process.stdin, self.process.stdout
-        self._lock = threading.Lock()
-        self._replies: dict[int, queue.SimpleQueue[dict[str, int]]] = {}
-        self._gone: dict[str, int] | None = None
-        self._reader = threading.Thread(target=self._listen, daemon=True)
-        self._reader.start()
-
-    def is_alive(self) -> bool:
-        return self.process.poll() is None
-
-    def ask(self, number: int, order: Mapping[str, Any]) -> queue.SimpleQueue[dict[str, int]]:
-        """Sends an order and returns the queue that receives the replies to it."""
-        replies: queue.SimpleQueue[dict[str, int]] = queue.SimpleQueue()
-        with self._lock:
-            self._replies[number] = replies
-            if self._gone is not None:
-                replies.put(self._gone)
-            with contextlib.suppress(OSError):  # the helper has died, and its status says how
-                self._orders.write(json.dumps({**order, "number": number}).encode() + b"\n")
-                self._orders.flush()
-        return replies
-
-    def last_message(self) -> str:
-        self._messages.seek(0)
-        return _last_line(self._messages.read().decode(errors="replace"))
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._orders.close()
-        with self._lock:
-            if not self._replies:  # it has no processes to end, and may still be importing
-                self.process.kill()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self._reader.join(5)
-        self._reports.close()
-        self._files.close()
-
-    def _listen(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            for line in self._reports:
-                reply = json.loads(line)
-                with self._lock:
-                    waiting = self._replies[reply["number"]]
-                    if "status" in reply:
-                        del self._replies[reply["number"]]
-                waiting.put(reply)
-        gone = {"status": self.process.wait(), "gone": True}
-        with self._lock:
-            self._gone = gone
-            for waiting in self._replies.values():
-                waiting.put(gone)
-
-
 def _watch(
-    helper: _Helper, replies: queue.SimpleQueue[dict[str, int]], limits: Limits, stop: threading.Event
+    helper: HelperClient, replies: queue.SimpleQueue[dict[str, int]], limits: Limits, stop: threading.Event
 ) -> tuple[int, str | None, float]:
     """Waits for a process; returns its status, the reason if it was killed, and its run time.
 
@@ -239,38 +164,6 @@ def kill_group(pid: int) -> None:
             psutil.Process(pid).kill()
 
 
-def share_processors(workers: int) -> dict[str, str | None]:
-    """Returns environment variables that limit each of several processes to its share of processors and GPU memory."""
-    share = str(max(1, (os.cpu_count() or 1) // workers))
-    threads = {"TF_NUM_INTRAOP_THREADS": share, "OMP_NUM_THREADS": share} if workers > 1 else {}
-    return threads | {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-
-
-def share_gpus(workers: int) -> list[dict[str, str | None]]:
-    """Returns, for each process, the environment variable that assigns it one GPU; empty if there is no GPU."""
-    gpus = list_gpus()
-    return [{"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)]} if gpus else {} for worker in range(workers)]
-
-
-def list_gpus() -> list[str]:
-    """Returns the GPUs that this process may use, without starting any."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        return [part for part in chosen.split(",") if part.strip() not in ("", "-1")]
-    try:
-        listed = subprocess.run(
-            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, timeout=20
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return listed.stdout.split() if listed.returncode == 0 else []
-
-
-def keep_this_process_small() -> None:
-    """Selects Keras's numpy backend, which suffices for a program that only waits; start its processes before."""
-    os.environ["KERAS_BACKEND"] = "numpy"
-
-
 def _resident(pid: int) -> int:
     """Returns the resident memory of a process and its children, in bytes."""
     total = 0
@@ -292,7 +185,7 @@ def _read_answer(path: Path) -> dict[str, Any] | None:
 
 def _describe_end(status: int, log: Path) -> str:
     try:
-        last = _last_line(log.read_text(encoding="utf-8", errors="replace"))
+        last = last_line(log.read_text(encoding="utf-8", errors="replace"))
     except OSError:
         last = ""
     if status == _KILLED:
@@ -302,7 +195,3 @@ def _describe_end(status: int, log: Path) -> str:
             return f"was ended by {signal.Signals(-status).name}" + (f": {last}" if last else "")
     said = f"; its last words: {last}" if last else " and without a word"
     return f"ended with exit status {status}, without a result{said}"
-
-
-def _last_line(text: str) -> str:
-    return next((line.strip()[:_LONGEST_LINE] for line in reversed(text.split("\n")) if line.strip()), "")

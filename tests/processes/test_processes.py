@@ -15,7 +15,8 @@ import pytest
 import trial_models
 
 from keras_lnn.processes.pool import Job, NoJob, Pool, local_resources
-from keras_lnn.processes.runner import Limits, ProcessRunner, list_gpus, share_gpus, share_processors
+from keras_lnn.processes.runner import Limits, ProcessRunner
+from keras_lnn.processes.sharing import list_gpus, share_gpus, share_processors
 
 NO_LIMITS = Limits()
 

@@ -1,0 +1,38 @@
+"""How several processes share this machine: environment variables for the processors and GPUs that each may use."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+
+def share_processors(workers: int) -> dict[str, str | None]:
+    """Returns environment variables that limit each of several processes to its share of processors and GPU memory."""
+    share = str(max(1, (os.cpu_count() or 1) // workers))
+    threads = {"TF_NUM_INTRAOP_THREADS": share, "OMP_NUM_THREADS": share} if workers > 1 else {}
+    return threads | {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+
+
+def share_gpus(workers: int) -> list[dict[str, str | None]]:
+    """Returns, for each process, the environment variable that assigns it one GPU; empty if there is no GPU."""
+    gpus = list_gpus()
+    return [{"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)]} if gpus else {} for worker in range(workers)]
+
+
+def list_gpus() -> list[str]:
+    """Returns the GPUs that this process may use, without starting any."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [part for part in chosen.split(",") if part.strip() not in ("", "-1")]
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return listed.stdout.split() if listed.returncode == 0 else []
+
+
+def keep_this_process_small() -> None:
+    """Selects Keras's numpy backend, which suffices for a program that only waits; start its processes before."""
+    os.environ["KERAS_BACKEND"] = "numpy"
