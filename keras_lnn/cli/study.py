@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import pydantic
 from pydantic_settings import CliPositionalArg
@@ -13,23 +12,18 @@ from rich.console import Console
 from keras_lnn.config import MOST_WORKERS, OwnModules, parse_duration, parse_memory
 from keras_lnn.data.catalog import require_source
 from keras_lnn.errors import InputError
-from keras_lnn.files.atomic import hold_folder, remove_partial_files, write_text
-from keras_lnn.files.csv_tables import to_csv
+from keras_lnn.files.atomic import hold_folder
 from keras_lnn.files.written import require_own_folder
 from keras_lnn.processes.runner import Limits, ProcessRunner
 from keras_lnn.processes.sharing import keep_this_process_small, share_processors
 from keras_lnn.runs.own_modules import require_names
-from keras_lnn.studies.declaration import QUICK_EPOCHS, Study, StudyRun, choose, lay_out, load_study, path_name
+from keras_lnn.studies.declaration import Study, StudyRun, choose, lay_out, load_study, path_name
 from keras_lnn.studies.grid import Point, parse_assignments
 from keras_lnn.studies.memory import FILE, recall, recall_imports, remember
-from keras_lnn.terminal import loading, make_console, start_keras
-
-if TYPE_CHECKING:
-    import pandas as pd
+from keras_lnn.terminal import make_console, start_keras
 
 _TABLES = ("table.txt", "table.md", "table.tex", "table.html")
 _REPLACED = ("results.csv", "differences.csv", "summary.csv", *_TABLES, "plots")
-_QUICK = f"a quick look of {QUICK_EPOCHS} epochs and one seed, not comparable with published figures"
 
 
 class StudyCommand(OwnModules):
@@ -132,6 +126,8 @@ def _run_study(
     finally:
         if runner is not None:
             runner.close()
+    from keras_lnn.studies.output import write_results  # it imports what draws, which the first runs need not wait for
+
     shown = [*runs, *_done_before(study, command, folder, runs)]
     order = list(study.networks)
     shown.sort(key=lambda run: (run.config.data, order.index(run.base), run.config.seed))  # stable within the grid
@@ -145,90 +141,6 @@ def _run_study(
             f"All runs of a study must end well. Received: {len(progress.failures)} that failed, with their reasons"
             " above. The same command tries them again."
         )
-
-
-def write_results(
-    folder: Path,
-    study: Study,
-    runs: list[StudyRun],
-    failures: dict[Path, str],
-    console: Console,
-    *,
-    figures: Sequence[str] = (),
-    notes: Sequence[str] = (),
-    quick: bool = False,
-) -> dict[str, Path]:
-    """Writes results, tables, figures and one comparison per data set, and returns their paths.
-
-    Args:
-        folder: Folder of the study.
-        study: The declaration.
-        runs: Its runs, done or not.
-        failures: Reasons of the failed runs, by their folders.
-        console: Console on which the tables are printed.
-        figures: Further figures that the protocol asks for.
-        notes: Further notes below the tables.
-        quick: Whether the runs only checked that everything runs: the title then says that they are not comparable
-            with the published figures, and the plots leave those out.
-    """
-    import pandas as pd
-
-    from keras_lnn.studies.differences import RESAMPLED
-    from keras_lnn.studies.pictures import write_pictures
-    from keras_lnn.studies.results import results_table, summary_table
-    from keras_lnn.studies.tables import FORMATS, Content, print_summary
-
-    remove_partial_files(folder)
-    results = results_table(runs, failures)
-    write_text(folder / "results.csv", to_csv(results))
-    written = {"results": folder / "results.csv"}
-    summary = summary_table(results, study)
-    if summary.empty:
-        return written
-    differences, pages = _compare(folder, study, results, console)
-    if not differences.empty:
-        write_text(folder / "differences.csv", to_csv(differences))
-        written["differences"] = folder / "differences.csv"
-    write_text(folder / "summary.csv", to_csv(summary))
-    shown = differences if study.reference else pd.DataFrame()
-    elsewhere = not set(summary["data"]) & set(study.published)
-    # Images that have splits of their own are split the same way for all seeds.
-    own_splits = bool(differences.get("test", pd.Series(dtype=str)).eq(RESAMPLED).any())
-    title = f"{study.title} ({_QUICK})" if quick else study.title
-    content = Content(title, summary, shown, own_splits, notes, elsewhere, study.published_note)
-    for suffix, write in FORMATS.items():
-        write_text(folder / f"table.{suffix}", write(content))
-    print_summary(console, content)
-    with loading(console, "drawing"):
-        fields = list(dict.fromkeys(field for run in runs for field in run.point.values))
-        drawn = study.model_copy(update={"published": {}, "benchmarks": {}}) if quick else study
-        means = summary_table(results, drawn)
-        write_pictures(folder / "plots", drawn, results, means, figures=figures, fields=fields)
-    return written | {"tables": folder / "table.txt", "pictures": folder / "plots"} | pages
-
-
-def _compare(
-    folder: Path, study: Study, results: pd.DataFrame, console: Console
-) -> tuple[pd.DataFrame, dict[str, Path]]:
-    """Returns the differences between the networks and the reference, and one page of comparison per data set."""
-    import pandas as pd
-
-    from keras_lnn.comparing import write_comparison
-    from keras_lnn.studies.differences import compare_networks
-
-    found, pages = [], {}
-    done = results[results["status"] == "done"]
-    for data, rows in done.groupby("data", sort=False):
-        if rows["network"].nunique() < 2:
-            continue
-        with loading(console, f"comparing on {data}") as progress:
-            comparison, differences = compare_networks(rows, study.reference, progress)
-        found.append(differences.assign(data=data))
-        if comparison is not None:
-            output = folder / f"comparison-{path_name(str(data))}"
-            write_comparison(comparison, output, console)
-            pages[f"compared on {data}"] = output / "comparison.html"
-    return (pd.concat(found, ignore_index=True) if found else pd.DataFrame()), pages
 
 
 def _lay_out(study: Study, command: StudyCommand) -> tuple[list[StudyRun], Path]:

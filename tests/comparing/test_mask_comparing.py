@@ -11,7 +11,6 @@ from PIL import Image
 from run_samples import write_breast_runs
 
 from keras_lnn import plots
-from keras_lnn.cli.study import write_results
 from keras_lnn.comparing.comparison import compare
 from keras_lnn.comparing.mask_runs import MaskRun, mean_dice, read_mask_run
 from keras_lnn.comparing.page import comparison_page
@@ -22,6 +21,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.evaluation.masks import evaluate_masks
 from keras_lnn.files.written import LIST_FILE
 from keras_lnn.studies.declaration import Study, lay_out
+from keras_lnn.studies.output import write_results
 from keras_lnn.terminal import make_console
 
 TRUTH = make_truth()

@@ -4,9 +4,9 @@ import pytest
 from rich.console import Console
 from run_samples import binary_probabilities, make_truth, write_run
 
-from keras_lnn.cli.study import write_results
 from keras_lnn.studies import pictures
 from keras_lnn.studies.declaration import Study, lay_out
+from keras_lnn.studies.output import write_results
 
 NOTE = "(a quick look of 2 epochs and one seed, not comparable with published figures)"
 

@@ -1,0 +1,93 @@
+"""The files that a study leaves: results, tables, figures, and one comparison per data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from keras_lnn.comparing import write_comparison
+from keras_lnn.files.atomic import remove_partial_files, write_text
+from keras_lnn.files.csv_tables import to_csv
+from keras_lnn.studies.declaration import QUICK_EPOCHS, Study, StudyRun, path_name
+from keras_lnn.studies.differences import RESAMPLED, compare_networks
+from keras_lnn.studies.pictures import write_pictures
+from keras_lnn.studies.results import results_table, summary_table
+from keras_lnn.studies.tables import FORMATS, Content, print_summary
+from keras_lnn.terminal import loading
+
+_QUICK = f"a quick look of {QUICK_EPOCHS} epochs and one seed, not comparable with published figures"
+
+
+def write_results(
+    folder: Path,
+    study: Study,
+    runs: list[StudyRun],
+    failures: dict[Path, str],
+    console: Console,
+    *,
+    figures: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    quick: bool = False,
+) -> dict[str, Path]:
+    """Writes results, tables, figures and one comparison per data set, and returns their paths.
+
+    Args:
+        folder: Folder of the study.
+        study: The declaration.
+        runs: Its runs, done or not.
+        failures: Reasons of the failed runs, by their folders.
+        console: Console on which the tables are printed.
+        figures: Further figures that the protocol asks for.
+        notes: Further notes below the tables.
+        quick: Whether the runs only checked that everything runs: the title then says that they are not comparable
+            with the published figures, and the plots leave those out.
+    """
+    remove_partial_files(folder)
+    results = results_table(runs, failures)
+    write_text(folder / "results.csv", to_csv(results))
+    written = {"results": folder / "results.csv"}
+    summary = summary_table(results, study)
+    if summary.empty:
+        return written
+    differences, pages = _compare(folder, study, results, console)
+    if not differences.empty:
+        write_text(folder / "differences.csv", to_csv(differences))
+        written["differences"] = folder / "differences.csv"
+    write_text(folder / "summary.csv", to_csv(summary))
+    shown = differences if study.reference else pd.DataFrame()
+    elsewhere = not set(summary["data"]) & set(study.published)
+    # Images that have splits of their own are split the same way for all seeds.
+    own_splits = bool(differences.get("test", pd.Series(dtype=str)).eq(RESAMPLED).any())
+    title = f"{study.title} ({_QUICK})" if quick else study.title
+    content = Content(title, summary, shown, own_splits, notes, elsewhere, study.published_note)
+    for suffix, write in FORMATS.items():
+        write_text(folder / f"table.{suffix}", write(content))
+    print_summary(console, content)
+    with loading(console, "drawing"):
+        fields = list(dict.fromkeys(field for run in runs for field in run.point.values))
+        drawn = study.model_copy(update={"published": {}, "benchmarks": {}}) if quick else study
+        means = summary_table(results, drawn)
+        write_pictures(folder / "plots", drawn, results, means, figures=figures, fields=fields)
+    return written | {"tables": folder / "table.txt", "pictures": folder / "plots"} | pages
+
+
+def _compare(
+    folder: Path, study: Study, results: pd.DataFrame, console: Console
+) -> tuple[pd.DataFrame, dict[str, Path]]:
+    """Returns the differences between the networks and the reference, and one page of comparison per data set."""
+    found, pages = [], {}
+    done = results[results["status"] == "done"]
+    for data, rows in done.groupby("data", sort=False):
+        if rows["network"].nunique() < 2:
+            continue
+        with loading(console, f"comparing on {data}") as progress:
+            comparison, differences = compare_networks(rows, study.reference, progress)
+        found.append(differences.assign(data=data))
+        if comparison is not None:
+            output = folder / f"comparison-{path_name(str(data))}"
+            write_comparison(comparison, output, console)
+            pages[f"compared on {data}"] = output / "comparison.html"
+    return (pd.concat(found, ignore_index=True) if found else pd.DataFrame()), pages
