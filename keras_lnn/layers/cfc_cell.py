@@ -147,7 +147,7 @@ class CfCCell(LiquidCell):
         return tuple(dropout(ones, training=True) for dropout in self.backbone_fn.layers[1::2])
 
     def fold(self, is_timed: bool) -> dict[str, Any]:
-        """Returns ``kernel`` of all heads, (heads, units, features + 1), with the bias as its last column, and others.
+        """Returns the arrays that the steps need, by name; ``kernel``, (heads, units, features + 1), ends in the bias.
 
         At an elapsed time of one, both parts of the gate's argument are one head; otherwise ``time_kernel``, (units,
         features + 1), is multiplied by the time. ``constants`` are ``w_tau`` and ``A``, (2, units, 1), or zeros for
@@ -186,7 +186,7 @@ class CfCCell(LiquidCell):
     def prepare(
         self, inputs: Any, elapsed_time: Any, noise: tuple[Any, ...], folded: dict[str, Any]
     ) -> tuple[Any, ...]:
-        """Returns inputs or their part of the backbone's first layer, (steps, ..., batch), noise and times."""
+        """Returns inputs (or their part of the backbone's first layer), (steps, ..., batch), and noise and times."""
         times = () if elapsed_time is None else (ops.transpose(elapsed_time, (1, 2, 0)),)
         if folded:
             batch, steps, features = ops.shape(inputs)

@@ -13,7 +13,7 @@ MODES = ("default", "pure", "no_gate")
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """Combines a neuron's heads to its new state, for each mode and both published versions.
+    """Computes a neuron's new state from its heads, for each mode and both published versions.
 
     Attributes:
         mode: ``default``, ``pure`` or ``no_gate``.
@@ -150,17 +150,19 @@ class _Solver:
 
     def gradients(self, state: Any, history: Any, slopes: Any, upstream: Any, unroll: bool) -> tuple[Any, ...]:
         """Returns the gradients of the solver's arguments, in their order."""
-        of_state, used = self._run_back(state, slopes, upstream, unroll)
+        state_gradient, used = self._run_back(state, slopes, upstream, unroll)
         # The other gradients do not depend on the next step, so they are computed for all steps at once.
         before = ops.concatenate([state[None], history[:-1]])
-        of_heads = slopes * used[:, None]
-        of_product = self.product.gradient(of_heads, self.elapsed_time)
-        of_inputs = ops.swapaxes(ops.tensordot(self.rows[:, : self.features], of_product, axes=((0,), (1,))), 0, 1)
-        of_rows = ops.tensordot(of_product, _joined(self.inputs, before), axes=((0, 2), (0, 2)))
-        return of_inputs, of_rows, *self._time_and_constants(before, of_heads, used), of_state
+        heads_gradient = slopes * used[:, None]
+        product_gradient = self.product.gradient(heads_gradient, self.elapsed_time)
+        inputs_gradient = ops.swapaxes(
+            ops.tensordot(self.rows[:, : self.features], product_gradient, axes=((0,), (1,))), 0, 1
+        )
+        rows_gradient = ops.tensordot(product_gradient, _joined(self.inputs, before), axes=((0, 2), (0, 2)))
+        return inputs_gradient, rows_gradient, *self._time_and_constants(before, heads_gradient, used), state_gradient
 
     def _run_back(self, state: Any, slopes: Any, upstream: Any, unroll: bool) -> tuple[Any, Any]:
-        """Returns the gradient of the initial state, and those of the states that each step's heads were used for."""
+        """Returns the gradients of the initial state, and of each step's new state before a mask."""
         to_states = ops.transpose(self.rows[:, self.features : -1])
 
         def step_back(adjoint: Any, here: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -175,23 +177,23 @@ class _Solver:
         first = ops.zeros_like(state)
         return scan_steps(step_back, first, here, like=state, reverse=True, unroll=unroll, with_last=True)
 
-    def _time_and_constants(self, before: Any, of_heads: Any, used: Any) -> tuple[Any, Any]:
+    def _time_and_constants(self, before: Any, heads_gradient: Any, used: Any) -> tuple[Any, Any]:
         """Returns the gradients of the elapsed time and of the constants, zeros where a step uses neither."""
-        of_time, of_constants = ops.zeros_like(self.elapsed_time), ops.zeros_like(self.constants)
+        time_gradient, constants_gradient = ops.zeros_like(self.elapsed_time), ops.zeros_like(self.constants)
         is_pure = self.form.mode == "pure"
         if not self.times and not is_pure:
-            return of_time, of_constants
+            return time_gradient, constants_gradient
         heads, by_time = self.product.heads(self.rows, self.inputs, before, self.elapsed_time)
-        of_gate = of_heads[:, -1]
+        gate_gradient = heads_gradient[:, -1]
         if is_pure:
             by_time, by_constants = self.form.other_derivatives(heads, self.elapsed_time, self.constants)
-            of_constants = ops.sum(by_constants * used[:, None], axis=(0, 3))[..., None]
-            of_gate = used
+            constants_gradient = ops.sum(by_constants * used[:, None], axis=(0, 3))[..., None]
+            gate_gradient = used
         if self.times:
-            of_time = by_time * of_gate
+            time_gradient = by_time * gate_gradient
             is_shared = self.elapsed_time.shape[1] == 1
-            of_time = ops.sum(of_time, axis=1, keepdims=True) if is_shared else of_time
-        return of_time, of_constants
+            time_gradient = ops.sum(time_gradient, axis=1, keepdims=True) if is_shared else time_gradient
+        return time_gradient, constants_gradient
 
 
 @dataclass(frozen=True)
@@ -214,11 +216,11 @@ class _Product:
         gate = (heads[..., -1, :, :] + elapsed_time * by_time)[..., None, :, :]
         return ops.concatenate([heads[..., :-1, :, :], gate], axis=-3), by_time
 
-    def gradient(self, of_heads: Any, elapsed_time: Any) -> Any:
+    def gradient(self, heads_gradient: Any, elapsed_time: Any) -> Any:
         """Returns the gradient of the product from the gradient of the heads."""
-        *steps, _, _, batch = ops.shape(of_heads)
-        flat = ops.reshape(of_heads, (*steps, self.head_count * self.neurons, batch))
-        return ops.concatenate([flat, elapsed_time * of_heads[..., -1, :, :]], axis=-2) if self.is_timed else flat
+        *steps, _, _, batch = ops.shape(heads_gradient)
+        flat = ops.reshape(heads_gradient, (*steps, self.head_count * self.neurons, batch))
+        return ops.concatenate([flat, elapsed_time * heads_gradient[..., -1, :, :]], axis=-2) if self.is_timed else flat
 
 
 def with_ones(values: Any) -> Any:

@@ -27,7 +27,7 @@ class LearnedScale(keras.layers.Layer):
     def build(self, shape: Any) -> None:
         others = max(shape[-1] - 1, 1)
         first = 0.5 * math.log(_FIRST_CONFIDENCE / (1 - _FIRST_CONFIDENCE) * others)
-        # Learned as a logarithm: the steps of an optimiser are all of about one size, and the scale has far to go.
+        # Learned as a logarithm: an optimiser's steps are all about equally large, and the scale may change by a lot.
         self.log_scale = self.add_weight((), keras.initializers.Constant(math.log(first)), name="log_scale")
 
     @property

@@ -38,10 +38,10 @@ class LTC(LiquidRNN):
     7. On TensorFlow all of this is one XLA program inside the model's graph; the layers around it are not compiled.
 
     First order means that twice the unfolds halve the error. With fresh weights of ``AutoNCP(21, 1)`` and
-    ``AutoNCP(19, 2)``, random inputs and potentials from -1 to 1, six unfolds miss the exact potentials after an
-    elapsed time of 1 by 0.016 in the median and by 0.06 or more for one neuron in ten. After 10 or 100 most neurons
-    have settled, but single slow ones are off by up to 0.55 and 0.08 (0.03 and 0.0001 with 48 unfolds), so raise
-    ``ode_unfolds`` for long gaps; measured by ``python benchmarks/ltc_accuracy.py``. Trained weights can be harder.
+    ``AutoNCP(19, 2)``, random inputs and potentials from -1 to 1, the error of six unfolds after an elapsed time of
+    1 is 0.016 in the median and at least 0.06 for one neuron in ten. After 10 or 100 most neurons have settled, but
+    the error of single slow ones is up to 0.55 and 0.08 (0.03 and 0.0001 with 48 unfolds), so raise ``ode_unfolds``
+    for long gaps; measured by ``python benchmarks/ltc_accuracy.py``. With trained weights errors can be larger.
 
     Elapsed times must not be negative, see :class:`~keras_lnn.layers.recurrence.LiquidRNN`.
 

@@ -130,7 +130,7 @@ class LTCCell(LiquidCell):
     def prepare(
         self, inputs: Any, elapsed_time: Any, noise: tuple[Any, ...], folded: dict[str, Any]
     ) -> tuple[Any, ...]:
-        """Returns current and conductance from leak and inputs, (steps, neurons, batch), and the solver's time step."""
+        """Returns currents and conductances of leak and inputs, (steps, neurons, batch), and the solver's time step."""
         inputs = inputs * folded["scale"] if "scale" in folded else inputs
         inputs = inputs + folded["shift"] if "shift" in folded else inputs
         synapses = (folded[name] for name in ("sigma", "mu", "weight", "reversal"))

@@ -49,7 +49,7 @@ def solve_steps(
         Potentials, (steps, neurons, batch).
     """
     valid = () if is_valid is None else (is_valid,)
-    # The shape does not show it: a single sample with a single step has its own time, too.
+    # The shape does not show this: (1, 1, 1) is also the shape of the times of one sample with one step.
     is_timed = time_step is not None
     time_step = time_step if is_timed else ops.full((1, 1, 1), 1 / unfolds, dtype=driving.dtype)
 
@@ -128,7 +128,7 @@ class _Solver:
         first = ops.concatenate([potential[None], after[:-1]])
         before = ops.concatenate([first[:, :, None], potentials[:, :, :-1]], axis=2)
         inputs = (upstream, before, potentials, denominators, *self.times, *self.valid)
-        of_potential, of_numerator = scan_steps(
+        potential_gradient, numerator_gradient = scan_steps(
             self._stepper_back(),
             ops.zeros_like(potential),
             inputs,
@@ -137,36 +137,36 @@ class _Solver:
             unroll=unroll,
             with_last=True,
         )
-        of_denominator = -of_numerator * potentials
+        denominator_gradient = -numerator_gradient * potentials
         # What the neurons receive is multiplied by the time of an unfold.
         time_step = ops.expand_dims(self.time_step, 2)
-        of_driving, of_conductance = time_step * of_numerator, time_step * of_denominator
-        of_received = ops.stack([of_driving, of_conductance], axis=2)
-        steps, neurons, _, _, batch = ops.shape(of_received)
-        of_received = ops.reshape(of_received, (steps, neurons, 2, -1))
+        driving_gradient, conductance_gradient = time_step * numerator_gradient, time_step * denominator_gradient
+        received_gradient = ops.stack([driving_gradient, conductance_gradient], axis=2)
+        steps, neurons, _, _, batch = ops.shape(received_gradient)
+        received_gradient = ops.reshape(received_gradient, (steps, neurons, 2, -1))
         sources = ops.reshape(before, (steps, neurons, -1))
-        of_inner = receive_back(
+        inner_gradient = receive_back(
             self.synapses,
             self.table,
             sources,
-            self.synapses.by_target.to_rows(of_received, axis=1),
+            self.synapses.by_target.to_rows(received_gradient, axis=1),
             to_sources=False,
         )
-        of_time_step = ops.zeros_like(self.time_step)
+        time_step_gradient = ops.zeros_like(self.time_step)
         if self.times:
             received = receive(self.synapses, self.table, sources)
             received = self.synapses.by_target.to_neurons(received, axis=1)
             received = ops.reshape(received, (steps, neurons, 2, self.unfolds, batch))
-            by_time = of_numerator * (self.driving[:, :, None] + received[:, :, 0])
-            by_time = by_time + of_denominator * (self.conductance[:, :, None] + received[:, :, 1])
-            of_time_step = ops.sum(by_time, axis=(1, 2))[:, None]
+            by_time = numerator_gradient * (self.driving[:, :, None] + received[:, :, 0])
+            by_time = by_time + denominator_gradient * (self.conductance[:, :, None] + received[:, :, 1])
+            time_step_gradient = ops.sum(by_time, axis=(1, 2))[:, None]
         return (
-            ops.sum(of_driving, axis=2),
-            ops.sum(of_conductance, axis=2),
-            ops.sum(of_numerator * before + of_denominator, axis=(0, 2, 3)),
-            of_time_step,
-            of_potential,
-            *of_inner,
+            ops.sum(driving_gradient, axis=2),
+            ops.sum(conductance_gradient, axis=2),
+            ops.sum(numerator_gradient * before + denominator_gradient, axis=(0, 2, 3)),
+            time_step_gradient,
+            potential_gradient,
+            *inner_gradient,
         )
 
     def _stepper_back(self) -> Callable[[Any, tuple[Any, ...]], tuple[Any, Any]]:
@@ -189,13 +189,13 @@ class _Solver:
             slopes = pull * (reversal - synapses.of_targets(ops.reshape(after, rows))) * (opened * (1.0 - opened))
             slopes = ops.reshape(slopes, (*by_source.others.shape, unfolds, batch)) * time_step
             arrived = carry + upstream
-            adjoint, of_numerators = arrived * rest[0] if rest else arrived, []
+            adjoint, numerators_gradient = arrived * rest[0] if rest else arrived, []
             for unfold in reversed(range(self.unfolds)):
                 # The division comes last: XLA rates it expensive and computes it once, not again for each synapse.
-                of_numerators.append(adjoint / denominators[:, unfold])
-                pulled = ops.sum(slopes[:, :, unfold] * synapses.of_targets(of_numerators[-1]), axis=1)
-                adjoint = self.capacitance * of_numerators[-1] + by_source.to_neurons(pulled)
+                numerators_gradient.append(adjoint / denominators[:, unfold])
+                pulled = ops.sum(slopes[:, :, unfold] * synapses.of_targets(numerators_gradient[-1]), axis=1)
+                adjoint = self.capacitance * numerators_gradient[-1] + by_source.to_neurons(pulled)
             adjoint = adjoint + arrived * (1.0 - rest[0]) if rest else adjoint
-            return adjoint, ops.stack(of_numerators[::-1], axis=1)
+            return adjoint, ops.stack(numerators_gradient[::-1], axis=1)
 
         return step

@@ -184,8 +184,8 @@ def shape_of_inputs(shape: Any) -> tuple[Any, ...]:
 def with_synapses(build_config: dict[str, Any] | None, cell: LiquidCell) -> dict[str, Any] | None:
     """Adds to a build configuration the synapses of a built cell whose wiring is of a user's class.
 
-    The cell's configuration describes how to recreate the wiring; these synapses are used instead, so that a class that
-    is missing or has changed does no harm.
+    The cell's configuration describes how to recreate the wiring; these synapses are used instead, so that the layer
+    loads even if the class is missing or has changed.
     """
     wired = cell.find_wired_cell()
     if not build_config or wired is None or wired.built_wiring is None or not is_custom(wired.wiring):

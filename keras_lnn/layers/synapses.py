@@ -60,7 +60,7 @@ class Grid:
 
     Args:
         exists: Whether there is a synapse, (sources, neurons).
-        rows: Whether a row belongs to a target or a source: ``targets`` or ``sources``.
+        rows: What a row belongs to: ``targets`` or ``sources``.
 
     Attributes:
         heads: The neurons that have a row: those with synapses.
@@ -75,20 +75,20 @@ class Grid:
         in_weight = np.arange(exists.size, dtype="int32").reshape(exists.shape)
         if rows == "targets":
             in_weight = in_weight.T
-        of_neuron = [np.flatnonzero(row) for row in exists.reshape(-1)[in_weight]]
-        self.heads = np.flatnonzero([row.size for row in of_neuron])
+        synapses_of = [np.flatnonzero(row) for row in exists.reshape(-1)[in_weight]]
+        self.heads = np.flatnonzero([row.size for row in synapses_of])
         if not self.heads.size:
             # A grid must not be empty: a single cell without a synapse has no effect.
             self.heads = np.array([0])
-        lengths = np.array([of_neuron[head].size for head in self.heads])
+        lengths = np.array([synapses_of[head].size for head in self.heads])
         self.others = np.zeros((self.heads.size, max(1, lengths.max())), "int32")
         self.is_real = np.arange(self.others.shape[1]) < lengths[:, None]
-        self.others[self.is_real] = np.concatenate([of_neuron[head] for head in self.heads])
+        self.others[self.is_real] = np.concatenate([synapses_of[head] for head in self.heads])
         self.size = self.others.size
         self.in_weight = in_weight[self.heads[:, None], self.others]
         self.place = np.full(exists.shape, self.size, "int32")
         self.place.reshape(-1)[self.in_weight[self.is_real]] = np.flatnonzero(self.is_real)
-        self._all = len(of_neuron)
+        self._all = len(synapses_of)
         self._rows = np.full(self._all, self.heads.size, "int32")
         self._rows[self.heads] = np.arange(self.heads.size)
 
@@ -191,31 +191,35 @@ def receive_back(
         values, upstream = piece
         at_synapses = synapses.of_sources(values)
         opened = table.opened(at_synapses)
-        of_effects = ops.matmul(opened, ops.transpose(upstream, (0, 2, 1)))
+        effects_gradient = ops.matmul(opened, ops.transpose(upstream, (0, 2, 1)))
         pulled = ops.matmul(ops.transpose(table.effects, (0, 2, 1)), upstream) * (opened * (1.0 - opened))
         if is_full:
-            of_slope = pulled * at_synapses
-            of_sources = ops.sum(pulled * table.sigma[..., None], axis=0)
+            slope_gradient = pulled * at_synapses
+            sources_gradient = ops.sum(pulled * table.sigma[..., None], axis=0)
         else:
             # In the grid by source the values are a broadcast; gathered again, they would have to be written to memory.
-            of_slope = synapses.to_order_of_sources(pulled) * by_source.to_rows(values)[:, None]
-            of_sources = ops.sum(synapses.to_order_of_sources(pulled * table.sigma[..., None]), axis=1)
-            of_sources = by_source.to_neurons(of_sources)
-        return *([of_sources] if to_sources else []), of_effects, sum_rows(pulled), sum_rows(of_slope)
+            slope_gradient = synapses.to_order_of_sources(pulled) * by_source.to_rows(values)[:, None]
+            sources_gradient = ops.sum(synapses.to_order_of_sources(pulled * table.sigma[..., None]), axis=1)
+            sources_gradient = by_source.to_neurons(sources_gradient)
+        return *([sources_gradient] if to_sources else []), effects_gradient, sum_rows(pulled), sum_rows(slope_gradient)
 
     together = _steps_together(synapses, sources)
     pieces = (_to_pieces(sources, together), _to_pieces(upstream, together))
-    *of_sources, of_effects, of_offset, of_slope = _map(backward, pieces, together, sources)
-    of_sources = [_from_pieces(values, together) for values in of_sources]
-    of_effects, of_offset, of_slope = (ops.sum(values, axis=0) for values in (of_effects, of_offset, of_slope))
-    of_driving, of_conductance = of_effects[..., 0], of_effects[..., 1]
-    of_sigma = (by_target if is_full else by_source).to_weight(of_slope) - by_target.to_weight(table.mu * of_offset)
-    others = (
-        -table.sigma * of_offset,
-        (of_driving * table.reversal + of_conductance) * table.is_real,
-        of_driving * table.weight,
+    *sources_gradient, effects_gradient, offset_gradient, slope_gradient = _map(backward, pieces, together, sources)
+    sources_gradient = [_from_pieces(values, together) for values in sources_gradient]
+    effects_gradient, offset_gradient, slope_gradient = (
+        ops.sum(values, axis=0) for values in (effects_gradient, offset_gradient, slope_gradient)
     )
-    return *of_sources, of_sigma, *map(by_target.to_weight, others)
+    driving_gradient, conductance_gradient = effects_gradient[..., 0], effects_gradient[..., 1]
+    sigma_gradient = (by_target if is_full else by_source).to_weight(slope_gradient) - by_target.to_weight(
+        table.mu * offset_gradient
+    )
+    others = (
+        -table.sigma * offset_gradient,
+        (driving_gradient * table.reversal + conductance_gradient) * table.is_real,
+        driving_gradient * table.weight,
+    )
+    return *sources_gradient, sigma_gradient, *map(by_target.to_weight, others)
 
 
 def sum_rows(values: Any) -> Any:

@@ -12,7 +12,7 @@ from keras import ops
 class FlippedViews(keras.layers.Layer):
     """Stacks, outside training, the image and its mirror images along every combination of axes as one larger batch.
 
-    In training an image passes unchanged, since there flips are a matter of augmentation.
+    In training images pass unchanged, since augmentation may flip them there.
 
     (batch, ...) to (views * batch, ...), where ``views`` is two to the number of axes; :class:`MeanOfViews` undoes it.
 
@@ -59,10 +59,10 @@ class MeanOfViews(keras.layers.Layer):
         super().__init__(**kwargs)
         self.views = views
 
-    def call(self, answers: Any, training: bool = False) -> Any:
+    def call(self, predictions: Any, training: bool = False) -> Any:
         if training:
-            return answers
-        return ops.mean(ops.reshape(answers, (self.views, -1, *answers.shape[1:])), axis=0)
+            return predictions
+        return ops.mean(ops.reshape(predictions, (self.views, -1, *predictions.shape[1:])), axis=0)
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (None, *shape[1:])

@@ -101,20 +101,20 @@ class WiredCfCCell(LiquidCell):
     def _for_all(self, index: int, kernel: Any) -> Any:
         """Widens a layer's kernel to the inputs and states of all layers, with zeros for those that do not reach it."""
         sizes = [self.built_wiring.input_dim, *(cell.units for cell in self._cfc_layers)]
-        before, behind = sum(sizes[:index]), sum(sizes[index + 2 :])
-        nothing = [(0, 0)] * (len(kernel.shape) - 1)
-        return ops.concatenate([ops.pad(kernel[..., :-1], [*nothing, (before, behind)]), kernel[..., -1:]], axis=-1)
+        before, after = sum(sizes[:index]), sum(sizes[index + 2 :])
+        padding = [*[(0, 0)] * (len(kernel.shape) - 1), (before, after)]
+        return ops.concatenate([ops.pad(kernel[..., :-1], padding), kernel[..., -1:]], axis=-1)
 
     def run(
         self, prepared: tuple[Any, ...], folded: dict[str, Any], is_valid: Any, states: list[Any], unroll: bool
     ) -> list[Any]:
         inputs, _, times = prepared
         cells = self._cfc_layers
-        behind = ((0, len(cells) - 1), (0, 0), (0, 0))
+        padding = ((0, len(cells) - 1), (0, 0), (0, 0))
         is_valid = ops.ones_like(inputs[:, :1, :1]) if is_valid is None else ops.swapaxes(is_valid, 1, 2)
         history = solve_steps(
             cells[0].closed_form,
-            ops.pad(inputs, behind),
+            ops.pad(inputs, padding),
             folded["kernel"],
             folded.get("time_kernel"),
             self._delay_for_each(times[0]) if times else None,

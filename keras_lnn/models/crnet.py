@@ -79,8 +79,8 @@ def crnet(
     one or several sequences. The outputs of all steps of each sequence are used. A neural circuit policy has the
     published proportions: each sensory input reaches half of the inter neurons, and each inter neuron two thirds of the
     command neurons; the number of recurrent synapses, and of synapses to each motor neuron, is that of the command
-    neurons. Other recurrences have as many units as the policy has neurons, and a dense layer to as many outputs per
-    step.
+    neurons. Recurrences without a wiring have as many units as the policy has neurons, and then a dense layer with as
+    many outputs per step as the policy has motor neurons.
 
     Args:
         image_shape: (height, width, channels) or (depth, height, width, channels); volumes are read slice by slice.
@@ -223,7 +223,7 @@ def _make_sequence(name: str, patch_size: int, patch_stride: int | None, order: 
 def _make_reader(
     name: str, recurrence: Recurrence, directions: Directions, neurons: tuple[int, int, int], wiring_seed: int
 ) -> Callable[[Any], Any]:
-    """Returns a function from (batch, steps, features) to (batch, steps, outputs), twice the outputs for both ways."""
+    """Returns a function from (batch, steps, features) to (batch, steps, outputs), or twice the outputs for both."""
     label = f"{recurrence}_{name}"
     units, outputs = sum(neurons), neurons[-1]
     if recurrence == "dense":

@@ -1,4 +1,4 @@
-"""What the deep networks share: layers for images or volumes, stems by size, initialisation by name."""
+"""Building blocks of the deep networks: layers for images or volumes, stems by size, initialisation by name."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def term_paper_network(name: str, facts: Mapping[str, Any]) -> Builder:
             recur_over: What recurrent layers recur over. ``batch`` is the mistake of the published LSTM and SimpleRNN
                 runs: every slice position is a sequence over the samples of a batch, so that a prediction depends on
                 the other samples in its batch.
-            single_logit: Whether two classes are one logit, as published; two labels per image need ``no``.
+            single_logit: Whether one logit predicts two classes, as published; two labels per image need ``no``.
         """
         _check(name, image_shape)
         inputs = keras.Input(image_shape)

@@ -25,7 +25,7 @@ Volumes = Literal["2d", "3d"]
 _SMALLEST_SIDE = 8
 _MOST_GROUPS = 8
 _FAMILY = {"family": "segmentation", "predicts": "masks"}
-# Cross-entropy, as published, learns tumours late: in so small a data set they are one pixel in a hundred.
+# Cross-entropy, as published, learns tumours late, since only one pixel in a hundred belongs to one.
 _PROTOCOL = {
     "epochs": 60,
     "batch_size": 8,
@@ -34,7 +34,7 @@ _PROTOCOL = {
     "loss": "bce-dice",
     "schedule": "cosine",
     "monitor": "val_dice",
-    # Shifts by whole pixels: interpolation would smooth the grain of training images, which other images keep.
+    # Shifts by whole pixels: interpolation would smooth the grain of training images, but not that of others.
     "augmentation": "flip-shift",
     "weight_average": 0.99,
 }
@@ -249,6 +249,6 @@ class _Neighbours:
 
     def _read_each_alone(self, steps: Any) -> Any:
         channels, outputs = steps.shape[-1], 2 * self.units
-        of_both_directions = 2 * 4 * self.units * (channels + self.units + 1)
-        hidden = find_hidden_width(of_both_directions, channels, outputs)
+        liquid_parameters = 2 * 4 * self.units * (channels + self.units + 1)
+        hidden = find_hidden_width(liquid_parameters, channels, outputs)
         return self.make.apply_dense(self.make.apply_dense(steps, hidden, "relu"), outputs, "tanh")

@@ -80,8 +80,8 @@ def lnn_3d(
         volumes = layers.AveragePooling3D(2)(volumes)
     tissue, maps = _stem(volumes, filters)
     readings = _read_axes(tissue, maps, _make_reader(recurrence, units, features, dropout), slice_distance)
-    answer = layers.Dense(outputs, name="logits")(layers.Dropout(0.3)(layers.Average()(readings)))
-    return keras.Model(inputs, MeanOfViews(8, name="mean_of_views")(answer) if views else answer)
+    logits = layers.Dense(outputs, name="logits")(layers.Dropout(0.3)(layers.Average()(readings)))
+    return keras.Model(inputs, MeanOfViews(8, name="mean_of_views")(logits) if views else logits)
 
 
 def _check(image_shape: tuple[int, ...]) -> None:
@@ -174,8 +174,8 @@ def _make_dense(units: int, features: int) -> Callable[[Any, Any], Any]:
     def scan(steps: Any, elapsed: Any) -> Any:
         if not built:
             inputs = steps.shape[-1]
-            of_liquid = 2 * (4 * units * (inputs + units) + 3 * units + 2 * (inputs + features))
-            hidden = find_hidden_width(of_liquid, inputs, 2 * features)
+            liquid_parameters = 2 * (4 * units * (inputs + units) + 3 * units + 2 * (inputs + features))
+            hidden = find_hidden_width(liquid_parameters, inputs, 2 * features)
             built.extend([layers.Dense(hidden, "relu", name="slice_hidden"), layers.Dense(2 * features, "tanh")])
         for layer in built:
             steps = layer(steps)
