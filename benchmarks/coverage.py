@@ -42,7 +42,9 @@ class Setting:
     correlation: float = 0.0
     class_by_patient: bool = True
 
-    def draw(self, generator: np.random.Generator, images: int | None = None) -> tuple[np.ndarray, ...]:
+    def draw(
+        self, generator: np.random.Generator, images: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray, list[str] | None]:
         """Draws truth, probabilities (images, 2) and the patient of each image, or None."""
         count = images or self.images
         of_patient = 1 if self.patients is None else self.images // self.patients

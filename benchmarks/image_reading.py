@@ -143,7 +143,7 @@ def _time(reader: Callable[[Path, ReadingCommand], int], table: Path, command: R
     read = reader(table, command)
     taken = time.perf_counter() - begun, _processor_seconds() - processor_begun
     if read != command.images:
-        raise RuntimeError(f"{reader.__name__} gave {read} of {command.images} images")
+        raise RuntimeError(f"{getattr(reader, '__name__', reader)} gave {read} of {command.images} images")
     return taken
 
 

@@ -7,6 +7,7 @@ their batches from the pipeline, where the wait is the time that the loop spends
 the pipeline alone makes a batch.
 """
 
+import functools
 import json
 import statistics
 import time
@@ -74,11 +75,18 @@ def measure(command: InputCommand, augmentation: str) -> dict[str, Any]:
     steps = steps_per_epoch(train, config.batch_size)
     compile_model(model, task, config, steps, train.labels)
     epochs = max(2, -(-40 // steps))
-    options = {"batch_size": config.batch_size, "seed": config.seed, "epochs": epochs}
-    options["augmentation"] = data.augmentation if augmentation == "auto" else augmentation
+    chosen = data.augmentation if augmentation == "auto" else augmentation
+    make_batches = functools.partial(
+        training_batches,
+        train,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        epochs=epochs,
+        augmentation=chosen,
+    )
     waits, steps_taken, alone = [], [], []
     for _ in range(command.rounds):
-        stream = iter(training_batches(train, **options))
+        stream = iter(make_batches())
         images, labels = next(stream)
         model.train_on_batch(images, labels)
         while True:
@@ -91,11 +99,11 @@ def measure(command: InputCommand, augmentation: str) -> dict[str, Any]:
             waits.append(waited - begun)
             steps_taken.append(time.perf_counter() - begun)
         begun = time.perf_counter()
-        made = sum(1 for _ in training_batches(train, **options))
+        made = sum(1 for _ in make_batches())
         alone.append((time.perf_counter() - begun) / made)
     whole = 1e3 * statistics.median(steps_taken)
     return {
-        "augmentation": options["augmentation"],
+        "augmentation": chosen,
         "batch": config.batch_size,
         "step": whole,
         "waiting": 1e3 * statistics.median(waits),

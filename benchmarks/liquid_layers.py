@@ -197,8 +197,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def measure_in_process(name: str, batch: int, mode: str, options: argparse.Namespace) -> dict[str, Any]:
     """Returns one row, measured in its own process, since TensorFlow frees memory only when its process ends."""
-    chosen = ["--cases", name, "--batches", str(batch), "--modes", mode, "--rounds", str(options.rounds)]
-    row = _run_part("row", [*chosen, *(["--quick"] if options.quick else [])])
+    chosen: list[str] = ["--cases", name, "--batches", str(batch), "--modes", mode, "--rounds", str(options.rounds)]
+    row: dict[str, Any] | None = _run_part("row", [*chosen, *(["--quick"] if options.quick else [])])
     if row is None:
         row = summarise([]) | {"notes": ["its process was killed, as happens where memory ends"]}
     if options.memory and mode == "train":
@@ -278,8 +278,8 @@ def summarise(ways: list[Way]) -> dict[str, Any]:
         # Ours is the default that users get, not the best of two.
         best["ours_xla" if way.side == "ours" and way.label.startswith("XLA") else way.side] = way
     ours, theirs = best["ours"], best["reference"]
-    summary = {f"{side}_ms": None if way is None else 1e3 * way.median for side, way in best.items()}
-    summary["ratio"] = None if theirs is None else theirs.median / ours.median
+    summary: dict[str, Any] = {f"{side}_ms": None if way is None else 1e3 * way.median for side, way in best.items()}
+    summary["ratio"] = None if ours is None or theirs is None else theirs.median / ours.median
     for side, way in (("ours", ours), ("reference", theirs)):
         summary[f"{side}_first_s"] = None if way is None else way.first
         summary[f"{side}_min_ms"] = None if way is None else 1e3 * min(way.times)
@@ -663,7 +663,10 @@ def _peak_bytes(forget: bool = False) -> int:
     if forget:
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
-    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1])
+    peak = re.search(r"VmHWM:\s+(\d+)", status.read_text())
+    if peak is None:
+        raise RuntimeError(f"{status} must hold the peak of memory as VmHWM. Received: none.")
+    return 1024 * int(peak[1])
 
 
 if __name__ == "__main__":

@@ -82,7 +82,8 @@ def _write_masks(folder: Path, data: ImageData, chosen: Sequence[tuple[str, int]
         split, file = data.splits[name], f"{name}-{index:05}.png"
         _write_image(split.images[index], folder / IMAGES / file)
         _write_image(split.labels[index], folder / MASKS / file)
-        rows.append({"image": file, "patient": split.groups[index], "split": name})
+        patient = None if split.groups is None else split.groups[index]
+        rows.append({"image": file, "patient": patient, "split": name})
         for place in np.unique(split.labels[index]):
             counts[data.class_names[place]] += 1
     pd.DataFrame(rows).to_csv(folder / MANIFEST, index=False)

@@ -82,8 +82,13 @@ def _watch(arguments: list[str], log: Path, trials: int) -> dict[str, Any]:
     """Runs a search and reads its resident memory whenever its log has one more trial."""
     begun = time.monotonic()
     paths = os.pathsep.join([str(_HERE.parents[1]), *sys.path])
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(arguments, env={**os.environ, "PYTHONPATH": paths}, cwd=_HERE.parents[1], **quiet)
+    process = subprocess.Popen(
+        arguments,
+        env={**os.environ, "PYTHONPATH": paths},
+        cwd=_HERE.parents[1],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     watched = psutil.Process(process.pid)
     sizes: dict[int, float] = {}
     first = begun
@@ -137,7 +142,7 @@ def _search_in_process(model: str, data: str, epochs: str, trials: str, log: str
 
     class Tuner(keras_tuner.RandomSearch):
         def run_trial(self, trial: Any, *_: Any, **__: Any) -> dict[str, float]:
-            chosen = space.apply(config, trial.hyperparameters.values)
+            chosen = complete_config(space.apply(config, trial.hyperparameters.values))
             prepare_backend(0, True, "float32")
             steps = steps_per_epoch(images.splits["train"], chosen.batch_size)
             network = build_model(model, images.image_shape, task.outputs, **chosen.model_args)

@@ -99,7 +99,7 @@ def test_fields_with_a_path_may_differ_between_machines():
 def test_it_is_frozen():
     config = TrainConfig()
     with pytest.raises(pydantic.ValidationError, match="frozen"):
-        config.epochs = 3
+        config.epochs = 3  # ty: ignore[invalid-assignment] read-only, as is tested
 
 
 def test_defaults_fill_only_what_was_left_out():

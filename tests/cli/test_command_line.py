@@ -27,7 +27,7 @@ ROOT = Path(train.__file__).parent
 SHIPPED = json.loads(model_list._SHIPPED.read_text())["models"]
 
 
-def call(main, arguments: list[str], monkeypatch) -> int:
+def call(main, arguments: list[str], monkeypatch):
     monkeypatch.setattr(sys, "argv", ["program", *arguments])
     with pytest.raises(SystemExit) as caught:
         run_main(main)

@@ -12,9 +12,10 @@ def estimate(value):
 
 
 def printed(metrics):
-    console = Console(file=io.StringIO(), width=140, highlight=False, markup=False)
+    text = io.StringIO()
+    console = Console(file=text, width=140, highlight=False, markup=False)
     print_metrics(console, {"warnings": [], **metrics}, "title")
-    return " ".join(console.file.getvalue().split())
+    return " ".join(text.getvalue().split())
 
 
 def test_two_classes_are_measured_at_one_half_and_at_the_threshold():

@@ -72,12 +72,12 @@ def test_many_models_have_grey_curves_but_the_reference_has_a_colour(tmp_path):
 def test_map_of_differences_is_antisymmetric_and_marks_what_is_left(tmp_path):
     comparison = build(tmp_path, 9)
     axes = plot_differences(comparison, "auc").axes[0]
-    values = axes.images[0].get_array()
+    values = np.ma.asarray(axes.images[0].get_array())
     np.testing.assert_allclose(values.filled(0), -values.filled(0).T)
     assert values[0, 8] == pytest.approx(
         comparison.models[0].metrics["auc"].value - comparison.models[8].metrics["auc"].value
     )
-    bold = sum(text.get_weight() == "bold" for text in axes.texts)
+    bold = sum(text.get_fontweight() == "bold" for text in axes.texts)
     shown = sum(pair.corrected < 0.05 for pair in comparison.pairs if pair.metric == "auc")
     assert bold == 2 * shown > 0
     with pytest.raises(InputError, match=r"at least two models\. Received: 1"):

@@ -26,8 +26,8 @@ class Reader(HTMLParser):
         super().__init__()
         self.tags, self.text, self.open = [], "", []
 
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
         if tag not in ("meta", "link", "img", "br"):
             self.open.append(tag)
 

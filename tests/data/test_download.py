@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import threading
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,17 @@ CONTENT = bytes(range(256)) * 9000
 MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
+class Server(http.server.ThreadingHTTPServer):
+    requests = 0
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
+    server: Any
+
     def do_GET(self):
         self.server.requests += 1
         kind = self.path.strip("/")
@@ -31,17 +42,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         cut = kind == "cut" or (kind == "cut-once" and self.server.requests == 1)
         self.wfile.write(CONTENT[: len(CONTENT) // 2] if cut else CONTENT)
 
-    def log_message(self, *_):
+    def log_message(self, format, *args):
         pass
 
 
 @pytest.fixture
 def server():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.requests = 0
+    with Server(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        server.url = f"http://127.0.0.1:{server.server_address[1]}"
         yield server
         server.shutdown()
         thread.join()

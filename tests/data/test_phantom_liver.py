@@ -143,7 +143,8 @@ def test_masks_come_in_batches_with_their_images(name):
     assert np.array_equal(masks, split.labels[:4])
     for images, masks in training_batches(split, batch_size=4, seed=1, epochs=1).take(2):
         for image, mask in zip(images.numpy(), masks.numpy(), strict=True):
-            (row,) = np.flatnonzero((split.images == image.astype(np.uint8)).all(axis=tuple(range(1, image.ndim + 1))))
+            same = np.all(np.equal(split.images, image.astype(np.uint8)), axis=tuple(range(1, image.ndim + 1)))
+            (row,) = np.flatnonzero(same)
             assert np.array_equal(split.labels[row], mask)
 
 

@@ -1,7 +1,7 @@
 """Outputs of models, most of them without a graph: to compile a network takes far longer than to run it once."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import keras
@@ -35,7 +35,7 @@ def outputs_before_and_after(
 
 
 @contextlib.contextmanager
-def without_values() -> Iterator[None]:
+def without_values() -> Generator[None]:
     """Networks that are made within have no numbers in their weights, only shapes."""
     with keras.StatelessScope(initialize_variables=False):
         yield

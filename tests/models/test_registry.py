@@ -27,7 +27,7 @@ def test_names_are_those_of_the_builders():
     assert names == sorted(names)
     assert names == [name for name in model_names() if name in names]
     for entry in list_models():
-        assert entry.builder.__name__.replace("_", "-") == entry.name
+        assert entry.builder.__name__.replace("_", "-") == entry.name  # ty: ignore[missing-attribute] functions have it
         assert entry.summary.endswith(".")
 
 

@@ -35,7 +35,7 @@ def test_more_classes_have_a_row_each(tmp_path):
     axes = figure.axes[0]
     assert labelled_lines(axes) == {}
     assert not figure.legends
-    drawn = axes.images[0].get_array()
+    drawn = np.ma.asarray(axes.images[0].get_array())
     np.testing.assert_array_equal(drawn.filled(np.nan), accuracy.to_numpy().T)
     assert [label.get_text() for label in axes.get_yticklabels()] == list("abcdefghijklmn")
     assert texts(axes) == [f"{value:.2f}" for value in accuracy.loc[4]]

@@ -2,10 +2,15 @@
 
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from plot_cases import TISSUE, heading, labelled_lines, predict_classes, predict_labels
 
 from keras_lnn import plots
 from keras_lnn.errors import InputError
+
+
+def heights_of(axes):
+    return [bar.get_height() for bar in axes.patches]
 
 
 def test_reliability_of_a_hand_computed_case():
@@ -15,7 +20,7 @@ def test_reliability_of_a_hand_computed_case():
     line = labelled_lines(diagram)["mean of each bin"]
     np.testing.assert_allclose(line.get_xdata(), [0.6, 0.9])
     np.testing.assert_allclose(line.get_ydata(), [1.0, 0.5])
-    assert sum(bar.get_height() for bar in histogram.patches) == 3
+    assert sum(heights_of(histogram)) == 3
     assert heading(figure) == "Reliability: expected calibration error 0.400"
 
 
@@ -36,7 +41,7 @@ def test_reliability_points_and_error_equal_a_plain_loop(task):
     figure = plots.plot_reliability(truth, probabilities, task, list("abcd"))
     line = labelled_lines(figure.axes[0])["mean of each bin"]
     np.testing.assert_allclose(np.transpose([line.get_xdata(), line.get_ydata()]), points)
-    assert [bar.get_height() for bar in figure.axes[1].patches] == heights
+    assert heights_of(figure.axes[1]) == heights
     assert heading(figure).endswith(f"{error:.3f}")
 
 
@@ -46,8 +51,9 @@ def test_reliability_intervals_are_wilson_s():
     truth, probabilities = predict_classes(3, samples=200)
     figure = plots.plot_reliability(truth, probabilities, "multi-class", TISSUE)
     shares = labelled_lines(figure.axes[0])["mean of each bin"].get_ydata()
-    counts = [int(bar.get_height()) for bar in figure.axes[1].patches if bar.get_height()]
+    counts = [int(height) for height in heights_of(figure.axes[1]) if height]
     (bars,) = figure.axes[0].collections
+    assert isinstance(bars, LineCollection)
     for segment, share, count in zip(bars.get_segments(), shares, counts, strict=True):
         interval = binomtest(round(share * count), count).proportion_ci(0.95, method="wilson")
         np.testing.assert_allclose(segment[:, 1], interval, atol=1e-6)

@@ -111,6 +111,7 @@ def test_two_classes_go_by_their_threshold_wherever_they_are_predicted(saved, tm
     second = predictor.predict(IMAGES)[:, 1]
     level = float(np.median(second))
     about = {"threshold_rule": "sensitivity=.9", "positive_class": "malignant", "thresholds": (1 - level, level)}
+    assert isinstance(predictor, KerasPredictor)
     save_keras(predictor.model, make_signature(**about), tmp_path / "tuned.keras")
     folder = export_model(tmp_path / "tuned.keras", tmp_path / "served")
     served = tf.saved_model.load(str(folder))
@@ -187,6 +188,7 @@ def test_both_formats_give_what_the_model_gives(liquid, exported):
         predictor = load_predictor(folder)
         assert predictor.signature == make_signature()
         np.testing.assert_allclose(predictor.predict(IMAGES), expected, atol=1e-6)
+    assert isinstance(predictor, KerasPredictor)
     assert predictor.model.jit_compile != xla_slows_convolutions()
 
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import zipfile
+from typing import Any
 
 import keras
 import numpy as np
@@ -100,7 +101,7 @@ def test_a_damaged_graph(copy, damage):
 
 def save_module(folder, compute):
     """A SavedModel whose probabilities come from a function of images."""
-    module = tf.Module()
+    module: Any = tf.Module()
     module.weight = tf.Variable(0.5)
 
     def serve(images):
@@ -159,7 +160,8 @@ def test_a_graph_that_would_do_more_is_not_loaded(tmp_path, operation):
 
 
 def edit(folder, change):
-    content = saved_model_pb2.SavedModel.FromString((folder / GRAPH_FILE).read_bytes())
+    graph = (folder / GRAPH_FILE).read_bytes()
+    content = saved_model_pb2.SavedModel.FromString(graph)  # ty: ignore[missing-attribute] made at import
     change(content)
     (folder / GRAPH_FILE).write_bytes(content.SerializeToString())
 

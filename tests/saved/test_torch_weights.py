@@ -353,7 +353,7 @@ def test_the_published_weights_give_the_published_results(real_data_dir, tmp_pat
     config = TrainConfig(model="lnn", data="breastmnist", data_dir=real_data_dir, run_dir=tmp_path / "published")
     folder = import_weights(weights, complete_config(config))
     images = load_data("breastmnist", data_dir=real_data_dir).splits["test"].images
-    logits = load_model(folder.path).predict_on_batch(images.astype("float32"))
+    logits = load_model(folder.path).predict_on_batch(np.asarray(images, "float32"))
     with np.load(weights) as stored:
         np.testing.assert_allclose(logits, stored["test_logits"], atol=1e-4)
     found = evaluate_model(folder.path, positive_class="normal, benign")["test"]

@@ -88,10 +88,10 @@ def test_it_leaves_tables_pictures_and_a_comparison(study, seeds, request):
     results = pd.read_csv(folder / "results.csv")
     assert len(results) == 2 * seeds
     assert (results["status"] == "done").all()
-    for row in results.itertuples():
-        metrics = json.loads((Path(row.run) / "metrics.json").read_text())
-        assert row.auc == pytest.approx(metrics["test"]["auc"]["value"])
-        assert row.best_epoch == 3
+    for row in results.to_dict("records"):
+        metrics = json.loads((Path(row["run"]) / "metrics.json").read_text())
+        assert row["auc"] == pytest.approx(metrics["test"]["auc"]["value"])
+        assert row["best_epoch"] == 3
     summary = pd.read_csv(folder / "summary.csv")
     assert list(summary["network"]) == ["dnn", "wide"]
     assert summary["auc_mean"].iloc[0] == pytest.approx(results[results["network"] == "dnn"]["auc"].mean())
@@ -151,11 +151,11 @@ def test_a_grid_of_times_runs_and_is_drawn(tmp_path):
     assert list(results["base"]) == ["dnn", "dnn"]
     assert list(results["learning_rate"]) == [1e-2, 1e-3]
     assert (results["seconds"] >= 2).all()
-    for row in results.itertuples():
-        metrics = json.loads((Path(row.run) / "metrics.json").read_text())
+    for row in results.to_dict("records"):
+        metrics = json.loads((Path(row["run"]) / "metrics.json").read_text())
         assert metrics["stopped_because"].startswith("the time budget of 2 s is spent: ")
-        assert row.epochs_trained == metrics["epochs_trained"]
-        assert (Path(row.run) / "confusion.csv").is_file()
+        assert row["epochs_trained"] == metrics["epochs_trained"]
+        assert (Path(row["run"]) / "confusion.csv").is_file()
     names = {path.name for path in (folder / "plots").iterdir()}
     assert {"phantom-breast-time_budget.png", "phantom-breast-classes.png"} <= names
     table = (folder / "table.txt").read_text()

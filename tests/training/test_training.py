@@ -448,7 +448,7 @@ def test_the_auc_that_chooses_the_epoch_is_that_of_scikit_learn(tiny_data, tmp_p
 
     def measure(self, epoch, logs=None, record=Recorder.on_epoch_end):
         record(self, epoch, logs)
-        logits = self.model.predict(load_data(data).splits["val"].images.astype("float32"), verbose=0)
+        logits = self.model.predict(np.asarray(load_data(data).splits["val"].images, "float32"), verbose=0)
         measured.append(roc_auc_score(truth, logits[:, 1] - logits[:, 0] if truth.ndim == 1 else logits))
         if epoch == 2:
             self._seconds_before = 3600.0
