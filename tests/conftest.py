@@ -24,6 +24,8 @@ def pytest_configure() -> None:
     # Where compiled modules are not kept, each process that a test starts compiles all of TensorFlow again.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+    # While modules are imported there is nothing to collect; until the tests begin.
+    gc.disable()
     settings.register_profile("any-speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("any-speed")
 
@@ -32,6 +34,7 @@ def pytest_collection_finish() -> None:
     """Spares the garbage collector what was imported: it would walk through all of TensorFlow each time."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(50_000, 20, 20)
 
 
