@@ -19,7 +19,8 @@ import pydantic
 from rich.table import Table
 
 from keras_lnn.cli.parsing import parse_command, run_main
-from keras_lnn.config import OneOf, TrainConfig
+from keras_lnn.config import TrainConfig
+from keras_lnn.fields.values import OneOf
 from keras_lnn.files.atomic import without_nan
 from keras_lnn.files.yaml_files import read_yaml
 from keras_lnn.saved.card import metric_label

@@ -10,10 +10,11 @@ from keras_lnn.cli.import_weights import ImportCommand
 from keras_lnn.cli.parsing import parse_command
 from keras_lnn.cli.study import StudyCommand
 from keras_lnn.cli.train import TrainCommand
-from keras_lnn.config import TrainConfig, validate
+from keras_lnn.config import TrainConfig
 from keras_lnn.data.augment.operations import list_operations
 from keras_lnn.data.catalog import require_data
 from keras_lnn.data.samples import SampleRecord
+from keras_lnn.fields.values import validate
 from keras_lnn.files.yaml_files import read_yaml
 from keras_lnn.registry import require_model
 from keras_lnn.runs.own_modules import import_modules

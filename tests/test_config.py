@@ -6,8 +6,10 @@ import pydantic
 import pytest
 import yaml
 
-from keras_lnn.config import Role, TrainConfig, Trait, fields_with, parse_duration
+from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
+from keras_lnn.fields.roles import Role, Trait, fields_with
+from keras_lnn.fields.values import parse_duration
 from keras_lnn.files.yaml_files import read_yaml
 from tuning.settings import SearchSettings
 

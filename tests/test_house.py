@@ -11,7 +11,7 @@ PACKAGE = ROOT / "keras_lnn"
 # Each room may import those above it; rooms on one line do not import each other.
 ROOMS = (
     ("errors", "source_names", "backend", "saved.formats"),
-    ("files",),
+    ("files", "fields"),
     ("statistics", "losses", "layers"),
     ("data.options", "data.checking", "data.disk"),
     ("data.arrays",),

@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
-from keras_lnn.config import TrainConfig, Trait, fields_with
+from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
+from keras_lnn.fields.roles import Trait, fields_with
 from keras_lnn.files.atomic import write_text
 from keras_lnn.files.yaml_files import read_yaml
 from tuning.settings import SearchSettings, lasting

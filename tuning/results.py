@@ -11,7 +11,8 @@ import pandas as pd
 from keras_tuner.engine.trial import Trial
 from rich.console import Console
 
-from keras_lnn.config import Role, TrainConfig, fields_with, values_in_trials
+from keras_lnn.config import TrainConfig
+from keras_lnn.fields.roles import Role, fields_with, values_in_trials
 from keras_lnn.files.atomic import atomic_path, write_text
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.terminal import loading

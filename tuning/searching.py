@@ -13,14 +13,9 @@ from typing import Any, cast
 import pandas as pd
 from rich.console import Console
 
-from keras_lnn.config import (
-    CompleteConfig,
-    TrainConfig,
-    parse_duration,
-    parse_memory,
-    validate,
-    values_in_trials,
-)
+from keras_lnn.config import CompleteConfig, TrainConfig
+from keras_lnn.fields.roles import values_in_trials
+from keras_lnn.fields.values import parse_duration, parse_memory, validate
 from keras_lnn.files.atomic import hold_folder
 from keras_lnn.files.written import require_own_folder
 from keras_lnn.processes.pool import Pool, local_resources, run_threads

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from keras_lnn.config import MOST_WORKERS, OneOf, Role, fields_with, parse_duration, parse_memory, validate
 from keras_lnn.errors import InputError
+from keras_lnn.fields.roles import Role, fields_with
+from keras_lnn.fields.values import MOST_WORKERS, OneOf, parse_duration, parse_memory, validate
 from keras_lnn.tasks.kinds import list_monitors
 
 Tuner = Literal["hyperband", "random", "bayesian", "grid"]

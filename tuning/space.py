@@ -11,8 +11,9 @@ from typing import Any
 
 import keras_tuner
 
-from keras_lnn.config import Role, TrainConfig, Trait, fields_with
+from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError, suggest
+from keras_lnn.fields.roles import Role, Trait, fields_with
 from keras_lnn.files.yaml_files import read_yaml
 from keras_lnn.models.ranges import Choice, Range, find_range
 from keras_lnn.registry import builder_arguments, check_arguments, get_model

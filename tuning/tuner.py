@@ -14,8 +14,9 @@ import grpc
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from keras_lnn.config import TrainConfig, parse_duration
+from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
+from keras_lnn.fields.values import parse_duration
 from keras_lnn.processes.pool import Job, NoJob, Resource
 from keras_lnn.processes.runner import Outcome
 from tuning.safe_oracle import EPOCHS, FAILURE, PARENT, SECONDS, SETTINGS, SafeOracle

@@ -10,11 +10,18 @@ import pydantic
 from markdown import code, prose, table
 
 from keras_lnn.cli.main import COMMANDS
-from keras_lnn.config import Role, TrainConfig, fields_with
+from keras_lnn.config import TrainConfig
+from keras_lnn.fields.roles import Role, fields_with
 
 _HEAD = ("option", "value", "default", "what it does")
 _DEFAULT = re.compile(r" ?\(default: (.*)\)$", re.DOTALL)
-_TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "yes or no", "object": "NAME=VALUE,..."}
+_TYPES = {
+    "integer": "whole number",
+    "number": "number",
+    "string": "text",
+    "boolean": "yes or no",
+    "object": "NAME=VALUE,...",
+}
 
 
 def command_class(name: str) -> type[pydantic.BaseModel]:

@@ -7,8 +7,9 @@ import pydantic
 from pydantic_settings import CliPositionalArg
 
 from keras_lnn.cli.starting import Command, start
-from keras_lnn.config import DataOptions, OwnModules, Side, parse_classes
 from keras_lnn.data.catalog import require_data, require_source
+from keras_lnn.fields.options import DataOptions, OwnModules
+from keras_lnn.fields.values import Side, parse_classes
 from keras_lnn.terminal import loading, make_console, print_metrics
 
 if TYPE_CHECKING:

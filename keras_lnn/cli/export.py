@@ -7,7 +7,8 @@ import pydantic
 from pydantic_settings import CliPositionalArg
 
 from keras_lnn.cli.starting import Command, start
-from keras_lnn.config import OneOf, OwnModules
+from keras_lnn.fields.options import OwnModules
+from keras_lnn.fields.values import OneOf
 from keras_lnn.files.atomic import require_writable
 from keras_lnn.saved.formats import list_formats
 from keras_lnn.terminal import loading, make_console

@@ -7,8 +7,10 @@ import pydantic
 from pydantic_settings import CliPositionalArg
 
 from keras_lnn.cli.starting import Command, start
-from keras_lnn.config import OwnModules, Side, TrainConfig
+from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
+from keras_lnn.fields.options import OwnModules
+from keras_lnn.fields.values import Side
 from keras_lnn.registry import require_model
 from keras_lnn.terminal import loading, make_console
 

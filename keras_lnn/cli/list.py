@@ -9,7 +9,7 @@ from pydantic_settings import CliPositionalArg
 from rich.table import Table
 
 from keras_lnn.cli.starting import Command, start
-from keras_lnn.config import OwnModules
+from keras_lnn.fields.options import OwnModules
 from keras_lnn.terminal import loading, make_console, start_keras
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import Any, Literal, NoReturn, TypeVar, get_args
 import pydantic
 import pydantic_settings
 
-from keras_lnn.config import OneOf, validate
 from keras_lnn.errors import InputError
+from keras_lnn.fields.values import OneOf, validate
 
 # A received value, such as a name, may have any length.
 _LONGEST_MESSAGE = 2000

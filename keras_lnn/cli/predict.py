@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_lnn.cli.starting import Command, start
-from keras_lnn.config import OwnModules
+from keras_lnn.fields.options import OwnModules
 from keras_lnn.terminal import loading, make_console
 
 # At most this many predictions are shown on the terminal.

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pydantic
 
-from keras_lnn.config import OwnModules
+from keras_lnn.fields.options import OwnModules
 from keras_lnn.runs.own_modules import import_modules, require_modules
 from keras_lnn.terminal import start_keras
 

@@ -9,9 +9,10 @@ import pydantic
 from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
-from keras_lnn.config import MOST_WORKERS, OwnModules, parse_duration, parse_memory
 from keras_lnn.data.catalog import require_source
 from keras_lnn.errors import InputError
+from keras_lnn.fields.options import OwnModules
+from keras_lnn.fields.values import MOST_WORKERS, parse_duration, parse_memory
 from keras_lnn.files.atomic import hold_folder
 from keras_lnn.files.written import require_own_folder
 from keras_lnn.processes.runner import Limits, ProcessRunner

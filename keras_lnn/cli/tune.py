@@ -9,8 +9,10 @@ from typing import Any
 import pydantic
 
 from keras_lnn.cli.parsing import parse_options
-from keras_lnn.config import Role, TrainConfig, fields_with, validate
+from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
+from keras_lnn.fields.roles import Role, fields_with
+from keras_lnn.fields.values import validate
 from keras_lnn.files.yaml_files import read_yaml
 from tuning.settings import SearchSettings
 

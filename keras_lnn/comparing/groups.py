@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_lnn.comparing.compared_run import ComparedRun
-from keras_lnn.config import Role, TrainConfig, fields_with
+from keras_lnn.config import TrainConfig
+from keras_lnn.fields.roles import Role, fields_with
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,10 +10,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from keras_lnn.config import DataOptions, parse_window
 from keras_lnn.data.decode.images import Progress
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.samples import SplitPlan
+from keras_lnn.fields.options import DataOptions
+from keras_lnn.fields.values import parse_window
 
 _OWN_SIDE = 64
 

@@ -7,9 +7,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from keras_lnn.config import OwnModules, validate
 from keras_lnn.data.arrays import ImageArray
 from keras_lnn.errors import InputError
+from keras_lnn.fields.options import OwnModules
+from keras_lnn.fields.values import validate
 from keras_lnn.files.yaml_files import read_yaml
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.runs.own_modules import import_modules

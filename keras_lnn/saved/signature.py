@@ -8,10 +8,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from keras_lnn.config import DataOptions, Trait, fields_with
 from keras_lnn.data.options import FITS, OwnImages
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
+from keras_lnn.fields.options import DataOptions
+from keras_lnn.fields.roles import Trait, fields_with
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, atomic_path, is_file
 from keras_lnn.tasks.kinds import KINDS, make_task
 from keras_lnn.tasks.task import Task

@@ -10,8 +10,11 @@ from typing import Annotated, Any
 
 import pydantic
 
-from keras_lnn.config import OwnModules, Role, TrainConfig, Trait, fields_with, validate
+from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError, show_value, suggest
+from keras_lnn.fields.options import OwnModules
+from keras_lnn.fields.roles import Role, Trait, fields_with
+from keras_lnn.fields.values import validate
 from keras_lnn.files.yaml_files import read_yaml
 from keras_lnn.studies.grid import Grid, Point, count_points, lay_out_grid
 

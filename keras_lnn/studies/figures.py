@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 
-from keras_lnn.config import parse_duration
+from keras_lnn.fields.values import parse_duration
 from keras_lnn.files.csv_tables import plain_cell
 from keras_lnn.plots.classes import draw_class_accuracy, draw_class_correlation
 from keras_lnn.plots.style import (

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_lnn.config import parse_duration
 from keras_lnn.errors import InputError
+from keras_lnn.fields.values import parse_duration
 from keras_lnn.processes.pool import Job, NoJob, Pool, Resource, RunningJob, local_resources
 from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner
 from keras_lnn.runs.folder import RunFolder

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_lnn.config import DataOptions
 from keras_lnn.data import ImageData, Split, load_data
 from keras_lnn.data.arrays import ALL
 from keras_lnn.data.samples import SplitPlan
+from keras_lnn.fields.options import DataOptions
 from keras_lnn.saved.predictor import load_predictor
 from keras_lnn.saved.signature import Signature
 from keras_lnn.training.class_names import with_classes_of

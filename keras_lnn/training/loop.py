@@ -10,12 +10,14 @@ from rich.console import Console
 from rich.text import Text
 
 from keras_lnn.backend import describe_environment, prepare_backend, xla_slows_convolutions
-from keras_lnn.config import CompleteConfig, TrainConfig, Trait, fields_with, parse_duration
+from keras_lnn.config import CompleteConfig, TrainConfig
 from keras_lnn.data import ImageData, load_data
 from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from keras_lnn.data.reading import Reading
 from keras_lnn.data.samples import SampleRecord, SplitPlan
 from keras_lnn.errors import InputError
+from keras_lnn.fields.roles import Trait, fields_with
+from keras_lnn.fields.values import parse_duration
 from keras_lnn.files.atomic import require_writable
 from keras_lnn.layers import SingleLogit
 from keras_lnn.registry import build_model, count_parameters, get_model, list_models, require_memory_for_model

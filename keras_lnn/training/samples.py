@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_lnn.config import DataOptions, TrainConfig, Trait, fields_with
+from keras_lnn.config import TrainConfig
 from keras_lnn.data.arrays import ALL, SPLITS, ImageData, Split
 from keras_lnn.data.catalog import is_own
 from keras_lnn.data.options import OwnImages
@@ -18,6 +18,8 @@ from keras_lnn.data.samples import SHORT, FoundSamples, SampleRecord
 from keras_lnn.data.sources.loading import read_columns_of
 from keras_lnn.data.splitting import take_samples
 from keras_lnn.errors import InputError
+from keras_lnn.fields.options import DataOptions
+from keras_lnn.fields.roles import Trait, fields_with
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.predictor import find_model
 from keras_lnn.saved.signature import Signature, read_samples, short_data_name

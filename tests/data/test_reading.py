@@ -7,11 +7,13 @@ import pytest
 from test_config import OFF_DEFAULT
 
 from keras_lnn.cli.main import main
-from keras_lnn.config import DataOptions, TrainConfig, Trait, fields_with
+from keras_lnn.config import TrainConfig
 from keras_lnn.data.catalog import OWN_SOURCES, OwnSource
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.reading import Reading
 from keras_lnn.errors import InputError
+from keras_lnn.fields.options import DataOptions
+from keras_lnn.fields.roles import Trait, fields_with
 
 RUN = Path(__file__).parents[1] / "previous" / "finished"
 received = []

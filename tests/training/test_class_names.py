@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from conftest import tiny_stripes
 
-from keras_lnn.config import parse_classes
 from keras_lnn.data import ImageData, Split
 from keras_lnn.errors import InputError
+from keras_lnn.fields.values import parse_classes
 from keras_lnn.saved.signature import Signature
 from keras_lnn.training.class_names import with_classes_of
 

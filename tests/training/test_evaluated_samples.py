@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded_samples import COLUMNS, SIDE, draw_images, draw_table, read_rows, write_rows
 
-from keras_lnn.config import DataOptions
 from keras_lnn.data import load_data
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
+from keras_lnn.fields.options import DataOptions
 from keras_lnn.saved.signature import Signature
 from keras_lnn.training.samples import LEARNED_DATA, OTHER_DATA, LearnedData, choose_samples
 

@@ -15,9 +15,10 @@ from rich.console import Console
 
 from keras_lnn.cli.evaluate import EvaluateCommand
 from keras_lnn.comparing import load_runs
-from keras_lnn.config import DataOptions, TrainConfig
+from keras_lnn.config import TrainConfig
 from keras_lnn.data.options import OwnImages
 from keras_lnn.errors import InputError
+from keras_lnn.fields.options import DataOptions
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.export import export_model
 from keras_lnn.saved.signature import SAMPLES_FILE, SIGNATURE_FILE, read_signature

@@ -16,8 +16,9 @@ import trial_models
 import yaml
 from rich.console import Console
 
-from keras_lnn.config import TrainConfig, parse_memory
+from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
+from keras_lnn.fields.values import parse_memory
 from keras_lnn.models.ranges import Choice
 from keras_lnn.processes.runner import ProcessRunner
 from tuning.searching import search

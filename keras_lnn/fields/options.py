@@ -1,0 +1,87 @@
+"""Options that several commands share: the user's own modules, and how a data set is read."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from keras_lnn.fields.roles import Role, Trait
+from keras_lnn.fields.values import Side, parse_frame, parse_window, split_names
+
+
+class OwnModules(pydantic.BaseModel):
+    """Imports of the user's own modules: the same option for every command that knows models or data."""
+
+    imports: Annotated[tuple[str, ...], pydantic.BeforeValidator(split_names), Role.CONTROL, Trait.SAME_IN_TRIALS] = (
+        pydantic.Field((), description="Python modules with your own models, layers or data sets, as a,b")
+    )
+
+
+class DataOptions(pydantic.BaseModel):
+    """How a data set is read: the same options for every command that reads one.
+
+    They are flat, since they are options of a command line and lines of a configuration file. What is read by them gets
+    them as one nested :class:`~keras_lnn.data.reading.Reading`, which takes each field by its name.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
+
+    size: Annotated[Side | None, Role.SETTING] = pydantic.Field(
+        None, description="side of the images in pixels (default: 28 for the catalog, 64 for own images)"
+    )
+    data_dir: Annotated[Path | None, Role.DATA, Trait.PLACE] = pydantic.Field(
+        None, description="folder of the data files (default: $MEDMNIST_ROOT, else ~/.medmnist)"
+    )
+    accept_checksum: Annotated[bool, Role.DATA] = pydantic.Field(
+        False, description="accept a data file whose checksum is not the official one, if its arrays are valid"
+    )
+    image_dir: Annotated[Path | None, Role.DATA, Trait.PLACE] = pydantic.Field(
+        None, description="folder of the images of table:FILE (default: the table's folder)"
+    )
+    file_column: Annotated[str | None, Role.DATA, Trait.COLUMN] = pydantic.Field(
+        None, description="column of the table that names the files"
+    )
+    label_columns: Annotated[tuple[str, ...] | None, pydantic.BeforeValidator(split_names), Role.DATA, Trait.COLUMN] = (
+        pydantic.Field(
+            None, description="columns of the table with labels: one column of classes, or several of 0 and 1, as a,b,c"
+        )
+    )
+    split_column: Annotated[str | None, Role.DATA, Trait.COLUMN] = pydantic.Field(
+        None, description="column of the table with train, val or test"
+    )
+    group_column: Annotated[str | None, Role.DATA, Trait.COLUMN] = pydantic.Field(
+        None, description="column of the table, such as patient; images with the same value stay in one split"
+    )
+    fit: Annotated[Literal["stretch", "pad"] | None, Role.SETTING] = pydantic.Field(
+        None, description="how own images are resized; pad: keep the aspect ratio and fill the rest with black"
+    )
+    window: Annotated[str | None, Role.SETTING] = pydantic.Field(
+        None,
+        description="CENTER,WIDTH of the range of values that is read from own images with more than 8 bits, such as "
+        "40,400 or --window=-600,1500 (default: the window that a DICOM file names, else the whole range)",
+    )
+    skip_bad: Annotated[bool, Role.DATA] = pydantic.Field(
+        False, description="leave out image files that are missing or unreadable"
+    )
+    mask_threshold: Annotated[Annotated[float, pydantic.Field(ge=0)] | None, Role.DATA] = pydantic.Field(
+        None,
+        description="brightness above which a pixel of a smoothed or lossily compressed mask belongs to the class, "
+        "such as 127",
+    )
+    frame: Annotated[str | None, Role.SETTING] = pydantic.Field(
+        None,
+        description="the frame, page or time point that is read from own images that have several: first, middle, a "
+        "number from 1, or mean for the mean of all; each reads the slices of a DICOM series as separate images "
+        "(default: the first; a DICOM series in a folder, and a CT, MR or PET file with many slices, are volumes)",
+    )
+
+    @pydantic.field_validator("window", mode="after")
+    @classmethod
+    def _window(cls, value: str | None) -> str | None:
+        parse_window(value)
+        return value
+
+    @pydantic.field_validator("frame", mode="before")
+    @classmethod
+    def _frame(cls, value: Any) -> str | None:
+        return parse_frame(value)
