@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import itertools
+import pkgutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -14,7 +15,9 @@ import numpy as np
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.cautions import Basis
+from keras_lnn.statistics.paired_tests import Difference, Measured
 from keras_lnn.tasks.kinds import find_kind
+from keras_lnn.tasks.task import Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,8 +69,13 @@ class ComparedRun(abc.ABC):
     pictures: ClassVar[tuple[str, ...]]
 
     @property
+    def kind(self) -> RunKind:
+        """Returns how runs of this task are read, measured and compared."""
+        return RunKind.of(find_kind(self.task))
+
+    @property
     def predicts(self) -> str:
-        """Returns ``classes`` or ``masks``, the kind of the models' output, by which a comparison measures them."""
+        """Returns the form of the models' output, such as ``classes``; runs of one form are compared."""
         return find_kind(self.task).predicts
 
     @property
@@ -115,6 +123,28 @@ class ComparedRun(abc.ABC):
     def collapsed(self) -> bool:
         """Returns whether the run always predicts the same, or never predicts some label."""
         return any("has collapsed" in warning for warning in self.warnings)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunKind:
+    """How runs with one form of output are read, measured and compared; a task names the one of its runs.
+
+    Args:
+        read: Returns the complete run in a folder, with its predictions for a split.
+        measure: Returns the metrics of the runs of one model, and those of each label, which may be none; it takes the
+            runs, ``positive_class`` and ``progress``.
+        test: Returns the difference of a metric of two models and the name of the test; it takes the metric, the runs
+            and the measured metric of each model, and the label.
+    """
+
+    read: Callable[[Path, str], ComparedRun]
+    measure: Callable[..., tuple[dict[str, Measured], dict[str, dict[str, Measured]]]]
+    test: Callable[..., tuple[Difference, str]]
+
+    @classmethod
+    def of(cls, task: type[Task]) -> RunKind:
+        """Returns how the runs of a task are read, measured and compared."""
+        return pkgutil.resolve_name(task.run_kind)
 
 
 AnyRun = TypeVar("AnyRun", bound=ComparedRun)

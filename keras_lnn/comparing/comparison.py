@@ -13,8 +13,7 @@ import pandas as pd
 
 from keras_lnn.comparing.compared_run import ComparedRun, check_same_samples, with_known_patients
 from keras_lnn.comparing.groups import Group, group_runs
-from keras_lnn.comparing.mask_runs import compare_mask_models, measure_mask_model
-from keras_lnn.comparing.measuring import LOWER_IS_BETTER, compare_models, measure_model
+from keras_lnn.comparing.measuring import LOWER_IS_BETTER
 from keras_lnn.comparing.runs import as_decided
 from keras_lnn.errors import InputError, suggest
 from keras_lnn.files.atomic import without_nan
@@ -29,11 +28,6 @@ from keras_lnn.statistics.paired_tests import (
 # Up to this many models, each pair is described in words; beyond, each model is compared with the reference.
 MOST_TOLD_ALL = 5
 SIGNIFICANT = 0.05
-# The functions that measure a model's runs and compare two models, by the kind of the models' output.
-_MEASURES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "classes": (measure_model, compare_models),
-    "masks": (measure_mask_model, compare_mask_models),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -296,8 +290,7 @@ def compare(
 
 
 def _measure(group: Group, positive_class: str | None, progress: Callable[[float], None] | None) -> Model:
-    measure, _ = _MEASURES[group.runs[0].predicts]
-    measured, labels = measure(group.runs, positive_class=positive_class, progress=progress)
+    measured, labels = group.runs[0].kind.measure(group.runs, positive_class=positive_class, progress=progress)
     highest = group.runs[0].highest
     metrics = {name: mean_over_runs(found, highest=highest.get(name, 1.0)) for name, found in measured.items()}
     return Model(group.name, group.runs, group.settings, measured, metrics, labels)
@@ -331,8 +324,7 @@ def _test_family(metric: str, labels: Sequence[str], models: Sequence[Model], re
 
 def _test(metric: str, first: Model, second: Model, label: str = "") -> Pair:
     one, other = (model.labels[label][metric] if label else model.measured[metric] for model in (first, second))
-    _, compare_two = _MEASURES[first.runs[0].predicts]
-    difference, test = compare_two(metric, first.runs, one, second.runs, other, label)
+    difference, test = first.runs[0].kind.test(metric, first.runs, one, second.runs, other, label)
     return Pair(metric, first.name, second.name, one.mean, other.mean, difference, test, label=label)
 
 

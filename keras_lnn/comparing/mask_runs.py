@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_lnn.comparing.compared_run import ComparedRun
+from keras_lnn.comparing.compared_run import ComparedRun, RunKind
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.mask_overlaps import MaskMeasures
@@ -212,3 +212,6 @@ def _read_measures(table: pd.DataFrame, names: Sequence[str]) -> MaskMeasures:
         surface=columns(f"surface_distance{unit}"),
         in_millimetres=bool(unit),
     )
+
+
+MASK_RUNS = RunKind(read_mask_run, measure_mask_model, compare_mask_models)

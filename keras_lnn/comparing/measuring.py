@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from keras_lnn.comparing.runs import Run
+from keras_lnn.comparing.compared_run import RunKind
+from keras_lnn.comparing.runs import Run, read_run
 from keras_lnn.evaluation.checked import CheckedPredictions
 from keras_lnn.evaluation.predictions import METRICS, TUNED_METRICS, measure_predictions
 from keras_lnn.statistics.deviations import Units, welch_degrees
@@ -111,3 +112,6 @@ def degrees_of_samples(metric: str, deviations: np.ndarray, run: Run, label: int
 def _checked(run: Run, positive_class: str | None = None) -> CheckedPredictions:
     about = (run.truth, run.probabilities, run.task, run.class_names, run.thresholds)
     return CheckedPredictions.checked(*about, positive_class)
+
+
+CLASS_RUNS = RunKind(read_run, measure_model, compare_models)

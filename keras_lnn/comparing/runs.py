@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from keras_lnn.comparing.compared_run import ComparedRun, check_same_samples
-from keras_lnn.comparing.mask_runs import MaskRun, read_mask_run
+from keras_lnn.comparing.compared_run import ComparedRun, RunKind, check_same_samples
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.predictions import Evaluation, evaluate_predictions
@@ -124,7 +123,7 @@ def as_decided(metric: str, known: Sequence[str]) -> str:
     return metric + TUNED if metric + TUNED in known else metric
 
 
-def load_runs(paths: Iterable[str | os.PathLike], *, split: str = "test") -> list[Run | MaskRun]:
+def load_runs(paths: Iterable[str | os.PathLike], *, split: str = "test") -> list[ComparedRun]:
     """Reads all complete runs in the given folders.
 
     Args:
@@ -175,10 +174,10 @@ def find_runs(path: Path) -> list[Path]:
     return sorted(complete)
 
 
-def read_any_run(path: Path, split: str = "test") -> Run | MaskRun:
+def read_any_run(path: Path, split: str = "test") -> ComparedRun:
     """Reads one complete run of any kind of task; the arguments are those of :func:`read_run`."""
     metrics = RunFolder(path).read_metrics()
-    return read_run(path, split) if metrics is None else _READERS[find_kind_of(metrics).predicts](path, split)
+    return read_run(path, split) if metrics is None else RunKind.of(find_kind_of(metrics)).read(path, split)
 
 
 def read_run(path: Path, split: str = "test") -> Run:
@@ -300,8 +299,3 @@ def _measure(
 def _explain(error: Exception) -> str:
     text = str(error.args[0]) if error.args else type(error).__name__
     return f"no column or key {text}" if isinstance(error, KeyError) else text
-
-
-# Readers by the kind of the models' output; another kind needs a class of runs, a reader here and measures in
-# ``comparison``.
-_READERS: dict[str, Callable[[Path, str], Run | MaskRun]] = {"classes": read_run, "masks": read_mask_run}

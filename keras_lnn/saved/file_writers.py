@@ -1,8 +1,9 @@
-"""What ``keras-lnn predict`` writes: a table of probabilities, or masks with their table; found by one table."""
+"""What ``keras-lnn predict`` writes: a table of probabilities, or masks with their table; a task names its writer."""
 
 from __future__ import annotations
 
 import abc
+import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -109,10 +110,6 @@ class MaskWriter(FileWriter):
         return predict_masks(predictor, paths, output, overlay=overlay, **options)
 
 
-# By what a task gives a class to.
-_WRITERS: dict[str, FileWriter] = {"classes": TableWriter(), "masks": MaskWriter()}
-
-
 def find_writer(task: Task, model: str, overlay: bool) -> FileWriter:
     """Returns what writes the predictions of a task.
 
@@ -121,7 +118,7 @@ def find_writer(task: Task, model: str, overlay: bool) -> FileWriter:
         model: By what name the model was asked for.
         overlay: Whether predictions are to be drawn on their images.
     """
-    writer = _WRITERS[task.predicts]
+    writer: FileWriter = pkgutil.resolve_name(task.file_writer)()
     if overlay and not writer.can_overlay:
         raise InputError(f"--overlay is for networks of masks. Received: {model}, which has none. Leave it out.")
     return writer

@@ -27,6 +27,8 @@ class SegmentationTask(Task):
     """A softmax for each pixel."""
 
     predicts = "masks"
+    file_writer = "keras_lnn.saved.file_writers:MaskWriter"
+    run_kind = "keras_lnn.comparing.mask_runs:MASK_RUNS"
     labels_are = "masks"
     resizes_labels = True
     monitors = ("val_loss", "val_dice", "val_iou", "val_accuracy")

@@ -57,6 +57,10 @@ class Task(abc.ABC):
 
     Attributes:
         predicts: What a model must give a class to: to whole images (``classes``) or to each pixel (``masks``).
+        file_writer: The class of ``keras_lnn.saved.file_writers`` that writes its predictions for image files, as
+            ``module:name``, since only prediction imports it.
+        run_kind: How a comparison reads and measures its runs, the ``module:name`` of a
+            :class:`~keras_lnn.comparing.compared_run.RunKind`, which only a comparison imports.
         labels_are: What an image is labelled with, in words; data are measured by models of the same words only.
         monitors: The values of each epoch that can choose the best one.
         defaults: What the configuration says where neither the user nor the model's protocol does.
@@ -78,6 +82,8 @@ class Task(abc.ABC):
     class_names: tuple[str, ...]
 
     predicts: ClassVar[str] = "classes"
+    file_writer: ClassVar[str] = "keras_lnn.saved.file_writers:TableWriter"
+    run_kind: ClassVar[str] = "keras_lnn.comparing.measuring:CLASS_RUNS"
     labels_are: ClassVar[str]
     monitors: ClassVar[tuple[str, ...]]
     defaults: ClassVar[Mapping[str, Any]] = types.MappingProxyType({})
