@@ -10,7 +10,7 @@ from keras_lnn.data.arrays import Split
 from keras_lnn.evaluation.masks import evaluate_masks
 from keras_lnn.files.atomic import without_nan
 from keras_lnn.saved.signature import Signature
-from keras_lnn.tasks.segmentation import tabulate_measures
+from keras_lnn.tasks.prediction_tables import tabulate_measures
 from keras_lnn.training.report import metrics_of_split
 
 NAMES = ("background", "liver", "tumour")

@@ -16,12 +16,12 @@ from keras_lnn.errors import InputError
 from keras_lnn.evaluation.mask_overlaps import MaskMeasures
 from keras_lnn.evaluation.masks import MASK_METRICS, GroupedMeasures
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS
-from keras_lnn.files.csv_tables import plain_cell
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.bootstrap import bounded_interval, defined_mean, resample_weights
 from keras_lnn.statistics.deviations import resampled_deviations
 from keras_lnn.statistics.paired_tests import Difference, Measured, compare_means
+from keras_lnn.tasks.prediction_tables import read_measures
 
 COMPARED = ("dice", "iou", "dice_per_image")
 _RESAMPLES = 2000
@@ -92,9 +92,7 @@ def read_mask_run(path: Path, split: str = "test") -> MaskRun:
         )
     try:
         names = tuple(metrics["classes"][1:])
-        table = pd.read_csv(folder.predictions, dtype={"file": str, "patient": str})
-        table = table[table["split"] == split].reset_index(drop=True)
-        measures = _read_measures(table, names)
+        measures, samples = read_measures(folder.predictions, split, names)
         dice = GroupedMeasures(measures)(np.ones((1, len(measures))))[0, 0]
         known = metrics[split]["dice"]["value"]
         if known is not None and not abs(dice - known) <= _SAME_DICE:
@@ -107,8 +105,6 @@ def read_mask_run(path: Path, split: str = "test") -> MaskRun:
             f"predictions.csv and metrics.json must be as the run has written them. Received: {path} ({error}). "
             "Train it once more."
         ) from None
-    for column in {"file", "patient"} & set(table):
-        table[column] = table[column].map(plain_cell, na_action="ignore")
     checksum = folder.read_environment().get("data_checksum")
     return MaskRun(
         path=path,
@@ -117,9 +113,9 @@ def read_mask_run(path: Path, split: str = "test") -> MaskRun:
         task="segmentation",
         class_names=names,
         truth=measures.truth,
-        files=tuple(table["file"]) if "file" in table and not table["file"].isna().any() else (),
+        files=samples.files,
         measures=measures,
-        groups=tuple(table["patient"]) if "patient" in table and not table["patient"].isna().any() else None,
+        groups=samples.groups,
         checksum=checksum if isinstance(checksum, str) else "",
         file_bytes=folder.best_model.stat().st_size if folder.best_model.is_file() else None,
         validation_dice=float("nan") if validation is None else validation,
@@ -191,27 +187,6 @@ def _read_warnings(metrics: dict[str, Any], split: str) -> tuple[str, ...]:
     """Returns the warnings of a split; they were written of the test split if there is one, else of validation."""
     of_split = split == "test" or "test" not in metrics
     return tuple(text for text in metrics["warnings"] if of_split or "has collapsed" in text)
-
-
-def _read_measures(table: pd.DataFrame, names: Sequence[str]) -> MaskMeasures:
-    def columns(metric: str) -> np.ndarray:
-        return table[[f"{metric} {name}" for name in names]].to_numpy(dtype=np.float64)
-
-    if table.empty or list(table["index"]) != list(range(len(table))):
-        raise ValueError("its rows are not 0, 1, 2, ...")
-    unit = "_mm" if f"hd95_mm {names[0]}" in table else ""
-    # Errors are shares, of images whose size is not written: nothing here asks for their pixels.
-    return MaskMeasures(
-        class_names=tuple(names),
-        truth=columns("pixels"),
-        predicted=columns("predicted_pixels"),
-        common=columns("common_pixels"),
-        wrong=table["pixel_error"].to_numpy(dtype=np.float64),
-        pixels=1,
-        hausdorff=columns(f"hd95{unit}"),
-        surface=columns(f"surface_distance{unit}"),
-        in_millimetres=bool(unit),
-    )
 
 
 MASK_RUNS = RunKind(read_mask_run, measure_mask_model, compare_mask_models)

@@ -17,12 +17,11 @@ from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.predictions import Evaluation, evaluate_predictions
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS
-from keras_lnn.files.csv_tables import plain_cell
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.tasks.kinds import find_kind, find_kind_of
+from keras_lnn.tasks.prediction_tables import SampleNames, read_probabilities
 from keras_lnn.tasks.thresholds import TUNED
 
-_PROBABILITY, _TRUTH = "probability ", "truth "
 # Tolerance between predictions.csv and metrics.json of one run: both come from the same float32 probabilities.
 _SAME_ACCURACY = 1e-6
 
@@ -193,10 +192,10 @@ def read_run(path: Path, split: str = "test") -> Run:
             f"(it was trained with --no-test). Compare by --split val."
         )
     class_names, accuracy, about = _read_numbers(folder, metrics, split)
-    task, truth, probabilities, files, groups = read_predictions(folder.predictions, split, class_names)
+    task, truth, probabilities, names = _read_predictions(folder.predictions, split, class_names)
     if about["positive_class"] is None and task == "binary":
         task = "multi-class"
-    predictions = {"truth": truth, "probabilities": probabilities, "groups": groups}
+    predictions = {"truth": truth, "probabilities": probabilities, "groups": names.groups}
     measured = _measure(folder.predictions, predictions, task, class_names, about)
     if accuracy is None or abs(measured.metrics["accuracy"].value - accuracy) > _SAME_ACCURACY:
         raise InputError(
@@ -214,51 +213,28 @@ def read_run(path: Path, split: str = "test") -> Run:
         class_names=class_names,
         truth=truth,
         probabilities=probabilities,
-        files=files,
+        files=names.files,
         checksum=checksum if isinstance(checksum, str) else "",
         file_bytes=size,
         warnings=measured.warnings,
-        groups=groups,
+        groups=names.groups,
         **about,
     )
 
 
-def read_predictions(
+def _read_predictions(
     path: Path, split: str, class_names: Sequence[str]
-) -> tuple[str, np.ndarray, np.ndarray, tuple[str, ...], tuple[str, ...] | None]:
-    """Reads the samples of one split from a predictions.csv.
-
-    Args:
-        path: The file.
-        split: The split whose rows are read.
-        class_names: The classes whose columns are read.
-
-    Returns:
-        The task, the truth, the probabilities, the names of the files and the patients, as in :class:`Run`.
-    """
+) -> tuple[str, np.ndarray, np.ndarray, SampleNames]:
+    """Returns the task, the truth and the probabilities of :class:`Run`, and what the samples are called."""
     try:
-        table = pd.read_csv(path, dtype={"file": str, "patient": str}, keep_default_na=True, low_memory=False)
-        table = table[table["split"] == split]
-        if list(table["index"]) != list(range(len(table))) or table.empty:
-            raise ValueError(f"the rows of {split} are not 0, 1, 2, ...")
-        probabilities = table[[_PROBABILITY + name for name in class_names]].to_numpy(dtype=np.float64)
-        if "truth" in table:
-            task, labels = "binary" if len(class_names) == 2 else "multi-class", table["truth"]
-        else:
-            task, labels = "multi-label", table[[_TRUTH + name for name in class_names]]
-        truth = labels.to_numpy(dtype=np.float64)
-        if not np.array_equal(truth, np.floor(truth)):
-            raise ValueError("truth is not whole numbers")
-        files = tuple(plain_cell(str(file)) for file in table["file"]) if "file" in table else ()
-        # The column of patients is empty for a split without known patients if those of another split are known.
-        known = "patient" in table and not table["patient"].isna().any()
-        groups = tuple(map(plain_cell, table["patient"])) if known else None
+        truth, probabilities, names, exclusive = read_probabilities(path, split, class_names)
     except (*DAMAGED_FILE_ERRORS, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(
             f"predictions.csv must be as the run has written it. Received: {path} ({_explain(error)}). "
             "Train it once more."
         ) from None
-    return task, truth.astype(np.int64), probabilities, files, groups
+    one_class = "binary" if len(class_names) == 2 else "multi-class"
+    return one_class if exclusive else "multi-label", truth, probabilities, names
 
 
 def _read_numbers(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from keras_lnn.tasks.decisions import CLASSIFICATIONS
-from keras_lnn.tasks.task import PROBABILITY_LOSSES, LabelColumns, Task, build_metric, sample_columns
+from keras_lnn.tasks.task import PROBABILITY_LOSSES, LabelColumns, Task, build_metric
 from keras_lnn.tasks.thresholds import TUNED
 
 if TYPE_CHECKING:
@@ -96,14 +96,9 @@ result["predicted"]  # bool, of the same shape: what the probabilities say, by t
 
     def tabulate(self, split: Split, predicted: np.ndarray, found: Evaluation | None, split_name: str) -> pd.DataFrame:
         """Returns one row per sample with the truth and the probability of each class or label."""
-        import pandas as pd
+        from keras_lnn.tasks.prediction_tables import tabulate_probabilities
 
-        columns = sample_columns(split, split_name) | self._truth_columns(split.labels)
-        columns |= {f"probability {name}": predicted[:, index] for index, name in enumerate(self.class_names)}
-        return pd.DataFrame(columns)
-
-    def _truth_columns(self, labels: np.ndarray) -> dict[str, Any]:
-        return {"truth": labels, "truth_name": [self.class_names[label] for label in labels]}
+        return tabulate_probabilities(split, predicted, self.class_names, split_name, self.exclusive)
 
     def count_epochs(self, confusion: Sequence[np.ndarray], last_epoch: int) -> ClassCurves | None:
         """Returns which class was taken for which after each epoch; None where that was not counted."""
@@ -223,9 +218,6 @@ class MultiLabelTask(SingleLabelTask):
         import numpy as np
 
         return ", ".join(self.class_names[index] for index in np.flatnonzero(label)) or "no label"
-
-    def _truth_columns(self, labels: np.ndarray) -> dict[str, Any]:
-        return {f"truth {name}": labels[:, index] for index, name in enumerate(self.class_names)}
 
     def count_epochs(self, confusion: Sequence[np.ndarray], last_epoch: int) -> ClassCurves | None:
         """Returns for how many images each label was rightly given after each epoch; None where not counted."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from keras_lnn.tasks.decisions import decide_likeliest
-from keras_lnn.tasks.task import LabelColumns, Task, build_metric, sample_columns
+from keras_lnn.tasks.task import LabelColumns, Task, build_metric
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,6 +86,8 @@ result["probabilities"]  # {pixels_of_classes}""",
 
     def tabulate(self, split: Split, predicted: np.ndarray, found: Evaluation | None, split_name: str) -> pd.DataFrame:
         """Returns one row per image with its measures and its pixels of each class; masks are not kept."""
+        from keras_lnn.tasks.prediction_tables import tabulate_measures
+
         return tabulate_measures(split, _measures_of(found), split_name)
 
     def draw_epochs(
@@ -163,32 +165,3 @@ def _measures_of(found: Evaluation | None) -> MaskMeasures:
     if not isinstance(found, MaskEvaluation):
         raise ValueError(f"Masks must have been measured. Received: {type(found).__name__}. Call measure before.")
     return found.measures
-
-
-def tabulate_measures(split: Split, measures: MaskMeasures, split_name: str) -> pd.DataFrame:
-    """Returns one row per image: its index, file and patient where known, its measures, and the pixels of each class.
-
-    Cells are empty where there is nothing to measure: Dice and IoU of a class that is neither there nor predicted, and
-    distances of a class that is not both.
-    """
-    import numpy as np
-    import pandas as pd
-
-    from keras_lnn.evaluation.masks import metric_name
-    from keras_lnn.statistics.bootstrap import defined_mean
-
-    columns = sample_columns(split, split_name)
-    columns |= {"dice": measures.mean_dice(), "iou": defined_mean(measures.iou.T)}
-    columns["pixel_error"] = measures.wrong / measures.pixels
-    of_classes = {
-        "dice": measures.dice,
-        "iou": measures.iou,
-        metric_name("hd95", measures): measures.hausdorff,
-        metric_name("surface_distance", measures): measures.surface,
-        "pixels": measures.truth.astype(np.int64),
-        "predicted_pixels": measures.predicted.astype(np.int64),
-        "common_pixels": measures.common.astype(np.int64),
-    }
-    for place, name in enumerate(measures.class_names):
-        columns |= {f"{metric} {name}": values[:, place] for metric, values in of_classes.items()}
-    return pd.DataFrame(columns)

@@ -364,18 +364,6 @@ class Task(abc.ABC):
         return np.asarray(served["probabilities"]).astype(np.float64)
 
 
-def sample_columns(split: Split, split_name: str) -> dict[str, Any]:
-    """Returns the first columns of a table of predictions: split, index, file and patient where they are known."""
-    import numpy as np
-
-    columns: dict[str, Any] = {"split": split_name, "index": np.arange(len(split))}
-    if split.names is not None:
-        columns["file"] = list(split.names)
-    if split.groups is not None:
-        columns["patient"] = list(split.groups)
-    return columns
-
-
 def build_metric(metric: Any, labels: int) -> Any:
     """Returns the metric with its variables: TensorFlow traces a step twice in which variables are made."""
     metric.build(labels)

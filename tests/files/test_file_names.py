@@ -21,7 +21,7 @@ from keras_lnn.evaluation.mask_overlaps import measure_masks
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.image_predictions import predict_files, write_predictions
 from keras_lnn.saved.mask_predictions import predict_masks
-from keras_lnn.tasks.segmentation import tabulate_measures
+from keras_lnn.tasks.prediction_tables import tabulate_measures
 from keras_lnn.terminal import loading, make_console
 from keras_lnn.training.evaluate import evaluate_model
 from keras_lnn.training.loop import train
