@@ -75,7 +75,7 @@ def test_runs_are_compared(place):
 def test_a_study_trains_nothing_again(place, capsys):
     before = {path: path.stat().st_mtime_ns for path in place.rglob("metrics.json")}
     assert main(["study", "small.yaml", "--study-dir", "study", "--show"]) == 0
-    assert "1 of them are done, 0 are left" in " ".join(capsys.readouterr().out.split())
+    assert "1 done before, 0 left" in " ".join(capsys.readouterr().out.split())
     assert before == {path: path.stat().st_mtime_ns for path in place.rglob("metrics.json")}
 
 

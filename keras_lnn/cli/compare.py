@@ -26,26 +26,26 @@ _MODELS_IN_A_NAME = 3
 
 
 class CompareCommand(pydantic.BaseModel):
-    """Compare trained models on the same test samples: which differences the data show, and which they do not.
+    """Compare trained models on the same test samples, and report which differences the data show.
 
-    Runs that differ in nothing but their seed count as one model. Runs of several data sets are compared data set by
+    Runs that differ only in their seed count as one model. Runs on several data sets are compared separately for each
     data set, with one page for each.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    runs: CliPositionalArg[list[Path]] = pydantic.Field(description="runs, and folders that are searched for runs")
+    runs: CliPositionalArg[list[Path]] = pydantic.Field(description="folders of runs, or folders that contain them")
     output: Path | None = pydantic.Field(
         None,
-        description="folder for the page, tables and pictures, of several data sets for a folder of each (default: "
-        "comparisons/DATA-MODELS)",
+        description="folder for the page, tables and pictures; with several data sets it gets one folder for each "
+        "(default: comparisons/DATA-MODELS)",
     )
-    split: Literal["test", "val"] = pydantic.Field("test", description="whose samples")
+    split: Literal["test", "val"] = pydantic.Field("test", description="split on which the models are compared")
     reference: str | None = pydantic.Field(
         None, description="model that the others are compared with (default: the best by mean validation AUC or Dice)"
     )
     json_output: bool = pydantic.Field(
-        False, alias="json", description="print one JSON object, or of several data sets a list of them"
+        False, alias="json", description="print one JSON object, or a list of them for several data sets"
     )
 
 
@@ -73,7 +73,7 @@ def run_compare(command: CompareCommand) -> None:
         print(json.dumps(contents if len(contents) > 1 else contents[0], indent=2, ensure_ascii=False))
         return
     if len(parts) > 1:
-        console.print(f"The runs are of {len(parts)} data sets, each of which is compared by itself.")
+        console.print(f"The runs are on {len(parts)} data sets, which are compared separately.")
     for result, files in zip(results, written, strict=True):
         print_comparison(result, console)
         print_written(console, files)

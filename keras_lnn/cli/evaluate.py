@@ -17,21 +17,23 @@ if TYPE_CHECKING:
 
 
 class EvaluateCommand(OwnModules, Command, DataOptions):
-    """Measure a trained model, with 95% intervals; options of the data that are left out are those of its training."""
+    """Measure a trained model, with 95% intervals; data options that are left out are taken from its training."""
 
-    model: CliPositionalArg[str] = pydantic.Field(description="run, .keras file, exported folder or name")
-    data: str | None = pydantic.Field(None, description="data set (default: the one that it learned from)")
+    model: CliPositionalArg[str] = pydantic.Field(description="run, .keras file, exported folder or name of a model")
+    data: str | None = pydantic.Field(None, description="data set (default: the one that the model was trained on)")
     split: Literal["train", "val", "test", "all"] | None = pydantic.Field(
         None,
-        description="which images; all: those that were in neither its training nor its validation (default: test, and "
-        "all of other data than it learned from)",
+        description="split to measure; all: every image that was in neither training nor validation (default: test on "
+        "the data that the model was trained on, all on other data)",
     )
     size: Side | None = pydantic.Field(None, description="side of the images in pixels")
     map_classes: str | None = pydantic.Field(
-        None, description="THEIRS=OURS,...: what the model calls classes that have other names in the data"
+        None, description="THEIRS=OURS,...: the model's class names for classes that have other names in the data"
     )
     positive_class: str | None = pydantic.Field(
-        None, description="which of two classes sensitivity, precision and F1 speak of (default: that of its training)"
+        None,
+        description="which of two classes is the positive one in sensitivity, specificity, precision and F1 (default: "
+        "that of the model's training)",
     )
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object")
 

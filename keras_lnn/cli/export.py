@@ -15,11 +15,13 @@ from keras_lnn.terminal import loading, make_console
 
 
 class ExportCommand(OwnModules, Command):
-    """Export a run's best model with its card and signature."""
+    """Export a run's best model with its model card and signature."""
 
-    run: CliPositionalArg[str] = pydantic.Field(description="run or .keras file")
-    format: Annotated[str, OneOf(list_formats)] = pydantic.Field("saved_model", description="format of the model")
-    output: Path | None = pydantic.Field(None, description="folder to make (default: saved_models/RUN)")
+    run: CliPositionalArg[str] = pydantic.Field(description="folder of a run, or .keras file")
+    format: Annotated[str, OneOf(list_formats)] = pydantic.Field(
+        "saved_model", description="format of the exported model"
+    )
+    output: Path | None = pydantic.Field(None, description="folder to create (default: saved_models/RUN)")
 
 
 def run_export(command: ExportCommand) -> None:
@@ -39,7 +41,7 @@ def run_export(command: ExportCommand) -> None:
     with loading(console, "exporting"):
         metrics = folder.read_metrics() if folder.path.is_dir() else None
         output = find_place(asked_for, command.format)
-        note = "  (took the place of the export that was there)" if output.exists() else ""
-        note = note if output == asked_for else f"  (beside {asked_for}, which is of another format){note}"
+        note = "  (replaced an earlier export)" if output.exists() else ""
+        note = note if output == asked_for else f"  (beside {asked_for}, which has another format){note}"
         export_model(command.run, output, command.format, metrics)
     console.print(f"exported  {output}{note}")

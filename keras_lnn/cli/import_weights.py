@@ -16,13 +16,15 @@ from keras_lnn.terminal import loading, make_console
 
 
 class ImportCommand(OwnModules, Command):
-    """Read weights learned in PyTorch (a state_dict saved as .npz) into the Keras model of the same network."""
+    """Load weights learned in PyTorch (a state_dict saved as .npz) into the Keras model of the same network."""
 
-    weights: CliPositionalArg[Path] = pydantic.Field(description=".npz with the arrays of a state_dict")
-    model: str = pydantic.Field(description="network that the weights are of")
-    output: Path = pydantic.Field(description="folder to make; serves like a run")
-    model_args: dict[str, Any] = pydantic.Field(default_factory=dict, description="arguments of the network's builder")
-    data: str | None = pydantic.Field(None, description="data set it is for (default: the one it was published for)")
+    weights: CliPositionalArg[Path] = pydantic.Field(description=".npz file with the arrays of a state_dict")
+    model: str = pydantic.Field(description="name of the model that the weights belong to")
+    output: Path = pydantic.Field(description="folder to create; it can be used like that of a run")
+    model_args: dict[str, Any] = pydantic.Field(default_factory=dict, description="arguments of the model's builder")
+    data: str | None = pydantic.Field(
+        None, description="data set that the model is for (default: the one that it was published for)"
+    )
     size: Side | None = pydantic.Field(None, description="side of the images in pixels")
     implicit_param_constraints: bool = pydantic.Field(
         True, description="whether an LTC keeps its conductances positive by softplus, as ncps.torch does by default"
@@ -33,7 +35,9 @@ def run_import(command: ImportCommand) -> None:
     """Imports the weights and prints the path of the model."""
     console = make_console()
     if not command.weights.is_file():
-        raise InputError(f"Weights must be an .npz file. Received: {command.weights}, which is not there.")
+        raise InputError(
+            f"Weights must be an existing .npz file. Received: {command.weights}, which does not exist. Check the path."
+        )
     if not command.imports:
         require_model(command.model)
     start(command, console)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class ListCommand(OwnModules, Command):
     """List the models or the data sets."""
 
-    what: CliPositionalArg[Literal["models", "data"]] = pydantic.Field(description="models or data")
+    what: CliPositionalArg[Literal["models", "data"]] = pydantic.Field(description="list the models, or the data sets")
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON list")
     data_dir: Path | None = pydantic.Field(None, description="folder of the data files")
 

@@ -12,19 +12,19 @@ class _Entry(NamedTuple):
     """The module of a command and its description; the module has ``NameCommand`` and ``run_name``, or a ``main``."""
 
     module: str
-    what: str
+    description: str
 
 
 COMMANDS = {
-    "train": _Entry("train", "a network on medical images: chosen on validation, tested once, exported"),
-    "tune": _Entry("tune", "a search for hyperparameters, each trial in a process of its own"),
-    "evaluate": _Entry("evaluate", "metrics of a trained model with 95% intervals"),
-    "compare": _Entry("compare", "trained models on the same test samples, as a page with tests and pictures"),
-    "study": _Entry("study", "a published experiment: networks, data sets and seeds, with tables and pictures"),
-    "predict": _Entry("predict", "probabilities or masks for image files and folders"),
-    "export": _Entry("export", "a trained model to a folder of its own, with its card"),
-    "import": _Entry("import_weights", "weights learned in PyTorch into the Keras model"),
-    "list": _Entry("list", "what there is: models or data sets"),
+    "train": _Entry("train", "train a model on medical images, choose an epoch on validation, test and export it"),
+    "tune": _Entry("tune", "search for hyperparameters, with each trial in its own process"),
+    "evaluate": _Entry("evaluate", "measure a trained model, with 95% intervals"),
+    "compare": _Entry("compare", "compare trained models on the same test samples, with tests and pictures"),
+    "study": _Entry("study", "run a study: several models, data sets and seeds, with tables and pictures"),
+    "predict": _Entry("predict", "predict probabilities or masks for image files and folders"),
+    "export": _Entry("export", "export a trained model to a folder, with its model card"),
+    "import": _Entry("import_weights", "load weights learned in PyTorch into the Keras model"),
+    "list": _Entry("list", "list the models or the data sets"),
 }
 
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str], program: str = "keras-lnn") -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         width = max(map(len, COMMANDS))
         print(f"usage: {program} COMMAND ... (--help after a command shows its options)\n")
-        print("\n".join(f"  {name.ljust(width)}  {entry.what}" for name, entry in COMMANDS.items()))
+        print("\n".join(f"  {name.ljust(width)}  {entry.description}" for name, entry in COMMANDS.items()))
         return 0
     if arguments[0] == "--version":
         from keras_lnn import __version__

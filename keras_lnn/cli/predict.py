@@ -16,17 +16,17 @@ _SHOWN_PREDICTIONS = 20
 
 
 class PredictCommand(OwnModules, Command):
-    """Give the class probabilities of image files, or their masks; folders are searched for images."""
+    """Predict the class probabilities of image files, or their masks; folders are searched for images."""
 
-    model: CliPositionalArg[str] = pydantic.Field(description="run, .keras file, exported folder or name")
+    model: CliPositionalArg[str] = pydantic.Field(description="run, .keras file, exported folder or name of a model")
     images: CliPositionalArg[list[Path]] = pydantic.Field(description="image files and folders; .npy for volumes")
     output: Path | None = pydantic.Field(
         None,
-        description="CSV file to write; of a network of masks the folder for them and for a CSV file (default: "
+        description="CSV file to write; for a segmentation model, the folder for its masks and a CSV file (default: "
         "predictions.csv, or predictions)",
     )
-    overlay: bool = pydantic.Field(False, description="write each mask on its image too")
-    skip_bad: bool = pydantic.Field(False, description="leave out image files that are unreadable")
+    overlay: bool = pydantic.Field(False, description="also write pictures of each mask drawn on its image")
+    skip_bad: bool = pydantic.Field(False, description="skip image files that are unreadable")
 
 
 def run_predict(command: PredictCommand) -> None:
@@ -66,6 +66,6 @@ def run_predict(command: PredictCommand) -> None:
     thresholds = describe_thresholds(signature)
     if thresholds is not None:
         console.print(f"predicted: {thresholds}")
-    note = "  (took the place of the predictions that were there)" if replaced else ""
+    note = "  (replaced earlier predictions)" if replaced else ""
     what = f"{writer.noun}{'s' if len(table) != 1 else ''}"
     console.print(f"{len(table)} {what}  {output}{note}")

@@ -28,39 +28,41 @@ _REPLACED = ("results.csv", "differences.csv", "summary.csv", *_TABLES, "plots")
 
 
 class StudyCommand(OwnModules):
-    """Train a study's networks on its data sets with several seeds, each run in a process of its own.
+    """Train the networks of a study on its data sets with several seeds, each run in its own process.
 
-    The same command goes on with a study that was stopped or killed: runs that are done are kept.
+    The same command continues a study that was stopped or killed; completed runs are kept.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    study: CliPositionalArg[str] = pydantic.Field(description="name, such as term-paper, or a YAML file")
-    models: str | None = pydantic.Field(None, description="networks of the study, as a,b (default: all)")
-    data: str | None = pydantic.Field(None, description="data sets, as a,b (default: all of the study)")
+    study: CliPositionalArg[str] = pydantic.Field(description="name of a study, such as term-paper, or a YAML file")
+    models: str | None = pydantic.Field(None, description="networks of the study to train, as a,b (default: all)")
+    data: str | None = pydantic.Field(None, description="data sets to train on, as a,b (default: all of the study)")
     seeds: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
-        None, description="runs of each network on each data set (default: as the study says)"
+        None, description="number of seeds for each network and data set (default: as the study declares)"
     )
     grid: str | None = pydantic.Field(
         None,
-        description="values of the protocol's grid or of further training fields, with each of which the networks are "
-        "trained, such as 'time_budget=30s,60s,90s learning_rate=1e-3'",
+        description="values for fields of the protocol's grid or for further training fields; the networks are trained "
+        "with each combination, such as 'time_budget=30s,60s,90s learning_rate=1e-3'",
     )
     fields: str | None = pydantic.Field(
         None,
-        description="training fields of all runs, in the place of the study's own, such as 'size=64 batch_size=16'",
+        description="training fields for all runs that replace those of the study, such as 'size=64 batch_size=16'",
     )
-    protocol: str | None = pydantic.Field(None, description="a protocol of the study (default: its first)")
-    quick: bool = pydantic.Field(False, description="two epochs and one seed, to see that all runs through")
+    protocol: str | None = pydantic.Field(None, description="protocol of the study (default: its first one)")
+    quick: bool = pydantic.Field(
+        False, description=f"{QUICK_EPOCHS} epochs and one seed, to check that every run works"
+    )
     workers: Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS)] = pydantic.Field(
-        1, description="runs at a time; they share the processors, and each gets one of the GPUs"
+        1, description="number of runs at a time; they share the processors, and each gets one of the GPUs"
     )
     study_dir: Path | None = pydantic.Field(None, description="folder of the study (default: studies/STUDY-PROTOCOL)")
     data_dir: Path | None = pydantic.Field(None, description="folder of the data files")
-    accept_checksum: bool = pydantic.Field(False, description="take a data file with another checksum")
-    run_timeout: str | None = pydantic.Field(None, description="a run that takes longer is killed, such as 30m")
-    memory_limit: str | None = pydantic.Field(None, description="a run that uses more is killed, such as 4G")
-    show: bool = pydantic.Field(False, description="print what is done and what is left, and stop")
+    accept_checksum: bool = pydantic.Field(False, description="accept a data file with another checksum")
+    run_timeout: str | None = pydantic.Field(None, description="time after which a run is killed, such as 30m")
+    memory_limit: str | None = pydantic.Field(None, description="memory above which a run is killed, such as 4G")
+    show: bool = pydantic.Field(False, description="print how many runs are done and which are left, and stop")
 
     @pydantic.field_validator("run_timeout", mode="before")
     @classmethod
@@ -122,7 +124,7 @@ def _run_study(
                 calls = {"introduce": display.introduce, "watch": display.watch, "ended": display.report_run}
                 progress = run_all(runs, runner, workers=command.workers, limits=limits, **calls)
         except KeyboardInterrupt:
-            console.print("stopped; the same command goes on with it")
+            console.print("stopped; the same command continues the study")
             raise
     finally:
         if runner is not None:
@@ -139,7 +141,7 @@ def _run_study(
     display.conclude(progress, written)
     if progress.failures:
         raise InputError(
-            f"All runs of a study must end well. Received: {len(progress.failures)} that failed, with their reasons"
+            f"All runs of a study must succeed. Received: {len(progress.failures)} failed runs, with their reasons"
             " above. The same command tries them again."
         )
 
@@ -177,8 +179,8 @@ def _describe_shares(runs: list[StudyRun], workers: int) -> list[str]:
     if workers == 1 or not any(run.config.time_budget for run in runs):
         return []
     return [
-        f"{workers} runs at a time shared the processors: within the same time budget each saw fewer images than it"
-        " would alone. --workers 1 compares them fairly."
+        f"{workers} runs at a time share the processors: within its time budget each sees fewer images than it would"
+        " alone. Use --workers 1 for a fair comparison."
     ]
 
 

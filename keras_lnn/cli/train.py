@@ -13,12 +13,14 @@ from keras_lnn.files.yaml_files import read_yaml
 
 
 class TrainCommand(TrainConfig):
-    """Train a network on medical images, choose its best epoch on validation, test it once and export it."""
+    """Train a model on medical images, choose its best epoch on validation, test it once and export it."""
 
-    config: Path | None = pydantic.Field(None, description="YAML file of fields; options given here go before it")
+    config: Path | None = pydantic.Field(
+        None, description="YAML file with any of these fields; options on the command line override it"
+    )
     print_config: bool = pydantic.Field(False, description="print the whole configuration as YAML and stop")
     show_augmentation: Path | None = pydantic.Field(None, description="draw augmented images to this PNG file and stop")
-    resume: Path | None = pydantic.Field(None, description="go on with this run from its last whole epoch")
+    resume: Path | None = pydantic.Field(None, description="continue this run after its last complete checkpoint")
 
 
 def main(arguments: Sequence[str], program: str = "keras-lnn train") -> int:
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str], program: str = "keras-lnn train") -> int:
     picture = options.pop("show_augmentation", None)
     run_dir = options.pop("resume", None)
     if run_dir is not None and (options or config_file is not None or print_config or picture is not None):
-        raise InputError("--resume goes on with the run's own configuration. Received: other options. Leave them out.")
+        raise InputError("--resume takes the run's own configuration. Received: other options. Leave them out.")
     config = TrainConfig.create({**(read_yaml(config_file) if config_file is not None else {}), **options})
 
     from keras_lnn.data.catalog import require_source

@@ -21,11 +21,15 @@ _DECIDED = fields_with(TrainConfig, Role.PART, Role.OUTPUT)
 
 
 class SearchCommand(SearchSettings, TrainConfig):
-    """Search for hyperparameters, each trial in a process of its own; the same command goes on with a search."""
+    """Search for hyperparameters, each trial in its own process; the same command continues a stopped search."""
 
-    space: Path | None = pydantic.Field(None, description="YAML file that narrows or widens what is chosen")
-    show_space: bool = pydantic.Field(False, description="print what is chosen and stop")
-    config: Path | None = pydantic.Field(None, description="YAML file of training fields; options go before it")
+    space: Path | None = pydantic.Field(
+        None, description="YAML file that changes which hyperparameters are searched, and their ranges"
+    )
+    show_space: bool = pydantic.Field(False, description="print the hyperparameters and their ranges, and stop")
+    config: Path | None = pydantic.Field(
+        None, description="YAML file with training fields; options on the command line override it"
+    )
 
 
 def main(arguments: Sequence[str], program: str = "keras-lnn tune") -> int:
@@ -35,7 +39,7 @@ def main(arguments: Sequence[str], program: str = "keras-lnn tune") -> int:
     decided = [f"--{name.replace('_', '-')}" for name in _DECIDED if name in options]
     if decided:
         raise InputError(
-            f"A search decides what its trials write, and where. Received: {', '.join(decided)}. Leave it out."
+            f"A search decides which files its trials write, and where. Received: {', '.join(decided)}. Leave it out."
         )
     own = {name: options.pop(name) for name in list(options) if name in SearchSettings.model_fields}
     settings = validate(SearchSettings, own)

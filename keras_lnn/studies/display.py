@@ -1,4 +1,4 @@
-"""What a study prints while it runs: one line per finished run, and what is left until when."""
+"""The output of a running study: one line per finished run, and how many runs are left until when."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class StudyDisplay(JobDisplay):
         self.folder = folder
 
     def introduce(self, progress: Progress) -> None:
-        """Prints what the study is, and how much of it is already done."""
+        """Prints the title of the study, and how many runs are already done."""
         self.console.print(f"{self.study.title}: {self._all_runs} -> {self.folder}")
         there = len(progress.done)
         if there:
-            self.console.print(f"{there} of them are done, {len(self.runs) - there} are left")
+            self.console.print(f"{there} done before, {len(self.runs) - there} left")
 
     def list_left(self, progress: Progress) -> None:
         """Prints the remaining runs."""
@@ -60,7 +60,7 @@ class StudyDisplay(JobDisplay):
             return
         metrics = RunFolder(run.folder).read_metrics()
         if metrics is None:
-            raise ValueError(f"A run that has ended must have its metrics. Received: {run.folder} without.")
+            raise ValueError(f"A completed run must have metrics. Received: {run.folder} without any.")
         found = {name: metrics["test"][name]["value"] for name in measured_metrics(metrics["test"])}
         shown = ", ".join(
             f"{metric_label(name)} {'-' if value is None else f'{value:.3f}'}" for name, value in found.items()
@@ -72,7 +72,7 @@ class StudyDisplay(JobDisplay):
     def conclude(self, progress: Progress, written: dict[str, Path]) -> None:
         """Prints the failed runs with their reasons, and the paths of the written files."""
         failed = [run for run in self.runs if run.folder in progress.failures]
-        self.console.print(f"{len(progress.done)} of {self._all_runs} are done, {len(failed)} failed")
+        self.console.print(f"{len(progress.done)} of {self._all_runs} done, {len(failed)} failed")
         for run in failed[:_SHOWN_FAILURES]:
             self.report(run.name, failure=f"{progress.failures[run.folder]}  {log_folder(run) / 'log.txt'}")
         print_written(self.console, written)
@@ -86,10 +86,10 @@ def _describe_rest(progress: Progress) -> str:
     """Returns how many runs are left, and until when they are expected to take."""
     left = len(progress.left)
     if left == 0:
-        return "none is left"
+        return "none left"
     seconds = progress.seconds_left()
     until = "" if seconds is None else f", until about {_clock(seconds)}"
-    return f"{left} {'is' if left == 1 else 'are'} left{until}"
+    return f"{left} left{until}"
 
 
 def _clock(seconds: float) -> str:

@@ -104,7 +104,7 @@ def test_help_and_mistakes_need_no_keras(arguments, status):
         (["evaluate", "lnn-breastmnist", "--data", "folder:nowhere"], "The folder of images must exist"),
         (["evaluate", "lnn-breastmnist", "--data", "table:README.md", "--image-dir", "nowhere"], "--image-dir must be"),
         (["export", "nowhere"], "A model must be a path or a name"),
-        (["import", "nowhere.npz", "--model", "lnn", "--output", "x"], "nowhere.npz, which is not there"),
+        (["import", "nowhere.npz", "--model", "lnn", "--output", "x"], "nowhere.npz, which does not exist"),
         (["list", "models"], ""),
     ],
 )
@@ -159,8 +159,8 @@ def test_help_names_every_field(run_train):
         ),
         (["--show-augmentation", "sheet.jpg"], "A picture's path must end in .png. Received: sheet.jpg."),
         (["--resume", "nowhere"], "A run must be a folder. Received: nowhere"),
-        (["--resume", "there", "--show-augmentation", "a.png"], "--resume goes on with the run's own configuration."),
-        (["--resume", "there", "--epochs", "3"], "--resume goes on with the run's own configuration."),
+        (["--resume", "there", "--show-augmentation", "a.png"], "--resume takes the run's own configuration."),
+        (["--resume", "there", "--epochs", "3"], "--resume takes the run's own configuration."),
         (["--model-args", "units=many"], "Argument units of model lnn must be a valid integer"),
         (["--precision", "float8"], "precision must be 'float32'"),
     ],
@@ -290,7 +290,7 @@ def test_evaluate_speaks_of_the_class_that_is_asked_for(run_program, trained):
     status, out, _ = run_program("evaluate", str(trained / "run"), "--positive-class", "level")
     assert status == 0
     assert "sensitivity (level)" in out
-    assert "Decisions go by the threshold: level above 0." in out
+    assert "The class level is predicted above a threshold of 0." in out
     known = json.loads((trained / "run" / "metrics.json").read_text())["test"]
     found = json.loads(run_program("evaluate", str(trained / "run"), "--positive-class", "level", "--json")[1])["test"]
     for metric, of_other in (("sensitivity", "specificity"), ("specificity_tuned", "sensitivity_tuned")):
@@ -348,7 +348,7 @@ def test_export_from_a_run(run_program, trained, tmp_path, monkeypatch):
 def test_import_reports_what_is_missing(run_program, tmp_path):
     status, _, err = run_program("import", str(tmp_path / "w.npz"), "--model", "lnn", "--output", str(tmp_path / "o"))
     assert status == 2
-    assert "Weights must be an .npz" in err
+    assert "Weights must be an existing .npz file" in err
     status, _, err = run_program("import", str(tmp_path / "w.npz"), "--output", str(tmp_path / "o"))
     assert status == 2
     assert "model" in err

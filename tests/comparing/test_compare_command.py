@@ -90,7 +90,7 @@ def test_each_data_set_has_a_page_of_its_own(run_compare, runs, tmp_path):
     (moved / "config.yaml").write_text(text.replace("data: breastmnist", "data: folder:moved/breast"))
     status, out, _ = run_compare(runs, other, moved, "--reference", "dnn", "--output", tmp_path / "out")
     assert status == 0
-    assert "The runs are of 2 data sets, each of which is compared by itself." in out
+    assert "The runs are on 2 data sets, which are compared separately." in out
     assert {path.name: len(pd.read_csv(path / "comparison.csv")) for path in (tmp_path / "out").iterdir()} == {
         "breastmnist-cnn-dnn-lnn": 3,
         "scans-mlp": 1,

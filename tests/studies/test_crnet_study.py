@@ -68,7 +68,7 @@ def test_heads_on_a_set_of_tensorflow_datasets(tmp_path):
     prepare(define_builder("SmallFashion", image_features((20, 20, 1)), splits, generate), tmp_path / "sets")
     options = ["--models", "crnet-1fc,crnet-3fc32", "--protocol", "short", "--quick"]
     printed = run(tmp_path, "crnet", "--data", "tfds:small_fashion", "--data-dir", str(tmp_path / "sets"), *options)
-    assert "2 of 2 runs are done, 0 failed" in printed
+    assert "2 of 2 runs done, 0 failed" in printed
     differences = pd.read_csv(tmp_path / "study" / "differences.csv")
     assert list(differences["network"]) == ["crnet-3fc32"] * 2
     assert set(differences["reference"]) == {"crnet-1fc"}
@@ -88,7 +88,7 @@ def test_shuffled_splits_of_a_folder(tmp_path):
             Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.png")
     (tmp_path / "small.yaml").write_text(STUDY)
     printed = run(tmp_path, "small.yaml")
-    assert "4 of 4 runs are done, 0 failed" in printed
+    assert "4 of 4 runs done, 0 failed" in printed
     assert "from dnn" in printed
     folder = tmp_path / "study"
     results = pd.read_csv(folder / "results.csv")

@@ -8,7 +8,7 @@ from keras_lnn.studies import pictures
 from keras_lnn.studies.declaration import Study, lay_out
 from keras_lnn.studies.output import write_results
 
-NOTE = "(a quick look of 2 epochs and one seed, not comparable with published figures)"
+NOTE = "(a quick check with 2 epochs and one seed, not comparable with published figures)"
 
 
 @pytest.mark.parametrize("quick", [True, False])

@@ -124,7 +124,7 @@ def test_it_leaves_tables_pictures_and_a_comparison(study, seeds, request):
     assert (folder / "comparison-phantom-breast" / "comparison.html").is_file()
     assert f"Small networks: {2 * seeds} runs" in printed
     assert f"wide on phantom-breast, seed {seeds - 1}: AUC" in printed
-    assert f"{2 * seeds} of {2 * seeds} runs are done, 0 failed" in printed
+    assert f"{2 * seeds} of {2 * seeds} runs done, 0 failed" in printed
 
 
 @pytest.mark.slow
@@ -132,9 +132,9 @@ def test_the_same_command_trains_nothing_again(whole, tmp_path):
     folder, _ = whole
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("metrics.json")}
     printed = run(folder, "--show")
-    assert "4 of them are done, 0 are left" in printed
+    assert "4 done before, 0 left" in printed
     printed = run(folder, "--models", "dnn")
-    assert "2 of them are done, 0 are left" in printed
+    assert "2 done before, 0 left" in printed
     assert len(pd.read_csv(folder / "results.csv")) == 4  # what was done before stays in the tables
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("metrics.json")}
     copy = tmp_path / "study"
@@ -167,7 +167,7 @@ def test_a_grid_of_times_runs_and_is_drawn(tmp_path):
     folder = tmp_path / "study"
     options = ("--workers", "2", "--grid", "time_budget=2s", "--fields", "size=28")
     printed = run(folder, *options, study=TIMES)
-    assert "2 runs at a time shared the processors" in printed
+    assert "2 runs at a time share the processors" in printed
     results = pd.read_csv(folder / "results.csv")
     assert list(results["network"]) == ["dnn 1e-2 2s", "dnn 1e-3 2s"]
     assert list(results["base"]) == ["dnn", "dnn"]
@@ -182,7 +182,7 @@ def test_a_grid_of_times_runs_and_is_drawn(tmp_path):
     assert {"phantom-breast-time_budget.png", "phantom-breast-classes.png"} <= names
     table = (folder / "table.txt").read_text()
     assert "A note of the protocol." in table
-    assert "2 runs at a time shared the processors" in table
+    assert "2 runs at a time share the processors" in table
     assert "published" not in table  # of another time
 
 
@@ -234,7 +234,7 @@ def test_a_run_that_fails_is_named_and_tried_again(tmp_path):
     results = pd.read_csv(folder / "results.csv")
     assert list(results["status"]) == ["failed"]
     printed = run(folder, "--models", "dnn", "--seeds", "1")
-    assert "1 of 1 runs are done, 0 failed" in printed
+    assert "1 of 1 runs done, 0 failed" in printed
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_a_run_that_fails_is_named_and_tried_again(tmp_path):
         (("--memory-limit", "much"), "memory_limit must be a number of bytes"),
         (("--seeds", "0"), "seeds must be greater than or equal to 1"),
         (("--grid", "epochs"), "error: --grid must be FIELD=VALUE,VALUE"),
-        (("--grid", "time_budget=soon"), "time_budget must be seconds or a number with s, m or h"),
+        (("--grid", "time_budget=soon"), "time_budget must be a number of seconds, or a number followed by s, m or h"),
         (("--fields", "seed=3"), "error: A study decides data, seed"),
     ],
 )
