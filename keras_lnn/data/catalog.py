@@ -38,20 +38,20 @@ OWN_SOURCES = {
     "folder:": OwnSource("PATH", "own images in one folder per class", "keras_lnn.data.sources.folders:load_folder"),
     "table:": OwnSource(
         "FILE",
-        "own images that a table names with their labels",
+        "own images listed in a table with their labels",
         "keras_lnn.data.sources.tables:load_table",
         in_file=True,
         columns="keras_lnn.data.sources.table_file:list_table_columns",
     ),
     "masks:": OwnSource(
         "DIR",
-        "own images with masks, which give each pixel a class",
+        "own images with masks for segmentation, which give each pixel a class",
         "keras_lnn.data.sources.masks:load_masks",
         columns="keras_lnn.data.sources.mask_files:list_manifest_columns",
     ),
     "mask-classes:": OwnSource(
         "DIR",
-        "the same images by the highest class in their masks",
+        "the same images, classified by the highest class in their masks",
         "keras_lnn.data.sources.masks:load_mask_classes",
         columns="keras_lnn.data.sources.mask_files:list_manifest_columns",
     ),
@@ -106,7 +106,7 @@ class DataEntry:
 _ENTRIES = (
     DataEntry(
         name="phantom-breast",
-        title="generated: a lesion in speckle, smooth and oval or irregular with a shadow",
+        title="generated: ultrasound of a lesion in speckle, either smooth and oval or irregular with a shadow",
         task="binary",
         class_names=("malignant", "normal, benign"),
         channels=1,
@@ -120,7 +120,7 @@ _ENTRIES = (
     ),
     DataEntry(
         name="phantom-vessel",
-        title="generated: tubes with or without a bulge",
+        title="generated: volumes of vessels with or without an aneurysm",
         task="binary",
         class_names=("vessel", "aneurysm"),
         channels=1,
@@ -165,7 +165,7 @@ _ENTRIES = (
     ),
     DataEntry(
         name="phantom-liver-volumes",
-        title="generated: eight noisy neighbouring slices each of the same patients, with masks",
+        title="generated: volumes of eight noisy neighbouring slices of the same patients, with masks",
         task="segmentation",
         class_names=("background", "liver", "tumour"),
         channels=1,
@@ -178,7 +178,7 @@ _ENTRIES = (
     ),
     DataEntry(
         name="phantom-liver-classes",
-        title="generated: the same slices by what their masks show",
+        title="generated: the slices of phantom-liver, classified by what their masks show",
         task="multi-class",
         class_names=("no liver", "liver", "lesion"),
         channels=1,
@@ -220,7 +220,7 @@ _REGISTERED: dict[str, DataEntry] = {}
 def register_data(entry: DataEntry) -> DataEntry:
     """Adds a data set from outside the catalog; its name must be new, and its augmentation must exist."""
     if entry.name in catalog():
-        raise ValueError(f"A data set name must be new. Received: {entry.name}, which the catalog has already.")
+        raise ValueError(f"A data set name must be new. Received: {entry.name}, which is in the catalog already.")
     if entry.positive_class is not None and (entry.task != "binary" or entry.positive_class not in entry.class_names):
         raise ValueError(
             f"positive_class must be one of two classes. Received: {entry.positive_class} for the {entry.task} classes "
@@ -324,7 +324,9 @@ def _medmnist_info() -> dict[str, dict]:
     package = importlib.util.find_spec("medmnist")
     folders = None if package is None else package.submodule_search_locations
     if not folders:
-        raise ImportError("medmnist must be installed: it describes the data sets of MedMNIST. Install medmnist 3.0.2.")
+        raise ImportError(
+            "medmnist must be installed, because it describes the data sets of MedMNIST. Install medmnist 3.0.2."
+        )
     source = Path(folders[0], "info.py").read_text(encoding="utf-8")
     for statement in ast.parse(source).body:
         if isinstance(statement, ast.Assign) and [ast.unparse(target) for target in statement.targets] == ["INFO"]:

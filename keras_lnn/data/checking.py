@@ -94,8 +94,8 @@ def check_splits(
     ]
     if brightest is not None and is_dark(brightest):
         found.append(
-            f"the brightest value of all 16-bit files is {brightest}, so the images are nearly black; with"
-            f" --window {brightest / 2:g},{max(brightest, 1)} they fill the range"
+            f"the brightest value of all 16-bit files is {brightest}, so the images are nearly black; use"
+            f" --window {brightest / 2:g},{max(brightest, 1)} to fill the range"
         )
     return DataCheck(counts, samples, tuple(notes), tuple(found), patients)
 
@@ -122,8 +122,8 @@ def require_different_names(names: Sequence[str], where: str) -> None:
             pairs.append(f"{other} and {name}")
     if pairs:
         raise InputError(
-            f"Each class must be spelled in one way. Received: {name_some(pairs)} in {where}. Write alike those that"
-            " are one class, or give others names that differ in more."
+            f"Each class must have one spelling. Received: {name_some(pairs)} in {where}. Use one spelling for"
+            " each class, or give different classes clearly different names."
         )
 
 
@@ -152,7 +152,7 @@ def _copies(rows: Mapping[str, np.ndarray], names: Sequence[str], digests: Seque
                 pairs.append(f"{other} ({other_split}) = {names[row]} ({split})")
     if not pairs:
         return []
-    kind = "pair of the same image stands" if len(pairs) == 1 else "pairs of the same image stand"
+    kind = "pair of identical images is" if len(pairs) == 1 else "pairs of identical images are"
     return [f"{len(pairs)} {kind} in two splits, so the results are too good: {name_some(pairs)}"]
 
 
@@ -162,7 +162,7 @@ def _near_copies(rows: Mapping[str, np.ndarray], names: Sequence[str], near: Seq
         return []
     splits = {row: split for split, part in rows.items() for row in part.tolist()}
     pairs = [" ~ ".join(f"{names[row]} ({splits[row]})" for row in pair) for pair in near]
-    kind = "pair of nearly the same image stands" if len(pairs) == 1 else "pairs of nearly the same image stand"
+    kind = "pair of nearly identical images is" if len(pairs) == 1 else "pairs of nearly identical images are"
     return [f"{len(pairs)} {kind} in two splits, so the results may be too good: {name_some(pairs)}"]
 
 
@@ -182,7 +182,7 @@ def _contradictions(
             pairs.append(f"{describe(other)} = {describe(row)}")
     if not pairs:
         return []
-    kind = "pair of the same image has" if len(pairs) == 1 else "pairs of the same image have"
+    kind = "pair of identical images has" if len(pairs) == 1 else "pairs of identical images have"
     return [f"{len(pairs)} {kind} different labels: {name_some(pairs)}"]
 
 
@@ -191,7 +191,8 @@ def _absent(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
     for split, by_class in counts.items():
         absent = [name for name, count in by_class.items() if count == 0]
         if absent:
-            found.append(f"no image of {split} has {name_some(absent)}: nothing can be said of it there")
+            whose = "its" if len(absent) == 1 else "their"
+            found.append(f"no image of {split} has {name_some(absent)}: {whose} metrics are not defined there")
     return found
 
 
@@ -208,11 +209,11 @@ def _unlike(
             is_far = abs(count - expected) > max(_FEW_IMAGES, _UNLIKE_SHARE * size)
             is_frequent = not expected / _UNLIKE_TIMES <= count <= expected * _UNLIKE_TIMES
             if count and (is_far or (is_frequent and expected >= _FEW_EXPECTED)):
-                odd.append(f"{name} is in {count / size:.1%} of its images and in {total / whole:.1%} of all")
+                odd.append(f"{name} is in {count / size:.1%} of its images, but in {total / whole:.1%} of all images")
         if patients is not None and min(patients.values()):
             each, mean = size / patients[split], whole / sum(patients.values())
             if not mean / _UNLIKE_TIMES <= each <= mean * _UNLIKE_TIMES:
-                odd.append(f"it has {each:.1f} images for each patient, all have {mean:.1f}")
+                odd.append(f"it has {each:.1f} images per patient, but all splits together have {mean:.1f}")
         if odd:
             found.append(f"{split} is unlike the other splits: {name_some(odd)}")
     return found

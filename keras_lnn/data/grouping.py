@@ -55,8 +55,8 @@ def require_whole_groups(groups: Sequence[str], splits: Sequence[str], column: s
     if torn:
         more = f" and {len(torn) - 5} more" if len(torn) > 5 else ""
         raise InputError(
-            f"A group must stand in one split. Received: {column} {', '.join(torn[:5])}{more}."
-            " Mend the column of splits, or remove it so that the splits are made by group."
+            f"All images of a group must be in one split. Received: {column} {', '.join(torn[:5])}{more}."
+            " Correct the column of splits, or remove it so that the splits are made by group."
         )
 
 
@@ -76,11 +76,11 @@ def describe_torn(groups: Sequence[str] | None, splits: Sequence[str] | None, *,
     torn = [f"{group} ({' and '.join(sorted(parts))})" for group, parts in found.items() if len(parts) > 1]
     if not torn:
         return ()
-    kind = "patient stands" if len(torn) == 1 else "patients stand"
+    kind = "patient is" if len(torn) == 1 else "patients are"
     shown = f": {name_some(torn)}" if named else ""
     return (
-        f"{len(torn)} {kind} in two splits, so the results are too good{shown}. Mend the splits, or remove them so that"
-        " they are made by patient",
+        f"{len(torn)} {kind} in two splits, so the results are too good{shown}. Correct the splits, or remove them so"
+        " that they are made by patient",
     )
 
 

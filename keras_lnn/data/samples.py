@@ -189,9 +189,9 @@ class FoundSamples:
         names = [self.record.names[place] for place in missing] if self.record.names else []
         known = f" ({name_some(names)})" if names else ""
         raise InputError(
-            f"A run goes on with the data that it began with. Received: {name}, in which {len(missing)} of"
-            f" {len(self.record)} images are missing or changed{known} and {added} others are there. Bring the old data"
-            " back or begin a new run."
+            f"A run must continue with the data that it began with. Received: {name}, in which {len(missing)} of"
+            f" {len(self.record)} images are missing or changed{known} and {added} others were added. Restore the old"
+            " data or begin a new run."
         )
 
 

@@ -45,7 +45,7 @@ def split_indices(
     if len(fractions) != len(SPLITS) or not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
         raise InputError(
             f"The fractions of train, val and test must be three numbers that sum to 1. Received: {tuple(fractions)}."
-            " Choose such as 0.7, 0.1, 0.2."
+            " Choose for example 0.7, 0.1, 0.2."
         )
     return dict(zip(SPLITS, _stratified(labels, fractions, seed, class_names), strict=True))
 
@@ -194,7 +194,7 @@ def _stratified(
     """
     if min(fractions) <= 0:
         raise InputError(
-            f"Each fraction of a split must lie between 0 and 1. Received: {tuple(fractions)}. Choose such as 0.2."
+            f"Each fraction of a split must lie between 0 and 1. Received: {tuple(fractions)}. Choose for example 0.2."
         )
     labels = np.asarray(labels)
     classes, members = np.unique(labels, return_inverse=True)

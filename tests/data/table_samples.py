@@ -43,4 +43,4 @@ def sizes(data):
 
 def warnings_of(data):
     """Warnings without the one that nothing names patients."""
-    return tuple(warning for warning in data.check.warnings if "nothing says which images" not in warning)
+    return tuple(warning for warning in data.check.warnings if "it is not known which images" not in warning)

@@ -387,8 +387,8 @@ def test_names_are_joined_by_plus():
         ("miror", "no augmentation 'miror'. Did you mean mirror"),
         ("flip+nose", "no augmentation 'nose'. Did you mean noise"),
         ("flip+", "no augmentation ''. Choose from"),
-        ("none+flip", "The augmentation none stands alone. Received: 'none\\+flip'"),
-        ("flip+auto", "The augmentation auto stands alone"),
+        ("none+flip", "The augmentation none cannot be combined with others. Received: 'none\\+flip'"),
+        ("flip+auto", "The augmentation auto cannot be combined"),
     ],
 )
 def test_a_mistaken_name_is_reported(name, message):

@@ -40,7 +40,10 @@ def test_images_patients_and_classes_of_each_split():
     [
         ((35, 5, 10), None),  # alike
         ((37, 3, 10), None),  # 2 of 20 images: chance
-        ((39, 1, 10), "val is unlike the other splits: well is in 95.0% of its images and in 75.0% of all, ill is"),
+        (
+            (39, 1, 10),
+            "val is unlike the other splits: well is in 95.0% of its images, but in 75.0% of all images, ill is",
+        ),
         ((33, 4, 13), None),
         ((26, 4, 20), "test is unlike the other splits: well is in 50.0% of its images"),
     ],
@@ -58,13 +61,13 @@ def test_a_rare_class_that_is_more_frequent_in_a_split_is_named():
     classes[:13] = classes[320:332] = 1
     absent, warning = check(classes, split(280, 40, 80)).warnings
     assert absent.startswith("no image of val has ill")
-    assert warning == "test is unlike the other splits: ill is in 15.0% of its images and in 6.2% of all"
+    assert warning == "test is unlike the other splits: ill is in 15.0% of its images, but in 6.2% of all images"
 
 
 def test_a_split_of_few_large_patients_is_named():
     groups = [f"p{k}" for k in range(140)] + ["q"] * 20 + [f"r{k}" for k in range(40)]
     (warning,) = check([0, 1] * 100, split(140, 20, 40), groups).warnings
-    assert warning == "val is unlike the other splits: it has 20.0 images for each patient, all have 1.1"
+    assert warning == "val is unlike the other splits: it has 20.0 images per patient, but all splits together have 1.1"
 
 
 @pytest.mark.parametrize(

@@ -105,12 +105,12 @@ def test_images_saved_again_are_reported_with_their_splits(tmp_path):
     warnings = warnings_of(load(table, side=32))
     pairs = [sorted(warning.partition("good: ")[2].split(", ")) for warning in warnings[:2]]
     assert [len(found) for found in pairs] == [2, 1]
-    assert warnings[0].startswith("2 pairs of the same image stand in two splits, so the results are too good")
+    assert warnings[0].startswith("2 pairs of identical images are in two splits, so the results are too good")
     assert {pair.partition(" (")[0] for pair in pairs[0]} == {"003.png", "004.png"}
-    assert warnings[1].startswith("1 pair of nearly the same image stands in two splits, so the results may be")
+    assert warnings[1].startswith("1 pair of nearly identical images is in two splits, so the results may be")
     assert set(pairs[1][0].split(" ~ ")) >= {"near.jpg (test)"}
     # 004.png is in class a, its copy in colour in class b.
-    assert warnings[2] == "1 pair of the same image has different labels: 004.png (a) = colour.png (b)"
+    assert warnings[2] == "1 pair of identical images has different labels: 004.png (a) = colour.png (b)"
 
 
 def test_the_same_image_in_two_class_folders_is_reported(tmp_path):
@@ -123,6 +123,6 @@ def test_the_same_image_in_two_class_folders_is_reported(tmp_path):
         picture.save(tmp_path / "set" / "malignant" / f"{k:03}.png")
     warnings = warnings_of(load_data(f"folder:{tmp_path / 'set'}", size=32))
     assert (
-        "2 pairs of the same image have different labels: benign/000.png (benign) = malignant/000.png (malignant),"
+        "2 pairs of identical images have different labels: benign/000.png (benign) = malignant/000.png (malignant),"
         " benign/001.png (benign) = malignant/001.png (malignant)" in warnings
     )

@@ -116,7 +116,7 @@ def test_what_the_system_refuses_is_tried_again(files, tmp_path, monkeypatch, re
         short.setattr(images.png_files, "read_plain_png", refuse)
         found = load()
         assert found.obstacles == list(range(20))
-        with pytest.raises(InputError, match=r"20 of 20 that cannot be read: .* bad themselves"):
+        with pytest.raises(InputError, match=r"20 of 20 that cannot be read: .* damaged themselves"):
             found.require_no_obstacles(files)
     for _ in range(2):
         found = load()

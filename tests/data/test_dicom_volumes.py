@@ -132,7 +132,7 @@ def test_what_is_no_volume_is_said(tmp_path):
     folder = write_series(tmp_path / "gap", values, positions=gap)
     assert fault_of(folder) == "slices from 2 to 10 mm apart, so that some are missing"
     folder = write_series(tmp_path / "times", values, positions=[*positions[:3], *positions[1:3]])
-    assert fault_of(folder) == "several slices at one position, as of several times"
+    assert fault_of(folder) == "several slices at one position, such as several time points"
     folder = write_series(tmp_path / "two", values)
     write_series(tmp_path / "other", values, number="9.9")
     (tmp_path / "other" / "001.dcm").rename(folder / "002b.dcm")
@@ -148,7 +148,7 @@ def test_what_is_no_volume_is_said(tmp_path):
     enhanced = write_enhanced(tmp_path / "e.dcm", values, positions, AXIAL, SPACING[:2])
     with pytest.raises(InputError, match="a volume among images"):
         read_image(enhanced, side=8, channels=1)
-    with pytest.raises(InputError, match="5 frames in one file, which cannot be images of their own"):
+    with pytest.raises(InputError, match="5 frames in one file, which cannot be read as separate images"):
         read_image(enhanced, side=8, channels=1, rendering=Rendering(frame="each"))
 
 
@@ -180,7 +180,7 @@ def test_folders_of_slices_below_those_of_classes_are_volumes(tmp_path):
     assert data.image_shape == (8, 8, 8, 1)
     assert sum(map(len, data.splits.values())) == 20
     assert (
-        "20 folders hold one DICOM series each, read as volumes; --frame each reads slices one by one"
+        "20 folders hold one DICOM series each, read as volumes; --frame each reads the slices as separate images"
         in data.check.notes
     )
     assert load_folder(tmp_path / "set", Reading(size=8)).checksum == data.checksum

@@ -86,7 +86,7 @@ def test_broken_connections_are_tried_again(server, tmp_path, kind, requests):
 @pytest.mark.parametrize(
     ("kind", "md5", "requests", "message"),
     [
-        ("missing", MD5, 1, "the server answers 404 Not Found"),
+        ("missing", MD5, 1, "the server replied 404 Not Found"),
         ("cut", MD5, 3, "the connection ended after"),
         ("whole", "0" * 32, 3, f"its checksum is {MD5}, not 000"),
     ],

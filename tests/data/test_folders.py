@@ -230,7 +230,7 @@ FAULTS = {
     ),
     "no classes": (
         lambda root: [remove(root / "val" / name) for name in ("benign", "malignant")],
-        "one folder a class.*no folders in .*val",
+        "one folder per class.*no folders in .*val",
     ),
     "two val folders": (lambda root: write_images(root / "valid" / "benign", 1), "one val folder.*val and valid"),
     "truncated": (

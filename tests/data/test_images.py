@@ -222,7 +222,7 @@ def test_a_damaged_byte_in_a_png_is_found(tmp_path):
 
 def test_32_bits_are_refused_with_the_reason(tmp_path):
     path = save(tmp_path / "scan.tif", GREY.astype(np.float32))
-    with pytest.raises(InputError, match=r"scan\.tif \(32 bits a pixel, not 8 or 16\)"):
+    with pytest.raises(InputError, match=r"scan\.tif \(32 bits per pixel, not 8 or 16\)"):
         read(path)
 
 

@@ -54,7 +54,7 @@ def test_masks_of_the_same_names(root, kind):
     assert all(set(np.unique(split.labels)) == {0, 1, 2} for split in data.splits.values())
     assert data.splits["val"].groups is None
     (warning,) = data.check.warnings
-    assert "nothing says which images are of one patient" in warning
+    assert "it is not known which images show the same patient" in warning
     assert warning.endswith("Name the patients in a column of manifest.csv")
     assert data.check.counts["test"]["background"] == 6
 
@@ -147,7 +147,7 @@ def test_own_splits_that_mix_patients_stay_and_are_named(root):
     write_manifest(root, splits=lambda number: "test" if number in (4, 14, 7) else ("train", "val")[number % 10 == 3])
     data = load(root)
     (warning,) = [line for line in data.check.warnings if "patient" in line]
-    assert warning.startswith("2 patients stand in two splits, so the results are too good: P4 (test and train), P7")
+    assert warning.startswith("2 patients are in two splits, so the results are too good: P4 (test and train), P7")
     assert {name.partition(".")[0] for name in data.splits["test"].names} == {"04", "14", "07"}
 
 
@@ -358,7 +358,7 @@ def test_a_volume_whose_mask_lies_elsewhere_is_named(root):
         nibabel.save(nibabel.Nifti1Image(mask.astype(np.int16), affine), root / f"images/{number:02}.nii")
         nibabel.save(nibabel.Nifti1Image(mask, other), root / f"masks/{number:02}.nii")
     reported = (
-        r"must have a mask that lies on it. Received: 2 of 20 .*03\.nii \(another affine\), 05\.nii .* by --skip-bad"
+        r"must have a mask with its affine. Received: 2 of 20 .*03\.nii \(another affine\), 05\.nii .* with --skip-bad"
     )
     with pytest.raises(InputError, match=reported):
         load(root, side=8)
@@ -460,7 +460,7 @@ def test_missing_masks_are_named_and_counted(root):
 def test_masks_of_another_size(root):
     write_pairs(root)
     Image.fromarray(draw(4)[1][:6, :5]).save(root / "masks" / "04.png")
-    with pytest.raises(InputError, match=r"of its own size. Received: 1 of 30 .*: 04.png \(10x12, its mask 5x6\)"):
+    with pytest.raises(InputError, match=r"of its size. Received: 1 of 30 .*: 04.png \(10x12, its mask 5x6\)"):
         load(root)
     assert len(assert_drawn(load(root, skip_bad=True))) == 29
 
@@ -511,7 +511,7 @@ def test_smoothed_and_lossy_masks_by_a_threshold(root, tmp_path, kind, threshold
     assert wrong < 0.03
     assert data.class_names == ("background", "foreground")
     assert (data.mask_values, expected.mask_values) == ((0, 255), None)
-    assert f"brighter than {threshold} are foreground" in data.check.notes[-1]
+    assert f"brighter than {threshold} belong to foreground" in data.check.notes[-1]
 
 
 def test_a_lossy_file_of_few_values_is_none_of_many_classes(root):
@@ -524,7 +524,9 @@ def test_a_lossy_file_of_few_values_is_none_of_many_classes(root):
 
 def test_a_threshold_that_suits_nothing_and_names_for_its_classes(root):
     write_pairs(root)
-    with pytest.raises(InputError, match=r"brighter than --mask-threshold. Received: 127, which none in"):
+    with pytest.raises(
+        InputError, match=r"brighter than --mask-threshold. Received: 127, above which there is no pixel in"
+    ):
         load(root, mask_threshold=127)
     write_table(root / "classes.csv", ("name", "index"), [("none", 0), ("liver", 1)])
     assert load(root, mask_threshold=0).class_names == ("none", "liver")
@@ -556,7 +558,7 @@ def test_masks_of_grey_values_say_how_they_are_written(root):
 def test_unknown_colours_and_indices(root, tmp_path):
     write_pairs(root)
     write_table(root / "classes.csv", ("name", "index"), [("none", 0), ("liver", 1)])
-    expected = r"of the classes in classes.csv. Received: 8 of 30 .*: 03.png \(index 2\).*Add them there"
+    expected = r"only the classes in classes.csv. Received: 8 of 30 .*: 03.png \(index 2\).*Add the missing classes"
     with pytest.raises(InputError, match=expected):
         load(root)
     assert len(by_name(load(root, skip_bad=True))) == 22
@@ -565,7 +567,9 @@ def test_unknown_colours_and_indices(root, tmp_path):
         load(root)
     coloured = write_pairs(tmp_path / "coloured", kind="colour")
     write_table(coloured / "classes.csv", ("name", "index"), [("none", 0), ("liver", 1)])
-    with pytest.raises(InputError, match=r"a readable mask. .* 01.png \(in colour, though its classes are values\)"):
+    with pytest.raises(
+        InputError, match=r"a readable mask. .* 01.png \(in colour, though the classes are given as values\)"
+    ):
         load(coloured)
 
 
@@ -631,7 +635,7 @@ def test_what_is_wrong_with_a_manifest(root):
         ("image", "mask"), [("00.png", "00.png")], r"must name a column .*Received: tumor", label_columns=("tumor",)
     )
     (root / "masks").rename(root / "elsewhere")
-    refused(("image", "age"), [("00.png", 3)], r"column mask, or one column a class .* Received: columns image, age")
+    refused(("image", "age"), [("00.png", 3)], r"column mask, or one column per class .* Received: columns image, age")
     rows = [(f"{number:02}.png", "elsewhere/06.png") for number in (0, 3, 6, 77)]
     refused(("image", "mask"), rows, r"77.png \(missing\)")
 
@@ -664,6 +668,6 @@ def test_masks_that_could_not_be_read_for_a_moment_are_read_again(root, monkeypa
     write_pairs(root)
     with monkeypatch.context() as short:
         short.setattr(mask_classes, "find_values", refuse)
-        with pytest.raises(InputError, match=r"too many open files.* bad themselves"):
+        with pytest.raises(InputError, match=r"too many open files.* damaged themselves"):
             load(root, skip_bad=True)
     assert_drawn(load(root, skip_bad=True))

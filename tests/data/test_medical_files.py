@@ -100,7 +100,7 @@ def test_a_frame_that_is_not_there_is_a_fault_and_single_frames_need_no_choice(t
 def test_pages_of_different_sizes_have_no_mean(tmp_path):
     pages = [Image.fromarray(np.zeros((side, side), np.uint8)) for side in (8, 4)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
-    with pytest.raises(InputError, match="pages of different sizes, which have no mean"):
+    with pytest.raises(InputError, match="pages of different sizes, which cannot be averaged"):
         read_image(tmp_path / "a.tif", side=8, channels=1, rendering=Rendering(frame="mean"))
 
 
@@ -122,8 +122,8 @@ def test_the_report_says_which_frame_is_read(tmp_path):
         notes = load_table(table, Reading(size=8)).check.notes
         # Some of the six have equal content, and all count.
         assert notes[-1] == (
-            "6 of 20 files have several frames (2 to 4), of which the first one is read; --frame first, middle, mean or"
-            " a number chooses"
+            "6 of 20 files have several frames (2 to 4), of which the first one is read; choose with --frame first,"
+            " middle, mean or a number"
         )
     assert (
         load_table(table, Reading(own=OwnImages(frame="2"), size=8))
@@ -316,7 +316,7 @@ def test_a_package_that_is_installed_later_finds_the_files_whole(tmp_path, monke
     with monkeypatch.context() as without:
         without.setitem(sys.modules, package, None)
         for skip_bad in (False, True):
-            with pytest.raises(InputError, match=rf"20 of 21 .*needs {package}.* bad themselves"):
+            with pytest.raises(InputError, match=rf"20 of 21 .*needs {package}.* damaged themselves"):
                 load_table(table, Reading(own=OwnImages(skip_bad=skip_bad), size=8))
     data = load_table(table, Reading(own=OwnImages(skip_bad=True, window=(10.0, 20.0)), size=8))
     assert sum(map(len, data.splits.values())) == 20

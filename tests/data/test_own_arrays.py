@@ -119,7 +119,10 @@ def test_the_same_call_again_changes_nothing_and_other_data_need_another_name():
         ({"class_names": ("a", "b", "c")}, "Every class must have images in train"),
         ({"patients": ["x"]}, "one of patients for each image"),
         ({"splits": ["tain"] * 60}, "Each split must be train, val or test. Received: 'tain'"),
-        ({"patients": ["x"] * 60, "splits": ["train", "val", "test"] * 20}, "A group must stand in one split"),
+        (
+            {"patients": ["x"] * 60, "splits": ["train", "val", "test"] * 20},
+            "All images of a group must be in one split",
+        ),
         ({"patients": ["x"] * 60}, "at least 3 groups"),
     ],
 )

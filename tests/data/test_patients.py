@@ -43,7 +43,7 @@ def test_dicom_files_of_one_patient_stay_together_under_another_name(tmp_path):
     patients = [set(map(patient_of, split.names)) for split in data.splits.values()]
     assert sum(map(len, patients)) == len(set.union(*patients)) == 12
     assert data.check.patients == {name: len(set(split.groups)) for name, split in data.splits.items()}
-    assert not any("one patient" in warning for warning in data.check.warnings)
+    assert not any("same patient" in warning for warning in data.check.warnings)
     assert "patients are those of the PatientID in 60 of 60 files, 12 in all" in data.check.notes
     reported = repr((data.check, [split.groups for split in data.splits.values()])) + SampleRecord.of(data).to_csv()
     assert "SECRET" not in reported
@@ -64,13 +64,13 @@ def test_numbers_that_are_nobody_are_not_used(tmp_path, number):
     assert data.splits["train"].groups is None
     reason = "of 1 patient only" if number == "one for all" else "missing"
     assert f"the PatientID of the DICOM files is {reason}, so it is not used" in data.check.notes
-    assert any("nothing says which images are of one patient" in warning for warning in data.check.warnings)
+    assert any("it is not known which images show the same patient" in warning for warning in data.check.warnings)
 
 
 def test_a_file_without_a_number_is_a_patient_of_its_own(tmp_path):
     data = load_folder(write_scans(tmp_path / "set", lambda k: PATIENTS[k // 5] if k < 50 else ""), Reading(size=8))
     assert sum(data.check.patients.values()) == 20
-    assert any("each of the 10 other files counts as a patient of its own" in note for note in data.check.notes)
+    assert any("each of the 10 other files counts as a separate patient" in note for note in data.check.notes)
 
 
 def test_own_splits_that_divide_the_patients_of_dicom_files_stay_and_are_reported(tmp_path):
@@ -78,7 +78,7 @@ def test_own_splits_that_divide_the_patients_of_dicom_files_stay_and_are_reporte
     data = load_folder(root, Reading(size=8))
     assert {name: len(split) for name, split in data.splits.items()} == {"train": 20, "val": 20, "test": 20}
     (warning,) = data.check.warnings
-    assert warning.startswith("12 patients stand in two splits, so the results are too good. Mend the splits")
+    assert warning.startswith("12 patients are in two splits, so the results are too good. Correct the splits")
 
 
 def test_damaged_dicom_files_are_patients_of_their_own(tmp_path):
@@ -101,7 +101,7 @@ def test_columns_that_look_like_patients_are_taken_for_such(tmp_path, column):
     groups = [set(split.groups) for split in data.splits.values()]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 15
     assert f"group: {column}" in data.check.notes[0]
-    assert not any("one patient" in warning for warning in data.check.warnings)
+    assert not any("same patient" in warning for warning in data.check.warnings)
     # A run of a version that did not know the column goes on with the same data.
     plain = load(write_table(tmp_path / "plain.csv", ("file", "label"), [row[:2] for row in read(table)]))
     assert plain.checksum == data.checksum
@@ -117,23 +117,27 @@ def read(table):
         (("case",), lambda k: (("control", "case", "other")[k % 3],), "columns ignored: case"),
         (("patient_no",), lambda k: (f"n{k}" if k else "",), "columns ignored: patient_no"),
         (("patient age",), lambda k: (f"{30 + k}",), "columns ignored: patient age"),
-        (("mrn", "case_no"), lambda k: (f"n{k // 2}", f"c{k // 3}"), "may name patients: mrn, case_no; say which with"),
+        (
+            ("mrn", "case_no"),
+            lambda k: (f"n{k // 2}", f"c{k // 3}"),
+            "may name patients: mrn, case_no; choose one with",
+        ),
     ],
 )
 def test_columns_that_cannot_be_patients_are_passed_over_and_that_is_said(tmp_path, header, cell_of, note):
     data = load(write_patients(tmp_path, header, cell_of))
     assert data.splits["train"].groups is None
     assert any(note in text for text in data.check.notes)
-    (warning,) = [text for text in data.check.warnings if "one patient" in text]
-    assert warning.endswith("Add a column patient, or say with --group-column which one it is")
+    (warning,) = [text for text in data.check.warnings if "same patient" in text]
+    assert warning.endswith("Add a column patient, or name yours with --group-column")
 
 
 def test_a_column_may_be_named_and_then_must_not_divide_patients(tmp_path):
     splits = ("train", "val", "test")
     table = write_patients(tmp_path, ("mrn", "split"), lambda k: (f"n{k // 3}", splits[k // 2 % 3]))
     (warning,) = [text for text in load(table).check.warnings if "patients" in text]
-    assert warning.startswith("10 patients stand in two splits, so the results are too good. Mend")
-    with pytest.raises(InputError, match="A group must stand in one split"):
+    assert warning.startswith("10 patients are in two splits, so the results are too good. Correct")
+    with pytest.raises(InputError, match="All images of a group must be in one split"):
         load(table, group_column="mrn")
 
 

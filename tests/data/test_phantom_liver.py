@@ -164,7 +164,9 @@ def test_what_masks_must_be(slices):
         check({"labels": np.where(labels == 2, np.uint8(3), labels)})
     with pytest.raises(InputError, match=r"59 groups of 60 images in val"):
         check({"groups": slices.splits["val"].groups[1:]})
-    with pytest.raises(InputError, match=r"spacing must have a row an image .*\(60, 2\). Received: .*\(60, 3\) in val"):
+    with pytest.raises(
+        InputError, match=r"spacing must have one row per image .*\(60, 2\). Received: .*\(60, 3\) in val"
+    ):
         check({"spacing": np.ones((60, 3))})
     with pytest.raises(InputError, match=r"for the task segmentation. Received: phantom-liver, multi-class"):
         check(task="multi-class")

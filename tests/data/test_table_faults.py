@@ -96,7 +96,7 @@ FAULTS = {
     "one class in two spellings": (
         replace("003.png,malignant", "003.png,Malignant"),
         {},
-        r"spelled in one way\. Received: Malignant and malignant in column label of .*labels\.csv\. Write alike",
+        r"have one spelling\. Received: Malignant and malignant in column label of .*labels\.csv\. Use one spelling",
     ),
     "numbers as a spreadsheet writes them": (
         lambda root: write_table(
@@ -105,12 +105,12 @@ FAULTS = {
             [(f"{k:03}.png", ("0", "1", "0.0", "1.0")[k % 4]) for k in range(20)],
         ),
         {},
-        r"spelled in one way\. Received: 0 and 0\.0, 1 and 1\.0 in column label",
+        r"have one spelling\. Received: 0 and 0\.0, 1 and 1\.0 in column label",
     ),
     "one of joined names in two spellings": (
         replace("003.png,malignant", "003.png,benign|benign  cyst|Benign cyst"),
         {},
-        r"spelled in one way\. Received: Benign cyst and benign  cyst in column label",
+        r"have one spelling\. Received: Benign cyst and benign  cyst in column label",
     ),
     "no labels": (replace("label", "age"), {}, r"must have a class column.*columns file, age"),
     "unknown file": (replace("003.png", "nowhere.png"), {}, r"1 of 20 that cannot be read.*nowhere\.png \(missing\)"),
@@ -145,7 +145,7 @@ FAULTS = {
     "conflicting rows": (
         replace("002.png,benign", "001.png,benign"),
         {},
-        r"must say the same.*001\.png with two labels",
+        r"must agree.*001\.png with two labels",
     ),
     "conflicting splits of one file": (
         both(replace("002.png,benign", "000.png,benign"), add_column("split", lambda k: ("train", "val")[k // 2 % 2])),
@@ -158,7 +158,7 @@ FAULTS = {
             add_column("patient", lambda k: f"p{k // 2 // 3}"),
         ),
         {},
-        r"A group must stand in one split.*patient p0 \(train and val\)",
+        r"All images of a group must be in one split.*patient p0 \(train and val\)",
     ),
     "empty group": (add_column("patient", lambda k: "" if k == 3 else k), {}, r"must name a group.*line 5"),
     "too few groups": (add_column("patient", lambda k: k // 10), {}, r"at least 3 groups.*Received: 2"),
@@ -206,7 +206,11 @@ FAULTS = {
     "no table": (lambda root: (root / "labels.csv").unlink(), {}, r"The table must exist.*labels\.csv"),
     "table is a folder": (make_folder_of_table, {}, r"which is a folder.*folder:PATH"),
     "above the folder": (replace("003.png", "../../x.png"), {}, r"must lie in the folder.*\.\./\.\./x\.png \(line 5\)"),
-    "a name that fits two": (two_of_a_name, {}, r"must fit one file.*x\.png \(line 2\), which fits a/x\.png, b/x\.png"),
+    "a name that fits two": (
+        two_of_a_name,
+        {},
+        r"must match one file.*x\.png \(line 2\), which matches a/x\.png, b/x\.png",
+    ),
     "folder as an image": (both(folder_as_image, replace("003.png", "d.png")), {}, r"is a directory"),
     "unknown label column": (
         lambda root: None,
@@ -216,7 +220,11 @@ FAULTS = {
     "unknown file column": (lambda root: None, {"file_column": "x"}, r"--file-column must name a column.*Received: x"),
     "unknown split column": (lambda root: None, {"split_column": "x"}, r"--split-column must name a column"),
     "unknown group column": (lambda root: None, {"group_column": "x"}, r"--group-column must name a column"),
-    "label column of another role": (lambda root: None, {"label_columns": ("file",)}, r"none of another role.*file"),
+    "label column of another role": (
+        lambda root: None,
+        {"label_columns": ("file",)},
+        r"no column that has another role.*file",
+    ),
 }
 
 

@@ -245,8 +245,8 @@ def test_copies_across_splits_are_named(tmp_path):
     (folder / "004.png").write_bytes((folder / "000.png").read_bytes())
     (folder / "006.png").write_bytes((folder / "001.png").read_bytes())  # both in train
     warning, contradiction = warnings_of(load(table))
-    assert contradiction == "1 pair of the same image has different labels: 001.png (malignant) = 006.png (benign)"
-    assert warning.startswith("1 pair of the same image stands in two splits")
+    assert contradiction == "1 pair of identical images has different labels: 001.png (malignant) = 006.png (benign)"
+    assert warning.startswith("1 pair of identical images is in two splits")
     assert warning.endswith(": 000.png (train) = 004.png (test)")
 
 

@@ -38,7 +38,8 @@ def list_operations(name: str) -> list[str]:
     for part in parts:
         if len(parts) > 1 and part in (_NONE, _AUTO):
             raise InputError(
-                f"The augmentation {part} stands alone. Received: {name!r}. Leave out {part}, or what stands beside it."
+                f"The augmentation {part} cannot be combined with others. Received: {name!r}. Leave out {part}, or the"
+                " others."
             )
         if part not in augmentation_names():
             choices = {*augmentation_names(), _AUTO} - {part}
@@ -130,7 +131,7 @@ def _take_masks(masks: Any, shape: tuple[int, ...]) -> Any:
     if not masks.dtype.is_integer or not masks.shape.is_compatible_with((None, *shape[:-1])):
         raise InputError(
             f"Masks must be whole numbers of the shape (batch, {', '.join(map(str, shape[:-1]))}). Received: "
-            f"{masks.dtype.name} of {tuple(masks.shape)}. Give one label a pixel."
+            f"{masks.dtype.name} of {tuple(masks.shape)}. Give one label per pixel."
         )
     return tf.ensure_shape(tf.cast(masks, tf.int32), (None, *shape[:-1]))[..., None]
 

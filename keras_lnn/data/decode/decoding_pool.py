@@ -178,8 +178,8 @@ class _Worker:
         found = _join(parts)
         if list(found.faults.values()) == [CRASH] * len(files):
             raise InputError(
-                "The processes that decode images must run. Received: all of them end as soon as they begin. Look for"
-                " limits of memory or of processes."
+                "The processes that decode images must run. Received: all of them end as soon as they begin. Check the"
+                " limits of memory and of processes."
             )
         return found
 

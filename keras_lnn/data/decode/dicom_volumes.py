@@ -205,7 +205,7 @@ def _sort(slices: Sequence[_Slice]) -> list[_Slice]:
     ordered = sorted(slices, key=lambda each: float(each.position @ first.orientation[0]))
     steps = np.diff([float(each.position @ first.orientation[0]) for each in ordered])
     if len(steps) and steps.min() < 1e-3:
-        raise InputError("several slices at one position, as of several times")
+        raise InputError("several slices at one position, such as several time points")
     if len(steps) and steps.max() > _GAP * np.median(steps):
         raise InputError(f"slices from {steps.min():g} to {steps.max():g} mm apart, so that some are missing")
     return ordered

@@ -37,7 +37,7 @@ def choose_frame(frame: str | None, count: int) -> int | None:
         count: Number of frames of the file.
     """
     if frame == "each" and count > 1:
-        raise InputError(f"{count} frames in one file, which cannot be images of their own")
+        raise InputError(f"{count} frames in one file, which cannot be read as separate images")
     if frame == "mean" and count > 1:
         return None
     if count == 1 or frame in (None, "first"):

@@ -30,7 +30,7 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".w
 
 # Version of the decoding; decoded files in the cache are only reused for the same version.
 DECODING = 3
-CRASH, NO_MEMORY = "crashes the decoder", "needs more memory than there is"
+CRASH, NO_MEMORY = "crashes the decoder", "needs more memory than is available"
 
 ImageSource = str | os.PathLike | bytes
 Progress = Callable[[float], None]
@@ -76,7 +76,7 @@ class Decoded:
         """
         if self.obstacles:
             obstacles = {row: self.faults[row] for row in self.obstacles}
-            remedy = "Remove what is in the way; --skip-bad leaves out only files that are bad themselves."
+            remedy = "Remove the cause; --skip-bad skips only files that are damaged themselves."
             raise InputError(describe_faults(obstacles, names, remedy))
 
 

@@ -68,7 +68,7 @@ def find_values(
     values, _ = _read_values(source, None if coloured is None else ("#000000",) if coloured else (0,), threshold)
     found = np.unique(values)
     if len(found) > _MOST_VALUES:
-        raise InputError(f"{len(found):,} different values, of which only --mask-threshold makes a mask")
+        raise InputError(f"{len(found):,} different values, which need --mask-threshold to become a mask")
     # Colours are negative, so the brightest comes first and the order is reversed.
     values_of = [int(value) if value >= 0 else _as_text(value) for value in found]
     return values.shape, values_of if found[0] >= 0 else values_of[::-1]
@@ -113,7 +113,7 @@ def _read_values(
 ) -> tuple[np.ndarray, tuple[float, ...] | None]:
     """Returns the value of each pixel, with colours as negative numbers to distinguish them, and a volume's spacing."""
     if medical_files.is_medical(source) and not medical_files.is_nifti(source):
-        raise InputError("a DICOM file, not a mask of PNG, TIFF or NIfTI")
+        raise InputError("a DICOM file instead of a mask in PNG, TIFF or NIfTI format")
     if threshold is not None:
         brightness, spacing = _read_brightness(source)
         return (brightness > threshold).astype(np.uint8), spacing
@@ -122,7 +122,7 @@ def _read_values(
         stored, spacing = medical_files.read_nifti_values(source)
         values = np.rint(stored).astype(np.int64)
         if not np.array_equal(values, stored) or values.min() < 0:
-            raise InputError("values that are no whole numbers from 0 on")
+            raise InputError("values that are not whole numbers of at least 0")
         return (_to_colours(values) if coloured else values), spacing
     pixels = _read_pixels(source, coloured)
     if pixels.ndim == 2:
@@ -131,7 +131,7 @@ def _read_values(
     if not coloured and np.array_equal(red, green) and np.array_equal(green, blue):
         return red, None
     if coloured is False:
-        raise InputError("in colour, though its classes are values")
+        raise InputError("in colour, though the classes are given as values")
     return -1 - ((red << 16) | (green << 8) | blue), None
 
 
@@ -168,13 +168,13 @@ def _to_classes(values: np.ndarray, classes: tuple[MaskValue, ...] | None) -> np
     place = np.minimum(np.searchsorted(known[order], values), len(known) - 1)
     unknown = values[known[order][place] != values]
     if unknown.size:
-        raise InputError(f"{_as_text(unknown[0])} is no class")
+        raise InputError(f"{_as_text(unknown[0])} is not a class")
     return order[place].astype(np.uint8)
 
 
 def _to_colours(values: np.ndarray) -> np.ndarray:
     if values.max() > 255:
-        raise InputError("values above 255, though its classes are colours")
+        raise InputError("values above 255, though the classes are given as colours")
     return -1 - values.astype(np.int32) * 0x010101
 
 

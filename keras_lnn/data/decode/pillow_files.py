@@ -63,7 +63,7 @@ def _mean_of_pages(image: Image.Image, pages: int, channels: int) -> Image.Image
         deep = image.mode.startswith("I;16")
         values.append(np.asarray(image if deep else with_channels(image, 1 if image.mode == "L" else channels)))
     if len({page.shape for page in values}) > 1:
-        raise InputError("pages of different sizes, which have no mean")
+        raise InputError("pages of different sizes, which cannot be averaged")
     return Image.fromarray(np.rint(np.mean(values, axis=0)).astype(values[0].dtype))
 
 
@@ -72,7 +72,7 @@ def with_channels(image: Image.Image, channels: int) -> Image.Image:
     from PIL import Image
 
     if image.mode in ("I", "F"):
-        raise InputError("32 bits a pixel, not 8 or 16")
+        raise InputError("32 bits per pixel, not 8 or 16")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)

@@ -52,7 +52,7 @@ def download(
                     raise _WrongChecksum(f"its checksum is {found}, not {md5}")
             return
         except urllib.error.HTTPError as error:
-            reason = f"the server answers {error.code} {error.reason}"
+            reason = f"the server replied {error.code} {error.reason}"
             if error.code < 500 and error.code != 429:
                 break
         except _WrongChecksum as error:
@@ -64,7 +64,7 @@ def download(
     if made_folder:
         with contextlib.suppress(OSError):
             path.parent.rmdir()
-    raise InputError(f"{path} is not there and {url} cannot be downloaded ({reason}). {remedy}")
+    raise InputError(f"{path} does not exist and {url} cannot be downloaded ({reason}). {remedy}")
 
 
 class _WrongChecksum(Exception):

@@ -85,7 +85,7 @@ def _find_classes(
     if len(class_names) < 2:
         raise InputError(
             f"There must be at least 2 class folders. Received: only {class_names[0]} in {folders['train']}."
-            " Sort the images into one folder a class."
+            " Sort the images into one folder per class."
         )
     for split, by_class in splits.items():
         if by_class.keys() != splits["train"].keys():
@@ -119,7 +119,7 @@ def _find_images_by_class(folder: Path, options: OwnImages, unreadable: list[str
     classes = sorted(_folders(folder), key=lambda entry: natural_order(entry.name))
     if not classes:
         raise InputError(
-            f"There must be one folder a class. Received: no folders in {folder}. Sort the images into class folders."
+            f"There must be one folder per class. Received: no folders in {folder}. Sort the images into class folders."
         )
     loose = [image for entry in folder.iterdir() if entry.is_file() for image in _visible_images(entry)]
     if loose:
@@ -129,7 +129,7 @@ def _find_images_by_class(folder: Path, options: OwnImages, unreadable: list[str
         )
     images = {entry.name: find_images(entry, unreadable) for entry in classes}
     if not options.skip_bad:
-        require_readable_folders(unreadable, ", or go on without it by --skip-bad")
+        require_readable_folders(unreadable, ", or skip it with --skip-bad")
     if options.frame != "each":
         images = {entry.name: _join_series(images[entry.name], entry) for entry in classes}
     empty = [name for name, files in images.items() if not files]
@@ -157,7 +157,10 @@ def _describe_series(files: Sequence[Path], frame: str | None) -> tuple[str, ...
     count = sum(file.is_dir() for file in files)
     if not count or frame is not None:
         return ()
-    return (f"{count:,} folders hold one DICOM series each, read as volumes; --frame each reads slices one by one",)
+    return (
+        f"{count:,} folders hold one DICOM series each, read as volumes; --frame each reads the slices as separate"
+        " images",
+    )
 
 
 def _visible_images(file: Path) -> list[Path]:

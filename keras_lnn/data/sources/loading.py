@@ -70,13 +70,13 @@ def check_data(data: ImageData) -> None:
             raise InputError(f"Images must be uint8. Received: {data.name} with {split.images.dtype} in {name}.")
         if split.groups is not None and len(split.groups) != len(split):
             raise InputError(
-                f"Every image needs a group where some have one. Received: {data.name} with {len(split.groups)} groups"
+                f"Every image must have a group if some have one. Received: {data.name} with {len(split.groups)} groups"
                 f" of {len(split)} images in {name}."
             )
         sides = (len(split), len(data.image_shape) - 1)
         if split.spacing is not None and split.spacing.shape != sides:
             raise InputError(
-                f"The spacing must have a row an image and a column an axis, {sides}. Received: {data.name} with "
+                f"The spacing must have one row per image and one column per axis, {sides}. Received: {data.name} with "
                 f"{split.spacing.shape} in {name}."
             )
         _check_kind_of_labels(data, name)

@@ -118,7 +118,7 @@ def read_classes(path: Path) -> MaskClasses:
     if name_column is None or values_column is None or None not in (colour_column, index_column):
         raise InputError(
             "A table of classes must have the columns name and colour, or name and index. Received: columns"
-            f" {list_columns(table.columns)} in {path}. Name them so."
+            f" {list_columns(table.columns)} in {path}. Rename them."
         )
     read = _read_index if colour_column is None else _read_colour
     cells = table.column(values_column)
@@ -132,7 +132,7 @@ def read_classes(path: Path) -> MaskClasses:
         raise InputError(
             f"There must be 2 to {_MOST_NAMED_CLASSES} classes, each with its own name and pixels. Received: {received}"
             f" in {path}."
-            " Mend the table."
+            " Correct the table."
         )
     if BACKGROUND in map(plain_name, names[1:]) or (plain_name(names[0]) != BACKGROUND and 0 in values[1:]):
         raise InputError(
@@ -155,7 +155,7 @@ def split_by_brightness(threshold: float, path: Path) -> MaskClasses:
             f"--mask-threshold makes two classes. Received: {path} with {len(names)}. Leave out the option, or the"
             " other classes."
         )
-    notes = (f"pixels of masks that are brighter than {threshold:g} are {names[1]}",)
+    notes = (f"pixels of masks that are brighter than {threshold:g} belong to {names[1]}",)
     # Values from 0 to 1, such as probabilities in NIfTI files, are not meant for display.
     return MaskClasses(names, (0, 1), notes, written=(0, 255) if threshold >= 1 else None)
 
@@ -187,7 +187,7 @@ def choose_classes(found: Set[MaskValue], lossy: bool = False) -> MaskClasses:
         names = [BACKGROUND if value == "#000000" else value for value in values]
         notes = [f"classes are the colours of the masks: {', '.join(values)}"]
         if values[0] != "#000000":
-            notes.append(f"no mask is black anywhere: {values[0]} is class 0, the background")
+            notes.append(f"no mask has black pixels: {values[0]} is class 0, the background")
         return MaskClasses(tuple(names), tuple(values), tuple(notes), written=tuple(values))
     highest = max(indices)
     values = list(range(highest + 1)) if highest <= _HIGHEST_INDEX else sorted(indices)
@@ -237,7 +237,7 @@ def _read_index(table: TextTable, row: int, cell: str) -> int:
     if not cell.isdecimal() or len(cell) > _MOST_DIGITS or int(cell) > 65535:
         raise InputError(
             f"An index must be the value of a pixel, from 0 to 65535. Received: {cell or 'an empty cell'}"
-            f" ({table.place(row)} of {table.path}). Mend the cell."
+            f" ({table.place(row)} of {table.path}). Correct the cell."
         )
     return int(cell)
 
@@ -255,6 +255,6 @@ def _read_colour(table: TextTable, row: int, cell: str) -> str:
     except ValueError:
         raise InputError(
             f"A colour must be #rrggbb, three numbers from 0 to 255, or a name. Received: {cell or 'an empty cell'}"
-            f" ({table.place(row)} of {table.path}). Mend the cell."
+            f" ({table.place(row)} of {table.path}). Correct the cell."
         ) from None
     return f"#{red:02x}{green:02x}{blue:02x}"

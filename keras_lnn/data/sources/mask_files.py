@@ -123,7 +123,7 @@ def _read_manifest(root: Path, table: TextTable, options: OwnImages) -> MaskedFi
         masks = [(by_stem.get(stem, root / MASKS / stem),) for stem in stems]
     else:
         raise InputError(
-            "A manifest must have a column mask, or one column a class with the paths of its masks. Received: columns"
+            "A manifest must have a column mask, or one column per class with the paths of its masks. Received: columns"
             f" {list_columns(table.columns)} in {table.path}. Add one, or a folder {MASKS} with files of these names."
         )
     splits = None if split_column is None else read_splits(table, split_column)
@@ -152,8 +152,8 @@ def _find_mask_columns(
         named = tuple(require_column(table, name, "--label-columns") for name in options.label_columns)
         if len(set(named)) < len(named) or BACKGROUND in map(plain_name, named):
             raise InputError(
-                "--label-columns of masks must name each class once, without the background, which is all that no"
-                f" class covers. Received: {','.join(named)}. Name the others."
+                "--label-columns of masks must name the column of each class once, without the background, which is"
+                f" every pixel outside of all classes. Received: {','.join(named)}. Correct the names."
             )
         single = len(named) == 1 and plain_name(named[0]) in _MASK_NAMES
         return named, () if single else named
@@ -162,7 +162,7 @@ def _find_mask_columns(
     if len(masks) > 1:
         raise InputError(
             f"There must be one mask column. Received: {', '.join(masks)} in {table.path}."
-            " Say which with --label-columns NAME."
+            " Choose one with --label-columns NAME."
         )
     if masks:
         return tuple(masks), ()
@@ -176,7 +176,7 @@ def _require_once(table: TextTable, names: Sequence[str]) -> None:
     if doubled:
         raise InputError(
             f"A manifest must name each image once. Received: {name_some(doubled)} again in {table.path}."
-            " Remove the row, or name several masks in columns."
+            " Remove the row, or name several masks of an image in several columns."
         )
 
 
@@ -207,7 +207,7 @@ def _require_different(stems: Sequence[str], files: Sequence[Path], root: Path) 
         other = first.setdefault(stem, file)
         if other != file:
             raise InputError(
-                f"Images and masks find each other by their names without endings, so these must differ. Received:"
+                f"Images and masks are matched by their names without endings, so these must differ. Received:"
                 f" {other.relative_to(root).as_posix()} and {file.relative_to(root).as_posix()} in {root}. Rename one."
             )
 

@@ -91,7 +91,7 @@ def find_masks(root: Path, options: OwnImages, progress: Progress | None = None)
     files = find_masked_files(root, options)
     files = _leave_out(files, _missing(files, root), options, "have a mask", "Add the masks or remove the images")
     digests, faults = _digest(files)
-    files = _leave_out(files, _each(files, faults), options, "have a readable mask", "Mend or replace the masks")
+    files = _leave_out(files, _each(files, faults), options, "have a readable mask", "Repair or replace the masks")
     by_content = {digests[path] + path.suffix.lower(): path for path in _paths(files)}
     unique = [by_content[key] for key in sorted(by_content)]
     place_of_content = {key: place for place, key in enumerate(sorted(by_content))}
@@ -101,23 +101,27 @@ def find_masks(root: Path, options: OwnImages, progress: Progress | None = None)
     coloured = known.coloured if known and known.values else None
     facts = scan_masks(unique, unique_digests, coloured, progress, options.mask_threshold)
     faults = {path: facts.faults[place] for path, place in places.items() if place in facts.faults}
-    files = _leave_out(files, _each(files, faults), options, "have a readable mask", "Mend or replace the masks")
+    files = _leave_out(files, _each(files, faults), options, "have a readable mask", "Repair or replace the masks")
     grids = _read_grids(files.images)
     sizes = _wrong_sizes(files, grids, facts, places)
-    files = _leave_out(files, sizes, options, "have a mask of its own size", "Mend or replace the masks")
+    files = _leave_out(files, sizes, options, "have a mask of its size", "Repair or replace the masks")
     apart = _lying_elsewhere(files, grids)
-    files = _leave_out(files, apart, options, "have a mask that lies on it", "Save masks with their images' affines")
+    files = _leave_out(
+        files, apart, options, "have a mask with its affine", "Save masks with the affines of their images"
+    )
     found = {value for path in _paths(files) for value in facts.values[places[path]]}
     if options.mask_threshold is not None and 1 not in found:
         raise InputError(
-            f"Some pixels of masks must be brighter than --mask-threshold. Received: {options.mask_threshold:g}, which"
-            f" none in {root} is. Give a lower one, or leave it out."
+            f"Some pixels of masks must be brighter than --mask-threshold. Received: {options.mask_threshold:g}, above"
+            f" which there is no pixel in {root}. Give a lower threshold, or leave it out."
         )
     classes = known or choose_classes(found, lossy=any(path.suffix.lower() in _LOSSY for path in _paths(files)))
     if classes.values:
         unknown = {path: _describe_unknown(facts.values[place], classes) for path, place in places.items()}
         bad = _each(files, {path: reason for path, reason in unknown.items() if reason})
-        files = _leave_out(files, bad, options, f"have a mask of the classes in {CLASSES}", "Add them there")
+        files = _leave_out(
+            files, bad, options, f"have a mask with only the classes in {CLASSES}", "Add the missing classes there"
+        )
     used = sorted({places[path] for path in _paths(files)})
     renumbered = {place: number for number, place in enumerate(used)}
     return FoundMasks(
@@ -150,7 +154,7 @@ def _leave_out(files: MaskedFiles, bad: Mapping[int, str], options: OwnImages, r
         return files
     named = [f"{files.names[row]} ({bad[row]})" for row in sorted(bad)]
     if not options.skip_bad or len(bad) == len(files.names):
-        other = "" if options.skip_bad else ", or go on without these images by --skip-bad"
+        other = "" if options.skip_bad else ", or skip these images with --skip-bad"
         raise InputError(
             f"Every image must {rule}. Received: {len(bad)} of {len(files.names)} images that do not:"
             f" {name_some(named)}. {remedy}{other}."

@@ -55,7 +55,7 @@ def load_medmnist(
     path = medmnist_file(entry, size, data_dir)
     url, md5 = entry.sources[size]
     if not path.exists():
-        remedy = f"Put the file there by hand, or take the embedded {_phantom_like(entry)}, which needs none."
+        remedy = f"Put the file there by hand, or use the embedded {_phantom_like(entry)}, which needs no file."
         download(url, path, md5=md5, progress=progress, remedy=remedy)
     found = f"md5:{_verified_md5(path, md5, accept_checksum)}"
     try:
@@ -136,7 +136,7 @@ def _check_headers(headers: dict[str, _Header], entry: DataEntry, size: int, pat
             )
         if math.prod(labels[1:]) != label_columns or label_type.kind not in "uib":
             raise InputError(
-                f"Labels of {entry.name} must be whole numbers, {label_columns} to an image. Received: {path} with "
+                f"Labels of {entry.name} must be whole numbers, {label_columns} per image. Received: {path} with "
                 f"{label_type} of shape {labels} in {split}."
             )
 

@@ -51,7 +51,7 @@ def register_arrays(
     """
     if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
         raise InputError(
-            f"A data set's name must be of letters, digits, dots, dashes and underscores. Received: {name!r}."
+            f"A data set's name must consist of letters, digits, dots, dashes and underscores. Received: {name!r}."
         )
     images = _check_images(images)
     task, names, labels = _read_labels(np.asarray(labels), images.shape, class_names)

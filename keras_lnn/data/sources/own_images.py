@@ -29,9 +29,9 @@ from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import as_text, file_digest
 
 # How users name patients in each kind of own images.
-_PATIENTS_OF = {
+_HOW_TO_NAME_PATIENTS = {
     "folder": "Write a table with a column patient, or make the splits yourself",
-    "table": "Add a column patient, or say with --group-column which one it is",
+    "table": "Add a column patient, or name yours with --group-column",
     "masks": "Name the patients in a column of manifest.csv",
     "mask-classes": "Name the patients in a column of manifest.csv",
 }
@@ -204,7 +204,7 @@ def _describe_frames(frames: Sequence[int], files: int, frame: str | None) -> li
     which = {"mean": "the mean of all", "middle": "the middle one", "first": "the first one"}
     read = which.get(frame or "first", f"number {frame}")
     lengths = f"{min(frames):,} to {max(frames):,}" if min(frames) < max(frames) else f"{frames[0]:,}"
-    choose = "" if frame else "; --frame first, middle, mean or a number chooses"
+    choose = "" if frame else "; choose with --frame first, middle, mean or a number"
     return [f"{len(frames):,} of {files:,} files have several frames ({lengths}), of which {read} is read{choose}"]
 
 
@@ -231,10 +231,10 @@ def _describe_patients(name: str, labelled: LabelledFiles, plan: SplitPlan) -> t
         return describe_torn(labelled.groups, labelled.splits, named=False)
     if labelled.groups is not None or plan == "whole" or set(SPLITS) <= set(labelled.splits or ()):
         return ()
-    remedy = _PATIENTS_OF[name.partition(":")[0]]
+    remedy = _HOW_TO_NAME_PATIENTS[name.partition(":")[0]]
     return (
-        "nothing says which images are of one patient: if some are, they may be in two splits, and the results are too"
-        f" good. {remedy}",
+        "it is not known which images show the same patient: if images of one patient are in two splits, the results"
+        f" are too good. {remedy}",
     )
 
 
@@ -263,8 +263,9 @@ def _require_known_splits(name: str, labelled: LabelledFiles) -> None:
     """Checks that unrecorded splits can be reproduced, which is impossible by patient or with several labels."""
     if not _is_simple(labelled) and not set(SPLITS) <= set(labelled.splits or ()):
         raise InputError(
-            "Splits by patient or of several labels must be recorded in the run, since they are made in another way"
-            f" than by the version that kept no samples.csv. Received: such a run on {name}. Begin a new run."
+            "Splits by patient, and splits of data with several labels, must be recorded in the run, since the version"
+            f" that recorded none made them differently. Received: a run on {name} without samples.csv. Begin a new"
+            " run."
         )
 
 
@@ -306,8 +307,8 @@ def digest_files(files: Sequence[Path]) -> tuple[list[str], dict[int, str]]:
             if error.errno in _SHORTAGES:
                 reason = (error.strerror or "unreadable").lower()
                 raise InputError(
-                    f"Every file must be readable. Received: {files[row]} ({reason}), which is no fault"
-                    " of the file. Close other programs, or raise the limit, and try again."
+                    f"Every file must be readable. Received: {files[row]} ({reason}), for a reason outside of"
+                    " the file. Close other programs, or raise the limit, and try again."
                 ) from None
             faults[row] = (error.strerror or "unreadable").lower()
         return ""
@@ -347,7 +348,7 @@ def _decode(
 def _leave_out(names: Sequence[str], files: Sequence[Path], faults: dict[int, str], skip_bad: bool) -> list[str]:
     """Returns a warning of the bad files if they may be left out, else raises an error."""
     if faults and (not skip_bad or len(faults) == len(files)):
-        remedy = "" if skip_bad else "Replace or remove them, or go on without them by --skip-bad."
+        remedy = "" if skip_bad else "Replace or remove them, or skip them with --skip-bad."
         raise InputError(describe_faults(faults, files, remedy))
     bad = [f"{names[row]} ({faults[row]})" for row in sorted(faults)]
     return [f"left out {len(bad)} of {len(files)} files: {name_some(bad)}"] if bad else []

@@ -62,7 +62,7 @@ def find_patients(files: Sequence[Path]) -> FoundPatients:
         return FoundPatients(None, f"the PatientID of the DICOM files is {few}, so it is not used")
     key = _read_key()
     names = [f"alone-{row}" if row not in known else _rename(known[row], key) for row in range(len(files))]
-    others = f"; each of the {len(files) - len(known):,} other files counts as a patient of its own"
+    others = f"; each of the {len(files) - len(known):,} other files counts as a separate patient"
     note = f"patients are those of the PatientID in {len(known):,} of {len(files):,} files, {count:,} in all"
     return FoundPatients(names, note + (others if len(known) < len(files) else ""))
 

@@ -128,7 +128,7 @@ def _describe_use(
     every = {name for names in used.values() for name in names}
     ignored = [name or "(no name)" for name in table.columns if name not in every]
     if len(guessed_groups) > 1:
-        notes.append(f"columns that may name patients: {name_some(guessed_groups)}; say which with --group-column")
+        notes.append(f"columns that may name patients: {name_some(guessed_groups)}; choose one with --group-column")
     return tuple(notes + ([f"columns ignored: {name_some(ignored)}"] if ignored else []))
 
 
@@ -138,7 +138,7 @@ def find_file_column(table: TextTable, named: str | None) -> str:
     if found is None:
         raise InputError(
             "A table must have a file column, named such as file, filename, image or path. Received: columns"
-            f" {list_columns(table.columns)} in {table.path}. Rename one, or say which with --file-column NAME."
+            f" {list_columns(table.columns)} in {table.path}. Rename one, or name yours with --file-column NAME."
         )
     return found
 
@@ -151,7 +151,7 @@ def find_column(table: TextTable, role: str, named: str | None, names: frozenset
     if len(found) > 1:
         raise InputError(
             f"There must be one {role} column. Received: {', '.join(found)} in {table.path}."
-            f" Say which with --{role}-column NAME."
+            f" Choose one with --{role}-column NAME."
         )
     return found[0] if found else None
 
@@ -176,8 +176,8 @@ def _find_labels(table: TextTable, named: Sequence[str] | None, taken: Sequence[
         doubled = [name for name in chosen if chosen.count(name) > 1 or name in taken]
         if doubled or not chosen:
             raise InputError(
-                f"--label-columns must name each column of labels once, and none of another role."
-                f" Received: {', '.join(doubled) or 'no names'}. Mend the names."
+                f"--label-columns must name each column of labels once, and no column that has another role."
+                f" Received: {', '.join(doubled) or 'no names'}. Correct the names."
             )
         return chosen
     free = [name for name in table.columns if name and name not in taken]
@@ -185,7 +185,7 @@ def _find_labels(table: TextTable, named: Sequence[str] | None, taken: Sequence[
     if len(classes) > 1:
         raise InputError(
             f"There must be one class column. Received: {', '.join(classes)} in {table.path}."
-            " Say which with --label-columns NAME."
+            " Choose one with --label-columns NAME."
         )
     if classes:
         return tuple(classes)
@@ -198,7 +198,7 @@ def _find_labels(table: TextTable, named: Sequence[str] | None, taken: Sequence[
         raise InputError(
             f"A table must have a class column, named such as label, class or diagnosis, or columns of 0 and 1."
             f" Received: columns {list_columns(table.columns)} in {table.path}."
-            " Say which with --label-columns NAME,NAME."
+            " Name yours with --label-columns NAME,NAME."
         )
     return tuple(nearly)
 
@@ -247,7 +247,7 @@ def _read_joined_names(table: TextTable, column: str) -> tuple[str, tuple[str, .
         if any(name.lower() in _MISSING for name in labels) or (labels and labels != names):
             raise InputError(
                 f"A cell must hold names joined by |, or nothing, or No Finding alone. Received: {cell!r} in column"
-                f" {column}, {table.place(row)} of {table.path}. Mend the cell."
+                f" {column}, {table.place(row)} of {table.path}. Correct the cell."
             )
         found.append(labels)
     names = tuple(sorted(set().union(*found), key=natural_order))
@@ -295,7 +295,7 @@ def _require_all(table: TextTable, column: str, right: Sequence[bool], rule: str
         more = f" and {len(wrong) - len(named)} more" if len(wrong) > len(named) else ""
         raise InputError(
             f"{rule}. Received: {', '.join(named)}{more} in column {column} of {table.path}."
-            " Mend these cells or remove the rows."
+            " Correct these cells or remove the rows."
         )
 
 

@@ -74,18 +74,19 @@ def read_table(path: Path) -> TextTable:
                 lines.append(reader.line_num)
     except csv.Error as error:
         raise InputError(
-            f"A table must be rows of cells. Received: {path}, line {reader.line_num} ({error}). Mend its quotes."
+            f"A table must be rows of cells. Received: {path}, line {reader.line_num} ({error}). Correct its quotes."
         ) from None
     columns, rows, lines = tuple(rows[0]), rows[1:], lines[1:]
     _check_columns(path, columns)
     if not rows:
-        raise InputError(f"A table must have rows below its header. Received: {path} with none. Add one row an image.")
+        raise InputError(f"A table must have rows below its header. Received: {path} with none. Add one row per image.")
     ragged = [k for k, row in enumerate(rows) if len(row) != len(columns)]
     if ragged:
         row = ragged[0]
         raise InputError(
             f"Every row must have as many cells as the header, {len(columns)}. Received: {path}, line {lines[row]} with"
-            f" {len(rows[row])}{_more(len(ragged) - 1, 'row')}. Mend the row, or quote cells that hold {separator!r}."
+            f" {len(rows[row])}{_more(len(ragged) - 1, 'row')}. Correct the row, or quote cells that hold"
+            f" {separator!r}."
         )
     return TextTable(path, columns, rows, lines)
 
@@ -99,7 +100,7 @@ def _read_text(path: Path) -> str:
     if path.is_dir():
         raise InputError(
             f"table:FILE must name a CSV or TSV file. Received: {path}, which is a folder."
-            " Name the table, or use folder:PATH for one folder a class."
+            " Name the table, or use folder:PATH for one folder per class."
         )
     require_file(path, "The table")
     try:

@@ -69,8 +69,8 @@ def _find_file(cell: str, root: Path, by_path: dict[str, Path], by_name: dict[st
     if len(candidates) > 1:
         shown = [candidate.relative_to(root).as_posix() for candidate in candidates]
         raise InputError(
-            f"A name alone must fit one file below {root}. Received: {cell} ({place}), which fits {name_some(shown)}."
-            " Write the folder before the name."
+            f"A name without a folder must match one file below {root}. Received: {cell} ({place}), which matches"
+            f" {name_some(shown)}. Write the folder before the name."
         )
     return candidates[0] if candidates else file
 
@@ -122,8 +122,8 @@ def join_doubled_rows(files: Sequence[Path], labelled: LabelledFiles, table: Tex
                 )
     if conflicts:
         raise InputError(
-            f"All rows of a file must say the same. Received: {name_some(conflicts)} in {table.path}."
-            " Mend or remove one of each."
+            f"All rows of a file must agree. Received: {name_some(conflicts)} in {table.path}."
+            " Correct or remove one of each."
         )
     left_out = sorted(set(range(len(files))) - set(kept.values()))
     doubled = [f"{labelled.names[row]} ({table.place(row)})" for row in left_out]

@@ -236,7 +236,7 @@ def _prepared_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
     except Exception as error:  # errors of network, disk, checksums or manual downloads have no common class
         raise InputError(
             f"tfds:{name} must be in {folder} or be downloaded, which failed. Received: {_one_line(error)}."
-            f" Mend that or copy the prepared files there. {_WITHOUT_FILES}"
+            f" Correct that, or copy the prepared files there. {_WITHOUT_FILES}"
         ) from error
     return builder
 
@@ -259,7 +259,7 @@ def _check_reachable(name: str, builder: Any, folder: Path) -> None:
                 requests.head(url, timeout=20)
             except requests.exceptions.RequestException as error:
                 raise InputError(
-                    f"tfds:{name} must be in {folder} or be downloaded. Received: no answer from"
+                    f"tfds:{name} must be in {folder} or be downloaded. Received: no reply from"
                     f" {urlsplit(url).hostname}. Connect to the network or copy the prepared files there."
                     f" {_WITHOUT_FILES}"
                 ) from error
