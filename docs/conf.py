@@ -6,7 +6,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 _DOCS = Path(__file__).parent
-for _folder in (_DOCS / "extensions", _DOCS.parent):
+for _folder in (_DOCS, _DOCS.parent):
     if str(_folder) not in sys.path:
         sys.path.insert(0, str(_folder))
 
@@ -22,7 +22,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
-    "generated",
+    "extensions.generated",
 ]
 exclude_patterns = ["_build", "images", "results/tables", "extensions"]
 source_suffix = {".md": "markdown"}
@@ -33,7 +33,8 @@ nitpick_ignore_regex = [("py:.*", r"(?!keras_lnn\b|tuning\b|custom_metrics\b).*"
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
 
-autodoc_typehints = "none"  # the signature is short enough to be read, and what types mean stands in the docstring
+autodoc_typehints = "description"  # types stand in the docstrings' annotations only
+autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False

@@ -1,5 +1,6 @@
 """The reference of the Python interface: every public name under one heading, from its docstring."""
 
+import importlib
 import inspect
 from typing import Any
 
@@ -22,12 +23,29 @@ TYPES = (
     "keras_lnn.runs.folder.RunFolder",
     "keras_lnn.data.arrays.ImageData",
     "keras_lnn.data.arrays.Split",
+    "keras_lnn.data.arrays.ImageArray",
     "keras_lnn.data.catalog.DataEntry",
+    "keras_lnn.data.checking.DataCheck",
+    "keras_lnn.data.options.OwnImages",
+    "keras_lnn.config.DataOptions",
     "keras_lnn.registry.ModelEntry",
     "keras_lnn.layers.recurrence.LiquidRNN",
+    "keras_lnn.saved.predictor.Predictor",
+    "keras_lnn.evaluation.predictions.Evaluation",
+    "keras_lnn.comparing.compared_run.ComparedRun",
+    "keras_lnn.comparing.runs.Run",
+    "keras_lnn.comparing.mask_runs.MaskRun",
+    "keras_lnn.comparing.comparison.Comparison",
+    "tuning.space.Space",
+    "tuning.searching.SearchResult",
+    "keras_lnn.processes.runner.ProcessRunner",
 )
 # Classes of many fields, whose signature would be a page long: the reference of the commands describes the fields.
-_FIELDS = {"TrainConfig": "create, from_yaml, to_yaml, with_defaults", "SearchSettings": "most_trials, role"}
+_FIELDS = {
+    "TrainConfig": "create, from_yaml, to_yaml, with_defaults",
+    "SearchSettings": "most_trials, role",
+    "DataOptions": "own_images",
+}
 
 
 def render_api() -> str:
@@ -44,7 +62,7 @@ def render_api() -> str:
     lines += ["## Types", "", "What these functions take and return.", ""]
     for path in TYPES:
         module, _, name = path.rpartition(".")
-        lines += [_directive(path, getattr(__import__(module, fromlist=[name]), name), None), ""]
+        lines += [_directive(path, getattr(importlib.import_module(module), name), _FIELDS.get(name)), ""]
     return "\n".join(lines)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pydantic
-from markdown import code, prose, table
 
+from extensions.markdown import code, prose, table
 from keras_lnn.cli.main import COMMANDS
 from keras_lnn.config import TrainConfig
 from keras_lnn.fields.roles import Role, fields_with

@@ -1,14 +1,15 @@
-"""Puts generated Markdown in the place of ``<!-- generated: NAME -->``, and numbers of tables in that of ``{value}``."""
+"""Replaces ``<!-- generated: NAME -->`` by generated Markdown, and ``{value}`` roles by numbers of the tables."""
 
 import re
 from typing import Any
 
-from api import render_api
 from docutils import nodes
-from fields import render_commands
-from registries import render_augmentation, render_data, render_losses, render_models, render_studies
-from tables import find_value, render_table
 from sphinx.application import Sphinx
+
+from extensions.api import render_api
+from extensions.fields import render_commands
+from extensions.registries import render_augmentation, render_data, render_losses, render_models, render_studies
+from extensions.tables import find_value, render_table
 
 _MARK = re.compile(r"^<!-- generated: ([\w-]+)(?: ([\w-]+))? -->$", re.MULTILINE)
 _MAKERS = {

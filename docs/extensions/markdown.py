@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 # What Markdown would take for its own syntax in a description.
 _SYNTAX = re.compile(r"([\\`*_<>\[\]|])")
-_OPTION = re.compile(r"(?<![\w`-])(--?[a-z][a-z0-9-]*(?:=\S+)?)")
+_OPTION = re.compile(r"(?<![\w`-])(--[a-z][a-z0-9-]*(?:=\S+)?)")
 _CODE = re.compile(r"``?([^`]+)``?")
 
 

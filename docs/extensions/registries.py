@@ -5,9 +5,8 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
-from markdown import code, prose, table
-
 import keras_lnn
+from extensions.markdown import code, prose, table
 from keras_lnn import config, losses
 from keras_lnn.data.augment import operations
 from keras_lnn.data.catalog import OTHER_SOURCES, catalog
@@ -29,23 +28,36 @@ def render_models() -> str:
         lines += [f"## {family[0].upper()}{family[1:]}", ""]
         cells = [(code(row["name"]), f"{row['parameters']:,}", prose(row["summary"])) for row in of_family]
         lines += [table(("model", "parameters", "what it is"), cells)]
-        lines += [_render_arguments(row["name"]) for row in of_family]
+        lines += _render_arguments([row["name"] for row in of_family])
     return "\n".join(lines)
 
 
-def _render_arguments(name: str) -> str:
-    """Returns the arguments of a model and its protocol; networks of a table share theirs and have no docstring."""
-    entry = get_model(name)
-    text = inspect.getdoc(entry.builder) or ""
-    described = _read_arguments(text)
-    arguments = {key: value for key, value in builder_arguments(entry).items() if key in described}
-    if not arguments:
-        return ""
-    rows = [(code(key), code(value.default), prose(described[key])) for key, value in arguments.items()]
-    protocol = ", ".join(code(f"{key}: {value}") for key, value in entry.protocol.items())
-    lines = [f"### {name}", ""]
-    lines += [f"Made for {code(entry.reference_data)}. Protocol: {protocol}.", ""] if protocol else []
-    return "\n".join([*lines, table(("`--model-args`", "default", "what it does"), rows)])
+def _render_arguments(names: list[str]) -> list[str]:
+    """Returns a table of the arguments for each model, or its own defaults where another one has the same arguments."""
+    lines: list[str] = []
+    first: dict[tuple[str, ...], str] = {}
+    for name in names:
+        entry = get_model(name)
+        described = _read_arguments(inspect.getdoc(entry.builder) or "")
+        defaults = {key: value.default for key, value in builder_arguments(entry).items() if key in described}
+        if not defaults:
+            continue
+        protocol = ", ".join(code(f"{key}: {value}") for key, value in entry.protocol.items())
+        lines += [
+            f"### {name}",
+            "",
+            f"Made for {code(entry.reference_data)}." + f" Protocol: {protocol}." * bool(protocol),
+            "",
+        ]
+        same = first.setdefault(tuple(described.values()), name)
+        if same == name:
+            rows = [(code(key), code(default), prose(described[key])) for key, default in defaults.items()]
+            lines += [table(("`--model-args`", "default", "what it does"), rows)]
+            continue
+        others = {key: value.default for key, value in builder_arguments(get_model(same)).items()}
+        own = ", ".join(code(f"{key}={value}") for key, value in defaults.items() if others[key] != value)
+        lines += [f"Arguments as {code(same)}" + f", with {own}" * bool(own) + ".", ""]
+    return lines
 
 
 def _read_arguments(docstring: str) -> dict[str, str]:

@@ -4,12 +4,12 @@ import csv
 from pathlib import Path
 from typing import NamedTuple
 
-from markdown import prose, table
+from extensions.markdown import prose, table
 
 FOLDER = Path(__file__).parents[1] / "results" / "tables"
 # What the first lines of every table must say.
 REQUIRED = ("title", "command", "protocol", "seeds", "hardware")
-_PARTS = ("SD", "low", "high", "published", "published within")
+_PARTS = ("SD", "low", "high", "within")
 _NOTES = ("intervals", "spread", "published", "collapsed")
 
 
@@ -107,7 +107,6 @@ def _show(row: dict[str, str], column: str, spread: bool = True) -> str:
         value += f" (SD {parts['SD']})"
     if parts["low"]:
         value += f", {parts['low']} to {parts['high']}" if "(" in value else f" ({parts['low']} to {parts['high']})"
-    if spread and parts["published"]:
-        value += f"; published {parts['published']}, {'within' if parts['published within'] == 'yes' else 'not within'}"
+    if spread and parts["within"]:
+        value += f", {'within' if parts['within'] == 'yes' else 'not within'}"
     return prose(value) if value else ""
-

@@ -17,14 +17,16 @@ from keras_lnn.layers.wiring import deserialize_wiring, serialize_wiring
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class LTC(LiquidRNN):
-    r"""A liquid time-constant layer over a sequence (batch, steps, features).
+    """A liquid time-constant layer over a sequence (batch, steps, features).
 
-    In the paper, a neuron's potential :math:`v` is that of a leaky membrane which synapses pull towards their reversal
-    potentials :math:`E`, so that inputs change not only its target but also its speed:
+    In the paper, a neuron's potential ``v`` is that of a leaky membrane which synapses pull towards their reversal
+    potentials ``E``, so that inputs change not only its target but also its speed:
 
-    .. math:: c \dot v = g (v_{leak} - v) + \sum_j w_j \sigma(s_j (x_j - \mu_j)) (E_j - v)
+    ::
 
-    summed over all sensory inputs and neurons :math:`x_j` that reach it. The layer computes it as follows:
+        c dv/dt = g (v_leak - v) + sum_j w_j sigmoid(s_j (x_j - mu_j)) (E_j - v)
+
+    summed over all sensory inputs and neurons ``x_j`` that reach it. The layer computes it as follows:
 
     1. The sigmoids of the *inputs* do not depend on the state: they are evaluated for all steps before the scan.
     2. Only synapses that the wiring has are computed, in a table by target whose innermost axis is the batch.

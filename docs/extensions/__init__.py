@@ -1,0 +1,1 @@
+"""What the documentation generates from the code and from the tables of results."""
