@@ -1,6 +1,7 @@
 """Draws the picture of README from a run: ``python docs/make_picture.py runs/my-run docs/images/run.png``.
 
-The run must be one of two classes that was tested, such as that of ``python train.py --model lnn --run-dir runs/my-run``.
+The run must be one of two classes that was tested, such as that of
+``python train.py --model lnn --run-dir runs/my-run``.
 """
 
 import argparse

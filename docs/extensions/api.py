@@ -4,6 +4,9 @@ import importlib
 import inspect
 from typing import Any
 
+from docutils import nodes
+from sphinx.application import Sphinx
+
 import keras_lnn
 
 # Each public name stands in exactly one group.
@@ -25,7 +28,6 @@ TYPES = (
     "keras_lnn.data.arrays.Split",
     "keras_lnn.data.arrays.ImageArray",
     "keras_lnn.data.catalog.DataEntry",
-    "keras_lnn.data.checking.DataCheck",
     "keras_lnn.data.options.OwnImages",
     "keras_lnn.config.DataOptions",
     "keras_lnn.registry.ModelEntry",
@@ -36,15 +38,19 @@ TYPES = (
     "keras_lnn.comparing.runs.Run",
     "keras_lnn.comparing.mask_runs.MaskRun",
     "keras_lnn.comparing.comparison.Comparison",
+    "keras_lnn.comparing.comparison.Model",
+    "keras_lnn.comparing.comparison.Pair",
+    "keras_lnn.statistics.intervals.Estimate",
+    "keras_lnn.models.ranges.Range",
+    "keras_lnn.models.ranges.Choice",
     "tuning.space.Space",
     "tuning.searching.SearchResult",
-    "keras_lnn.processes.runner.ProcessRunner",
 )
 # Classes of many fields, whose signature would be a page long: the reference of the commands describes the fields.
 _FIELDS = {
     "TrainConfig": "create, from_yaml, to_yaml, with_defaults",
     "SearchSettings": "most_trials, role",
-    "DataOptions": "own_images",
+    "DataOptions": "",
 }
 
 
@@ -66,10 +72,29 @@ def render_api() -> str:
     return "\n".join(lines)
 
 
+def show_internal(app: Sphinx, environment: Any, node: nodes.Element, shown: nodes.Node) -> nodes.Node | None:
+    """Shows a name of this project that has no entry here as it is; one that does not exist stays an error.
+
+    Args:
+        app: The application.
+        environment: Its environment.
+        node: The reference.
+        shown: What it shows.
+    """
+    target = node.get("reftarget", "")
+    module, _, name = target.rpartition(".")
+    if not target.startswith(("keras_lnn.", "tuning.")):
+        return None
+    try:
+        return shown if hasattr(importlib.import_module(module), name) else None
+    except ImportError:
+        return None
+
+
 def _directive(path: str, value: Any, members: str | None) -> str:
     if not inspect.getdoc(value):
         raise ValueError(f"Every public name must have a docstring. Received: {path} without.")
     kind = "class" if inspect.isclass(value) else "function"
-    fields = "(**fields)" if members else ""
+    fields = "(**fields)" if members is not None else ""
     options = [f"   :members: {members}"] if members else []
     return "\n".join(["```{eval-rst}", f".. auto{kind}:: {path}{fields}", *options, "```"])

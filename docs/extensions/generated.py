@@ -6,7 +6,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
-from extensions.api import render_api
+from extensions.api import render_api, show_internal
 from extensions.fields import render_commands
 from extensions.registries import render_augmentation, render_data, render_losses, render_models, render_studies
 from extensions.tables import find_value, render_table
@@ -42,5 +42,6 @@ def _value(
 def setup(app: Sphinx) -> dict[str, Any]:
     """Registers the extension."""
     app.connect("source-read", _read_source)
+    app.connect("missing-reference", show_internal)
     app.add_role("value", _value)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
