@@ -18,7 +18,7 @@ from keras_lnn.files.written import require_own_folder
 from keras_lnn.processes.runner import Limits, ProcessRunner
 from keras_lnn.processes.sharing import keep_this_process_small, share_processors
 from keras_lnn.runs.own_modules import require_names
-from keras_lnn.studies.declaration import Study, StudyRun, choose, lay_out, load_study, path_name
+from keras_lnn.studies.declaration import QUICK_EPOCHS, Study, StudyRun, choose, lay_out, load_study, path_name
 from keras_lnn.studies.grid import Point, parse_assignments
 from keras_lnn.studies.memory import FILE, recall, recall_imports, remember
 from keras_lnn.terminal import make_console, start_keras

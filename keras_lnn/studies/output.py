@@ -18,7 +18,7 @@ from keras_lnn.studies.results import results_table, summary_table
 from keras_lnn.studies.tables import FORMATS, Content, print_summary
 from keras_lnn.terminal import loading
 
-_QUICK = f"a quick look of {QUICK_EPOCHS} epochs and one seed, not comparable with published figures"
+_QUICK = f"a quick check with {QUICK_EPOCHS} epochs and one seed, not comparable with published figures"
 
 
 def write_results(
