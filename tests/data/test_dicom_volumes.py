@@ -209,7 +209,7 @@ def test_slices_are_found_for_prediction(tmp_path):
     series = write_series(tmp_path / "set" / "scan", values)
     write_enhanced(tmp_path / "set" / "e.dcm", values, places(AXIAL, 5), AXIAL, SPACING[:2])
     np.save(tmp_path / "set" / "z.npy", np.zeros((4, 4, 4), np.uint8))
-    signature = make_signature(model="cnn3d", image_shape=(4, 4, 4, 1), size=4, window=(0.0, 1000.0))
+    signature = make_signature(model="cnn3d", image_shape=(4, 4, 4, 1), size=4, own=OwnImages(window=(0.0, 1000.0)))
     files = find_files([tmp_path / "set"], volumes=True)
     assert [file.name for file in files] == ["e.dcm", "scan", "z.npy"]
     assert find_files([series], volumes=True) == [series]

@@ -51,7 +51,7 @@ def test_names_do_not_collide(tmp_path, monkeypatch):
 
 
 def test_patterns_in_the_path_are_refused(tmp_path):
-    with pytest.raises(InputError, match="no \\[, \\]"):
+    with pytest.raises(InputError, match=r"must not contain \[, \]"):
         RunFolder.create(TrainConfig(run_dir=tmp_path / "runs" / "[best]"), {})
     assert list(tmp_path.iterdir()) == []
 

@@ -59,9 +59,9 @@ def test_a_log_has_one_line_per_ended_run_and_the_failures_again_at_the_end(tmp_
     display.conclude(progress, {"results": tmp_path / "results.csv"})
     lines = display.console.file.getvalue().splitlines()
     assert lines[0].startswith("Small: 4 runs -> ")
-    assert re.fullmatch(r"dnn on phantom-breast, seed 0: AUC 0\.\d{3}, .*epochs in 7 s; 3 are left", lines[1])
+    assert re.fullmatch(r"dnn on phantom-breast, seed 0: AUC 0\.\d{3}, .*epochs in 7 s; 3 left", lines[1])
     assert lines[2] == "wide on phantom-breast, seed 0 failed: built to fail [sic]"
-    assert lines[3] == "1 of 4 runs are done, 1 failed"
+    assert lines[3] == "1 of 4 runs done, 1 failed"
     assert lines[4].endswith("seed-0-process/log.txt")
     assert len(lines) == 6
 
@@ -80,4 +80,4 @@ def test_a_terminal_shows_the_running_runs_and_the_rest(tmp_path):
     lines = [" ".join(line.split()) for line in shown.splitlines()]
     assert "wide on phantom-breast, seed 0 epoch 1 val_auc 0.5000 0 s, about 6 s left" in lines
     times = {f"{moment:%H:%M}" for moment in (before, datetime.datetime.now())}
-    assert any(line.endswith(f"1 of 4 runs done, 3 are left, until about {text}") for line in lines for text in times)
+    assert any(line.endswith(f"1 of 4 runs done, 3 left, until about {text}") for line in lines for text in times)
