@@ -17,6 +17,7 @@ import train
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.layers import LTC, CfC, Channels, Columns, Rows
+from keras_lnn.registry import register_model
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.export import export_model
 from keras_lnn.training.loop import compiles_whole_step
@@ -42,15 +43,22 @@ def test_layers_and_runs_are_trained_on_jax(more):
 
 
 def make_layers() -> dict[str, keras.layers.Layer]:
-    """Layers that together have every kind of weights."""
+    """Layers that together have every kind of weights; each unfold is compiled, and two tell one from several."""
     return {
-        "ltc-wired-mixed": LTC(AutoNCP(5, 1), dtype="mixed_bfloat16"),
-        "ltc-memory": LTC(3, mixed_memory=True),
+        "ltc-wired-mixed": LTC(AutoNCP(5, 1), ode_unfolds=2, dtype="mixed_bfloat16"),
+        "ltc-memory": LTC(3, ode_unfolds=2, mixed_memory=True),
         "cfc": CfC(3, backbone_units=4),
         "cfc-wired": CfC(AutoNCP(5, 1)),
         "cfc-memory-of-ncps": CfC(3, backbone_layers=0, mixed_memory=True, version="ncps.keras"),
-        "both-ways": keras.layers.Bidirectional(LTC(3)),
+        "both-ways": keras.layers.Bidirectional(LTC(3, ode_unfolds=2)),
     }
+
+
+def tiny_ltc(image_shape: tuple[int, ...], outputs: int) -> keras.Model:
+    """An LTC over the rows of a small map."""
+    inputs = keras.Input(image_shape)
+    maps = keras.layers.AveragePooling2D(14)(keras.layers.Rescaling(1 / 255)(inputs))
+    return keras.Model(inputs, keras.layers.Dense(outputs)(LTC(AutoNCP(5, 1), ode_unfolds=2)(Rows()(maps))))
 
 
 @on_jax
@@ -64,7 +72,7 @@ def test_a_step_of_fit_trains_every_layer():
         features.append(layer(steps if name == "both-ways" else (steps, times), mask=mask))
     model = keras.Model([images, times, mask], keras.layers.Add()([keras.layers.Dense(1)(part) for part in features]))
     before = {weight.path: np.array(weight) for weight in model.trainable_weights}
-    model.compile(keras.optimizers.Adam(0.01), "mse")
+    model.compile(keras.optimizers.SGD(1.0), "mse")  # each operation on a weight is compiled for each of them
     generator = np.random.default_rng(0)
     given = [
         generator.normal(size=(2, 2, 2, 2)),
@@ -82,10 +90,10 @@ def test_a_step_of_fit_trains_every_layer():
 @on_jax
 def test_a_whole_run_of_an_ltc_is_trained_and_exported(tiny_data, tmp_path, monkeypatch):
     monkeypatch.setattr("keras_lnn.training.report._draw", lambda *_: None)  # NumPy draws, whatever the backend is
-    network = "--model crnet --model-args backbone=none,map_side=2,map_channels=2,sequence=rows"
+    register_model(family="test", reference_data="phantom-breast", epochs=1, batch_size=16)(tiny_ltc)
     folders = f"--run-dir {tmp_path / 'run'} --export-dir {tmp_path / 'exported'}"
     simple = "--epochs 1 --batch-size 10 --augmentation none --loss cross-entropy --monitor val_auc --no-tensorboard"
-    options = f"{network} --data {tiny_data} {simple} {folders}".split()
+    options = f"--model tiny-ltc --data {tiny_data} {simple} {folders}".split()
     with pytest.raises(InputError, match=r"needs the TensorFlow backend. Received: jax. Give --export keras or"):
         train.main(options)
     assert not list(tmp_path.iterdir())
