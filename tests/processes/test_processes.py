@@ -57,8 +57,10 @@ def run_trial(runner, folder, order):
 
 @pytest.fixture(scope="module")
 def trial(runner, tmp_path_factory):
-    """The folder of a good trial, and how it ended."""
+    """The folder of a good trial in the place of one killed before it had a configuration, and how it ended."""
     folder = tmp_path_factory.mktemp("trial")
+    (folder / "seed-3").mkdir()
+    (folder / "seed-3" / "environment.json").write_text("{}")
     return folder, run_trial(runner, folder, order_for(folder))
 
 
@@ -151,11 +153,9 @@ def test_stopping_kills_the_trial_and_says_nothing_of_it(runner, tmp_path):
     assert run(runner, tmp_path / "next", "none").failure is None
 
 
-def test_an_interrupted_trial_goes_on_from_its_folder(runner, tmp_path):
-    (tmp_path / "seed-3").mkdir()
-    (tmp_path / "seed-3" / "environment.json").write_text("{}")  # killed before it had a configuration
-    first = run_trial(runner, tmp_path, order_for(tmp_path))
-    again = run_trial(runner, tmp_path, order_for(tmp_path))
+def test_an_interrupted_trial_goes_on_from_its_folder(runner, trial):
+    folder, first = trial
+    again = run_trial(runner, folder, order_for(folder))
     assert first.result == again.result
 
 
