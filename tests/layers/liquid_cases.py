@@ -1,5 +1,6 @@
 """Layers of ours beside the same layers of ncps.keras, for the tests of parity; every backend."""
 
+import functools
 import warnings
 from collections.abc import Iterable
 
@@ -50,6 +51,12 @@ VARIANTS = ("ltc-linear", "ltc-unfolds", "cfc-wired-no_gate", "cfc-dense-no_gate
 def with_variants_slow(names: Iterable[str]) -> list:
     """Returns parameters of a test: these cases, with the variants among the slow tests."""
     return [pytest.param(name, marks=pytest.mark.slow) if name in VARIANTS else name for name in names]
+
+
+@functools.cache
+def pair_of(case: str) -> tuple[keras.layers.RNN, keras.layers.RNN]:
+    """Both layers, giving whole sequences, for tests that do not change them."""
+    return make_pair(case, return_sequences=True)
 
 
 def make_pair(case: str, **arguments) -> tuple[keras.layers.RNN, keras.layers.RNN]:

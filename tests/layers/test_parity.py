@@ -6,7 +6,18 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from liquid_cases import BATCH, CASES, FEATURES, STEPS, draw_inputs, gradients, make_pair, ncps, with_variants_slow
+from liquid_cases import (
+    BATCH,
+    CASES,
+    FEATURES,
+    STEPS,
+    draw_inputs,
+    gradients,
+    make_pair,
+    ncps,
+    pair_of,
+    with_variants_slow,
+)
 
 from keras_lnn.layers import LTC, CfC
 
@@ -32,7 +43,7 @@ def test_arguments_and_defaults_are_theirs(kind):
 
 @cases
 def test_weights_are_theirs(case):
-    ours, theirs = make_pair(case)
+    ours, theirs = pair_of(case)
     assert [weight.name for weight in ours.weights] == [weight.name for weight in theirs.weights]
     assert [weight.shape for weight in ours.weights] == [weight.shape for weight in theirs.weights]
     assert [weight.trainable for weight in ours.weights] == [weight.trainable for weight in theirs.weights]
@@ -41,14 +52,14 @@ def test_weights_are_theirs(case):
 @cases
 @pytest.mark.parametrize("return_sequences", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_outputs_are_theirs(case, return_sequences):
-    ours, theirs = make_pair(case, return_sequences=return_sequences)
+    ours, theirs = pair_of(case) if return_sequences else make_pair(case)
     inputs = draw_inputs()
     assert_close(ours(inputs), theirs(inputs), 1e-6)
 
 
 @fewer_cases
 def test_gradients_are_theirs(case):
-    ours, theirs = make_pair(case, return_sequences=True)
+    ours, theirs = pair_of(case)
     inputs = draw_inputs()
     names = ["inputs", *(weight.path for weight in ours.trainable_weights)]
     for name, own, their in zip(names, gradients(ours, inputs), gradients(theirs, inputs), strict=True):
