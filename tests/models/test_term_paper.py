@@ -71,8 +71,8 @@ def test_slices_are_read_along_any_axis(axis, place):
 def test_samples_see_each_other_only_by_the_published_mistake(name):
     for recur_over, apart in (("slices", True), ("batch", False)):
         model = build_model(name, SMALL, 2, recur_over=recur_over)
-        together = outputs_of(model, VOLUMES)
-        alone = np.concatenate([outputs_of(model, VOLUMES[index : index + 1]) for index in range(3)])
+        together = outputs_of(model, VOLUMES[:2])
+        alone = np.concatenate([outputs_of(model, VOLUMES[index : index + 1]) for index in range(2)])
         np.testing.assert_allclose(together[:1], alone[:1], atol=1e-5)
         assert np.allclose(together, alone, atol=1e-5) == apart
 

@@ -55,7 +55,7 @@ def test_mirror_images_have_the_same_answer():
 
 
 def test_all_axes_are_read_by_the_same_weights():
-    model = build_model("lnn-3d", (24, 24, 24, 1), 2, views=False)
+    model = build_model("lnn-3d", (24, 24, 24, 1), 2, views=False, recurrence="cfc")
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv3D)]
     for layer in convolutions:  # the same along each axis, so that only the reading is looked at
         kernel = layer.get_weights()[0]
@@ -72,8 +72,8 @@ def test_all_axes_are_read_by_the_same_weights():
 
 def test_samples_do_not_see_each_other():
     model = build_model("lnn-3d", SHAPE, 2)
-    alone = np.concatenate([outputs_of(model, VOLUMES[index : index + 1]) for index in range(3)])
-    np.testing.assert_allclose(outputs_of(model, VOLUMES), alone, atol=1e-4)
+    alone = np.concatenate([outputs_of(model, VOLUMES[index : index + 1]) for index in range(2)])
+    np.testing.assert_allclose(outputs_of(model, VOLUMES[:2]), alone, atol=1e-4)
 
 
 @pytest.mark.slow
