@@ -269,8 +269,8 @@ def test_an_export_that_differs_is_not_kept(saved, tmp_path, monkeypatch):
 
 
 def test_a_multi_label_model_gives_independent_probabilities(tmp_path):
-    signature = make_signature(task="multi-label", class_names=("a", "b", "c"), model="cnn")
-    save_keras(build_model("cnn", (28, 28, 1), 3), signature, tmp_path / "m.keras")
+    signature = make_signature(task="multi-label", class_names=("a", "b", "c"), model="tiny-dense")
+    save_keras(build_model("tiny-dense", (28, 28, 1), 3), signature, tmp_path / "m.keras")
     folder = export_model(tmp_path / "m.keras", tmp_path / "out")
     found = load_predictor(folder).predict(IMAGES)
     np.testing.assert_allclose(found, load_predictor(tmp_path / "m.keras").predict(IMAGES), atol=1e-6)
