@@ -69,61 +69,84 @@ def options_for(path, data):
     return [part for option in options.items() for part in option] + ["--no-tensorboard"]
 
 
+# Each in a process that is forked from one in which the programs are imported and nothing has run.
 CHECK_IMPORTS = """
-import sys
-import {program} as program
-sys.argv[1:] = {arguments}
+import importlib, json, os, sys, tempfile
 from keras_lnn.cli.parsing import run_main
-try:
-    run_main(program.main)
-except SystemExit as end:
-    print(end.code, 'keras' in sys.modules, 'numpy' in sys.modules)
+programs = {name: importlib.import_module(name) for name in ("train", "keras_lnn.__main__")}
+def run(program, arguments):
+    sys.argv[1:] = arguments
+    try:
+        run_main(programs[program].main)
+    except SystemExit as end:
+        return [end.code, 'keras' in sys.modules, 'numpy' in sys.modules]
+found = []
+for program, arguments in json.loads(sys.argv[1]):
+    with tempfile.TemporaryFile("w+") as result, tempfile.TemporaryFile("w+") as errors:
+        if (child := os.fork()) == 0:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.dup2(errors.fileno(), 2)
+            json.dump(run(program, arguments), result)
+            result.flush()
+            sys.stderr.flush()
+            os._exit(0)
+        os.waitpid(child, 0)
+        result.seek(0)
+        errors.seek(0)
+        found.append([*json.load(result), errors.read()])
+print(json.dumps(found))
 """
 
 
-def imports_of(arguments, program="train"):
-    """The exit status, whether Keras and whether NumPy was imported, and what was reported."""
-    script = CHECK_IMPORTS.format(program=program, arguments=arguments)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
-    return done.stdout.splitlines()[-1], done.stderr
+@pytest.fixture(scope="module")
+def imports():
+    """For arguments of ``train.py`` and of ``keras-lnn``: the status, whether Keras and NumPy were imported, errors."""
+    cases = [("train", arguments) for arguments, _ in (*HELP_AND_MISTAKES, *PATHS_OF_A_TRAINING)]
+    cases += [("keras_lnn.__main__", arguments) for arguments, _ in PATHS]
+    command = [sys.executable, "-c", CHECK_IMPORTS, json.dumps(cases)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    return {tuple(case[1]): found for case, found in zip(cases, json.loads(done.stdout), strict=True)}
 
 
-@pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), (["--epoch", "3"], 2), (["--epochs", "0"], 2)])
-def test_help_and_mistakes_need_no_keras(arguments, status):
-    assert imports_of(arguments)[0] == f"{status} False False"
+HELP_AND_MISTAKES = [(["--help"], 0), (["--epoch", "3"], 2), (["--epochs", "0"], 2)]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["predict", "lnn-breastmnst", "scan.png"], "A model must be a path or a name"),
-        (["predict", "lnn-breastmnist", "nowhere.png"], "nowhere.png, which is not there"),
-        (["evaluate", "lnn-breastmnst"], "A model must be a path or a name"),
-        (["evaluate", "lnn-breastmnist", "--data", "brestmnist"], "Did you mean breastmnist"),
-        (["evaluate", "lnn-breastmnist", "--data", "table:nowhere.csv"], "The table must exist. Received: nowhere.csv"),
-        (["evaluate", "lnn-breastmnist", "--data", "folder:nowhere"], "The folder of images must exist"),
-        (["evaluate", "lnn-breastmnist", "--data", "table:README.md", "--image-dir", "nowhere"], "--image-dir must be"),
-        (["export", "nowhere"], "A model must be a path or a name"),
-        (["import", "nowhere.npz", "--model", "lnn", "--output", "x"], "nowhere.npz, which does not exist"),
-        (["list", "models"], ""),
-    ],
-)
-def test_paths_are_checked_and_models_listed_without_keras(arguments, message):
-    reported, errors = imports_of(arguments, "keras_lnn.__main__")
-    assert reported.split()[:2] == ["2" if message else "0", "False"]
+@pytest.mark.parametrize(("arguments", "status"), HELP_AND_MISTAKES)
+def test_help_and_mistakes_need_no_keras(imports, arguments, status):
+    assert imports[tuple(arguments)][:3] == [status, False, False]
+
+
+PATHS = [
+    (["predict", "lnn-breastmnst", "scan.png"], "A model must be a path or a name"),
+    (["predict", "lnn-breastmnist", "nowhere.png"], "nowhere.png, which is not there"),
+    (["evaluate", "lnn-breastmnst"], "A model must be a path or a name"),
+    (["evaluate", "lnn-breastmnist", "--data", "brestmnist"], "Did you mean breastmnist"),
+    (["evaluate", "lnn-breastmnist", "--data", "table:nowhere.csv"], "The table must exist. Received: nowhere.csv"),
+    (["evaluate", "lnn-breastmnist", "--data", "folder:nowhere"], "The folder of images must exist"),
+    (["evaluate", "lnn-breastmnist", "--data", "table:README.md", "--image-dir", "nowhere"], "--image-dir must be"),
+    (["export", "nowhere"], "A model must be a path or a name"),
+    (["import", "nowhere.npz", "--model", "lnn", "--output", "x"], "nowhere.npz, which does not exist"),
+    (["list", "models"], ""),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), PATHS)
+def test_paths_are_checked_and_models_listed_without_keras(imports, arguments, message):
+    status, keras_was_imported, _, errors = imports[tuple(arguments)]
+    assert (status, keras_was_imported) == (2 if message else 0, False)
     assert message in errors
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--data", "masks:nowhere"], "The folder of images must exist. Received: nowhere"),
-        (["--start-from", "nowhere"], "A run must be a folder. Received: nowhere"),
-    ],
-)
-def test_paths_of_a_training_are_checked_without_keras(arguments, message):
-    reported, errors = imports_of(arguments)
-    assert reported.split()[:2] == ["2", "False"]
+PATHS_OF_A_TRAINING = [
+    (["--data", "masks:nowhere"], "The folder of images must exist. Received: nowhere"),
+    (["--start-from", "nowhere"], "A run must be a folder. Received: nowhere"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), PATHS_OF_A_TRAINING)
+def test_paths_of_a_training_are_checked_without_keras(imports, arguments, message):
+    status, keras_was_imported, _, errors = imports[tuple(arguments)]
+    assert (status, keras_was_imported) == (2, False)
     assert message in errors
 
 
