@@ -1,9 +1,11 @@
 """What the tests share."""
 
+import functools
 import gc
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -12,9 +14,11 @@ import numpy as np
 import pytest
 
 from keras_lnn.data import DataEntry, ImageData, Split, catalog, register_data
+from keras_lnn.data.phantoms import liver
 
 REAL_DATA_VARIABLE = "KERAS_LNN_TEST_DATA"
 TINY = "tiny-stripes"
+draw_abdomens_once = functools.cache(liver._make)
 
 
 def pytest_configure() -> None:
@@ -57,6 +61,14 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     monkeypatch.setenv("HOME", home)
     monkeypatch.setenv("KERAS_LNN_CACHE", os.path.join(home, "cache"))
     monkeypatch.delenv("MEDMNIST_ROOT", raising=False)
+
+
+@pytest.fixture(scope="module")
+def abdomens_drawn_once() -> Iterator[None]:
+    """Draws the embedded abdomens once for all tests that only read them: they are the same each time."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(liver, "_make", draw_abdomens_once)
+        yield
 
 
 def tiny_stripes(seed: int = 0) -> ImageData:

@@ -7,6 +7,8 @@ from benchmarks.phantom_folder import FolderCommand, write_folder
 from keras_lnn.data import load_data
 from keras_lnn.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("abdomens_drawn_once")
+
 
 def test_the_folder_holds_the_images_and_their_classes(tmp_path):
     reported = write_folder(FolderCommand(folder=tmp_path / "images", images=30))

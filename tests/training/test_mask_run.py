@@ -16,6 +16,7 @@ from keras_lnn.terminal import make_console
 from keras_lnn.training.evaluate import evaluate_model
 
 SIDE = 32
+pytestmark = pytest.mark.usefixtures("abdomens_drawn_once")
 
 
 def pixels_of(path):
@@ -27,7 +28,7 @@ PICTURES = {"history.png", "dice.png", "overlays.png", "gallery.png", "spread.pn
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, abdomens_drawn_once):
     place = tmp_path_factory.mktemp("trained")
     fields = {"model": "unet", "model_args": {"depth": 1, "width": 4}, "data": "phantom-liver", "size": SIDE}
     fields |= {"epochs": 2, "batch_size": 64, "augmentation": "none", "tensorboard": False}
