@@ -37,6 +37,8 @@ VOLUME = (28, 28, 28, 1)
 # As the registered ones, in a size that a test can train.
 TINY = residual_network("tiny", {"block": "basic", "repeats": [1, 2], "biases": "first"}, widths=(8, 16))
 TINY_BOTTLENECK = residual_network("tiny", {"block": "bottleneck", "repeats": [2, 1], "biases": "none"}, widths=(8, 16))
+# Two convolutions as wide as some of resnet18.
+WIDE = residual_network("wide", {"block": "basic", "repeats": [1, 1], "biases": "all"}, widths=(128, 256))
 
 
 def pixels_of(shape: tuple[int, ...], count: int = 2) -> np.ndarray:
@@ -227,8 +229,8 @@ def test_blocks_have_weights_of_their_own():
     ],
 )
 def test_the_start_is_the_one_that_was_named(name, deviation, most):
-    model = build_model("resnet18", SMALL, 2, initialisation=name)
-    kernel, bias = model.get_layer("layer3_0_conv1").get_weights()
+    model = WIDE(SMALL, 2, initialisation=name)
+    kernel, bias = model.get_layer("layer2_0_conv1").get_weights()
     assert kernel.shape == (3, 3, 128, 256)
     assert abs(kernel.std() / deviation - 1) < 0.01
     assert abs(kernel.mean()) < 0.01 * deviation
