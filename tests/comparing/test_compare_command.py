@@ -134,9 +134,10 @@ def test_mistakes_are_one_line(run_compare, runs, tmp_path, monkeypatch, argumen
 
 
 def test_it_needs_no_keras(runs, tmp_path):
+    two = [str(runs / name) for name in ("lnn-0", "dnn-0")]
     script = (
         "import sys\nfrom keras_lnn.__main__ import main\n"
-        f"main(['compare', {str(runs)!r}, '--output', {str(tmp_path / 'out')!r}])\n"
+        f"main(['compare', *{two}, '--output', {str(tmp_path / 'out')!r}])\n"
         "print('heavy:', [name for name in ('keras', 'tensorflow', 'jax', 'sklearn') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
