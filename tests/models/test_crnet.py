@@ -37,6 +37,8 @@ PUBLISHED = {
     "crnet-pncp32-slide-horzig": 516_018,
     "crnet-pncp1024-slide-horque": 580_642,
 }
+# Those with over a thousand sensory neurons, which are joined one by one, beside two that always run.
+LARGE_WIRINGS = ("crnet-yncp1024ada", "crnet-zncp1024adamax", "crnet-pncp1024-slide-horque")
 # Steps, features and motor neurons of the progress report's designs.
 EARLY = {
     "crnet-early-y": (8, 32, 1),
@@ -92,7 +94,9 @@ def check_export(model: keras.Model, name: str, folder: Path) -> None:
     np.testing.assert_allclose(exported.predict(images), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE_WIRINGS else name for name in PUBLISHED]
+)
 def test_published_counts(name):
     with without_values():
         model = build_model(name, (224, 224, 3), 2)
