@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason=
 
 HEADS = {
     "dense": lambda: keras.layers.Dense(1),
-    "ltc": lambda: LTC(3, return_sequences=True),
+    "ltc": lambda: LTC(3, return_sequences=True, ode_unfolds=2),
     "cfc": lambda: CfC(3, backbone_units=4, return_sequences=True),
 }
 
