@@ -28,7 +28,8 @@ def test_the_way_joins_the_centres_in_their_order(layer, image, tmp_path):
     for step in (0, len(positions) - 1):
         rows, columns = np.unravel_index(positions[step], shape)[:2]
         assert number[rows, columns].max() <= step + 1
-    save_figure(figure, tmp_path / "way.png")
+    if image is not None and image.shape[-1] == 3:
+        save_figure(figure, tmp_path / "way.png")
     assert f"{len(positions)} steps of {positions.shape[1]} values" in figure.get_suptitle()
 
 
