@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import tiny_models  # noqa: F401, registers tiny-dense
 import yaml
+from conftest import register_tiny_volumes
 from PIL import Image
 
 import keras_lnn
@@ -81,7 +82,10 @@ def run(program, arguments):
     except SystemExit as end:
         return [end.code, 'keras' in sys.modules, 'numpy' in sys.modules]
 found = []
-for program, arguments in json.loads(sys.argv[1]):
+help_and_mistakes, others = json.loads(sys.argv[1])
+for number, (program, arguments) in enumerate(help_and_mistakes + others):
+    if number == len(help_and_mistakes):
+        import pandas  # most of what the others import; whether NumPy is needed is not asked of them
     with tempfile.TemporaryFile("w+") as result, tempfile.TemporaryFile("w+") as errors:
         if (child := os.fork()) == 0:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -101,11 +105,12 @@ print(json.dumps(found))
 @pytest.fixture(scope="module")
 def imports():
     """For arguments of ``train.py`` and of ``keras-lnn``: the status, whether Keras and NumPy were imported, errors."""
-    cases = [("train", arguments) for arguments, _ in (*HELP_AND_MISTAKES, *PATHS_OF_A_TRAINING)]
-    cases += [("keras_lnn.__main__", arguments) for arguments, _ in PATHS]
-    command = [sys.executable, "-c", CHECK_IMPORTS, json.dumps(cases)]
+    first = [("train", arguments) for arguments, _ in HELP_AND_MISTAKES]
+    others = [("train", arguments) for arguments, _ in PATHS_OF_A_TRAINING]
+    others += [("keras_lnn.__main__", arguments) for arguments, _ in PATHS]
+    command = [sys.executable, "-c", CHECK_IMPORTS, json.dumps([first, others])]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
-    return {tuple(case[1]): found for case, found in zip(cases, json.loads(done.stdout), strict=True)}
+    return {tuple(case[1]): found for case, found in zip(first + others, json.loads(done.stdout), strict=True)}
 
 
 HELP_AND_MISTAKES = [(["--help"], 0), (["--epoch", "3"], 2), (["--epochs", "0"], 2)]
@@ -297,7 +302,7 @@ def test_evaluate_gives_what_the_run_gave(run_program, trained, model):
 def test_evaluate_reports_what_does_not_fit(run_program, trained):
     run = str(trained / "run")
     for arguments, message in (
-        ([run, "--data", "phantom-vessel"], "must have images of shape (28, 28, 1)"),
+        ([run, "--data", register_tiny_volumes()], "must have images of shape (28, 28, 1)"),
         ([run, "--data", "chestmnst"], "There is no data set"),
         (["nowhere"], "A model must be a path or a name in saved_models/"),
         ([run, "--positive-class", "lvl"], "--positive-class must be one of two classes. Received: lvl"),

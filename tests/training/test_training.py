@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny_models  # noqa: F401, registers tiny-dense
-from conftest import TINY, register_tiny_data, tiny_stripes
+from conftest import TINY, register_tiny_data, register_tiny_volumes, tiny_stripes
 from PIL import Image
 from rich.console import Console
 from sklearn.metrics import confusion_matrix, roc_auc_score
@@ -692,7 +692,7 @@ def test_each_field_that_a_protocol_may_give_has_a_default(model):
         ({"model_args": {"unit": 3}}, "no argument 'unit'"),
         ({"model_args": {"sequence_length": 7}}, "divide the 128 channels"),
         ({"augmentation": "mirrored"}, "no augmentation 'mirrored'. Did you mean mirror"),
-        ({"model": "dnn", "data": "phantom-vessel"}, "Model dnn reads images"),
+        ({"model": "dnn", "data": register_tiny_volumes()}, "Model dnn reads images"),
         ({"data": "folder:nowhere"}, "nowhere"),
         ({"size": 64}, "these sizes: 28"),
         ({"export": "keras", "export_dir": __file__ + "/exports"}, "--export-dir must be a folder"),
