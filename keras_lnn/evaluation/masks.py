@@ -90,14 +90,19 @@ def evaluate_masks(
     of_classes = np.reshape(np.array(estimates[len(names) :], dtype=object), (len(names), len(classes)))
     found = {name: dict(zip(names, of_classes[:, index], strict=True)) for index, name in enumerate(classes)}
     metrics |= {f"{metric}_{name}": found[name][metric] for metric in _TOLD_BY_CLASS for name in classes}
-    there, said = measures.truth > 0, measures.predicted > 0
-    counts = {"support": there, "missed": there & ~said, "invented": said & ~there}
-    per_class = {
-        name: {key: int(value[:, index].sum()) for key, value in counts.items()} | found[name]
-        for index, name in enumerate(classes)
-    }
+    per_class = {name: {**counts, **found[name]} for name, counts in _count_images(measures).items()}
     basis = Basis.of(len(measures), groups)
     return MaskEvaluation(metrics, per_class, find_warnings(measures, class_names[0], basis), basis, measures)
+
+
+def _count_images(measures: MaskMeasures) -> dict[str, dict[str, int]]:
+    """Returns for each class the images that it is in, those where it was missed, and those where it was invented."""
+    there, said = measures.truth > 0, measures.predicted > 0
+    counts = {"support": there, "missed": there & ~said, "invented": said & ~there}
+    return {
+        name: {key: int(images[:, index].sum()) for key, images in counts.items()}
+        for index, name in enumerate(measures.class_names)
+    }
 
 
 def metric_name(name: str, measures: MaskMeasures) -> str:

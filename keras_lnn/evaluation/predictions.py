@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -125,13 +125,7 @@ def evaluate_predictions(
             f"groups must name the patient of each of the {len(predictions.positive)} samples. Received: {len(groups)}."
         )
     overall, by_class = measure_predictions(predictions, groups, confidence)
-    supports = predictions.positive.sum(axis=0)
-    per_class: dict[str, dict[str, Estimate | int | float]] = {}
-    for index, class_name in enumerate(predictions.class_names):
-        found = {name: parts[index].estimate for name, parts in by_class.items()}
-        per_class[class_name] = {"support": int(supports[index]), **found}
-        if thresholds is not None:
-            per_class[class_name]["threshold"] = float(thresholds[index])
+    per_class = _describe_classes(predictions, by_class, thresholds)
     metrics = {name: measurement.estimate for name, measurement in overall.items()}
     basis = Basis.of(len(predictions.positive), groups)
     areas = [part.estimate for part in by_class["auc"]]
@@ -139,6 +133,20 @@ def evaluate_predictions(
     return Evaluation(
         metrics, per_class, find_warnings(predictions, metrics, areas, basis), basis, positive_class=positive
     )
+
+
+def _describe_classes(
+    predictions: CheckedPredictions, by_class: Mapping[str, Sequence[Measurement]], thresholds: Sequence[float] | None
+) -> dict[str, dict[str, Estimate | int | float]]:
+    """Returns for each class its number of samples, its metrics, and its threshold if it has one."""
+    supports = predictions.positive.sum(axis=0)
+    per_class: dict[str, dict[str, Estimate | int | float]] = {}
+    for index, class_name in enumerate(predictions.class_names):
+        found = {name: parts[index].estimate for name, parts in by_class.items()}
+        per_class[class_name] = {"support": int(supports[index]), **found}
+        if thresholds is not None:
+            per_class[class_name]["threshold"] = float(thresholds[index])
+    return per_class
 
 
 def measure_predictions(

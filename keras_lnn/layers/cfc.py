@@ -84,18 +84,9 @@ class CfC(LiquidRNN):
             "backbone_dropout": backbone_dropout,
             "sparsity_mask": sparsity_mask,
         }
-        own = {name: value for name, value in own.items() if value is not None}
-        cell: LiquidCell
-        if isinstance(units, Wiring):
-            if own:
-                raise ValueError(
-                    f"A wired CfC has no backbone and no mask. Received: {', '.join(own)}. Leave them out."
-                )
-            cell = WiredCfCCell(units, fully_recurrent, **shared)
-        else:
-            cell = CfCCell(units, **shared, **{"backbone_dropout": 0.0, **own})
+        cell: LiquidCell = _make_cell(units, fully_recurrent, own, shared)
         if mixed_memory:
-            cell = MixedMemoryCell(cell, version=version, dtype=kwargs.get("dtype"))
+            cell = MixedMemoryCell(cell, version=version, dtype=dtype)
         super().__init__(
             cell,
             return_sequences=return_sequences,
@@ -137,3 +128,22 @@ class CfC(LiquidRNN):
         units = config["units"]
         arguments: dict[str, Any] = {**config, "units": deserialize_wiring(units) if isinstance(units, dict) else units}
         return cls(**arguments)
+
+
+def _make_cell(
+    units: int | Wiring, fully_recurrent: bool, own: dict[str, Any], shared: dict[str, Any]
+) -> CfCCell | WiredCfCCell:
+    """Returns the cell for a number of neurons or for a wiring.
+
+    Args:
+        units: Number of neurons, or the wiring.
+        fully_recurrent: An argument that only a wired cell has.
+        own: Arguments that only a dense cell has; None for those that were not given.
+        shared: Arguments of both.
+    """
+    given = {name: value for name, value in own.items() if value is not None}
+    if not isinstance(units, Wiring):
+        return CfCCell(units, **shared, **{"backbone_dropout": 0.0, **given})
+    if given:
+        raise ValueError(f"A wired CfC has no backbone and no mask. Received: {', '.join(given)}. Leave them out.")
+    return WiredCfCCell(units, fully_recurrent, **shared)
