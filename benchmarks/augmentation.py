@@ -139,7 +139,7 @@ def make_step(command: AugmentationCommand) -> Callable[[Iterator[Any]], None]:
     from keras_lnn.backend import prepare_backend
     from keras_lnn.registry import build_model
     from keras_lnn.tasks.kinds import make_task
-    from keras_lnn.training.loop import compile_model
+    from keras_lnn.training.compiling import compile_model
     from keras_lnn.training.protocol import complete_config
 
     config = complete_config(TrainConfig.create({"model": command.model, "batch_size": command.batch_size}))

@@ -63,7 +63,7 @@ def measure(command: InputCommand, augmentation: str) -> dict[str, Any]:
     from keras_lnn.data.reading import Reading
     from keras_lnn.registry import build_model
     from keras_lnn.tasks.kinds import make_task
-    from keras_lnn.training.loop import compile_model
+    from keras_lnn.training.compiling import compile_model
     from keras_lnn.training.protocol import complete_config
 
     config = complete_config(TrainConfig.create(command.model_dump(exclude={"rounds", "json_output"})))

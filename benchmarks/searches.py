@@ -131,7 +131,7 @@ def _search_in_process(model: str, data: str, epochs: str, trials: str, log: str
     from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
     from keras_lnn.registry import build_model
     from keras_lnn.tasks.kinds import make_task
-    from keras_lnn.training.loop import compile_model
+    from keras_lnn.training.compiling import compile_model
     from keras_lnn.training.protocol import complete_config
     from tuning.space import make_space
 

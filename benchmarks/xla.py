@@ -91,7 +91,7 @@ def make_step(command: XlaCommand, name: str, way: str) -> Callable[[], Any]:
     from keras_lnn.backend import prepare_backend
     from keras_lnn.registry import build_model
     from keras_lnn.tasks.kinds import make_task
-    from keras_lnn.training.loop import compile_model
+    from keras_lnn.training.compiling import compile_model
     from keras_lnn.training.protocol import complete_config
 
     # Determinism, which is otherwise the default, and XLA exclude each other.

@@ -1,15 +1,11 @@
 """A run's folder: its files and their paths; every file is written atomically."""
 
-import contextlib
 import dataclasses
 import datetime
-import errno
 import json
 import os
 import re
 import shutil
-import zipfile
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -17,53 +13,21 @@ import numpy as np
 import pandas as pd
 
 from keras_lnn.config import TrainConfig
-from keras_lnn.data.disk import read_npz_headers
 from keras_lnn.data.samples import SampleRecord, SplitPlan
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import (
     DAMAGED_FILE_ERRORS,
-    atomic_path,
     remove_partial_files,
     require_no_pattern,
     write_json,
     write_text,
 )
 from keras_lnn.files.csv_tables import to_csv
+from keras_lnn.runs.checkpoints import GROUPS, Checkpoint, UnreadableNow, read_arrays, read_meta, write_arrays
 from keras_lnn.runs.selection import LOST
 
 # The newest checkpoint, and the previous one in case the newest is damaged.
 _CHECKPOINTS_KEPT = 2
-# The lists of arrays in a checkpoint.
-_GROUPS = ("model", "optimizer", "average", "confusion")
-
-
-@dataclasses.dataclass(frozen=True)
-class Checkpoint:
-    """Everything that a run needs to continue after a whole epoch.
-
-    Args:
-        epoch: Number of whole epochs trained.
-        model: Values of the model's variables, in order, including those of the random generators.
-        optimizer: Values of the optimizer's variables, in order.
-        history: One row per epoch.
-        seconds: Training time so far.
-        average: Averages of the model's variables, if the run keeps them.
-        confusion: Validation confusion matrix of each epoch; of the last epochs only, if the run began with a version
-            that did not record it.
-    """
-
-    epoch: int
-    model: list[np.ndarray]
-    optimizer: list[np.ndarray]
-    history: list[dict[str, float]]
-    seconds: float
-    average: list[np.ndarray] = dataclasses.field(default_factory=list)
-    confusion: list[np.ndarray] = dataclasses.field(default_factory=list)
-
-    @property
-    def kept(self) -> list[np.ndarray]:
-        """Returns the values that serve as the model of this epoch."""
-        return self.average or self.model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,15 +195,15 @@ class RunFolder:
     def write_checkpoint(self, checkpoint: Checkpoint, best_epoch: int) -> None:
         """Writes a checkpoint, after its model as the best one if its epoch is the best so far."""
         if best_epoch == checkpoint.epoch:
-            _write_arrays(self._best(best_epoch), {"model": checkpoint.kept}, {})
+            write_arrays(self._best(best_epoch), {"model": checkpoint.kept}, {})
         meta = {
             "epoch": checkpoint.epoch,
             "history": checkpoint.history,
             "seconds": checkpoint.seconds,
             "best": best_epoch,
         }
-        arrays = {name: getattr(checkpoint, name) for name in _GROUPS}
-        _write_arrays(self._checkpoint(checkpoint.epoch), arrays, meta)
+        arrays = {name: getattr(checkpoint, name) for name in GROUPS}
+        write_arrays(self._checkpoint(checkpoint.epoch), arrays, meta)
         self._forget_old_checkpoints()
 
     def read_checkpoint(self) -> Checkpoint | None:
@@ -260,8 +224,8 @@ class RunFolder:
     def _read_if_whole(self, path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]] | None:
         """Returns the content of a file of arrays; None if the file is damaged or missing."""
         try:
-            return _read_arrays(path)
-        except _UnreadableNow as error:
+            return read_arrays(path)
+        except UnreadableNow as error:
             raise InputError(
                 f"A run's checkpoints must be readable. Received: {error}. Nothing was removed: go on with the run once"
                 " they can be read."
@@ -294,14 +258,14 @@ class RunFolder:
             )
         found, best, model = before._read_kept(*newest)
         found = dataclasses.replace(found, seconds=0.0)
-        _write_arrays(self._best(best), {"model": model}, {})
+        write_arrays(self._best(best), {"model": model}, {})
         self.write_checkpoint(found, best)
         self.write_history(found.history)
         return found
 
     def read_best(self, epoch: int) -> list[np.ndarray]:
         """Returns the values of the model's variables at the best epoch."""
-        return _read_arrays(self._best(epoch))[0]["model"]
+        return read_arrays(self._best(epoch))[0]["model"]
 
     def read_last(self) -> list[np.ndarray]:
         """Returns the values that serve as the model of the last epoch."""
@@ -324,7 +288,7 @@ class RunFolder:
         if newest is None or self._read_if_whole(self._best(newest[1])) is not None:
             return found
         found, best, model = self._read_kept(*newest)
-        _write_arrays(self._best(best), {"model": model}, {})
+        write_arrays(self._best(best), {"model": model}, {})
         # Saved at once, because the marks must survive if the run is killed again before its next epoch.
         self.write_checkpoint(found, best)
         return found
@@ -370,8 +334,8 @@ class RunFolder:
         for path in kept:
             # A damaged checkpoint that is kept does not name its best model, so all best models stay until it is gone.
             try:
-                needed.add(self._best(_read_meta(path)["best"]).name)
-            except (_UnreadableNow, *DAMAGED_FILE_ERRORS):
+                needed.add(self._best(read_meta(path)["best"]).name)
+            except (UnreadableNow, *DAMAGED_FILE_ERRORS):
                 return
         for path in self._folder.glob("*.npz"):
             if path.name not in needed:
@@ -387,45 +351,3 @@ def _free_path(parent: Path, config: TrainConfig) -> Path:
         count += 1
         path = parent / f"{name}-{count}"
     return path
-
-
-def _write_arrays(path: Path, groups: dict[str, list[np.ndarray]], meta: dict[str, Any]) -> None:
-    arrays: dict[str, Any] = {
-        f"{group}/{index:05d}": value for group, values in groups.items() for index, value in enumerate(values)
-    }
-    with atomic_path(path) as temporary:
-        np.savez(temporary, meta=np.array(json.dumps(meta)), **arrays)
-
-
-class _UnreadableNow(Exception):
-    """Raised if a file could not be read for a reason outside the file, so that its content may be intact."""
-
-
-@contextlib.contextmanager
-def _open_arrays(path: Path) -> Generator[Any]:
-    """Opens a file of arrays; a temporary failure to read it does not count as damage."""
-    try:
-        with open(path, "rb") as stream, zipfile.ZipFile(stream) as archive:
-            read_npz_headers(archive)
-            stream.seek(0)
-            with np.load(stream, allow_pickle=False) as stored:
-                yield stored
-    except OSError as error:
-        if error.errno in (None, errno.ENOENT, errno.EINVAL):
-            raise
-        raise _UnreadableNow(f"{path} ({error.strerror})") from error
-
-
-def _read_meta(path: Path) -> dict[str, Any]:
-    with _open_arrays(path) as stored:
-        return json.loads(str(stored["meta"]))
-
-
-def _read_arrays(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]]:
-    groups: dict[str, list[np.ndarray]] = {name: [] for name in _GROUPS}
-    with _open_arrays(path) as stored:
-        meta = json.loads(str(stored["meta"]))
-        for key in sorted(stored.files):
-            if key != "meta":
-                groups[key.split("/")[0]].append(stored[key])
-    return groups, meta

@@ -10,16 +10,9 @@ from typing import Literal
 import numpy as np
 
 from keras_lnn.data.checking import is_dark, name_some
-from keras_lnn.data.decode.images import (
-    Decoded,
-    decode_images,
-    describe_faults,
-    find_images,
-    name_fault,
-    quiet_decoders,
-    walk_folders,
-    worker_count,
-)
+from keras_lnn.data.decode.faults import Decoded, describe_faults, name_fault
+from keras_lnn.data.decode.image_finding import find_images, walk_folders
+from keras_lnn.data.decode.images import decode_images, quiet_decoders, worker_count
 from keras_lnn.data.decode.mask_pixels import native_grid
 from keras_lnn.data.decode.medical_files import is_medical, is_nifti, is_volume
 from keras_lnn.data.disk import read_npy_header

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from keras_lnn.backend import describe_environment, prepare_backend, xla_slows_convolutions
+from keras_lnn.backend import describe_environment, prepare_backend
 from keras_lnn.config import CompleteConfig, TrainConfig
 from keras_lnn.data import ImageData, load_data
 from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
@@ -19,9 +18,9 @@ from keras_lnn.errors import InputError
 from keras_lnn.fields.roles import Trait, fields_with
 from keras_lnn.fields.values import parse_duration
 from keras_lnn.files.atomic import require_writable
-from keras_lnn.layers import SingleLogit
 from keras_lnn.registry import build_model, count_parameters, get_model, list_models, require_memory_for_model
-from keras_lnn.runs.folder import Checkpoint, RunFolder
+from keras_lnn.runs.checkpoints import Checkpoint
+from keras_lnn.runs.folder import RunFolder
 from keras_lnn.runs.selection import Selection
 from keras_lnn.saved.export import require_backend
 from keras_lnn.saved.predictor import batch_size_for
@@ -30,11 +29,11 @@ from keras_lnn.tasks.kinds import make_task
 from keras_lnn.tasks.task import Task
 from keras_lnn.terminal import loading, make_console, print_check
 from keras_lnn.training.averaging import WeightAverage
+from keras_lnn.training.compiling import compile_model, compiles_whole_step
 from keras_lnn.training.epoch_display import EpochDisplay
 from keras_lnn.training.protocol import complete_config, is_run_of, name_augmentation
 from keras_lnn.training.recorder import Recorder
 from keras_lnn.training.report import RunReport, write_report
-from keras_lnn.training.schedules import make_schedule
 from keras_lnn.training.variables import assign_variables, model_variables
 
 # What weights and optimizer depend on, so that a run or its continuation must keep it.
@@ -190,67 +189,6 @@ def _require_operating_point(config: TrainConfig, task: Task) -> None:
             f"{task.kind} task. Leave it out: the likeliest class is predicted."
         )
     task.require_positive_class(config.positive_class)
-
-
-def compile_model(
-    model: keras.Model,
-    task: Task,
-    config: CompleteConfig,
-    steps: int,
-    labels: np.ndarray,
-    validation_samples: int = 4096,
-) -> dict | None:
-    """Gives a model its optimizer, loss and metrics.
-
-    Args:
-        model: From pixel values to logits.
-        task: What it predicts.
-        config: A complete configuration.
-        steps: Of the whole run, for the schedule.
-        labels: Of the training split, for balanced weights.
-        validation_samples: Size of the validation split, of which the AUC is to be exact.
-
-    Returns:
-        Class weights for ``fit``, or None: what several labels, pixels or a whole batch cost is weighed by the loss
-        itself.
-    """
-    if not task.exclusive and any(isinstance(layer, SingleLogit) for layer in model.layers):
-        raise InputError(
-            f"Two labels to an image need two logits. Received: {config.model} with one logit for two classes. Give"
-            " --model-args single_logit=no."
-        )
-    class_weights = loss_weights = None
-    if config.class_weight == "balanced":
-        class_weights, loss_weights = task.balanced_weights(labels, config.loss)
-    optimizer_class = type(keras.optimizers.get(config.optimizer))
-    restart_steps = max(steps * config.restart_epochs // config.epochs, 1)
-    rate = make_schedule(config.schedule, config.learning_rate, steps, restart_steps)
-    # AdamW takes no None, and has a weight decay of its own where none is given.
-    decay = config.weight_decay if config.weight_decay or config.optimizer == "adamw" else None
-    model.compile(
-        optimizer=optimizer_class(learning_rate=rate, weight_decay=decay),
-        loss=task.loss(config.loss, loss_weights),
-        metrics=task.metrics(validation_samples, len(labels)),
-        jit_compile=compiles_whole_step(model, config),
-    )
-    return class_weights
-
-
-def compiles_whole_step(model: keras.Model, config: TrainConfig) -> bool:
-    """Whether XLA compiles the whole training step: where ``--xla`` asks for it and convolutions do not suffer.
-
-    Compiled for a CPU, steps of networks with convolutions take up to twenty times as long (``benchmarks/xla.py``).
-    Recurrences of liquid layers are compiled in any case. JAX, which has no graphs of another kind, compiles always:
-    else it would run each operation by itself.
-    """
-    if keras.backend.backend() == "jax":
-        return True
-    return config.xla and not (xla_slows_convolutions() and _has_convolutions(model))
-
-
-def _has_convolutions(model: keras.Model) -> bool:
-    """Whether there are kernels over images or volumes: (..., inputs, outputs) with at least two sides."""
-    return any(len(weight.shape) >= 4 for weight in model.trainable_weights)
 
 
 def load_images(config: TrainConfig, console: Console, plan: SplitPlan = "seeded") -> ImageData:

@@ -13,8 +13,9 @@ from keras import ops
 
 from custom_metrics import ClassificationMetrics
 from keras_lnn.errors import InputError
+from keras_lnn.runs.checkpoints import Checkpoint
 from keras_lnn.runs.epoch_shares import describe_epochs, is_cut_short
-from keras_lnn.runs.folder import Checkpoint, RunFolder
+from keras_lnn.runs.folder import RunFolder
 from keras_lnn.runs.selection import Selection
 from keras_lnn.training.epoch_display import EpochDisplay
 from keras_lnn.training.variables import model_variables, read_variables

@@ -9,7 +9,7 @@ from PIL import Image
 from keras_lnn.data.decode import decoding_pool, images
 from keras_lnn.data.decode.decoded_cache import open_or_decode
 from keras_lnn.data.decode.decoding_pool import PixelFile, decode_to_file
-from keras_lnn.data.decode.images import Decoded
+from keras_lnn.data.decode.faults import CRASH, Decoded
 from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
 
@@ -138,7 +138,7 @@ def test_obstacles_and_crashes_are_known_across_processes(files, target, monkeyp
     files[7].unlink()
     found = decode_to_file(files, target)
     assert (found.faults, found.obstacles) == ({5: "not an image", 7: "missing"}, [7])
-    assert not Decoded({3: images.CRASH}).is_final
+    assert not Decoded({3: CRASH}).is_final
 
 
 def test_processes_write_nothing_to_the_terminal(files, target, monkeypatch, capfd):

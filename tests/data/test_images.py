@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from keras_lnn.data.decode import images as images_module
-from keras_lnn.data.decode.images import find_images, guess_channels, read_image, read_images
+from keras_lnn.data.decode.image_finding import find_images
+from keras_lnn.data.decode.images import guess_channels, read_image, read_images
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.reading import Reading
 from keras_lnn.data.sources.folders import load_folder

@@ -10,7 +10,8 @@ from PIL import Image
 from table_samples import warnings_of
 
 from keras_lnn.data.decode import medical_files
-from keras_lnn.data.decode.images import decode_images, find_images, guess_channels, read_image
+from keras_lnn.data.decode.image_finding import find_images
+from keras_lnn.data.decode.images import decode_images, guess_channels, read_image
 from keras_lnn.data.options import OwnImages, Rendering
 from keras_lnn.data.reading import Reading
 from keras_lnn.data.sources.tables import load_table

@@ -11,7 +11,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.registry import build_model, count_parameters, list_models
 from keras_lnn.studies.declaration import load_study
 from keras_lnn.tasks.kinds import make_task
-from keras_lnn.training.loop import compile_model
+from keras_lnn.training.compiling import compile_model
 
 STUDY = load_study("term-paper")
 NAMES = sorted(STUDY.parameters)

@@ -8,7 +8,8 @@ import pytest
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
-from keras_lnn.runs.folder import Checkpoint, RunFolder
+from keras_lnn.runs.checkpoints import Checkpoint
+from keras_lnn.runs.folder import RunFolder
 from keras_lnn.runs.selection import Selection
 from keras_lnn.training.loop import train_or_resume
 from keras_lnn.training.protocol import is_run_of

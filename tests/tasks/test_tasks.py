@@ -31,7 +31,7 @@ from keras_lnn.tasks.classification import SingleLabelTask
 from keras_lnn.tasks.decisions import decide_likeliest
 from keras_lnn.tasks.kinds import KINDS, list_forms, list_monitors, make_task
 from keras_lnn.tasks.score import ScoredMetrics
-from keras_lnn.training.loop import compile_model
+from keras_lnn.training.compiling import compile_model
 from keras_lnn.training.protocol import complete_config
 from tuning.settings import SearchSettings
 

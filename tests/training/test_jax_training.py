@@ -20,7 +20,7 @@ from keras_lnn.layers import LTC, CfC, Channels, Columns, Rows
 from keras_lnn.registry import register_model
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.export import export_model
-from keras_lnn.training.loop import compiles_whole_step
+from keras_lnn.training.compiling import compiles_whole_step
 
 IS_JAX = keras.backend.backend() == "jax"
 # What every backend is tested for, and cheaply.

@@ -6,7 +6,7 @@ import pytest
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.tasks.kinds import make_task
-from keras_lnn.training.loop import compile_model
+from keras_lnn.training.compiling import compile_model
 from keras_lnn.training.protocol import complete_config
 from keras_lnn.training.schedules import make_schedule
 

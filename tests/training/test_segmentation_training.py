@@ -12,7 +12,8 @@ from keras_lnn.losses import FocalCrossentropy
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.tasks.kinds import make_task
 from keras_lnn.tasks.segmentation import MOST_PIXEL_WEIGHT
-from keras_lnn.training.loop import _Trainer, compile_model, train
+from keras_lnn.training.compiling import compile_model
+from keras_lnn.training.loop import _Trainer, train
 from keras_lnn.training.protocol import complete_config
 
 NAME = "tiny-squares"

@@ -16,7 +16,8 @@ import numpy as np
 from keras_lnn.data.arrays import ImageArray
 from keras_lnn.data.decode.copies import fingerprint
 from keras_lnn.data.decode.decoding_pool import PixelFile, decode_to_file
-from keras_lnn.data.decode.images import DECODING, Decoded, Progress
+from keras_lnn.data.decode.faults import Decoded
+from keras_lnn.data.decode.images import DECODING, Progress
 from keras_lnn.data.disk import DiskArray, are_as_stamped, stamp_files
 from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError

@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_lnn.data.decode.images import CRASH, Decoded, Progress, decode_images
+from keras_lnn.data.decode.faults import CRASH, Decoded
+from keras_lnn.data.decode.images import Progress, decode_images
 from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
 

@@ -1,141 +1,35 @@
-"""Image files: found in a folder, and decoded by Pillow in parallel into one array."""
+"""Image files decoded in parallel into one array."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import errno
 import functools
 import logging
 import os
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_lnn.data.decode import medical_files, png_files
+from keras_lnn.data.decode.faults import Decoded, ImageSource, describe_faults, is_obstacle, name_fault
 from keras_lnn.data.decode.file_values import FileFacts, apply_window
 from keras_lnn.data.decode.mask_pixels import read_mask
 from keras_lnn.data.decode.pillow_files import fitted_size, open_image, with_channels
 from keras_lnn.data.options import FITS, Rendering
-from keras_lnn.errors import EnvironmentFault, InputError
+from keras_lnn.errors import InputError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".webp", ".tiff"})
-
 # Version of the decoding; decoded files in the cache are only reused for the same version.
 DECODING = 3
-CRASH, NO_MEMORY = "crashes the decoder", "needs more memory than is available"
-
-ImageSource = str | os.PathLike | bytes
 Progress = Callable[[float], None]
 
 _CHUNK = 16
-_NAMED_AT_MOST = 5
-# Refusals by the system are not caused by the content of a file.
-_REFUSED_BY_SYSTEM = frozenset(
-    [errno.EACCES, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOENT, errno.ENOMEM, errno.EPERM, errno.ESTALE]
-)
 _AS_IT_IS = Rendering()
-
-
-@dataclasses.dataclass
-class Decoded:
-    """Findings of decoding besides the pixels.
-
-    Args:
-        faults: The reason for each row that could not be read, in a few words.
-        brightest: The highest value in 16-bit files; None if there was no such file.
-        obstacles: The rows among the faults whose files may be valid: a package is missing, or the system refused them.
-        digests: Hash of the values of each row as stored in the file; see :mod:`keras_lnn.data.decode.copies`.
-        frames: Number of frames (or times, or pages) of each row whose file has several.
-    """
-
-    faults: dict[int, str] = dataclasses.field(default_factory=dict)
-    brightest: int | None = None
-    obstacles: list[int] = dataclasses.field(default_factory=list)
-    digests: dict[int, str] = dataclasses.field(default_factory=dict)
-    frames: dict[int, int] = dataclasses.field(default_factory=dict)
-
-    @property
-    def is_final(self) -> bool:
-        """Returns whether the faults remain as long as the files are the same."""
-        # A decoder may crash, and memory may be short, because of what else runs on the machine.
-        return not self.obstacles and not {CRASH, NO_MEMORY} & set(self.faults.values())
-
-    def require_no_obstacles(self, names: Sequence[ImageSource]) -> None:
-        """Raises an error if a file cannot be read for a reason outside of it.
-
-        Args:
-            names: Names of the files for the message.
-        """
-        if self.obstacles:
-            obstacles = {row: self.faults[row] for row in self.obstacles}
-            remedy = "Remove the cause; --skip-bad skips only files that are damaged themselves."
-            raise InputError(describe_faults(obstacles, names, remedy))
-
-
-def find_images(path: str | os.PathLike, unreadable: list[str] | None = None) -> list[Path]:
-    """Finds the image files in a folder and below it, by their suffix.
-
-    Hidden files and folders (``.DS_Store``, ``._scan.png``, ``.ipynb_checkpoints``) and files of other kinds are
-    ignored. Linked folders are followed, each real folder once.
-
-    Args:
-        path: A folder, or one image file.
-        unreadable: Receives the folders that cannot be read, with the reasons; None to raise an error for them.
-
-    Returns:
-        The paths, sorted; empty if there is none.
-    """
-    path = Path(path)
-    if path.is_file():
-        return [path] if _has_image_suffix(path.name) else []
-    if not path.is_dir():
-        raise InputError(f"The folder of images must exist. Received: {path}. Check the path.")
-    folders = walk_folders(path, unreadable)
-    found = [folder / name for folder, names in folders for name in names if _is_image_name(name)]
-    return sorted(found, key=lambda file: file.relative_to(path).parts)
-
-
-def walk_folders(path: Path, unreadable: list[str] | None = None) -> Iterator[tuple[Path, list[str]]]:
-    """Yields a folder and its subfolders, each real one once and no hidden ones, with the names of their files.
-
-    Args:
-        path: A folder.
-        unreadable: As in :func:`find_images`.
-    """
-    failed: list[str] = []
-
-    def note(error: OSError) -> None:
-        failed.append(f"{error.filename} ({(error.strerror or 'unreadable').lower()})")
-
-    visited = set()
-    for folder, subfolders, names in os.walk(path, followlinks=True, onerror=note):
-        real = os.path.realpath(folder)
-        subfolders[:] = [] if real in visited else sorted(name for name in subfolders if not name.startswith("."))
-        if real not in visited:
-            yield Path(folder), names
-        visited.add(real)
-    if unreadable is not None:
-        unreadable.extend(failed)
-    else:
-        require_readable_folders(failed)
-
-
-def require_readable_folders(unreadable: Sequence[str], remedy: str = "") -> None:
-    """Raises an error if there are folders that cannot be read."""
-    if unreadable:
-        more = f" and {len(unreadable) - _NAMED_AT_MOST} more" if len(unreadable) > _NAMED_AT_MOST else ""
-        raise InputError(
-            f"Every folder of images must be readable. Received: {', '.join(unreadable[:_NAMED_AT_MOST])}{more}."
-            f" Give permission to read it, or move it away{remedy}."
-        )
 
 
 def guess_channels(paths: Sequence[str | os.PathLike]) -> int:
@@ -277,14 +171,6 @@ def image_shape(side: int | tuple[int, int], channels: int) -> tuple[int, int, i
     return int(height), int(width), int(channels)
 
 
-def _is_image_name(name: str) -> bool:
-    return not name.startswith(".") and _has_image_suffix(name)
-
-
-def _has_image_suffix(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES or name.lower().endswith(medical_files.SUFFIXES)
-
-
 def worker_count() -> int:
     """Returns the number of threads that keep this machine busy with decoding."""
     # Slightly more than the processors, since a thread sometimes waits for the disk or for Python's lock.
@@ -376,45 +262,3 @@ def _to_size(image: Image.Image, shape: tuple[int, ...], fit: str) -> np.ndarray
         canvas.paste(image, ((width - size[0]) // 2, (height - size[1]) // 2))
         image = canvas
     return np.asarray(image).reshape(height, width, channels)
-
-
-def name_fault(error: Exception) -> str:
-    """Returns the fault of an image file in a few words."""
-    from PIL import Image, UnidentifiedImageError
-
-    if isinstance(error, InputError):
-        return str(error)
-    if isinstance(error, Image.DecompressionBombError):
-        return f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image"
-    if isinstance(error, FileNotFoundError):
-        return "missing"
-    if isinstance(error, PermissionError):
-        return "no permission"
-    if isinstance(error, MemoryError):
-        return NO_MEMORY
-    if is_obstacle(error):
-        return (getattr(error, "strerror", None) or str(error)).lower()
-    return "truncated" if "truncated" in str(error).lower() else "damaged"
-
-
-def is_obstacle(error: Exception) -> bool:
-    """Returns whether an image file could not be read for a reason outside of it."""
-    if isinstance(error, OSError) and error.errno is None:  # Pillow was built without this decoder
-        return "not available" in str(error)
-    return isinstance(error, EnvironmentFault) or (isinstance(error, OSError) and error.errno in _REFUSED_BY_SYSTEM)
-
-
-def describe_faults(faults: dict[int, str], names: Sequence[ImageSource], remedy: str = "") -> str:
-    """Returns a sentence that lists the files that cannot be read, with the reasons."""
-    rows = sorted(faults)
-    named = [
-        f"{'image ' + str(row) if isinstance(names[row], bytes) else names[row]} ({faults[row]})"
-        for row in rows[:_NAMED_AT_MOST]
-    ]
-    more = f" and {len(rows) - len(named)} more" if len(rows) > len(named) else ""
-    return (
-        f"Every image file must be readable. Received: {len(rows)} of {len(names)} that cannot be read: "
-        f"{', '.join(named)}{more}. {remedy or 'Replace or remove them.'}"
-    )

@@ -14,7 +14,7 @@ import numpy as np
 from keras_lnn.data.arrays import SPLITS, ImageData
 from keras_lnn.data.checking import name_some, require_different_names
 from keras_lnn.data.decode import dicom_files, dicom_volumes
-from keras_lnn.data.decode.images import find_images, require_readable_folders
+from keras_lnn.data.decode.image_finding import find_images, require_readable_folders
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.reading import Reading
 from keras_lnn.data.sources.own_images import FoundImages, LabelledFiles, load_own_images

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from keras_lnn.data.checking import name_some
-from keras_lnn.data.decode.images import Decoded, Progress, is_obstacle, name_fault, quiet_decoders, worker_count
+from keras_lnn.data.decode.faults import Decoded, is_obstacle, name_fault
+from keras_lnn.data.decode.images import Progress, quiet_decoders, worker_count
 from keras_lnn.data.decode.mask_pixels import MaskValue, as_colour, find_values
 from keras_lnn.data.sources.table_columns import list_columns, plain_name
 from keras_lnn.data.sources.table_file import TextTable, read_table

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_lnn.data.checking import name_some
-from keras_lnn.data.decode.images import IMAGE_SUFFIXES, find_images
+from keras_lnn.data.decode.image_finding import IMAGE_SUFFIXES, find_images
 from keras_lnn.data.decode.medical_files import SUFFIXES
 from keras_lnn.data.grouping import describe_torn
 from keras_lnn.data.options import OwnImages

@@ -13,7 +13,8 @@ import numpy as np
 from keras_lnn.data.arrays import ImageData
 from keras_lnn.data.checking import name_some
 from keras_lnn.data.decode.decoded_cache import open_or_decode
-from keras_lnn.data.decode.images import describe_faults, image_shape
+from keras_lnn.data.decode.faults import describe_faults
+from keras_lnn.data.decode.images import image_shape
 from keras_lnn.data.decode.mask_pixels import fitted_spacing
 from keras_lnn.data.decode.medical_files import Grid
 from keras_lnn.data.options import Rendering

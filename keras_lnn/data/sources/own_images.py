@@ -18,7 +18,8 @@ from keras_lnn.data.decode import medical_files
 from keras_lnn.data.decode.copies import digests_of, find_near_copies
 from keras_lnn.data.decode.decoded_cache import CachedImages, open_or_decode
 from keras_lnn.data.decode.dicom_volumes import digest_series
-from keras_lnn.data.decode.images import describe_faults, guess_channels, image_shape
+from keras_lnn.data.decode.faults import describe_faults
+from keras_lnn.data.decode.images import guess_channels, image_shape
 from keras_lnn.data.grouping import complete_grouped_splits, describe_torn, require_each_class
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.reading import Reading

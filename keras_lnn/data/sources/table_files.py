@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_lnn.data.checking import name_some
-from keras_lnn.data.decode.images import find_images
+from keras_lnn.data.decode.image_finding import find_images
 from keras_lnn.data.sources.own_images import LabelledFiles
 from keras_lnn.data.sources.table_file import TextTable
 from keras_lnn.errors import InputError
