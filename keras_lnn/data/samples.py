@@ -120,7 +120,7 @@ class SampleRecord:
                 raise ValueError("a digest is cut off")
         except (*DAMAGED_FILE_ERRORS, csv.Error) as error:
             raise InputError(
-                f"The samples of a run must be as it has written them. Received: {path} ({error}). Bring the file back"
+                f"The samples of a run must be as it wrote them. Received: {path} ({error}). Bring the file back"
                 " from a copy, or begin a new run."
             ) from None
         names, groups = ([plain_cell(cell) for cell in columns[name]] for name in ("file", "patient"))

@@ -48,7 +48,7 @@ class RunFolder:
         path = config.run_dir or _free_path(Path("runs"), config)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(
-                f"The run's folder must be new. Received: {path}, which is there already. Go on with it by --resume "
+                f"The run's folder must be new. Received: {path}, which exists already. Continue it with --resume "
                 f"{path}, or give another --run-dir."
             )
         # The folder's name becomes that of the export.
@@ -70,9 +70,9 @@ class RunFolder:
         """Returns the folder of an existing run."""
         folder = cls(Path(path))
         if not folder.path.is_dir():
-            raise InputError(f"A run must be a folder. Received: {path}, which is not there.")
+            raise InputError(f"A run must be a folder. Received: {path}, which does not exist. Check the path.")
         if not folder.config.is_file():
-            raise InputError(f"A run's folder holds a config.yaml. Received: {path}, which does not.")
+            raise InputError(f"A run's folder must contain a config.yaml. Received: {path}, which has none.")
         return folder
 
     @property
@@ -173,14 +173,14 @@ class RunFolder:
             if counts is None:
                 return None
             raise InputError(
-                f"A run on own images keeps its splits in {self.samples.name}. Received: {self.path}, which has lost"
-                f" it. Bring it back from a copy, or evaluate {self.best_model}, which knows its samples too."
+                f"A run on own images must have its splits in {self.samples.name}. Received: {self.path}, where it is"
+                f" missing. Restore it from a copy, or evaluate {self.best_model}, which knows its samples too."
             )
         found = SampleRecord.read_csv(self.samples)
         if counts not in (None, found.counts()):
             raise InputError(
-                f"The samples of a run must be as it has written them, {counts}. Received: {self.samples} with"
-                f" {found.counts()}. Bring the file back from a copy, or begin a new run."
+                f"The samples of a run must be as it wrote them, {counts}. Received: {self.samples} with"
+                f" {found.counts()}. Restore the file from a copy, or begin a new run."
             )
         return found
 
@@ -227,7 +227,7 @@ class RunFolder:
             return read_arrays(path)
         except UnreadableNow as error:
             raise InputError(
-                f"A run's checkpoints must be readable. Received: {error}. Nothing was removed: go on with the run once"
+                f"A run's checkpoints must be readable. Received: {error}. Nothing was removed: continue the run once"
                 " they can be read."
             ) from None
         except DAMAGED_FILE_ERRORS:
@@ -253,7 +253,7 @@ class RunFolder:
         newest = before._read_newest()
         if newest is None:
             raise InputError(
-                f"A run to go on from must have a whole checkpoint. Received: {before.path}, which has none."
+                f"The run of --start-from must have a complete checkpoint. Received: {before.path}, which has none."
                 " Name another --start-from."
             )
         found, best, model = before._read_kept(*newest)
@@ -271,13 +271,15 @@ class RunFolder:
         """Returns the values that serve as the model of the last epoch."""
         found = self.read_checkpoint()
         if found is None:
-            raise InputError(f"A run ends with a whole checkpoint. Received: {self.path}, which has lost its own.")
+            raise InputError(
+                f"A finished run must have a complete checkpoint. Received: {self.path}, where it is missing."
+            )
         return found.kept
 
     def prepare_resume(self) -> Checkpoint | None:
         """Returns the checkpoint to resume from, with an intact best model, and removes damaged and partial files."""
         if self.best_model.is_file() and not self._folder.is_dir():
-            raise InputError(f"Only a run that was trained here can be resumed. Received: {self.path}, an import.")
+            raise InputError(f"Only a trained run can be resumed. Received: {self.path}, which was imported.")
         remove_partial_files(self.path)
         remove_partial_files(self._folder)
         newest = self._read_newest()
@@ -314,7 +316,7 @@ class RunFolder:
             except InputError as error:
                 raise InputError(
                     f"A run that is to be replaced must have a configuration that can be read. Received: {self.config}"
-                    f" ({error}). Nothing was removed: bring the file back, or remove the run's folder yourself."
+                    f" ({error}). Nothing was removed: restore the file, or remove the run's folder yourself."
                 ) from None
         shutil.rmtree(self.path, ignore_errors=True)
 

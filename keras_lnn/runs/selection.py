@@ -78,11 +78,11 @@ class Selection:
                 return ""
             return (
                 f"The file of the best model was damaged, so no epoch up to {max(lost)} could be kept; the best of the "
-                "others is."
+                "later ones is kept."
             )
         return (
             f"{self.monitor} is not a number in any of {len(history)} epochs, so no epoch could be chosen and the last "
-            f"one is kept. An AUC needs validation images of both sides of a class: add some, or choose another "
+            f"one is kept. An AUC needs validation images with and without a class: add some, or choose another "
             f"--monitor."
         )
 

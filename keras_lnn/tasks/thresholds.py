@@ -30,7 +30,9 @@ def parse_threshold(text: str) -> tuple[str, float]:
     except ValueError:
         value = math.nan
     if name not in ("number", "sensitivity", "specificity") or not 0 < value < 1:
-        raise ValueError("must be youden, f1, sensitivity=S, specificity=S or a number, S and the number from 0 to 1")
+        raise ValueError(
+            "must be youden, f1, sensitivity=S, specificity=S or a number, with S and the number between 0 and 1"
+        )
     return name, value
 
 
@@ -62,7 +64,9 @@ def describe_rule(rule: str | None) -> str:
         rule: As it was given, and after it ``of`` and the class that it speaks of where this is not clear.
     """
     kind, _ = parse_threshold(rule.partition(" of ")[0]) if rule else ("f1", 0.0)
-    return "as asked for" if kind == "number" else f"chosen on validation by {rule or kind}"
+    return (
+        "as requested" if kind == "number" else f"chosen on validation by {(rule or kind).replace(' of ', ' for ', 1)}"
+    )
 
 
 def _choose(upper: np.ndarray, scores: np.ndarray, rule: str, upper_is_positive: bool = True) -> float:

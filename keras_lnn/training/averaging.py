@@ -1,4 +1,4 @@
-"""A running average of a model's weights: steadier than the weights of any one step, and what is kept of a run."""
+"""A running average of a model's weights, which varies less than the weights of single steps and is kept instead."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from keras_lnn.training.variables import assign_variables, model_variables, read
 
 
 class WeightAverage(keras.callbacks.Callback):
-    """Averages all floating variables, running statistics too, and validates with the averages.
+    """Averages all floating variables, including running statistics, and validates with the averages.
 
-    The average forgets by ``momentum`` a step, less in the first ones: by ``(1 + step) / (10 + step)`` at most, so that
-    it does not remember the initial weights. Keras's own average (``use_ema``) leaves out the running statistics of
-    batch normalisation and is swapped in by sums and differences, after which a run would not go on bit for bit.
+    The momentum is at most ``(1 + step) / (10 + step)``, so that the initial weights are soon forgotten. Keras's own
+    average (``use_ema``) leaves out the running statistics of batch normalisation and is swapped in by sums and
+    differences, after which a resumed run would not be equal bit for bit.
 
     Args:
-        momentum: How much of the average stays in each step, such as 0.99.
-        values: The averages of a run that goes on.
+        momentum: Share of the average that stays in each step, such as 0.99.
+        values: The averages of a run that continues.
     """
 
     params: dict[str, Any]  # which Keras sets
@@ -34,18 +34,18 @@ class WeightAverage(keras.callbacks.Callback):
         self._steps_before = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Begins with what a run has that goes on, else with the weights."""
+        """Begins with the averages of a run that continues, otherwise with the weights."""
         values = self._given or read_variables(model_variables(self.model))
         self._averages = [
             keras.Variable(value, trainable=False, dtype=str(value.dtype), name="average") for value in values
         ]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Counts the steps of the epochs before."""
+        """Counts the steps of the earlier epochs."""
         self._steps_before = epoch * self.params["steps"]
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Takes the new weights in."""
+        """Updates the averages with the new weights."""
         step = self._steps_before + batch
         rest = 1.0 - min(self.momentum, (1.0 + step) / (10.0 + step))
         for average, variable in zip(self._averages, model_variables(self.model), strict=True):
@@ -55,14 +55,14 @@ class WeightAverage(keras.callbacks.Callback):
                 average.assign(ops.convert_to_tensor(variable))
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Validation is of the averages."""
+        """Puts the averages into the model for validation."""
         self._own = read_variables(model_variables(self.model))
         assign_variables(model_variables(self.model), self.read())
 
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Training goes on with the weights themselves."""
+        """Puts the weights back into the model for training."""
         assign_variables(model_variables(self.model), self._own)
 
     def read(self) -> list[np.ndarray]:
-        """The averages, in the order of the model's variables."""
+        """Returns the averages in the order of the model's variables."""
         return read_variables(self._averages)

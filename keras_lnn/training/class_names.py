@@ -1,4 +1,4 @@
-"""The classes of loaded data brought to those of a model: its names, in its order."""
+"""Conversion of the classes of loaded data to the names and the order of a model's classes."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,19 +12,19 @@ from keras_lnn.tasks.kinds import find_kind
 
 
 def with_classes_of(signature: Signature, data: ImageData, renamed: Mapping[str, str]) -> ImageData:
-    """Returns data whose labels mean what the model's outputs mean, whatever order the data name them in.
+    """Returns data whose labels are numbered like the model's outputs.
 
     Args:
-        signature: Of the model.
-        data: What is to be measured.
-        renamed: What the model calls some classes of the data; several may become one.
+        signature: Signature of the model.
+        data: The data to be measured.
+        renamed: The model's class name for classes with another name in the data; several may become one.
 
     Raises:
         InputError: If images or classes are not those of the model.
     """
     if data.image_shape != signature.image_shape:
         raise InputError(
-            f"{data.name} must have images of shape {signature.image_shape}, which the model reads. Received: "
+            f"{data.name} must have images of the model's shape, {signature.image_shape}. Received: "
             f"{data.image_shape}. Set --size or choose other data."
         )
     _check_names(signature, data, renamed)
@@ -32,9 +32,9 @@ def with_classes_of(signature: Signature, data: ImageData, renamed: Mapping[str,
     task = signature.get_task()
     alike = find_kind(data.task).labels_are == task.labels_are
     if not alike or set(names) != set(signature.class_names):
-        remedy = "Say which is which by --map-classes THEIRS=OURS,..." if alike else "Choose other data"
+        remedy = "Match them with --map-classes THEIRS=OURS,..." if alike else "Choose other data"
         raise InputError(
-            f"{data.name} must have the model's task, {signature.task} with the classes "
+            f"{data.name} must have the model's task and classes, {signature.task} with "
             f"{' | '.join(signature.class_names)}. Received: {data.task} with {' | '.join(data.class_names)}. {remedy}."
         )
     places = np.array([signature.class_names.index(name) for name in names])
@@ -48,10 +48,10 @@ def with_classes_of(signature: Signature, data: ImageData, renamed: Mapping[str,
 
 
 def _check_names(signature: Signature, data: ImageData, renamed: Mapping[str, str]) -> None:
-    """Checks that what is renamed is there, on both sides."""
+    """Checks that the classes on both sides of each renaming exist."""
     for names, known, whose in (
-        (renamed.keys(), data.class_names, f"a class of {data.name} before ="),
-        (renamed.values(), signature.class_names, "a class of the model behind ="),
+        (renamed.keys(), data.class_names, f"a class of {data.name} to the left of ="),
+        (renamed.values(), signature.class_names, "a class of the model to the right of ="),
     ):
         unknown = [name for name in names if name not in known]
         if unknown:

@@ -19,19 +19,19 @@ def compile_model(
     labels: np.ndarray,
     validation_samples: int = 4096,
 ) -> dict | None:
-    """Gives a model its optimizer, loss and metrics.
+    """Compiles a model with its optimizer, loss and metrics.
 
     Args:
-        model: From pixel values to logits.
-        task: What it predicts.
+        model: A model from pixel values to logits.
+        task: The task of the model.
         config: A complete configuration.
-        steps: Of the whole run, for the schedule.
-        labels: Of the training split, for balanced weights.
-        validation_samples: Size of the validation split, of which the AUC is to be exact.
+        steps: Number of steps of the whole run, for the schedule.
+        labels: Labels of the training split, for balanced weights.
+        validation_samples: Size of the validation split, so that its AUC is exact.
 
     Returns:
-        Class weights for ``fit``, or None: what several labels, pixels or a whole batch cost is weighed by the loss
-        itself.
+        Class weights for ``fit``, or None if the loss itself has the weights: for several labels, for pixels and for
+        losses of a whole batch.
     """
     if not task.exclusive and any(isinstance(layer, SingleLogit) for layer in model.layers):
         raise InputError(
@@ -56,11 +56,11 @@ def compile_model(
 
 
 def compiles_whole_step(model: keras.Model, config: TrainConfig) -> bool:
-    """Whether XLA compiles the whole training step: where ``--xla`` asks for it and convolutions do not suffer.
+    """Returns whether XLA compiles the whole training step: with ``--xla``, unless it slows down convolutions.
 
-    Compiled for a CPU, steps of networks with convolutions take up to twenty times as long (``benchmarks/xla.py``).
-    Recurrences of liquid layers are compiled in any case. JAX, which has no graphs of another kind, compiles always:
-    else it would run each operation by itself.
+    Compiled for a CPU, steps of models with convolutions take up to twenty times as long (``benchmarks/xla.py``).
+    Recurrences of liquid layers are compiled in any case. On JAX the step is always compiled, because JAX has no other
+    graphs and would run each operation separately.
     """
     if keras.backend.backend() == "jax":
         return True
@@ -68,5 +68,5 @@ def compiles_whole_step(model: keras.Model, config: TrainConfig) -> bool:
 
 
 def _has_convolutions(model: keras.Model) -> bool:
-    """Whether there are kernels over images or volumes: (..., inputs, outputs) with at least two sides."""
+    """Returns whether a model has kernels over images or volumes: (..., inputs, outputs) with at least two sides."""
     return any(len(weight.shape) >= 4 for weight in model.trainable_weights)

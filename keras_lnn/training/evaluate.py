@@ -1,4 +1,4 @@
-"""A saved model measured on a data set: the same numbers as at the end of its run, or those on other data."""
+"""The evaluation of a saved model on the data of its training, as at the end of its run, or on other data."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -30,18 +30,18 @@ def evaluate_model(
 ) -> dict[str, Any]:
     """Measures a saved model.
 
-    Images are known by their content, so the data that the model learned from are measured in the splits of its run,
-    whatever they are called now and wherever they are. Other data are measured whole, without the images that the
-    model was fitted to.
+    Images are recognised by their content, so the data that the model was trained on are measured in the splits of its
+    run even if they were renamed or moved. Of other data all images are measured that were in neither training nor
+    validation.
 
     Args:
         model: A run, a ``.keras`` file, an exported folder, or a name in ``saved_models/``.
-        data: Data set; the one that it learned from if not given.
-        split: ``train``, ``val``, ``test`` or ``all``, which is all but training and validation; ``test`` of the data
-            that it learned from and ``all`` of other data if not given.
-        options: How the data are read; what is not given is as the model's own data were read.
-        map_classes: What the model calls classes of the data that have other names there.
-        positive_class: Which of two classes sensitivity speaks of; that of its training if not given.
+        data: Data set; the one that it was trained on if not given.
+        split: ``train``, ``val``, ``test`` or ``all``, which is everything but training and validation; if not given,
+            ``test`` for the data that it was trained on and ``all`` for other data.
+        options: Options for reading the data; missing values are those of the training.
+        map_classes: The model's class name for each class that has another name in the data.
+        positive_class: The positive one of two classes; that of its training if not given.
         progress: Called with the fraction done.
 
     Returns:
@@ -53,7 +53,7 @@ def evaluate_model(
     signature = predictor.signature
     if positive_class is not None:
         signature.get_task().require_positive_class(positive_class)
-        signature = _speaking_of(positive_class, signature)
+        signature = _with_positive_class(positive_class, signature)
     learned = LearnedData.of(model, signature)
     name = data or learned.name
     reading = learned.reading(name, options)
@@ -76,8 +76,8 @@ def evaluate_model(
     return {"model": str(model), "data": name, **_describe(chosen, measured), **metrics}
 
 
-def _speaking_of(positive_class: str, signature: Signature) -> Signature:
-    """Returns the signature with another positive class; the rule of its thresholds still names the one it is of."""
+def _with_positive_class(positive_class: str, signature: Signature) -> Signature:
+    """Returns the signature with another positive class; the threshold rule then names the class it was chosen for."""
     before = signature.class_names[signature.get_task().positive_index(signature.positive_class)]
     rule = signature.threshold_rule
     if rule is not None and positive_class != before:
@@ -99,8 +99,8 @@ def _describe(chosen: ChosenSamples, measured: Split) -> dict[str, Any]:
 
 
 def describe_measured(metrics: dict[str, Any]) -> str:
-    """Returns in words what :func:`evaluate_model` has measured."""
-    which = "all" if metrics["split"] == ALL else f"the {metrics['split']} split"
+    """Returns a title for the metrics of :func:`evaluate_model`: model, split, data and number of images."""
+    which = "all images" if metrics["split"] == ALL else f"the {metrics['split']} split"
     patients = "" if metrics["patients"] is None else f" of {metrics['patients']:,} patients"
     return (
         f"{metrics['model']} on {which} of {metrics['data']} ({metrics['data_is']}): {metrics['images']:,} images"
@@ -109,14 +109,14 @@ def describe_measured(metrics: dict[str, Any]) -> str:
 
 
 def _warnings(chosen: ChosenSamples, learned: LearnedData, loaded: ImageData) -> list[str]:
-    """Returns what may spoil the numbers, one sentence each."""
+    """Returns reasons to doubt the metrics, one sentence each."""
     found = list(chosen.warnings)
     asked_for = learned.config is not None and learned.is_named(loaded.name)
     if asked_for and learned.samples is not None and chosen.data_is != LEARNED_DATA:
         there = learned.count_found(loaded.splits[ALL].require_digests())
         found.insert(
             0,
-            f"{loaded.name} does not hold what the model learned from any more: {there} of {len(learned.samples)}"
-            " images are there.",
+            f"{loaded.name} no longer contains the data that the model was trained on: {there} of"
+            f" {len(learned.samples)} images are left.",
         )
     return found + ([] if loaded.check is None else [f"{warning}." for warning in loaded.check.warnings])

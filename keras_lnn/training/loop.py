@@ -1,4 +1,4 @@
-"""Training: configuration in, run folder out; the command line, searches and studies all come through here."""
+"""Training from a configuration to the folder of a run, for the command line, searches and studies."""
 
 import dataclasses
 from pathlib import Path
@@ -36,16 +36,16 @@ from keras_lnn.training.recorder import Recorder
 from keras_lnn.training.report import RunReport, write_report
 from keras_lnn.training.variables import assign_variables, model_variables
 
-# What weights and optimizer depend on, so that a run or its continuation must keep it.
+# Fields that weights and optimizer depend on, so that a run that continues must keep them.
 _LASTING = fields_with(TrainConfig, Trait.LASTING)
 
-# A message names so many models; of more it says that there are others.
+# A message names at most this many models.
 _MOST_MODELS_NAMED = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """What a run leaves.
+    """The result of a run.
 
     Args:
         folder: The run's folder.
@@ -60,7 +60,7 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainResult:
     """Trains, chooses the best epoch on validation, tests it once and writes everything to a new run folder.
 
     Args:
-        config: What to train; fields left out follow the model's published protocol.
+        config: Configuration of the run; fields left out follow the model's published protocol.
         console: Where progress is shown; standard output if not given.
     """
     console = console or make_console()
@@ -79,7 +79,7 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainResult:
 
 
 def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
-    """Goes on with a run from its last whole epoch, with the configuration that it has.
+    """Continues a run from its last whole epoch, with its own configuration.
 
     Args:
         run_dir: The run's folder.
@@ -102,25 +102,26 @@ def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
     known = folder.read_environment().get("data_checksum", data.checksum)
     if data.checksum != known:
         raise InputError(
-            f"A run goes on with the data that it began with, {known}. Received: {data.name} with {data.checksum}. "
-            f"Bring the old data back or begin a new run."
+            f"A run must continue with the data that it began with, {known}. Received: {data.name} with "
+            f"{data.checksum}. Restore the old data or begin a new run."
         )
     if start is None and config.start_from is not None:
         before = RunFolder.open(config.start_from)
         _require_start(before, config, data)
         start = folder.take_over(before)
     elif start is None:
-        console.print("there is no whole checkpoint; the run begins anew")
+        console.print("there is no complete checkpoint; the run starts again from the beginning")
     return _Trainer(config, data, console).run(folder, start)
 
 
 def train_or_resume(config: TrainConfig, console: Console | None = None) -> TrainResult:
-    """Trains to the folder that the configuration names; goes on where this very run was interrupted there.
+    """Trains in the folder that the configuration names, or resumes this run if it was interrupted there.
 
-    A run of another configuration and one that was killed as it began are removed; what is no run is an error.
+    A run of another configuration, or one that was killed at its start, is removed; a folder of other files is an
+    error.
 
     Args:
-        config: What to train, with a ``run_dir``.
+        config: Configuration of the run, with a ``run_dir``.
         console: Where progress is shown; standard output if not given.
     """
     if config.run_dir is None:
@@ -132,12 +133,12 @@ def train_or_resume(config: TrainConfig, console: Console | None = None) -> Trai
 
 
 def _lasting_fields(config: TrainConfig) -> dict[str, Any]:
-    """Returns the fields that a run cannot change when it goes on, as JSON has them."""
+    """Returns the fields that a run cannot change when it continues, as JSON values."""
     return {**config.model_dump(mode="json", include=set(_LASTING)), "split_seed": config.seed_of_splits}
 
 
 def _require_lasting_fields(folder: RunFolder, config: TrainConfig) -> None:
-    """Checks that nobody has edited what a run must go on with; older versions wrote down its seed only."""
+    """Checks that the fields that a run must keep are unchanged; older versions recorded only the seed."""
     environment = folder.read_environment()
     begun = environment.get("begun_with") or {name: environment[name] for name in ("seed",) if name in environment}
     fields = _lasting_fields(config)
@@ -145,13 +146,13 @@ def _require_lasting_fields(folder: RunFolder, config: TrainConfig) -> None:
     if edited:
         name = edited[0]
         raise InputError(
-            f"A run goes on as it began. Received: {folder.config} with {name} {fields[name]}, which was {begun[name]}."
-            " Write that there, or begin a new run."
+            f"A run must continue with the {name} that it began with, {begun[name]}. Received: {folder.config} with"
+            f" {fields[name]}. Change it back, or begin a new run."
         )
 
 
 def _require_start(before: RunFolder, config: TrainConfig, data: ImageData) -> None:
-    """Checks a run to go on from: it must have learned the same data in the same way."""
+    """Checks that a run to continue from was trained on the same data in the same way."""
     known = complete_config(TrainConfig.from_yaml(before.config))
     differing = [name for name in _LASTING if getattr(known, name) != getattr(config, name)]
     if known.seed == config.seed and known.seed_of_splits != config.seed_of_splits:
@@ -160,15 +161,17 @@ def _require_start(before: RunFolder, config: TrainConfig, data: ImageData) -> N
         differing.insert(0, "data")
     if differing:
         raise InputError(
-            f"A run goes on from one with the same {', '.join(_LASTING)}, split_seed and data. Received: {before.path}"
-            f" with another {', '.join(differing)}. Give those, or begin without --start-from."
+            f"The run of --start-from must have the same {', '.join(_LASTING)}, split_seed and data. Received:"
+            f" {before.path} with another {', '.join(differing)}. Give those values, or leave out --start-from."
         )
     if before.read_checkpoint() is None:
-        raise InputError(f"A run goes on from a whole checkpoint. Received: {before.path}, which has none.")
+        raise InputError(
+            f"The run of --start-from must have a complete checkpoint. Received: {before.path}, which has none."
+        )
 
 
 def _require_form(model: str, task: Task, data: str) -> None:
-    """Checks that the model gives classes to what the data have labels of: to images or to their pixels."""
+    """Checks that the model predicts what the data have labels for: images or their pixels."""
     form = get_model(model).predicts
     if form == task.predicts:
         return
@@ -176,28 +179,28 @@ def _require_form(model: str, task: Task, data: str) -> None:
     few = len(others) <= _MOST_MODELS_NAMED
     remedy = f"Choose one of {', '.join(others)}" if few else f"Choose another model, or data with {form}"
     raise InputError(
-        f"A {task.kind} task needs a network that predicts {task.predicts}. Received: {model}, which predicts "
+        f"A {task.kind} task needs a model that predicts {task.predicts}. Received: {model}, which predicts "
         f"{form}, for {data}. {remedy}."
     )
 
 
 def _require_operating_point(config: TrainConfig, task: Task) -> None:
-    """Checks that what is said of decisions fits the data: more than two classes and masks have no thresholds."""
+    """Checks that a threshold and a positive class fit the task: more than two classes and masks have none."""
     if config.threshold is not None and not task.has_thresholds:
         raise InputError(
-            f"--threshold is for two classes or several labels to an image. Received: {config.threshold} for a "
+            f"--threshold is for two classes or several labels per image. Received: {config.threshold} for a "
             f"{task.kind} task. Leave it out: the likeliest class is predicted."
         )
     task.require_positive_class(config.positive_class)
 
 
 def load_images(config: TrainConfig, console: Console, plan: SplitPlan = "seeded") -> ImageData:
-    """Loads the data of a configuration, and shows on the console what a look at own images found.
+    """Loads the data of a configuration, and prints the check of own images.
 
     Args:
         config: A complete configuration.
-        console: Where to.
-        plan: How own images get their splits.
+        console: Console that is printed to.
+        plan: How own images are assigned to splits.
     """
     with loading(console, f"loading {config.data}") as progress:
         data = load_data(
@@ -209,7 +212,7 @@ def load_images(config: TrainConfig, console: Console, plan: SplitPlan = "seeded
 
 
 class _Trainer:
-    """One run: everything between its configuration and its report."""
+    """The training of one run, from its configuration to its report."""
 
     def __init__(self, config: CompleteConfig, data: ImageData, console: Console) -> None:
         self.config = config
@@ -218,7 +221,7 @@ class _Trainer:
         self.task = make_task(data.task, data.class_names)
         _require_form(config.model, self.task, data.name)
         _require_operating_point(config, self.task)
-        # What can be reported now is not reported after the last epoch.
+        # Reported now instead of after the last epoch.
         if config.export != "none":
             require_writable(config.export_dir, "--export-dir")
         self.steps = steps_per_epoch(data.splits["train"], config.batch_size)
@@ -228,7 +231,7 @@ class _Trainer:
         total = self.steps * config.epochs
         train_labels, validation = data.splits["train"].labels, data.splits["val"]
         self.class_weights = compile_model(self.model, self.task, config, total, train_labels, len(validation))
-        # Made now, so that a bad augmentation is reported before a folder is made.
+        # Made now, so that a wrong augmentation is reported before a folder is made.
         self.batches = self._batches(0)
 
     def run(self, folder: RunFolder, start: Checkpoint | None) -> TrainResult:
@@ -236,7 +239,7 @@ class _Trainer:
         try:
             return self._finish(folder, self._fit(folder, start))
         except KeyboardInterrupt:
-            self.console.print(f"stopped; go on with: python train.py --resume {folder.path}")
+            self.console.print(f"stopped; continue with: python train.py --resume {folder.path}")
             raise
 
     def _finish(self, folder: RunFolder, recorder: Recorder) -> TrainResult:
@@ -281,7 +284,7 @@ class _Trainer:
         )
         if recorder.is_finished(last_epoch):
             return recorder
-        # The averages of a step are there before its epoch is recorded.
+        # The averages of a step must be updated before its epoch is recorded.
         callbacks: list[Any] = [*([recorder.average] if recorder.average else []), recorder]
         if config.tensorboard:
             callbacks.append(keras.callbacks.TensorBoard(str(folder.tensorboard), write_graph=False))
@@ -315,8 +318,8 @@ class _Trainer:
         )
         if config.xla and not compiles_whole_step(self.model, config):
             self.console.print(
-                "--xla: not the whole training step is compiled, since XLA computes convolutions slower on a CPU than"
-                " TensorFlow does; recurrences of liquid layers are compiled as always"
+                "--xla: the training step as a whole is not compiled, because on a CPU XLA computes convolutions more"
+                " slowly than TensorFlow; recurrences of liquid layers are compiled as always"
             )
 
     def _signature(self, best_epoch: int) -> Signature:

@@ -1,4 +1,4 @@
-"""What training would see, drawn before it begins."""
+"""A picture of augmented training images, drawn before a training begins."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _SAMPLES, _EPOCHS = 6, 7
 
 
 def show_augmentation(config: TrainConfig, path: Path, console: Console | None = None) -> None:
-    """Draws what augmentation makes of some training images to a PNG file.
+    """Draws some training images with their augmented versions to a PNG file.
 
     Args:
-        config: Of the run; fields left out follow the model's published protocol.
+        config: Configuration of the run; fields left out follow the model's published protocol.
         path: The file to write.
         console: Where progress is shown; standard output if not given.
     """
@@ -41,11 +41,11 @@ def show_augmentation(config: TrainConfig, path: Path, console: Console | None =
 
 
 def draw_augmentation(config: CompleteConfig, data: ImageData) -> Figure:
-    """Draws training images, each beside what a run of a configuration would see of it in its first epochs.
+    """Draws training images, each beside its augmented versions of the first epochs.
 
     Args:
         config: A complete configuration.
-        data: What it is trained on.
+        data: The training data.
 
     Returns:
         The figure.
@@ -75,6 +75,6 @@ def _title(config: CompleteConfig) -> str:
 
 
 def _name(data: ImageData, sample: int) -> str:
-    """Which image it is, and of which class, with which labels or with which classes in its mask."""
+    """Returns the number of an image with its class, its labels or the classes in its mask."""
     label = data.splits["train"].labels[sample]
     return f"#{sample}: {make_task(data.task, data.class_names).describe_label(label)}"

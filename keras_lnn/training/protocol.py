@@ -44,8 +44,8 @@ def complete_config(config: TrainConfig) -> CompleteConfig:
     monitors = list_monitors(entry.predicts)
     if complete.monitor not in monitors:
         raise InputError(
-            f"--monitor of a network of {entry.predicts} must be one of {', '.join(monitors)}. "
-            f"Received: {complete.monitor} for {config.model}."
+            f"--monitor of a model that predicts {entry.predicts} must be one of {', '.join(monitors)}. "
+            f"Received: {complete.monitor} for {config.model}. Choose one of these."
         )
     if complete.augmentation != "auto":
         list_operations(complete.augmentation)
@@ -78,7 +78,7 @@ def is_run_of(folder: Path, config: TrainConfig) -> bool:
         except OSError as error:
             raise InputError(
                 f"A run's configuration must be readable. Received: {written} ({error.strerror}). Nothing was removed:"
-                " go on once it can be read."
+                " continue once it can be read."
             ) from None
     wanted = complete_config(config)
     try:

@@ -1,4 +1,4 @@
-"""What watches a run while it trains: history, best epoch, checkpoints, early stopping, time budget, divergence."""
+"""The callback that records a run: history, best epoch, checkpoints, early stopping, time budget, divergence."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 class TrainingDiverged(InputError):
-    """The loss is no longer a number."""
+    """Raised if the loss is no longer a number."""
 
 
 def read_confusion(model: keras.Model) -> list[np.ndarray]:
-    """Which class its metrics have counted for which since they began anew; nothing where they do not count it.
+    """Returns the confusion matrix that a model's metrics have counted since their reset; empty if they count none.
 
-    Predictions that are NaN were counted for nothing: of their labels all counts are 0.
+    Predictions that are NaN are not counted, so all counts of their labels are 0.
     """
     metrics = [metric for group in model.metrics for metric in getattr(group, "metrics", [group])]
     kept = [metric for metric in metrics if isinstance(metric, ClassificationMetrics) and metric.keep_confusion]
@@ -41,20 +41,20 @@ def read_confusion(model: keras.Model) -> list[np.ndarray]:
 
 @dataclasses.dataclass(eq=False)
 class Recorder(keras.callbacks.Callback):
-    """Keeps every epoch, so that a run can be killed at any time and go on as if nothing had happened.
+    """Saves every epoch, so that a run can be killed at any time and continue with the same results.
 
-    An epoch that the time budget cuts short counts as the run's last one; with a budget each row of the history says
-    in ``fraction`` how much of its epoch was trained.
+    An epoch that the time budget cuts short is the run's last one; with a budget, ``fraction`` in each row of the
+    history is the part of its epoch that was trained.
 
     All decisions (which epoch is best, when to stop) follow from the history, so there is no other state to lose.
 
     Args:
-        folder: Of the run.
-        selection: Which epoch is kept, and when the run stops.
-        display: Shows each epoch.
-        start: The checkpoint that the run goes on from, or None.
-        budget_seconds: Training stops after that time, or None.
-        average: Of the weights, which is kept in their place, or None.
+        folder: Folder of the run.
+        selection: Rules by which an epoch is kept and the run stops.
+        display: Display of the epochs.
+        start: Checkpoint that the run continues from, or None.
+        budget_seconds: Time after which training stops, or None.
+        average: Running average of the weights, which is kept in their place, or None.
     """
 
     folder: RunFolder
@@ -75,7 +75,7 @@ class Recorder(keras.callbacks.Callback):
 
     @property
     def seconds(self) -> float:
-        """Spent in training, before a resume too."""
+        """Returns the training time in seconds, including that before a resume."""
         return self._seconds_before + (time.monotonic() - self._begun if self._begun else 0.0)
 
     def _given(self, name: str) -> int:
@@ -83,14 +83,14 @@ class Recorder(keras.callbacks.Callback):
         return cast("dict[str, int]", self.params)[name]
 
     def is_finished(self, epochs: int) -> bool:
-        """Whether a run that was killed had nothing left to train."""
+        """Returns whether a run that was killed has nothing left to train."""
         if not self.history:
             return False
         self.stopped_because = self._find_reason(epochs, self.seconds)
         return len(self.history) >= epochs or bool(self.stopped_because)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """The clock starts with the first step, not while the data are loaded."""
+        """Starts the clock with the first step, after the data are loaded."""
         self._begun = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -99,7 +99,7 @@ class Recorder(keras.callbacks.Callback):
         self.display.begin_epoch(epoch + 1)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Shows the step, and stops the training where the time budget is spent."""
+        """Shows the step, and stops the training once the time budget is spent."""
         self._steps = batch + 1
         self.display.show_step(self._steps, self._given("steps"))
         if self._budget_is_spent(self.seconds):
@@ -110,7 +110,7 @@ class Recorder(keras.callbacks.Callback):
         self.display.show_validation()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keeps the epoch and decides whether to go on."""
+        """Saves the epoch and decides whether training continues."""
         rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
         row |= {"learning_rate": rate, "seconds": round(time.monotonic() - self._epoch_begun, 4)}
@@ -118,7 +118,7 @@ class Recorder(keras.callbacks.Callback):
             row["fraction"] = round(self._steps / self._given("steps"), 6)
         if not math.isfinite(row["loss"]):
             raise TrainingDiverged(
-                f"The loss must stay a number. Received: {row['loss']} in epoch {epoch + 1}. Lower --learning-rate."
+                f"The loss must stay finite. Received: {row['loss']} in epoch {epoch + 1}. Lower --learning-rate."
             )
         self.history.append(row)
         self.confusion += read_confusion(self.model)
@@ -142,9 +142,9 @@ class Recorder(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _find_reason(self, epochs: int, seconds: float) -> str:
-        """Why the run ends with its newest epoch, or empty."""
+        """Returns why the run ends with its newest epoch, or an empty string."""
         if self.selection.stops(self.history):
-            return f"no improvement for {self.selection.patience} epochs"
+            return f"{self.selection.patience} epochs without improvement"
         is_cut = is_cut_short(self.history[-1])
         if self._budget_is_spent(seconds) and (is_cut or len(self.history) < epochs):
             return f"the time budget of {self.budget_seconds:g} s is spent: {describe_epochs(self.history)}"

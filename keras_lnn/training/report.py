@@ -1,4 +1,4 @@
-"""What a run leaves behind its last epoch: models, predictions, metrics with intervals, pictures and the export."""
+"""The results of a run, written after its last epoch: models, predictions, metrics, pictures and the export."""
 
 import contextlib
 import dataclasses
@@ -36,12 +36,12 @@ class RunReport:
     Args:
         folder: The run's folder.
         config: Its complete configuration.
-        data: What it learned from.
-        signature: Of the best model.
-        history: One row an epoch.
-        seconds: Spent in training.
+        data: The data that it was trained on.
+        signature: Signature of the kept model.
+        history: One row per epoch.
+        seconds: Training time in seconds.
         stopped_because: Why training ended before its last epoch, or empty.
-        confusion: Of each of the last epochs which class was taken for which on validation.
+        confusion: Validation confusion matrices of the last epochs.
     """
 
     folder: RunFolder
@@ -60,7 +60,7 @@ def measure_split(split: Split, predicted: np.ndarray, signature: Signature) -> 
 
 
 def metrics_of_split(found: Evaluation, signature: Signature, split_name: str) -> dict[str, Any]:
-    """Metrics with intervals of one split, in the form of metrics.json."""
+    """Returns the metrics of one split with their intervals, in the form of metrics.json."""
     task = signature.get_task()
     return without_nan(
         {
@@ -77,7 +77,7 @@ def metrics_of_split(found: Evaluation, signature: Signature, split_name: str) -
 
 
 def labels_table(per_class: dict[str, dict[str, Any]]) -> pd.DataFrame:
-    """One row a class or label: its samples, each metric with its interval, and its threshold where it has one."""
+    """Returns one row per class or label: its samples, metrics with intervals, and its threshold if it has one."""
     rows = []
     for name, entries in per_class.items():
         row: dict[str, Any] = {"label": name}
@@ -91,18 +91,18 @@ def labels_table(per_class: dict[str, dict[str, Any]]) -> pd.DataFrame:
 
 
 def write_report(report: RunReport, model: Any, console: Console) -> dict[str, Any]:
-    """Saves the last model and the one that is kept, tests that one once, and writes all results.
+    """Saves the last model and the kept one, tests the kept one once, and writes all results.
 
     Args:
         report: The run.
-        model: Its model; afterwards at the weights of the epoch that is kept.
-        console: Where the table goes.
+        model: Its model, which afterwards has the weights of the kept epoch.
+        console: Console on which the tables are printed.
 
     Returns:
         The content of metrics.json, which is written last.
     """
     folder, task = report.folder, report.signature.get_task()
-    # A run that was killed behind its last checkpoint has not written its last epoch's row.
+    # A run that was killed after writing its last checkpoint has not written the row of its last epoch.
     folder.write_history(report.history)
     measured = ("val", "test") if report.config.test else ("val",)
     shown = measured[-1]
@@ -160,7 +160,7 @@ def _with_thresholds(report: RunReport, validation: Split, probabilities: np.nda
 
 
 def _export_path(parent: Path, name: str, signature: Signature) -> Path:
-    """A folder for the export: new, or the one that this run made before; never another model's."""
+    """Returns a folder for the export: a new one, or the one of an earlier export of this run."""
     paths = (parent / (name if count == 1 else f"{name}-{count}") for count in itertools.count(1))
     return next(path for path in paths if not path.exists() or _is_export_of(path, signature))
 
@@ -195,7 +195,7 @@ def _gather(report: RunReport, found: dict[str, dict[str, Any]]) -> dict[str, An
 
 
 def _write_curves(report: RunReport) -> ClassCurves | None:
-    """Writes which class was taken for which after each epoch; nothing where that was not counted."""
+    """Writes the confusion matrices of the epochs and what follows from them; nothing if they were not counted."""
     task = report.signature.get_task()
     curves = task.count_epochs(report.confusion, len(report.history))
     if curves is None:
@@ -226,7 +226,7 @@ def _draw(
 
 
 def _draw_layers(model: Any, images: np.ndarray, name: str, class_names: Sequence[str]) -> dict[str, Any]:
-    """The wirings of a model, and the ways in which it reads an image."""
+    """Returns pictures of the model's wirings and of the orders in which it reads an image."""
     import keras
 
     from keras_lnn import plots
@@ -239,17 +239,17 @@ def _draw_layers(model: Any, images: np.ndarray, name: str, class_names: Sequenc
             outputs = _name_outputs(model, layer, wiring.output_dim, class_names)
             figures[f"wiring_{layer.name}"] = plots.plot_wiring(wiring, f"Wiring of {layer.name} in {name}", outputs)
         if isinstance(layer, SequenceLayer):
-            # Called eagerly: to compile the layers before for one image takes far longer.
+            # Called eagerly, because compiling the earlier layers for a single image takes far longer.
             maps = keras.Model(model.inputs[0], layer.input)(images.astype("float32"), training=False)
             maps = keras.ops.convert_to_numpy(maps)[0]
             image = images[0] if images.ndim == 4 else None
-            title = f"How {name} reads an image, layer {layer.name}"
+            title = f"Order in which layer {layer.name} of {name} reads an image"
             figures[f"sequence_{layer.name}"] = plots.plot_sequence(layer.positions(maps.shape), maps, image, title)
     return figures
 
 
 def _name_outputs(model: Any, layer: Any, count: int, class_names: Sequence[str]) -> Sequence[str]:
-    """Returns the classes that the outputs of a layer stand for; none where a later layer mixes them."""
+    """Returns the classes that the outputs of a layer stand for; none if a later layer mixes the outputs."""
     from keras_lnn.layers import SingleLogit
 
     later = model.layers[model.layers.index(layer) + 1 :]

@@ -1,4 +1,4 @@
-"""Which images of a data set a model is measured on, and which of them it has learned from."""
+"""The choice of images to measure a model on, without those that it was trained on."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.predictor import find_model
 from keras_lnn.saved.signature import Signature, read_samples, short_data_name
 
-LEARNED_DATA, OTHER_DATA = "the data it learned from", "other data"
-# Weights are fitted to the one; epoch and thresholds are chosen on the other.
+LEARNED_DATA, OTHER_DATA = "the data that it was trained on", "other data"
+# Weights are fitted on train; the epoch and the thresholds are chosen on val.
 _TRAINED = ("train", "val")
 
 
 @dataclasses.dataclass(frozen=True)
 class LearnedData:
-    """What is known of the data that a model learned from.
+    """Everything known about the data that a model was trained on.
 
     Args:
-        signature: The model's.
-        config: The configuration of its run; None where the model was not named by its run.
-        samples: Its images with their splits; None where no list was kept, or where the data have no file for each.
+        signature: Signature of the model.
+        config: Configuration of its run; None if the model was not given as a run.
+        samples: The images with their splits; None if no list was kept, or if the data have no file per image.
     """
 
     signature: Signature
@@ -45,7 +45,7 @@ class LearnedData:
 
     @classmethod
     def of(cls, model: str | Path, signature: Signature) -> LearnedData:
-        """Reads it from the folder of a run, or from what another model carries."""
+        """Reads the data of a model from the folder of its run, or from its file or exported folder."""
         run = RunFolder(Path(model))
         if run.config.is_file():
             return cls(signature, TrainConfig.from_yaml(run.config), run.read_samples())
@@ -56,10 +56,10 @@ class LearnedData:
         """Returns the name by which the data can be loaded."""
         name = self.signature.data if self.config is None else self.config.data
         if is_own(name) and not Path(name.partition(":")[2]).exists():
-            short = "" if self.config is not None else ", the short name that a model has without its run,"
+            short = "" if self.config is not None else " (the model without its run keeps only this short name)"
             raise InputError(
-                f"The images that a model learned from must be there to measure it on them. Received: {name}{short} "
-                "which is not here. Name it with --data."
+                f"The images that a model was trained on must exist to measure it on them. Received: {name}{short}, "
+                "which does not exist here. Give their place with --data."
             )
         return name
 
@@ -70,7 +70,7 @@ class LearnedData:
         return (signature.seed if signature.split_seed is None else signature.split_seed) or 0
 
     def is_named(self, name: str) -> bool:
-        """Returns whether a name is that of the data, in whatever way a path is written."""
+        """Returns whether a name is that of the data, however its path is written."""
         if self.config is None:
             return short_data_name(name).rstrip("/") == self.signature.data.rstrip("/")
         kind, _, path = name.partition(":")
@@ -78,18 +78,18 @@ class LearnedData:
         return kind == own_kind and os.path.realpath(path) == os.path.realpath(own_path)
 
     def find(self, data: ImageData) -> FoundSamples | None:
-        """Finds the images in loaded data; None where there is nothing to find them by."""
+        """Finds the images in loaded data; None if there are no digests to find them by."""
         loaded = data.splits.get(ALL)
         if self.samples is None or loaded is None or loaded.names is None:
             return None
         return self.samples.find(loaded.require_digests(), loaded.names, loaded.labels, data.class_names)
 
     def is_same(self, data: ImageData, name: str) -> bool:
-        """Returns whether loaded data are those that the model learned from.
+        """Returns whether loaded data are those that the model was trained on.
 
-        They are where most of their images are known, whatever their name, and where data of the same name still hold
-        most of the images. Without images to compare the checksum decides, whatever the name; data of the same name
-        with another checksum are the same data, changed.
+        They are if most of their images are known, whatever their name, or if they have the same name and still
+        contain most of the images. Without digests of images, they are if the checksum or the name is the same; data
+        of the same name with another checksum are the same data, changed.
         """
         if self.samples is None or ALL not in data.splits:
             return data.checksum == self.signature.checksum or self.is_named(name)
@@ -98,7 +98,7 @@ class LearnedData:
         return known.mean() > 0.5 or (self.is_named(name) and self.count_found(digests) > 0.5 * len(self.samples))
 
     def count_found(self, digests: Sequence[str]) -> int:
-        """Returns how many of the images there are among loaded files."""
+        """Returns the number of the images that are among loaded files."""
         if self.samples is None:
             return 0
         loaded = {digest[:SHORT] for digest in digests}
@@ -134,16 +134,16 @@ def _with_columns_of(name: str, own: OwnImages) -> OwnImages:
 
 @dataclasses.dataclass(frozen=True)
 class ChosenSamples:
-    """What is measured.
+    """The images that a model is measured on.
 
     Args:
         split: ``train``, ``val``, ``test`` or ``all``.
         parts: The images, in one part or several.
         data_is: ``LEARNED_DATA`` or ``OTHER_DATA``.
-        left_out: How many images were not measured because the model was fitted to them.
-        new: How many images of the data that the model learned from were not there then, and are not measured.
-        missing: How many images of the split are not there any more.
-        warnings: What may spoil the numbers, one sentence each.
+        left_out: Number of images that are not measured because they were in training or validation.
+        new: Number of images that were added to the data after the training, and are not measured.
+        missing: Number of images of the split that no longer exist.
+        warnings: Reasons to doubt the metrics, one sentence each.
     """
 
     split: str
@@ -155,7 +155,7 @@ class ChosenSamples:
     warnings: tuple[str, ...] = ()
 
     def joined(self) -> Split:
-        """Returns labels and all else that is known of the samples, as one split; its images are those of a part."""
+        """Returns one split with the labels, names and groups of all parts; its images are those of the first part."""
         if len(self.parts) == 1:
             return self.parts[0]
         columns = {}
@@ -176,26 +176,26 @@ def choose_samples(
 ) -> ChosenSamples:
     """Chooses the images to measure a model on.
 
-    Of the data that it learned from these are the ones that it recorded for a split, the test split if not said; of
-    other data all images, or a split that these data have themselves. ``all`` leaves out what the model was fitted to.
+    For the data that it was trained on, these are the images recorded for a split, by default the test split; for
+    other data, all images, or a split of these data's own. ``all`` leaves out training and validation images.
 
     Args:
-        learned: What the model learned from.
+        learned: The data that the model was trained on.
         data: Loaded data, with the model's classes.
-        name: By which they were asked for.
-        split: Which images, or None.
+        name: Name by which they were requested.
+        split: Name of a split, or None for the default.
         compare_labels: Whether labels that differ from the recorded ones are reported.
     """
     if not learned.is_same(data, name):
-        return _choose_of_other(learned, data, split or ALL)
+        return _choose_from_other_data(learned, data, split or ALL)
     found = learned.find(data)
     if found is not None:
         return _choose_recorded(found, data, split or "test", compare_labels)
     changed = ()
     if learned.signature.best_epoch is not None and data.checksum != learned.signature.checksum:
         changed = (
-            f"{name} has changed since the model learned from it (checksum {data.checksum}, before "
-            f"{learned.signature.checksum}): images of this split may have been trained on.",
+            f"{name} has changed since the model was trained on it (checksum {data.checksum}, before "
+            f"{learned.signature.checksum}): images of this split may have been in its training.",
         )
     if split == ALL:
         left_out = sum(len(data.splits[name]) for name in _TRAINED)
@@ -212,33 +212,35 @@ def _choose_recorded(found: FoundSamples, data: ImageData, split: str, compare_l
         rows, missing, new, left_out = found.rows(split), len(found.missing(split)), int((found.places < 0).sum()), 0
     if not len(rows):
         raise InputError(
-            f"There must be images to measure the model on. Received: {data.name}, whose {len(every)} images hold none"
-            f" of its {split} split. Choose another --split or other data."
+            f"There must be images to measure the model on. Received: {data.name}, of whose {len(every)} images none is"
+            f" in the model's {split} split. Choose another --split or other data."
         )
     relabelled = int(found.is_relabelled[rows].sum()) if compare_labels else 0
     warnings = []
     if new:
         warnings.append(
-            f"{new} of {len(every)} images were not there when the model learned from {data.name}, and are not"
-            f" measured; --split {ALL} measures them with those of the test split."
+            f"{new} of {len(every)} images were added to {data.name} after the model was trained on it, and are not"
+            f" measured; --split {ALL} measures them together with the test split."
         )
     if missing:
         warnings.append(f"{missing} of {missing + len(rows)} images of the {split} split are missing or changed.")
     if relabelled:
-        warnings.append(f"{relabelled} of {len(rows)} images had other labels when the model learned from {data.name}.")
+        warnings.append(
+            f"{relabelled} of {len(rows)} images had other labels when the model was trained on {data.name}."
+        )
     if split == ALL and found.record.groups is not None and every.groups is not None:
         pairs = zip(found.record.groups, found.record.splits, strict=True)
-        patients = {patient for patient, of_split in pairs if of_split in _TRAINED}
+        patients = {patient for patient, patient_split in pairs if patient_split in _TRAINED}
         familiar = sum(every.groups[row] in patients for row in rows)
         if familiar:
             warnings.append(
-                f"{familiar} of {len(rows)} images are of patients of whom other images were in the model's training or"
+                f"{familiar} of {len(rows)} images show patients with other images in the model's training or"
                 " validation."
             )
     return ChosenSamples(split, [take_samples(every, rows)], LEARNED_DATA, left_out, new, missing, tuple(warnings))
 
 
-def _choose_of_other(learned: LearnedData, data: ImageData, split: str) -> ChosenSamples:
+def _choose_from_other_data(learned: LearnedData, data: ImageData, split: str) -> ChosenSamples:
     if split == ALL:
         parts = [data.splits[ALL]] if ALL in data.splits else [data.splits[name] for name in SPLITS]
     elif split in data.given_splits:
@@ -246,8 +248,8 @@ def _choose_of_other(learned: LearnedData, data: ImageData, split: str) -> Chose
     else:
         known = f"only {', '.join(data.given_splits)}" if data.given_splits else "no splits"
         raise InputError(
-            f"--split must be one that the data have themselves. Received: {split} of {data.name}, which the model did "
-            f"not learn from and which has {known} of its own. Choose --split {ALL}."
+            f"--split must be a split of the data's own. Received: {split} of {data.name}, which the model was not "
+            f"trained on and which has {known} of its own. Choose --split {ALL}."
         )
     warnings, left_out = [], 0
     if learned.samples is not None and ALL in data.splits:
@@ -256,7 +258,7 @@ def _choose_of_other(learned: LearnedData, data: ImageData, split: str) -> Chose
         left_out = int(fitted.sum())
         if left_out == len(part):
             raise InputError(
-                f"There must be images that the model has not learned from. Received: {data.name}, whose {len(part)}"
+                f"There must be images that the model was not trained on. Received: {data.name}, whose {len(part)}"
                 f" images of {split} were all in its training or validation. Choose other data."
             )
         if left_out:
@@ -265,5 +267,5 @@ def _choose_of_other(learned: LearnedData, data: ImageData, split: str) -> Chose
                 f"{left_out} of {len(part)} images were in the model's training or validation, and are left out."
             )
     elif is_own(learned.signature.data) and ALL in data.splits:
-        warnings.append("The model has no list of its training images, so none of them could be found and left out.")
+        warnings.append("The model has no list of its training images, so they could not be found and left out.")
     return ChosenSamples(split, parts, OTHER_DATA, left_out, warnings=tuple(warnings))

@@ -1,25 +1,25 @@
-"""Courses of the learning rate over a run, as functions of the optimizer's step alone, so that resuming is exact."""
+"""Learning-rate schedules as functions of the optimizer's step alone, so that resuming is exact."""
 
 from typing import Any
 
 import keras
 
 WARMUP_FRACTION = 0.1
-# Of the run, behind which ``steps`` falls to a tenth.
+# Fractions of the run after which ``steps`` divides the rate by ten.
 STEPS_AT = (0.5, 0.75)
 
 
 def make_schedule(name: str, learning_rate: float, total_steps: int, restart_steps: int | None = None) -> Any:
-    """A learning rate or a schedule for a Keras optimizer.
+    """Returns a learning rate or a schedule for a Keras optimizer.
 
     Args:
         name: ``constant``; ``cosine`` falls to zero along half a cosine; ``cosine-restarts`` does so again and again
             (Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017, with periods of equal
             length); ``warmup-cosine`` first rises over a tenth of the steps; ``exponential`` falls evenly on a
             logarithmic scale to a hundredth; ``steps`` falls to a tenth at half and again at three quarters.
-        learning_rate: At the start, or at the top behind the warm-up.
-        total_steps: Of the whole run.
-        restart_steps: Steps behind which ``cosine-restarts`` begins anew; never if not given.
+        learning_rate: Rate at the start, or at the peak after the warm-up.
+        total_steps: Number of steps of the whole run.
+        restart_steps: Number of steps between restarts of ``cosine-restarts``; no restart if not given.
     """
     if name == "constant":
         return learning_rate

@@ -106,7 +106,7 @@ def put(name, value):
         (put("train_images", np.zeros((6, 27, 28), np.uint8)), r"uint8 of shape \(28, 28\).*\(27, 28\) in train"),
         (put("train_images", np.zeros((6, 28, 28), np.float32)), "uint8 of shape.*float32"),
         (put("val_labels", np.zeros((5, 1), np.uint8)), "6 images and 5 labels in val"),
-        (put("val_labels", np.zeros((6, 2), np.uint8)), "1 to an image"),
+        (put("val_labels", np.zeros((6, 2), np.uint8)), "1 per image"),
         (put("val_labels", np.zeros((6, 1), np.float32)), "whole numbers"),
         (put("test_labels", np.full((6, 1), 2, np.uint8)), "between 0 and 1. Received: 2 to 2 in test"),
         (put("test_labels", np.full((6, 1), -1, np.int8)), "between 0 and 1. Received: -1 to -1"),

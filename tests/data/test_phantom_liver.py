@@ -175,7 +175,7 @@ def test_what_masks_must_be(slices):
 def test_a_network_of_classes_does_not_answer_by_masks(slices, tmp_path, monkeypatch):
     # What is loaded is the same each time.
     monkeypatch.setattr("keras_lnn.data.phantoms.liver.phantom_liver", lambda: slices)
-    with pytest.raises(InputError, match=r"needs a network that predicts masks. Received: cnn"):
+    with pytest.raises(InputError, match=r"needs a model that predicts masks. Received: cnn"):
         train(TrainConfig(model="cnn", data="phantom-liver", run_dir=tmp_path / "run"))
     with pytest.raises(InputError, match=r"Received: "):
         import_weights(tmp_path / "none.npz", TrainConfig(model="cnn", data="phantom-liver", run_dir=tmp_path / "run"))

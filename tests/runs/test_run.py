@@ -77,12 +77,12 @@ def test_resuming_sweeps_what_is_of_no_use(folder):
 
 def test_an_import_is_not_resumed(folder):
     folder.best_model.write_bytes(b"weights")
-    with pytest.raises(InputError, match="an import"):
+    with pytest.raises(InputError, match="which was imported"):
         folder.prepare_resume()
 
 
 def test_what_is_no_run_is_reported(tmp_path):
-    with pytest.raises(InputError, match=r"holds a config\.yaml"):
+    with pytest.raises(InputError, match=r"must contain a config\.yaml"):
         RunFolder.open(tmp_path)
 
 

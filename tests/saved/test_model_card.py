@@ -57,7 +57,7 @@ def test_metrics_at_the_threshold_say_so():
         SIGNATURE, class_names=("ill", "well"), thresholds=(0.25, 0.75), positive_class="ill"
     )
     card = model_card(dataclasses.replace(signature, threshold_rule="0.25"), metrics, "keras")
-    assert "| Thresholds | ill above 0.250; as asked for |" in card
+    assert "| Thresholds | ill above 0.250; as requested |" in card
     assert "| F1 at the threshold | 0.9000 | 0.8000 to 0.9500 |" in card
     # The first versions chose by F1 and did not write it down.
     older = dataclasses.replace(SIGNATURE, task="multi-label", class_names=("a", "b"), thresholds=(0.1, 0.2))

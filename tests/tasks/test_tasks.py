@@ -190,7 +190,7 @@ def test_tasks_know_their_losses():
     assert labels.loss("asymmetric").margin == 0.05
     assert labels.loss("focal", np.array([2.0, 1.0, 1.0])).positive_weights == [2.0, 1.0, 1.0]
     assert isinstance(classes.loss("focal"), FocalCrossentropy)
-    with pytest.raises(InputError, match=r"for several labels to an image\. Received: a multi-class task"):
+    with pytest.raises(InputError, match=r"for several labels per image\. Received: a multi-class task"):
         classes.loss("asymmetric")
 
 

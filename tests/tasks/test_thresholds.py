@@ -160,8 +160,8 @@ def test_wrong_thresholds_are_reported(task, thresholds, rule):
     [
         (None, "chosen on validation by f1"),
         ("sensitivity=.9", "chosen on validation by sensitivity=.9"),
-        ("sensitivity=.9 of malignant", "chosen on validation by sensitivity=.9 of malignant"),
-        ("0.3 of malignant", "as asked for"),
+        ("sensitivity=.9 of malignant", "chosen on validation by sensitivity=.9 for malignant"),
+        ("0.3 of malignant", "as requested"),
     ],
 )
 def test_a_rule_is_reported_in_words(rule, reported):

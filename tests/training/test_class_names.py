@@ -67,16 +67,16 @@ def test_pixels_of_masks_are_renumbered():
 @pytest.mark.parametrize(
     ("task", "names", "renamed", "message"),
     [
-        ("binary", ("a", "b"), {}, r"classes a \| b\. Received: binary with level \| upright\. Say which is which by"),
+        ("binary", ("a", "b"), {}, r"binary with a \| b\. Received: binary with level \| upright\. Match them with"),
         (
             "binary",
             ("a", "b"),
             {"levle": "a"},
-            r"a class of tiny-stripes before =\. Received: levle\. Did you mean level",
+            r"a class of tiny-stripes to the left of =\. Received: levle\. Did you mean level",
         ),
-        ("binary", ("a", "b"), {"level": "c"}, r"a class of the model behind =\. Received: c"),
+        ("binary", ("a", "b"), {"level": "c"}, r"a class of the model to the right of =\. Received: c"),
         ("binary", ("a", "b"), {"level": "a"}, r"Received: binary with level \| upright"),
-        ("multi-label", ("level", "upright"), {}, r"multi-label with the classes .* Choose other data"),
+        ("multi-label", ("level", "upright"), {}, r"multi-label with level \| upright\. .* Choose other data"),
     ],
 )
 def test_classes_that_do_not_fit_are_one_line(task, names, renamed, message):
@@ -86,7 +86,7 @@ def test_classes_that_do_not_fit_are_one_line(task, names, renamed, message):
 
 
 def test_images_of_another_shape_are_refused():
-    with pytest.raises(InputError, match=r"images of shape \(14, 14, 1\)"):
+    with pytest.raises(InputError, match=r"images of the model's shape, \(14, 14, 1\)"):
         with_classes_of(signature("binary", ("level", "upright"), (14, 14, 1)), tiny_stripes(), {})
 
 

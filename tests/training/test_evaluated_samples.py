@@ -86,7 +86,7 @@ def test_data_without_files_are_known_by_their_checksum():
         assert (chosen.data_is, len(chosen.joined())) == (LEARNED_DATA, images)
         assert (chosen.left_out, chosen.warnings) == (80 if split == "all" else 0, ())
     changed = dataclasses.replace(known, signature=signature_of(data, checksum="md5:other"))
-    assert "has changed since the model learned" in choose_samples(changed, data, TINY, None).warnings[0]
+    assert "has changed since the model was trained" in choose_samples(changed, data, TINY, None).warnings[0]
     other = choose_samples(changed, same, "again", None)
     assert (other.data_is, other.split, other.warnings) == (OTHER_DATA, "all", ())
     assert [len(part) for part in other.parts] == [60, 20, 30]
@@ -112,7 +112,7 @@ def test_new_images_of_patients_in_the_training_are_reported(learned, tmp_path):
     chosen = choose_samples(known, load_table(tmp_path / "labels.csv", plan="whole"), "table:x", "all")
     assert {"new a.png", "new b.png"} <= set(chosen.joined().names)
     (warning,) = chosen.warnings
-    assert warning.startswith(f"1 of {len(chosen.joined())} images are of patients of whom other images were in")
+    assert warning.startswith(f"1 of {len(chosen.joined())} images show patients with other images in")
 
 
 def test_a_split_of_which_nothing_is_left_is_one_line(learned, tmp_path):
@@ -123,7 +123,7 @@ def test_a_split_of_which_nothing_is_left_is_one_line(learned, tmp_path):
     write_rows(tmp_path / "some.csv", [row for row in read_rows(table) if row[0] in trained])
     loaded = load_table(tmp_path / "some.csv", table.parent / "images", "whole")
     for split in ("test", "all", None):
-        with pytest.raises(InputError, match=r"hold none of its (test|all) split|There must be images") as caught:
+        with pytest.raises(InputError, match=r"none is in the model's (test|all) split|There must be images") as caught:
             choose_samples(known, loaded, loaded.name, split)
         assert "\n" not in str(caught.value)
 

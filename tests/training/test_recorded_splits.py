@@ -108,7 +108,9 @@ def test_an_exported_model_knows_its_splits_and_columns(place, moved, model):
     for name, estimate in found["test"].items():
         assert estimate == pytest.approx(expected[name], abs=1e-6)
     assert (found["data_is"], found["missing_images"]) == (LEARNED_DATA, 0)
-    with pytest.raises(InputError, match=r"Received: table:labels\.csv, .* which is not here\. Name it with --data"):
+    with pytest.raises(
+        InputError, match=r"Received: table:labels\.csv .* which does not exist here\. Give their place with --data"
+    ):
         evaluate_model(place / model)
 
 
@@ -146,7 +148,7 @@ def test_images_that_were_added_to_a_folder_move_no_others(place, tmp_path, way)
     lost = tested & {"benign/000.png", "benign/002.png"}
     assert (found["data_is"], found["images"]) == (LEARNED_DATA, len(tested - lost))
     assert (found["new_images"], found["missing_images"]) == (3, len(lost))
-    assert "3 of 49 images were not there when the model learned" in " ".join(found["warnings"])
+    assert "3 of 49 images were added to" in " ".join(found["warnings"])
     every = evaluate_model(run, data=f"folder:{root}", split="all")
     # One image of the test split is a copy of a training image.
     trained = set(table[table["split"] != "test"]["digest"])
@@ -195,7 +197,7 @@ def test_other_data_are_measured_whole_without_training_images(place, tmp_path):
         assert estimate == pytest.approx(found["all"][name], abs=1e-6)
     with pytest.raises(InputError, match=r"has no splits of its own\. Choose --split all"):
         evaluate_model(place / "run", data=data, split="test", map_classes=SPELLED)
-    with pytest.raises(InputError, match=r"Received: binary with benigno \| maligno. Say which is which by --map-cl"):
+    with pytest.raises(InputError, match=r"Received: binary with benigno \| maligno. Match them with --map-cl"):
         evaluate_model(place / "run", data=data)
 
 
@@ -216,7 +218,7 @@ def test_data_that_were_replaced_are_called_other_data(place, tmp_path):
     (run / "config.yaml").write_text(config.model_copy(update={"data": data, **options}).to_yaml())
     found = evaluate_model(run)
     assert (found["data_is"], found["split"], found["left_out_training_images"]) == (OTHER_DATA, "all", 2)
-    assert "does not hold what the model learned from any more: 2 of 48 images" in found["warnings"][0]
+    assert "no longer contains the data that the model was trained on: 2 of 48 images" in found["warnings"][0]
 
 
 def test_an_exported_model_names_no_files_patients_or_folders(place):
@@ -262,9 +264,9 @@ def test_a_resumed_run_keeps_its_splits_where_its_table_was_sorted(place, moved,
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("missing", r"in which 1 of 48 images are missing or changed \(007\.png\) and 0 others are there"),
-        ("changed", r"in which 1 of 48 images are missing or changed \(007\.png\) and 1 others are there"),
-        ("added", r"in which 0 of 48 images are missing or changed and 1 others are there"),
+        ("missing", r"in which 1 of 48 images are missing or changed \(007\.png\) and 0 others were added"),
+        ("changed", r"in which 1 of 48 images are missing or changed \(007\.png\) and 1 others were added"),
+        ("added", r"in which 0 of 48 images are missing or changed and 1 others were added"),
         ("relabelled", "the data that it began with, sha256:"),
     ],
 )
@@ -322,7 +324,7 @@ def test_a_run_of_the_version_before_is_measured_as_it_was(place, tmp_path):
         assert not any("has changed" in warning for warning in found["warnings"])
     (root / "benign" / "000.png").unlink()
     for data in (None, f"folder:{root}"):
-        assert "has changed since the model learned" in " ".join(evaluate_model(run, data=data)["warnings"])
+        assert "has changed since the model was trained" in " ".join(evaluate_model(run, data=data)["warnings"])
     data = external(tmp_path / "other", place, classes=("benign", "malignant"))
     found = evaluate_model(run, data=data)
     assert (found["data_is"], found["images"]) == (OTHER_DATA, 30)
@@ -345,7 +347,9 @@ def test_evaluate_reads_data_by_all_options_of_training(place, tmp_path, capsys,
     columns = ["--label-columns", "diagnosis", "--group-column", "patient", "--file-column", "filename"]
     spelled = ["--map-classes", "benigno=benign,maligno=malignant"]
     program.main(["evaluate", str(place / "run"), "--data", data, *columns, *spelled])
-    assert f"on all of {data} (other data): 30 images of 15 patients" in capsys.readouterr().out.replace("\n", "")
+    assert f"on all images of {data} (other data): 30 images of 15 patients" in capsys.readouterr().out.replace(
+        "\n", ""
+    )
     program.main(["evaluate", str(place / "run"), "--json", "--split", "val", "--fit", "pad"])
     found = json.loads(capsys.readouterr().out)
     assert (found["data_is"], found["split"]) == (LEARNED_DATA, "val")
@@ -358,11 +362,13 @@ def test_samples_of_a_run_that_are_damaged_are_one_line(place, tmp_path):
     whole = (run / "samples.csv").read_text()
     for content in (whole[: len(whole) // 2], "", "a,b\n1,2\n", "\n".join(whole.splitlines()[:-3])):
         (run / "samples.csv").write_text(content)
-        with pytest.raises(InputError, match="must be as it has written them") as caught:
+        with pytest.raises(InputError, match="must be as it wrote them") as caught:
             evaluate_model(run)
         assert "\n" not in str(caught.value)
     (run / "samples.csv").unlink()
-    with pytest.raises(InputError, match=r"keeps its splits in samples\.csv.*best\.keras, which knows its samples too"):
+    with pytest.raises(
+        InputError, match=r"must have its splits in samples\.csv.*best\.keras, which knows its samples too"
+    ):
         evaluate_model(run)
     # A spreadsheet that has sorted them does no harm.
     lines = whole.splitlines()

@@ -160,7 +160,7 @@ def test_probabilities_are_a_softmax_over_the_classes_of_each_pixel():
         ({"data": "phantom-breast"}, "predicts classes. Received: unet, which predicts masks, for phantom-breast"),
         ({"monitor": "val_auc"}, "masks must be one of val_loss, val_dice.* Received: val_auc for unet"),
         ({"model": "cnn", "model_args": {}, "monitor": "val_dice"}, "classes must be one of val_loss, val_auc"),
-        ({"loss": "asymmetric"}, "for several labels to an image. Received: a segmentation task"),
+        ({"loss": "asymmetric"}, "for several labels per image. Received: a segmentation task"),
     ],
 )
 def test_what_does_not_fit_is_one_line_and_leaves_no_folder(fields, message, squares, tmp_path):

@@ -83,7 +83,7 @@ def test_a_search_with_every_fault_ends_and_names_them(faults):
     reasons = {
         "raise": "RuntimeError: built to fail",
         "memory": r"used .* MiB, more than its limit of 1,500 MiB",
-        "nan": r"The loss must stay a number\. Received: nan in epoch 1",
+        "nan": r"The loss must stay finite\. Received: nan in epoch 1",
         "exit": "ended with exit status 1, without a result",
         "kill": r"was killed by the system \(SIGKILL\)",
     }
