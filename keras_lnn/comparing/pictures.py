@@ -221,7 +221,7 @@ def _run_curve(run: ComparedRun, positive: str | None) -> tuple[np.ndarray, np.n
     """Returns the curve of one run: exact for one class, else the mean over classes at fixed false positive rates."""
     if not isinstance(run, Run):
         raise ValueError(f"Only a classification has ROC curves. Received: {run.path}. Draw Dice of segmentations.")
-    columns = make_task(run.task, run.class_names).speaks_of(positive)
+    columns = make_task(run.task, run.class_names).described_classes(positive)
     sides = [(run.positive[:, column], run.probabilities[:, column]) for column in columns]
     found = [roc_points(present, score) for present, score in sides if present.any() and not present.all()]
     if len(found) == 1:

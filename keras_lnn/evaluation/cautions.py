@@ -92,23 +92,23 @@ def _without_error(metrics: dict[str, Estimate]) -> str:
         return ""
     verb = "is" if len(perfect) == 1 else "are"
     return (
-        f"{NO_ERROR}: {', '.join(perfect)} {verb} 1 here. The lower end of the interval says how low the true "
-        "number may be all the same."
+        f"{NO_ERROR}: {', '.join(perfect)} {verb} 1 here. The lower end of the interval shows how low the true "
+        "value may still be."
     )
 
 
 def _class_collapse(predictions: CheckedPredictions) -> str:
     samples = len(predictions.positive)
-    answers, actual = predictions.predicted.sum(axis=0), predictions.positive.sum(axis=0)
-    favourite = int(answers.argmax())
+    predicted, actual = predictions.predicted.sum(axis=0), predictions.positive.sum(axis=0)
+    favourite = int(predicted.argmax())
     others = (samples - actual[favourite]) / samples
-    constant = answers[favourite] == samples and np.count_nonzero(actual) > 1
-    nearly = answers[favourite] >= COLLAPSED_SHARE * samples and others > 1 - COLLAPSED_SHARE
+    constant = predicted[favourite] == samples and np.count_nonzero(actual) > 1
+    nearly = predicted[favourite] >= COLLAPSED_SHARE * samples and others > 1 - COLLAPSED_SHARE
     if not (constant or nearly):
         return ""
     name = predictions.class_names[favourite]
     above = "Above 0.5 the model" if predictions.tuned is not None else "The model"
-    extent = f"every one of {samples}" if answers[favourite] == samples else f"{answers[favourite]} of {samples}"
+    extent = f"all {samples}" if predicted[favourite] == samples else f"{predicted[favourite]} of {samples}"
     best = int(actual.argmax())
     sentence = (
         f"{above} predicts '{name}' for {extent} samples: it has collapsed to one class. "
@@ -126,7 +126,7 @@ def _describe_tuned(predictions: CheckedPredictions) -> str:
     counts = predictions.tuned.sum(axis=0)
     if not counts.all():
         favourite = predictions.class_names[int(counts.argmax())]
-        return f" At its threshold it predicts '{favourite}' for all of them."
+        return f" At its threshold it predicts '{favourite}' for all samples."
     finding = ", ".join(f"'{name}' for {count}" for name, count in zip(predictions.class_names, counts, strict=True))
     return f" At its threshold it predicts {finding}."
 
@@ -140,10 +140,10 @@ def _label_collapse(predictions: CheckedPredictions) -> str:
     if missed.any() and not predicted.any():
         return (
             f"The model predicts no label for any of {samples} samples: it has collapsed. "
-            f"Never predicting anything has an accuracy of {1 - actual.mean():.3f}."
+            f"A model that never predicts a label has an accuracy of {1 - actual.mean():.3f}."
         )
     sentences = []
-    for chosen, what in ((missed, "never predicts {} in"), (everywhere, "predicts {} for every one of")):
+    for chosen, what in ((missed, "never predicts {} in"), (everywhere, "predicts {} for all")):
         if chosen.any():
             these = "this label" if chosen.sum() == 1 else "these labels"
             listed = _listed(predictions, np.asarray(chosen))
@@ -162,10 +162,10 @@ def _below_chance(predictions: CheckedPredictions, areas: Sequence[Estimate]) ->
         return ""
     beyond = sum(areas[place].high < 0.5 for place in below)
     if predictions.task == "binary":
-        finding = "this is more than chance explains: look at the labels" if beyond else "no better than a guess"
+        finding = "chance does not explain this: check the labels" if beyond else "no better than a guess"
         return f"The AUC is {areas[0].value:.3f}, {BELOW_CHANCE}: {finding}."
     names = ", ".join(f"'{predictions.class_names[place]}' ({areas[place].value:.3f})" for place in below)
-    finding = f"for {beyond} of them this is more than chance explains" if beyond else "no better than a guess"
+    finding = f"chance does not explain this for {beyond} of them" if beyond else "no better than a guess"
     return f"The AUC is {BELOW_CHANCE} for {names}: {finding}."
 
 
@@ -175,8 +175,8 @@ def _one_sided(predictions: CheckedPredictions) -> str:
     if not one_sided.any():
         return ""
     return (
-        f"AUC is not defined for {_listed(predictions, one_sided, actual)}, of which the truth holds none or nothing "
-        "else: it is left out of the mean, and ratios with nothing to count are 0."
+        f"AUC is not defined for {_listed(predictions, one_sided, actual)}, because no sample or every sample has it: "
+        "it is left out of the mean, and ratios with a denominator of 0 are 0."
     )
 
 

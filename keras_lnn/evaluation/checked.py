@@ -72,7 +72,7 @@ def _check_probabilities(probabilities: np.ndarray, task: str, class_names: tupl
     if probabilities.ndim != 2 or shape[1] != names:
         raise InputError(
             f"probabilities must be (samples, {names}), one column for each of the {names} class names. "
-            f"Received: shape {shape}. Give one column a class or label."
+            f"Received: shape {shape}. Give one column per class or label."
         )
     if len(set(class_names)) < names:
         raise InputError(f"class_names must differ from each other. Received: {class_names}. Rename the equal ones.")

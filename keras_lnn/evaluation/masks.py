@@ -152,7 +152,7 @@ class GroupedMeasures:
 
 
 def find_warnings(measures: MaskMeasures, background: str, basis: Basis) -> tuple[str, ...]:
-    """What the numbers do not show."""
+    """Returns warnings of what the metrics do not show."""
     truth, predicted = measures.truth.sum(axis=0), measures.predicted.sum(axis=0)
     names, warnings = measures.class_names, []
     shares = predicted / (len(measures) * measures.pixels)
@@ -170,7 +170,7 @@ def find_warnings(measures: MaskMeasures, background: str, basis: Basis) -> tupl
         warnings.append(f"The model never predicts {', '.join(never)}.")
     absent = [f"'{name}'" for name, there in zip(names, truth, strict=True) if not there]
     if absent:
-        warnings.append(f"No mask holds {', '.join(absent)}: their overlap cannot be measured here.")
+        warnings.append(f"No mask contains {', '.join(absent)}: their overlap cannot be measured here.")
     one_sided = ((measures.truth > 0) != (measures.predicted > 0)).sum(axis=0)
     affected = [f"'{name}' in {count}" for name, count in zip(names, one_sided, strict=True) if count]
     if affected:

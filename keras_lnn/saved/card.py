@@ -34,28 +34,28 @@ _LABELS = {
 
 
 def metric_label(name: str) -> str:
-    """A metric's name for people; behind those of masks there may be the name of a class."""
+    """Returns the label of a metric; names of segmentation metrics may end with the name of a class."""
     if name in _LABELS:
         return _LABELS[name]
     if name.endswith(TUNED):
         return f"{metric_label(name.removesuffix(TUNED))} at the threshold"
-    metric, _, of_class = name.partition("_")
-    return f"{_LABELS[metric]} {of_class}" if metric in ("dice", "iou") else name.replace("_", " ")
+    metric, _, class_name = name.partition("_")
+    return f"{_LABELS[metric]} {class_name}" if metric in ("dice", "iou") else name.replace("_", " ")
 
 
 def shown_metrics(metrics: dict[str, Any], split: str) -> dict[str, str]:
-    """Returns what people are shown of one split, as a label by the name of each metric, the most telling first.
+    """Returns the metrics that are shown for one split, as a label by metric name, the most informative first.
 
     Args:
         metrics: Content of a metrics.json.
-        split: Which of its splits.
+        split: Name of one of its splits.
     """
     labels = {name: metric_label(name) for name in metrics[split]}
     return find_kind(metrics.get("task")).show_metrics(labels, metrics, split)
 
 
 def escape_markdown(text: object) -> str:
-    """Returns text that a Markdown viewer prints as it is: names bring no HTML, no table cell and no line of their own.
+    """Returns text that a Markdown viewer prints as it is, without HTML, further table cells and line breaks.
 
     Args:
         text: A name or a value.
@@ -66,13 +66,13 @@ def escape_markdown(text: object) -> str:
 def model_card(
     signature: Signature, metrics: dict[str, Any] | None, format: str, logit_scale: float | None = None
 ) -> str:
-    """The card as Markdown.
+    """Returns the model card as Markdown.
 
     Args:
-        signature: What the model is.
-        metrics: Content of the run's metrics.json, or None where the model was not tested.
-        format: The name of its export format.
-        logit_scale: The learned number that bounded outputs are multiplied by; None where there is none.
+        signature: Signature of the model.
+        metrics: Content of the run's metrics.json, or None if the model was not tested.
+        format: Name of its export format.
+        logit_scale: The learned factor of bounded outputs; None if there is none.
     """
     classes = ", ".join(f"{index}: {name}" for index, name in enumerate(signature.class_names))
     shape = f"(samples, {', '.join(map(str, signature.image_shape))})"
@@ -86,20 +86,20 @@ def model_card(
         pixels_of_classes=f"(samples, {sides}, {len(signature.class_names)})",
     )
     facts = {
-        "Network": f"{signature.model}, {signature.parameters:,} trainable parameters",
+        "Model": f"{signature.model}, {signature.parameters:,} trainable parameters",
         "Arguments": ", ".join(f"{name}={value}" for name, value in signature.model_args.items()) or "defaults",
         "Task": f"{signature.task}; {classes}",
-        "Input": f"raw uint8 images {shape}, values 0..255; the preprocessing is inside",
+        "Input": f"raw uint8 images {shape}, values from 0 to 255; the preprocessing is part of the model",
         "Scale of the logits": _scale(logit_scale),
-        "Learned from": f"{signature.data} ({signature.checksum})",
+        "Trained on": f"{signature.data} ({signature.checksum})",
         "Splits": _splits(metrics),
-        "Colours of the classes": _of_classes(signature, signature.colours),
-        "Values of the classes in masks": _of_classes(signature, signature.mask_values),
+        "Colours of the classes": _list_by_class(signature, signature.colours),
+        "Values of the classes in masks": _list_by_class(signature, signature.mask_values),
         "Licence of the data": signature.licence or "not stated",
         "Seed": signature.seed,
-        "Epoch, chosen on validation": signature.best_epoch,
+        "Epoch chosen on validation": signature.best_epoch,
         "Thresholds": describe_thresholds(signature),
-        "Made by": signature.trained_by,
+        "Created by": signature.trained_by,
     }
     title = escape_markdown(f"{signature.model} on {signature.data}")
     lines = [f"# {title}", "", "| | |", "| --- | --- |"]
@@ -120,25 +120,26 @@ def model_card(
     lines += [
         "## Intended use",
         "",
-        "Research and teaching on images like those it learned from. **Not for diagnosis**: it is no medical device,",
-        "was not validated on patients, scanners or hospitals other than those of its data set, and says nothing of",
-        f"images of another kind, for which it gives {task.prediction_noun} all the same.",
+        "Research and teaching with images like those that the model was trained on. **Not for diagnosis**: it is not"
+        " a",
+        "medical device and was not validated on other patients, scanners or hospitals than those of its data set. For",
+        f"images of another kind it still gives {task.prediction_noun}, which mean nothing.",
         "",
     ]
     return "\n".join(lines)
 
 
 def describe_thresholds(signature: Signature) -> str | None:
-    """Returns in words what a model predicts classes by; None where it has no thresholds of its own."""
+    """Returns the thresholds above which a model predicts its classes, in words; None if it has none of its own."""
     if signature.thresholds is None:
         return None
-    shown = signature.get_task().speaks_of(signature.positive_class)
+    shown = signature.get_task().described_classes(signature.positive_class)
     rules = ", ".join(f"{signature.class_names[place]} above {signature.thresholds[place]:.3f}" for place in shown)
     return f"{rules}; {describe_rule(signature.threshold_rule)}"
 
 
 def _splits(metrics: dict[str, Any] | None) -> str | None:
-    """Returns how many images and patients each split of own images has; None where that is not known."""
+    """Returns the number of images and patients in each split of own images; None if it is not known."""
     found = []
     for name, split in ((metrics or {}).get("splits") or {}).items():
         patients = "" if split["patients"] is None else f" of {split['patients']:,} patients"
@@ -150,25 +151,26 @@ def _scale(logit_scale: float | None) -> str | None:
     if logit_scale is None:
         return None
     return (
-        f"{logit_scale:.2f}, learned: the liquid layer gives numbers between -1 and 1, too small to be sure of a class"
+        f"{logit_scale:.2f}, learned: outputs of a liquid layer, between -1 and 1, are too small for confident"
+        " probabilities"
     )
 
 
-def _of_classes(signature: Signature, values: Sequence[object] | None) -> str | None:
+def _list_by_class(signature: Signature, values: Sequence[object] | None) -> str | None:
     if values is None:
         return None
     return ", ".join(f"{name} {value}" for name, value in zip(signature.class_names, values, strict=True))
 
 
 def _basis(metrics: dict[str, Any]) -> str:
-    """Returns what the intervals of the test split rest on; an older version has not written it down."""
+    """Returns the units that the intervals of the test split rest on; older versions did not record them."""
     basis = metrics.get("intervals_over", {}).get("test")
     return "its images" if basis is None else f"{basis['count']:,} {basis['unit']}"
 
 
 def _results(metrics: dict[str, Any] | None, note: str | None) -> list[str]:
     if metrics is None or "test" not in metrics:
-        return ["Not tested here: `python -m keras_lnn evaluate` measures it."]
+        return ["Not tested yet; `python -m keras_lnn evaluate` measures it."]
     lines = [
         f"Test split, with 95% intervals over {_basis(metrics)}.",
         "",
@@ -183,11 +185,11 @@ def _results(metrics: dict[str, Any] | None, note: str | None) -> list[str]:
     if note is not None:
         lines += ["", note]
     if any(name.endswith(TUNED) for name in metrics["test"]):
-        lines += ["", "Decisions are measured at 0.5 and, where it is said, at the thresholds above, as they are made."]
+        lines += ["", "Decisions are measured at 0.5; metrics marked as such are at the thresholds above."]
     if metrics.get("positive_class"):
         lines += [
             "",
-            f"F1, precision, sensitivity, specificity and average precision are those of "
+            f"The positive class of F1, precision, sensitivity, specificity and average precision is "
             f"{escape_markdown(metrics['positive_class'])}.",
         ]
     return lines + [f"\n**Warning:** {escape_markdown(warning)}" for warning in metrics["warnings"]]

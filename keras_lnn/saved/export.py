@@ -49,7 +49,7 @@ def export_model(
     require_no_pattern(output)
     if not isinstance(predictor, KerasPredictor):
         raise InputError(
-            f"An export starts from a run or a .keras file. Received: {source}, which is exported already."
+            f"An export must start from a run or a .keras file. Received: {source}, which is exported already."
         )
     if output.exists() and not (output / SIGNATURE_FILE).is_file() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"The export's folder must be new or an earlier export. Received: {output}. Choose another.")
@@ -65,7 +65,7 @@ def export_model(
         difference = _difference(predictor, temporary)
         if difference > _TOLERANCE:
             raise RuntimeError(
-                f"The exported model gives other probabilities than the Keras model, by {difference:.2g}."
+                f"The exported model's probabilities differ from those of the Keras model by {difference:.2g}."
             )
     return output
 
@@ -96,7 +96,7 @@ def _writing(output: Path) -> Generator[None]:
     except failures as error:
         reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
         raise InputError(
-            f"An export needs a folder with room for it. Received: {output} ({reason}). Make room, or choose another."
+            f"An export needs a folder with enough space. Received: {output} ({reason}). Make room, or choose another."
         ) from None
 
 

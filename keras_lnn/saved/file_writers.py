@@ -115,10 +115,12 @@ def find_writer(task: Task, model: str, overlay: bool) -> FileWriter:
 
     Args:
         task: Of the model.
-        model: By what name the model was asked for.
+        model: Name by which the model was requested.
         overlay: Whether predictions are to be drawn on their images.
     """
     writer: FileWriter = pkgutil.resolve_name(task.file_writer)()
     if overlay and not writer.can_overlay:
-        raise InputError(f"--overlay is for networks of masks. Received: {model}, which has none. Leave it out.")
+        raise InputError(
+            f"--overlay is for segmentation models. Received: {model}, which predicts no masks. Leave it out."
+        )
     return writer

@@ -52,8 +52,8 @@ def require_harmless(folder: Path) -> None:
             reason = _find_harm(node)
             if reason:
                 raise InputError(
-                    f"An exported model may only compute. Received: {folder} with the operation {node.op}, which"
-                    f" {reason}. Do not load it; export it again from its run."
+                    f"An exported model must contain only computations. Received: {folder} with the operation"
+                    f" {node.op}, which {reason}. Do not load it; export it again from its run."
                 )
 
 

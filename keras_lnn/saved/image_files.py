@@ -28,7 +28,7 @@ def find_files(paths: Sequence[Path], volumes: bool) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if not path.exists():
-            raise InputError(f"An image must be a file or a folder. Received: {path}, which is not there.")
+            raise InputError(f"An image must be a file or a folder. Received: {path}, which does not exist.")
         if path.is_dir() and volumes:
             files += [path] if is_volume(path) else _find_volumes(path)
         elif path.is_dir():
@@ -121,7 +121,7 @@ class FileReader:
 
 def _require_readable(faults: Mapping[int, str], files: Sequence[Path], skip_bad: bool) -> None:
     if faults and (not skip_bad or len(faults) == len(files)):
-        remedy = "" if skip_bad else "Replace or remove them, or go on without them by --skip-bad."
+        remedy = "" if skip_bad else "Replace or remove them, or skip them with --skip-bad."
         raise InputError(describe_faults(dict(faults), files, remedy))
 
 
@@ -183,7 +183,7 @@ def _open_volume(file: Path, image_shape: tuple[int, ...]) -> Generator[tuple[Bu
         try:
             shape, fortran_order, dtype = read_npy_header(stream)
         except DAMAGED_FILE_ERRORS:
-            raise InputError("no .npy file of plain numbers") from None
+            raise InputError("not a .npy file of plain numbers") from None
         if dtype != np.uint8 or shape not in (image_shape, image_shape[:-1]):
             raise InputError(f"{dtype} of {shape}, where the model reads uint8 of {image_shape}")
         yield stream, "F" if fortran_order else "C"

@@ -88,7 +88,7 @@ def require_free_table(path: Path) -> bool:
         header = []
     if header[:2] != _COLUMNS or not all(name.startswith(_PROBABILITY) for name in header[2:]):
         raise InputError(
-            f"Only a table of predictions is replaced by another one. Received: {path}, which is none. Choose another"
+            f"Only an earlier table of predictions is replaced. Received: {path}, which is none. Choose another"
             " --output, or move it away."
         )
     return True

@@ -51,7 +51,7 @@ def load_keras(path: Path) -> Any:
         if unknown:
             raise InputError(
                 f"The classes of a model's layers must be known. Received: {path} with {unknown.group(1)}. Name the"
-                " module that defines it by --imports."
+                " module that defines it with --imports."
             ) from None
         raise InputError(f"The model in {path} cannot be loaded in safe mode ({first_line(error)}).") from None
 

@@ -1,4 +1,4 @@
-"""Image files through a network of masks: a mask file an image, in its own size, and a table of what was found."""
+"""Segmentation of image files: one mask file per image, in the image's size, and a table of the classes found."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ def _name_masks(files: Sequence[Path], paths: Sequence[Path], output: Path) -> l
     doubled = [str(name) for name, times in collections.Counter(whole).items() if times > 1]
     if doubled:
         raise InputError(
-            f"Images must have names of their own, as their masks get them. Received: {doubled[0]} more than once. "
-            "Name the folder above them instead."
+            f"Images must have different names, because their masks get the same names. Received: {doubled[0]} more"
+            " than once. Name the folder above them instead."
         )
     return [output / name for name in whole]
 
@@ -148,12 +148,12 @@ def _overlay_path(mask: Path) -> Path:
 
 def _require_no_image(files: Sequence[Path], written: Sequence[Path], output: Path) -> None:
     if output.suffix.lower() == ".csv" or (output.exists() and not output.is_dir()):
-        raise InputError(f"--output of a network of masks must be a folder for them. Received: {output}.")
+        raise InputError(f"--output must be a folder for the masks of a segmentation model. Received: {output}.")
     images = {file.resolve() for file in files}
     lost = next((path for path in written if path.resolve() in images), None)
     if lost is not None:
         raise InputError(
-            f"Masks must not take the place of their images. Received: {output} as the output, where {lost} is an "
+            f"Masks must not replace their images. Received: {output} as the output, where {lost} is an "
             "image. Choose another folder."
         )
 

@@ -98,13 +98,15 @@ def find_model(name: str | Path) -> Path:
         if (path / "config.yaml").is_file():
             best = RunFolder(path).best_model
             if not best.is_file():
-                raise InputError(f"A run must be complete to be used. Received: {path}. Go on with --resume {path}.")
+                raise InputError(
+                    f"A run must be complete to be used. Received: {path}. Continue it with --resume {path}."
+                )
             return best
         if path.is_dir() and find_format(path).holds_signature:
             return min(path.glob(find_format(path).pattern))
         if path.exists():
             return path
-    raise InputError(f"A model must be a path or a name in saved_models/. Received: {name}, which is not there.")
+    raise InputError(f"A model must be a path or a name in saved_models/. Received: {name}, which does not exist.")
 
 
 def load_model(name: str | Path) -> Any:

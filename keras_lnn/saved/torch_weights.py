@@ -104,7 +104,7 @@ def load_torch_weights(model: keras.Model, arrays: Arrays, implicit_param_constr
     has_volumes = any(len(inputs.shape) == 5 for inputs in model.inputs)
     if has_volumes and any(isinstance(layer, LTC | CfC) for layer in model.layers):
         # PyTorch flattens the maps of a slice channels first, so the weights of the inputs would be in another order.
-        raise InputError("Weights can be imported into networks of images. Received: a liquid network of volumes.")
+        raise InputError("Weights can be imported into models for images. Received: a liquid model for volumes.")
     modules = _group_modules(arrays)
     converters = _CONVERTERS | {"LTC": partial(_convert_ltc, is_implicit=implicit_param_constraints)}
     planned: list[tuple[Any, np.ndarray]] = []
@@ -147,7 +147,7 @@ def _signature(config: TrainConfig, data: DataEntry, image_shape: tuple, model: 
         image_shape=image_shape,
         data=data.name,
         size=config.size,
-        checksum="as stated by whoever trained it",
+        checksum="as stated by those who trained it",
         licence=data.licence,
         parameters=count_parameters(model),
         seed=None,
@@ -239,7 +239,7 @@ def _check_wiring(name: str, mask: np.ndarray, expected: Any) -> None:
     if not np.array_equal(mask, np.abs(expected)):
         raise InputError(
             f"The wiring of {name or 'the layer'} must be that of the model. Received: another. Set units, sparsity "
-            f"or wiring_seed by --model-args."
+            f"or wiring_seed with --model-args."
         )
 
 

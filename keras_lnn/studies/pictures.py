@@ -263,7 +263,7 @@ def _read_curve(run: Path) -> np.ndarray:
     from keras_lnn.comparing.runs import read_run
 
     answers = read_run(run)
-    columns = make_task(answers.task, answers.class_names).speaks_of(answers.positive_class)
+    columns = make_task(answers.task, answers.class_names).described_classes(answers.positive_class)
     curves = []
     for column in columns:
         positive = answers.positive[:, column]

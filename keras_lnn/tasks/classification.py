@@ -30,7 +30,7 @@ class SingleLabelTask(Task):
     defaults: ClassVar[Mapping[str, Any]] = {"monitor": "val_auc"}
     usage: ClassVar[Mapping[str, str]] = {
         "outputs": """result["probabilities"]  # (samples, {classes}), in the order of result["class_names"]
-result["predicted"]  # bool, of the same shape: what the probabilities say, by the thresholds above or else 0.5""",
+result["predicted"]  # bool, of the same shape: whether each class is predicted, by the thresholds above or 0.5""",
         "predictor": "model.predict(images)  # uint8, {shape}, pixel values as they are; gives (samples, {classes})",
     }
 
@@ -232,7 +232,7 @@ class MultiLabelTask(SingleLabelTask):
         never = 1 - sum(supports) / (len(supports) * metrics["intervals_over"][split]["images"])
         for name in [name for name in labels if name.removesuffix(TUNED) == "accuracy"]:
             labels[name] = f"{labels.pop(name)}, over all labels"
-        labels["accuracy"] += f" (never predicting any: {never:.4f})"
+        labels["accuracy"] += f" (if none is ever predicted: {never:.4f})"
         return labels
 
     def serve(self, probabilities: Any, thresholds: Sequence[float] | None) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def make_task(kind: str, class_names: Iterable[str]) -> Task:
     if kind not in KINDS:
         *others, last = KINDS
         raise InputError(
-            f"A network's task must be {', '.join(others)} or {last}. Received: {kind}. Choose data of one of these."
+            f"A model's task must be {', '.join(others)} or {last}. Received: {kind}. Choose data for one of these."
         )
     return KINDS[kind](kind, tuple(class_names))
 

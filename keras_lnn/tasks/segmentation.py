@@ -43,7 +43,9 @@ result["probabilities"]  # {pixels_of_classes}""",
         "gives class indices {pixels}, uint8\n"
         "model.predict(images)  # the probabilities, {pixels_of_classes}",
     }
-    note_on_results = "Means over the classes without the background; Dice and IoU of all pixels of the split together."
+    note_on_results = (
+        "Means over the classes without the background; Dice and IoU are over all pixels of the split together."
+    )
 
     def metrics(self, validation_samples: int = 4096, training_samples: int = 0) -> list[Any]:
         """Returns accuracy, pixel error, Dice and IoU, and the Dice of each class."""
@@ -163,5 +165,5 @@ def _measures_of(found: Evaluation | None) -> MaskMeasures:
     from keras_lnn.evaluation.masks import MaskEvaluation
 
     if not isinstance(found, MaskEvaluation):
-        raise ValueError(f"Masks must have been measured. Received: {type(found).__name__}. Call measure before.")
+        raise ValueError(f"Masks must have been measured. Received: {type(found).__name__}. Call measure first.")
     return found.measures

@@ -1,4 +1,4 @@
-"""The interface of a task: all that training, evaluation, prediction and export ask of what is learned."""
+"""The interface of a task, which training, evaluation, prediction and export use."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Task(abc.ABC):
 
         if name == "asymmetric":
             raise InputError(
-                f"The asymmetric loss is for several labels to an image. Received: a {self.kind} task. "
+                f"The asymmetric loss is for several labels per image. Received: a {self.kind} task. "
                 f"Choose --loss focal or cross-entropy."
             )
         if name == "focal":
@@ -237,7 +237,7 @@ class Task(abc.ABC):
         """Returns which of two classes sensitivity, precision and F1 speak of: the second one where none is named."""
         return positive_index(self.class_names, positive_class)
 
-    def speaks_of(self, positive_class: str | None) -> list[int]:
+    def described_classes(self, positive_class: str | None) -> list[int]:
         """Returns the classes that curves are drawn of: the positive one, or of other tasks each one."""
         if not self.has_positive_class:
             return list(range(self.outputs))

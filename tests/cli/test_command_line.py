@@ -123,7 +123,7 @@ def test_help_and_mistakes_need_no_keras(imports, arguments, status):
 
 PATHS = [
     (["predict", "lnn-breastmnst", "scan.png"], "A model must be a path or a name"),
-    (["predict", "lnn-breastmnist", "nowhere.png"], "nowhere.png, which is not there"),
+    (["predict", "lnn-breastmnist", "nowhere.png"], "nowhere.png, which does not exist"),
     (["evaluate", "lnn-breastmnst"], "A model must be a path or a name"),
     (["evaluate", "lnn-breastmnist", "--data", "brestmnist"], "Did you mean breastmnist"),
     (["evaluate", "lnn-breastmnist", "--data", "table:nowhere.csv"], "The table must exist. Received: nowhere.csv"),

@@ -44,5 +44,5 @@ def test_accuracy_over_labels_stands_last_beside_that_of_no_answer():
     about = {"task": "multi-label", "intervals_over": {"test": {"unit": "images", "count": 50, "images": 50}}}
     about["per_class"] = {"test": {"mass": {"support": 4}, "edema": {"support": 6}}}
     text = printed({"test": found, **about})
-    assert "accuracy, over all labels (never predicting any: 0.9000) │ 0.5000" in text
+    assert "accuracy, over all labels (if none is ever predicted: 0.9000) │ 0.5000" in text
     assert text.index("Brier") < text.index("accuracy, over all labels")

@@ -124,7 +124,7 @@ def test_its_runs_are_read_measured_and_compared_as_it_says(folder):
 def test_its_writer_is_found(folder):
     task = make_task("age", ("age",))
     assert isinstance(find_writer(task, "model", overlay=False), AgeWriter)
-    with pytest.raises(InputError, match="--overlay is for networks of masks"):
+    with pytest.raises(InputError, match="--overlay is for segmentation models"):
         find_writer(task, "model", overlay=True)
 
 

@@ -98,7 +98,7 @@ def test_cautions(two, tmp_path):
     alone = words.describe_cautions(compare(load_runs([tmp_path])))
     assert alone[0] == "There is one model only, so there is nothing to compare it with."
     assert alone[1].startswith("The model was trained once: what is said here is of this trained model")
-    assert alone[2].startswith("dnn: The model predicts 'normal, benign' for every one of 156 samples")
+    assert alone[2].startswith("dnn: The model predicts 'normal, benign' for all 156 samples")
     for seed in range(2):
         write_run(tmp_path / f"b{seed}", TRUTH, binary_probabilities(TRUTH, 1.0, seed), seed=seed)
     write_run(tmp_path / "b-again", TRUTH, binary_probabilities(TRUTH, 1.0, 1), seed=1)

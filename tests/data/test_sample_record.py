@@ -89,7 +89,7 @@ def test_new_missing_and_relabelled_samples_are_told_apart():
     assert list(found.places) == [1, 2, 3, -1, -1]
     assert list(found.is_relabelled) == [True, False, False, False, False]
     assert (found.missing(), found.missing("test")) == ([0], [])
-    with pytest.raises(InputError, match=r"(?s)1 of 4 images are missing .* and 2 others are there") as caught:
+    with pytest.raises(InputError, match=r"(?s)1 of 4 images are missing .* and 2 others were added") as caught:
         found.require_the_same("table:x")
     assert "table:x" in str(caught.value)
 

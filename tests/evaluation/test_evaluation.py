@@ -220,7 +220,7 @@ def test_what_is_perfect_has_a_bound_and_is_named():
     (sentence,) = found.warnings
     assert sentence == (
         "No error was seen: AUC, accuracy, sensitivity, specificity, precision, F1, average precision are 1 here. The "
-        "lower end of the interval says how low the true number may be all the same."
+        "lower end of the interval shows how low the true value may still be."
     )
     # Two patients are not 12 independent images.
     patients = ["A"] * 12 + ["B"] * 30
@@ -329,7 +329,7 @@ def test_collapse_to_one_class_is_said():
     names = ("malignant", "normal, benign")
     (sentence,) = evaluate_predictions(truth, probabilities, task="binary", class_names=names).warnings
     assert sentence == (
-        "The model predicts 'normal, benign' for every one of 156 samples: it has collapsed to one class. "
+        "The model predicts 'normal, benign' for all 156 samples: it has collapsed to one class. "
         "Always predicting 'normal, benign' has an accuracy of 0.731."
     )
     (sentence,) = evaluate_predictions(truth, probabilities[:, ::-1], task="binary", class_names=names).warnings
@@ -432,7 +432,7 @@ def test_labels_collapse_by_the_thresholds_that_decide():
     (sentence,) = evaluate_predictions(truth, low, **about, thresholds=(0.0, 0.15, 0.9)).warnings
     assert sentence == (
         "The model never predicts 'c' in 100 samples: it has collapsed for this label, and accuracy does not show it. "
-        "The model predicts 'a' for every one of 100 samples: it has collapsed for this label, and accuracy does not "
+        "The model predicts 'a' for all 100 samples: it has collapsed for this label, and accuracy does not "
         "show it."
     )
 
@@ -441,7 +441,7 @@ def test_an_auc_below_one_half_is_named():
     truth, probabilities = simulate("binary", 60, 2)
     (sentence,) = evaluate(truth, probabilities[:, ::-1], "binary").warnings
     area = evaluate(truth, probabilities[:, ::-1], "binary").metrics["auc"].value
-    assert sentence == f"The AUC is {area:.3f}, below one half: this is more than chance explains: look at the labels."
+    assert sentence == f"The AUC is {area:.3f}, below one half: chance does not explain this: check the labels."
     truth, probabilities = simulate("multi-label", 200, 3)
     probabilities[:, 1] = np.random.default_rng(12).random(200)
     found = evaluate(truth, probabilities, "multi-label")

@@ -168,7 +168,7 @@ def test_a_class_that_no_mask_holds_is_reported_and_left_out():
     found = evaluate_masks(truth, truth, class_names=NAMES, resamples=5)
     assert np.isnan(found.metrics["dice_tumour"].value)
     assert found.metrics["dice"].value == 1.0
-    assert found.warnings == ("No mask holds 'tumour': their overlap cannot be measured here.",)
+    assert found.warnings == ("No mask contains 'tumour': their overlap cannot be measured here.",)
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_a_layer_that_no_module_has_brought_is_named_with_the_remedy(tmp_path, o
     signature = load_predictor(run).signature
     save_keras(keras.Model(inputs, Own()(inputs)), signature, run / "best.keras")
     keras.saving.get_custom_objects().pop("keras_lnn_test>Own")
-    with pytest.raises(InputError, match=r"with Own\. Name the module that defines it by --imports"):
+    with pytest.raises(InputError, match=r"with Own\. Name the module that defines it with --imports"):
         load_predictor(run)
 
 

@@ -224,7 +224,7 @@ def test_a_card_and_a_signature_lie_beside(saved, exported, tmp_path):
     signature = json.loads((exported / SIGNATURE_FILE).read_text())
     assert signature["class_names"] == ["malignant", "normal, benign"]
     assert signature["input"]["dtype"] == "uint8"
-    assert "Not tested here" in (exported / "README.md").read_text()
+    assert "Not tested yet" in (exported / "README.md").read_text()
     estimate = {"value": 0.9, "low": 0.85, "high": None}
     metrics = {"test": {"auc": estimate, "f1": estimate}, "positive_class": "normal, benign", "warnings": ["Careful."]}
     card = (export_model(saved, tmp_path / "card", "keras", metrics) / "README.md").read_text()
@@ -234,7 +234,7 @@ def test_a_card_and_a_signature_lie_beside(saved, exported, tmp_path):
         "CC BY 4.0",
         "Careful.",
         "263,048",
-        "average precision are those of normal, benign.",
+        "average precision is normal, benign.",
     ):
         assert part in card
 
@@ -263,7 +263,7 @@ def test_an_export_replaces_only_an_export(saved, tmp_path):
 
 def test_an_export_that_differs_is_not_kept(saved, tmp_path, monkeypatch):
     monkeypatch.setattr(KerasPredictor, "predict", lambda self, images: np.full((len(images), 2), 0.123))
-    with pytest.raises(RuntimeError, match="other probabilities"):
+    with pytest.raises(RuntimeError, match="probabilities differ from"):
         export_model(saved, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
@@ -322,7 +322,7 @@ def test_models_are_found_by_name(saved, tmp_path, monkeypatch):
     export_model(saved, tmp_path / "saved_models" / "mine", "keras")
     assert find_model("mine").name == "model.keras"
     assert load_model("mine").count_params() == load_model(saved).count_params()
-    with pytest.raises(InputError, match="Received: yours, which is not there"):
+    with pytest.raises(InputError, match="Received: yours, which does not exist"):
         find_model("yours")
     run = tmp_path / "run"
     run.mkdir()

@@ -54,7 +54,7 @@ def test_an_export_to_a_full_disk_is_one_line_and_leaves_nothing(exported, tmp_p
     source = exported.parent / "best.keras"
     with zipfile.ZipFile(source) as archive:
         room = archive.getinfo("model.weights.h5").file_size  # which Keras unpacks to read it
-    message = r"needs a folder with room for it\. Received: .* Make room"
+    message = r"needs a folder with enough space\. Received: .* Make room"
     with full_disk(room), pytest.raises(InputError, match=message) as caught:
         export_model(source, tmp_path / "out", format)
     assert "\n" not in str(caught.value)
@@ -155,7 +155,10 @@ def test_a_graph_that_would_do_more_is_not_loaded(tmp_path, operation):
         return both(tf.cond(weight > 0, harm, lambda: values), weight)
 
     folder = save_module(tmp_path / "model", compute)
-    refused(folder, rf"may only compute\. Received: .* with the operation {operation}, which can read or write files")
+    refused(
+        folder,
+        rf"must contain only computations\. Received: .* with the operation {operation}, which can read or write files",
+    )
     assert not target.exists()
 
 

@@ -94,7 +94,7 @@ def test_a_model_that_ranks_well_and_predicts_one_class_is_useful_at_its_thresho
     assert found.metrics["accuracy_tuned"].value == found.metrics["balanced_accuracy_tuned"].value == 1
     assert found.per_class["malignant"]["threshold"] == thresholds[0] == pytest.approx(1 - thresholds[1])
     (sentence,) = (text for text in found.warnings if "collapsed" in text)
-    assert sentence.startswith("Above 0.5 the model predicts 'benign' for every one of 202 samples: it has collapsed")
+    assert sentence.startswith("Above 0.5 the model predicts 'benign' for all 202 samples: it has collapsed")
     assert sentence.endswith(
         f"At its threshold it predicts 'malignant' for {(truth == 0).sum()}, 'benign' for {truth.sum()}."
     )

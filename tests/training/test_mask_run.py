@@ -163,10 +163,10 @@ def test_mistakes_are_one_line_and_images_are_never_lost(run, test_split, tmp_pa
     Image.fromarray(test_split.images[0, ..., 0]).save(image)
     before = image.read_bytes()
     for arguments, reported in (
-        ((image, "--output", tmp_path), "must not take the place"),
+        ((image, "--output", tmp_path), "must not replace their images"),
         ((image, "--output", tmp_path / "x.csv"), "must be a folder"),
-        ((image, image, "--output", tmp_path / "out"), "names of their own"),
-        ((tmp_path / "none.png",), "which is not there"),
+        ((image, image, "--output", tmp_path / "out"), "must have different names"),
+        ((tmp_path / "none.png",), "which does not exist"),
     ):
         status, _, error = command("predict", run.path, *arguments)
         assert status == 2
