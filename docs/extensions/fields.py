@@ -12,6 +12,7 @@ from extensions.markdown import code, prose, table
 from keras_lnn.cli.main import COMMANDS
 from keras_lnn.config import TrainConfig
 from keras_lnn.fields.roles import Role, fields_with
+from keras_lnn.fields.values import OneOf
 
 _HEAD = ("option", "value", "default", "what it does")
 _DEFAULT = re.compile(r" ?\(default: (.*)\)$", re.DOTALL)
@@ -114,6 +115,9 @@ def _describe_default(field: Any) -> str:
 
 def _describe_value(schema: dict[str, Any], field: Any) -> str:
     """Returns what a value of an option may be, from the schema of its type."""
+    for mark in field.metadata:
+        if isinstance(mark, OneOf):
+            return ", ".join(code(name) for name in mark.list_names())
     kinds = [kind for kind in schema.get("anyOf", [schema]) if kind.get("type") != "null"]
     return ", ".join(dict.fromkeys(_describe_kind(kind) for kind in kinds))
 

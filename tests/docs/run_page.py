@@ -1,0 +1,48 @@
+"""Runs every block of one page in order, in the working directory: ``python run_page.py PAGE``."""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+
+from doc_blocks import find_command, load_script, read_blocks, read_commands, with_options  # noqa: E402
+
+from keras_lnn.cli.main import main  # noqa: E402
+
+
+def run_words(words: list[str]) -> None:
+    """Runs one command in this process; programs of others are left out."""
+    output = words[words.index(">") + 1] if ">" in words else None
+    words = words[: words.index(">")] if output else words
+    found = find_command(words)
+    with contextlib.ExitStack() as stack:
+        if output is not None:
+            stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(output, "w", encoding="utf-8"))))
+        if found is not None:
+            assert main([found[0], *found[1]]) == 0, words
+        elif words[1].startswith("benchmarks/"):
+            assert load_script(words[1]).main(words[2:]) == 0, words
+
+
+def run_page(page: Path) -> None:
+    """Runs the blocks of a page: files are written, commands are run, and Python shares its names."""
+    names: dict[str, object] = {"__name__": "__main__"}
+    for block in read_blocks(page):
+        if block.file:
+            Path(block.file).write_text(block.replaced, encoding="utf-8")
+        if not block.is_run:
+            continue
+        if block.language == "bash":
+            for words in read_commands(block.replaced):
+                print("$", *words, flush=True)
+                run_words(with_options(words, block.options))
+        elif block.language == "python" and not block.file:
+            exec(compile(block.replaced, str(page), "exec"), names)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.getcwd())
+    run_page(Path(sys.argv[1]))
