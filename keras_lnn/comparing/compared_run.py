@@ -196,7 +196,7 @@ def check_same_samples(runs: Sequence[ComparedRun]) -> None:
     """
     first = runs[0]
     by_size: dict[int | None, ComparedRun] = {}
-    of_patients = next((run for run in runs if run.groups is not None), None)
+    with_patients = next((run for run in runs if run.groups is not None), None)
     for run in runs:
         alike = by_size.setdefault(run.config.size, run)
         known = run.checksum and alike.checksum
@@ -209,21 +209,22 @@ def check_same_samples(runs: Sequence[ComparedRun]) -> None:
         if first.files and run.files and first.files != run.files:
             place = int(np.argmax(np.array(first.files) != np.array(run.files)))
             _refuse(first, run, f"{first.files[place]} as sample {place}", run.files[place])
-        if run.groups is not None and of_patients is not None and run.groups != of_patients.groups:
-            place = int(np.argmax(np.array(of_patients.groups) != np.array(run.groups)))
-            _refuse(of_patients, run, f"sample {place} of another patient", "other patients")
+        if run.groups is not None and with_patients is not None and run.groups != with_patients.groups:
+            place = int(np.argmax(np.array(with_patients.groups) != np.array(run.groups)))
+            _refuse(with_patients, run, f"sample {place} of another patient", "other patients")
         if not np.array_equal(first.truth, run.truth):
             count = int((first.truth != run.truth).reshape(first.samples, -1).any(axis=1).sum())
             _refuse(first, run, f"{first.samples} labels of {first.config.data}", f"{count} others")
 
 
-def _refuse(first: ComparedRun, second: ComparedRun, of_first: str, of_second: str) -> None:
+def _refuse(first: ComparedRun, second: ComparedRun, in_first: str, in_second: str) -> None:
+    """Raises an error that names two runs and the values in which they differ."""
     advice = "Name folders of one data set"
     if first.config.seed_of_splits != second.config.seed_of_splits:
-        advice += ", trained with one --split-seed where its splits are drawn"
+        advice += ", trained with the same --split-seed if the splits are drawn"
     raise InputError(
-        f"Runs are compared on the same {first.samples_are}. Received: {first.path} with {of_first}, {second.path} "
-        f"with {of_second}. {advice}."
+        f"Runs to compare must have the same {first.samples_are}. Received: {first.path} with {in_first}, "
+        f"{second.path} with {in_second}. {advice}."
     )
 
 

@@ -69,8 +69,8 @@ class MaskRun(ComparedRun):
     def describe_methods(self) -> list[str]:
         """Returns sentences on intervals and tests of segmentations."""
         return [
-            f"They hold the true number in about 95% of cases and come from {_RESAMPLES:,} bootstrap resamples of the "
-            f"{self.basis.unit}, the same ones for every run.",
+            f"They contain the true value in about 95% of cases and come from {_RESAMPLES:,} bootstrap resamples of "
+            f"the {self.basis.unit}, the same ones for every run.",
             "Dice and IoU are those of all pixels of the split together, means over the classes without the "
             "background. They are compared by a paired t-test, whose standard error is that of the resamples.",
         ]
@@ -82,13 +82,13 @@ def read_mask_run(path: Path, split: str = "test") -> MaskRun:
     metrics = folder.read_metrics()
     if metrics is None or not set(COMPARED) <= metrics["val"].keys():
         raise InputError(
-            f"Runs of masks are compared with runs of masks. Received: {path}, which has no Dice. Name folders of one"
-            " data set."
+            f"Segmentation runs are compared only with each other. Received: {path}, which has no Dice. Name folders of"
+            " one data set."
         )
     if split not in metrics:
         raise InputError(
             f"Runs are compared on a split that they were measured on. Received: {path}, which has no {split} split "
-            "(it was trained with --no-test). Compare by --split val."
+            "(it was trained with --no-test). Compare with --split val."
         )
     try:
         names = tuple(metrics["classes"][1:])
@@ -102,8 +102,8 @@ def read_mask_run(path: Path, split: str = "test") -> MaskRun:
         warnings = _read_warnings(metrics, split)
     except (*DAMAGED_FILE_ERRORS, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(
-            f"predictions.csv and metrics.json must be as the run has written them. Received: {path} ({error}). "
-            "Train it once more."
+            f"predictions.csv and metrics.json must be as the run wrote them. Received: {path} ({error}). "
+            "Train it again."
         ) from None
     checksum = folder.read_environment().get("data_checksum")
     return MaskRun(

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _SPLITS = {"test": "test", "val": "validation"}
 _CAPTIONS = {
-    "roc": "ROC curves of all models over each other.",
-    "dice": "Dice of each image, the mean over the seeds, and how it spreads over the images.",
+    "roc": "ROC curves of all models in one plot.",
+    "dice": "Dice of each image as the mean over the seeds, and its distribution over the images.",
     "metrics": "Every metric of every model, with 95% intervals.",
 }
 _DIFFERENCES = "differences_"
@@ -63,7 +63,8 @@ def _describe_samples(comparison: Comparison) -> str:
     about = f"{example.samples:,} {_SPLITS[example.split]} samples ({shown}). {words.describe_basis(comparison)}"
     if comparison.positive_class is not None:
         about += (
-            f" F1, precision, sensitivity, specificity and average precision are those of {comparison.positive_class}."
+            " The positive class of F1, precision, sensitivity, specificity and average precision is"
+            f" {comparison.positive_class}."
         )
     return about
 
@@ -101,7 +102,7 @@ def _facts_table(comparison: Comparison) -> Table:
     settings = list(comparison.models[0].settings)
     several = any(model.seeds > 1 for model in comparison.models)
     leading = metric_label(comparison.example.leading)
-    head = ["model", f"validation {leading}", "parameters", "training, s", "s an epoch", "best.keras, KB"]
+    head = ["model", f"validation {leading}", "parameters", "training, s", "s per epoch", "best.keras, KB"]
     head += [f"{metric_label(name)} between seeds" for name in comparison.reported_metrics] if several else []
     rows = []
     for model in comparison.models:
@@ -111,7 +112,7 @@ def _facts_table(comparison: Comparison) -> Table:
         row += [number(model.spread(metric)) for metric in comparison.reported_metrics] if several else []
         rows.append([*row, *(model.settings[name] for name in settings)])
     caption = "Size and cost; between seeds: standard deviation" if several else "Size and cost"
-    caption += "; then the settings that differ" if settings else ""
+    caption += "; followed by the settings that differ" if settings else ""
     return Table(caption, head + [name.replace("_", " ") for name in settings], rows)
 
 
@@ -119,7 +120,16 @@ def _differences_tables(comparison: Comparison) -> list[Table]:
     """Returns the table of the differences, and for a multi-label task that of the differences in each label."""
     if not comparison.pairs:
         return []
-    head = ["metric", "first", "second", "of the first", "of the second", "difference", "95% interval", "p, corrected"]
+    head = [
+        "metric",
+        "first",
+        "second",
+        "value of first",
+        "value of second",
+        "difference",
+        "95% interval",
+        "p, corrected",
+    ]
     which = "Each pair" if comparison.reports_all_pairs else f"Each model against {comparison.reference}"
     metrics = dict.fromkeys(pair.metric for pair in comparison.pairs)
     reported = [pair for metric in metrics for pair in comparison.reported_pairs(metric)]
@@ -171,23 +181,27 @@ def _methods(comparison: Comparison) -> list[str]:
         "p-values are corrected by Holm's method within each metric: in sentences and tables for the pairs that "
         "are reported there, in the maps of differences for all pairs; pairs.csv has both. Intervals of differences "
         "are not corrected."
-        + (" Single labels are corrected for all labels and pairs of a metric." if comparison.label_pairs else ""),
-        "No difference shown does not mean that there is none: the interval says how large it may be.",
+        + (
+            " p-values of single labels are corrected for all labels and pairs of a metric."
+            if comparison.label_pairs
+            else ""
+        ),
+        "If no difference is shown, there may still be one: the interval shows how large it may be.",
     ]
     if several:
         points.insert(
             2,
-            "Of several seeds the means are compared. Their uncertainty has two parts: the choice of the test samples, "
-            "which is common to all models, and the seeds, of which the variance between them tells; Student's t with "
-            "Welch and Satterthwaite's degrees of freedom allows for the few seeds.",
+            "Models with several seeds are compared by their means. The uncertainty of a mean has two parts: the choice "
+            "of the test samples, which is common to all models, and the seeds, whose part is estimated by the variance "
+            "between them; Student's t with Welch and Satterthwaite's degrees of freedom allows for the few seeds.",
         )
     return points
 
 
 def _picture(name: str, figure: Figure) -> Picture:
     reported = metric_label(name.removeprefix(_DIFFERENCES))
-    of_differences = f"{reported} of each row's model less that of each column's; pairs.csv has the numbers."
-    return Picture.of_figure(figure, _CAPTIONS.get(name, of_differences))
+    differences = f"{reported} of each row's model minus that of each column's model; pairs.csv has the numbers."
+    return Picture.of_figure(figure, _CAPTIONS.get(name, differences))
 
 
 def _estimate(estimate: Estimate) -> str:

@@ -103,7 +103,7 @@ def plot_roc_curves(comparison: Comparison) -> Figure:
         axes.plot([], [], color=LIGHT_GREY, linewidth=1.7, label=f"{grey} other models")
     style = {"fontsize": LABEL_SIZE - 0.5, "title_fontsize": LABEL_SIZE - 0.5, "alignment": "left", "frameon": False}
     figure.legend(loc="outside lower left", title="AUC", **style)
-    set_heading(figure, f"ROC curves: {_of_what(comparison)}")
+    set_heading(figure, f"ROC curves: {_describe_curves(comparison)}")
     return figure
 
 
@@ -182,7 +182,7 @@ def plot_differences(comparison: Comparison, metric: str) -> Figure:
     bar.ax.set_yticklabels([signed(value) if value else "0" for value in ticks])
     mark = "bold" if len(names) <= _MOST_WITH_NUMBERS else "dot"
     meaning = f"{mark}: p < .05 after correction for {len(pairs)} pairs"
-    set_heading(figure, f"Difference of {metric_label(metric)}: row less column; {meaning}")
+    set_heading(figure, f"Difference of {metric_label(metric)}: row minus column; {meaning}")
     return figure
 
 
@@ -220,7 +220,9 @@ def roc_points(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np
 def _run_curve(run: ComparedRun, positive: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Returns the curve of one run: exact for one class, else the mean over classes at fixed false positive rates."""
     if not isinstance(run, Run):
-        raise ValueError(f"Only a classification has ROC curves. Received: {run.path}. Draw Dice of segmentations.")
+        raise ValueError(
+            f"Only classification runs have ROC curves. Received: {run.path}. Draw the Dice of segmentation runs."
+        )
     columns = make_task(run.task, run.class_names).described_classes(positive)
     sides = [(run.positive[:, column], run.probabilities[:, column]) for column in columns]
     found = [roc_points(present, score) for present, score in sides if present.any() and not present.all()]
@@ -243,7 +245,7 @@ def _average(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarra
     return np.concatenate([[0], _FALSE_POSITIVE_RATES]), np.concatenate([[0], heights])
 
 
-def _of_what(comparison: Comparison) -> str:
+def _describe_curves(comparison: Comparison) -> str:
     example = comparison.example
     what = {
         "binary": f"class {comparison.positive_class or example.class_names[-1]}",

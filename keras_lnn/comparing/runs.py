@@ -95,18 +95,18 @@ class Run(ComparedRun):
     def describe_methods(self) -> list[str]:
         """Returns sentences about the intervals and tests of classifications."""
         by_patient = self.groups is not None
-        over_classes = "" if find_kind(self.task).has_positive_class else ", of the mean over the classes or labels"
+        over_classes = "" if find_kind(self.task).has_positive_class else ", for the mean over the classes or labels"
         by_samples = (
-            "Accuracy and the other metrics are compared by a paired t-test on what each patient adds to the "
+            "Accuracy and the other metrics are compared by a paired t-test on the contribution of each patient to the "
             "difference."
             if by_patient
             else "Accuracy of two single runs is compared by McNemar's test (mid-p), with Bonett and Price's interval. "
-            "The other metrics are compared by a paired t-test on what each sample adds to the difference."
+            "The other metrics are compared by a paired t-test on the contribution of each sample to the difference."
         )
         return [
-            "They hold the true number in about 95% of cases: shares such as accuracy have the interval of Agresti and "
-            "Coull, AUC has one of Newcombe's kind with DeLong's variance, means over classes join those of the "
-            "classes.",
+            "They contain the true value in about 95% of cases: proportions such as accuracy have the interval of "
+            "Agresti and Coull, AUC has an interval of Newcombe's type with DeLong's variance, and the interval of a "
+            "mean over classes combines those of the classes.",
             f"AUC is compared by {'Obuchowski' if by_patient else 'DeLong'}'s test on the same samples{over_classes}. "
             f"{by_samples}",
         ]
@@ -156,7 +156,7 @@ def find_all_runs(paths: Iterable[str | os.PathLike]) -> list[Path]:
 def find_runs(path: Path) -> list[Path]:
     """Returns the folders of the complete runs at or below a path, sorted."""
     if not path.is_dir():
-        raise InputError(f"What is compared are folders of runs. Received: {path}, which is no folder.")
+        raise InputError(f"Runs to compare must be given as folders. Received: {path}, which is not a folder.")
     unfinished, complete = [], []
     for place, folders, files in os.walk(path):
         # Hidden folders, such as what a killed process was writing, are not runs.
@@ -168,7 +168,7 @@ def find_runs(path: Path) -> list[Path]:
         there = f"{len(unfinished)} without metrics.json or predictions.csv" if unfinished else "none"
         raise InputError(
             f"A folder must hold complete runs (config.yaml, metrics.json, predictions.csv). Received: {path} with "
-            f"{there}. {'Go on with them by train.py --resume.' if unfinished else 'Train some by train.py.'}"
+            f"{there}. {'Continue them with train.py --resume.' if unfinished else 'Train some with train.py.'}"
         )
     return sorted(complete)
 
@@ -185,11 +185,11 @@ def read_run(path: Path, split: str = "test") -> Run:
     config = TrainConfig.from_yaml(folder.config)
     metrics = folder.read_metrics()
     if metrics is None:
-        raise InputError(f"A run's metrics.json must be whole. Received: {folder.metrics}. Train it once more.")
+        raise InputError(f"A run's metrics.json must be undamaged. Received: {folder.metrics}. Train it again.")
     if split not in metrics:
         raise InputError(
             f"Runs are compared on a split that they were measured on. Received: {path}, which has no {split} split "
-            f"(it was trained with --no-test). Compare by --split val."
+            f"(it was trained with --no-test). Compare with --split val."
         )
     class_names, accuracy, about = _read_numbers(folder, metrics, split)
     task, truth, probabilities, names = _read_predictions(folder.predictions, split, class_names)
@@ -199,9 +199,8 @@ def read_run(path: Path, split: str = "test") -> Run:
     measured = _measure(folder.predictions, predictions, task, class_names, about)
     if accuracy is None or abs(measured.metrics["accuracy"].value - accuracy) > _SAME_ACCURACY:
         raise InputError(
-            f"predictions.csv must hold what metrics.json was worked out from. Received: {folder.path} with an "
-            f"accuracy of {measured.metrics['accuracy'].value:.4f} against {accuracy}: rows are missing or altered. "
-            "Train it once more."
+            f"predictions.csv must give the accuracy in metrics.json, {accuracy}. Received: {folder.path} with "
+            f"{measured.metrics['accuracy'].value:.4f}: rows are missing or altered. Train it again."
         )
     checksum = folder.read_environment().get("data_checksum")
     size = folder.best_model.stat().st_size if folder.best_model.is_file() else None
@@ -230,8 +229,7 @@ def _read_predictions(
         truth, probabilities, names, exclusive = read_probabilities(path, split, class_names)
     except (*DAMAGED_FILE_ERRORS, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(
-            f"predictions.csv must be as the run has written it. Received: {path} ({_explain(error)}). "
-            "Train it once more."
+            f"predictions.csv must be as the run wrote it. Received: {path} ({_explain(error)}). Train it again."
         ) from None
     one_class = "binary" if len(class_names) == 2 else "multi-class"
     return one_class if exclusive else "multi-label", truth, probabilities, names
@@ -256,8 +254,8 @@ def _read_numbers(
         }
     except DAMAGED_FILE_ERRORS as error:
         raise InputError(
-            f"A run's metrics.json must have its metrics. Received: {folder.metrics} ({_explain(error)}). "
-            "Train it once more."
+            f"A run's metrics.json must contain its metrics. Received: {folder.metrics} ({_explain(error)}). "
+            "Train it again."
         ) from None
     return class_names, accuracy, about
 
@@ -269,7 +267,7 @@ def _measure(
     try:
         return evaluate_predictions(**predictions, task=task, class_names=class_names, **decisions)
     except InputError as error:
-        raise InputError(f"predictions.csv must be as the run has written it. Received: {path}: {error}") from None
+        raise InputError(f"predictions.csv must be as the run wrote it. Received: {path}: {error}") from None
 
 
 def _explain(error: Exception) -> str:

@@ -87,7 +87,7 @@ def _describe_labels_of_two(comparison: Comparison, pairs: list[Pair], family: i
     ]
     named += [f"{len(shown) - _MOST_LABELS_NAMED} more"] if len(shown) > _MOST_LABELS_NAMED else []
     return (
-        f"{metric_label(pairs[0].metric)} label by label, {pairs[0].first} less {pairs[0].second}: the data show a "
+        f"{metric_label(pairs[0].metric)} label by label, {pairs[0].first} minus {pairs[0].second}: the data show a "
         f"difference for {len(shown) or 'none'} of {len(pairs)} labels{': ' if named else ''}{', '.join(named)} "
         f"(p corrected for {family} comparisons)."
     )
@@ -115,15 +115,15 @@ def describe_cautions(comparison: Comparison) -> list[str]:
     single = [model.name for model in models if model.seeds == 1]
     cautions = []
     if len(models) == 1:
-        cautions.append("There is one model only, so there is nothing to compare it with.")
+        cautions.append("There is only one model, so there is nothing to compare it with.")
     if len(single) == len(models):
         subject = "Each model was" if len(models) > 1 else "The model was"
         these = "these trained models" if len(models) > 1 else "this trained model"
-        cautions.append(f"{subject} trained once: what is said here is of {these}, not of the method.")
+        cautions.append(f"{subject} trained once: the results describe {these}, not the training method.")
     elif single:
         cautions.append(
-            f"{_join(single)} {'was' if len(single) == 1 else 'were'} trained once: how much another seed would change "
-            "is not in those intervals."
+            f"{_join(single)} {'was' if len(single) == 1 else 'were'} trained once: the intervals do not include the "
+            "variation between seeds."
         )
     cautions += [_describe_collapse(model) for model in models if model.collapsed]
     if comparison.left_out:
@@ -133,14 +133,14 @@ def describe_cautions(comparison: Comparison) -> list[str]:
     if len(positives) > 1:
         cautions.append(
             f"The runs were trained with {_join(sorted(map(str, positives)))} as their positive classes: here all "
-            f"numbers speak of {comparison.positive_class}."
+            f"metrics are for {comparison.positive_class}."
         )
     if example.split == "val":
-        cautions.append("Validation has chosen the epochs, so its numbers are too good.")
+        cautions.append("The epochs were chosen on validation, so its metrics are too good.")
     # Warnings that all runs share are about the samples; the rest are about single runs.
     runs = [run for model in models for run in model.runs]
-    of_samples = [text for text in example.warnings if all(text in run.warnings for run in runs)]
-    of_models = ("collapsed", NO_ERROR, BELOW_CHANCE)
+    shared = [text for text in example.warnings if all(text in run.warnings for run in runs)]
+    model_markers = ("collapsed", NO_ERROR, BELOW_CHANCE)
     named = [
         f"{model.name}: {text}"
         for marker in (BELOW_CHANCE, NO_ERROR)
@@ -148,7 +148,7 @@ def describe_cautions(comparison: Comparison) -> list[str]:
         for text in model.runs[0].warnings
         if marker in text
     ]
-    return cautions + named + [text for text in of_samples if not any(marker in text for marker in of_models)]
+    return cautions + named + [text for text in shared if not any(marker in text for marker in model_markers)]
 
 
 def describe_basis(comparison: Comparison) -> str:
@@ -162,7 +162,7 @@ def describe_basis(comparison: Comparison) -> str:
 def describe_reference(comparison: Comparison) -> str:
     """Returns a sentence that names the reference and says why it was chosen."""
     if comparison.reference_given:
-        return f"Reference: {comparison.reference}, as asked for."
+        return f"Reference: {comparison.reference}, as requested."
     leading = metric_label(comparison.example.leading)
     return f"Reference: {comparison.reference}, the best by its mean validation {leading}."
 
@@ -171,8 +171,8 @@ def _describe_without_spread(pair: Pair, label: str) -> str:
     if pair.difference.value == 0 or pair.difference.p == 1:
         return f"{pair.first} and {pair.second} have the same {label}: their predictions do not differ in it."
     return (
-        f"{pair.first} has {number(pair.first_value)} and {pair.second} {number(pair.second_value)} as {label}; how "
-        "far chance reaches cannot be known, because nothing varies over the samples."
+        f"{pair.first} has {number(pair.first_value)} and {pair.second} {number(pair.second_value)} as {label}; the "
+        "uncertainty of the difference cannot be estimated, because nothing varies over the samples."
     )
 
 
@@ -186,15 +186,15 @@ def _describe_smallest(comparison: Comparison, pair: Pair, seen: float) -> str:
     if seeds != {1}:
         given += f" and {seeds.pop()} seeds each" if len(seeds) == 1 else f" and {min(seeds)} and {max(seeds)} seeds"
     if seen >= 1:
-        return f"{given} hardly any difference could be seen."
+        return f"{given}, hardly any difference could be detected."
     rounded = number(seen, 2 if seen >= 0.01 else 3)
-    return f"{given} only differences above about {rounded} are likely to be seen."
+    return f"{given}, only differences above about {rounded} are likely to be detected."
 
 
 def _describe_collapse(model: Model) -> str:
     if model.seeds == 1:
         return f"{model.name}: {next(text for text in model.runs[0].warnings if 'has collapsed' in text)}"
-    which = "they never predict some class or always do"
+    which = "which means that they never or always predict some class"
     return f"{model.name}: {model.collapsed} of {model.seeds} runs have collapsed, {which}."
 
 

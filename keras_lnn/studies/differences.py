@@ -46,8 +46,8 @@ def compare_networks(
     runs = [read_any_run(Path(run)) for run in results["run"]]
     if same_samples(runs):
         comparison = compare(runs, None if known is None else path_name(known), progress=progress)
-        return comparison, _of_comparison(comparison, names)
-    return None, _of_splits(results, known or _best(results))
+        return comparison, _compare_by_tests(comparison, names)
+    return None, _compare_over_splits(results, known or _best(results))
 
 
 def describe_differences(differences: pd.DataFrame) -> list[str]:
@@ -83,7 +83,7 @@ def _describe_one(row: Any) -> str:
     return f"the data do not show that {row.network} differs from {row.reference} ({by})"
 
 
-def _of_comparison(comparison: Comparison, names: Sequence[str]) -> pd.DataFrame:
+def _compare_by_tests(comparison: Comparison, names: Sequence[str]) -> pd.DataFrame:
     by_path = {path_name(name): name for name in names}
     rows: list[dict[str, Any]] = []
     for metric in (*METRICS, *MASK_METRICS):
@@ -108,7 +108,7 @@ def _of_comparison(comparison: Comparison, names: Sequence[str]) -> pd.DataFrame
     return _in_order(rows, names)
 
 
-def _of_splits(results: pd.DataFrame, reference: str) -> pd.DataFrame:
+def _compare_over_splits(results: pd.DataFrame, reference: str) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for metric in measured_metrics(results.dropna(axis="columns", how="all")):
         values = results.pivot_table(index="seed", columns="network", values=metric)

@@ -74,7 +74,7 @@ def plot_along(results: pd.DataFrame, field: str, fields: Sequence[str], study: 
     return figure
 
 
-def plot_classes_of_networks(results: pd.DataFrame, data: str) -> Figure | None:
+def plot_class_accuracy_by_network(results: pd.DataFrame, data: str) -> Figure | None:
     """Draws each class's validation accuracy over the epochs, and their correlations, in one row per network.
 
     Args:

@@ -29,7 +29,7 @@ from keras_lnn.plots.style import (
 )
 from keras_lnn.saved.card import metric_label
 from keras_lnn.studies.declaration import CLASSES, Study, path_name
-from keras_lnn.studies.figures import plot_along, plot_classes_of_networks
+from keras_lnn.studies.figures import plot_along, plot_class_accuracy_by_network
 from keras_lnn.studies.results import measured_metrics
 from keras_lnn.tasks.kinds import make_task
 
@@ -70,12 +70,12 @@ def write_pictures(
             means = summary[summary["data"] == data]
             drawn = {"size": plot_size(means, study, str(data)), "seeds": plot_seeds(rows, study, str(data))}
             if "auc" in _metrics_of(rows):
-                drawn["roc"] = plot_roc_of_networks(rows, str(data))
+                drawn["roc"] = plot_roc_by_network(rows, str(data))
             rows = rows.dropna(subset=list(fields))
             for name in figures if len(rows) else ():
                 classes = name == CLASSES
                 drawn[path_name(name)] = (
-                    plot_classes_of_networks(rows, str(data))
+                    plot_class_accuracy_by_network(rows, str(data))
                     if classes
                     else plot_along(rows, name, fields, study, str(data))
                 )
@@ -84,7 +84,7 @@ def write_pictures(
                     save_figure(figure, temporary / f"{path_name(str(data))}-{name}.png")
 
 
-def plot_roc_of_networks(results: pd.DataFrame, data: str) -> Figure:
+def plot_roc_by_network(results: pd.DataFrame, data: str) -> Figure:
     """Draws one panel per network, with the ROC curve of each seed and their mean.
 
     With more than two classes, the curve is the average over each class against the rest.

@@ -68,13 +68,13 @@ def test_validation_and_reference(run_compare, runs, tmp_path):
     status, out, _ = run_compare(runs, "--split", "val", "--reference", "dnn", "--output", tmp_path / "out")
     assert status == 0
     assert "78 val samples" in out
-    assert "Reference: dnn, as asked for." in out
+    assert "Reference: dnn, as requested." in out
 
 
 def test_one_model_is_reported_alone(run_compare, runs, tmp_path):
     status, out, _ = run_compare(runs / "lnn-0", "--output", tmp_path / "out")
     assert status == 0
-    assert "There is one model only, so there is nothing to compare it with." in out
+    assert "There is only one model, so there is nothing to compare it with." in out
     assert (tmp_path / "out" / "pairs.csv").is_file()
 
 
@@ -96,7 +96,7 @@ def test_each_data_set_has_a_page_of_its_own(run_compare, runs, tmp_path):
         "scans-mlp": 1,
     }
     assert (tmp_path / "out" / "scans-mlp" / "comparison.html").is_file()
-    assert out.count("Reference: dnn, as asked for.") == 1
+    assert out.count("Reference: dnn, as requested.") == 1
     status, out, _ = run_compare(moved, other, "--output", tmp_path / "again", "--json")
     assert [content["data"] for content in json.loads(out)] == ["folder:moved/breast", "folder:elsewhere/scans"]
 
@@ -112,11 +112,11 @@ def test_folders_of_one_name_do_not_share_a_page(run_compare, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["missing"], "What is compared are folders of runs"),
+        (["missing"], "Runs to compare must be given as folders"),
         (["runs", "--reference", "lmn"], "Received: lmn. Did you mean lnn"),
         (["runs", "--split", "train"], "split must be 'test' or 'val'. Received: 'train'"),
         (["runs", "--outptu", "x"], "There is no option --outptu. Did you mean --output?"),
-        (["runs", "other"], "Runs are compared on the same test samples"),
+        (["runs", "other"], "Runs to compare must have the same test samples"),
         (["runs", "--output", "file"], "must be a folder that can be written to"),
     ],
 )

@@ -262,12 +262,12 @@ def test_labels_are_compared_one_by_one_and_corrected_together(label_runs):
         corrected = with_reference["corrected_against_reference"]
         np.testing.assert_allclose(corrected, holm(with_reference["p"].to_numpy()))
     assert comparison.to_json()["label_pairs"][0].keys() == set(table.columns)
-    sentence = next(text for text in describe_labels(comparison) if "cnn less lnn" in text)
+    sentence = next(text for text in describe_labels(comparison) if "cnn minus lnn" in text)
     assert sentence.startswith(
-        "AUC label by label, cnn less lnn: the data show a difference for 1 of 4 labels: atelect"
+        "AUC label by label, cnn minus lnn: the data show a difference for 1 of 4 labels: atelect"
     )
     assert sentence.endswith("(p corrected for 12 comparisons).")
-    pairs = ("lnn less dnn", "dnn less lnn")
+    pairs = ("lnn minus dnn", "dnn minus lnn")
     alike = next(text for text in describe_labels(comparison) if any(pair in text for pair in pairs))
     assert "the data show a difference for none of 4 labels (p corrected" in alike
 
@@ -293,7 +293,7 @@ def test_all_runs_are_measured_for_one_positive_class_at_their_own_thresholds(tm
         first = run.probabilities[:, 1] <= run.thresholds[1]
         assert model.metrics["sensitivity_tuned"].value == pytest.approx(first[ill].mean())
         assert model.metrics["accuracy_tuned"].value == pytest.approx((first == ill).mean())
-    assert any(text.endswith("here all numbers speak of malignant.") for text in describe_cautions(comparison))
+    assert any(text.endswith("here all metrics are for malignant.") for text in describe_cautions(comparison))
 
 
 def test_one_model_and_its_tables(tmp_path):
@@ -323,5 +323,5 @@ def test_mistakes(three, tmp_path):
         compare([])
     other = np.roll(TRUTH, 1)
     write_run(tmp_path / "other", other, binary_probabilities(other, 1.0, 0))
-    with pytest.raises(InputError, match="on the same test samples"):
+    with pytest.raises(InputError, match="the same test samples"):
         compare([*runs, *load_runs([tmp_path])])

@@ -175,7 +175,7 @@ def test_other_images_an_altered_table_and_runs_of_classes_are_refused(folder, t
     table = pd.read_csv(other / "predictions.csv")
     table["common_pixels liver"] = 0
     table.to_csv(other / "predictions.csv", index=False)
-    with pytest.raises(InputError, match="as the run has written them"):
+    with pytest.raises(InputError, match="as the run wrote them"):
         read_mask_run(other)
     (other / "metrics.json").write_text(json.dumps({"val": {"auc": 1}}))
     with pytest.raises(InputError, match="has no Dice"):
@@ -215,7 +215,7 @@ def test_segmentations_have_the_page_the_cautions_and_the_seeds_of_classificatio
     assert [run.path for run in found.left_out] == [again]
     cautions = describe_cautions(found)
     assert f"Left out, because another run of the same model has the same seed: {again}." in cautions
-    assert "Validation has chosen the epochs, so its numbers are too good." in cautions
+    assert "The epochs were chosen on validation, so its metrics are too good." in cautions
     page = comparison_page(found, draw_all(found))
     for reported in (
         "2 models on phantom-liver",

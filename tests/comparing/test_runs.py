@@ -70,18 +70,18 @@ def refuse(message, *paths, **options):
 
 
 def test_folders_without_complete_runs(tmp_path):
-    refuse("which is no folder", tmp_path / "missing")
+    refuse("which is not a folder", tmp_path / "missing")
     (tmp_path / "empty").mkdir()
     refuse("with none. Train some by train.py", tmp_path / "empty")
     (write(tmp_path / "unfinished" / "run") / "predictions.csv").unlink()
-    refuse("1 without metrics.json or predictions.csv. Go on with them", tmp_path / "unfinished")
+    refuse("1 without metrics.json or predictions.csv. Continue them", tmp_path / "unfinished")
     refuse("Received: no path")
     refuse("split must be test or val. Received: train", tmp_path, split="train")
 
 
 def test_runs_without_a_test_split(tmp_path):
     write(tmp_path / "run", test=False)
-    refuse("has no test split .* Compare by --split val", tmp_path)
+    refuse("has no test split .* Compare with --split val", tmp_path)
     assert len(load_runs([tmp_path], split="val")) == 1
 
 
@@ -98,14 +98,14 @@ def test_runs_without_a_test_split(tmp_path):
 def test_other_samples(tmp_path, change, message):
     write(tmp_path / "a", names=[f"{index}.png" for index in range(156)])
     write(tmp_path / "b", **{"seed": 1, **change})
-    refuse("Runs are compared on the same test samples. Received: .*a with .*b with .*", tmp_path)
+    refuse("Runs to compare must have the same test samples. Received: .*a with .*b with .*", tmp_path)
     refuse(message, tmp_path)
 
 
 def test_other_splits_of_own_images_name_the_remedy(tmp_path):
     write(tmp_path / "a", data="folder:mine")
     write(tmp_path / "b", 1, truth=np.roll(TRUTH, 1), data="folder:mine")
-    refuse("trained with one --split-seed", tmp_path)
+    refuse("trained with the same --split-seed", tmp_path)
 
 
 def test_checksums_count_among_images_of_one_size(tmp_path):
@@ -164,7 +164,7 @@ def test_mangled_predictions(tmp_path, change, message):
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"a,b\n1,2,3\n4", b"split,index\ntest,0\n"])
 def test_predictions_that_are_none(tmp_path, content):
     (write(tmp_path / "run") / "predictions.csv").write_bytes(content)
-    refuse("predictions.csv must be as the run has written it", tmp_path)
+    refuse("predictions.csv must be as the run wrote it", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_predictions_that_are_none(tmp_path, content):
         (lambda metrics: metrics.pop("parameters"), "no column or key parameters"),
         (lambda metrics: metrics.pop("per_class"), "no column or key per_class"),
         (lambda metrics: metrics.update(seconds="long"), "could not convert"),
-        (lambda metrics: metrics.update(test=3), "metrics.json must have its metrics"),
+        (lambda metrics: metrics.update(test=3), "metrics.json must contain its metrics"),
     ],
 )
 def test_damaged_metrics(tmp_path, change, message):
@@ -183,7 +183,7 @@ def test_damaged_metrics(tmp_path, change, message):
     path.write_text(json.dumps(metrics), encoding="utf-8")
     refuse(message, tmp_path)
     path.write_text("{", encoding="utf-8")
-    refuse("metrics.json must be whole", tmp_path)
+    refuse("metrics.json must be undamaged", tmp_path)
 
 
 def test_a_configuration_of_somebody_else(tmp_path):

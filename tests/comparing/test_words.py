@@ -55,7 +55,7 @@ def test_a_difference_that_the_data_do_not_show(two):
 def test_a_difference_without_any_spread(two):
     nothing = {"low": math.nan, "high": math.nan, "standard_error": 0.0}
     sentence = words.describe_pair(two, with_difference(two, p=math.nan, **nothing))
-    assert sentence.startswith("A has .871 and B .780 as AUC; how far chance reaches cannot be known")
+    assert sentence.startswith("A has .871 and B .780 as AUC; the uncertainty of the difference cannot be estimated")
     same = words.describe_pair(two, with_difference(two, value=0.0, p=1.0, **nothing))
     assert same == "A and B have the same AUC: their predictions do not differ in it."
     undefined = words.describe_pair(two, with_difference(two, value=math.nan, p=math.nan, **nothing))
@@ -87,26 +87,26 @@ def test_many_models_are_reported_against_the_reference(tmp_path):
         f"of the 6 other models the data show a difference from {comparison.reference}."
     )
     reported = compare(load_runs([tmp_path]), "network-0")
-    assert words.describe_reference(reported) == "Reference: network-0, as asked for."
+    assert words.describe_reference(reported) == "Reference: network-0, as requested."
 
 
 def test_cautions(two, tmp_path):
-    once = "Each model was trained once: what is said here is of these trained models, not of the method."
+    once = "Each model was trained once: the results describe these trained models, not the training method."
     assert words.describe_cautions(two) == [once]
     constant = np.tile([0.4, 0.6], (len(TRUTH), 1))
     write_run(tmp_path / "a", TRUTH, constant, model="dnn")
     alone = words.describe_cautions(compare(load_runs([tmp_path])))
-    assert alone[0] == "There is one model only, so there is nothing to compare it with."
-    assert alone[1].startswith("The model was trained once: what is said here is of this trained model")
+    assert alone[0] == "There is only one model, so there is nothing to compare it with."
+    assert alone[1].startswith("The model was trained once: the results describe this trained model")
     assert alone[2].startswith("dnn: The model predicts 'normal, benign' for all 156 samples")
     for seed in range(2):
         write_run(tmp_path / f"b{seed}", TRUTH, binary_probabilities(TRUTH, 1.0, seed), seed=seed)
     write_run(tmp_path / "b-again", TRUTH, binary_probabilities(TRUTH, 1.0, 1), seed=1)
     mixed = words.describe_cautions(compare(load_runs([tmp_path])))
-    assert mixed[0].startswith("dnn was trained once: how much another seed would change is not in")
+    assert mixed[0].startswith("dnn was trained once: the intervals do not include the variation")
     assert any(text.startswith("Left out, because another run of the same model has the same seed") for text in mixed)
     validation = words.describe_cautions(compare(load_runs([tmp_path], split="val")))
-    assert "Validation has chosen the epochs, so its numbers are too good." in validation
+    assert "The epochs were chosen on validation, so its metrics are too good." in validation
 
 
 def test_patients_are_named_where_they_are_known(tmp_path):
@@ -117,7 +117,7 @@ def test_patients_are_named_where_they_are_known(tmp_path):
     assert words.describe_basis(comparison) == (
         "Intervals and tests are over 39 patients (156 images): images of one patient count together."
     )
-    assert "With 156 test samples of 39 patients only differences above" in words.describe_all(comparison)["auc"][0]
+    assert "With 156 test samples of 39 patients, only differences above" in words.describe_all(comparison)["auc"][0]
 
 
 def test_without_patients_each_image_counts(two):
@@ -138,4 +138,4 @@ def test_perfect_models_are_named(tmp_path):
 def test_seeds_are_named_where_they_limit_what_can_be_seen(tmp_path):
     folder = write_breast_runs(tmp_path, {"lnn": 1.0, "dnn": 1.0}, seeds=2)
     sentence = words.describe_all(compare(load_runs([folder])))["auc"][0]
-    assert "With 156 test samples and 2 seeds each only differences above about" in sentence
+    assert "With 156 test samples and 2 seeds each, only differences above about" in sentence

@@ -6,7 +6,7 @@ import pytest
 
 from keras_lnn.plots import save_figure
 from keras_lnn.studies.declaration import Study
-from keras_lnn.studies.figures import plot_along, plot_classes_of_networks
+from keras_lnn.studies.figures import plot_along, plot_class_accuracy_by_network
 from keras_lnn.studies.pictures import plot_size
 
 FIELDS = ["learning_rate", "time_budget"]
@@ -95,13 +95,15 @@ def test_classes_are_followed_and_correlated(tmp_path):
         table = pd.DataFrame(values, index=pd.Index([1, 2, 3], name="epoch"), columns=["liver", "lesion"])
         table.to_csv(run / "class_accuracy.csv")
         rows.append({"network": "alexnet", "seed": seed, "run": str(run)})
-    figure = plot_classes_of_networks(pd.DataFrame(rows), "some")
+    figure = plot_class_accuracy_by_network(pd.DataFrame(rows), "some")
     left, right = figure.axes
     np.testing.assert_allclose(lines_of(left)["liver"].get_ydata(), [0.15, 0.25, 0.45])
     expected = np.mean([np.corrcoef(np.transpose(values))[0, 1] for values in curves])
     assert [text.get_text() for text in right.texts] == ["1.00", f"{expected:.2f}", f"{expected:.2f}", "1.00"]
     save_figure(figure, tmp_path / "classes.png")
-    assert plot_classes_of_networks(pd.DataFrame([{"network": "a", "run": str(tmp_path / "none")}]), "some") is None
+    assert (
+        plot_class_accuracy_by_network(pd.DataFrame([{"network": "a", "run": str(tmp_path / "none")}]), "some") is None
+    )
 
 
 @pytest.mark.parametrize("name", ["alexnet", "x" * 60])
@@ -121,7 +123,7 @@ def test_many_classes_have_rows_with_their_names(tmp_path):
         table = pd.DataFrame(values, index=pd.Index(range(1, 13), name="epoch"), columns=names)
         table.to_csv(tmp_path / network / "class_accuracy.csv")
         rows.append({"network": network, "seed": 0, "run": str(tmp_path / network)})
-    figure = plot_classes_of_networks(pd.DataFrame(rows), "some")
+    figure = plot_class_accuracy_by_network(pd.DataFrame(rows), "some")
     save_figure(figure, tmp_path / "classes.png")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == names
     assert figure.axes[0].get_title(loc="left") == "a"
