@@ -12,7 +12,8 @@ import math
 
 import numpy as np
 
-from keras_lnn.evaluation.predictions import METRICS, evaluate_predictions
+from keras_lnn.evaluation.metrics import METRICS
+from keras_lnn.evaluation.predictions import evaluate_predictions
 from keras_lnn.terminal import print_rows
 
 SHOWN = tuple(name for name in METRICS if name != "expected_calibration_error")

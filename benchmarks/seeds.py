@@ -20,10 +20,10 @@ from rich.table import Table
 
 from keras_lnn.cli.parsing import parse_command, run_main
 from keras_lnn.config import TrainConfig
+from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.fields.values import OneOf
 from keras_lnn.files.atomic import without_nan
 from keras_lnn.files.yaml_files import read_yaml
-from keras_lnn.saved.card import metric_label
 from keras_lnn.saved.formats import list_exports
 from keras_lnn.studies.results import summarise
 from keras_lnn.terminal import make_console, start_keras

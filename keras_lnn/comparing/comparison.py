@@ -13,9 +13,9 @@ import pandas as pd
 
 from keras_lnn.comparing.compared_run import ComparedRun, check_same_samples, with_known_patients
 from keras_lnn.comparing.groups import Group, group_runs
-from keras_lnn.comparing.measuring import LOWER_IS_BETTER
 from keras_lnn.comparing.runs import as_decided
 from keras_lnn.errors import InputError, suggest
+from keras_lnn.evaluation.metrics import is_lower_better
 from keras_lnn.files.atomic import without_nan
 from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.paired_tests import (
@@ -330,7 +330,7 @@ def _test(metric: str, first: Model, second: Model, label: str = "") -> Pair:
 
 def is_better(metric: str, value: float, than: float) -> bool:
     """Returns whether one value of a metric is better than another."""
-    return value < than if metric in LOWER_IS_BETTER else value > than
+    return value < than if is_lower_better(metric) else value > than
 
 
 def _part(progress: Callable[[float], None] | None, place: int, count: int) -> Callable[[float], None] | None:

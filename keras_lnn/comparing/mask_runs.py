@@ -14,7 +14,8 @@ from keras_lnn.comparing.compared_run import ComparedRun, RunKind
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.mask_overlaps import MaskMeasures
-from keras_lnn.evaluation.masks import MASK_METRICS, GroupedMeasures
+from keras_lnn.evaluation.masks import GroupedMeasures
+from keras_lnn.evaluation.metrics import MASK_METRICS, list_compared_metrics, list_tested_metrics
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.statistics import Estimate
@@ -23,7 +24,7 @@ from keras_lnn.statistics.deviations import resampled_deviations
 from keras_lnn.statistics.paired_tests import Difference, Measured, compare_means
 from keras_lnn.tasks.prediction_tables import read_measures
 
-COMPARED = ("dice", "iou", "dice_per_image")
+COMPARED = list_compared_metrics(MASK_METRICS)
 _RESAMPLES = 2000
 _CONFIDENCE = 0.95
 # What predictions.csv and metrics.json of one run may differ by.
@@ -45,7 +46,7 @@ class MaskRun(ComparedRun):
     validation_dice: float
 
     leading = "dice"
-    tested = ("dice", "iou")
+    tested = list_tested_metrics(MASK_METRICS)
     pictures = ("metrics", "dice")
 
     @property
@@ -154,7 +155,7 @@ def measure_mask_model(
             progress((place + 1) / len(runs))
     found = {}
     for name in COMPARED:
-        place = MASK_METRICS.index(name)
+        place = list(MASK_METRICS).index(name)
         estimates = [
             Estimate(row[place], *bounded_interval(row[place], rows[place], _CONFIDENCE, 1.0, patients))
             for row, rows in zip(values, drawn_of_runs, strict=True)

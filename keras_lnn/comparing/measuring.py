@@ -9,17 +9,13 @@ import numpy as np
 from keras_lnn.comparing.compared_run import RunKind
 from keras_lnn.comparing.runs import Run, read_run
 from keras_lnn.evaluation.checked import CheckedPredictions
-from keras_lnn.evaluation.predictions import METRICS, TUNED_METRICS, measure_predictions
+from keras_lnn.evaluation.metrics import METRICS, list_compared_metrics, list_tuned_metrics
+from keras_lnn.evaluation.predictions import measure_predictions
 from keras_lnn.statistics.deviations import Units, welch_degrees
 from keras_lnn.statistics.measurements import Measurement
 from keras_lnn.statistics.paired_tests import Difference, Measured, compare_accuracy, compare_means
 from keras_lnn.tasks.kinds import find_kind
 from keras_lnn.tasks.thresholds import TUNED
-
-# The calibration error is left out: it has no interval.
-COMPARED = tuple(name for name in METRICS if name != "expected_calibration_error")
-COMPARED_TUNED = tuple(name + TUNED for name in TUNED_METRICS)
-LOWER_IS_BETTER = frozenset({"brier"})
 
 
 def correct_predictions(run: Run) -> np.ndarray:
@@ -49,7 +45,7 @@ def measure_model(
         measured.append(measure_predictions(_checked(run, positive_class), run.groups))
         if progress is not None:
             progress((place + 1) / len(runs))
-    names = (*COMPARED, *(COMPARED_TUNED if tuned else ()))
+    names = (*list_compared_metrics(METRICS), *((name + TUNED for name in list_tuned_metrics()) if tuned else ()))
     overall = {name: _join([found[name] for found, _ in measured], name, runs[0]) for name in names}
     if find_kind(runs[0].task).exclusive:
         return overall, {}

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from keras_lnn.comparing import words
 from keras_lnn.comparing.comparison import Comparison, Model, Pair
+from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.pages.rendering import Picture, Table, render
-from keras_lnn.saved.card import metric_label
 from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.texts import interval, number, p_value, signed
 

@@ -10,9 +10,9 @@ import numpy as np
 from keras_lnn.comparing.compared_run import ComparedRun
 from keras_lnn.comparing.comparison import SIGNIFICANT, Comparison, Model, Pair, is_better
 from keras_lnn.comparing.mask_runs import MaskRun, mean_dice
-from keras_lnn.comparing.measuring import LOWER_IS_BETTER
 from keras_lnn.comparing.runs import Run
 from keras_lnn.errors import InputError
+from keras_lnn.evaluation.metrics import is_lower_better, metric_label
 from keras_lnn.plots import plot_dice_of_models
 from keras_lnn.plots.style import (
     BLACK,
@@ -30,7 +30,6 @@ from keras_lnn.plots.style import (
     shorten_name,
     style_axes,
 )
-from keras_lnn.saved.card import metric_label
 from keras_lnn.statistics.texts import number, signed
 from keras_lnn.tasks.kinds import find_kind, make_task
 from keras_lnn.tasks.thresholds import TUNED
@@ -123,7 +122,7 @@ def plot_metrics(comparison: Comparison) -> Figure:
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes, metric in zip(panels.ravel(), shown, strict=False):
         label = metric_label(metric.removesuffix(TUNED))
-        label += ", lower is better" if metric in LOWER_IS_BETTER else ""
+        label += ", lower is better" if is_lower_better(metric) else ""
         style_axes(axes, label)
         axes.title.set_fontsize(LABEL_SIZE)
         axes.locator_params(axis="x", nbins=4)

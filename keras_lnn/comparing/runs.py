@@ -15,6 +15,7 @@ import pandas as pd
 from keras_lnn.comparing.compared_run import ComparedRun, RunKind, check_same_samples
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
+from keras_lnn.evaluation.metrics import METRICS, list_tested_metrics
 from keras_lnn.evaluation.predictions import Evaluation, evaluate_predictions
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS
 from keras_lnn.runs.folder import RunFolder
@@ -42,22 +43,7 @@ class Run(ComparedRun):
     validation_auc: float
 
     leading = "auc"
-    # Precision and the mean F1 over classes follow from the other metrics, so their differences are not tested.
-    tested = (
-        "auc",
-        "accuracy",
-        "f1",
-        "sensitivity",
-        "specificity",
-        "balanced_accuracy",
-        "average_precision",
-        "brier",
-        "accuracy_tuned",
-        "f1_tuned",
-        "sensitivity_tuned",
-        "specificity_tuned",
-        "balanced_accuracy_tuned",
-    )
+    tested = list_tested_metrics(METRICS)
     pictures = ("roc", "metrics")
 
     @property

@@ -6,7 +6,7 @@ import math
 
 from keras_lnn.comparing.comparison import SIGNIFICANT, Comparison, Model, Pair, is_better
 from keras_lnn.evaluation.cautions import BELOW_CHANCE, NO_ERROR
-from keras_lnn.saved.card import metric_label
+from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.statistics.texts import number, p_value, signed
 
 # Up to this many labels with a significant difference are listed with its value.

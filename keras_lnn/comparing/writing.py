@@ -17,10 +17,10 @@ from keras_lnn.comparing.words import (
     describe_reference,
     describe_summary,
 )
+from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.files.atomic import writing_to
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.files.written import OTHER_FOLDER, WrittenFiles
-from keras_lnn.saved.card import metric_label
 from keras_lnn.statistics.texts import interval
 from keras_lnn.terminal import loading
 

@@ -8,14 +8,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from keras_lnn.evaluation.cautions import COLLAPSED_SHARE, FEW_SAMPLES, Basis
-from keras_lnn.evaluation.mask_overlaps import MaskMeasures, divide_or_nan, measure_masks
+from keras_lnn.evaluation.mask_overlaps import MaskMeasures, measure_masks
+from keras_lnn.evaluation.metrics import MASK_METRICS, MaskCounts
 from keras_lnn.evaluation.predictions import Evaluation
 from keras_lnn.statistics.bootstrap import bootstrap, defined_mean
-
-DISTANCES = ("hd95", "surface_distance")
-MASK_METRICS = ("dice", "iou", "pixel_error", "dice_per_image", "iou_per_image", *DISTANCES)
-# Told for each class beside the means; the others are in the table of the classes.
-_TOLD_BY_CLASS = ("dice", "iou")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +72,7 @@ def evaluate_masks(
     size = np.array(truth.shape[1:]) * (1.0 if spacing is None else np.max(np.atleast_2d(spacing), axis=0))
     names, classes = [metric_name(name, measures) for name in MASK_METRICS], measures.class_names
     # No two pixels are further apart than the corners of an image.
-    limits = np.array([float(np.hypot.reduce(size)) if name in DISTANCES else 1.0 for name in MASK_METRICS])
+    limits = np.array([float(np.hypot.reduce(size)) if metric.is_distance else 1.0 for metric in MASK_METRICS.values()])
     statistics = GroupedMeasures(measures, groups)
     estimates = bootstrap(
         statistics,
@@ -89,7 +85,8 @@ def evaluate_masks(
     metrics = dict(zip(names, estimates, strict=False))
     of_classes = np.reshape(np.array(estimates[len(names) :], dtype=object), (len(names), len(classes)))
     found = {name: dict(zip(names, of_classes[:, index], strict=True)) for index, name in enumerate(classes)}
-    metrics |= {f"{metric}_{name}": found[name][metric] for metric in _TOLD_BY_CLASS for name in classes}
+    by_class = [name for name, metric in MASK_METRICS.items() if metric.shown_by_class]
+    metrics |= {f"{metric}_{name}": found[name][metric] for metric in by_class for name in classes}
     per_class = {name: {**counts, **found[name]} for name, counts in _count_images(measures).items()}
     basis = Basis.of(len(measures), groups)
     return MaskEvaluation(metrics, per_class, find_warnings(measures, class_names[0], basis), basis, measures)
@@ -107,7 +104,7 @@ def _count_images(measures: MaskMeasures) -> dict[str, dict[str, int]]:
 
 def metric_name(name: str, measures: MaskMeasures) -> str:
     """What one of ``MASK_METRICS`` is called in results: distances in millimetres say so."""
-    return f"{name}_mm" if name in DISTANCES and measures.in_millimetres else name
+    return f"{name}_mm" if MASK_METRICS[name].is_distance and measures.in_millimetres else name
 
 
 class GroupedMeasures:
@@ -132,18 +129,16 @@ class GroupedMeasures:
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         truth, predicted, common, *means = self._terms @ weights.T
         wrong, images = self._wrong @ weights.T
-        of_class = {
-            "dice": divide_or_nan(2 * common, truth + predicted),
-            "iou": divide_or_nan(common, truth + predicted - common),
-            "pixel_error": (truth + predicted - 2 * common) / (images * self._pixels),
-        }
-        for index, name in enumerate(("dice_per_image", "iou_per_image", *DISTANCES)):
-            of_class[name] = divide_or_nan(means[2 * index], means[2 * index + 1])
-        overall = {name: defined_mean(rows) for name, rows in of_class.items()}
-        overall["pixel_error"] = wrong / (images * self._pixels)
-        return np.concatenate(
-            [np.stack([overall[name] for name in MASK_METRICS]), *(of_class[name] for name in MASK_METRICS)]
+        of_images = zip(
+            ("dice", "iou", "hd95", "surface_distance"), zip(means[::2], means[1::2], strict=True), strict=True
         )
+        counts = MaskCounts(truth, predicted, common, dict(of_images), wrong, images * self._pixels)
+        of_class = [metric.of_class(counts) for metric in MASK_METRICS.values()]
+        overall = [
+            defined_mean(rows) if metric.overall is None else metric.overall(counts)
+            for metric, rows in zip(MASK_METRICS.values(), of_class, strict=True)
+        ]
+        return np.concatenate([np.stack(overall), *of_class])
 
     def _add_up(self, terms: np.ndarray, place: np.ndarray) -> np.ndarray:
         sums = np.zeros((*terms.shape[:-1], self.groups))

@@ -11,37 +11,11 @@ import numpy as np
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.cautions import Basis, find_warnings
 from keras_lnn.evaluation.checked import CheckedPredictions
+from keras_lnn.evaluation.metrics import METRICS, Scored, list_class_metrics, list_tuned_metrics
 from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.deviations import Units
-from keras_lnn.statistics.measurements import (
-    Measurement,
-    mean_of,
-    measure_auc,
-    measure_average_precision,
-    measure_f1,
-    measure_loss,
-    measure_proportion,
-)
+from keras_lnn.statistics.measurements import Measurement
 from keras_lnn.tasks.thresholds import TUNED
-
-METRICS = (
-    "auc",
-    "accuracy",
-    "f1",
-    "f1_macro",
-    "precision",
-    "sensitivity",
-    "specificity",
-    "balanced_accuracy",
-    "average_precision",
-    "brier",
-    "expected_calibration_error",
-)
-CLASS_METRICS = ("auc", "average_precision", "f1", "precision", "sensitivity", "specificity")
-# What is measured at thresholds that were chosen on other data too, under its name with the ending of ``TUNED``.
-TUNED_METRICS = ("accuracy", "f1", "precision", "sensitivity", "specificity", "balanced_accuracy")
-_OF_DECISIONS = ("f1", "precision", "sensitivity", "specificity")
-CALIBRATION_BINS = 15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +24,9 @@ class Evaluation:
 
     Args:
         metrics: The estimate of each name in ``METRICS``, in that order, and with thresholds that of each name in
-            ``TUNED_METRICS`` at them, such as ``f1_tuned``.
-        per_class: For each class or label its ``support`` (samples) and the estimate of each name in ``CLASS_METRICS``;
-            with thresholds also those at them and the ``threshold``.
+            ``list_tuned_metrics()`` at them, such as ``f1_tuned``.
+        per_class: For each class or label its ``support`` (samples) and the estimate of each metric of single
+            classes; with thresholds also those at them and the ``threshold``.
         warnings: Sentences on what the numbers do not show.
         basis: What the intervals rest on.
         positive_class: Which of two classes F1, precision, sensitivity, specificity and average precision speak of.
@@ -160,99 +134,17 @@ def measure_predictions(
         confidence: Coverage of the intervals.
 
     Returns:
-        The measurement of each name in ``METRICS``, and for each name in ``CLASS_METRICS`` one for each class or label;
+        The measurement of each name in ``METRICS``, and for each metric of single classes one for each class or label;
         with thresholds both have what is measured at them too.
     """
-    positive, probabilities = predictions.positive, predictions.probabilities
-    units = Units(len(positive), groups)
-    columns = range(positive.shape[1])
-    overall, by_class = _measure_decisions(predictions, predictions.predicted, units, confidence)
-    by_class["auc"] = [measure_auc(positive[:, k], probabilities[:, k], units, confidence) for k in columns]
-    by_class["average_precision"] = [
-        measure_average_precision(positive[:, k], probabilities[:, k], units, confidence) for k in columns
-    ]
-    imperfect = not bool((predictions.predicted == positive).all())
-    overall |= {
-        "auc": by_class["auc"][1] if predictions.task == "binary" else mean_of(by_class["auc"]),
-        "average_precision": _average(predictions, by_class["average_precision"]),
-        "brier": measure_loss(_brier_losses(predictions), predictions.highest_brier, imperfect, units, confidence),
-        "expected_calibration_error": Measurement(Estimate(_calibration_error(predictions)), np.zeros(units.count)),
-    }
-    overall = {name: overall[name] for name in METRICS}
-    by_class = {name: by_class[name] for name in CLASS_METRICS}
+    units = Units(len(predictions.positive), groups)
+    scored = Scored(predictions, predictions.predicted, units, confidence)
+    overall = {name: scored.overall(name) for name in METRICS}
+    by_class = {name: scored.by_class(name) for name in list_class_metrics()}
     if predictions.tuned is not None:
-        tuned, tuned_by_class = _measure_decisions(predictions, predictions.tuned, units, confidence)
-        overall |= {name + TUNED: tuned[name] for name in TUNED_METRICS}
-        by_class |= {name + TUNED: tuned_by_class[name] for name in _OF_DECISIONS}
+        tuned = Scored(predictions, predictions.tuned, units, confidence)
+        overall |= {name + TUNED: tuned.overall(name) for name in list_tuned_metrics()}
+        by_class |= {
+            name + TUNED: tuned.by_class(name) for name in list_class_metrics() if name in list_tuned_metrics()
+        }
     return overall, by_class
-
-
-def _measure_decisions(
-    predictions: CheckedPredictions, predicted: np.ndarray, units: Units, confidence: float
-) -> tuple[dict[str, Measurement], dict[str, list[Measurement]]]:
-    """Measures what depends on the decisions alone, which are (samples, classes or labels), over all and by class."""
-    positive = predictions.positive
-    columns = range(positive.shape[1])
-
-    def share(hits: np.ndarray, counted: np.ndarray) -> Measurement:
-        return measure_proportion(hits, counted, units, confidence)
-
-    by_class = {
-        "f1": [measure_f1(positive[:, k], predicted[:, k], units, confidence) for k in columns],
-        "precision": [share(positive[:, k], predicted[:, k]) for k in columns],
-        "sensitivity": [share(predicted[:, k], positive[:, k]) for k in columns],
-        "specificity": [share(~predicted[:, k], ~positive[:, k]) for k in columns],
-    }
-    everything = np.ones(len(positive), bool)
-    right = predicted == positive
-    if predictions.task == "multi-label":
-        accuracy = mean_of([share(right[:, k], everything) for k in columns])
-    else:
-        accuracy = share(right.all(axis=1), everything)
-    overall = {
-        "accuracy": accuracy,
-        "f1_macro": mean_of(by_class["f1"]),
-        **{name: _average(predictions, by_class[name]) for name in _OF_DECISIONS},
-        "balanced_accuracy": _balanced_accuracy(predictions, by_class),
-    }
-    return overall, by_class
-
-
-def _average(predictions: CheckedPredictions, by_class: list[Measurement]) -> Measurement:
-    """Returns what a metric is over all: that of the positive one of two classes, else the mean."""
-    return by_class[predictions.positive_index] if predictions.two_classes else mean_of(by_class)
-
-
-def _balanced_accuracy(predictions: CheckedPredictions, by_class: dict[str, list[Measurement]]) -> Measurement:
-    """Measures the mean sensitivity of the classes, or the mean over labels of that of both their sides.
-
-    Classes and sides without samples are left out.
-    """
-    actual = predictions.positive.sum(axis=0)
-    sides = [
-        ([found] if count else []) + ([rejected] if count < len(predictions.positive) else [])
-        for found, rejected, count in zip(by_class["sensitivity"], by_class["specificity"], actual, strict=True)
-    ]
-    if predictions.task == "multi-label":
-        return mean_of([mean_of(parts) for parts in sides])
-    return mean_of([found for found, count in zip(by_class["sensitivity"], actual, strict=True) if count])
-
-
-def _brier_losses(predictions: CheckedPredictions) -> np.ndarray:
-    squares = (predictions.probabilities - predictions.positive) ** 2
-    if predictions.two_classes:
-        return squares[:, 1]
-    return squares.mean(axis=1) if predictions.task == "multi-label" else squares.sum(axis=1)
-
-
-def _calibration_error(predictions: CheckedPredictions) -> float:
-    """Returns the mean distance of confidence and share of right predictions over the bins; labels are pooled."""
-    if predictions.task == "multi-label":
-        confidence, correct = predictions.probabilities.ravel(), predictions.positive.ravel()
-    else:
-        chosen = predictions.predicted
-        confidence, correct = predictions.probabilities[chosen], predictions.positive[chosen]
-    inner_edges = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]
-    bins = np.digitize(confidence, inner_edges, right=True)
-    gaps = np.bincount(bins, weights=confidence - correct, minlength=CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(confidence))

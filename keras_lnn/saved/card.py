@@ -4,43 +4,13 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
+from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.saved.formats import FORMATS
 from keras_lnn.saved.signature import Signature
 from keras_lnn.tasks.kinds import find_kind
 from keras_lnn.tasks.thresholds import TUNED, describe_rule
 
 CARD_FILE = "README.md"
-_LABELS = {
-    "auc": "AUC",
-    "accuracy": "accuracy",
-    "f1": "F1",
-    "f1_macro": "F1, mean over the classes",
-    "precision": "precision",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "balanced_accuracy": "balanced accuracy",
-    "average_precision": "average precision",
-    "brier": "Brier score",
-    "dice": "Dice",
-    "iou": "IoU",
-    "dice_per_image": "Dice, mean over images",
-    "iou_per_image": "IoU, mean over images",
-    "hd95": "Hausdorff distance, 95th percentile (pixels)",
-    "hd95_mm": "Hausdorff distance, 95th percentile (mm)",
-    "surface_distance": "mean surface distance (pixels)",
-    "surface_distance_mm": "mean surface distance (mm)",
-    "expected_calibration_error": "expected calibration error",
-}
-
-
-def metric_label(name: str) -> str:
-    """Returns the label of a metric; names of segmentation metrics may end with the name of a class."""
-    if name in _LABELS:
-        return _LABELS[name]
-    if name.endswith(TUNED):
-        return f"{metric_label(name.removesuffix(TUNED))} at the threshold"
-    metric, _, class_name = name.partition("_")
-    return f"{_LABELS[metric]} {class_name}" if metric in ("dice", "iou") else name.replace("_", " ")
 
 
 def shown_metrics(metrics: dict[str, Any], split: str) -> dict[str, str]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.processes.display import JobDisplay
 from keras_lnn.processes.runner import Outcome
 from keras_lnn.runs.folder import RunFolder
-from keras_lnn.saved.card import metric_label
 from keras_lnn.studies.declaration import Study, StudyRun
 from keras_lnn.studies.results import measured_metrics
 from keras_lnn.studies.running import Progress, log_folder

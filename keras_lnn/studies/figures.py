@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 
+from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.fields.values import parse_duration
 from keras_lnn.files.csv_tables import plain_cell
 from keras_lnn.plots.classes import draw_class_accuracy, draw_class_correlation
@@ -25,7 +26,6 @@ from keras_lnn.plots.style import (
     style_axes,
 )
 from keras_lnn.runs.folder import RunFolder
-from keras_lnn.saved.card import metric_label
 from keras_lnn.studies.declaration import Study
 from keras_lnn.studies.grid import label_of
 from keras_lnn.studies.results import measured_metrics

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.files.atomic import atomic_path
 from keras_lnn.plots.labelling import label_points
 from keras_lnn.plots.style import (
@@ -27,7 +28,6 @@ from keras_lnn.plots.style import (
     shorten_name,
     style_axes,
 )
-from keras_lnn.saved.card import metric_label
 from keras_lnn.studies.declaration import CLASSES, Study, path_name
 from keras_lnn.studies.figures import plot_along, plot_class_accuracy_by_network
 from keras_lnn.studies.results import measured_metrics

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from keras_lnn.saved.card import escape_markdown, metric_label
+from keras_lnn.evaluation.metrics import metric_label
+from keras_lnn.saved.card import escape_markdown
 from keras_lnn.studies.differences import describe_differences
 from keras_lnn.studies.results import measured_metrics
 

@@ -22,9 +22,10 @@ from scipy.stats import ttest_1samp
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, recall_score, roc_auc_score
 
 from keras_lnn.comparing import compare, load_runs
-from keras_lnn.comparing.measuring import COMPARED, correct_predictions, measure_model
+from keras_lnn.comparing.measuring import correct_predictions, measure_model
 from keras_lnn.comparing.words import describe_all, describe_cautions, describe_labels
 from keras_lnn.errors import InputError
+from keras_lnn.evaluation.metrics import METRICS, list_compared_metrics
 from keras_lnn.evaluation.predictions import evaluate_predictions
 from keras_lnn.statistics.paired_tests import compare_accuracy, compare_auc, compare_means, holm
 
@@ -58,7 +59,7 @@ def test_values_are_those_of_the_run_and_of_scikit_learn(three):
         expected = evaluate_predictions(
             run.truth, run.probabilities, task="binary", class_names=run.class_names
         ).metrics
-        for name in COMPARED:
+        for name in list_compared_metrics(METRICS):
             assert model.metrics[name].value == pytest.approx(expected[name].value, abs=1e-12)
             assert model.metrics[name].low < model.metrics[name].value < model.metrics[name].high
         assert model.metrics["auc"].value == pytest.approx(roc_auc_score(run.truth, run.probabilities[:, 1]))

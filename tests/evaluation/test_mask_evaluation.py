@@ -8,7 +8,8 @@ from sklearn.metrics import f1_score, jaccard_score
 
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.mask_overlaps import measure_masks
-from keras_lnn.evaluation.masks import MASK_METRICS, evaluate_masks
+from keras_lnn.evaluation.masks import evaluate_masks
+from keras_lnn.evaluation.metrics import MASK_METRICS
 from keras_lnn.evaluation.surfaces import surface_distances
 from keras_lnn.statistics.bootstrap import resample_weights
 
