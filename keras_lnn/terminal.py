@@ -16,8 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_lnn.saved.card import shown_metrics
+from keras_lnn.saved.results import describe_decisions, measured_split, name_class
 from keras_lnn.tasks.kinds import find_kind
-from keras_lnn.tasks.thresholds import TUNED, describe_rule
+from keras_lnn.tasks.thresholds import TUNED
 
 if TYPE_CHECKING:
     from keras_lnn.data.checking import DataCheck
@@ -79,10 +80,10 @@ def print_metrics(console: Console, metrics: dict[str, Any], title: str) -> None
     """Prints the warnings, a table of metrics with intervals, and how decisions were made."""
     for warning in metrics["warnings"]:
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))
-    split = next(name for name in ("test", "val", "train", "all") if name in metrics)
+    split = measured_split(metrics)
     found = metrics[split]
     tuned = any(name.endswith(TUNED) for name in found)
-    interval = f"95% interval{_describe_basis(metrics, split)}"
+    interval = f"95% interval{_over(metrics, split)}"
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("metric")
     for name in ("at 0.5" if tuned else "value", interval, *(("at threshold", "95% interval") if tuned else ())):
@@ -90,19 +91,13 @@ def print_metrics(console: Console, metrics: dict[str, Any], title: str) -> None
     for name, label in shown_metrics(metrics, split).items():
         if name.endswith(TUNED):
             continue
-        cells = [label + _class_suffix(name, metrics.get("positive_class")), *_estimate_cells(found[name])]
+        cells = [label + name_class(name, metrics.get("positive_class")), *_estimate_cells(found[name])]
         if tuned:
             cells += _estimate_cells(found[name + TUNED]) if name + TUNED in found else ["", ""]
         table.add_row(*cells)
     console.print(table)
     if tuned:
-        console.print(_describe_thresholds(metrics, split))
-
-
-def _class_suffix(metric: str, positive_class: str | None) -> str:
-    """Returns the positive class in parentheses, for metrics that describe one of two classes."""
-    one_class_metrics = ("f1", "precision", "sensitivity", "specificity", "average_precision")
-    return f" ({positive_class})" if positive_class and metric in one_class_metrics else ""
+        console.print(describe_decisions(metrics, split))
 
 
 def _estimate_cells(estimate: dict[str, float | None]) -> tuple[str, str]:
@@ -110,16 +105,7 @@ def _estimate_cells(estimate: dict[str, float | None]) -> tuple[str, str]:
     return value, "-" if low == "-" else f"{low} to {high}"
 
 
-def _describe_thresholds(metrics: dict[str, Any], split: str) -> str:
-    """Returns a sentence on the thresholds of decisions, and how they were chosen."""
-    how, positive = describe_rule(metrics.get("threshold_rule")), metrics.get("positive_class")
-    if positive is None:
-        return f"Each label is predicted above its own threshold, {how}."
-    threshold = metrics["per_class"][split][positive]["threshold"]
-    return f"The class {positive} is predicted above a threshold of {threshold:.3f}, {how}."
-
-
-def _describe_basis(metrics: dict[str, Any], split: str) -> str:
+def _over(metrics: dict[str, Any], split: str) -> str:
     """Returns the number of units that intervals rest on, or nothing if an older version did not record it."""
     basis = metrics.get("intervals_over", {}).get(split)
     return "" if basis is None else f" over {basis['count']:,} {basis['unit']}"

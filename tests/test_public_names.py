@@ -58,6 +58,7 @@ def test_a_wheel_trains_tunes_and_predicts_elsewhere(wheel, tmp_path):
     assert found.stdout.startswith(str(wheel))
     quick = ["--model", "dnn", "--data", "phantom-breast", "--epochs", "1"]
     call("train", *quick, "--run-dir", "run", "--no-tensorboard")
+    assert (tmp_path / "run" / "report.html").is_file()
     call("tune", *quick, "--max-trials", "2", "--tuner", "random")
     phantom = "from keras_lnn import load_data; from PIL import Image; "
     phantom += "Image.fromarray(load_data('phantom-breast').splits['test'].images[0, ..., 0]).save('scan.png')"

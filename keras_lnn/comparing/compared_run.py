@@ -43,7 +43,6 @@ class ComparedRun(abc.ABC):
             tasks.
 
     Attributes:
-        leading: The metric by which models are sorted, and whose validation value decides which one is the reference.
         tested: The metrics whose differences are tested, in order.
         pictures: The names of the figures in addition to the maps of differences.
     """
@@ -64,7 +63,6 @@ class ComparedRun(abc.ABC):
     groups: tuple[str, ...] | None = None
     positive_class: str | None = None
 
-    leading: ClassVar[str]
     tested: ClassVar[tuple[str, ...]]
     pictures: ClassVar[tuple[str, ...]]
 
@@ -77,6 +75,11 @@ class ComparedRun(abc.ABC):
     def predicts(self) -> str:
         """Returns the form of the models' output, such as ``classes``; runs of one form are compared."""
         return find_kind(self.task).predicts
+
+    @property
+    def leading(self) -> str:
+        """Returns the metric by which models are sorted, and whose validation value decides on the reference."""
+        return find_kind(self.task).leading
 
     @property
     @abc.abstractmethod

@@ -45,7 +45,6 @@ class MaskRun(ComparedRun):
     measures: MaskMeasures
     validation_dice: float
 
-    leading = "dice"
     tested = list_tested_metrics(MASK_METRICS)
     pictures = ("metrics", "dice")
 

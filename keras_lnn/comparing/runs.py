@@ -42,7 +42,6 @@ class Run(ComparedRun):
     thresholds: tuple[float, ...] | None
     validation_auc: float
 
-    leading = "auc"
     tested = list_tested_metrics(METRICS)
     pictures = ("roc", "metrics")
 

@@ -9,7 +9,7 @@ from keras_lnn.plots.confusion import plot_confusion
 from keras_lnn.plots.curves import plot_precision_recall, plot_roc
 from keras_lnn.plots.history import plot_history
 from keras_lnn.plots.labels import plot_labels
-from keras_lnn.plots.masks import MaskCases, plot_mask_gallery, plot_mask_overlays
+from keras_lnn.plots.masks import MaskCases, plot_mask_gallery, plot_mask_overlays, plot_mask_samples
 from keras_lnn.plots.overlap import plot_dice_history, plot_dice_of_models, plot_dice_spread
 from keras_lnn.plots.reliability import plot_reliability
 from keras_lnn.plots.samples import plot_contact_sheet, plot_examples
@@ -32,6 +32,7 @@ __all__ = [
     "plot_labels",
     "plot_mask_gallery",
     "plot_mask_overlays",
+    "plot_mask_samples",
     "plot_precision_recall",
     "plot_reliability",
     "plot_roc",

@@ -84,12 +84,7 @@ def plot_mask_overlays(cases: MaskCases, count: int = 8) -> Figure:
     Returns:
         The figure: a row of images, a row of true masks and a row of predictions.
     """
-    found = np.flatnonzero(cases.truth.reshape(len(cases.truth), -1).any(axis=1))
-    found = found if len(found) else np.arange(len(cases.truth))
-    # The middles of equal parts are taken, because the ends of a scan show least.
-    places = (np.arange(min(count, len(found))) + 0.5) * len(found) / min(count, len(found))
-    samples = found[places.astype(np.int64)]
-    views = [_View(cases, sample) for sample in samples]
+    views = _spread(cases, count)
     blocks = [
         Block("image", [Cell(view.picture, view.name) for view in views], ""),
         Block("truth", [Cell(view.picture, outlines=view.outlines(view.truth)) for view in views], ""),
@@ -100,6 +95,39 @@ def plot_mask_overlays(cases: MaskCases, count: int = 8) -> Figure:
         ),
     ]
     return _sheet("Masks on their images", cases, blocks, name_colours(cases.class_names[1:]))
+
+
+def plot_mask_samples(
+    images: Any, masks: np.ndarray, class_names: Sequence[str], names: Sequence[str] | None = None, count: int = 6
+) -> Figure:
+    """Draws images alone and with their masks, spread evenly over those that have one.
+
+    Args:
+        images: uint8 (samples, height, width, channels), or volumes (samples, depth, height, width, channels).
+        masks: Class indices, in the shape of the images without channels.
+        class_names: One name per class, the background first.
+        names: Names of the images, such as file names; None means their positions.
+        count: Number of images to show.
+
+    Returns:
+        The figure: a row of images and a row of images with their masks.
+    """
+    cases = MaskCases(images, masks, masks, class_names, np.full((len(masks), len(class_names) - 1), np.nan), names)
+    views = _spread(cases, count)
+    blocks = [
+        Block("image", [Cell(view.picture, view.name) for view in views], ""),
+        Block("mask", [Cell(view.picture, outlines=view.outlines(view.truth)) for view in views], ""),
+    ]
+    return _sheet(f"{len(views)} of {len(masks)} training images", cases, blocks, name_colours(class_names[1:]))
+
+
+def _spread(cases: MaskCases, count: int) -> list[_View]:
+    """Returns images that are spread evenly over those that have a true mask."""
+    found = np.flatnonzero(cases.truth.reshape(len(cases.truth), -1).any(axis=1))
+    found = found if len(found) else np.arange(len(cases.truth))
+    # The middles of equal parts are taken, because the ends of a scan show least.
+    places = (np.arange(min(count, len(found))) + 0.5) * len(found) / min(count, len(found))
+    return [_View(cases, sample) for sample in found[places.astype(np.int64)]]
 
 
 def plot_mask_gallery(cases: MaskCases, count: int = 6) -> Figure:

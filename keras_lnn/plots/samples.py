@@ -92,7 +92,12 @@ def plot_examples(
 
 
 def plot_contact_sheet(
-    images: Any, labels: Any, class_names: Sequence[str], count: int = 16, title: str = ""
+    images: Any,
+    labels: Any,
+    class_names: Sequence[str],
+    count: int = 16,
+    title: str = "",
+    most_classes: int | None = None,
 ) -> Figure:
     """Draws examples of each class of a data set, spread evenly over it.
 
@@ -103,6 +108,7 @@ def plot_contact_sheet(
         class_names: One name per class or label.
         count: Number of images of each class.
         title: Beginning of the heading, before the number of images.
+        most_classes: At most so many classes are shown, the first ones; all if not given.
 
     Returns:
         The figure.
@@ -126,11 +132,12 @@ def plot_contact_sheet(
         np.flatnonzero(labels[:, index] if labels.ndim == 2 else labels == index) for index in range(len(class_names))
     ]
     blocks = []
-    for name, indices in zip(class_names, members, strict=True):
+    for name, indices in list(zip(class_names, members, strict=True))[:most_classes]:
         spread = np.linspace(0, len(indices) - 1, min(count, len(indices))).round().astype(np.int64)
         cells = [Cell(picture) for picture in _pictures(images, indices[spread])]
         blocks.append(Block(f"{name} ({len(indices)} of {total})", cells, "no image has this label"))
     heading = f"{title or 'Examples of each class'}: {total} images{view_of(images)}"
+    heading += f", {len(blocks)} of {len(class_names)} classes" if len(blocks) < len(class_names) else ""
     return draw_sheet(heading, blocks, CONTACT_INCHES)
 
 

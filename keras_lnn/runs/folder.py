@@ -121,6 +121,11 @@ class RunFolder:
         return self.path / "metrics.json"
 
     @property
+    def report(self) -> Path:
+        """Returns the path of the page that describes the run."""
+        return self.path / "report.html"
+
+    @property
     def predictions(self) -> Path:
         """Returns the path of the truth and probabilities of every validation and test sample."""
         return self.path / "predictions.csv"

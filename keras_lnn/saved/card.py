@@ -8,6 +8,7 @@ from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.saved.formats import FORMATS
 from keras_lnn.saved.signature import Signature
 from keras_lnn.tasks.kinds import find_kind
+from keras_lnn.tasks.task import Task
 from keras_lnn.tasks.thresholds import TUNED, describe_rule
 
 CARD_FILE = "README.md"
@@ -44,7 +45,6 @@ def model_card(
         format: Name of its export format.
         logit_scale: The learned factor of bounded outputs; None if there is none.
     """
-    classes = ", ".join(f"{index}: {name}" for index, name in enumerate(signature.class_names))
     shape = f"(samples, {', '.join(map(str, signature.image_shape))})"
     sides = ", ".join(map(str, signature.image_shape[:-1]))
     task = signature.get_task()
@@ -55,25 +55,10 @@ def model_card(
         pixels=f"(samples, {sides})",
         pixels_of_classes=f"(samples, {sides}, {len(signature.class_names)})",
     )
-    facts = {
-        "Model": f"{signature.model}, {signature.parameters:,} trainable parameters",
-        "Arguments": ", ".join(f"{name}={value}" for name, value in signature.model_args.items()) or "defaults",
-        "Task": f"{signature.task}; {classes}",
-        "Input": f"raw uint8 images {shape}, values from 0 to 255; the preprocessing is part of the model",
-        "Scale of the logits": _scale(logit_scale),
-        "Trained on": f"{signature.data} ({signature.checksum})",
-        "Splits": _splits(metrics),
-        "Colours of the classes": _list_by_class(signature, signature.colours),
-        "Values of the classes in masks": _list_by_class(signature, signature.mask_values),
-        "Licence of the data": signature.licence or "not stated",
-        "Seed": signature.seed,
-        "Epoch chosen on validation": signature.best_epoch,
-        "Thresholds": describe_thresholds(signature),
-        "Created by": signature.trained_by,
-    }
+    facts = describe_model(signature, metrics, logit_scale)
     title = escape_markdown(f"{signature.model} on {signature.data}")
     lines = [f"# {title}", "", "| | |", "| --- | --- |"]
-    lines += [f"| {name} | {escape_markdown(value)} |" for name, value in facts.items() if value is not None]
+    lines += [f"| {name} | {escape_markdown(value)} |" for name, value in facts.items()]
     lines += [
         "",
         "## Results",
@@ -90,13 +75,45 @@ def model_card(
     lines += [
         "## Intended use",
         "",
-        "Research and teaching with images like those that the model was trained on. **Not for diagnosis**: it is not"
-        " a",
-        "medical device and was not validated on other patients, scanners or hospitals than those of its data set. For",
-        f"images of another kind it still gives {task.prediction_noun}, which mean nothing.",
+        "{} **{}**: {}".format(*describe_use(task)),
         "",
     ]
     return "\n".join(lines)
+
+
+def describe_model(
+    signature: Signature, metrics: dict[str, Any] | None, logit_scale: float | None = None
+) -> dict[str, str]:
+    """Returns the facts about a model by their names; arguments as in :func:`model_card`."""
+    classes = ", ".join(f"{index}: {name}" for index, name in enumerate(signature.class_names))
+    shape = f"(samples, {', '.join(map(str, signature.image_shape))})"
+    facts: dict[str, object] = {
+        "Model": f"{signature.model}, {signature.parameters:,} trainable parameters",
+        "Arguments": ", ".join(f"{name}={value}" for name, value in signature.model_args.items()) or "defaults",
+        "Task": f"{signature.task}; {classes}",
+        "Input": f"raw uint8 images {shape}, values from 0 to 255; the preprocessing is part of the model",
+        "Scale of the logits": _scale(logit_scale),
+        "Trained on": f"{signature.data} ({signature.checksum})",
+        "Splits": _splits(metrics),
+        "Colours of the classes": _list_by_class(signature, signature.colours),
+        "Values of the classes in masks": _list_by_class(signature, signature.mask_values),
+        "Licence of the data": signature.licence or "not stated",
+        "Seed": signature.seed,
+        "Epoch chosen on validation": signature.best_epoch,
+        "Thresholds": describe_thresholds(signature),
+        "Created by": signature.trained_by,
+    }
+    return {name: str(value) for name, value in facts.items() if value is not None}
+
+
+def describe_use(task: Task) -> tuple[str, str, str]:
+    """Returns what a model may be used for, what it is not for, and why not."""
+    return (
+        "Research and teaching with images like those that the model was trained on.",
+        "Not for diagnosis",
+        "it is not a medical device and was not validated on other patients, scanners or hospitals than those of its"
+        f" data set. For images of another kind it still gives {task.prediction_noun}, which mean nothing.",
+    )
 
 
 def describe_thresholds(signature: Signature) -> str | None:

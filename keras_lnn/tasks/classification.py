@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from keras_lnn.tasks.decisions import CLASSIFICATIONS
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from keras_lnn.evaluation.class_curves import ClassCurves
     from keras_lnn.evaluation.predictions import Evaluation
 
+# A look at the training images shows so many.
+_IMAGES_SHOWN, _OF_A_CLASS_SHOWN, _CLASSES_SHOWN = 24, 6, 24
 # An update of the metrics copies all scores that are kept: so many, 8 MiB with their labels, take it 1 to 2 ms.
 MOST_KEPT_SCORES = 2**20
 
@@ -100,6 +103,18 @@ result["predicted"]  # bool, of the same shape: whether each class is predicted,
 
         return tabulate_probabilities(split, predicted, self.class_names, split_name, self.exclusive)
 
+    def count_labels(self, labels: np.ndarray) -> dict[str, int]:
+        """Returns the number of images of each class."""
+        return {name: int((labels == place).sum()) for place, name in enumerate(self.class_names)}
+
+    def find_hard_cases(
+        self, path: Path, split_name: str, thresholds: Sequence[float] | None = None, count: int = 10
+    ) -> list[dict[str, str]]:
+        """Returns the surest wrong predictions; for several labels the labels that are most surely wrong."""
+        from keras_lnn.tasks.hard_cases import find_wrong_predictions
+
+        return find_wrong_predictions(path, split_name, self.kind, self.class_names, thresholds, count)
+
     def count_epochs(self, confusion: Sequence[np.ndarray], last_epoch: int) -> ClassCurves | None:
         """Returns which class was taken for which after each epoch; None where that was not counted."""
         from keras_lnn.evaluation.class_curves import ClassCurves
@@ -119,6 +134,14 @@ result["predicted"]  # bool, of the same shape: whether each class is predicted,
             "class_accuracy": plots.plot_class_accuracy(accuracy, best_epoch, curves.multi_label),
             "class_correlation": plots.plot_class_correlation(curves.correlation(), len(accuracy)),
         }
+
+    def draw_images(self, split: Split) -> Figure:
+        """Draws a few images of each class or label."""
+        from keras_lnn import plots
+
+        count = max(1, min(_OF_A_CLASS_SHOWN, _IMAGES_SHOWN // self.outputs))
+        limits = {"count": count, "most_classes": _CLASSES_SHOWN}
+        return plots.plot_contact_sheet(split.images, split.labels, self.class_names, title="Training", **limits)
 
     def draw_test(
         self,
@@ -218,6 +241,10 @@ class MultiLabelTask(SingleLabelTask):
         import numpy as np
 
         return ", ".join(self.class_names[index] for index in np.flatnonzero(label)) or "no label"
+
+    def count_labels(self, labels: np.ndarray) -> dict[str, int]:
+        """Returns the number of images with each label."""
+        return {name: int(count) for name, count in zip(self.class_names, labels.astype(int).sum(axis=0), strict=True)}
 
     def count_epochs(self, confusion: Sequence[np.ndarray], last_epoch: int) -> ClassCurves | None:
         """Returns for how many images each label was rightly given after each epoch; None where not counted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from keras_lnn.tasks.decisions import decide_likeliest
@@ -36,6 +37,8 @@ class SegmentationTask(Task):
     # Each image has thousands of labels here, and volumes fill the memory.
     search_ranges: ClassVar[Mapping[str, tuple[Any, ...]]] = {"batch_size": (4, 8, 16, 32)}
     prediction_noun = "masks"
+    leading = "dice"
+    interval_words = "resampled over"
     usage: ClassVar[Mapping[str, str]] = {
         "outputs": """result["mask"]  # uint8, {pixels}: the index of each pixel's class in result["class_names"]
 result["probabilities"]  # {pixels_of_classes}""",
@@ -91,6 +94,25 @@ result["probabilities"]  # {pixels_of_classes}""",
         from keras_lnn.tasks.prediction_tables import tabulate_measures
 
         return tabulate_measures(split, _measures_of(found), split_name)
+
+    def count_labels(self, labels: np.ndarray) -> dict[str, int]:
+        """Returns the number of images that show each class besides the background."""
+        pixels = labels.reshape(len(labels), -1)
+        return {name: int((pixels == place).any(axis=1).sum()) for place, name in enumerate(self.class_names) if place}
+
+    def find_hard_cases(
+        self, path: Path, split_name: str, thresholds: Sequence[float] | None = None, count: int = 10
+    ) -> list[dict[str, str]]:
+        """Returns the images with the lowest mean Dice of their classes, and the Dice of each class."""
+        from keras_lnn.tasks.hard_cases import find_worst_masks
+
+        return find_worst_masks(path, split_name, self.class_names[1:], count)
+
+    def draw_images(self, split: Split) -> Figure:
+        """Draws a few images and their masks."""
+        from keras_lnn import plots
+
+        return plots.plot_mask_samples(split.images, split.labels, self.class_names, split.names)
 
     def draw_epochs(
         self, history: pd.DataFrame, best_epoch: int | None, curves: ClassCurves | None

@@ -6,6 +6,7 @@ import abc
 import dataclasses
 import types
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from keras_lnn.errors import InputError
@@ -73,6 +74,8 @@ class Task(abc.ABC):
         resizes_labels: Whether labels get the size of the images, so that they depend on how these are fitted to it.
         has_positive_class: Whether sensitivity, precision and F1 speak of one of its classes.
         prediction_noun: What it predicts, in the plural.
+        leading: The metric that says most of a model, by which models are sorted.
+        interval_words: How intervals come about, before ``400 test images``.
         usage: What follows the loading of an exported model in an example of its use, for a model that gives named
             ``outputs`` and for a ``predictor`` of this package.
         note_on_results: A sentence below the table of results; None where there is nothing to say.
@@ -95,6 +98,8 @@ class Task(abc.ABC):
     resizes_labels: ClassVar[bool] = False
     has_positive_class: ClassVar[bool] = False
     prediction_noun: ClassVar[str] = "probabilities"
+    leading: ClassVar[str] = "auc"
+    interval_words: ClassVar[str] = "over"
     usage: ClassVar[Mapping[str, str]]
     note_on_results: ClassVar[str | None] = None
 
@@ -273,6 +278,27 @@ class Task(abc.ABC):
             split_name: The split's name, for the first column.
         """
 
+    @abc.abstractmethod
+    def count_labels(self, labels: np.ndarray) -> dict[str, int]:
+        """Returns for each class or label the number of images that have it.
+
+        Args:
+            labels: Those of a split.
+        """
+
+    @abc.abstractmethod
+    def find_hard_cases(
+        self, path: Path, split_name: str, thresholds: Sequence[float] | None = None, count: int = 10
+    ) -> list[dict[str, str]]:
+        """Returns the images that a model is most wrong about, as text by the name of each column.
+
+        Args:
+            path: The ``predictions.csv`` of a run.
+            split_name: The split whose samples are looked at.
+            thresholds: By which decisions are made; None for one half.
+            count: At most so many images.
+        """
+
     def count_epochs(self, confusion: Sequence[np.ndarray], last_epoch: int) -> ClassCurves | None:
         """Returns which class was taken for which after each epoch; None where that was not counted.
 
@@ -293,6 +319,10 @@ class Task(abc.ABC):
             best_epoch: The epoch that is kept.
             curves: What :meth:`count_epochs` returns.
         """
+
+    @abc.abstractmethod
+    def draw_images(self, split: Split) -> Figure:
+        """Draws a few images with their labels."""
 
     @abc.abstractmethod
     def draw_test(

@@ -1,6 +1,7 @@
 """Training from a configuration to the folder of a run, for the command line, searches and studies."""
 
 import dataclasses
+import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.fields.roles import Trait, fields_with
 from keras_lnn.fields.values import parse_duration
 from keras_lnn.files.atomic import require_writable
+from keras_lnn.pages.run_page import write_run_page
 from keras_lnn.registry import build_model, count_parameters, get_model, list_models, require_memory_for_model
 from keras_lnn.runs.checkpoints import Checkpoint
 from keras_lnn.runs.folder import RunFolder
@@ -73,6 +75,7 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainResult:
         _require_start(before, config, data)
     trainer = _Trainer(config, data, console)
     environment = describe_environment() | {"seed": config.seed, "data_checksum": data.checksum}
+    environment["begun_at"] = datetime.datetime.now().isoformat(" ", "minutes")
     environment["begun_with"] = _lasting_fields(config)
     folder = RunFolder.create(config, environment, SampleRecord.of(data))
     return trainer.run(folder, None if before is None else folder.take_over(before))
@@ -89,7 +92,8 @@ def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
     folder = RunFolder.open(run_dir)
     metrics = folder.read_metrics()
     if metrics is not None:
-        console.print(f"{folder.path} is complete; nothing is left to do.")
+        page = write_run_page(folder, metrics)
+        console.print(f"{folder.path} is complete; nothing is left to do. Its page, made anew: {page}")
         return TrainResult(folder, metrics)
     start = folder.prepare_resume()
     config = complete_config(TrainConfig.from_yaml(folder.config))

@@ -19,6 +19,7 @@ from keras_lnn.evaluation.class_curves import ClassCurves
 from keras_lnn.evaluation.predictions import Evaluation
 from keras_lnn.files.atomic import atomic_path, without_nan, write_json, write_text
 from keras_lnn.files.csv_tables import to_csv
+from keras_lnn.pages.run_page import describe_end, write_run_page
 from keras_lnn.runs.epoch_shares import count_epochs, is_cut_short
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.runs.selection import Selection
@@ -133,6 +134,7 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
         with loading(console, "exporting"):
             output = _export_path(report.config.export_dir, folder.name, report.signature)
             written["exported"] = export_model(folder.best_model, output, report.config.export, metrics)
+    written["page"] = write_run_page(folder, metrics, report.signature)
     write_json(folder.metrics, metrics)
     if report.stopped_because:
         where = "in" if is_cut_short(report.history[-1]) else "after"
@@ -144,6 +146,7 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
         f"{'test' if report.config.test else 'validation'} of {selection.describe(kept_epoch, kept_value)}",
     )
     print_written(console, written)
+    console.print(describe_end(metrics, folder), soft_wrap=True)
     return metrics
 
 
@@ -182,7 +185,7 @@ def _gather(report: RunReport, found: dict[str, dict[str, Any]]) -> dict[str, An
         "threshold_rule": last["threshold_rule"],
         "warnings": [*filter(None, [Selection.of(report.config).warn(report.history)]), *last["warnings"]],
         "intervals_over": {name: entry["intervals_over"][name] for name, entry in reversed(found.items())},
-        **({} if report.data.check is None else {"splits": report.data.check.describe_splits()}),
+        **_describe_data(report),
         "best_epoch": report.signature.best_epoch,
         "epochs": len(report.history),
         "epochs_trained": round(count_epochs(report.history), 4),
@@ -191,6 +194,24 @@ def _gather(report: RunReport, found: dict[str, dict[str, Any]]) -> dict[str, An
         "parameters": report.signature.parameters,
         "seconds": round(report.seconds, 2),
         "stopped_because": report.stopped_because,
+    }
+
+
+def _describe_data(report: RunReport) -> dict[str, Any]:
+    """Returns how many images and patients each split has, and what a look at own images found."""
+    check, task = report.data.check, report.signature.get_task()
+    if check is not None:
+        found = {"notes": list(check.notes), "warnings": list(check.warnings)}
+        return {"splits": check.describe_splits(), "data_check": found}
+    return {
+        "splits": {
+            name: {
+                "images": len(split),
+                "patients": None if split.groups is None else len(set(split.groups)),
+                "classes": task.count_labels(split.labels),
+            }
+            for name, split in report.data.splits.items()
+        }
     }
 
 
@@ -214,7 +235,8 @@ def _draw(
 
     signature, history, test = report.signature, pd.DataFrame(report.history), report.data.splits["test"]
     task = signature.get_task()
-    figures = {"history": plots.plot_history(history, signature.best_epoch)}
+    figures = {"images": task.draw_images(report.data.splits["train"])}
+    figures |= {"history": plots.plot_history(history, signature.best_epoch)}
     figures |= task.draw_epochs(history, signature.best_epoch, None if predicted is None else curves)
     if predicted is not None and found is not None:
         figures |= task.draw_test(test, predicted, found, signature.thresholds, signature.positive_class)

@@ -1,6 +1,8 @@
 """What templates make of texts, tables and addresses: nothing that a name holds becomes part of the page."""
 
 import os
+import tomllib
+from pathlib import Path
 
 import jinja2
 import pytest
@@ -39,6 +41,13 @@ def test_addresses_are_relative_and_never_scripts(tmp_path):
 
 def test_names_that_are_not_valid_text_are_shown_with_their_bytes_escaped():
     assert r"\udcff" in show(Table("x", ["y"], [["\udcff"]]), "show_table")
+
+
+def test_a_wheel_holds_every_template():
+    root = Path(rendering.__file__).parents[2]
+    patterns = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["keras_lnn"]
+    held = {path for pattern in patterns for path in (root / "keras_lnn").glob(pattern)}
+    assert set((root / "keras_lnn" / "pages" / "templates").iterdir()) <= held
 
 
 def test_a_picture_has_the_width_of_its_figure(tmp_path):

@@ -24,7 +24,7 @@ def pixels_of(path):
         return np.asarray(image)
 
 
-PICTURES = {"history.png", "dice.png", "overlays.png", "gallery.png", "spread.png"}
+PICTURES = {"history.png", "dice.png", "images.png", "overlays.png", "gallery.png", "spread.png"}
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,9 @@ def test_its_files_hold_what_the_model_answers(run, test_split):
             value = getattr(estimate, key)
             assert reported[key] == (None if np.isnan(value) else pytest.approx(value))
     assert {path.name for path in run.plots.iterdir()} == PICTURES
+    assert run.report.read_text(encoding="utf-8").count("<img ") == len(PICTURES)
+    assert set(metrics["splits"]["test"]["classes"]) == {"liver", "tumour"}
+    assert (metrics["splits"]["test"]["images"], metrics["splits"]["test"]["patients"]) == (120, 12)
     table = pd.read_csv(run.predictions)
     assert list(table["split"].value_counts()[["test", "val"]]) == [120, 60]
     tested = table[table["split"] == "test"]

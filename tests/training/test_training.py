@@ -86,8 +86,10 @@ def test_a_run_leaves_all_that_is_promised(tiny_data, tmp_path, console):
     assert list(folder.tensorboard.rglob("events*"))
     names = {path.name for path in folder.plots.iterdir()}
     pictures = {"history", "roc", "precision_recall", "confusion", "reliability", "examples", "labels", "wiring_cfc"}
-    pictures |= {"sequence_channels", "class_accuracy", "class_correlation"}
+    pictures |= {"sequence_channels", "class_accuracy", "class_correlation", "images"}
     assert names == {f"{name}.png" for name in pictures}
+    page = folder.report.read_text(encoding="utf-8")
+    assert page.count("<img ") == len(pictures)  # each has a sentence on how to read it
     history = pd.read_csv(folder.history)
     assert list(history["epoch"]) == list(range(1, 9))
     assert {"loss", "accuracy", "auc", "val_loss", "val_accuracy", "val_auc", "learning_rate", "seconds"} <= set(
@@ -115,6 +117,9 @@ def test_a_run_leaves_all_that_is_promised(tiny_data, tmp_path, console):
     parameters = build_model("tiny-liquid", (28, 28, 1), 2).count_params()
     for word in ("tiny-liquid", f"{parameters:,} parameters", "60 train", "AUC", "95% interval", str(folder.plots)):
         assert word in text
+    assert metrics["splits"]["train"] == {"images": 60, "patients": None, "classes": {"level": 30, "upright": 30}}
+    assert f"Reached AUC {metrics['test']['auc']['value']:.3f}".replace("0.", ".") in text
+    assert f"; {folder.report} shows all of it." in text
     predictions = pd.read_csv(folder.predictions)
     assert predictions["split"].value_counts().to_dict() == {"test": 30, "val": 20}
     test = predictions[predictions["split"] == "test"]

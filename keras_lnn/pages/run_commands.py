@@ -1,0 +1,44 @@
+"""Commands that go on with a run, ready to be pasted into a shell."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.files.atomic import as_text
+from keras_lnn.runs.folder import RunFolder
+
+
+def list_commands(folder: RunFolder, config: TrainConfig) -> list[tuple[str, str]]:
+    """Returns what each command does, and the command.
+
+    Args:
+        folder: The run.
+        config: Its configuration.
+    """
+    run = _quote(folder.path)
+    longer = _quote(folder.path.with_name(f"{folder.name}-longer"))
+    epochs = 2 * (config.epochs or 1)
+    further = [f"--epochs {epochs}"]
+    # What has stopped the run would stop it again.
+    further += [f"--stop-after {epochs}"] if config.stop_after else []
+    further += ["--early-stopping 0"] if config.early_stopping else []
+    train_on = f"--config {_quote(folder.config)} --start-from {run} --run-dir {longer} {' '.join(further)}"
+    return [
+        ("Predict images of your own", f"keras-lnn predict {run} my_images/"),
+        ("Measure it again, or with --data on other images", f"keras-lnn evaluate {run}"),
+        ("Export the model for use without this package", f"keras-lnn export {run} --format saved_model"),
+        ("Compare it with another run on the same images", f"keras-lnn compare {run} runs/ANOTHER-RUN"),
+        ("Train on for as many epochs again, in a new folder", f"keras-lnn train {train_on}"),
+        (
+            "Resume it if it is interrupted; of a complete run this makes only this page anew",
+            f"keras-lnn train --resume {run}",
+        ),
+    ]
+
+
+def _quote(path: Path) -> str:
+    text = as_text(path)
+    # A name that begins with a dash would be read as an option.
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)

@@ -1,0 +1,144 @@
+"""What each picture of a run shows and how it is read, by the name of its file."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+
+
+class Part(enum.Enum):
+    """The part of a run that a picture is about."""
+
+    DATA = "data"
+    TRAINING = "training"
+    TEST = "test"
+    CASES = "cases"
+    NETWORK = "network"
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How a picture is read.
+
+    Args:
+        part: What it is about.
+        title: Its heading.
+        sentence: What it shows and what to look for.
+    """
+
+    part: Part
+    title: str
+    sentence: str
+
+
+# In the order in which a page shows them.
+_READINGS = {
+    "images": Reading(
+        Part.DATA,
+        "Training images",
+        "A few training images as the network gets them: check that none is cut off, too dark or wrongly labelled.",
+    ),
+    "history": Reading(
+        Part.TRAINING,
+        "Loss and metrics",
+        "Training and validation after each epoch: validation that gets worse while training gets better means that "
+        "the network learns its images by heart; the dotted line is the epoch that was kept.",
+    ),
+    "dice": Reading(
+        Part.TRAINING,
+        "Dice of each class",
+        "Overlap of predicted and true masks on validation after each epoch, 1 at best: a class that stays near 0 is "
+        "not being learned.",
+    ),
+    "class_accuracy": Reading(
+        Part.TRAINING,
+        "Each class over the epochs",
+        "Share of validation images that were right for each class or label after each epoch: one that stays low is "
+        "not being learned.",
+    ),
+    "class_correlation": Reading(
+        Part.TRAINING,
+        "Classes that are learned together",
+        "Whether two classes get better in the same epochs (blue, near 1) or at each other's expense (red, near -1); a "
+        "dash means that nothing changed.",
+    ),
+    "labels": Reading(
+        Part.TEST,
+        "Each class or label",
+        "A dot is the estimate and its line the 95% interval; the short upright marks show what guessing would reach, "
+        "so an interval that contains its mark is no evidence of learning.",
+    ),
+    "roc": Reading(
+        Part.TEST,
+        "ROC curve",
+        "Sensitivity that a threshold buys at each false positive rate: the nearer to the upper left corner the better;"
+        " the diagonal is guessing.",
+    ),
+    "precision_recall": Reading(
+        Part.TEST,
+        "Precision and recall",
+        "How many of the images above a threshold are right (precision) against how many of the class are found "
+        "(recall): the nearer to the upper right corner the better, and of rare classes more telling than ROC.",
+    ),
+    "confusion": Reading(
+        Part.TEST,
+        "Confusion",
+        "What the images of each true class were taken for: what is right is on the diagonal or blue, and every other "
+        "cell is a kind of error.",
+    ),
+    "reliability": Reading(
+        Part.TEST,
+        "Reliability",
+        "Whether probabilities can be taken at their word: dots on the dotted line are right as often as they say, "
+        "dots below it are too sure.",
+    ),
+    "spread": Reading(
+        Part.TEST,
+        "Dice of single images",
+        "How Dice spreads over the images, each a dot: a mean can hide images on which the network fails altogether.",
+    ),
+    "overlays": Reading(
+        Part.CASES,
+        "Masks on their images",
+        "Images from all over the split, their true masks and the predicted ones: look at borders and at small areas.",
+    ),
+    "gallery": Reading(
+        Part.CASES,
+        "Best, median and worst images",
+        "The truth is outlined in white and the prediction in the colour of its class: what do the worst images share?",
+    ),
+    "examples": Reading(
+        Part.CASES,
+        "Sure, unsure and wrong predictions",
+        "The surest right, the least sure and the surest wrong predictions (blue right, orange wrong): surely wrong "
+        "ones are often wrong labels, or a kind of image that training has too few of.",
+    ),
+}
+# Pictures of a layer, whose names end in that of the layer.
+_OF_LAYERS = {
+    "sequence": Reading(
+        Part.NETWORK,
+        "How layer {} reads an image",
+        "The steps in which a recurrent layer gets an image, in their order.",
+    ),
+    "wiring": Reading(
+        Part.NETWORK,
+        "Wiring of layer {}",
+        "The neurons of the liquid layer from the inputs on the left to the outputs on the right; blue synapses "
+        "excite, orange ones inhibit.",
+    ),
+}
+
+
+def order_pictures(names: list[str]) -> dict[str, Reading]:
+    """Returns how each known picture is read, in the order in which they are looked at; others are left out.
+
+    Args:
+        names: Names of the pictures' files without their ending.
+    """
+    found = {name: reading for name, reading in _READINGS.items() if name in names}
+    for kind, reading in _OF_LAYERS.items():
+        for name in sorted(name for name in names if name.startswith(f"{kind}_")):
+            title = reading.title.replace("{}", name.removeprefix(f"{kind}_"))
+            found[name] = dataclasses.replace(reading, title=title)
+    return found

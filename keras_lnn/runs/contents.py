@@ -1,0 +1,20 @@
+"""What each file in a run's folder is, in words."""
+
+CONTENTS = {
+    "report.html": "this page",
+    "config.yaml": "the whole configuration: keras-lnn train --config trains the same again",
+    "environment.json": "versions, device, seed and checksum of the data",
+    "samples.csv": "split, file, patient and digest of each image, so that they stay in their splits",
+    "history.csv": "losses and metrics of every epoch",
+    "metrics.json": "all metrics with their intervals; written last, so that it marks a complete run",
+    "predictions.csv": "truth and prediction of every validation and test image",
+    "labels.csv": "metrics of each class or label with their intervals",
+    "confusion.csv": "what was taken for what on validation after each epoch",
+    "class_accuracy.csv": "validation accuracy of each class or label after each epoch",
+    "class_correlation.csv": "how these accuracies go together over the epochs",
+    "best.keras": "the model of the epoch that was kept",
+    "last.keras": "the model of the last epoch",
+    "plots": "the pictures of this page as files",
+    "tensorboard": "logs: tensorboard --logdir shows them",
+    "checkpoints": "what --resume and --start-from need; may be removed when the run is done",
+}

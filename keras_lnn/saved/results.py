@@ -1,0 +1,75 @@
+"""Results of a metrics.json in words: the main one in a sentence, what intervals rest on and how decisions are made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from keras_lnn.saved.card import metric_label
+from keras_lnn.statistics.texts import number
+from keras_lnn.tasks.kinds import find_kind_of
+from keras_lnn.tasks.thresholds import describe_rule
+
+_SPLITS = ("test", "val", "train", "all")
+_IN_WORDS = {"val": "validation"}
+_PARTS = ("value", "low", "high")
+_OF_ONE_CLASS = ("f1", "precision", "sensitivity", "specificity", "average_precision")
+
+
+def measured_split(metrics: Mapping[str, Any]) -> str:
+    """Returns the split that results are reported of: ``test`` if it was measured."""
+    return next(name for name in _SPLITS if name in metrics)
+
+
+def split_in_words(split: str) -> str:
+    """Returns the name of a split as people write it."""
+    return _IN_WORDS.get(split, split)
+
+
+def read_estimate(estimate: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Returns value, low and high of an estimate; nan where it is not defined."""
+    value, low, high = (math.nan if estimate.get(key) is None else float(estimate[key]) for key in _PARTS)
+    return value, low, high
+
+
+def main_result(metrics: Mapping[str, Any]) -> str:
+    """Returns the leading metric with its interval, such as ``AUC .751 (.698 to .796)``."""
+    name = find_kind_of(metrics).leading
+    value, low, high = read_estimate(metrics[measured_split(metrics)][name])
+    ends = "" if math.isnan(low) else f" ({number(low)} to {number(high)})"
+    return f"{metric_label(name)} {number(value)}{ends}"
+
+
+def describe_result(metrics: Mapping[str, Any]) -> str:
+    """Returns the leading metric in words, such as ``AUC .751; 95% interval .698 to .796, over 400 test images``."""
+    task, split = find_kind_of(metrics), measured_split(metrics)
+    value, low, high = read_estimate(metrics[split][task.leading])
+    found = f"{metric_label(task.leading)} {number(value)}" if value == value else "AUC not defined"
+    if not math.isnan(low):
+        found += f"; 95% interval {number(low)} to {number(high)}"
+    return f"{found}, {describe_basis(metrics, split)}"
+
+
+def describe_basis(metrics: Mapping[str, Any], split: str) -> str:
+    """Returns what the intervals of a split rest on, such as ``resampled over 12 test patients (120 images)``."""
+    basis = metrics.get("intervals_over", {}).get(split)
+    name, how = split_in_words(split), find_kind_of(metrics).interval_words
+    if basis is None:  # an older version has not written it down
+        return f"{how} the {name} split"
+    images = "" if basis["unit"] == "images" else f" ({basis['images']:,} images)"
+    return f"{how} {basis['count']:,} {name} {basis['unit']}{images}"
+
+
+def name_class(metric: str, positive_class: str | None) -> str:
+    """Returns the class that a metric is of, in brackets; empty for metrics of all classes."""
+    return f" ({positive_class})" if positive_class and metric in _OF_ONE_CLASS else ""
+
+
+def describe_decisions(metrics: Mapping[str, Any], split: str) -> str:
+    """Returns a sentence on the thresholds of decisions, and how they were chosen."""
+    how, positive = describe_rule(metrics.get("threshold_rule")), metrics.get("positive_class")
+    if positive is None:
+        return f"Each label is predicted above its own threshold, {how}."
+    threshold = metrics["per_class"][split][positive]["threshold"]
+    return f"The class {positive} is predicted above a threshold of {threshold:.3f}, {how}."

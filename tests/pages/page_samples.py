@@ -1,0 +1,57 @@
+"""Runs for the tests of pages, made without training, with names that try to break out of a page."""
+
+import json
+
+import numpy as np
+from mask_run_samples import answer as predict_masks
+from mask_run_samples import make_truth as make_masks
+from mask_run_samples import write_mask_run
+from PIL import Image
+from run_samples import binary_probabilities, label_probabilities, make_truth, write_run
+
+SCRIPT = "<script>alert(1)</script>"
+QUOTES = '"\' onload="alert(2)" x=\''
+LEFTWARDS = "\u202eשלום\u202d <b>"
+LONG = "x" * 200
+HOSTILE = (SCRIPT, QUOTES, LEFTWARDS, LONG)
+PICTURES = ("history", "labels", "roc", "examples", "wiring_cfc", "unknown")
+
+
+def with_details(folder, pictures=PICTURES, **changes):
+    """Adds to a run what a real one has beside its numbers: pictures, counts of images, findings on the data."""
+    (folder / "plots").mkdir()
+    for name in pictures:
+        Image.new("RGB", (1400, 300), "white").save(folder / "plots" / f"{name}.png", dpi=(150, 150))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    classes = dict.fromkeys(metrics["classes"], 7)
+    metrics["splits"] = {name: {"images": 20, "patients": 9, "classes": classes} for name in ("train", "val", "test")}
+    metrics["data_check"] = {"notes": [f"split by {QUOTES}"], "warnings": [f"{SCRIPT} is in two splits"]}
+    metrics |= changes
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    return folder
+
+
+def write_hostile_run(parent):
+    """Writes a run of two classes whose folder, files, patients and classes have hostile names."""
+    truth = make_truth(60, 40)
+    about = {"names": [f"{HOSTILE[row % 4]}{row}.png" for row in range(60)]}
+    about |= {"groups": [f"{SCRIPT}{row // 2}" for row in range(60)], "class_names": (SCRIPT, LONG)}
+    folder = parent / ("-" + QUOTES.replace("/", "") + LEFTWARDS.replace("/", ""))
+    write_run(folder, truth, binary_probabilities(truth, 0.8, 1), data=f"folder:/tmp/{LONG}", **about)
+    return with_details(folder)
+
+
+def write_hostile_label_run(parent):
+    """Writes a run of several labels with hostile names, at thresholds of its own."""
+    truth = (np.random.default_rng(3).random((80, 4)) < 0.3).astype(np.uint8)
+    about = {"class_names": HOSTILE, "task": "multi-label", "thresholds": (0.3, 0.4, 0.5, 0.6)}
+    folder = write_run(parent / "labels", truth, label_probabilities(truth, np.array([1, 1, 1, 1]), 2), **about)
+    basis = {name: {"unit": "images", "count": 80, "images": 80} for name in ("val", "test")}
+    return with_details(folder, task="multi-label", intervals_over=basis)
+
+
+def write_mask_page_run(parent):
+    """Writes a run of masks."""
+    truth = make_masks()
+    folder = write_mask_run(parent / "masks", truth, predict_masks(truth, 0.3, 1))
+    return with_details(folder, ("history", "dice", "gallery", "spread"))
