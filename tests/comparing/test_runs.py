@@ -72,7 +72,7 @@ def refuse(message, *paths, **options):
 def test_folders_without_complete_runs(tmp_path):
     refuse("which is not a folder", tmp_path / "missing")
     (tmp_path / "empty").mkdir()
-    refuse("with none. Train some by train.py", tmp_path / "empty")
+    refuse("with none. Train some with train.py", tmp_path / "empty")
     (write(tmp_path / "unfinished" / "run") / "predictions.csv").unlink()
     refuse("1 without metrics.json or predictions.csv. Continue them", tmp_path / "unfinished")
     refuse("Received: no path")
