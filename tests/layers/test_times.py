@@ -35,35 +35,35 @@ def make(kind, **arguments):
     return layer
 
 
-def make_model(**arguments):
-    """One model of the kinds in ``COMPILED``, whose outputs stand side by side."""
+def make_model(kinds, **arguments):
+    """One model of several kinds, whose outputs stand side by side."""
     sequences = keras.Input((STEPS, FEATURES)), keras.Input((STEPS,))
     mask = keras.Input((STEPS,), dtype="bool")
-    layers = [KINDS[kind](return_sequences=True, **arguments) for kind in COMPILED]
+    layers = [KINDS[kind](return_sequences=True, **arguments) for kind in kinds]
     outputs = keras.layers.Concatenate()([layer(sequences, mask=mask) for layer in layers])
     for layer in layers:
         randomise(layer)
     return keras.Model([*sequences, mask], outputs)
 
 
-@pytest.fixture(scope="module")
-def model():
+@pytest.fixture(scope="module", params=[("ltc", "cfc-dense"), pytest.param(COMPILED, marks=pytest.mark.slow)])
+def model(request):
     """A model that is compiled once for all tests."""
-    return make_model()
+    return make_model(request.param)
 
 
 @pytest.mark.parametrize("run_eagerly", [False, True])
 def test_a_missing_time_at_a_masked_step_trains_as_any_other(model, run_eagerly):
     if run_eagerly and keras.backend.backend() == "jax":
         pytest.skip("JAX compiles every operation of its own, which takes minutes")
-    model = make_model(go_backwards=True) if run_eagerly else model
+    model = make_model(COMPILED, go_backwards=True) if run_eagerly else model
     model.compile("sgd", "mse", run_eagerly=run_eagerly)
     inputs, times = draw_sequences()
     start, trained = model.get_weights(), []
     for at_masked in (1.0, np.nan, -np.inf):
         model.set_weights(start)
         given = [inputs, np.where(MASK, times, np.float32(at_masked)), MASK]
-        model.train_on_batch(given, np.ones((BATCH, STEPS, len(COMPILED)), "float32"))
+        model.train_on_batch(given, np.ones((BATCH, *model.output_shape[1:]), "float32"))
         trained.append(model.get_weights())
     for changed in trained:
         for weight, expected in zip(changed, trained[0], strict=True):
