@@ -113,7 +113,7 @@ def test_what_the_system_refuses_is_tried_again(files, tmp_path, monkeypatch, re
 
     with monkeypatch.context() as short:
         short.setattr(images, "open_image", refuse)
-        short.setattr(images.png_files, "read_plain_png", refuse)
+        short.setattr(images.picture_files, "read_plain_png", refuse)
         found = load()
         assert found.obstacles == list(range(20))
         with pytest.raises(InputError, match=r"20 of 20 that cannot be read: .* damaged themselves"):

@@ -364,7 +364,9 @@ def test_a_volume_whose_mask_lies_elsewhere_is_named(root):
         load(root, side=8)
     data = load(root, side=8, skip_bad=True)
     assert sum(map(len, data.splits.values())) == 18
-    assert any("left out 2 of 20 images that do not have a mask that lies" in text for text in data.check.warnings)
+    assert any(
+        "left out 2 of 20 images that do not have a mask with its affine" in line for line in data.check.warnings
+    )
 
 
 def test_masks_of_the_background_are_passed_over(root):

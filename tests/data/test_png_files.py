@@ -7,7 +7,7 @@ import pytest
 from hypothesis import strategies as st
 from PIL import Image
 
-from keras_lnn.data.decode.png_files import read_plain_png
+from keras_lnn.data.decode.picture_files import read_plain_png
 
 SHAPES_AND_TYPES = {"grey": ((), np.uint8), "grey, 16 bits": ((), np.uint16), "colour": ((3,), np.uint8)}
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_lnn.data.decode import medical_files, png_files
+from keras_lnn.data.decode import medical_files, picture_files
 from keras_lnn.data.decode.faults import Decoded, ImageSource, describe_faults, is_obstacle, name_fault
 from keras_lnn.data.decode.file_values import FileFacts, apply_window
 from keras_lnn.data.decode.mask_pixels import read_mask
-from keras_lnn.data.decode.pillow_files import fitted_size, open_image, with_channels
+from keras_lnn.data.decode.picture_files import fitted_size, open_image, with_channels
 from keras_lnn.data.options import FITS, Rendering
 from keras_lnn.errors import InputError
 
@@ -218,7 +218,7 @@ def _decode(source: ImageSource, shape: tuple[int, ...], rendering: Rendering, f
     if medical_files.is_medical(source):
         pixels = Image.fromarray(medical_files.read_slice(source, rendering.window, rendering.frame, facts))
         return _to_size(with_channels(pixels, channels), shape, rendering.fit)
-    plain = png_files.read_plain_png(source, Image.MAX_IMAGE_PIXELS)
+    plain = picture_files.read_plain_png(source, Image.MAX_IMAGE_PIXELS)
     image = (
         open_image(source, max(height, width), channels, rendering.frame, facts)
         if plain is None

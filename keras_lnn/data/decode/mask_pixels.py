@@ -6,9 +6,9 @@ import os
 
 import numpy as np
 
-from keras_lnn.data.decode import medical_files, png_files
+from keras_lnn.data.decode import medical_files, picture_files
 from keras_lnn.data.decode.medical_files import Grid
-from keras_lnn.data.decode.pillow_files import fitted_size, open_image, with_channels
+from keras_lnn.data.decode.picture_files import fitted_size, open_image, with_channels
 from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import is_file
@@ -147,7 +147,7 @@ def _read_pixels(source: MaskSource, coloured: bool | None) -> np.ndarray:
     """Returns the pixels as whole numbers, (height, width) or (height, width, 3)."""
     from PIL import Image
 
-    plain = png_files.read_plain_png(source, Image.MAX_IMAGE_PIXELS)
+    plain = picture_files.read_plain_png(source, Image.MAX_IMAGE_PIXELS)
     if plain is not None:
         return plain.astype(np.int32) if plain.dtype == np.uint16 else plain
     image = open_image(source, _ANY_LENGTH, 3)

@@ -23,9 +23,9 @@ from keras_lnn.data.sources.table_columns import (
     read_splits,
     require_column,
     require_filled,
+    require_inside,
 )
 from keras_lnn.data.sources.table_file import TextTable, read_table
-from keras_lnn.data.sources.table_files import require_inside
 from keras_lnn.errors import InputError
 
 IMAGES, MASKS, MANIFEST, CLASSES = "images", "masks", "manifest.csv", "classes.csv"

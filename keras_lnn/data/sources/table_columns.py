@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 
@@ -296,6 +297,26 @@ def _require_all(table: TextTable, column: str, right: Sequence[bool], rule: str
         raise InputError(
             f"{rule}. Received: {', '.join(named)}{more} in column {column} of {table.path}."
             " Correct these cells or remove the rows."
+        )
+
+
+def require_inside(cells: Sequence[str], table: TextTable, remedy: str) -> None:
+    """Checks that no file of a table lies above its folder, since ``..`` in a table from elsewhere could name any file.
+
+    Args:
+        cells: Names as they are in the table.
+        table: The table, to state the line of a mistake.
+        remedy: What the user can do, for the message.
+    """
+    outside = [
+        f"{cell} ({table.place(row)})"
+        for row, cell in enumerate(cells)
+        if os.path.normpath(cell.replace("\\", "/")).split("/")[0] == ".."
+    ]
+    if outside:
+        raise InputError(
+            f"A file must lie in the folder of images or be named by its whole path. Received: {name_some(outside)}."
+            f" {remedy}"
         )
 
 

@@ -12,11 +12,12 @@ import numpy as np
 
 from keras_lnn.data.arrays import ImageData
 from keras_lnn.data.checking import name_some
+from keras_lnn.data.decode.image_finding import find_images
 from keras_lnn.data.reading import Reading
 from keras_lnn.data.sources.own_images import FoundImages, LabelledFiles, load_own_images
-from keras_lnn.data.sources.table_columns import read_columns
-from keras_lnn.data.sources.table_file import read_table
-from keras_lnn.data.sources.table_files import find_table_files, join_doubled_rows
+from keras_lnn.data.sources.table_columns import read_columns, require_inside
+from keras_lnn.data.sources.table_file import TextTable, read_table
+from keras_lnn.errors import InputError
 
 
 def load_table(path: str | os.PathLike, reading: Reading = Reading()) -> ImageData:  # noqa: B008, it is frozen
@@ -45,11 +46,11 @@ def load_table(path: str | os.PathLike, reading: Reading = Reading()) -> ImageDa
     table = read_table(table_path)
     labelled = read_columns(table, reading.own, guess_groups=reading.plan != "as listed")
     root = table_path.parent if reading.own.image_dir is None else Path(reading.own.image_dir)
-    listed = find_table_files(labelled.names, root, table)
+    listed = _find_table_files(labelled.names, root, table)
     if listed.unnamed:
         notes = (*labelled.notes, f"{listed.unnamed:,} image files in the folder are not in the table")
         labelled = dataclasses.replace(labelled, notes=notes)
-    rows, doubled = join_doubled_rows(listed.files, labelled, table)
+    rows, doubled = _join_doubled_rows(listed.files, labelled, table)
     found = FoundImages(
         name=f"table:{os.fspath(path)}",
         files=[listed.files[row] for row in rows],
@@ -73,3 +74,98 @@ def _checksum(labelled: LabelledFiles, digests: Sequence[str]) -> str:
         labels = "|".join(labelled.class_names[place] for place in np.flatnonzero(indicators[row]))
         lines.append("\0".join((file, digest, labels, splits[row], groups[row])) + "\n")
     return f"sha256:{hashlib.sha256(''.join(sorted(lines)).encode('utf-8', 'surrogateescape')).hexdigest()}"
+
+
+@dataclasses.dataclass(frozen=True)
+class _TableFiles:
+    """The files of a table.
+
+    Args:
+        files: One path per row; it need not exist.
+        unnamed: Number of image files of the folder that are in no row.
+        unreadable: Folders that could not be searched, with the reasons.
+    """
+
+    files: list[Path]
+    unnamed: int
+    unreadable: list[str] = dataclasses.field(default_factory=list)
+
+
+def _find_table_files(cells: Sequence[str], root: Path, table: TextTable) -> _TableFiles:
+    """Finds the files that the cells of a table name.
+
+    Args:
+        cells: Names as they are in the table.
+        root: The folder of images.
+        table: The table, to state the line of a mistake.
+    """
+    if not root.is_dir():
+        raise InputError(
+            f"--image-dir must be the folder of images. Received: {root}, which is"
+            f" {'a file' if root.exists() else 'not there'}. Check the path."
+        )
+    require_inside(cells, table, "Choose an --image-dir above, or write whole paths.")
+    unreadable: list[str] = []
+    images = find_images(root, unreadable)
+    by_path = {os.path.relpath(image, root): image for image in images}
+    by_name: dict[str, list[Path]] = {}
+    for image in images:
+        for name in {image.name, image.name.partition(".")[0], image.stem}:
+            by_name.setdefault(name, []).append(image)
+    files = [_find_file(cell, root, by_path, by_name, table.place(row)) for row, cell in enumerate(cells)]
+    named = set(files)
+    series = {file for file in named if file.is_dir()}
+    return _TableFiles(files, sum(image not in named and image.parent not in series for image in images), unreadable)
+
+
+def _find_file(cell: str, root: Path, by_path: dict[str, Path], by_name: dict[str, list[Path]], place: str) -> Path:
+    path = os.path.normpath(cell.replace("\\", "/") if os.sep == "/" else cell)
+    if path in by_path:
+        return by_path[path]
+    file = root / path  # an absolute path replaces the root
+    if os.path.dirname(path) or os.path.exists(file):
+        return file
+    candidates = by_name.get(path, [])
+    if len(candidates) > 1:
+        shown = [candidate.relative_to(root).as_posix() for candidate in candidates]
+        raise InputError(
+            f"A name without a folder must match one file below {root}. Received: {cell} ({place}), which matches"
+            f" {name_some(shown)}. Write the folder before the name."
+        )
+    return candidates[0] if candidates else file
+
+
+def _join_doubled_rows(files: Sequence[Path], labelled: LabelledFiles, table: TextTable) -> tuple[list[int], list[str]]:
+    """Keeps one row of each file, and checks that all its rows agree.
+
+    Returns:
+        The rows that are kept, whatever their order in the table, and a warning if some were left out.
+    """
+    first: dict[Path, int] = {}
+    kept: dict[Path, int] = {}
+    conflicts = []
+    for row, file in enumerate(files):
+        other = first.setdefault(file, row)
+        kept[file] = min(
+            kept.get(file, row), row, key=lambda place: (len(labelled.names[place]), labelled.names[place])
+        )
+        if other == row:
+            continue
+        if not np.array_equal(labelled.labels[row], labelled.labels[other]):
+            conflicts.append(
+                f"{labelled.names[row]} with two labels (lines {table.lines[other]} and {table.lines[row]})"
+            )
+        for kind, cells in (("splits", labelled.splits), ("groups", labelled.groups)):
+            if cells is not None and cells[row] != cells[other]:
+                conflicts.append(
+                    f"{labelled.names[row]} with two {kind} (lines {table.lines[other]} and {table.lines[row]})"
+                )
+    if conflicts:
+        raise InputError(
+            f"All rows of a file must agree. Received: {name_some(conflicts)} in {table.path}."
+            " Correct or remove one of each."
+        )
+    left_out = sorted(set(range(len(files))) - set(kept.values()))
+    doubled = [f"{labelled.names[row]} ({table.place(row)})" for row in left_out]
+    warnings = [f"rows that name a file again were left out: {name_some(doubled)}"] if doubled else []
+    return list(kept.values()), warnings
