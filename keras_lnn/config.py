@@ -22,9 +22,9 @@ from keras_lnn.fields.values import (
 from keras_lnn.files.yaml_files import read_yaml
 from keras_lnn.saved.formats import NO_EXPORT, list_exports
 from keras_lnn.tasks.kinds import list_monitors
+from keras_lnn.tasks.task import list_losses
 from keras_lnn.tasks.thresholds import parse_threshold
 
-Loss = Literal["cross-entropy", "focal", "asymmetric", "bce-dice", "focal-tversky", "soft-f1", "mean-squared-error"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "lion"]
 Schedule = Literal["constant", "cosine", "cosine-restarts", "warmup-cosine", "exponential", "steps"]
 MODEL_DEFAULT = "(default: the model's published protocol)"
@@ -75,7 +75,7 @@ class TrainConfig(OwnModules, DataOptions, _Subject):
     restart_epochs: Annotated[Count | None, Role.SETTING] = pydantic.Field(
         None, description=f"epochs between two restarts of --schedule cosine-restarts {MODEL_DEFAULT}"
     )
-    loss: Annotated[Loss | None, Role.SETTING] = pydantic.Field(
+    loss: Annotated[str | None, OneOf(list_losses), Role.SETTING] = pydantic.Field(
         None,
         description="loss that training minimises; focal: easy samples weigh less; asymmetric: easy negatives weigh "
         "even less (only for data with several labels per image); bce-dice, focal-tversky and soft-f1: overlap of "
@@ -219,7 +219,7 @@ if TYPE_CHECKING:
         weight_decay: float
         schedule: Schedule
         restart_epochs: int
-        loss: Loss
+        loss: str
         augmentation: str
         monitor: str
         early_stopping: int

@@ -2,17 +2,17 @@
 
 import inspect
 import json
+import pkgutil
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import keras_lnn
 from extensions.markdown import code, prose, table
-from keras_lnn import config, losses
 from keras_lnn.data.augment import operations
 from keras_lnn.data.catalog import OTHER_SOURCES, catalog
 from keras_lnn.registry import builder_arguments, get_model, model_names
 from keras_lnn.studies.declaration import built_in_studies, load_study
-from keras_lnn.tasks.task import PROBABILITY_LOSSES
+from keras_lnn.tasks.task import PROBABILITY_LOSSES, list_losses
 
 _LISTED = Path(keras_lnn.__file__).parent / "models" / "listed.json"
 
@@ -90,10 +90,11 @@ def render_data() -> str:
 
 def render_losses() -> str:
     """Returns the losses by their names for ``--loss``, and the classes behind those that Keras does not have."""
-    classes = {"focal": "FocalCrossentropy", "asymmetric": "MultiLabelCrossentropy", **PROBABILITY_LOSSES}
+    own = {"focal": "keras_lnn.losses:FocalCrossentropy", "asymmetric": "keras_lnn.losses:MultiLabelCrossentropy"}
+    classes = own | PROBABILITY_LOSSES
     rows = []
-    for name in get_args(config.Loss):
-        found = getattr(losses, classes[name]) if name in classes else None
+    for name in list_losses():
+        found = pkgutil.resolve_name(classes[name]) if name in classes else None
         summary = (inspect.getdoc(found) or "").partition("\n\n")[0].replace("\n", " ")
         text = prose(summary) if found else "Cross-entropy, the default of most models."
         rows.append((code(name), f"`keras_lnn.losses.{found.__name__}`" if found else "Keras's own", text))

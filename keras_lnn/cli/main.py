@@ -8,7 +8,7 @@ from keras_lnn.cli.parsing import parse_command, run_main
 from keras_lnn.errors import InputError, suggest
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
     """The module of a command and its description; the module has ``NameCommand`` and ``run_name``, or a ``main``."""
 
     module: str
@@ -16,15 +16,15 @@ class _Entry(NamedTuple):
 
 
 COMMANDS = {
-    "train": _Entry("train", "train a model on medical images, choose an epoch on validation, test and export it"),
-    "tune": _Entry("tune", "search for hyperparameters, with each trial in its own process"),
-    "evaluate": _Entry("evaluate", "measure a trained model, with 95% intervals"),
-    "compare": _Entry("compare", "compare trained models on the same test samples, with tests and pictures"),
-    "study": _Entry("study", "run a study: several models, data sets and seeds, with tables and pictures"),
-    "predict": _Entry("predict", "predict probabilities or masks for image files and folders"),
-    "export": _Entry("export", "export a trained model to a folder, with its model card"),
-    "import": _Entry("import_weights", "load weights learned in PyTorch into the Keras model"),
-    "list": _Entry("list", "list the models or the data sets"),
+    "train": Entry("train", "train a model on medical images, choose an epoch on validation, test and export it"),
+    "tune": Entry("tune", "search for hyperparameters, with each trial in its own process"),
+    "evaluate": Entry("evaluate", "measure a trained model, with 95% intervals"),
+    "compare": Entry("compare", "compare trained models on the same test samples, with tests and pictures"),
+    "study": Entry("study", "run a study: several models, data sets and seeds, with tables and pictures"),
+    "predict": Entry("predict", "predict probabilities or masks for image files and folders"),
+    "export": Entry("export", "export a trained model to a folder, with its model card"),
+    "import": Entry("import_weights", "load weights learned in PyTorch into the Keras model"),
+    "list": Entry("list", "list the models or the data sets"),
 }
 
 

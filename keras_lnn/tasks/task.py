@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import pkgutil
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,11 +24,18 @@ if TYPE_CHECKING:
 
 # Losses of probabilities, with their classes in keras_lnn.losses; these weigh the classes themselves.
 PROBABILITY_LOSSES = {
-    "bce-dice": "BinaryCrossentropyDice",
-    "focal-tversky": "FocalTversky",
-    "soft-f1": "SoftF1",
-    "mean-squared-error": "ProbabilitySquaredError",
+    "bce-dice": "keras_lnn.losses:BinaryCrossentropyDice",
+    "focal-tversky": "keras_lnn.losses:FocalTversky",
+    "soft-f1": "keras_lnn.losses:SoftF1",
+    "mean-squared-error": "keras_lnn.losses:ProbabilitySquaredError",
 }
+# Losses of logits, which tasks know themselves.
+LOSSES = ("cross-entropy", "focal", "asymmetric")
+
+
+def list_losses() -> tuple[str, ...]:
+    """Returns the names of all losses."""
+    return (*LOSSES, *PROBABILITY_LOSSES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,11 +135,9 @@ class Task(abc.ABC):
             weights: How much each class counts, or for several labels a positive of each; classes of whole images get
                 theirs for cross-entropy and focal from ``fit``.
         """
-        from keras_lnn import losses
-
         weights = None if weights is None else weights.tolist()
         if name in PROBABILITY_LOSSES:
-            return getattr(losses, PROBABILITY_LOSSES[name])(self._activation(), weights)
+            return pkgutil.resolve_name(PROBABILITY_LOSSES[name])(self._activation(), weights)
         return self._loss_of_logits(name, weights)
 
     def _activation(self) -> str:

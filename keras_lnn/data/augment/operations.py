@@ -18,16 +18,20 @@ RECIPES = {
 }
 # Operations by name, with the function that combines consecutive operations of one kind.
 _STAGES = ((AFFINE_OPERATIONS, affine_stage), (GRID_OPERATIONS, grid_stage), (VALUE_OPERATIONS, value_stage))
-_OPERATIONS = {name: make_stage for operations, make_stage in _STAGES for name in operations}
 _MOST_OPERATIONS = 32
 _NONE, _AUTO = "none", "auto"
 
 Augmentation = Callable[..., Any]
 
 
+def _stages_by_name() -> dict[str, Any]:
+    """Returns for each operation the function that makes the stage that it belongs to."""
+    return {name: make_stage for operations, make_stage in _STAGES for name in operations}
+
+
 def augmentation_names() -> list[str]:
     """Returns the names for ``--augmentation`` except ``auto``; all but ``none`` can be joined by ``+``."""
-    return [_NONE, *RECIPES, *_OPERATIONS]
+    return [_NONE, *RECIPES, *_stages_by_name()]
 
 
 def list_operations(name: str) -> list[str]:
@@ -104,7 +108,9 @@ def make_augmentation(name: str, image_shape: tuple[int, ...], seed: int) -> Aug
 def _pipeline(operations: Sequence[str], shape: tuple[int, ...], seed: int) -> Augmentation:
     from keras_lnn.data.augment.step_seed import StepSeed
 
-    stages = [make_stage(list(names)) for make_stage, names in itertools.groupby(operations, _OPERATIONS.__getitem__)]
+    stages = [
+        make_stage(list(names)) for make_stage, names in itertools.groupby(operations, _stages_by_name().__getitem__)
+    ]
     draw = StepSeed(seed)
 
     def augment(images: Any, step: Any, masks: Any = None) -> Any:

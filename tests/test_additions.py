@@ -1,0 +1,119 @@
+"""The examples of CONTRIBUTING: each addition takes effect from one place."""
+
+import re
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_lnn import registry
+from keras_lnn.cli.main import COMMANDS, main
+from keras_lnn.config import TrainConfig
+from keras_lnn.data.augment.operations import make_augmentation
+from keras_lnn.data.augment.values import VALUE_OPERATIONS
+from keras_lnn.data.catalog import _REGISTERED, OWN_SOURCES, is_own, split_own
+from keras_lnn.evaluation.metrics import METRICS, metric_label
+from keras_lnn.evaluation.predictions import evaluate_predictions
+from keras_lnn.registry import build_model, model_names
+from keras_lnn.saved.export import export_model
+from keras_lnn.saved.formats import FORMATS
+from keras_lnn.saved.predictor import load_predictor
+from keras_lnn.saved.signature import Signature, save_keras
+from keras_lnn.tasks.kinds import KINDS, list_monitors, make_task
+from keras_lnn.tasks.task import PROBABILITY_LOSSES
+
+TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+EXAMPLES = dict(re.findall(r"^(An? [a-z ]+)[^\n]*:\n\n```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
+TABLES = (METRICS, VALUE_OPERATIONS, KINDS, FORMATS, PROBABILITY_LOSSES, COMMANDS, OWN_SOURCES)
+TABLES += (_REGISTERED, registry._MODELS)
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Runs an example as the module ``additions``; what it has added is gone after the test."""
+    kept = [dict(table) for table in TABLES]
+
+    def run_example(name, module="additions"):
+        added = types.ModuleType(module)
+        monkeypatch.setitem(sys.modules, module, added)
+        exec(compile(EXAMPLES[name], name, "exec", dont_inherit=True), vars(added))
+        return added
+
+    yield run_example
+    for table, content in zip(TABLES, kept, strict=True):
+        table.clear()
+        table.update(content)
+
+
+def test_a_model(run):
+    run("A model")
+    assert "two-layers" in model_names()
+    assert build_model("two-layers", (8, 8, 1), 2, units=3).output_shape == (None, 2)
+
+
+def test_a_data_set(run):
+    run("A data set")
+    from keras_lnn.data import load_data
+
+    data = load_data("stripes")
+    assert data.class_names == ("vertical", "horizontal")
+    assert len(data.splits["test"]) == 8
+
+
+def test_a_source_of_images(run):
+    added = run("A source of images")
+    source, place = split_own("archive:somewhere")
+    assert (source.loader, place) == ("additions:load_archive", "somewhere")
+    assert callable(added.load_archive)
+    assert is_own("archive:somewhere")
+
+
+def test_a_metric_of_the_test(run):
+    run("A metric of the test")
+    truth, probabilities = np.array([0, 0, 1, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.1, 0.9]])
+    found = evaluate_predictions(truth, probabilities, task="binary", class_names=("no", "yes"))
+    assert found.metrics["npv"].value == 0.5
+    assert metric_label("npv") == "negative predictive value"
+
+
+def test_a_loss(run):
+    run("A loss")
+    assert TrainConfig(loss="absolute-error").loss == "absolute-error"
+    loss = make_task("binary", ("no", "yes")).loss("absolute-error")
+    assert float(loss(np.array([1]), np.array([[0.0, 0.0]], np.float32))) == pytest.approx(0.5)
+
+
+def test_an_augmentation(run):
+    run("An augmentation")
+    images = np.full((2, 8, 8, 1), 200.0, np.float32)
+    augment = make_augmentation("invert", (8, 8, 1), 0)
+    found = augment(images, 0)
+    np.testing.assert_array_equal(np.asarray(found[0] if isinstance(found, tuple) else found), 55.0)
+
+
+def test_a_task(run):
+    run("A task")
+    assert make_task("stages", ("I", "II", "III")).outputs == 3
+    assert "val_stages" in list_monitors()
+    assert TrainConfig(monitor="val_stages").monitor == "val_stages"
+
+
+def test_a_command(run, capsys):
+    run("A command", "keras_lnn.cli.hello")
+    assert main(["hello", "--name", "Ada"]) == 0
+    assert capsys.readouterr().out == "hello Ada\n"
+    main(["--help"])
+    assert "hello" in capsys.readouterr().out
+
+
+def test_an_export_format(run, tmp_path):
+    run("A model", "other")
+    run("An export format")
+    signature = Signature("two-layers", {}, "binary", ("no", "yes"), (8, 8, 1), "d", None, "", "", 1, 0, 1, "a test")
+    save_keras(build_model("two-layers", (8, 8, 1), 2), signature, tmp_path / "best.keras")
+    folder = export_model(tmp_path / "best.keras", tmp_path / "out", "npz")
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), dtype=np.uint8)
+    expected = load_predictor(tmp_path / "best.keras").predict(images)
+    np.testing.assert_array_equal(load_predictor(folder).predict(images), expected)
