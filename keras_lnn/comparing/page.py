@@ -192,8 +192,10 @@ def _methods(comparison: Comparison) -> list[str]:
         points.insert(
             2,
             "Models with several seeds are compared by their means. The uncertainty of a mean has two parts: the "
-            "choice of the test samples, which is common to all models, and the seeds, whose part is estimated by the "
-            "variance between them; Student's t with Welch and Satterthwaite's degrees of freedom allows for that.",
+            "choice of the test samples, which is common to all models, and the seeds, whose part is estimated from"
+            " the "
+            "variance between them; Student's t with Welch and Satterthwaite's degrees of freedom allows for the few "
+            "seeds.",
         )
     return points
 

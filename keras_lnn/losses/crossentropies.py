@@ -116,7 +116,7 @@ class FocalCrossentropy(keras.losses.Loss):
         classes = y_pred.shape[-1]
         if self.class_weights is not None and len(self.class_weights) != classes:
             raise ValueError(
-                f"class_weights must be as many as there are classes, {classes}. Received: {len(self.class_weights)}."
+                f"class_weights must have one weight per class, {classes} in all. Received: {len(self.class_weights)}."
             )
         indices = ops.cast(ops.reshape(y_true, ops.shape(y_pred)[:-1]), "int32")
         truth = ops.one_hot(indices, classes, dtype=y_pred.dtype)

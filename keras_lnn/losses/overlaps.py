@@ -22,7 +22,7 @@ class _BatchLoss(ProbabilityLoss):
         """Returns the loss of a batch."""
         if sample_weight is not None:
             raise ValueError(
-                f"{type(self).__name__} is taken over a whole batch and has no value a sample that could be weighed. "
+                f"{type(self).__name__} is computed over a whole batch, so single samples cannot be weighted. "
                 f"Received: sample_weight. Give the loss class_weights, and fit neither class_weight nor sample_weight."
             )
         return super().__call__(y_true, y_pred)

@@ -48,7 +48,8 @@ class ProbabilityLoss(keras.losses.Loss):
         weights = None if class_weights is None else [float(weight) for weight in class_weights]
         if weights is not None and not (all(0 <= weight < math.inf for weight in weights) and sum(weights) > 0):
             raise ValueError(
-                f"class_weights must be finite, none below 0 and one above. Received: {weights}. Give one a class."
+                f"class_weights must be finite and at least 0, and one must be above 0. Received: {weights}. Give one"
+                " per class."
             )
         self.probabilities = probabilities
         self.class_weights = weights
@@ -66,10 +67,10 @@ class ProbabilityLoss(keras.losses.Loss):
             raise ValueError(f"Predictions must be (batch, ..., classes). Received: shape {tuple(y_pred.shape)}.")
         classes = y_pred.shape[-1]
         if self.probabilities == "softmax" and classes < 2:
-            raise ValueError("A softmax is of two classes at least. Received: 1. Give probabilities='sigmoid'.")
+            raise ValueError("A softmax needs at least two classes. Received: 1. Give probabilities='sigmoid'.")
         if self.class_weights is not None and len(self.class_weights) != classes:
             raise ValueError(
-                f"class_weights must be as many as there are classes or labels, {classes}. Received: "
+                f"class_weights must have one weight per class or label, {classes} in all. Received: "
                 f"{len(self.class_weights)}."
             )
         if len(y_true.shape) == len(y_pred.shape) - 1:
@@ -144,7 +145,7 @@ class ProbabilitySquaredError(ProbabilityLoss):
 def require_number(right: bool, name: str, rule: str, value: float) -> None:
     """Raises an error that states an argument, its rule and its value, unless it is right."""
     if not right:
-        raise ValueError(f"{name} must be a number of {rule}. Received: {value}.")
+        raise ValueError(f"{name} must be finite and {rule}. Received: {value}.")
 
 
 def safe_power(values: Any, exponent: float) -> Any:

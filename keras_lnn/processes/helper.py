@@ -92,7 +92,7 @@ def describe_failure(error: BaseException) -> str:
     if isinstance(error, MemoryError) or name == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in text:
         return f"out of memory: {text[:200] or name}"
     if isinstance(error, SystemExit):
-        return f"left with exit status {error.code}"
+        return f"exited with status {error.code}"
     return f"{name}: {text[:200]}" if text else name
 
 

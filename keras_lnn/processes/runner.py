@@ -135,7 +135,7 @@ def _watch(
         with contextlib.suppress(queue.Empty):
             reply = replies.get(timeout=_LOOK_EVERY_SECONDS)
             if "gone" in reply and reply["status"] != _KILLED and reason is None:
-                reason = f"could not begin: {helper.last_message() or 'its helper ended'}"
+                reason = f"could not start: {helper.last_message() or 'its helper process ended'}"
             if "status" in reply:
                 return reply["status"], reason, time.monotonic() - begun
             pid, begun = reply["pid"], time.monotonic()
@@ -189,9 +189,9 @@ def _describe_end(status: int, log: Path) -> str:
     except OSError:
         last = ""
     if status == _KILLED:
-        return "was killed by the system (SIGKILL), as it does when memory runs out"
+        return "was killed by the system (SIGKILL), which happens when memory runs out"
     if status < 0:
         with contextlib.suppress(ValueError):
             return f"was ended by {signal.Signals(-status).name}" + (f": {last}" if last else "")
-    said = f"; its last words: {last}" if last else " and without a word"
+    said = f"; its last output: {last}" if last else " and without output"
     return f"ended with exit status {status}, without a result{said}"

@@ -58,11 +58,11 @@ class Protocol(pydantic.BaseModel):
     def _check(self) -> Protocol:
         for name in self.grid:
             if name == "model_args" or ("." in name and not name.startswith("model_args.")):
-                raise ValueError(f"must have training fields or model_args.NAME in a grid, where {name} is neither")
+                raise ValueError(f"must have only training fields and model_args.NAME in a grid, but {name} is neither")
         for name in self.figures:
             if name != CLASSES and name not in self.grid:
                 known = ", ".join([*self.grid, CLASSES])
-                raise ValueError(f"must draw figures along fields of the grid, {known}, where {name} is none")
+                raise ValueError(f"must draw figures along fields of the grid, {known}, but {name} is none of them")
         return self
 
 
@@ -103,15 +103,15 @@ class Study(pydantic.BaseModel):
         for name, fields in [*protocols.items(), *self.networks.items()]:
             decided = [field for field in fields if field in _DECIDED]
             if decided:
-                raise ValueError(f"must leave {', '.join(decided)} to the study, which {name} does not")
+                raise ValueError(f"must leave {', '.join(decided)} to the study, but {name} sets it")
             if not isinstance(fields.get("model_args", {}), dict):
-                raise ValueError(f"must have lines of 'argument: value' as model_args, where {name} has others")
+                raise ValueError(f"must have lines 'argument: value' as model_args, but {name} has other content")
         if self.reference is not None and self.reference not in self.networks:
-            raise ValueError(f"must have its reference among its networks, where {self.reference} is not")
+            raise ValueError(f"must have its reference among its networks, but {self.reference} is not")
         for name, protocol in self.protocols.items():
             unknown = [network for network in protocol.networks if network not in self.networks]
             if unknown:
-                raise ValueError(f"must have {', '.join(unknown)} among its networks, which {name} names")
+                raise ValueError(f"must have {', '.join(unknown)}, which {name} names, among its networks")
         return self
 
     def published_for(self, data: str) -> tuple[dict[str, Figures], bool]:
@@ -203,7 +203,7 @@ def lay_out(
     decided = [field for field in {**(fields or {}), **(grid or {})} if field in _DECIDED]
     if decided:
         raise InputError(
-            f"A study decides {', '.join(_DECIDED)} itself. Received: {', '.join(decided)}. Give --data and --seeds"
+            f"A study sets {', '.join(_DECIDED)} itself. Received: {', '.join(decided)}. Give --data and --seeds"
             " for data sets and seeds, and leave out the rest."
         )
     chosen = study.protocols[choose("protocol", [protocol] if protocol else None, list(study.protocols))[0]]
@@ -214,8 +214,8 @@ def lay_out(
     count = repeats * len(sets) * len(names) * count_points({**chosen.grid, **(grid or {})})
     if count > MOST_RUNS:
         raise InputError(
-            f"A study must have at most {MOST_RUNS:,} runs. Received: {show_value(count)} by networks, data sets, seeds"
-            " and values of the grid. Leave some out."
+            f"A study must have at most {MOST_RUNS:,} runs. Received: {show_value(count)} from networks, data sets,"
+            " seeds and values of the grid. Leave some out."
         )
     points = lay_out_grid({**chosen.grid, **(grid or {})})
     runs = [
@@ -274,7 +274,7 @@ def _require_own_folders(runs: Sequence[StudyRun]) -> None:
     for run in runs:
         if run.folder in seen:
             raise InputError(
-                f"Each network of a study must have a name of its own. Received: {seen[run.folder]!r} and"
+                f"Each network of a study must have a different name. Received: {seen[run.folder]!r} and"
                 f" {run.network!r}, which share {run.folder}. Change a name or a value of the grid."
             )
         seen[run.folder] = run.network
@@ -284,5 +284,7 @@ def path_name(name: str) -> str:
     """Returns a name as a folder name that cannot lead out of the folder that it is joined to."""
     found = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
     if not found.strip(".-"):
-        raise InputError(f"Networks, data and values need names of letters or digits. Received: {name!r}. Change it.")
+        raise InputError(
+            f"Names of networks, data and values must contain letters or digits. Received: {name!r}. Change it."
+        )
     return found

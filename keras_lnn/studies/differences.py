@@ -65,8 +65,8 @@ def describe_differences(differences: pd.DataFrame) -> list[str]:
             widest = (rows["high"] - rows["low"]).max() / 2
             sentences.append(
                 f"{data}, {label}: the data do not show that any {among} differs from {reference}"
-                f" (p at least {rows['corrected'].min():.2f} after Holm's correction; intervals reach up to"
-                f" ±{widest:.3f})."
+                f" (p at least {rows['corrected'].min():.2f} after Holm's correction; half-widths of the intervals up"
+                f" to {widest:.3f})."
             )
             continue
         parts = [

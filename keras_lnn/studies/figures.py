@@ -104,7 +104,9 @@ def plot_class_accuracy_by_network(results: pd.DataFrame, data: str) -> Figure |
         right.title.set_fontsize(LABEL_SIZE)
     seeds = max(map(len, found.values()))
     seeds_shown = f" (means of {seeds} seeds)" if seeds > 1 else ""
-    set_heading(figure, f"{data}: accuracy of each class over the epochs, and its correlation{seeds_shown}")
+    set_heading(
+        figure, f"{data}: accuracy of each class over the epochs, and correlations between the classes{seeds_shown}"
+    )
     return figure
 
 

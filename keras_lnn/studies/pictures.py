@@ -123,7 +123,7 @@ def plot_roc_by_network(results: pd.DataFrame, data: str) -> Figure:
         axes.tick_params(labelbottom=index >= len(networks) - columns)
     figure.supxlabel("1 - specificity", fontsize=LABEL_SIZE)
     figure.supylabel("sensitivity", fontsize=LABEL_SIZE)
-    set_heading(figure, f"{data}: ROC of each seed (thin) and their mean")
+    set_heading(figure, f"{data}: ROC curve of each seed (thin) and their mean")
     return figure
 
 
@@ -153,7 +153,7 @@ def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
         markersize=5,
         linewidth=1.0,
         capsize=2,
-        label="ours, mean and SD over seeds",
+        label="measured here, mean and SD over seeds",
         zorder=3,
     )
     published = summary.dropna(subset=[f"{metric}_published"])
@@ -178,7 +178,7 @@ def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
     ticks = [value for value in decades if low / 1.4 <= value <= high * 2.0]
     axes.set_xticks(ticks, [_short_count(value) for value in ticks])
     axes.minorticks_off()
-    style_axes(axes, f"{data}: {label} against size", "parameters", f"{label}, test split")
+    style_axes(axes, f"{data}: {label} against number of parameters", "parameters", f"{label}, test split")
     keep_within_unit(axes, "y")
     figure.legend(loc="outside lower left", ncols=3, fontsize=SMALL_SIZE + 0.5, frameon=False)
     points = summary[["parameters", f"{metric}_mean"]].to_numpy(float)
@@ -239,8 +239,8 @@ def plot_seeds(results: pd.DataFrame, study: Study, data: str) -> Figure:
         axes.set_yticks(places, [literal(name) for name in networks])
         axes.set_ylim(-0.7, len(networks) - 0.3)
         style_axes(axes, metric_label(metric), f"{metric_label(metric)}, test split")
-    published = " and the published figure (x)" if study.published_for(data)[0] else ""
-    set_heading(figure, f"{data}: runs over the seeds (box: quartiles){published}")
+    published = ", x: published figure" if study.published_for(data)[0] else ""
+    set_heading(figure, f"{data}: test metrics of each seed (dots; boxes: quartiles{published})")
     return figure
 
 
@@ -262,12 +262,12 @@ def _read_curve(run: Path) -> np.ndarray:
 
     from keras_lnn.comparing.runs import read_run
 
-    answers = read_run(run)
-    columns = make_task(answers.task, answers.class_names).described_classes(answers.positive_class)
+    measured = read_run(run)
+    columns = make_task(measured.task, measured.class_names).described_classes(measured.positive_class)
     curves = []
     for column in columns:
-        positive = answers.positive[:, column]
+        positive = measured.positive[:, column]
         if positive.any() and not positive.all():
-            false, true, _ = roc_curve(positive, answers.probabilities[:, column])
+            false, true, _ = roc_curve(positive, measured.probabilities[:, column])
             curves.append(np.interp(_GRID, false, true))
     return np.mean(curves, axis=0) if curves else np.full(len(_GRID), np.nan)

@@ -23,13 +23,14 @@ Cells = list[list[str]]
 _ANY_WIDTH = 10_000
 
 _CAPTION = (
-    "Means over the seeds on the test split, their standard deviation, and the 95% interval of the mean (Student's t:"
-    " other seeds{}).{}"
+    "Means over the seeds on the test split, standard deviations over the seeds, and 95% intervals of the means"
+    " (Student's t, for other seeds{}).{}"
 )
-_ELSEWHERE = " The published figures are of other images than these."
-_ONE_RUN = " The published figure is of one run."
+_ELSEWHERE = " The published figures were measured on other images."
+_ONE_RUN = " The published figure is that of one run."
 _PUBLISHED = (
-    " 'yes' says that the published figure lies where 95% of single runs as ours would lie, 'no' that it does not."
+    " 'yes' means that the published figure lies in the range that contains 95% of single runs like ours, 'no' that it"
+    " lies outside."
 )
 
 
@@ -70,7 +71,7 @@ class Content:
         for metric in self.metrics:
             names += [f"{metric_label(metric)} (SD)", "95% interval"]
             names += ["published"] if self._has_published else []
-            names += [f"less {self.differences['reference'].iloc[0]}"] if len(self.differences) else []
+            names += [f"minus {self.differences['reference'].iloc[0]}"] if len(self.differences) else []
         return [*names, "epochs", "s/epoch"]
 
     @property
@@ -82,7 +83,7 @@ class Content:
     @property
     def remarks(self) -> list[str]:
         """Returns the caption and the notes below the table."""
-        samples = " and splits" if self.shuffled_splits else ", same test samples"
+        samples = " and splits" if self.shuffled_splits else " on the same test samples"
         caption = _CAPTION.format(samples, self._about_published if self._has_published else "")
         described = describe_differences(self.differences) if len(self.differences) else []
         return [caption, *self.notes, *self._describe_collapsed(), *described]

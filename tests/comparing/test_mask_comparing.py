@@ -200,7 +200,7 @@ def test_a_study_reports_dice_and_iou(tmp_path):
     assert list(pd.read_csv(tmp_path / "differences.csv")["metric"]) == ["dice", "iou"]
     text = (tmp_path / "table.txt").read_text()
     assert "Dice (SD)" in text
-    assert "less unet" in text
+    assert "minus unet" in text
     assert "phantom-liver, Dice: unet-lnn differs from unet (-" in text
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {
         "phantom-liver-size.png",

@@ -46,8 +46,8 @@ def test_a_difference_that_the_data_do_not_show(two):
     # (1.960 + 0.842) times .013 is .036.
     assert words.describe_pair(two, pair) == (
         "The data do not show which of A and B has the better AUC: .871 against .780, a difference of +.004 (95% "
-        "interval −.021 to +.030, p = .76). With 156 test samples, only differences above about .04 are likely to "
-        "be detected."
+        "interval −.021 to +.030, p = .76). With 156 test samples, only differences above about .04 are likely to be "
+        "detected."
     )
     assert words.smallest_seen(two, pair) == pytest.approx(2.8016 * 0.013, abs=1e-5)
 

@@ -88,5 +88,5 @@ def test_overlap(exponent, kind):
 
 @pytest.mark.parametrize("make", [FocalCrossentropy, MultiLabelCrossentropy])
 def test_an_exponent_below_nothing_is_refused(make):
-    with pytest.raises(ValueError, match=r"exponent must be a number of at least 0\. Received: -0.5\."):
+    with pytest.raises(ValueError, match=r"exponent must be finite and at least 0\. Received: -0.5\."):
         make(-0.5)

@@ -292,7 +292,9 @@ def test_no_reduction_changes_the_loss_of_a_batch(name, reduction):
 @pytest.mark.parametrize("weights", [{"class_weight": {0: 1.0, 1: 2.0, 2: 1.0}}, {"sample_weight": np.ones(60)}])
 def test_weights_that_a_loss_of_a_batch_cannot_heed_are_refused(weights):
     images, truth = draw_task()
-    with pytest.raises(ValueError, match=r"FocalTversky is taken over a whole batch.*Received: sample_weight\. Give"):
+    with pytest.raises(
+        ValueError, match=r"FocalTversky is computed over a whole batch.*Received: sample_weight\. Give"
+    ):
         make_model(FocalTversky(), run_eagerly=True).fit(images, truth, verbose=0, **weights)
 
 
@@ -300,17 +302,17 @@ def test_weights_that_a_loss_of_a_batch_cannot_heed_are_refused(weights):
     ("make", "message"),
     [
         (lambda: SoftF1("logits"), r"one of softmax, sigmoid, given\. Received: 'logits'"),
-        (lambda: SoftF1(class_weights=[1, -1]), "none below 0"),
-        (lambda: SoftF1(class_weights=[0, 0]), "one above"),
+        (lambda: SoftF1(class_weights=[1, -1]), "finite and at least 0"),
+        (lambda: SoftF1(class_weights=[0, 0]), "one must be above 0"),
         (lambda: SoftF1(class_weights=[1, np.inf]), "must be finite"),
-        (lambda: SoftF1(smoothing=0), r"smoothing must be a number of more than 0\. Received: 0"),
+        (lambda: SoftF1(smoothing=0), r"smoothing must be finite and more than 0\. Received: 0"),
         (lambda: BinaryCrossentropyDice(dice_weight=-1), "dice_weight must be"),
         (lambda: BinaryCrossentropyDice(crossentropy_weight=np.nan), "crossentropy_weight must be"),
         (lambda: FocalTversky(alpha=-0.1), "alpha must be"),
         (lambda: FocalTversky(beta=np.inf), "beta must be"),
         (lambda: FocalTversky(gamma=0), "gamma must be"),
-        (lambda: SoftF1(class_weights=[1, 1])([0, 1], np.zeros((2, 3))), "as many as there are .* 3"),
-        (lambda: SoftF1()([0, 1], np.zeros((2, 1))), "A softmax is of two classes"),
+        (lambda: SoftF1(class_weights=[1, 1])([0, 1], np.zeros((2, 3))), "one weight per class or label, 3 in all"),
+        (lambda: SoftF1()([0, 1], np.zeros((2, 1))), "A softmax needs at least two classes"),
         (lambda: SoftF1()([0, 1], np.zeros(2)), "must be .batch, .*classes.*shape .2,."),
         (lambda: SoftF1()(np.zeros((2, 2)), np.zeros((2, 3))), r"Received: \(2, 2\) for predictions \(2, 3\)"),
         (lambda: SoftF1()(np.zeros((2, 1, 4)), np.zeros((2, 4, 4, 3))), "or 0/1 of the predictions' shape"),

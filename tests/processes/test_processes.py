@@ -272,7 +272,7 @@ def test_a_helper_that_cannot_begin_says_why(tmp_path):
         outcome = run(runner, tmp_path, "none")
     finally:
         runner.close()
-    assert outcome.failure.startswith("could not begin: ")
+    assert outcome.failure.startswith("could not start: ")
     assert "no-such-backend" in outcome.failure
 
 

@@ -74,7 +74,7 @@ def test_heads_on_a_set_of_tensorflow_datasets(tmp_path):
     assert set(differences["reference"]) == {"crnet-1fc"}
     assert (tmp_path / "study" / "comparison-tfds-small_fashion" / "comparison.html").is_file()
     table = (tmp_path / "study" / "table.md").read_text()
-    assert "less crnet-1fc" in table
+    assert "minus crnet-1fc" in table
     assert "published" not in table
 
 

@@ -140,7 +140,7 @@ def test_an_unknown_name_lists_the_nearest(study, options, message):
     [
         ("seeds: 2", "seeds: 0", "seeds must be greater than or equal to 1"),
         ("seeds: 2", "seed: 2", "There is no field 'seed'. Did you mean seeds"),
-        ("{epochs: 3, keep: last}", "{seed: 3}", "must leave seed to the study, which published does not"),
+        ("{epochs: 3, keep: last}", "{seed: 3}", "must leave seed to the study, but published sets it"),
         ("title: Two networks", "", "title .*equired"),
         ("dnn: {}", "dnn: [", "must be YAML"),
     ],
@@ -156,7 +156,7 @@ def test_a_wrong_file_is_one_line(tmp_path, old, new, message):
 @pytest.mark.parametrize("name", ["..", ".", "", "...", "-.-", "é"])
 def test_a_name_never_leads_out_of_the_folder_of_its_study(study, name):
     named = Study(**study.model_dump() | {"networks": {name: {"model": "dnn"}}})
-    with pytest.raises(InputError, match=r"need names of letters or digits\. Received: "):
+    with pytest.raises(InputError, match=r"must contain letters or digits\. Received: "):
         lay_out(named, Path("x"))
     assert path_name("../../x") == "..-..-x"
 
@@ -229,14 +229,14 @@ def test_values_of_a_grid_and_fields_can_be_given(grid_study):
     ("old", "new", "message"),
     [
         ("figures: [learning_rate", "figures: [rates", "must draw figures along fields of the grid, learning_rate"),
-        ("networks: [alexnet]", "networks: [alexnett]", "must have alexnett among its networks, which rates names"),
+        ("networks: [alexnet]", "networks: [alexnett]", "must have alexnett, which rates names, among its networks"),
         ("{learning_rate: [1.0e-3, 2.5e-5],", "{learning_rate: [],", "at least 1 item"),
         (
             "model_args.initialisation: [he-normal, framework-uniform]",
             "seed: [1]",
-            "must leave seed to the study, which rates does not",
+            "must leave seed to the study, but rates sets it",
         ),
-        ("model_args.init", "other.init", r"model_args.NAME in a grid, where other.initialisation is neither"),
+        ("model_args.init", "other.init", r"model_args.NAME in a grid, but other.initialisation is neither"),
     ],
 )
 def test_a_wrong_grid_is_one_line(tmp_path, old, new, message):
@@ -251,9 +251,9 @@ def test_a_wrong_grid_is_one_line(tmp_path, old, new, message):
     ("options", "message"),
     [
         ({"grid": {"learning_rates": [1.0]}}, "There is no field 'learning_rates'. Did you mean learning_rate"),
-        ({"grid": {"seed": [1, 2]}}, "A study decides data, seed, .* Received: seed"),
-        ({"fields": {"run_dir": "x"}}, "A study decides .* Received: run_dir"),
-        ({"grid": {"learning_rate": [1e-3, 0.001]}}, "must have a name of its own. Received: 'alexnet 1e-3 he-normal'"),
+        ({"grid": {"seed": [1, 2]}}, "A study sets data, seed, .* Received: seed"),
+        ({"fields": {"run_dir": "x"}}, "A study sets .* Received: run_dir"),
+        ({"grid": {"learning_rate": [1e-3, 0.001]}}, "must have a different name. Received: 'alexnet 1e-3 he-normal'"),
     ],
 )
 def test_a_wrong_value_for_the_grid_is_reported(grid_study, options, message):

@@ -105,7 +105,7 @@ def test_shuffled_splits_are_compared_split_by_split(tmp_path):
     content = Content("A study", summary_table(results, study), differences.assign(data="some"), True)
     for write in FORMATS.values():
         text = write(content)
-        assert "less one" in text
+        assert "minus one" in text
         assert f"+0.020 ({expected.low:+.3f} to {expected.high:+.3f})" in text
         assert "published" not in text
         assert "do not show" in text

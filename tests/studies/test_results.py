@@ -132,7 +132,7 @@ def test_figures_of_other_images_are_shown_and_not_judged(results):
     assert summary["accuracy_published"].iloc[0] == 0.2
     assert summary["accuracy_published_fits"].isna().all()
     text = FORMATS["txt"](Content(study.title, summary, elsewhere=True, published_note=study.published_note))
-    assert "The published figures are of other images than these. Of other patients." in text
+    assert "The published figures were measured on other images. Of other patients." in text
     assert "0.200 no" not in text
 
 

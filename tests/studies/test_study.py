@@ -158,7 +158,7 @@ def test_other_options_are_reported_and_nothing_is_lost(whole):
     folder, _ = whole
     before = sorted(folder.rglob("*"))
     printed = run(folder, "--quick", status=2)  # other epochs
-    assert "goes on with the configuration that it began with" in printed
+    assert "must continue with the configuration that it began with" in printed
     assert sorted(folder.rglob("*")) == before
 
 
@@ -246,7 +246,7 @@ def test_a_run_that_fails_is_named_and_tried_again(tmp_path):
         (("--seeds", "0"), "seeds must be greater than or equal to 1"),
         (("--grid", "epochs"), "error: --grid must be FIELD=VALUE,VALUE"),
         (("--grid", "time_budget=soon"), "time_budget must be a number of seconds, or a number followed by s, m or h"),
-        (("--fields", "seed=3"), "error: A study decides data, seed"),
+        (("--fields", "seed=3"), "error: A study sets data, seed"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(tmp_path, options, message):
