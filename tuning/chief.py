@@ -18,7 +18,7 @@ def require_free(address: str) -> None:
             return
     except OSError as error:
         raise InputError(
-            f"--serve must be an address of this machine that is free. Received: {address} ({error.strerror})."
+            f"--serve must be a free address of this machine. Received: {address} ({error.strerror})."
             " Choose another port."
         ) from None
 

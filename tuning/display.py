@@ -45,10 +45,8 @@ class SearchDisplay(JobDisplay):
         """Prints what is searched, and what is already done."""
         self._reported = len(self.oracle.end_order)
         if resumed:
-            self.console.print(f"goes on with {folder}: {self._reported} trials are done")
-        most = (
-            f"at most {self.settings.most_trials} trials" if self.settings.most_trials else "as many trials as it takes"
-        )
+            self.console.print(f"continues {folder}: {self._reported} trials are done")
+        most = f"at most {self.settings.most_trials} trials" if self.settings.most_trials else "no limit on trials"
         settings = self.settings
         seeds = f", {settings.seeds_per_trial} seeds each" if settings.seeds_per_trial > 1 else ""
         self.console.print(
@@ -100,7 +98,7 @@ class SearchDisplay(JobDisplay):
         whole = [trial for trial in trials if trial.status == TrialStatus.COMPLETED]
         if self.oracle.stopped_because:
             self.console.print(f"stopped: {self.oracle.stopped_because}")
-        self.console.print(f"{len(whole)} trials are whole, {len(failed)} failed")
+        self.console.print(f"{len(whole)} trials succeeded, {len(failed)} failed")
         for trial in failed[:_SHOWN_FAILURES]:
             log = self.tuner.trial_folder(trial.trial_id) / "log.txt"
             place = f"  {log}" if log.is_file() else ""
@@ -122,7 +120,7 @@ class SearchDisplay(JobDisplay):
 
 def space_table(space: Space) -> Table:
     """Returns a table of the search space, with one row per name."""
-    table = Table(title="what is chosen", title_justify="left", title_style="bold")
+    table = Table(title="values or range", title_justify="left", title_style="bold")
     for column in ("name", "of", "choices"):
         table.add_column(column, overflow="fold")
     for row in space.rows():

@@ -43,13 +43,13 @@ def write_description(folder: Path, description: Description) -> None:
 
 
 def require_same_description(folder: Path, description: Description) -> None:
-    """Checks that a search goes on with the description with which it began."""
+    """Checks that a search continues with the description that it began with."""
     before = read_yaml(folder / "search.yaml")
     for part, values in description.items():
         for name in {**values, **before.get(part, {})}:
             old, new = before.get(part, {}).get(name), values.get(name)
             if old != new:
                 raise InputError(
-                    f"A search goes on as it began. Received: {name} {new}, which was {old} in {folder}."
-                    " Give that, or another --search-dir."
+                    f"A search must continue with the {name} that it began with, {old}. Received: {new} for {folder}."
+                    f" Give {old}, or another --search-dir."
                 )

@@ -67,7 +67,7 @@ def plot_progress(table: pandas.DataFrame, objective: str, direction: str) -> Fi
     left.legend(fontsize=SMALL_SIZE, frameon=False, loc="best")
     good = int(np.isfinite(values).sum())
     best = np.nanmax(values) if direction == "max" else np.nanmin(values)
-    set_heading(figure, f"{len(values)} trials, {good} of them whole, best {objective} {best:.4f}")
+    set_heading(figure, f"{len(values)} trials, {good} of them successful, best {objective} {best:.4f}")
     return figure
 
 
@@ -116,7 +116,7 @@ def plot_parallel(
         spine.set_visible(False)
     for number in range(len(columns)):
         axes.axvline(number, color=GREY, linewidth=0.8, zorder=0)
-    set_heading(figure, "Values of the whole trials: the darker the better, the best in orange")
+    set_heading(figure, "Hyperparameters of the successful trials (darker: better; orange: the best)")
     return figure
 
 
@@ -136,17 +136,17 @@ def plot_importance(table: pandas.DataFrame, names: Sequence[str], objective: st
         return None
     figure = new_figure(6.5, 0.32 * len(names) + 1.5)
     axes = figure.subplots()
-    style_axes(axes, "", f"how much R² for {objective} falls when shuffled", "")
+    style_axes(axes, "", f"decrease of R² for {objective} when shuffled", "")
     means, spreads, share = measure_importance(whole, names, objective)
     order = means.argsort()
     axes.barh(range(len(names)), means[order], xerr=spreads[order], color=BLUE, ecolor=DARK_GREY, height=0.62)
     axes.set_yticks(range(len(names)), [shorten_name(names[place], 26) for place in order])
     axes.set_xlim(left=min(0.0, float((means - spreads).min())))
-    note = f"The forest explains {max(0.0, share):.0%} of the trials that it has not seen"
+    note = f"The random forest explains {max(0.0, share):.0%} of the variance of held-out trials"
     if share < 0.2:
-        note += ": do not trust the bars"
+        note += ": the bars are unreliable"
     axes.set_title(literal(note), loc="left", fontsize=SMALL_SIZE, color=DARK_GREY)
-    set_heading(figure, "Which hyperparameters mattered")
+    set_heading(figure, "Importance of the hyperparameters")
     return figure
 
 
@@ -201,8 +201,8 @@ def plot_learning_curves(
         _draw_curves(axes, trials, histories, objective, best)
     for axes in grid[len(panels) :]:
         axes.remove()
-    rounds = "; colours tell the rounds" if brackets else ""
-    set_heading(figure, f"{objective} over the epochs of each trial, the best in bold{rounds}")
+    rounds = "; colours show the rounds" if brackets else ""
+    set_heading(figure, f"{objective} of each trial over the epochs, the best trial in bold{rounds}")
     return figure
 
 

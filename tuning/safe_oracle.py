@@ -190,7 +190,7 @@ class SafeOracle(keras_tuner.Oracle):
             self.set_state(json.loads(path.read_text(encoding="utf-8")))
         except DAMAGED_FILE_ERRORS as error:
             raise InputError(
-                f"The state of a search must be whole. Received: {path} ({error}). Give another --search-dir."
+                f"The state of a search must be undamaged. Received: {path} ({error}). Give another --search-dir."
             ) from None
         open_ended = [name for name in self.start_order if name not in self.end_order]
         self.ongoing_trials = {
@@ -220,7 +220,7 @@ class SafeOracle(keras_tuner.Oracle):
             return f"the last {self.max_failures} trials failed, the last one because it {recent[-1].message}"
         epochs = sum(int(trial.metrics.get_last_value("epochs")) for trial in ended if trial.metrics.exists("epochs"))
         if self.max_total_epochs is not None and epochs >= self.max_total_epochs:
-            return f"{epochs:,} epochs are trained, and --max-total-epochs is {self.max_total_epochs:,}"
+            return f"{epochs:,} epochs were trained, and --max-total-epochs is {self.max_total_epochs:,}"
         return ""
 
     def _put_back(self, trial: Trial, lost: bool) -> None:

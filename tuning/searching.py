@@ -143,7 +143,7 @@ class _Search:
             begun = time.monotonic()
             self._make_pool().run(lambda: self._budget is None or time.monotonic() - begun <= self._budget)
             return None
-        remedy = "Wait for it, give another --search-dir, or work for it by --chief."
+        remedy = "Wait for it, give another --search-dir, or work for it with --chief."
         with hold_folder(self.folder, "A search", remedy):
             oracle = self._oracle
             if self.resumed:
@@ -161,7 +161,7 @@ class _Search:
                     else:
                         self._work(oracle)
             except KeyboardInterrupt:
-                self.console.print("stopped; the same command goes on with it")
+                self.console.print("stopped; the same command continues the search")
                 raise
             finally:
                 oracle.save()
@@ -209,7 +209,7 @@ class _Search:
 
         def look() -> bool:
             for worker in oracle.forget_silent_workers():
-                self.console.print(f"worker {worker} was not heard of for {self.settings.worker_timeout}")
+                self.console.print(f"worker {worker} gave no sign of life for {self.settings.worker_timeout}")
             self._is_time_up(oracle)  # the chief waits until its workers know
             self.display.watch_workers()
             return not self._is_over(oracle)

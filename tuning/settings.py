@@ -24,48 +24,49 @@ class SearchSettings(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
 
-    tuner: Annotated[Tuner, Role.SETTING] = pydantic.Field("random", description="how the values are chosen")
+    tuner: Annotated[Tuner, Role.SETTING] = pydantic.Field("random", description="method that chooses the values")
     max_trials: Annotated[_AtLeastOne | None, Role.CONTROL] = pydantic.Field(
-        None, description="trials at most (default: 30; hyperband and grid end by themselves)"
+        None, description="largest number of trials (default: 30; hyperband and grid end by themselves)"
     )
     max_total_epochs: Annotated[_AtLeastOne | None, Role.CONTROL] = pydantic.Field(
-        None, description="no trial begins once all of them together were trained for so many epochs"
+        None, description="number of epochs of all trials together after which no new trial starts"
     )
     max_time: Annotated[str | None, Role.CONTROL] = pydantic.Field(
-        None, description="the search stops after this time, such as 90s, 30m or 8h; trials of this machine are killed"
+        None, description="time after which the search stops, such as 90s, 30m or 8h; running trials are killed"
     )
     objective: Annotated[str | None, OneOf(list_monitors), Role.SETTING] = pydantic.Field(
-        None, description="validation value that trials are judged by (default: --monitor)"
+        None, description="validation metric that trials are judged by (default: --monitor)"
     )
     seeds_per_trial: Annotated[int, pydantic.Field(ge=1, le=1000), Role.SETTING] = pydantic.Field(
-        1, description="runs of each trial, a seed each; their mean is what counts"
+        1, description="number of runs per trial, each with another seed; the trial is judged by their mean"
     )
     factor: Annotated[int, pydantic.Field(ge=2), Role.SETTING] = pydantic.Field(
-        3, description="of hyperband: one in so many goes on, for so many times the epochs"
+        3,
+        description="reduction factor of hyperband: of this many trials one continues, for this many times the epochs",
     )
     workers: Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS), Role.CONTROL] = pydantic.Field(
-        1, description="trials at a time on this machine; they share its processors, and each gets one of its GPUs"
+        1, description="number of trials at a time on this machine; they share its processors, and each gets one GPU"
     )
     trial_timeout: Annotated[str | None, Role.CONTROL] = pydantic.Field(
-        None, description="a trial that takes longer is killed, such as 10m"
+        None, description="time after which a trial is killed, such as 10m"
     )
     memory_limit: Annotated[str | None, Role.CONTROL] = pydantic.Field(
-        None, description="a trial that uses more is killed, such as 4G"
+        None, description="memory above which a trial is killed, such as 4G"
     )
     max_failures: Annotated[_AtLeastOne, Role.CONTROL] = pydantic.Field(
-        10, description="the search stops when so many trials in a row have failed"
+        10, description="number of failed trials in a row after which the search stops"
     )
     search_dir: Annotated[Path | None, Role.OUTPUT] = pydantic.Field(
-        None, description="folder of the search (default: searches/MODEL-DATA-TUNER); where it is there, it goes on"
+        None, description="folder of the search (default: searches/MODEL-DATA-TUNER); an existing search continues"
     )
     serve: Annotated[str | None, Role.CONTROL] = pydantic.Field(
-        None, description="HOST:PORT; deal out trials to workers on other machines"
+        None, description="HOST:PORT at which this process serves trials to workers on other machines"
     )
     chief: Annotated[str | None, Role.CONTROL] = pydantic.Field(
-        None, description="HOST:PORT; run the trials that this chief deals out"
+        None, description="HOST:PORT of a chief whose trials this process runs"
     )
     worker_timeout: Annotated[str, Role.CONTROL] = pydantic.Field(
-        "60s", description="a worker that the chief has not heard of for so long loses its trial to another"
+        "60s", description="time without a sign of life after which a worker's trial is given to another worker"
     )
 
     @pydantic.field_validator("max_time", "trial_timeout", "worker_timeout", mode="before")
@@ -79,7 +80,7 @@ class SearchSettings(pydantic.BaseModel):
     def _longer_than_a_heartbeat(cls, value: str) -> str:
         if parse_duration(value) < _SHORTEST_SILENCE_SECONDS:
             raise ValueError(
-                f"must be at least {_SHORTEST_SILENCE_SECONDS:g} s: workers say every 3 s that they are alive"
+                f"must be at least {_SHORTEST_SILENCE_SECONDS:g} s: workers report every 3 s that they are alive"
             )
         return value
 
@@ -109,7 +110,7 @@ class SearchSettings(pydantic.BaseModel):
             return self
         if port is None or name is None:
             raise InputError(
-                "KERASTUNER_ORACLE_IP needs KERASTUNER_ORACLE_PORT and KERASTUNER_TUNER_ID beside it. Received: only"
+                "KERASTUNER_ORACLE_IP needs KERASTUNER_ORACLE_PORT and KERASTUNER_TUNER_ID too. Received: only"
                 " some of them. Set all three, or none."
             )
         return validate(type(self), {**self.model_dump(), "serve" if "chief" in name else "chief": f"{host}:{port}"})
@@ -118,7 +119,7 @@ class SearchSettings(pydantic.BaseModel):
     def role(self) -> str:
         """Returns ``alone``, ``chief`` or ``worker``."""
         if self.serve is not None and self.chief is not None:
-            raise InputError("A process serves or works. Received: --serve and --chief. Leave one away.")
+            raise InputError("A process is either a chief or a worker. Received: --serve and --chief. Leave one out.")
         return "chief" if self.serve is not None else "worker" if self.chief is not None else "alone"
 
 

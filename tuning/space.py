@@ -107,7 +107,9 @@ def make_space(config: TrainConfig, file: Path | None = None, *, fixed: Collecti
     for name, entry in ranges.items():
         _check_entry(space, config, name, entry)
     if not ranges:
-        raise InputError("A search must have something to choose. Received: no names. Add some to the file of --space.")
+        raise InputError(
+            "A search must have hyperparameters to choose. Received: none. Add some to the file of --space."
+        )
     return space
 
 
@@ -125,9 +127,9 @@ def _builder_defaults(model: str) -> dict[str, Any]:
 def _require_name(name: str, model: str) -> None:
     known = {*builder_arguments(get_model(model)), *(set(TrainConfig.model_fields) - set(_NOT_SEARCHED))}
     if name in _NOT_SEARCHED:
-        raise InputError(f"A search does not choose {name}. Received: it in the space. Remove it, or give --{name}.")
+        raise InputError(f"{name} must not be searched. Received: a space with {name}. Remove it, or give --{name}.")
     if name not in known:
-        raise InputError(f"There is nothing named {name!r} to choose. {suggest(str(name), known)}")
+        raise InputError(f"There is no hyperparameter {name!r}. {suggest(str(name), known)}")
 
 
 def _read_entry(name: str, content: Any) -> Range | Choice:
@@ -137,17 +139,17 @@ def _read_entry(name: str, content: Any) -> Range | Choice:
         numbers += [content["step"]] if content.get("step") is not None else []
         if unknown or any(isinstance(value, bool) or not isinstance(value, int | float) for value in numbers):
             raise InputError(
-                f"A range has numbers low, high and perhaps step, log. Received: {name}: {content}. {_EXAMPLE}."
+                f"A range must have numbers low, high and perhaps step, log. Received: {name}: {content}. {_EXAMPLE}."
             )
         entry = Range(content["low"], content["high"], content.get("step"), content.get("log", False) is True)
         finite = all(math.isfinite(number) for number in numbers)
         if not finite or entry.low >= entry.high or (entry.log and entry.low <= 0) or (entry.step or 1) <= 0:
             raise InputError(
-                f"A range goes from low to a higher number, from above 0 where it is log, by a step above 0. Received:"
+                f"A range must have a low below its high, a step above 0, and a low above 0 if it is log. Received:"
                 f" {name}: {content}. {_EXAMPLE}."
             )
         if entry.log and entry.step is not None:
-            raise InputError(f"A range has a step or is log. Received: {name}: {content}. Leave one away.")
+            raise InputError(f"A range must not have both step and log. Received: {name}: {content}. Leave one out.")
         return entry
     values = content if isinstance(content, list) else [content]
     if not values or any(isinstance(value, list | dict) for value in values):
@@ -158,7 +160,7 @@ def _read_entry(name: str, content: Any) -> Range | Choice:
     if any(isinstance(value, float) for value in values) and not any(isinstance(value, str) for value in values):
         values = [float(value) for value in values]
     if len({type(value) for value in values}) > 1:
-        raise InputError(f"The choices of {name} must be of one kind. Received: {content}. Write all alike.")
+        raise InputError(f"The choices of {name} must have one type. Received: {content}. Write all in the same way.")
     return Choice(tuple(dict.fromkeys(values)))
 
 

@@ -124,7 +124,7 @@ class ProcessTuner(BaseTuner):
         job = self.make_job(trial)
         lacking = [folder for folder in job.order["starts"] or [] if not Path(folder).is_dir()]
         if lacking:
-            failure = f"goes on from {lacking[0]}, which is not here: share --search-dir among machines"
+            failure = f"continues {lacking[0]}, which does not exist here: share --search-dir among machines"
             self.finish(resource, job, Outcome(failure=failure))
             return NoJob.NOW
         self._hearts[resource.name] = self._start_heartbeat(trial)
@@ -146,8 +146,8 @@ class ProcessTuner(BaseTuner):
         chief = trial.hyperparameters.values.get(SETTINGS, self.settings)
         if chief != self.settings:
             raise InputError(
-                "A worker must be given the options of its chief. Received: others than the chief at this address."
-                " Give the same model, data, space, seeds and training options."
+                "A worker must have the options of its chief. Received: options that differ from those of the chief at"
+                " this address. Give the same model, data, space, seeds and training options."
             )
 
     def _report(self, trial: Trial, outcome: Outcome) -> None:
@@ -176,8 +176,8 @@ class ProcessTuner(BaseTuner):
                 if not away or time.monotonic() - begun > _CHIEF_AWAY_SECONDS:
                     reason = error.details() or error.code().name
                     raise InputError(
-                        f"The chief must answer and know this search. Received: {reason}. Start it again by the same"
-                        " command, or begin this worker anew."
+                        f"The chief must respond and know this search. Received: {reason}. Start it again with the same"
+                        " command, or restart this worker."
                     ) from None
                 time.sleep(_WAIT_SECONDS)
 

@@ -102,5 +102,5 @@ def test_a_log_has_a_line_a_trial_and_the_end_names_what_failed(tmp_path):
     assert "trial 0  0.8750  12 s  units=" in shown
     assert shown.count("trial 1 failed: built to fail [sic]") == 2
     assert "stopped: the time is up" in shown
-    assert "1 trials are whole, 1 failed" in shown
+    assert "1 trials succeeded, 1 failed" in shown
     assert "python train.py --config" in shown

@@ -113,7 +113,7 @@ def test_a_finished_trial_is_not_repeated_by_a_kill_behind_its_end(tmp_path):
 def test_a_damaged_state_is_one_line(tmp_path, text):
     make("random", tmp_path).save()
     (tmp_path / "search" / "oracle.json").write_text(text)
-    with pytest.raises(InputError, match="state of a search must be whole"):
+    with pytest.raises(InputError, match="state of a search must be undamaged"):
         reload("random", tmp_path)
 
 
@@ -239,7 +239,7 @@ def test_budgets_and_rows_of_failures_stop_the_search(tmp_path):
     oracle.max_total_epochs = 5
     run(oracle)
     assert len(oracle.trials) == 3
-    assert "6 epochs are trained" in oracle.stopped_because
+    assert "6 epochs were trained" in oracle.stopped_because
     oracle = make("random", tmp_path / "failing")
     oracle.max_failures = 4
     run(oracle, lambda trial: trial.trial_id not in ("00", "03"))

@@ -83,7 +83,7 @@ def test_the_best_so_far_goes_up_and_trials_that_run_are_no_failures():
     best = lines["best so far"].get_ydata()
     assert np.array_equal(best, np.fmax.accumulate(table["val_auc"].to_numpy()[:9]), equal_nan=True)
     assert list(lines["failed"].get_xdata()) == [1, 2]
-    assert "9 trials, 7 of them whole" in figure.get_suptitle()
+    assert "9 trials, 7 of them successful" in figure.get_suptitle()
 
 
 def test_what_decides_is_the_most_important():
@@ -104,7 +104,7 @@ def test_meaningless_trials_are_said_to_be_so():
     table = make_table(30, failed=0)
     table["val_auc"] = np.random.default_rng(3).random(30)
     noise = pictures.plot_importance(table, NAMES, "val_auc")
-    assert "do not trust the bars" in noise.axes[0].get_title(loc="left")
+    assert "the bars are unreliable" in noise.axes[0].get_title(loc="left")
 
 
 def test_the_best_line_is_drawn_over_the_others():

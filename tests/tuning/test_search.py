@@ -92,7 +92,7 @@ def test_a_search_with_every_fault_ends_and_names_them(faults):
         assert len(reported) == 1
         assert all(re.match(reason, text) for text in reported)
         assert re.search(rf"trial \d+ failed: {reason}.*log\.txt", printed)
-    assert "1 trials are whole, 5 failed" in printed
+    assert "1 trials succeeded, 5 failed" in printed
 
 
 def test_a_trial_that_hangs_is_a_failure_once_its_time_is_up(tmp_path, runner):
@@ -171,7 +171,7 @@ def kill_and_resume(tmp_path, kills, trials):
     begun = time.monotonic()
     whole = finish(start(command(tmp_path / "whole" / "search", "--max-trials", str(trials))))
     seconds = time.monotonic() - begun
-    assert f"{trials} trials are whole, 0 failed" in whole
+    assert f"{trials} trials succeeded, 0 failed" in whole
     generator = random.Random(0)
     folder = tmp_path / "killed" / "search"
     for _ in range(kills):
@@ -199,8 +199,8 @@ def test_a_search_that_is_killed_goes_on(tmp_path):
     first.communicate()
     begun = (folder / "trial_0" / "seed-0" / "metrics.json").stat().st_mtime
     printed = finish(start(command(folder, "--max-trials", "4")))
-    assert "goes on with" in printed
-    assert "4 trials are whole, 0 failed" in printed
+    assert "continues " in printed
+    assert "4 trials succeeded, 0 failed" in printed
     assert (folder / "trial_0" / "seed-0" / "metrics.json").stat().st_mtime == begun
     whole = run_search_in_this_process(tmp_path / "whole", 4)
     pd.testing.assert_frame_equal(trials_of(folder), whole)
@@ -265,7 +265,7 @@ def test_a_worker_with_other_options_is_refused_and_the_time_of_a_chief_ends_it(
     os.killpg(chief.pid, signal.SIGKILL)
     chief.communicate()
     assert other.returncode == 2
-    assert "A worker must be given the options of its chief" in printed
+    assert "A worker must have the options of its chief" in printed
     # Time enough for a worker to begin, by what this machine took.
     seconds = round(30 + 2 * (time.monotonic() - begun))
     address, folder = free_address(), tmp_path / "shared" / "search"
@@ -294,7 +294,7 @@ def test_a_chief_and_two_workers_survive_deaths_and_give_the_same_table(tmp_path
     extra = start(command(folder, *options), KERASTUNER_ORACLE_IP="127.0.0.1",
                   KERASTUNER_ORACLE_PORT=address.rpartition(":")[2], KERASTUNER_TUNER_ID="w2")  # fmt: skip
     printed = finish(chief)
-    assert "6 trials are whole, 0 failed" in printed
+    assert "6 trials succeeded, 0 failed" in printed
     finish(workers[1])
     finish(extra)
     pd.testing.assert_frame_equal(trials_of(folder), alone)
@@ -325,7 +325,7 @@ def test_a_search_is_held_by_one_process_and_goes_on_as_it_began(faults):
 
     result, _ = faults
     folder, config, space = result.folder, FAULTY, Space("faulty-net", FAULT_RANGES)
-    with pytest.raises(InputError, match=r"goes on as it began\. Received: epochs 3, which was 1"):
+    with pytest.raises(InputError, match=r"must continue with the epochs that it began with, 1\. Received: 3"):
         run_search(config.model_copy(update={"epochs": 3}), space, folder, tuner="grid")
     with pytest.raises(InputError, match=r"Received: tuner random, which was grid"):
         run_search(config, space, folder)
@@ -354,7 +354,7 @@ def test_the_time_is_up(tmp_path, runner):
         (["--trial-timeout", "soon"], "trial_timeout must be a number of seconds, or a number followed by s, m or h"),
         (["--serve", "nowhere"], "serve must be HOST:PORT"),
         (["--worker-timeout", "4s"], "worker_timeout must be at least 10 s"),
-        (["--serve", "a:1", "--chief", "b:2"], "serves or works"),
+        (["--serve", "a:1", "--chief", "b:2"], "either a chief or a worker"),
         (["--no-test"], "A search decides which files its trials write, and where. Received: --test"),
         (["--model", "lnm"], "There is no model 'lnm'. Did you mean lnn"),
         (["--max-trails", "3"], "There is no option --max-trails. Did you mean --max-trials?"),
@@ -385,7 +385,7 @@ def test_two_calls_in_one_process_and_a_port_that_is_taken(tmp_path):
     assert tuning.search is search
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(InputError, match="must be an address of this machine that is free"):
+        with pytest.raises(InputError, match="must be a free address of this machine"):
             run_search(QUICK, small_space(), tmp_path / "search", serve=address)
 
 

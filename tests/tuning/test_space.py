@@ -64,18 +64,18 @@ def test_a_file_narrows_widens_fixes_and_adds(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("unit: 3", r"nothing named 'unit'.*Did you mean units"),
-        ("seed: [1, 2]", r"does not choose seed"),
-        ("units: {low: 4}", r"A range has numbers low, high.*units: \{'low': 4\}"),
-        ("units: {low: 9, high: 4}", "from low to a higher number"),
-        ("units: {low: 1, high: 4, steps: 2}", "A range has numbers"),
-        ("learning_rate: {low: 0, high: 1, log: true}", "above 0 where it is log"),
-        ("learning_rate: {low: 0.1, high: 1, log: true, step: 0.1}", "a step or is log"),
-        ("learning_rate: {low: .nan, high: 1}", "from low to a higher number"),
+        ("unit: 3", r"no hyperparameter 'unit'.*Did you mean units"),
+        ("seed: [1, 2]", r"seed must not be searched"),
+        ("units: {low: 4}", r"A range must have numbers low, high.*units: \{'low': 4\}"),
+        ("units: {low: 9, high: 4}", "a low below its high"),
+        ("units: {low: 1, high: 4, steps: 2}", "A range must have numbers"),
+        ("learning_rate: {low: 0, high: 1, log: true}", "a low above 0 if it is log"),
+        ("learning_rate: {low: 0.1, high: 1, log: true, step: 0.1}", "not have both step and log"),
+        ("learning_rate: {low: .nan, high: 1}", "a low below its high"),
         ("units: []", "must be plain values"),
         ("units: [3, [4]]", "must be plain values"),
         ("units: ~", "must have a value"),
-        ("units: [3, x]", "of one kind"),
+        ("units: [3, x]", "must have one type"),
         ("activation: [relu, gelu]", r"activation of model quick-net must be 'relu' or 'tanh'. Received: 'gelu'"),
         ("optimizer: [adam, best]", r"optimizer.*'best'"),
         ("learning_rate: [-1.0]", r"learning_rate must be greater than 0"),
@@ -87,7 +87,7 @@ def test_a_mistake_is_one_line(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as caught:
         make_space(config_for(), write(tmp_path, text))
     assert "\n" not in str(caught.value)
-    assert "Received" in str(caught.value) or "nothing named" in str(caught.value)
+    assert "Received" in str(caught.value) or "no hyperparameter" in str(caught.value)
 
 
 def test_ranges_do_not_change_what_an_argument_takes():

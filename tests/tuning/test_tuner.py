@@ -108,7 +108,7 @@ def test_a_trial_that_goes_on_from_runs_on_another_machine_fails_without_a_proce
     assert tuner.take(Resource()) is NoJob.NOW
     failed = tuner.oracle.trials[first.trial_id]
     assert failed.status == TrialStatus.FAILED
-    assert failed.message.startswith(f"goes on from {tmp_path / 'search' / 'trial_1' / 'seed-0'}, which is not here")
+    assert failed.message.startswith(f"continues {tmp_path / 'search' / 'trial_1' / 'seed-0'}, which does not exist")
 
 
 def test_a_trial_goes_on_from_the_runs_of_its_parent(tmp_path):
@@ -124,5 +124,5 @@ def test_a_trial_goes_on_from_the_runs_of_its_parent(tmp_path):
 def test_the_trial_of_another_search_is_refused(tmp_path):
     tuner = make_tuner(tmp_path / "search", settings="mine")
     tuner.oracle.create_trial("here").hyperparameters.values[SETTINGS] = "another"
-    with pytest.raises(InputError, match="A worker must be given the options of its chief"):
+    with pytest.raises(InputError, match="A worker must have the options of its chief"):
         tuner.take(Resource())
