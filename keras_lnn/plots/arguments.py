@@ -132,7 +132,7 @@ def _check_probabilities(probabilities: Any, task: str, classes: int) -> np.ndar
         raise InputError(f"A binary task must have two class names. Received: {classes}. Name both classes.")
     if probabilities.ndim != 2 or probabilities.shape[1] != classes:
         raise InputError(
-            f"probabilities must have one column for each of {classes} class names. Received: {shape}. Give both alike."
+            f"probabilities must have one column for each of {classes} class names. Received: {shape}. Give matching ones."
         )
     return probabilities.clip(0.0, 1.0)
 
@@ -143,7 +143,9 @@ def _check_truth(truth: Any, task: str, shape: tuple[int, int]) -> np.ndarray:
     if task != "multi-label" and truth.ndim == 2 and truth.shape[1] == 1:
         truth = truth[:, 0]
     if truth.shape != expected:
-        raise InputError(f"truth must have the shape {expected}. Received: {truth.shape}. Give one truth a prediction.")
+        raise InputError(
+            f"truth must have the shape {expected}. Received: {truth.shape}. Give one label per prediction."
+        )
     return check_indices(truth, 2 if task == "multi-label" else shape[1])
 
 
@@ -152,7 +154,9 @@ def check_indices(indices: Any, classes: int) -> np.ndarray:
     indices = np.asarray(indices)
     if not np.isin(indices, np.arange(classes)).all():
         wrong = indices[~np.isin(indices, np.arange(classes))].ravel()[0]
-        raise InputError(f"Labels must be whole numbers from 0 to {classes - 1}. Received: {wrong}. Mend the labels.")
+        raise InputError(
+            f"Labels must be whole numbers from 0 to {classes - 1}. Received: {wrong}. Correct the labels."
+        )
     return indices.astype(np.int64)
 
 

@@ -50,14 +50,14 @@ def plot_augmentation(
     most = IMAGES_IN_A_ROW - 1
     if versions.shape != (count, *versions.shape[1:2], *images.shape[1:]) or len(names) != count:
         raise InputError(
-            "versions must be (samples, epochs, ...shape of an image) with a name a sample. Received: "
+            "versions must be (samples, epochs, ...shape of an image) with one name per sample. Received: "
             f"{versions.shape} and {len(names)} names for images {images.shape}. Give those of the same images."
         )
     if not 1 <= versions.shape[1] <= most:
         raise InputError(f"versions must be of 1 to {most} epochs. Received: {versions.shape[1]}. Leave some out.")
     if masks is not None and masks.shape != (count, 1 + versions.shape[1], *images.shape[1:-1]):
         raise InputError(
-            "masks must be of each image and each of its versions, (samples, 1 + epochs, ...). Received: "
+            "masks must be given for each image and each of its versions, (samples, 1 + epochs, ...). Received: "
             f"{masks.shape} for versions {versions.shape}. Give those of the same images."
         )
     blocks = []
@@ -74,7 +74,7 @@ def plot_augmentation(
             for place, one in enumerate((image, *row))
         ]
         blocks.append(Block(name, cells, ""))
-    heading = f"{title}: what training sees{view_of(images)}"
+    heading = f"{title}: images as seen in training{view_of(images)}"
     return draw_sheet(heading, blocks, IMAGE_INCHES, name_colours(class_names[1:]))
 
 

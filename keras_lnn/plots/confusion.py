@@ -73,7 +73,7 @@ def _plot_classes(predictions: Predictions) -> Figure:
     else:
         axes.set_title("percent: of the true class", loc="left", fontsize=SMALL_SIZE, color=DARK_GREY)
     right, total = int(np.trace(counts)), int(counts.sum())
-    by = "" if predictions.thresholds is None else " by the model's threshold"
+    by = "" if predictions.thresholds is None else " at the model's threshold"
     set_heading(figure, f"Confusion matrix: {right} of {total} right ({right / total:.1%}){by}")
     return figure
 

@@ -145,7 +145,7 @@ def plot_precision_recall(
         return recall, precision, float(average_precision_score(present, probability))
 
     kind = Kind(
-        "Precision against recall",
+        "Precision-recall curve",
         "recall (sensitivity)",
         "precision",
         "AP",

@@ -57,7 +57,9 @@ def plot_history(history: pandas.DataFrame, best_epoch: int | None) -> Figure:
         raise InputError(f"best_epoch must be an epoch of the history. Received: {best_epoch}. Give one of its epochs.")
     metrics = _metric_names(history)
     if not metrics:
-        raise InputError(f"A history must have a metric. Received: {', '.join(history.columns)}. Keep the loss in it.")
+        raise InputError(
+            f"A history must have a metric. Received: {', '.join(history.columns)}. Add at least the loss."
+        )
     columns = 2 if len(metrics) == 4 else min(len(metrics), MOST_PANELS_IN_A_ROW)
     rows = -(-len(metrics) // columns)
     figure = new_figure(max(3.2 * columns, 4.2), 2.5 * rows + 0.7)

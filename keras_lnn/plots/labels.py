@@ -42,7 +42,7 @@ def plot_labels(per_class: Mapping[str, Mapping[str, Any]], samples: int) -> Fig
         InputError: If there is no label.
     """
     if not per_class:
-        raise InputError("There must be a label to be drawn. Received: none.")
+        raise InputError("There must be at least one label to draw. Received: none.")
 
     def rank(name: str) -> float:
         value = per_class[name]["auc"]["value"]
@@ -71,7 +71,9 @@ def plot_labels(per_class: Mapping[str, Mapping[str, Any]], samples: int) -> Fig
         range(len(names)), [f"{shorten_name(name, 28)} ({per_class[name]['support']})" for name in names]
     )
     panels[0].tick_params(axis="y", labelcolor=DARK_GREY)
-    set_heading(figure, f"Each label on {samples:,} samples, its positives in parentheses, with 95% intervals")
+    set_heading(
+        figure, f"Metrics of each label on {samples:,} samples with 95% intervals (in parentheses: number of positives)"
+    )
     return figure
 
 

@@ -94,7 +94,7 @@ def plot_mask_overlays(cases: MaskCases, count: int = 8) -> Figure:
             "",
         ),
     ]
-    return _sheet("Masks on their images", cases, blocks, name_colours(cases.class_names[1:]))
+    return _sheet("True and predicted masks on their images", cases, blocks, name_colours(cases.class_names[1:]))
 
 
 def plot_mask_samples(
@@ -160,7 +160,7 @@ def plot_mask_gallery(cases: MaskCases, count: int = 6) -> Figure:
         ("truth", _TRUTH),
         *((f"{name}, predicted", colour) for name, colour in name_colours(cases.class_names[1:])),
     ]
-    return _sheet("Best, median and worst", cases, blocks, legend)
+    return _sheet("Best, median and worst predictions", cases, blocks, legend)
 
 
 class _View:

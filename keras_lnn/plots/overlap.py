@@ -91,7 +91,7 @@ def plot_dice_spread(dice: np.ndarray, class_names: Sequence[str], seed: int = 0
     """
     if dice.ndim != 2 or dice.shape[1] != len(class_names):
         raise InputError(
-            f"dice must be (samples, {len(class_names)}), a column a class. Received: {dice.shape}. Give both alike."
+            f"dice must be (samples, {len(class_names)}), one column per class. Received: {dice.shape}. Give matching ones."
         )
     figure = new_figure(6.4, 0.62 * len(class_names) + 1.3)
     axes = figure.subplots()
@@ -102,7 +102,7 @@ def plot_dice_spread(dice: np.ndarray, class_names: Sequence[str], seed: int = 0
         colour = PALETTE[place % len(PALETTE)]
         labels.append(_label_of(str(name), values, len(dice)))
         _draw_box(axes, place, values, colour, generator)
-    style_axes(axes, "Dice of each image, by class", "Dice (images in which the class is there or predicted)")
+    style_axes(axes, "Dice of each image, by class", "Dice (images in which the class is present or predicted)")
     _name_boxes(axes, labels)
     return figure
 
@@ -122,8 +122,8 @@ def plot_dice_of_models(dice: Mapping[str, np.ndarray], class_names: Sequence[st
     if not dice or any(values.ndim != 2 or values.shape[1] != len(class_names) for values in dice.values()):
         shapes = ", ".join(str(values.shape) for values in dice.values()) or "no model"
         raise InputError(
-            f"dice must be (samples, {len(class_names)}) for each model, a column a class. Received: {shapes}. Give all"
-            " alike."
+            f"dice must be (samples, {len(class_names)}) for each model, one column per class. Received: {shapes}."
+            " Give the same classes for all."
         )
     figure = new_figure(6.4, (0.5 * len(dice) + 0.8) * len(class_names) + 0.4)
     panels = figure.subplots(len(class_names), squeeze=False, sharex=True)[:, 0]
@@ -134,7 +134,7 @@ def plot_dice_of_models(dice: Mapping[str, np.ndarray], class_names: Sequence[st
             known = values[:, column][~np.isnan(values[:, column])]
             labels.append(_label_of(model, known, len(values)))
             _draw_box(axes, place, known, PALETTE[place % len(PALETTE)], generator)
-        below = "Dice (images in which the class is there or predicted)" if axes is panels[-1] else ""
+        below = "Dice (images in which the class is present or predicted)" if axes is panels[-1] else ""
         style_axes(axes, literal(str(name)), below)
         _name_boxes(axes, labels)
     return figure

@@ -76,7 +76,7 @@ def plot_examples(
     total = check_images(images)
     if total != len(predictions.truth) or (names is not None and len(names) != total):
         raise InputError(
-            "images, truth and names must be equally many. Received: "
+            "images, truth and names must have the same length. Received: "
             f"{total}, {len(predictions.truth)}, {total if names is None else len(names)}. Give those of one split."
         )
     if count < 1:
@@ -150,9 +150,14 @@ def _choose(predictions: Predictions, count: int, seed: int) -> list[Row]:
     least_sure = falling[::-1][:count]
     wrong, none = int((~right).sum()), np.array([], dtype=np.int64)
     return [
-        Row(f"Surest right (of {int(right.sum())} right)", surest_right, none, "no image is classified rightly"),
-        Row("Least sure (right or wrong)", least_sure, none, ""),
-        Row(f"Surest wrong (of {wrong} wrong)", surest_wrong, none, "no image is classified wrongly"),
+        Row(
+            f"Most confident correct (of {int(right.sum())} right)",
+            surest_right,
+            none,
+            "no image is classified correctly",
+        ),
+        Row("Least confident (right or wrong)", least_sure, none, ""),
+        Row(f"Most confident wrong (of {wrong} wrong)", surest_wrong, none, "no image is misclassified"),
     ]
 
 
@@ -165,9 +170,9 @@ def _choose_labels(predictions: Predictions, count: int, seed: int) -> list[Row]
     found, wrong = falling[(right & (truth == 1))[falling]], falling[~right[falling]]
     rows = []
     for title, pairs, note in (
-        (f"Surest found labels (of {len(found)} found)", found, "no label that is there was found"),
-        ("Least sure labels (right or wrong)", falling[::-1], ""),
-        (f"Surest wrong labels (of {len(wrong)} wrong)", wrong, "no label is wrong"),
+        (f"Most confident found labels (of {len(found)} found)", found, "no present label was found"),
+        ("Least confident labels (right or wrong)", falling[::-1], ""),
+        (f"Most confident wrong labels (of {len(wrong)} wrong)", wrong, "no label is wrong"),
     ):
         _, first = np.unique(pairs // labels, return_index=True)
         pairs = pairs[np.sort(first)][:count]
@@ -187,8 +192,8 @@ def _captions(row: Row, predictions: Predictions, names: Sequence[str] | None) -
             last = f"p(present) = {predictions.probabilities[sample, label]:.3f}"
         else:
             truth, predicted = predictions.truth[sample], predictions.predicted[sample]
-            lines = [f"truth: {predictions.class_names[truth]}", f"said: {predictions.class_names[predicted]}"]
-            last = f"p(said) = {predictions.probabilities[sample, predicted]:.3f}"
+            lines = [f"truth: {predictions.class_names[truth]}", f"predicted: {predictions.class_names[predicted]}"]
+            last = f"p(predicted) = {predictions.probabilities[sample, predicted]:.3f}"
         below = "\n".join([*(wrap_name(line, CAPTION_WIDTH, 4) for line in lines), last])
         captions.append((above, below, BLUE if truth == predicted else VERMILLION))
     return captions

@@ -78,7 +78,7 @@ def _draw_way(
                 color=BLACK if bright else "white",
             )
     _add_bar(figure, drawn, cells, len(places))
-    for axes, name in ((over, "way over the image"), (cells, "cells of the map")):
+    for axes, name in ((over, "path over the image"), (cells, "cells of the map")):
         axes.set_title(name, loc="left", fontsize=LABEL_SIZE)
         axes.set_xticks(range(0, width, max(1, width // 8)))
         axes.set_yticks(range(0, height, max(1, height // 8)))
@@ -90,7 +90,7 @@ def _draw_way(
 def _add_bar(figure: Figure, drawn: Any, panels: Any, steps: int) -> None:
     """Adds a colour bar for the steps, where there are several."""
     if steps > 1:
-        bar = figure.colorbar(drawn, ax=panels, shrink=0.8, label="step that reads it first")
+        bar = figure.colorbar(drawn, ax=panels, shrink=0.8, label="first step that reads it")
         bar.ax.locator_params(axis="y", integer=True)
 
 
@@ -126,7 +126,7 @@ def _join(axes: Axes, centres: np.ndarray) -> None:
 
 
 def _draw_volume(places: np.ndarray, shape: Sequence[int], heading: str) -> Figure:
-    """Draws up to eight slices, with each cell in the colour of the step that reads it first."""
+    """Draws up to eight slices, with each cell in the colour of the first step that reads it."""
     number = np.full(shape[:3], np.nan)
     for step in reversed(range(len(places))):
         number[tuple(places[step].T)] = step + 1

@@ -141,7 +141,7 @@ def require_free_picture(path: str | os.PathLike) -> None:
         is_ours = False
     if not is_ours:
         raise InputError(
-            f"Only a picture that keras-lnn has drawn is replaced by another one. Received: {path}, which is none."
+            f"Only a picture that keras-lnn drew is replaced. Received: {path}, which is another file."
             " Choose another path, or move it away."
         )
 

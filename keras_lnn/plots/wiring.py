@@ -34,7 +34,7 @@ NEURON_COLOURS = {"sensory": GREY, "inter": GREEN, "command": PURPLE, "motor": O
 MOST_SENSORY_SHOWN = 32
 SENSORY_SYNAPSES_AIMED_AT = 300
 DIRECTIONS = (
-    "Synapses run to the right; bent: within a layer (down on its right, up on its left) or back to an earlier one."
+    "Synapses run to the right; curved: within a layer (down on its right, up on its left) or back to an earlier one."
 )
 HEIGHT = 100.0
 WIDTH = 100.0

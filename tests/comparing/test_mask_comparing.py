@@ -114,7 +114,7 @@ def test_dice_of_each_image_is_the_mean_over_seeds(folder):
     known = known[~np.isnan(known)]
     reported = [label.get_text().splitlines() for label in figure.axes[0].get_yticklabels()]
     assert reported[0] == ["unet", f"median {np.median(known):.3f}, {len(known)} of 24 images"]
-    with pytest.raises(InputError, match=r"for each model, a column a class. Received: \(24, 2\)"):
+    with pytest.raises(InputError, match=r"for each model, one column per class. Received: \(24, 2\)"):
         plots.plot_dice_of_models(found, ["liver"])
 
 

@@ -10,7 +10,7 @@ from keras_lnn.errors import InputError
 @pytest.mark.parametrize(
     ("truth", "probabilities", "task", "names", "message"),
     [
-        ([0, 1], [0.1, 0.2, 0.3], "binary", "ab", "one truth a prediction"),
+        ([0, 1], [0.1, 0.2, 0.3], "binary", "ab", "one label per prediction"),
         ([], [], "binary", "ab", "at least one prediction"),
         ([0, 1], [0.1, 1.7], "binary", "ab", "from 0 to 1. Received: 0.1 to 1.7"),
         ([0, 1], [0.1, np.nan], "binary", "ab", "Apply the softmax"),

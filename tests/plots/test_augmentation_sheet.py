@@ -20,7 +20,7 @@ def test_each_image_stands_before_its_versions():
     assert brightness == list(range(0, 8)) + list(range(10, 18)) + list(range(20, 28))
     above = [axes.get_title() for axes in figure.axes]
     assert above == ["original", *(f"epoch {epoch}" for epoch in range(1, 8)), *[""] * 16]
-    assert [text.get_text() for text in figure.texts] == ["Flips: what training sees", "one", "two", "three"]
+    assert [text.get_text() for text in figure.texts] == ["Flips: images as seen in training", "one", "two", "three"]
 
 
 def test_masks_are_outlined_on_each_version():
@@ -50,9 +50,9 @@ def test_of_volumes_it_shows_the_middle_slice(channels):
 @pytest.mark.parametrize(
     ("versions", "names", "message"),
     [
-        (numbered_versions(2, 7), 3, "with a name a sample"),
-        (numbered_versions(3, 7), 2, "with a name a sample"),
-        (numbered_versions(3, 7, (6, 5, 1)), 3, "with a name a sample"),
+        (numbered_versions(2, 7), 3, "with one name per sample"),
+        (numbered_versions(3, 7), 2, "with one name per sample"),
+        (numbered_versions(3, 7, (6, 5, 1)), 3, "with one name per sample"),
         (numbered_versions(3, 8), 3, r"1 to 7 epochs\. Received: 8"),
         (numbered_versions(3, 0), 3, r"1 to 7 epochs\. Received: 0"),
     ],

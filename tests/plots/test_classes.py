@@ -41,7 +41,7 @@ def test_more_classes_have_a_row_each(tmp_path):
     assert texts(axes) == [f"{value:.2f}" for value in accuracy.loc[4]]
     # Epoch 1 is the column around 1.
     assert tuple(axes.images[0].get_extent()[:2]) == (0.5, 5.5)
-    assert figure.axes[1].get_ylabel() == "share of its images found (numbers: epoch 4)"
+    assert figure.axes[1].get_ylabel() == "share of its images that are found (recall) (numbers: epoch 4)"
     plots.save_figure(figure, tmp_path / "rows.png")
     assert texts(plots.plot_class_accuracy(accuracy * np.nan, None).axes[0]) == ["no image of any class"]
 

@@ -63,5 +63,5 @@ def test_what_is_not_defined_is_left_out(tmp_path):
 
 
 def test_nothing_to_draw_is_reported():
-    with pytest.raises(InputError, match="There must be a label to be drawn"):
+    with pytest.raises(InputError, match="There must be at least one label to draw"):
         plots.plot_labels({}, 3)

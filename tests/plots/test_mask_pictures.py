@@ -129,5 +129,5 @@ def test_the_spread_counts_the_images_that_have_a_dice():
     assert sorted(dots.get_xdata()) == pytest.approx(sorted(liver))
     empty = plots.plot_dice_spread(np.full((3, 1), np.nan), ["liver"])
     assert [label.get_text() for label in empty.axes[0].get_yticklabels()] == ["liver\n0 of 3 images"]
-    with pytest.raises(InputError, match="a column a class"):
+    with pytest.raises(InputError, match="one column per class"):
         plots.plot_dice_spread(cases.dice, NAMES)

@@ -20,8 +20,8 @@ def test_examples_are_the_surest_right_the_least_sure_and_the_surest_wrong():
     shown = drawn(figure)
     assert [position for position, _, _ in shown] == [0, 2, 3, 5, 1, 4]
     assert [above for _, above, _ in shown] == ["#0", "#2", "#3", "#5", "#1", "#4"]
-    assert shown[0][2] == "truth: malignant\nsaid: malignant\np(said) = 0.990"
-    assert shown[4][2] == "truth: malignant\nsaid: benign\np(said) = 0.900"
+    assert shown[0][2] == "truth: malignant\npredicted: malignant\np(predicted) = 0.990"
+    assert shown[4][2] == "truth: malignant\npredicted: benign\np(predicted) = 0.900"
     colours = [axes.xaxis.label.get_color() for axes in figure.axes]
     assert colours[0] == colours[1] == colours[3] != colours[2] == colours[4] == colours[5]
 
@@ -31,8 +31,8 @@ def test_examples_without_a_wrong_one_say_so():
     figure = plots.plot_examples(numbered_images(3), truth, np.eye(2)[truth], "binary", ["no", "yes"], count=8)
     assert len(figure.axes) == 6
     words = [text.get_text() for text in figure.texts]
-    assert "no image is classified wrongly" in words
-    assert "Surest wrong (of 0 wrong)" in words
+    assert "no image is misclassified" in words
+    assert "Most confident wrong (of 0 wrong)" in words
 
 
 def test_examples_of_equal_probability_depend_on_the_seed_only():
@@ -136,5 +136,5 @@ def test_sheets_refuse_what_does_not_fit(images, labels, count):
 
 
 def test_examples_refuse_too_few_names():
-    with pytest.raises(InputError, match=r"equally many\. Received: 3, 3, 2"):
+    with pytest.raises(InputError, match=r"must have the same length\. Received: 3, 3, 2"):
         plots.plot_examples(numbered_images(3), [0, 1, 0], [0.1] * 3, "binary", ["no", "yes"], names=["a", "b"])

@@ -70,7 +70,7 @@ def test_steps_of_one_value_have_a_common_scale():
 @pytest.mark.parametrize("shape", [(4, 4, 8), (3, 4, 4, 8)])
 def test_one_step_needs_no_scale_of_steps(shape):
     figure = plot_sequence(np.arange(np.prod(shape))[None], maps_of(*shape), None, "One")
-    assert not any("step that reads it first" in axes.get_ylabel() for axes in figure.axes)
+    assert not any("first step that reads it" in axes.get_ylabel() for axes in figure.axes)
 
 
 def test_volumes_are_shown_by_slices():
