@@ -1,4 +1,7 @@
-"""Runs every block of one page in order, in the working directory: ``python run_page.py PAGE``."""
+"""Runs every block of one page in order, in the working directory: ``python run_page.py PAGE``.
+
+Studies and searches import this file again in the helper that forks their processes, so it imports nothing of its own.
+"""
 
 import contextlib
 import os
@@ -6,15 +9,15 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
-
-from doc_blocks import find_command, load_script, read_blocks, read_commands, with_options  # noqa: E402
-
-from keras_lnn.cli.main import main  # noqa: E402
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2]), os.getcwd()]
 
 
 def run_words(words: list[str]) -> None:
     """Runs one command in this process; programs of others are left out."""
+    from doc_blocks import find_command, load_script
+
+    from keras_lnn.cli.main import main
+
     output = words[words.index(">") + 1] if ">" in words else None
     words = words[: words.index(">")] if output else words
     found = find_command(words)
@@ -29,6 +32,8 @@ def run_words(words: list[str]) -> None:
 
 def run_page(page: Path) -> None:
     """Runs the blocks of a page: files are written, commands are run, and Python shares its names."""
+    from doc_blocks import read_blocks, read_commands, with_options
+
     names: dict[str, object] = {"__name__": "__main__"}
     for block in read_blocks(page):
         if block.file:
@@ -44,5 +49,4 @@ def run_page(page: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, os.getcwd())
     run_page(Path(sys.argv[1]))
