@@ -149,7 +149,7 @@ class ClassificationMetrics(keras.metrics.Metric):
             expected = 2 if what == "class_names" and self.kind == "binary" else labels
             if known not in (None, expected):
                 raise ValueError(
-                    f"{what} must be as many as there are classes or labels, {expected}. Received: {known}."
+                    f"{what} must have one value per class or label, {expected} in all. Received: {known}."
                 )
         # The hits, predicted and actual counts of each class, then the number of samples, then the confusion matrix;
         # and what rounding has lost from them so far.
@@ -272,7 +272,7 @@ class ClassificationMetrics(keras.metrics.Metric):
         """
         if not self.keep_confusion or self.counts is None:
             missing = "no sample" if self.keep_confusion else "keep_confusion=False"
-            raise ValueError(f"A confusion matrix is of samples that were counted for it. Received: {missing}.")
+            raise ValueError(f"A confusion matrix needs samples that were counted for it. Received: {missing}.")
         if self._counts_cells:
             return ops.reshape(self.counts[3 * self._labels + 1 :], (self._labels, self._labels))
         hits, predicted, actual, total = self._split_counts()
@@ -475,7 +475,7 @@ class ClassificationMetrics(keras.metrics.Metric):
             return _divide(self.by_sample[self._by_sample.index(base)], total)
         if base in _CURVES:
             if tables is None:
-                raise ValueError(f"{base} needs the scores. Received: the counts of each class alone. Give tables.")
+                raise ValueError(f"{base} needs the scores. Received: only the counts of each class. Give tables.")
             return self._over_labels(base, self._curve_values(base, *tables[average == "micro"]), average, actual)
         if average == "micro":
             return _ratio(base, ops.sum(hits), ops.sum(predicted), ops.sum(actual), self._labels * total)
@@ -684,7 +684,7 @@ class SegmentationMetrics(keras.metrics.Metric):
         """Creates the state, once the number of classes is known."""
         if self.class_names is not None and len(self.class_names) != classes:
             raise ValueError(
-                f"class_names must be as many as there are classes, {classes}. Received: {len(self.class_names)}."
+                f"class_names must have one name per class, {classes} in all. Received: {len(self.class_names)}."
             )
         if self.background is not None and not 0 <= self.background < classes:
             raise ValueError(f"background must be a class from 0 to {classes - 1}. Received: {self.background}.")
@@ -712,7 +712,7 @@ class SegmentationMetrics(keras.metrics.Metric):
         batch = ops.shape(y_pred)[0]
         weights = ops.ones((batch,), "float32") if sample_weight is None else ops.cast(sample_weight, "float32")
         if len(weights.shape) != 1:
-            raise ValueError(f"sample_weight must be one an image. Received: shape {tuple(weights.shape)}.")
+            raise ValueError(f"sample_weight must have one weight per image. Received: shape {tuple(weights.shape)}.")
         if len(truth.shape) == len(y_pred.shape) and truth.shape[-1] == classes > 1:
             truth, is_label = _read_zeros_and_ones(truth, classes)
             is_label = ops.logical_and(ops.all(is_label, axis=1), ops.equal(ops.sum(truth, axis=1), 1.0))
@@ -804,7 +804,7 @@ def _parse_mask_result(result: str) -> tuple[str, bool, bool]:
     known = (*_OF_PIXELS, *_OVERLAPS, "class_error")
     if base not in known or (per_class and base in _OF_PIXELS) or (per_image and base not in _OVERLAPS):
         raise ValueError(
-            f"results must be of {', '.join(known)}, those of classes perhaps with _per_class behind, dice and iou "
+            f"results must be of {', '.join(known)}, those of classes perhaps followed by _per_class, dice and iou "
             f"also with _per_image or _per_image_per_class. Received: {result!r}."
         )
     return base, per_image, per_class
@@ -821,13 +821,13 @@ def _parse(result: str, kind: str) -> tuple[str, str | None]:
     if base is None or average not in (None, *_RESULTS[base]):
         known = ", ".join(_RESULTS)
         raise ValueError(
-            f"results must be of {known}, with one of _{', _'.join(AVERAGES)} behind those that are means. "
+            f"results must be of {known}, with one of _{', _'.join(AVERAGES)} after those that are means. "
             f"Received: {result!r}."
         )
     if kind == "binary" and average not in (None, "per_class"):
-        raise ValueError(f"A binary result speaks of class 1 and is no mean. Received: {result!r}. Give {base!r}.")
+        raise ValueError(f"A binary result is that of class 1 and not a mean. Received: {result!r}. Give {base!r}.")
     if average == "samples" and kind != "multi-label":
-        raise ValueError(f"A mean over samples is for several labels to a sample. Received: {result!r} for {kind}.")
+        raise ValueError(f"A mean over samples is for several labels per sample. Received: {result!r} for {kind}.")
     if average is None and kind != "binary":
         average = _RESULTS[base][0]
     return base, average
@@ -836,7 +836,7 @@ def _parse(result: str, kind: str) -> tuple[str, str | None]:
 def _check_threshold(threshold: float | Sequence[float], kind: str) -> np.ndarray:
     values = np.asarray(threshold, "float64")
     if values.ndim > 1 or not ((values > 0) & (values < 1)).all():
-        raise ValueError(f"threshold must be a probability, or one a label. Received: {threshold}.")
+        raise ValueError(f"threshold must be a probability, or one per label. Received: {threshold}.")
     if kind == "multi-class" and (values != 0.5).any():
         raise ValueError(f"The largest of several classes counts, whatever the threshold. Received: {threshold}.")
     return values

@@ -32,13 +32,13 @@ class AugmentationCommand(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    model: str = pydantic.Field("lnn", description="network")
+    model: str = pydantic.Field("lnn", description="model")
     size: int = pydantic.Field(28, ge=8, description="side of the images in pixels")
     channels: int = pydantic.Field(1, ge=1, description="channels of the images")
-    depth: int | None = pydantic.Field(None, ge=1, description="slices of a volume; images where left out")
-    batch_size: int = pydantic.Field(128, ge=1, description="images to a step")
-    steps: int = pydantic.Field(6, ge=1, description="steps of each measure in a round")
-    rounds: int = pydantic.Field(15, ge=1, description="times that each measure is taken")
+    depth: int | None = pydantic.Field(None, ge=1, description="slices of a volume (default: flat images)")
+    batch_size: int = pydantic.Field(128, ge=1, description="images per step")
+    steps: int = pydantic.Field(6, ge=1, description="steps per measurement in each round")
+    rounds: int = pydantic.Field(15, ge=1, description="number of measurements of each pipeline")
     names: str | None = pydantic.Field(
         None, description="pipelines, as a,b,c (default: all recipes that suit the images)"
     )

@@ -117,7 +117,7 @@ def settings_of_patients() -> list[Setting]:
 def main() -> None:
     """Measures all settings and prints two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--experiments", type=int, default=1000, help="sets of images that are drawn for each row")
+    parser.add_argument("--experiments", type=int, default=1000, help="number of simulated test sets for each row")
     experiments = parser.parse_args().experiments
     for title, settings in (("images", settings_of_images()), ("patients", settings_of_patients())):
         fields = [list(dataclasses.asdict(setting).values()) for setting in settings]
@@ -129,7 +129,9 @@ def main() -> None:
             about = {name: str(values[place]) for name, place in zip(names, varying, strict=True)}
             rows.append(about | {name: share for name, (share, _) in found.items()})
             every += [(share, name) for name, (share, given) in found.items() if given > 0.05]
-        print_rows(rows, f"95% intervals over {title}: share that holds the true number, {experiments} experiments", 3)
+        print_rows(
+            rows, f"95% intervals over {title}: share that contains the true value, {experiments} experiments", 3
+        )
         outside = [f"{name} {share:.3f}" for share, name in sorted(every) if not 0.93 <= share <= 0.98]
         print(f"{len(every) - len(outside)} of {len(every)} lie between .93 and .98; outside: {', '.join(outside)}")
 

@@ -22,11 +22,13 @@ class HeadsCommand(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    models: str = pydantic.Field("crnet-1fc,crnet-zncp32", description="networks, as a,b; the first is the yardstick")
+    models: str = pydantic.Field(
+        "crnet-1fc,crnet-zncp32", description="models to time, as a,b; ratios are to the first one"
+    )
     size: int = pydantic.Field(224, ge=8, description="side of the images in pixels")
     channels: int = pydantic.Field(3, ge=1, description="channels of the images")
-    batch_size: int = pydantic.Field(16, ge=1, description="images to a step")
-    rounds: int = pydantic.Field(8, ge=1, description="steps of each network that are timed")
+    batch_size: int = pydantic.Field(16, ge=1, description="images per step")
+    rounds: int = pydantic.Field(8, ge=1, description="number of timed steps of each model")
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object instead of the table")
 
 

@@ -34,9 +34,9 @@ class ReadingCommand(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    images: int = pydantic.Field(5000, ge=20, description="files to generate")
+    images: int = pydantic.Field(5000, ge=20, description="number of files to generate")
     size: int = pydantic.Field(64, ge=8, description="side of the images in pixels")
-    rounds: int = pydantic.Field(3, ge=1, description="times that each measure is taken")
+    rounds: int = pydantic.Field(3, ge=1, description="number of times that each measurement is taken")
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object instead of the table")
 
 

@@ -28,12 +28,12 @@ class InputCommand(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    model: str = pydantic.Field("lnn", description="network")
+    model: str = pydantic.Field("lnn", description="model")
     data: str = pydantic.Field("phantom-breast", description="data set")
     size: int | None = pydantic.Field(None, description="side of the images in pixels")
     data_dir: Path | None = pydantic.Field(None, description="folder of the data files")
-    batch_size: int | None = pydantic.Field(None, ge=1, description="images to a step")
-    rounds: int = pydantic.Field(5, ge=1, description="times that each measure is taken")
+    batch_size: int | None = pydantic.Field(None, ge=1, description="images per step")
+    rounds: int = pydantic.Field(5, ge=1, description="number of times that each measurement is taken")
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object instead of the table")
 
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     if command.json_output:
         print(json.dumps(rows, indent=2))
         return 0
-    table = Table(title=f"{command.model} on {command.data}, milliseconds a step (medians)", title_justify="left")
+    table = Table(title=f"{command.model} on {command.data}, milliseconds per step (medians)", title_justify="left")
     for name in rows[0]:
         table.add_column(name.replace("_", " "), justify="right")
     for row in rows:

@@ -200,7 +200,7 @@ def measure_in_process(name: str, batch: int, mode: str, options: argparse.Names
     chosen: list[str] = ["--cases", name, "--batches", str(batch), "--modes", mode, "--rounds", str(options.rounds)]
     row: dict[str, Any] | None = _run_part("row", [*chosen, *(["--quick"] if options.quick else [])])
     if row is None:
-        row = summarise([]) | {"notes": ["its process was killed, as happens where memory ends"]}
+        row = summarise([]) | {"notes": ["its process was killed, which happens when memory runs out"]}
     if options.memory and mode == "train":
         for side in ("ours", "reference"):
             if row[f"{side}_best"] is not None:
@@ -229,10 +229,16 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="NAME", help="what to measure (default: all)")
     add("--batches", nargs="+", type=_at_least_one, metavar="SIZE", help="sizes of the batch (default: 1 64 512)")
     add("--modes", nargs="+", choices=MODES, default=list(MODES), help="forward pass, training step (default: both)")
-    add("--rounds", type=_at_least_one, help="times that all sides take turns (default: 10); slow rows have fewer")
-    add("--memory", action="store_true", help="peak memory of a training step as well, in a process of its own each")
-    add("--json", type=Path, metavar="FILE", help="where the rows are written as well")
-    add("--quick", action="store_true", help="a first look: batches of 64, 3 rounds, nothing unrolled")
+    add(
+        "--rounds",
+        type=_at_least_one,
+        help="number of rounds in which all sides are timed in turn (default: 10); slow rows have fewer",
+    )
+    add(
+        "--memory", action="store_true", help="also measure the peak memory of a training step, each in its own process"
+    )
+    add("--json", type=Path, metavar="FILE", help="file to which the rows are also written")
+    add("--quick", action="store_true", help="a quick measurement: batches of 64, 3 rounds, nothing unrolled")
     # Options by which this script calls itself.
     add("--part", choices=("row", "memory"), help=argparse.SUPPRESS)
     add("--way", nargs=2, help=argparse.SUPPRESS)
@@ -244,7 +250,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _at_least_one(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"it must be a whole number of at least 1. Received: {text}.")
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1. Received: {text}.")
     return int(text)
 
 

@@ -28,8 +28,8 @@ class AccuracyCommand(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    seeds: int = pydantic.Field(10, ge=1, description="fresh layers of each wiring")
-    fine: int = pydantic.Field(4800, ge=480, description="unfolds of a step that counts as exact")
+    seeds: int = pydantic.Field(10, ge=1, description="number of newly initialised layers of each wiring")
+    fine: int = pydantic.Field(4800, ge=480, description="number of unfolds of the step that is taken as exact")
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object instead of the table")
 
 

@@ -25,9 +25,9 @@ class MetricsCommand(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    labels: int = pydantic.Field(14, ge=1, description="labels to a sample")
-    batch_size: int = pydantic.Field(512, ge=1, description="samples to an update")
-    rounds: int = pydantic.Field(30, ge=1, description="times that all take turns")
+    labels: int = pydantic.Field(14, ge=1, description="labels per sample")
+    batch_size: int = pydantic.Field(512, ge=1, description="samples per update")
+    rounds: int = pydantic.Field(30, ge=1, description="number of rounds in which all are timed in turn")
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object instead of the table")
 
 

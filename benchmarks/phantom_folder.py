@@ -28,10 +28,10 @@ class FolderCommand(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    folder: CliPositionalArg[Path] = pydantic.Field(description="folder to make")
+    folder: CliPositionalArg[Path] = pydantic.Field(description="folder to create")
     data: str = pydantic.Field("phantom-breast", description="data set of flat images, with one class each or masks")
-    images: int = pydantic.Field(100_000, ge=2, description="how many at most, the first ones")
-    splits: str = pydantic.Field("val,test", description="whose images, separated by commas: train, val, test")
+    images: int = pydantic.Field(100_000, ge=2, description="largest number of images, which are the first ones")
+    splits: str = pydantic.Field("val,test", description="splits whose images are written, as a,b: train, val, test")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -45,7 +45,9 @@ def write_folder(command: FolderCommand) -> str:
     """Writes the images and returns a summary with the number of images of each class."""
     names = command.splits.split(",")
     if unknown := set(names) - set(SPLITS):
-        raise InputError(f"--splits are of {', '.join(SPLITS)}. Received: {', '.join(sorted(unknown))}. Name those.")
+        raise InputError(
+            f"--splits must be some of {', '.join(SPLITS)}. Received: {', '.join(sorted(unknown))}. Choose from these."
+        )
     if command.folder.exists():
         raise InputError(f"The folder must be new. Received: {command.folder}, which exists. Name another.")
     data = load_data(command.data)

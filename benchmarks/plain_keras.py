@@ -31,8 +31,8 @@ class PlainKerasCommand(pydantic.BaseModel):
 
     data: str = pydantic.Field("adrenalmnist3d", description="data set of volumes with two classes")
     data_dir: Path | None = pydantic.Field(None, description="folder of the data files")
-    epochs: int = pydantic.Field(5, ge=2, description="of each")
-    batch_size: int = pydantic.Field(64, ge=1, description="volumes to a step")
+    epochs: int = pydantic.Field(5, ge=2, description="epochs of each training")
+    batch_size: int = pydantic.Field(64, ge=1, description="volumes per step")
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object instead of the table")
 
 

@@ -35,10 +35,10 @@ class SearchesCommand(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    model: str = pydantic.Field("lnn", description="network")
+    model: str = pydantic.Field("lnn", description="model")
     data: str = pydantic.Field("phantom-breast", description="data set")
-    trials: int = pydantic.Field(30, ge=2, description="of each search")
-    epochs: int = pydantic.Field(2, ge=1, description="of each trial")
+    trials: int = pydantic.Field(30, ge=2, description="trials of each search")
+    epochs: int = pydantic.Field(2, ge=1, description="epochs of each trial")
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object instead of the tables")
 
 

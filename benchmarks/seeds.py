@@ -37,9 +37,11 @@ class SeedsCommand(TrainConfig):
     """Train one configuration with several seeds and print the test metrics of each, their mean and spread."""
 
     seed: int = pydantic.Field(0, ge=0, description="the first seed")
-    seeds: int = pydantic.Field(5, ge=1, description="how many seeds")
+    seeds: int = pydantic.Field(5, ge=1, description="number of seeds")
     compare: Path | None = pydantic.Field(None, description="YAML file of a second configuration, such as best.yaml")
-    export: Annotated[str, OneOf(list_exports)] = pydantic.Field("none", description="format in which each leaves")
+    export: Annotated[str, OneOf(list_exports)] = pydantic.Field(
+        "none", description="format in which each model is exported"
+    )
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object instead of the table")
 
 
@@ -106,7 +108,7 @@ def print_seeds(found: dict[str, dict[str, list[float]]], seeds: Sequence[int], 
         for metric in shown:
             mean, low, high = paired_interval(found["first"][metric], found["second"][metric])
             console.print(
-                f"{metric_label(metric)}, second less first: {mean:+.4f} (95% interval {low:+.4f} to {high:+.4f})"
+                f"{metric_label(metric)}, second minus first: {mean:+.4f} (95% interval {low:+.4f} to {high:+.4f})"
             )
 
 

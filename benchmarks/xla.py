@@ -30,10 +30,12 @@ class XlaCommand(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    models: str = pydantic.Field("", description="networks, as a,b (default: all)")
-    size: int = pydantic.Field(0, ge=0, description="side of the images in pixels (default: each network's own data)")
+    models: str = pydantic.Field("", description="models to time, as a,b (default: all)")
+    size: int = pydantic.Field(
+        0, ge=0, description="side of the images in pixels (default: the reference data of each model)"
+    )
     batch_size: int = pydantic.Field(16, ge=1, description="images per step")
-    rounds: int = pydantic.Field(5, ge=1, description="steps that are timed each way")
+    rounds: int = pydantic.Field(5, ge=1, description="number of steps timed with and without XLA")
     json_output: bool = pydantic.Field(False, alias="json", description="print JSON instead of the table")
 
 

@@ -79,7 +79,9 @@ class CfCCell(LiquidCell):
         check_choice("version", version, VERSIONS)
         check_units(units)
         if sparsity_mask is not None and backbone_layers > 0:
-            raise ValueError(f"A sparsity_mask goes without a backbone. Received: backbone_layers={backbone_layers}.")
+            raise ValueError(
+                f"A sparsity_mask cannot be combined with a backbone. Received: backbone_layers={backbone_layers}."
+            )
         if not 0 <= backbone_dropout < 1:
             raise ValueError(
                 f"backbone_dropout must be from 0 up to but not including 1. Received: {backbone_dropout}."

@@ -29,7 +29,7 @@ class MissingWiring(Wiring):
     def build(self, input_dim: int) -> None:
         """Raises an error, since only the missing class could create the synapses."""
         raise ValueError(
-            f"{self.class_path} is not defined here, and the wiring that was saved of it serves its "
+            f"{self.class_path} is not defined here, and its saved wiring is built for "
             f"{'no' if self.built is None else self.built.input_dim} inputs only. Received: {input_dim} inputs. Import "
             f"the module that defines it."
         )

@@ -199,7 +199,7 @@ def take_synapses(build_config: dict[str, Any] | None, cell: LiquidCell) -> dict
         return build_config
     wired, saved = cell.find_wired_cell(), deserialize_wiring(build_config["wiring"])
     if wired is None:
-        raise ValueError(f"Only a cell with a wiring takes synapses. Received: {type(cell).__name__}. Save it anew.")
+        raise ValueError(f"Only a cell with a wiring takes synapses. Received: {type(cell).__name__}. Save it again.")
     wired._saved_wiring = saved
     if isinstance(wired.wiring, MissingWiring):
         wired.wiring.built = saved

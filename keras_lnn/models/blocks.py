@@ -84,6 +84,6 @@ def require_image_shape(image_shape: tuple[int, ...], smallest_side: int, volume
         )
     if min(image_shape[-3:-1]) < smallest_side:
         raise InputError(
-            f"Model {model} needs images of at least {smallest_side} pixels a side. Received: shape {image_shape}. "
+            f"Model {model} needs images of at least {smallest_side} pixels per side. Received: shape {image_shape}. "
             f"Set --size."
         )

@@ -176,7 +176,7 @@ def _make_maps(
     stem, smallest_side = BACKBONES[backbone]
     require_image_shape(image_shape, 1 if resize else smallest_side, volumes=True, model="crnet")
     if resize and resize < smallest_side:
-        raise InputError(f"The backbone {backbone} needs at least {smallest_side} pixels a side. Received: {resize}.")
+        raise InputError(f"The backbone {backbone} needs at least {smallest_side} pixels per side. Received: {resize}.")
     options = {"initialisation": initialisation} if backbone.startswith("crnet") else {}
 
     def make(images: Any) -> Any:
@@ -216,7 +216,7 @@ def _make_sequence(name: str, patch_size: int, patch_stride: int | None, order: 
         return Patches(patch_size, patch_stride, order)
     makers = {"rows": Rows, "columns": Columns, "slices": Slices, "channels": Channels}
     if name not in makers:
-        raise InputError(f"There is no sequence {name!r}. {suggest(name, SEQUENCES)} Join several by +, or say none.")
+        raise InputError(f"There is no sequence {name!r}. {suggest(name, SEQUENCES)} Join several by +, or give none.")
     return makers[name]()
 
 

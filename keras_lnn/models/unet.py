@@ -117,7 +117,7 @@ def unet_lnn(
         )
     if levels > depth + 1:
         raise InputError(
-            f"levels must be at most depth and one more, {depth + 1}. Received: {levels}. Give fewer levels."
+            f"levels must be at most depth + 1, which is {depth + 1}. Received: {levels}. Give fewer levels."
         )
     make = LayerMaker(initialisation)
     inform = None if recurrence == "none" else _Neighbours(make, recurrence, units, image_shape[0])

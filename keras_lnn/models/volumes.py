@@ -72,7 +72,7 @@ def lnn_3d(
     """
     _check(image_shape)
     if features > units - 3:
-        raise InputError(f"features must be at most units less 3. Received: {features} with {units} units.")
+        raise InputError(f"features must be at most units minus 3. Received: {features} with {units} units.")
     inputs = keras.Input(image_shape)
     volumes = layers.Rescaling(1 / 255, name="scale_pixels")(inputs)
     volumes = FlippedViews((1, 2, 3), name="views")(volumes) if views else volumes
@@ -92,7 +92,7 @@ def _check(image_shape: tuple[int, ...]) -> None:
         )
     if min(image_shape[:3]) < _SMALLEST_SIDE:
         raise InputError(
-            f"Model lnn-3d needs volumes of at least {_SMALLEST_SIDE} slices and pixels a side. Received: shape "
+            f"Model lnn-3d needs volumes of at least {_SMALLEST_SIDE} slices and pixels per side. Received: shape "
             f"{image_shape}. Choose another model or data set."
         )
 

@@ -132,7 +132,8 @@ def _check_probabilities(probabilities: Any, task: str, classes: int) -> np.ndar
         raise InputError(f"A binary task must have two class names. Received: {classes}. Name both classes.")
     if probabilities.ndim != 2 or probabilities.shape[1] != classes:
         raise InputError(
-            f"probabilities must have one column for each of {classes} class names. Received: {shape}. Give matching ones."
+            f"probabilities must have one column for each of {classes} class names. Received: {shape}. Give both to"
+            " match."
         )
     return probabilities.clip(0.0, 1.0)
 

@@ -91,7 +91,8 @@ def plot_dice_spread(dice: np.ndarray, class_names: Sequence[str], seed: int = 0
     """
     if dice.ndim != 2 or dice.shape[1] != len(class_names):
         raise InputError(
-            f"dice must be (samples, {len(class_names)}), one column per class. Received: {dice.shape}. Give matching ones."
+            f"dice must be (samples, {len(class_names)}), one column per class. Received: {dice.shape}. Give matching"
+            " ones."
         )
     figure = new_figure(6.4, 0.62 * len(class_names) + 1.3)
     axes = figure.subplots()

@@ -135,7 +135,7 @@ def test_a_file_is_read_where_the_class_is_not_known(kind, tmp_path):
     both = keras.layers.Bidirectional(kind.from_config(again.layers[0].get_config()))
     assert both(draw_inputs()).shape == (BATCH, 4)
     layer = kind.from_config(again.layers[0].get_config())
-    with pytest.raises(ValueError, match=r"Unknown is not defined here.* serves its 4 inputs only. Received: 7"):
+    with pytest.raises(ValueError, match=r"Unknown is not defined here.* built for 4 inputs only. Received: 7"):
         layer(draw_inputs(7))
 
 

@@ -271,9 +271,9 @@ def test_a_model_is_trained_with_it_and_logs_each_result_by_its_name():
         (("several",), "kind must be one of binary, multi-class, multi-label. Received: 'several'."),
         (("binary", ["f2"]), "results must be of f1, .* Received: 'f2'"),
         (("multi-class", ["subset_accuracy_macro"]), "Received: 'subset_accuracy_macro'"),
-        (("multi-class", ["f1_samples"]), "several labels to a sample. Received: 'f1_samples' for multi-class"),
-        (("binary", ["f1_macro"]), "is no mean. Received: 'f1_macro'"),
-        (("binary", ["f1"], 1.0), "threshold must be a probability, or one a label. Received: 1.0."),
+        (("multi-class", ["f1_samples"]), "several labels per sample. Received: 'f1_samples' for multi-class"),
+        (("binary", ["f1_macro"]), "not a mean. Received: 'f1_macro'"),
+        (("binary", ["f1"], 1.0), "threshold must be a probability, or one per label. Received: 1.0."),
         (("multi-class", ["f1"], 0.3), "whatever the threshold. Received: 0.3."),
         (("binary", ["f1"], 0.5, 1), "bins must be at least 2. Received: 1."),
         (("binary", ["f1"], 0.5, 10, -1), "exact_samples must be at least 0, which keeps none. Received: -1."),
@@ -326,9 +326,9 @@ def test_confusion_that_was_not_counted_is_reported():
 
 def test_what_does_not_fit_the_predictions_is_reported():
     truth, probabilities, _ = draw("multi-label", 5, 2)
-    with pytest.raises(ValueError, match=r"class_names must be as many as there are classes or labels, 4. Received: 2"):
+    with pytest.raises(ValueError, match=r"class_names must have one value per class or label, 4 in all. Received: 2"):
         ClassificationMetrics("multi-label", class_names="ab").update_state(truth, probabilities)
-    with pytest.raises(ValueError, match=r"threshold must be as many as there are classes or labels, 4. Received: 2"):
+    with pytest.raises(ValueError, match=r"threshold must have one value per class or label, 4 in all. Received: 2"):
         ClassificationMetrics("multi-label", threshold=[0.1, 0.2]).update_state(truth, probabilities)
     with pytest.raises(ValueError, match=r"have 1 or 2 outputs. Received: 4"):
         ClassificationMetrics("binary").update_state(truth[:, 0], probabilities)

@@ -240,9 +240,9 @@ def test_an_unknown_result_is_reported(result):
 
 def test_what_does_not_fit_is_reported():
     truth, _, logits = draw(2, (5, 4), 3, 8)
-    with pytest.raises(ValueError, match=r"class_names must be as many as there are classes, 3\. Received: 2"):
+    with pytest.raises(ValueError, match=r"class_names must have one name per class, 3 in all\. Received: 2"):
         SegmentationMetrics(class_names=("a", "b")).update_state(truth, logits)
     with pytest.raises(ValueError, match=r"background must be a class from 0 to 2\. Received: 3"):
         SegmentationMetrics(background=3).update_state(truth, logits)
-    with pytest.raises(ValueError, match=r"sample_weight must be one an image\. Received: shape \(2, 5, 4\)"):
+    with pytest.raises(ValueError, match=r"sample_weight must have one weight per image\. Received: shape \(2, 5, 4\)"):
         SegmentationMetrics().update_state(truth, logits, sample_weight=np.ones((2, 5, 4)))

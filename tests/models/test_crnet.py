@@ -208,7 +208,7 @@ def test_he_normal_by_name():
         ({"hidden": "12-"}, "hidden of model crnet .* Received: '12-'"),
         ({"recurrence": "dense", "directions": "both"}, "no directions. Received: directions=both"),
         ({"recurrence": "transformer"}, "must be 'ltc', 'cfc'"),
-        ({"resize": 9}, "needs at least 15 pixels a side. Received: 9"),
+        ({"resize": 9}, "needs at least 15 pixels per side. Received: 9"),
     ],
 )
 def test_a_combination_that_does_not_work_is_one_line(arguments, message):

@@ -260,7 +260,7 @@ def test_dropout_is_where_it_says():
 @pytest.mark.parametrize(
     ("shape", "arguments", "message"),
     [
-        ((27, 40, 1), {}, r"at least 28 pixels a side\. Received: shape \(27, 40, 1\)"),
+        ((27, 40, 1), {}, r"at least 28 pixels per side\. Received: shape \(27, 40, 1\)"),
         ((28, 28), {}, r"reads images .* Received: shape \(28, 28\)"),
         ((5, 28, 28, 1), {"volumes": "3d"}, r"at least 12 slices\. Received: .* Give --model-args volumes=2\.5d"),
         (SMALL, {"initialisation": "uniform"}, "initialisation of model resnet18 must be 'he-normal'"),

@@ -129,7 +129,7 @@ def test_features_of_a_slice_are_means_over_its_tissue():
     [
         ((28, 28, 1), {}, r"lnn-3d reads volumes .* Received: shape \(28, 28, 1\)"),
         ((8, 28, 28, 1), {}, "at least 12 slices"),
-        (SHAPE, {"units": 12, "features": 10}, "features must be at most units less 3. Received: 10 with 12 units"),
+        (SHAPE, {"units": 12, "features": 10}, "features must be at most units minus 3. Received: 10 with 12 units"),
         (SHAPE, {"slice_distance": 0}, "slice_distance of model lnn-3d must be greater than 0"),
     ],
 )

@@ -31,7 +31,7 @@ def test_masks_are_outlined_on_each_version():
     figure = plots.plot_augmentation(*arguments, masks, ("background", "liver", "tumour"))
     assert [len(axes.collections) for axes in figure.axes] == [1, 1, 1, 0, 0, 1]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["liver", "tumour"]
-    with pytest.raises(InputError, match="of each image and each of its versions"):
+    with pytest.raises(InputError, match="for each image and each of its versions"):
         plots.plot_augmentation(*arguments, masks[:, :2], ("background", "liver", "tumour"))
 
 

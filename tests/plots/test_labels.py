@@ -38,7 +38,7 @@ def test_every_label_stands_where_its_numbers_are_with_the_best_on_top():
         for place, name in enumerate(names):
             assert dots(axes, place) == [found[name.partition(" (")[0]][metric]["value"]]
             assert name.endswith(f"({found[name.partition(' (')[0]]['support']})")
-    assert heading(figure).startswith("Each label on 150 samples")
+    assert heading(figure).startswith("Metrics of each label on 150 samples")
 
 
 def test_f1_is_drawn_at_both_thresholds():
