@@ -169,7 +169,7 @@ def test_without_a_recurrence_it_is_the_unet():
     ("name", "shape", "arguments", "message"),
     [
         ("unet-lnn", (64, 64, 1), {}, r"unet-lnn reads volumes .* Received: shape \(64, 64, 1\)\. .*model unet"),
-        ("unet-lnn", VOLUME, {"levels": 5}, "levels must be at most depth \+ 1, which is 3. Received: 5"),
+        ("unet-lnn", VOLUME, {"levels": 5}, r"levels must be at most depth \+ 1, which is 3. Received: 5"),
         ("unet", (64, 64), {}, r"unet reads images .* Received: shape \(64, 64\)"),
         ("unet", (4, 64, 1), {}, "at least 8 pixels per side"),
         ("unet", (16, 16, 1), {"depth": 0}, "depth of model unet must be greater than or equal to 1"),
