@@ -4,6 +4,8 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
+import yaml
+
 from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.saved.formats import FORMATS
 from keras_lnn.saved.signature import Signature
@@ -57,7 +59,7 @@ def model_card(
     )
     facts = describe_model(signature, metrics, logit_scale)
     title = escape_markdown(f"{signature.model} on {signature.data}")
-    lines = [f"# {title}", "", "| | |", "| --- | --- |"]
+    lines = [*_front_matter(signature), f"# {title}", "", "| | |", "| --- | --- |"]
     lines += [f"| {name} | {escape_markdown(value)} |" for name, value in facts.items()]
     lines += [
         "",
@@ -79,6 +81,20 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _front_matter(signature: Signature) -> list[str]:
+    """Returns what model hubs read before the text, as lines of YAML."""
+    task = signature.get_task()
+    fields = {
+        "library_name": "keras",
+        "pipeline_tag": task.hub_pipeline,
+        # The licence of the code is not that of the weights, which depends on the data.
+        "license": "other",
+        "tags": ["keras-lnn", "medical-imaging", " ".join(signature.model.split())],
+        "metrics": list(task.hub_metrics),
+    }
+    return ["---", *yaml.safe_dump(fields, sort_keys=False, allow_unicode=True).splitlines(), "---", ""]
 
 
 def describe_model(

@@ -38,6 +38,8 @@ class SegmentationTask(Task):
     search_ranges: ClassVar[Mapping[str, tuple[Any, ...]]] = {"batch_size": (4, 8, 16, 32)}
     prediction_noun = "masks"
     leading = "dice"
+    hub_pipeline = "image-segmentation"
+    hub_metrics = ("dice", "mean_iou")
     interval_words = "resampled over"
     usage: ClassVar[Mapping[str, str]] = {
         "outputs": """result["mask"]  # uint8, {pixels}: the index of each pixel's class in result["class_names"]

@@ -83,6 +83,7 @@ class Task(abc.ABC):
         has_positive_class: Whether sensitivity, precision and F1 speak of one of its classes.
         prediction_noun: What it predicts, in the plural.
         leading: The metric that says most of a model, by which models are sorted.
+        hub_pipeline: What model hubs call the task, and ``hub_metrics`` the metrics that they know of it.
         interval_words: How intervals come about, before ``400 test images``.
         usage: What follows the loading of an exported model in an example of its use, for a model that gives named
             ``outputs`` and for a ``predictor`` of this package.
@@ -107,6 +108,8 @@ class Task(abc.ABC):
     has_positive_class: ClassVar[bool] = False
     prediction_noun: ClassVar[str] = "probabilities"
     leading: ClassVar[str] = "auc"
+    hub_pipeline: ClassVar[str] = "image-classification"
+    hub_metrics: ClassVar[tuple[str, ...]] = ("roc_auc", "accuracy", "f1")
     interval_words: ClassVar[str] = "over"
     usage: ClassVar[Mapping[str, str]]
     note_on_results: ClassVar[str | None] = None

@@ -1,6 +1,10 @@
 """The card of an exported model."""
 
 import dataclasses
+import re
+
+import pytest
+import yaml
 
 from keras_lnn.saved.card import model_card
 from keras_lnn.saved.signature import Signature
@@ -32,11 +36,23 @@ def test_names_from_files_stay_text():
     }
     card = model_card(SIGNATURE, metrics, "keras")
     assert "| Task | binary; 0: &lt;script&gt;alert(1)&lt;/script&gt;, 1: a\\|b # c |" in card
-    assert card.startswith("# lnn on folder:&lt;b&gt;mine&lt;/b&gt;\n")
+    assert "\n---\n\n# lnn on folder:&lt;b&gt;mine&lt;/b&gt;\n" in card
     assert "95% intervals over 12 patients." in card
     assert "| AUC | 0.9000 | 0.8000 to 0.9500 |" in card
     assert "| expected calibration error | 0.1000 | - |" in card
     assert "<" not in card.partition("## Use")[0]
+
+
+@pytest.mark.parametrize(("task", "pipeline"), [("binary", "classification"), ("segmentation", "segmentation")])
+def test_model_hubs_find_what_they_read(task, pipeline):
+    signature = dataclasses.replace(SIGNATURE, task=task, model="mine: [1]\n---\nlicence: mit")
+    start, fields, text = re.split("^---\n", model_card(signature, None, "keras"), flags=re.MULTILINE)
+    found = yaml.safe_load(fields)
+    assert start == ""
+    assert (found["library_name"], found["license"], found["pipeline_tag"]) == ("keras", "other", f"image-{pipeline}")
+    assert "mine: [1] --- licence: mit" in found["tags"]
+    assert found["metrics"]
+    assert text.startswith("\n# ")
 
 
 def test_the_card_says_how_many_images_and_patients_each_split_has():
