@@ -23,7 +23,7 @@ from keras_lnn.studies.grid import Point, parse_assignments
 from keras_lnn.studies.memory import FILE, recall, recall_imports, remember
 from keras_lnn.terminal import make_console, start_keras
 
-_TABLES = ("table.txt", "table.md", "table.tex", "table.html")
+_TABLES = ("table.txt", "table.md", "table.tex", "table.html", "study.html")
 _REPLACED = ("results.csv", "differences.csv", "summary.csv", *_TABLES, "plots")
 
 

@@ -1,4 +1,4 @@
-"""The files that a study leaves: results, tables, figures, and one comparison per data set."""
+"""The files that a study leaves: results, tables, figures, a page, and one comparison per data set."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from keras_lnn.files.atomic import remove_partial_files, write_text
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.studies.declaration import QUICK_EPOCHS, Study, StudyRun, path_name
 from keras_lnn.studies.differences import RESAMPLED, compare_networks
+from keras_lnn.studies.page import study_page
 from keras_lnn.studies.pictures import write_pictures
 from keras_lnn.studies.results import results_table, summary_table
 from keras_lnn.studies.tables import FORMATS, Content, print_summary
@@ -71,7 +72,11 @@ def write_results(
         drawn = study.model_copy(update={"published": {}, "benchmarks": {}}) if quick else study
         means = summary_table(results, drawn)
         write_pictures(folder / "plots", drawn, results, means, figures=figures, fields=fields)
-    return written | {"tables": folder / "table.txt", "pictures": folder / "plots"} | pages
+    write_text(folder / "study.html", study_page(content, results, folder, pages))
+    (folder / "table.html").unlink(missing_ok=True)  # an older version has written it, and nobody would renew it
+    compared = {f"compared on {data}": path for data, path in pages.items()}
+    paths = {"page": folder / "study.html", "tables": folder / "table.txt", "pictures": folder / "plots"}
+    return written | paths | compared
 
 
 def _compare(
@@ -89,5 +94,5 @@ def _compare(
         if comparison is not None:
             output = folder / f"comparison-{path_name(str(data))}"
             write_comparison(comparison, output, console)
-            pages[f"compared on {data}"] = output / "comparison.html"
+            pages[str(data)] = output / "comparison.html"
     return (pd.concat(found, ignore_index=True) if found else pd.DataFrame()), pages

@@ -44,6 +44,19 @@ _KEY_ROWS = 26
 _GRID = np.linspace(0.0, 1.0, 201)
 
 
+def describe_picture(name: str) -> str:
+    """Returns what a picture of a study shows and how it is read, by its name without that of the data."""
+    readings = {
+        "size": "Each network by its number of parameters: the higher and the further to the left the better; the bars "
+        "are the spread over the seeds.",
+        "seeds": "Each run is a dot: networks whose boxes overlap may differ by their seeds alone.",
+        "roc": "Sensitivity against the false positive rate of each network: the nearer to the upper left corner the "
+        "better, the diagonal is guessing; thin lines are single seeds.",
+        path_name(CLASSES): "How well each network predicts each class over the epochs, as means over the seeds.",
+    }
+    return readings.get(name, "The networks along the values of the grid that the protocol declares.")
+
+
 def write_pictures(
     folder: Path,
     study: Study,

@@ -1,9 +1,8 @@
-"""The summary of a study as text for the terminal, Markdown, LaTeX and HTML."""
+"""The summary of a study as text for the terminal, Markdown and LaTeX."""
 
 from __future__ import annotations
 
 import dataclasses
-import html
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -222,34 +221,6 @@ def to_latex(content: Content) -> str:
     return "% needs \\usepackage{booktabs}\n" + "\n\n".join(parts) + "\n"
 
 
-def to_html(content: Content) -> str:
-    """Returns the summary as a standalone HTML page."""
-    head, title = content.head, content.title
-    style = (
-        "body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#222}table{border-collapse:collapse;margin:0 0 2rem}"
-        "th,td{padding:.25rem .7rem;text-align:right;white-space:nowrap}th:first-child,td:first-child{text-align:left}"
-        "thead th{border-bottom:2px solid #444}tbody tr:nth-child(even){background:#f4f4f4}.wide{overflow-x:auto}"
-    )
-    parts = [f"<h1>{html.escape(title)}</h1>"]
-    for data, rows in content.tables.items():
-        heads = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
-        body = "".join(map(_html_row, rows))
-        parts.append(
-            f'<h2>{html.escape(data)}</h2><div class="wide"><table><thead><tr>{heads}</tr></thead>'
-            f"<tbody>{body}</tbody></table></div>"
-        )
-    remarks = "".join(f"<p>{html.escape(remark)}</p>" for remark in content.remarks)
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{style}</style></head><body>{''.join(parts)}{remarks}</body></html>\n"
-    )
-
-
-def _html_row(cells: list[str]) -> str:
-    first, *rest = map(html.escape, cells)
-    return f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
-
-
 # Characters that LaTeX reads as commands or does not print.
 _LATEX = str.maketrans(
     {
@@ -265,7 +236,6 @@ FORMATS: dict[str, Callable[[Content], str]] = {
     "txt": to_text,
     "md": to_markdown,
     "tex": to_latex,
-    "html": to_html,
 }
 
 

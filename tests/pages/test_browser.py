@@ -2,7 +2,13 @@
 
 import pytest
 from browser import assert_sound, start_browser
-from page_samples import write_hostile_label_run, write_hostile_run, write_mask_page_run
+from page_samples import (
+    write_hostile_comparison,
+    write_hostile_label_run,
+    write_hostile_run,
+    write_hostile_study,
+    write_mask_page_run,
+)
 
 from keras_lnn.pages.run_page import write_run_page
 from keras_lnn.runs.folder import RunFolder
@@ -18,3 +24,18 @@ def browser():
 def test_the_page_of_a_run(browser, write, tmp_path):
     folder = RunFolder(write(tmp_path))
     assert_sound(browser, write_run_page(folder, folder.read_metrics()))
+
+
+@pytest.mark.parametrize("write", [write_hostile_comparison, write_hostile_study])
+def test_the_pages_of_comparisons_and_studies(browser, write, tmp_path):
+    assert_sound(browser, write(tmp_path))
+
+
+def test_a_missing_browser_fails_only_where_one_is_required(monkeypatch):
+    monkeypatch.setattr("browser.EXECUTABLE", None)
+    monkeypatch.delenv("KERAS_LNN_REQUIRE_BROWSER", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="no Chromium"), start_browser():
+        pass
+    monkeypatch.setenv("KERAS_LNN_REQUIRE_BROWSER", "1")
+    with pytest.raises(pytest.fail.Exception, match="no Chromium"), start_browser():
+        pass

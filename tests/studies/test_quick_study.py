@@ -22,8 +22,8 @@ def test_quick_tables_say_so_in_their_titles_and_pictures_leave_published_figure
     write_run(run.folder, truth, binary_probabilities(truth, 1.0, 0), seed=run.config.seed)
     (run.folder / "history.csv").write_text("epoch,seconds\n1,2.0\n2,1.0\n")
     written = write_results(tmp_path, study, [run], {}, Console(quiet=True), quick=quick)
-    for suffix in ("txt", "md", "tex", "html"):
-        text = (tmp_path / f"table.{suffix}").read_text()
+    for name in ("table.txt", "table.md", "table.tex", "study.html"):
+        text = (tmp_path / name).read_text()
         assert "0.889" in text
         assert (f"Liquid {NOTE}" in text) == quick
     assert any("published figure" in heading for heading in headings) != quick

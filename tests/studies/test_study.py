@@ -117,7 +117,12 @@ def test_it_leaves_tables_pictures_and_a_comparison(study, seeds, request):
     summary = pd.read_csv(folder / "summary.csv")
     assert list(summary["network"]) == ["dnn", "wide"]
     assert summary["auc_mean"].iloc[0] == pytest.approx(results[results["network"] == "dnn"]["auc"].mean())
-    assert {path.name for path in folder.glob("table.*")} == {"table.txt", "table.md", "table.tex", "table.html"}
+    assert {path.name for path in folder.glob("table.*")} == {"table.txt", "table.md", "table.tex"}
+    page = (folder / "study.html").read_text(encoding="utf-8")
+    for row in results.to_dict("records"):
+        link = Path(row["run"]).relative_to(folder) / "report.html"
+        assert (folder / link).is_file()
+        assert f'href="{link}"' in page
     assert {path.name for path in (folder / "plots").iterdir()} == {
         f"phantom-breast-{name}.png" for name in ("roc", "size", "seeds")
     }

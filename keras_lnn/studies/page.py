@@ -1,0 +1,67 @@
+"""The content of a study's page; the template is ``study.html`` of ``keras_lnn.pages``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from keras_lnn.pages.rendering import Link, Picture, Table, relative_link, render
+from keras_lnn.runs.folder import RunFolder
+from keras_lnn.saved.card import metric_label
+from keras_lnn.saved.results import describe_metric
+from keras_lnn.studies.declaration import path_name
+from keras_lnn.studies.pictures import describe_picture
+from keras_lnn.studies.results import measured_metrics
+from keras_lnn.studies.tables import Content
+
+# Longer tables of runs are folded.
+_MOST_RUNS_OPEN = 12
+
+
+def study_page(
+    content: Content, results: pd.DataFrame, folder: Path, comparisons: Mapping[str, Path] | None = None
+) -> str:
+    """Returns the page.
+
+    Args:
+        content: The tables, and what is said below them.
+        results: The rows of ``results.csv``.
+        folder: Folder of the study, which holds the pictures and in which the page will be.
+        comparisons: The page of the comparison on each data set.
+    """
+    comparisons = comparisons or {}
+    return render(
+        "study.html",
+        title=content.title,
+        tables={data: Table(f"Each network on {data}", content.head, rows) for data, rows in content.tables.items()},
+        remarks=content.remarks,
+        comparisons={data: Link("comparison.html", relative_link(path, folder)) for data, path in comparisons.items()},
+        pictures={data: _read_pictures(folder / "plots", data) for data in content.tables},
+        runs=_runs_table(results, folder),
+    )
+
+
+def _runs_table(results: pd.DataFrame, folder: Path) -> Table:
+    metrics = measured_metrics(results.dropna(axis="columns", how="all").columns)
+    head = ["network", "data", "seed", *map(metric_label, metrics), "epochs", "state", "page"]
+    rows = []
+    for row in results.to_dict("records"):
+        done = row["status"] == "done"
+        values = [describe_metric(row[name]) if done else "" for name in metrics]
+        state = f"failed: {row['failure']}" if row["status"] == "failed" else row["status"]
+        state += ", collapsed" if done and row["collapsed"] is True else ""
+        epochs = f"{row['epochs_trained']:g}" if done else ""
+        page = RunFolder(Path(row["run"])).report
+        link = Link("report.html", relative_link(page, folder)) if page.is_file() else ""
+        rows.append([row["network"], row["data"], str(row["seed"]), *values, epochs, state, link])
+    folded = f"{len(rows)} runs" if len(rows) > _MOST_RUNS_OPEN else ""
+    return Table("Every run; its page has the curves, the pictures and the wrong images", head, rows, 2, folded)
+
+
+def _read_pictures(plots: Path, data: str) -> list[Picture]:
+    """Returns the pictures of one data set."""
+    start = f"{path_name(data)}-"
+    found = sorted(path for path in plots.glob("*.png") if path.name.startswith(start))
+    return [Picture.of_file(path, describe_picture(path.stem.removeprefix(start))) for path in found]
