@@ -1,4 +1,4 @@
-"""``keras-lnn list``: lists the available models or data sets."""
+"""``keras-lnn list``: lists the available models, data sets or runs."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import pydantic
 from pydantic_settings import CliPositionalArg
 from rich.table import Table
+from rich.text import Text
 
+from keras_lnn.cli.run_list import DEFAULT_FOLDER, find_runs, printable
 from keras_lnn.cli.starting import Command, start
+from keras_lnn.errors import InputError
 from keras_lnn.fields.options import OwnModules
 from keras_lnn.terminal import loading, make_console, start_keras
 
@@ -17,9 +20,14 @@ if TYPE_CHECKING:
 
 
 class ListCommand(OwnModules, Command):
-    """List the models or the data sets."""
+    """List the models, the data sets, or the runs in a folder with their results."""
 
-    what: CliPositionalArg[Literal["models", "data"]] = pydantic.Field(description="list the models, or the data sets")
+    what: CliPositionalArg[Literal["models", "data", "runs"]] = pydantic.Field(
+        description="list the models, the data sets, or the runs"
+    )
+    folder: CliPositionalArg[Path | None] = pydantic.Field(
+        None, description="of runs: the folder that holds them, at any depth (default: runs)"
+    )
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON list")
     data_dir: Path | None = pydantic.Field(None, description="folder of the data files")
 
@@ -29,6 +37,13 @@ def run_list(command: ListCommand) -> None:
     quiet = make_console(stderr=True)
     if command.imports:
         start(command, quiet)
+    if command.what == "runs":
+        _list_runs(command.folder or DEFAULT_FOLDER, command.json_output)
+        return
+    if command.folder is not None:
+        raise InputError(
+            f"Only runs are listed of a folder. Received: {command.folder} for {command.what}. Leave it out."
+        )
     rows = _model_rows(quiet) if command.what == "models" else _data_rows(command.data_dir)
     if command.json_output:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
@@ -46,6 +61,27 @@ def run_list(command: ListCommand) -> None:
         width = max(map(len, OTHER_SOURCES))
         for name, what in OTHER_SOURCES.items():
             console.print(f"{name.ljust(width)}  {what}")
+
+
+def _list_runs(path: Path, json_output: bool) -> None:
+    rows = find_runs(path)
+    if json_output:
+        print(json.dumps([row.to_json() for row in rows], indent=2, ensure_ascii=False))
+        return
+    console = make_console()
+    if not rows:
+        console.print(f"{printable(str(path))} holds no run; keras-lnn train makes one")
+        return
+    table = Table()
+    for name in ("run", "data", "model", "begun", "state", "result"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        link = "" if row.page is None else f"link {row.page.absolute().as_uri()}"
+        cells = (row.data, row.model, row.begun, row.state, row.result)
+        table.add_row(Text(row.name, style=link), *map(Text, cells))
+    console.print(table)
+    if console.is_terminal and any(row.page is not None for row in rows):
+        console.print("The name of a run leads to its page, report.html, in terminals that follow links.")
 
 
 def _model_rows(console: "Console") -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ COMMANDS = {
     "predict": Entry("predict", "predict probabilities or masks for image files and folders"),
     "export": Entry("export", "export a trained model to a folder, with its model card"),
     "import": Entry("import_weights", "load weights learned in PyTorch into the Keras model"),
-    "list": Entry("list", "list the models or the data sets"),
+    "list": Entry("list", "list the models, the data sets, or the runs with their results"),
 }
 
 

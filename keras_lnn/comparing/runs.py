@@ -18,6 +18,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.evaluation.metrics import METRICS, list_tested_metrics
 from keras_lnn.evaluation.predictions import Evaluation, evaluate_predictions
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS
+from keras_lnn.runs.finding import find_run_folders
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.tasks.kinds import find_kind, find_kind_of
 from keras_lnn.tasks.prediction_tables import SampleNames, read_probabilities
@@ -143,12 +144,9 @@ def find_runs(path: Path) -> list[Path]:
     if not path.is_dir():
         raise InputError(f"Runs to compare must be given as folders. Received: {path}, which is not a folder.")
     unfinished, complete = [], []
-    for place, folders, files in os.walk(path):
-        # Hidden folders, such as what a killed process was writing, are not runs.
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    for place, files in find_run_folders(path):
         if "config.yaml" in files:
-            folders.clear()
-            (complete if {"metrics.json", "predictions.csv"} <= set(files) else unfinished).append(Path(place))
+            (complete if {"metrics.json", "predictions.csv"} <= files else unfinished).append(place)
     if not complete:
         there = f"{len(unfinished)} without metrics.json or predictions.csv" if unfinished else "none"
         raise InputError(

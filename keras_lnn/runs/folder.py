@@ -211,6 +211,10 @@ class RunFolder:
         write_arrays(self._checkpoint(checkpoint.epoch), arrays, meta)
         self._forget_old_checkpoints()
 
+    def last_epoch(self) -> int:
+        """Returns the number of the newest checkpoint's epoch, by its name alone; 0 if there is none."""
+        return max((int(path.stem.removeprefix("epoch-")) for path in self._folder.glob("epoch-??????.npz")), default=0)
+
     def read_checkpoint(self) -> Checkpoint | None:
         """Returns the newest undamaged checkpoint, or None if there is none."""
         found = self._read_newest()

@@ -33,6 +33,11 @@ def read_estimate(estimate: Mapping[str, Any]) -> tuple[float, float, float]:
     return value, low, high
 
 
+def describe_metric(value: float | None) -> str:
+    """Returns a metric without its interval; a dash where it is not defined."""
+    return number(math.nan if value is None else float(value))
+
+
 def main_result(metrics: Mapping[str, Any]) -> str:
     """Returns the leading metric with its interval, such as ``AUC .751 (.698 to .796)``."""
     name = find_kind_of(metrics).leading

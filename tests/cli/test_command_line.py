@@ -132,6 +132,8 @@ PATHS = [
     (["export", "nowhere"], "A model must be a path or a name"),
     (["import", "nowhere.npz", "--model", "lnn", "--output", "x"], "nowhere.npz, which does not exist"),
     (["list", "models"], ""),
+    (["list", "runs", "tests/previous"], ""),
+    (["list", "runs", "nowhere"], "Received: nowhere, which is no folder"),
 ]
 
 
