@@ -39,6 +39,14 @@ def test_a_stopped_run_is_resumed(place):
     assert result.metrics["test"]["auc"]["value"] > 0.5
 
 
+@pytest.mark.parametrize("name", ["finished", "masks"])
+def test_a_complete_run_gets_its_page(place, name):
+    before = (place / name / "metrics.json").read_bytes()
+    resume(Path(name))
+    assert "95% interval" in (place / name / "report.html").read_text(encoding="utf-8")
+    assert (place / name / "metrics.json").read_bytes() == before
+
+
 @pytest.mark.parametrize("name", ["finished", "own-images", "masks"])
 def test_runs_are_evaluated_as_they_were(place, name):
     kept = json.loads((place / name / "metrics.json").read_text())["test"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_lnn.comparing import words
 from keras_lnn.comparing.comparison import Comparison, Model, Pair
 from keras_lnn.evaluation.metrics import metric_label
-from keras_lnn.pages.rendering import Picture, Table, render
+from keras_lnn.pages.rendering import Link, Picture, Table, relative_link, render
+from keras_lnn.runs.folder import RunFolder
 from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.texts import interval, number, p_value, signed
 
@@ -29,12 +31,13 @@ _MOST_SENTENCES_OPEN = 6
 _MOST_DIFFERENCES_OPEN, _MOST_RUNS_OPEN = 40, 12
 
 
-def comparison_page(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
+def comparison_page(comparison: Comparison, figures: Mapping[str, Figure], folder: Path | None = None) -> str:
     """Returns the whole page.
 
     Args:
         comparison: The comparison to describe.
         figures: Figures by name, from ``draw_all``.
+        folder: Where the page will be, so that it can link the pages of the runs; None for a page without links.
     """
     count = len(comparison.models)
     maps = [name for name in figures if name.startswith(_DIFFERENCES)]
@@ -51,7 +54,7 @@ def comparison_page(comparison: Comparison, figures: Mapping[str, Figure]) -> st
         pictures=[_picture(name, figures[name]) for name in comparison.example.pictures],
         maps=[_picture(name, figures[name]) for name in maps] if comparison.pairs else [],
         differences=_differences_tables(comparison),
-        runs=_runs_table(comparison),
+        runs=_runs_table(comparison, folder),
         methods=_methods(comparison),
     )
 
@@ -159,7 +162,7 @@ def _pair_row(comparison: Comparison, pair: Pair) -> list[str]:
     return [metric_label(pair.metric), pair.first, pair.second, *values, ends, p]
 
 
-def _runs_table(comparison: Comparison) -> Table:
+def _runs_table(comparison: Comparison, folder: Path | None) -> Table:
     reported = comparison.reported_metrics
     head = ["model", "folder", "seed", *map(metric_label, reported), "epochs", "warning"]
     rows = []
@@ -167,9 +170,17 @@ def _runs_table(comparison: Comparison) -> Table:
         for place, run in enumerate(model.runs):
             values = [number(float(model.measured[name].values[place])) for name in reported]
             warning = "collapsed" if run.collapsed else ""
-            rows.append([model.name, str(run.path), str(run.config.seed), *values, str(run.epochs), warning])
+            rows.append([model.name, _link(run.path, folder), str(run.config.seed), *values, str(run.epochs), warning])
     folded = f"{len(rows)} runs" if len(rows) > _MOST_RUNS_OPEN else ""
     return Table("Every run", head, rows, texts=2, folded=folded)
+
+
+def _link(run: Path, folder: Path | None) -> str | Link:
+    """Returns a run's folder, as a link to its page if there is one."""
+    page = RunFolder(run).report
+    if folder is None or not page.is_file():
+        return str(run)
+    return Link(str(run), relative_link(page, folder))
 
 
 def _methods(comparison: Comparison) -> list[str]:
@@ -202,6 +213,7 @@ def _methods(comparison: Comparison) -> list[str]:
 
 def _picture(name: str, figure: Figure) -> Picture:
     reported = metric_label(name.removeprefix(_DIFFERENCES))
+    reported = reported[0].upper() + reported[1:]
     differences = f"{reported} of each row's model minus that of each column's model; pairs.csv has the numbers."
     return Picture.of_figure(figure, _CAPTIONS.get(name, differences))
 

@@ -62,7 +62,7 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike, console:
         if comparison.label_pairs:
             files.write_text(written["labels"], to_csv(comparison.label_pairs_table()))
         # The page is written last, so that its presence implies that of all other files.
-        files.write_text(written["page"], comparison_page(comparison, figures))
+        files.write_text(written["page"], comparison_page(comparison, figures, folder))
     return written
 
 

@@ -46,7 +46,7 @@ def describe_end(metrics: Mapping[str, Any], folder: RunFolder) -> str:
     """Returns a sentence on what a run has reached and where its page is."""
     result = describe_result(metrics)
     caution = " (but it has collapsed)" if any(_COLLAPSED in text for text in metrics["warnings"]) else ""
-    return f"Reached {result}{caution}; {as_text(folder.report)} shows all of it."
+    return f"Reached {result}{caution}; its page is {as_text(folder.report)}"
 
 
 def run_page(folder: RunFolder, metrics: dict[str, Any], signature: Signature | None) -> str:
@@ -121,6 +121,7 @@ def _read_pictures(folder: RunFolder) -> dict[str, list[Picture]]:
 
 def _list_facts(config: TrainConfig, metrics: Mapping[str, Any], signature: Signature | None) -> dict[str, str]:
     facts = {} if signature is None else describe_model(signature, dict(metrics))
+    facts.pop("Splits", None)  # the table of the data says it
     for name in ("batch_size", "optimizer", "learning_rate", "schedule", "loss", "augmentation", "class_weight"):
         value = getattr(config, name)
         if value is not None:

@@ -50,7 +50,7 @@ def describe_result(metrics: Mapping[str, Any]) -> str:
     """Returns the leading metric in words, such as ``AUC .751; 95% interval .698 to .796, over 400 test images``."""
     task, split = find_kind_of(metrics), measured_split(metrics)
     value, low, high = read_estimate(metrics[split][task.leading])
-    found = f"{metric_label(task.leading)} {number(value)}" if value == value else "AUC not defined"
+    found = f"{metric_label(task.leading)} {'not defined' if math.isnan(value) else number(value)}"
     if not math.isnan(low):
         found += f"; 95% interval {number(low)} to {number(high)}"
     return f"{found}, {describe_basis(metrics, split)}"

@@ -13,7 +13,7 @@ from keras_lnn.tasks.prediction_tables import SampleNames, read_measures, read_p
 # One case is a text for each column, by its name.
 Cases = list[dict[str, str]]
 # The probability of what is predicted, or of a label.
-PROBABILITY = "its probability"
+PROBABILITY = "probability"
 
 
 def find_wrong_predictions(

@@ -134,7 +134,7 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
         with loading(console, "exporting"):
             output = _export_path(report.config.export_dir, folder.name, report.signature)
             written["exported"] = export_model(folder.best_model, output, report.config.export, metrics)
-    written["page"] = write_run_page(folder, metrics, report.signature)
+    write_run_page(folder, metrics, report.signature)
     write_json(folder.metrics, metrics)
     if report.stopped_because:
         where = "in" if is_cut_short(report.history[-1]) else "after"

@@ -110,6 +110,14 @@ def test_tables_are_narrow_and_pictures_fit_a_phone(read):
     assert int(re.search(r"min-width: (\d+)px", first["style"])[1]) <= 366 < int(first["width"])
 
 
+def test_the_pages_of_runs_are_linked_relatively(tmp_path):
+    runs = write_breast_runs(tmp_path / "runs", {"lnn": 1.0, "cnn": 0.5})
+    (runs / "lnn-0" / "report.html").write_text("page")
+    comparison = compare(load_runs([runs]))
+    page = comparison_page(comparison, draw_all(comparison), tmp_path / "out")
+    assert re.findall(r'<a href="([^"]+)">', page) == ["../runs/lnn-0/report.html"]
+
+
 def test_one_model_has_no_differences(tmp_path):
     comparison = compare(load_runs([write_breast_runs(tmp_path, {"lnn": 1.0})]))
     page = comparison_page(comparison, draw_all(comparison))

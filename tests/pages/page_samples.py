@@ -71,6 +71,7 @@ def write_hostile_comparison(parent):
     for place, name in enumerate((SCRIPT, QUOTES, LONG)):
         probabilities = binary_probabilities(truth, 0.5 + place, place)
         write_run(parent / "runs" / f"{place}-{LONG}", truth, probabilities, model=name, class_names=(LEFTWARDS, LONG))
+        (parent / "runs" / f"{place}-{LONG}" / "report.html").write_text("page")
     written = write_comparison(compare(load_runs([parent / "runs"])), parent / "out", Console(quiet=True))
     return written["page"]
 

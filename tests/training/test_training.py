@@ -119,7 +119,7 @@ def test_a_run_leaves_all_that_is_promised(tiny_data, tmp_path, console):
         assert word in text
     assert metrics["splits"]["train"] == {"images": 60, "patients": None, "classes": {"level": 30, "upright": 30}}
     assert f"Reached AUC {metrics['test']['auc']['value']:.3f}".replace("0.", ".") in text
-    assert f"; {folder.report} shows all of it." in text
+    assert f"; its page is {folder.report}\n" in text
     predictions = pd.read_csv(folder.predictions)
     assert predictions["split"].value_counts().to_dict() == {"test": 30, "val": 20}
     test = predictions[predictions["split"] == "test"]
