@@ -89,7 +89,8 @@ def hard_cases_table(folder: RunFolder, task: Task, split: str, signature: Signa
         return None
     if not cases:
         return None
-    caption = f"The {len(cases)} that it is most wrong about; predictions.csv has all"
+    noun = "case" if len(cases) == 1 else "cases"
+    caption = f"The {len(cases)} {noun} that the model is most wrong about; predictions.csv has all"
     words = sum(name in _WORDS for name in cases[0])
     return Table(caption, list(cases[0]), [list(case.values()) for case in cases], texts=words)
 

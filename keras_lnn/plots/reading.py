@@ -71,14 +71,14 @@ _READINGS = {
     "roc": Reading(
         Part.TEST,
         "ROC curve",
-        "Sensitivity that a threshold buys at each false positive rate: the nearer to the upper left corner the better;"
-        " the diagonal is guessing.",
+        "Sensitivity and false positive rate at every threshold: the nearer to the upper left corner the better; the "
+        "diagonal is guessing.",
     ),
     "precision_recall": Reading(
         Part.TEST,
         "Precision and recall",
         "How many of the images above a threshold are right (precision) against how many of the class are found "
-        "(recall): the nearer to the upper right corner the better, and of rare classes more telling than ROC.",
+        "(recall): the nearer to the upper right corner the better; for rare classes it says more than the ROC curve.",
     ),
     "confusion": Reading(
         Part.TEST,
@@ -89,7 +89,7 @@ _READINGS = {
     "reliability": Reading(
         Part.TEST,
         "Reliability",
-        "Whether probabilities can be taken at their word: dots on the dotted line are right as often as they say, "
+        "Whether predictions are right as often as their probability says: dots on the dotted line are, predictions of "
         "dots below it are too sure.",
     ),
     "spread": Reading(

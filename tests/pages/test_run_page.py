@@ -93,7 +93,7 @@ def test_each_label_and_its_surest_errors_are_shown(tmp_path):
     read = read_page(write_hostile_label_run(tmp_path))
     assert "Each label is predicted above its own threshold" in read.text
     assert all(re.sub(r"\s+", " ", name) in read.text for name in HOSTILE)
-    assert "The 10 that it is most wrong about" in read.text
+    assert "The 10 cases that the model is most wrong about" in read.text
 
 
 def test_known_pictures_are_embedded_with_a_sentence(read):
@@ -119,7 +119,7 @@ def test_the_most_wrong_images_are_those_of_the_table(tmp_path):
     probabilities[:, 0] = 1 - probabilities[:, 1]
     names = [f"scan-{row}.png" for row in range(40)]
     read = read_page(write_run(tmp_path / "run", truth, probabilities, names=names))
-    assert "The 1 that it is most wrong about" in read.text
+    assert "The 1 case that the model is most wrong about" in read.text
     assert f"scan-{wrong}.png" in read.text
     assert "0.980" in read.text
 
