@@ -304,7 +304,7 @@ def test_evaluate_gives_what_the_run_gave(run_program, trained, model):
 def test_evaluate_reports_what_does_not_fit(run_program, trained):
     run = str(trained / "run")
     for arguments, message in (
-        ([run, "--data", register_tiny_volumes()], "must have images of shape (28, 28, 1)"),
+        ([run, "--data", register_tiny_volumes()], "must have images of the model's shape, (28, 28, 1)"),
         ([run, "--data", "chestmnst"], "There is no data set"),
         (["nowhere"], "A model must be a path or a name in saved_models/"),
         ([run, "--positive-class", "lvl"], "--positive-class must be one of two classes. Received: lvl"),
@@ -354,7 +354,7 @@ def test_predict_on_files_and_folders(run_program, trained, tmp_path):
 def test_predict_reports_what_does_not_work(run_program, trained, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    for name, message in (("nowhere.png", "is not there"), ("empty", "without any"), ("broken.png", "broken.png")):
+    for name, message in (("nowhere.png", "which does not exist"), ("empty", "without any"), ("broken.png", "broken.png")):
         output = tmp_path / "out.csv"
         status, _, err = run_program("predict", str(trained / "run"), str(tmp_path / name), "--output", str(output))
         assert status == 2

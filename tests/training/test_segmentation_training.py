@@ -133,7 +133,7 @@ def test_the_loss_of_pixels_is_the_mean_over_all_of_them():
     assert float(loss(MASKS[..., None], LOGITS)) == pytest.approx(focal, rel=1e-5)
     again = keras.losses.deserialize(keras.losses.serialize(loss))
     assert again.get_config() == loss.get_config()
-    with pytest.raises(ValueError, match=r"class_weights must be as many as there are classes, 3\. Received: 2"):
+    with pytest.raises(ValueError, match=r"class_weights must have one weight per class, 3 in all\. Received: 2"):
         FocalCrossentropy(class_weights=[1, 2])(MASKS, LOGITS)
 
 
