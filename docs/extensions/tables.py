@@ -9,6 +9,7 @@ from extensions.markdown import prose, table
 FOLDER = Path(__file__).parents[1] / "results" / "tables"
 # What the first lines of every table must say.
 REQUIRED = ("title", "command", "protocol", "seeds", "hardware")
+_NO_SEEDS = "does not apply"
 _PARTS = ("SD", "low", "high", "within")
 _NOTES = ("intervals", "spread", "published", "collapsed")
 
@@ -48,7 +49,9 @@ def render_table(name: str) -> str:
     found = read_table(name)
     shown = [column for column in found.columns if not _part_of(column, found.columns)]
     rows = [[_show(row, column) for column in shown] for row in found.rows]
-    facts = [f"protocol: {prose(found.facts['protocol'])}", f"seeds: {prose(found.facts['seeds'])}"]
+    facts = [f"protocol: {prose(found.facts['protocol'])}"]
+    if found.facts["seeds"] != _NO_SEEDS:
+        facts.append(f"seeds: {prose(found.facts['seeds'])}")
     facts += [f"{key}: {prose(found.facts[key])}" for key in _NOTES if key in found.facts]
     facts.append(f"hardware: {prose(found.facts['hardware'])}")
     head = [prose(column) if place else "" for place, column in enumerate(shown)]
