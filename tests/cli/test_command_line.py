@@ -354,7 +354,7 @@ def test_predict_on_files_and_folders(run_program, trained, tmp_path):
 def test_predict_reports_what_does_not_work(run_program, trained, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    for name, message in (("nowhere.png", "which does not exist"), ("empty", "without any"), ("broken.png", "broken.png")):
+    for name, message in (("nowhere.png", "does not exist"), ("empty", "without any"), ("broken.png", "broken.png")):
         output = tmp_path / "out.csv"
         status, _, err = run_program("predict", str(trained / "run"), str(tmp_path / name), "--output", str(output))
         assert status == 2

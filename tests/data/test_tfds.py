@@ -161,7 +161,7 @@ def test_names_that_cannot_be_loaded(data_dir, name, message):
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (OSError("No space left\non device"), "downloaded, which failed. Received: OSError: No space left. Correct that"),
+        (OSError("No space left\non device"), "downloaded, which failed. Received: OSError: No space left. Correct"),
         (AssertionError("Manual directory /x does not exist.\nGet it."), "Manual directory /x does not exist"),
         (ModuleNotFoundError("No module named 'pydub'", name="pydub"), "Install pydub"),
         (KeyboardInterrupt(), None),
