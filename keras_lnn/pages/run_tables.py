@@ -39,7 +39,7 @@ def splits_table(metrics: Mapping[str, Any]) -> Table | None:
         rows.append(["patients", *(f"{split['patients']:,}" for split in splits.values())])
     for name in next(iter(splits.values()))["classes"]:
         rows.append([name, *(_share(split["classes"][name], split["images"]) for split in splits.values())])
-    return Table("Images of each split, and of them those of each class", ["", *map(split_in_words, splits)], rows)
+    return Table("Images per split and class", ["", *map(split_in_words, splits)], rows)
 
 
 def _share(count: int, images: int) -> str:
