@@ -16,7 +16,7 @@ raises a ValueError, and in compiled code every result that depends on them is N
 weight 0 counts for nothing, whatever its prediction and label are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -25,20 +25,31 @@ from keras import ops
 
 KINDS = ("binary", "multi-class", "multi-label")
 AVERAGES = ("macro", "micro", "weighted", "samples", "per_class")
-# The averages of each result, the default first; None means a single number without an average.
-_RESULTS: dict[str, tuple[str | None, ...]] = {
-    "f1": ("macro", "micro", "weighted", "samples", "per_class"),
-    "precision": ("macro", "micro", "weighted", "samples", "per_class"),
-    "recall": ("macro", "micro", "weighted", "samples", "per_class"),
-    "dice": ("macro", "micro", "weighted", "samples", "per_class"),
-    "iou": ("macro", "micro", "weighted", "samples", "per_class"),
-    "specificity": ("macro", "micro", "weighted", "per_class"),
-    "accuracy": (None, "per_class"),
-    "subset_accuracy": (None,),
-    "balanced_accuracy": (None, "per_class"),
-    "matthews_correlation": (None, "per_class"),
-    "auc": ("macro", "micro", "weighted", "per_class"),
-    "average_precision": ("macro", "micro", "weighted", "per_class"),
+_MEANS = ("macro", "micro", "weighted", "samples", "per_class")
+_MEANS_OVER_CLASSES = ("macro", "micro", "weighted", "per_class")
+
+
+class _Result(NamedTuple):
+    """A result: how it may be averaged, and its formula if it follows from the counts of one class."""
+
+    averages: tuple[str | None, ...]  # the default first; None means a single number without an average
+    formula: Callable[["_Counts"], Any] | None = None
+
+
+# A result is one entry here, and its formula, unless it needs the scores or the samples.
+_RESULTS: dict[str, _Result] = {
+    "f1": _Result(_MEANS, lambda counts: _divide(2.0 * counts.hits, counts.predicted + counts.actual)),
+    "precision": _Result(_MEANS, lambda counts: _divide(counts.hits, counts.predicted)),
+    "recall": _Result(_MEANS, lambda counts: _divide(counts.hits, counts.actual)),
+    "dice": _Result(_MEANS, lambda counts: _divide(2.0 * counts.hits, counts.predicted + counts.actual)),
+    "iou": _Result(_MEANS, lambda counts: _divide(counts.hits, counts.predicted + counts.actual - counts.hits)),
+    "specificity": _Result(_MEANS_OVER_CLASSES, lambda counts: _divide(counts.rejected, counts.total - counts.actual)),
+    "accuracy": _Result((None, "per_class"), lambda counts: _divide(counts.hits + counts.rejected, counts.total)),
+    "subset_accuracy": _Result((None,)),
+    "balanced_accuracy": _Result((None, "per_class")),
+    "matthews_correlation": _Result((None, "per_class"), lambda counts: _matthews_correlation(*counts)),
+    "auc": _Result(_MEANS_OVER_CLASSES),
+    "average_precision": _Result(_MEANS_OVER_CLASSES),
 }
 _CURVES = ("auc", "average_precision")
 # Between these distances from the mean score, the bins of a histogram have the same relative width.
@@ -56,7 +67,12 @@ class _Counts(NamedTuple):
     hits: Any
     predicted: Any
     actual: Any
-    total: Any
+    total: Any = None
+
+    @property
+    def rejected(self) -> Any:
+        """Returns the samples that are neither of the class nor predicted as it."""
+        return self.total - self.predicted - self.actual + self.hits
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
@@ -818,7 +834,7 @@ def _parse(result: str, kind: str) -> tuple[str, str | None]:
         base, _, average = next(
             ((b, "_", result[len(b) + 1 :]) for b in _RESULTS if result.startswith(b + "_")), (None, "", None)
         )
-    if base is None or average not in (None, *_RESULTS[base]):
+    if base is None or average not in (None, *_RESULTS[base].averages):
         known = ", ".join(_RESULTS)
         raise ValueError(
             f"results must be of {known}, with one of _{', _'.join(AVERAGES)} after those that are means. "
@@ -829,7 +845,7 @@ def _parse(result: str, kind: str) -> tuple[str, str | None]:
     if average == "samples" and kind != "multi-label":
         raise ValueError(f"A mean over samples is for several labels per sample. Received: {result!r} for {kind}.")
     if average is None and kind != "binary":
-        average = _RESULTS[base][0]
+        average = _RESULTS[base].averages[0]
     return base, average
 
 
@@ -857,20 +873,15 @@ def _weights(sample_weight: Any, leading: tuple[Any, ...]) -> Any:
 
 def _ratio(base: str, hits: Any, predicted: Any, actual: Any, total: Any = None) -> Any:
     """Returns a result from the sums of hits, predicted, actual and all samples."""
-    if base in ("f1", "dice"):
-        return _divide(2.0 * hits, predicted + actual)
-    if base == "iou":
-        return _divide(hits, predicted + actual - hits)
-    if base == "precision":
-        return _divide(hits, predicted)
-    if base == "recall":
-        return _divide(hits, actual)
-    rejected = total - predicted - actual + hits
-    if base == "specificity":
-        return _divide(rejected, total - actual)
-    if base == "accuracy":
-        return _divide(hits + rejected, total)
+    formula = _RESULTS[base].formula
+    if formula is None:
+        raise ValueError(f"{base} does not follow from the counts of one class.")
+    return formula(_Counts(hits, predicted, actual, total))
+
+
+def _matthews_correlation(hits: Any, predicted: Any, actual: Any, total: Any) -> Any:
     # Each factor lies between 0 and 1, so that nothing overflows; rounding can make a difference slightly negative.
+    rejected = total - predicted - actual + hits
     roots = [ops.where(part < 0, 0.0, part) for part in (predicted, actual, total - predicted, total - actual)]
     roots = [ops.sqrt(part) for part in roots]
     agreeing = _divide(_divide(hits, roots[0]), roots[1]) * _divide(_divide(rejected, roots[2]), roots[3])

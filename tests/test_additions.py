@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from custom_metrics import _RESULTS, ClassificationMetrics
 from keras_lnn import registry
 from keras_lnn.cli.main import COMMANDS, main
 from keras_lnn.config import TrainConfig
@@ -27,12 +28,13 @@ from keras_lnn.tasks.task import PROBABILITY_LOSSES
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"^(An? [a-z ]+)[^\n]*:\n\n```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
 TABLES = (METRICS, VALUE_OPERATIONS, KINDS, FORMATS, PROBABILITY_LOSSES, COMMANDS, OWN_SOURCES)
-TABLES += (_REGISTERED, registry._MODELS)
+TABLES += (_REGISTERED, _RESULTS, registry._MODELS)
 
 
 @pytest.fixture
 def run(monkeypatch):
     """Runs an example as the module ``additions``; what it has added is gone after the test."""
+    registry.list_models()  # those of the package are registered by the first call
     kept = [dict(table) for table in TABLES]
 
     def run_example(name, module="additions"):
@@ -76,6 +78,15 @@ def test_a_metric_of_the_test(run):
     found = evaluate_predictions(truth, probabilities, task="binary", class_names=("no", "yes"))
     assert found.metrics["npv"].value == 0.5
     assert metric_label("npv") == "negative predictive value"
+
+
+def test_a_metric_of_each_epoch(run):
+    run("A metric of each epoch")
+    metric = ClassificationMetrics("multi-class", ["npv", "npv_per_class"], class_names=["a", "b"])
+    metric.update_state(np.array([0, 0, 1, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.1, 0.9]], np.float32))
+    found = {name: float(value) for name, value in metric.result().items()}
+    # Of the two samples that are not predicted as a, one is not a; likewise for b.
+    assert found == {"npv": 0.5, "npv_a": 0.5, "npv_b": 0.5}
 
 
 def test_a_loss(run):

@@ -29,7 +29,9 @@ class SingleLabelTask(Task):
     """One class to an image; ordered classes are treated like others, as MedMNIST's evaluator does."""
 
     labels_are = "classes"
-    monitors = ("val_loss", "val_auc", "val_accuracy", "val_f1", "val_score")
+    # What is recorded after each epoch, results of ``custom_metrics``; each can be monitored.
+    epoch_results = ("accuracy", "f1", "auc")
+    monitors = ("val_loss", *(f"val_{name}" for name in epoch_results), "val_score")
     defaults: ClassVar[Mapping[str, Any]] = {"monitor": "val_auc"}
     usage: ClassVar[Mapping[str, str]] = {
         "outputs": """result["probabilities"]  # (samples, {classes}), in the order of result["class_names"]
@@ -54,8 +56,8 @@ result["predicted"]  # bool, of the same shape: whether each class is predicted,
         most = MOST_KEPT_SCORES // self._scores()
         limits = (validation_samples, most), (training_samples, most // 8)
         exact = max((samples for samples, limit in limits if samples <= limit), default=0)
-        results = ["accuracy", "f1", "auc"]
-        metric = ScoredMetrics(kind, results, from_logits=True, keep_confusion=True, exact_samples=exact)
+        options: dict[str, Any] = {"from_logits": True, "keep_confusion": True, "exact_samples": exact}
+        metric = ScoredMetrics(kind, list(self.epoch_results), **options)
         return [build_metric(metric, self._scores())]
 
     def _scores(self) -> int:

@@ -159,7 +159,7 @@ def test_probabilities_are_a_softmax_over_the_classes_of_each_pixel():
         ({"model": "cnn", "model_args": {}}, "predicts masks. Received: cnn, which predicts classes, for tiny-sq"),
         ({"data": "phantom-breast"}, "predicts classes. Received: unet, which predicts masks, for phantom-breast"),
         ({"monitor": "val_auc"}, "masks must be one of val_loss, val_dice.* Received: val_auc for unet"),
-        ({"model": "cnn", "model_args": {}, "monitor": "val_dice"}, "classes must be one of val_loss, val_auc"),
+        ({"model": "cnn", "model_args": {}, "monitor": "val_dice"}, "classes must be one of val_loss, val_accuracy"),
         ({"loss": "asymmetric"}, "for several labels per image. Received: a segmentation task"),
     ],
 )
