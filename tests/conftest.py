@@ -35,7 +35,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Spares the garbage collector what was imported: it would walk through all of TensorFlow each time."""
+    """Excludes imported modules from garbage collection, which would walk through all of TensorFlow each time."""
     gc.collect()
     gc.freeze()
     gc.enable()
@@ -53,7 +53,7 @@ def real_data_dir() -> Path:
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the home folder of whoever runs it."""
+    """Keeps tests from reading or writing the home folder of the user who runs them."""
     # Beside the folders of the tests, which are numbered by looking at all that are there.
     homes = tmp_path_factory.getbasetemp() / "homes"
     homes.mkdir(exist_ok=True)
@@ -65,7 +65,7 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 
 @pytest.fixture(scope="module")
 def abdomens_drawn_once() -> Iterator[None]:
-    """Draws the embedded abdomens once for all tests that only read them: they are the same each time."""
+    """Draws the embedded abdomens once for all tests that only read them."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(liver, "_make", draw_abdomens_once)
         yield

@@ -1,4 +1,4 @@
-"""A disk that is full, as far as this process and its children can tell."""
+"""Simulates a full disk for this process and its children."""
 
 import contextlib
 import resource
@@ -6,7 +6,7 @@ import resource
 
 @contextlib.contextmanager
 def full_disk(largest_file=1000):
-    """Lets no file grow beyond some bytes: the system then fails a write as it does where there is no room."""
+    """Limits the size of files, so that the system fails a write as it does on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, hard))
     try:

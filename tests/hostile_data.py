@@ -1,4 +1,4 @@
-"""Files of arrays, signatures, tables, images, masks and manifests that are wrong in every way."""
+"""Invalid files of arrays, signatures, tables, images, masks and manifests."""
 
 import json
 from pathlib import Path
@@ -148,7 +148,7 @@ IMAGE, VOLUME = make_signature(), make_signature(image_shape=(4, 28, 28, 1))
 
 
 def read_file(path, signature):
-    """As predict does: the headers first."""
+    """Reads as predict does: the headers first."""
     files = find_files([path], volumes=len(signature.image_shape) == 4)
     check_headers(files, signature, skip_bad=False)
     list(FileReader(files, signature, False, None).read())
@@ -159,7 +159,7 @@ for _name, _content in BAD_IMAGES.items():
     if _name.endswith((".nii", ".gz")):
         add("volume", _name, lambda place, n=_name, c=_content: read_file(write(place, n, c), VOLUME))
 for _name, _content in BAD_ARRAYS.items():
-    if _name != "one value more":  # what stands behind an array harms nobody
+    if _name != "one value more":  # bytes after an array do no harm
         add("volume", _name, lambda place, c=_content: read_file(write(place, "a.npy", c), VOLUME))
 for _name in ("pipe.png", "pipe.dcm", "pipe.nii", "1.2.840"):
     add("image", f"a named pipe {_name}", lambda place, n=_name: read_file(make_pipe(place, n), IMAGE))

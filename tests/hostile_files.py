@@ -1,4 +1,4 @@
-"""Inputs that are wrong, noted by name, and files that promise what they do not hold."""
+"""A registry of invalid inputs by name, and files whose headers promise more than they hold."""
 
 import io
 import os
@@ -13,7 +13,7 @@ CASES = {}
 
 
 def add(family, name, call):
-    """Notes an input: a function of a folder of its own."""
+    """Registers an input: a function of a folder of its own."""
     name = f"{family}: {name if len(name) < 60 else name[:57] + '...'}"
     assert name not in CASES, name
     CASES[name] = call
@@ -46,7 +46,7 @@ def pack(path, members, compression=zipfile.ZIP_STORED):
 
 
 def npy(values):
-    """An honest ``.npy`` file."""
+    """Writes a valid ``.npy`` file."""
     stream = io.BytesIO()
     np.save(stream, values)
     return stream.getvalue()

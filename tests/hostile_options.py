@@ -1,4 +1,4 @@
-"""Options, names, YAML, studies, modules and lists of samples that nobody in their right mind gives."""
+"""Invalid options, names, YAML, studies, modules and lists of samples."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Predictors without weights, for tests of what is done with their predictions."""
+"""Predictors without weights, for tests of the use of predictions."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def make_signature(**changes):
 
 
 class BrightPixels:
-    """Segments what is brighter than the middle grey."""
+    """Segments the pixels that are brighter than middle grey."""
 
     signature = make_signature()
 

@@ -1,4 +1,4 @@
-"""Small tables of images whose labels say nothing, and runs that have learned them by heart."""
+"""Small tables of images with random labels, and runs that have memorised them."""
 
 import csv
 import shutil

@@ -17,7 +17,7 @@ BLOOD = ("basophil", "eosinophil", "lymphocyte")
 
 
 def make_truth(samples=156, positives=114):
-    """Class indices with that many of class 1, in a mixed order."""
+    """Returns class indices with a given number of class 1, in random order."""
     return np.random.default_rng(7).permutation((np.arange(samples) < positives).astype(np.int64))
 
 
@@ -97,7 +97,7 @@ def write_breast_runs(folder, strengths, seeds=1, **config):
 
 
 def write_label_runs(folder):
-    """Runs of three models with four labels, of which the first is what only ``cnn`` has learned."""
+    """Writes runs of three models with four labels, of which only ``cnn`` has learned the first."""
     truth = (np.random.default_rng(2).random((150, 4)) < 0.3).astype(np.uint8)
     for place, (model, strength) in enumerate({"lnn": 0, "cnn": 2.5, "dnn": 0}.items()):
         probabilities = label_probabilities(truth, np.array([strength, 1, 1, 1]), place)

@@ -64,7 +64,7 @@ OFF_DEFAULT = {
 }
 
 
-def test_yaml_gives_back_every_field(tmp_path):
+def test_yaml_round_trips_every_field(tmp_path):
     config = TrainConfig.create(OFF_DEFAULT)
     default = TrainConfig().model_dump()
     assert set(OFF_DEFAULT) == set(TrainConfig.model_fields)
@@ -98,7 +98,7 @@ def test_fields_with_a_path_may_differ_between_machines():
     assert set(paths) <= set(fields_with(TrainConfig, Trait.PLACE))
 
 
-def test_it_is_frozen():
+def test_a_configuration_is_frozen():
     config = TrainConfig()
     with pytest.raises(pydantic.ValidationError, match="frozen"):
         config.epochs = 3  # ty: ignore[invalid-assignment] read-only, as is tested
@@ -130,12 +130,12 @@ def test_a_bad_value_is_one_line(values, message):
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90", 90.0), ("90s", 90.0), ("1.5m", 90.0), ("2H", 7200.0), (None, None), (5, 5.0)]
 )
-def test_durations(text, seconds):
+def test_durations_are_parsed(text, seconds):
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "m", "-3s", "0", "nan", "inf"])
-def test_bad_durations(text):
+def test_invalid_durations_are_refused(text):
     with pytest.raises(ValueError, match="must be"):
         parse_duration(text)
 
@@ -144,7 +144,7 @@ def test_bad_durations(text):
     ("content", "message"),
     [(b"- 1\n- 2", "lines 'field: value'"), (b"a: [", "line 1"), (b"\xff\xfe\x00", "not a text file")],
 )
-def test_files_that_are_no_configuration(tmp_path, content, message):
+def test_invalid_configuration_files_are_refused(tmp_path, content, message):
     path = tmp_path / "config.yaml"
     path.write_bytes(content)
     with pytest.raises(InputError, match=message):
@@ -157,12 +157,12 @@ def test_a_missing_file_is_named():
 
 
 @pytest.mark.parametrize("frame", ["first", "middle", "mean", "each", "7", 7, None])
-def test_the_choice_of_a_frame(frame):
+def test_frame_choices_are_parsed(frame):
     assert TrainConfig.create({"frame": frame}).frame == (None if frame is None else str(frame))
 
 
 @pytest.mark.parametrize("frame", ["last", "0", "-1", "1.5", "", "9" * 5000])
-def test_frames_that_there_are_not(frame):
+def test_invalid_frame_choices_are_refused(frame):
     with pytest.raises(
         InputError, match=r"frame must be first, middle, mean, each or a number of at least 1\. Received:"
     ):

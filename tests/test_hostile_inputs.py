@@ -1,4 +1,4 @@
-"""Hundreds of inputs that nobody in their right mind gives: each ends in one line, at once, with nothing written."""
+"""Hundreds of invalid inputs: each ends in one line, at once, without writing files."""
 
 import resource
 import sys
@@ -24,7 +24,7 @@ _ROOM = 6 * 2**30
 
 @pytest.fixture
 def little_room():
-    """Lets this process grow by some gibibytes only, most of which are the room of threads."""
+    """Limits the growth of this process to some gibibytes, most of them reserved for threads."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 0
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + _ROOM if pages else soft, hard))
@@ -37,7 +37,7 @@ def files_of(*folders):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_ends_in_one_line(case, tmp_path, monkeypatch, capsys, little_room):
+def test_each_hostile_input_ends_in_one_line(case, tmp_path, monkeypatch, capsys, little_room):
     before = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["program"])
@@ -82,7 +82,7 @@ RUBBISH = {
 
 
 @pytest.mark.parametrize("content", RUBBISH)
-def test_a_cache_of_rubbish_is_made_anew(content, tmp_path, little_room):
+def test_a_corrupt_cache_is_rebuilt(content, tmp_path, little_room):
     first = find_with_masks(tmp_path)
     cached = [path for path in cache_folder().rglob("*") if path.is_file()]
     assert len(cached) >= 4
@@ -95,11 +95,11 @@ def test_a_cache_of_rubbish_is_made_anew(content, tmp_path, little_room):
             assert np.array_equal(again.splits[name].labels, split.labels)
 
 
-def test_there_are_hundreds():
+def test_there_are_at_least_two_hundred_cases():
     assert len(CASES) >= 200
 
 
-def test_what_looks_odd_but_is_right_is_taken(tmp_path):
+def test_unusual_but_valid_inputs_are_accepted(tmp_path):
     assert sorted([f"a{DIGITS}", "a10", "a9", "a010"], key=natural_order) == ["a9", "a10", "a010", f"a{DIGITS}"]
     rows = "\n".join(f"{k}.png,{DIGITS}{k % 2}" for k in range(4))
     assert read_cells(tmp_path, f"file,label\n{rows}").class_names == (f"{DIGITS}0", f"{DIGITS}1")

@@ -87,7 +87,7 @@ def test_imports_point_one_way(name):
 
 
 @pytest.mark.parametrize("name", sorted(name for name in MODULES if room_of(name) != "tasks"))
-def test_only_the_tasks_know_which_kind_a_task_is(name):
+def test_only_the_tasks_package_depends_on_the_kind_of_task(name):
     source = MODULES[name].read_text(encoding="utf-8")
     assert re.findall(r'has_masks|answers [!=]= "|"dice" (?:not )?in |isinstance\([^)]*Task\)', source) == []
 

@@ -1,4 +1,4 @@
-"""What the version before wrote (``tests/previous``): resumed, compared, evaluated, predicted and gone on with."""
+"""Files of the previous version (``tests/previous``) are resumed, compared, evaluated and used for predictions."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path / "work"
 
 
-def test_they_are_small():
+def test_files_of_the_previous_version_are_small():
     assert sum(file.stat().st_size for file in PREVIOUS.rglob("*")) < 2 * 2**20
 
 

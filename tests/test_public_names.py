@@ -14,7 +14,7 @@ import keras_lnn
 ROOT = Path(__file__).parents[1]
 
 
-def test_every_public_name_is_there():
+def test_every_public_name_can_be_imported():
     assert set(keras_lnn.__all__) - {"__version__"} == set(keras_lnn._PUBLIC)
     for name in keras_lnn.__all__:
         assert getattr(keras_lnn, name) is not None

@@ -9,7 +9,7 @@ tensorflow_datasets = pytest.importorskip("tensorflow_datasets")
 
 
 def picture(number, shape):
-    """Tells the number of its sample in every pixel, with a mark in one corner."""
+    """Returns an image with its sample number in every pixel and a mark in one corner."""
     pixels = np.full(shape, number, np.uint8)
     pixels[0, 0] = 255
     return pixels

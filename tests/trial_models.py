@@ -1,4 +1,4 @@
-"""Models and data that the tests' trials import: quick ones, and ones with a fault."""
+"""Quick and faulty models and data that the tests' trials import."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Work that the tests give to processes of their own."""
+"""Jobs that the tests run in separate processes."""
 
 import os
 import time
@@ -11,7 +11,7 @@ def tell_variables(order: dict[str, Any]) -> dict[str, str]:
 
 
 def misbehave(order: dict[str, Any]) -> dict[str, bool]:
-    """Does what the model with that fault does, without the training."""
+    """Imitates the model with that fault, without training."""
     from trial_models import FAULT_ACTIONS
 
     time.sleep(order.get("seconds", 0.0))

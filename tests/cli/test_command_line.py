@@ -104,7 +104,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def imports():
-    """For arguments of ``train.py`` and of ``keras-lnn``: the status, whether Keras and NumPy were imported, errors."""
+    """Returns exit status, whether Keras and NumPy were imported, and errors of ``train.py`` and ``keras-lnn``."""
     first = [("train", arguments) for arguments, _ in HELP_AND_MISTAKES]
     others = [("train", arguments) for arguments, _ in PATHS_OF_A_TRAINING]
     others += [("keras_lnn.__main__", arguments) for arguments, _ in PATHS]
@@ -117,7 +117,7 @@ HELP_AND_MISTAKES = [(["--help"], 0), (["--epoch", "3"], 2), (["--epochs", "0"],
 
 
 @pytest.mark.parametrize(("arguments", "status"), HELP_AND_MISTAKES)
-def test_help_and_mistakes_need_no_keras(imports, arguments, status):
+def test_help_and_user_errors_do_not_import_keras(imports, arguments, status):
     assert imports[tuple(arguments)][:3] == [status, False, False]
 
 
@@ -151,13 +151,13 @@ PATHS_OF_A_TRAINING = [
 
 
 @pytest.mark.parametrize(("arguments", "message"), PATHS_OF_A_TRAINING)
-def test_paths_of_a_training_are_checked_without_keras(imports, arguments, message):
+def test_training_paths_are_checked_without_keras(imports, arguments, message):
     status, keras_was_imported, _, errors = imports[tuple(arguments)]
     assert (status, keras_was_imported) == (2, False)
     assert message in errors
 
 
-def test_a_configuration_is_printed_for_data_that_are_elsewhere(run_train):
+def test_a_configuration_is_printed_although_its_data_are_missing(run_train):
     status, out, _ = run_train("--print-config", "--data", "folder:on/another/machine")
     assert status == 0
     assert "data: folder:on/another/machine" in out
@@ -204,7 +204,7 @@ def test_a_mistake_is_one_line_and_status_2(run_train, arguments, message, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_printed_configuration_is_taken_as_it_is(run_train, tmp_path):
+def test_a_printed_configuration_can_be_read_back(run_train, tmp_path):
     status, out, _ = run_train(
         "--print-config", "--model", "dnn", "--model-args", "units=12,dropout=0.5", "--seed", "3"
     )
@@ -271,7 +271,7 @@ def test_list_of_models(run_program, monkeypatch):
     assert models["resnet152"]["parameters"] > 58_000_000
     assert models["tiny-dense"]["parameters"] == 784 * 4 + 4 + 8 + 10
     assert {"family", "summary"} <= set(models["cnn"])
-    # What was only counted leaves nothing behind: layers have values again.
+    # Counting parameters has no lasting effect: layers have values again.
     assert keras.layers.Dense(2)(np.ones((1, 3))).shape == (1, 2)
 
 
@@ -289,7 +289,7 @@ def test_list_of_data(run_program, real_data_dir):
 
 
 @pytest.mark.parametrize("model", ["run", "run/best.keras", "exported/run"])
-def test_evaluate_gives_what_the_run_gave(run_program, trained, model):
+def test_evaluate_reproduces_the_metrics_of_the_run(run_program, trained, model):
     status, out, _ = run_program("evaluate", str(trained / model), "--json")
     assert status == 0
     found, expected = json.loads(out), json.loads((trained / "run" / "metrics.json").read_text())
@@ -301,7 +301,7 @@ def test_evaluate_gives_what_the_run_gave(run_program, trained, model):
     assert "on the val split" in out
 
 
-def test_evaluate_reports_what_does_not_fit(run_program, trained):
+def test_evaluate_rejects_data_that_do_not_match_the_model(run_program, trained):
     run = str(trained / "run")
     for arguments, message in (
         ([run, "--data", register_tiny_volumes()], "must have images of the model's shape, (28, 28, 1)"),
@@ -316,7 +316,7 @@ def test_evaluate_reports_what_does_not_fit(run_program, trained):
         assert err.strip().count("\n") == 0
 
 
-def test_evaluate_speaks_of_the_class_that_is_asked_for(run_program, trained):
+def test_evaluate_measures_the_requested_positive_class(run_program, trained):
     status, out, _ = run_program("evaluate", str(trained / "run"), "--positive-class", "level")
     assert status == 0
     assert "sensitivity (level)" in out
@@ -351,7 +351,7 @@ def test_predict_on_files_and_folders(run_program, trained, tmp_path):
     assert "; chosen on validation by youden" in out
 
 
-def test_predict_reports_what_does_not_work(run_program, trained, tmp_path):
+def test_predict_reports_user_errors(run_program, trained, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.png").write_bytes(b"no picture")
     for name, message in (("nowhere.png", "does not exist"), ("empty", "without any"), ("broken.png", "broken.png")):
@@ -375,7 +375,7 @@ def test_export_from_a_run(run_program, trained, tmp_path, monkeypatch):
     assert "exported already" in err
 
 
-def test_import_reports_what_is_missing(run_program, tmp_path):
+def test_import_reports_missing_arguments(run_program, tmp_path):
     status, _, err = run_program("import", str(tmp_path / "w.npz"), "--model", "lnn", "--output", str(tmp_path / "o"))
     assert status == 2
     assert "Weights must be an existing .npz file" in err
@@ -385,7 +385,7 @@ def test_import_reports_what_is_missing(run_program, tmp_path):
     assert not (tmp_path / "o").exists()
 
 
-def test_the_package_gives_its_names_when_they_are_used():
+def test_public_names_are_imported_on_first_use():
     assert keras_lnn.train is train_model
     assert set(keras_lnn.__all__) <= set(dir(keras_lnn))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

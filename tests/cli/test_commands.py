@@ -1,4 +1,4 @@
-"""How command lines are read."""
+"""Parsing of command lines."""
 
 from pathlib import Path
 
@@ -13,13 +13,13 @@ NAMES = ["Smith, John.png", "[1].png", "{a}.png", '"q".png', "it's.png", "a\\b.p
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_paths_are_literal(name):
+def test_paths_are_not_expanded_as_patterns(name):
     command = parse_command(PredictCommand, ["my,model", name, "b.png", "--output", "[o],1.csv"], "predict")
     assert command.images == [Path(name), Path("b.png")]
     assert (command.model, command.output) == ("my,model", Path("[o],1.csv"))
     assert parse_command(CompareCommand, [name], "compare").runs == [Path(name)]
 
 
-def test_a_list_without_any_path_is_one_line():
+def test_an_empty_list_of_paths_is_rejected_in_one_line():
     with pytest.raises(InputError, match="The following arguments are required: IMAGES"):
         parse_command(PredictCommand, ["model"], "predict")

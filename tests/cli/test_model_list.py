@@ -10,12 +10,12 @@ from keras_lnn.cli import model_list
 
 @pytest.fixture(autouse=True)
 def models_of_the_package(monkeypatch):
-    """Without the networks that other tests register."""
+    """Removes the networks that other tests register."""
     ours = {entry.name: entry for entry in registry.list_models() if entry.builder.__module__.startswith("keras_lnn.")}
     monkeypatch.setattr(registry, "_MODELS", ours)
 
 
-def test_rows_of_other_sources_are_built_anew_and_kept(monkeypatch):
+def test_outdated_rows_are_rebuilt_and_cached(monkeypatch):
     monkeypatch.setattr(model_list, "_digest", lambda: "of other sources")
     rows, unknown = model_list.find_rows()
     assert rows == []
@@ -28,7 +28,7 @@ def test_rows_of_other_sources_are_built_anew_and_kept(monkeypatch):
     assert len(unknown) == len(registry.model_names()) - 2
 
 
-def test_the_list_of_the_package_names_models_that_there_are():
+def test_the_shipped_list_names_only_registered_models():
     content = json.loads(model_list._SHIPPED.read_text())
     entries = {entry.name: entry for entry in registry.list_models()}
     for row in content["models"]:
@@ -37,7 +37,7 @@ def test_the_list_of_the_package_names_models_that_there_are():
 
 
 @pytest.mark.slow
-def test_the_list_of_the_package_is_that_of_its_sources():
+def test_the_shipped_list_matches_the_source_code():
     remedy = "networks or layers have changed: python -m keras_lnn.cli.model_list"
     content = json.loads(model_list._SHIPPED.read_text())
     assert content["digest"] == model_list._digest(), remedy

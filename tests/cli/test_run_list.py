@@ -29,7 +29,7 @@ def printed(monkeypatch):
     return call
 
 
-def test_runs_of_the_version_before_are_listed():
+def test_runs_of_the_previous_version_are_listed():
     rows = {row.name: row for row in find_runs(PREVIOUS)}
     assert rows["stopped"].state == "stopped at epoch 1 of 3, or running"
     assert rows["stopped"].result == ""
@@ -41,7 +41,7 @@ def test_runs_of_the_version_before_are_listed():
     assert (rows["finished"].data, rows["finished"].model) == ("phantom-breast", "dnn")
 
 
-def test_each_broken_folder_is_one_line(tmp_path, printed):
+def test_each_broken_run_folder_is_listed_in_one_line(tmp_path, printed):
     write_breast_runs(tmp_path, {"lnn": 1.0})
     for name, file, content in (
         ("no-config", "config.yaml", None),
@@ -65,7 +65,7 @@ def test_each_broken_folder_is_one_line(tmp_path, printed):
     assert all(sum(name in line for line in lines) == 1 for name in states)
 
 
-def test_a_name_leads_to_the_page_and_commands_no_terminal(tmp_path, printed):
+def test_a_run_name_links_to_its_report_without_terminal_codes(tmp_path, printed):
     name = "a \x1b]0;gone\x07 b\u202e[bold]#%"
     folder = write_breast_runs(tmp_path, {"lnn": 1.0}) / "lnn-0"
     folder = folder.rename(tmp_path / name)
@@ -77,7 +77,7 @@ def test_a_name_leads_to_the_page_and_commands_no_terminal(tmp_path, printed):
     assert "\x1b]8;" not in printed(tmp_path)
 
 
-def test_a_run_is_listed_by_itself_with_its_beginning(tmp_path):
+def test_a_single_run_is_listed_with_its_start_time(tmp_path):
     folder = write_breast_runs(tmp_path, {"lnn": 1.0}) / "lnn-0"
     (folder / "environment.json").write_text('{"begun_at": "2026-11-26 10:00"}')
     (row,) = find_runs(folder)

@@ -1,4 +1,4 @@
-"""What the terminal says of metrics: at one half, at the threshold, and whose they are."""
+"""Metrics on the terminal: at one half, at the chosen threshold, and for which class."""
 
 import io
 
@@ -18,7 +18,7 @@ def printed(metrics):
     return " ".join(text.getvalue().split())
 
 
-def test_two_classes_are_measured_at_one_half_and_at_the_threshold():
+def test_binary_metrics_are_printed_at_one_half_and_at_the_threshold():
     found = {"auc": estimate(0.85), "sensitivity": estimate(0.2), "sensitivity_tuned": estimate(0.8)}
     per_class = {"malignant": {"threshold": 0.31234}, "benign": {"threshold": 0.68766}}
     about = {"positive_class": "malignant", "threshold_rule": "sensitivity=.9", "per_class": {"test": per_class}}
@@ -38,7 +38,7 @@ def test_metrics_of_older_runs_are_printed():
     assert "threshold" not in classes
 
 
-def test_accuracy_over_labels_stands_last_beside_that_of_no_answer():
+def test_label_accuracy_is_printed_last_with_that_of_no_positive_prediction():
     names = ("auc", "accuracy", "f1", "accuracy_tuned", "f1_tuned", "brier")
     found = {name: estimate(0.5) for name in names}
     about = {"task": "multi-label", "intervals_over": {"test": {"unit": "images", "count": 50, "images": 50}}}

@@ -36,7 +36,7 @@ def runs(tmp_path_factory):
     return write_breast_runs(tmp_path_factory.mktemp("runs"), {"lnn": 1.2, "dnn": 0.4, "cnn": 1.1}, 2)
 
 
-def test_it_writes_a_page_tables_and_pictures(run_compare, runs, tmp_path):
+def test_compare_writes_a_page_tables_and_pictures(run_compare, runs, tmp_path):
     status, out, _ = run_compare(runs, "--output", tmp_path / "new" / "comparison")
     assert status == 0
     folder = tmp_path / "new" / "comparison"
@@ -54,7 +54,7 @@ def test_it_writes_a_page_tables_and_pictures(run_compare, runs, tmp_path):
     assert status == 0
 
 
-def test_it_names_its_folder_and_prints_json(run_compare, runs, tmp_path, monkeypatch):
+def test_compare_names_its_folder_and_prints_json(run_compare, runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status, out, _ = run_compare(runs / "lnn-0", runs / "dnn-0", "--json")
     assert status == 0
@@ -64,14 +64,14 @@ def test_it_names_its_folder_and_prints_json(run_compare, runs, tmp_path, monkey
     assert (tmp_path / "comparisons" / "breastmnist-dnn-lnn" / "comparison.html").is_file()
 
 
-def test_validation_and_reference(run_compare, runs, tmp_path):
+def test_compare_takes_a_split_and_a_reference_model(run_compare, runs, tmp_path):
     status, out, _ = run_compare(runs, "--split", "val", "--reference", "dnn", "--output", tmp_path / "out")
     assert status == 0
     assert "78 val samples" in out
     assert "Reference: dnn, as requested." in out
 
 
-def test_one_model_is_reported_alone(run_compare, runs, tmp_path):
+def test_a_single_model_is_reported_without_comparisons(run_compare, runs, tmp_path):
     status, out, _ = run_compare(runs / "lnn-0", "--output", tmp_path / "out")
     assert status == 0
     assert "There is only one model, so there is nothing to compare it with." in out
@@ -101,7 +101,7 @@ def test_each_data_set_has_a_page_of_its_own(run_compare, runs, tmp_path):
     assert [content["data"] for content in json.loads(out)] == ["folder:moved/breast", "folder:elsewhere/scans"]
 
 
-def test_folders_of_one_name_do_not_share_a_page(run_compare, tmp_path):
+def test_run_folders_of_equal_name_get_separate_pages(run_compare, tmp_path):
     first = write_other_data(tmp_path / "first", data="folder:a/scans")
     truth = make_truth(60, 40)
     second = write_run(tmp_path / "second", truth, binary_probabilities(truth, 1.0, 0), data="folder:b/scans")
@@ -133,7 +133,7 @@ def test_mistakes_are_one_line(run_compare, runs, tmp_path, monkeypatch, argumen
     assert not (tmp_path / "comparisons").exists()
 
 
-def test_it_needs_no_keras(runs, tmp_path):
+def test_compare_does_not_import_keras(runs, tmp_path):
     two = [str(runs / name) for name in ("lnn-0", "dnn-0")]
     script = (
         "import sys\nfrom keras_lnn.__main__ import main\n"
@@ -144,7 +144,7 @@ def test_it_needs_no_keras(runs, tmp_path):
     assert done.stdout.endswith("heavy: []\n")
 
 
-def test_help_lists_it(run_compare):
+def test_help_lists_the_compare_command(run_compare):
     status, out, _ = run_compare("--help")
     assert status == 0
     assert "--reference" in out

@@ -53,7 +53,7 @@ def find_pair(comparison, metric, first, second):
     )
 
 
-def test_values_are_those_of_the_run_and_of_scikit_learn(three):
+def test_values_equal_those_of_the_run_and_of_scikit_learn(three):
     for model in three.models:
         run = model.runs[0]
         expected = evaluate_predictions(
@@ -80,7 +80,7 @@ def test_single_runs_are_compared_by_delong_and_mcnemar(three):
         assert found.difference.low == pytest.approx(expected.low)
 
 
-def test_errors_of_differences_are_those_of_a_bootstrap_with_scikit_learn(three):
+def test_standard_errors_of_differences_agree_with_a_bootstrap(three):
     one, other = (next(model.runs[0] for model in three.models if model.name == name) for name in ("cnn", "dnn"))
     measures = {
         "f1": lambda truth, scores: f1_score(truth, scores > 0.5),
@@ -200,7 +200,7 @@ def test_correction_counts_all_pairs_or_those_with_the_reference(three):
     assert all(math.isnan(pair.corrected_against_reference) for pair in without)
 
 
-def test_a_pair_seen_from_the_other_side(three):
+def test_a_pair_is_reversed_with_its_interval(three):
     pair = three.pairs[0]
     turned = pair.seen_from(pair.second)
     assert (turned.first, turned.first_value) == (pair.second, pair.second_value)
@@ -273,7 +273,7 @@ def test_labels_are_compared_one_by_one_and_corrected_together(label_runs):
     assert "the data show a difference for none of 4 labels (p corrected" in alike
 
 
-def test_accuracy_over_all_labels_is_no_headline(label_runs):
+def test_accuracy_over_all_labels_is_not_the_main_metric(label_runs):
     comparison = compare(load_runs([label_runs]))
     assert comparison.headline == ("auc", "f1_tuned", "balanced_accuracy_tuned", "average_precision")
     assert list(describe_all(comparison)) == ["auc", "f1_tuned"]
@@ -306,7 +306,7 @@ def test_one_model_and_its_tables(tmp_path):
     assert comparison.to_json()["pairs"] == []
 
 
-def test_tables_and_json_say_the_same(seeds):
+def test_tables_and_json_hold_the_same_numbers(seeds):
     models, pairs = seeds.models_table(), seeds.pairs_table()
     content = seeds.to_json()
     assert list(models["model"]) == [model["model"] for model in content["models"]] == ["lnn", "dnn"]

@@ -1,4 +1,4 @@
-"""What the pictures show, and that every kind of comparison can be drawn whole."""
+"""Contents of the pictures of comparisons; each kind of comparison can be drawn without clipped text."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def build(folder, count, seeds=1):
 
 
 @pytest.mark.parametrize("steps", [3, 10**6])
-def test_corners_of_a_curve_are_scikit_learns(steps):
+def test_corners_of_a_roc_curve_equal_those_of_scikit_learn(steps):
     generator = np.random.default_rng(0)
     positive, scores = generator.random(80) < 0.4, generator.integers(0, steps, 80) / 7
     false, true = roc_points(positive, scores)
@@ -28,7 +28,7 @@ def test_corners_of_a_curve_are_scikit_learns(steps):
 
 
 @pytest.mark.parametrize(("count", "seeds"), [(1, 1), (2, 3), pytest.param(9, 1, marks=pytest.mark.slow)])
-def test_every_picture_is_saved_whole(tmp_path, count, seeds):
+def test_every_picture_is_saved_without_clipped_text(tmp_path, count, seeds):
     figures = draw_all(build(tmp_path / "runs", count, seeds))
     expected = {"roc", "metrics", "differences_auc", "differences_accuracy"} if count > 2 else {"roc", "metrics"}
     assert set(figures) == expected
@@ -41,7 +41,7 @@ def test_every_picture_is_saved_whole(tmp_path, count, seeds):
         assert (edges == 255).all(), f"{name} is cut off at its edge"
 
 
-def test_curves_have_the_areas_that_the_legend_says(tmp_path):
+def test_curves_have_the_areas_given_in_the_legend(tmp_path):
     comparison = build(tmp_path, 3, seeds=2)
     figure = plot_roc_curves(comparison)
     lines = {line.get_label(): line for line in figure.axes[0].lines}
@@ -51,7 +51,7 @@ def test_curves_have_the_areas_that_the_legend_says(tmp_path):
         assert np.trapezoid(line.get_ydata(), line.get_xdata()) == pytest.approx(area, abs=0.004)
 
 
-def test_curve_of_several_classes_is_their_mean(tmp_path):
+def test_the_curve_of_several_classes_is_their_mean(tmp_path):
     truth = np.arange(300) % 3
     probabilities = class_probabilities(truth, 3, 1.0, 0)
     write_run(tmp_path / "run", truth, probabilities, class_names=BLOOD, task="multi-class")
@@ -69,7 +69,7 @@ def test_many_models_have_grey_curves_but_the_reference_has_a_colour(tmp_path):
     assert labels[-1] == "2 other models"
 
 
-def test_map_of_differences_is_antisymmetric_and_marks_what_is_left(tmp_path):
+def test_the_map_of_differences_is_antisymmetric_and_marks_significance(tmp_path):
     comparison = build(tmp_path, 9)
     axes = plot_differences(comparison, "auc").axes[0]
     values = np.ma.asarray(axes.images[0].get_array())
@@ -93,7 +93,7 @@ def test_axes_end_at_0_and_1(tmp_path, strength):
         assert all(line.get_clip_on() is False for line in axes.lines if line.get_markersize() == 4)
 
 
-def test_ticks_of_the_colour_bar_differ_however_small_the_differences_are(tmp_path):
+def test_colour_bar_ticks_differ_even_for_tiny_differences(tmp_path):
     comparison = compare(load_runs([write_breast_runs(tmp_path, {"a": 3.2, "b": 3.25, "c": 3.21})]))
     bar = plot_differences(comparison, "auc").axes[1]
     assert [label.get_text() for label in bar.get_yticklabels()] == ["−.010", "−.005", "0", "+.005", "+.010"]
@@ -106,7 +106,7 @@ def test_the_legend_of_the_curves_lies_below_them(tmp_path):
     assert figure.get_size_inches()[0] * 96 < 430
 
 
-def test_metrics_are_drawn_where_they_are(tmp_path):
+def test_metric_intervals_are_drawn_at_their_values(tmp_path):
     comparison = build(tmp_path, 2, seeds=3)
     figure = plot_metrics(comparison)
     axes = next(axes for axes in figure.axes if axes.get_title(loc="left") == "AUC")

@@ -16,7 +16,7 @@ def names(folder):
     return {group.name: [run.config.seed for run in group.runs] for group in group_runs(load_runs([folder]))}
 
 
-def test_runs_that_differ_in_the_seed_and_in_places_are_one_model(tmp_path):
+def test_runs_that_differ_only_in_seed_and_paths_are_one_model(tmp_path):
     write(tmp_path / "a", 1, export="none", tensorboard=False, data_dir="x", split_seed=4, deterministic=False)
     write(tmp_path / "b", 0, export_dir="y", start_from="p")
     write(tmp_path / "c", 2, export_dir="y", start_from="q")
@@ -27,7 +27,7 @@ def test_runs_that_differ_in_the_seed_and_in_places_are_one_model(tmp_path):
     assert [group.name for group in groups] == ["lnn start_from=false", "lnn start_from=true"]
 
 
-def test_the_name_of_the_network_is_enough_where_it_differs(tmp_path):
+def test_models_are_named_by_network_where_that_is_unique(tmp_path):
     for place, model in enumerate(["lnn", "cnn"]):
         write(tmp_path / model, place, model=model, epochs=3 + place)
     groups = group_runs(load_runs([tmp_path]))
@@ -35,7 +35,7 @@ def test_the_name_of_the_network_is_enough_where_it_differs(tmp_path):
     assert groups[0].settings == {"epochs": "4"}
 
 
-def test_arguments_that_differ_are_added(tmp_path):
+def test_model_names_include_arguments_that_differ(tmp_path):
     write(tmp_path / "a", model_args={"units": 19})
     write(tmp_path / "b", model_args={"units": 25})
     write(tmp_path / "c", model_args={"recurrence": "lstm"})
@@ -43,7 +43,7 @@ def test_arguments_that_differ_are_added(tmp_path):
     assert set(names(tmp_path)) == {"lnn units=19", "lnn units=25", "lnn recurrence=lstm", "lnn"}
 
 
-def test_the_fewest_fields_tell_models_apart(tmp_path):
+def test_model_names_use_the_fewest_fields_that_distinguish_them(tmp_path):
     write(tmp_path / "a", model_args={"units": 19}, learning_rate=0.001, epochs=5)
     write(tmp_path / "b", model_args={"units": 25}, learning_rate=0.01, epochs=6)
     assert set(names(tmp_path)) == {"lnn units=19", "lnn units=25"}
@@ -59,7 +59,7 @@ def test_a_study_names_its_models_by_their_folders(tmp_path):
     assert names(tmp_path) == {"lnn-large": [0, 1], "lnn-small": [0, 1]}
 
 
-def test_equal_folder_names_of_two_models_are_told_apart(tmp_path):
+def test_equal_folder_names_of_two_models_are_distinguished(tmp_path):
     write(tmp_path / "one" / "lnn" / "seed-0", epochs=3)
     write(tmp_path / "two" / "lnn" / "seed-0", epochs=4)
     assert set(names(tmp_path)) == {"lnn epochs=3", "lnn epochs=4"}

@@ -1,4 +1,4 @@
-"""Runs of masks compared: on the terminal, in a study, and what cannot be compared."""
+"""Comparing segmentation runs: on the terminal, in a study, and what cannot be compared."""
 
 import json
 import sys
@@ -43,7 +43,7 @@ def runs(folder):
     return [read_mask_run(path) for path in sorted(folder.glob("*/seed-*"))]
 
 
-def test_a_run_is_read_as_it_was_measured(folder):
+def test_measures_of_a_segmentation_run_are_read_back(folder):
     run = read_mask_run(folder / "unet" / "seed-0")
     expected = evaluate_masks(TRUTH, answer(TRUTH, 0.05, 0), class_names=("background", "liver", "tumour"), resamples=1)
     assert np.array_equal(run.measures.common, expected.measures.common)
@@ -53,7 +53,7 @@ def test_a_run_is_read_as_it_was_measured(folder):
     assert isinstance(read_any_run(run.path), MaskRun)
 
 
-def test_distances_in_millimetres_are_read_as_such(tmp_path):
+def test_distances_in_millimetres_keep_their_unit(tmp_path):
     predicted = answer(TRUTH, 0.05, 0)
     run = read_mask_run(write_mask_run(tmp_path / "run", TRUTH, predicted, spacing=(2.0, 2.0)))
     plain = read_mask_run(write_mask_run(tmp_path / "plain", TRUTH, predicted))
@@ -93,7 +93,7 @@ def test_a_single_run_has_the_numbers_and_intervals_that_it_reports(tmp_path, pa
 
 
 @pytest.mark.parametrize(("patients", "unit"), [(None, "images"), (8, "patients")])
-def test_the_test_of_a_difference_is_named(tmp_path, patients, unit):
+def test_the_statistical_test_of_a_difference_is_named(tmp_path, patients, unit):
     about = {"patients": patients, "resamples": 20}
     paths = [
         write_mask_run(tmp_path / name, TRUTH, answer(TRUTH, wrong, 3), model=name, **about)
@@ -118,7 +118,7 @@ def test_dice_of_each_image_is_the_mean_over_seeds(folder):
         plots.plot_dice_of_models(found, ["liver"])
 
 
-def test_a_model_against_itself_differs_by_nothing(folder, tmp_path):
+def test_a_model_does_not_differ_from_itself(folder, tmp_path):
     same = [
         write_mask_run(tmp_path / name / "seed-0", TRUTH, answer(TRUTH, 0.2, 3), model="unet", batch_size=size)
         for name, size in (("small", 8), ("large", 16))
@@ -153,7 +153,7 @@ def test_the_command_prints_a_table_or_json(folder, tmp_path, monkeypatch, capsy
     assert [row["metric"] for row in content["pairs"]] == ["dice", "iou"]
 
 
-def test_runs_of_masks_and_of_classes_are_compared_apart(folder, tmp_path, monkeypatch, capsys):
+def test_segmentation_and_classification_runs_are_compared_separately(folder, tmp_path, monkeypatch, capsys):
     from keras_lnn import __main__ as program
 
     monkeypatch.setattr(sys, "argv", ["keras_lnn"])
@@ -163,7 +163,7 @@ def test_runs_of_masks_and_of_classes_are_compared_apart(folder, tmp_path, monke
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"breastmnist-lnn", "phantom-liver-unet-unet-lnn"}
 
 
-def test_other_images_an_altered_table_and_runs_of_classes_are_refused(folder, tmp_path):
+def test_other_images_altered_tables_and_classification_runs_are_refused(folder, tmp_path):
     other = write_mask_run(tmp_path / "other", make_truth(seed=1), make_truth(seed=1))
     with pytest.raises(InputError, match="same images and masks"):
         compare([*runs(folder), read_mask_run(other)])
@@ -208,7 +208,7 @@ def test_a_study_reports_dice_and_iou(tmp_path):
     }
 
 
-def test_segmentations_have_the_page_the_cautions_and_the_seeds_of_classifications(folder, tmp_path):
+def test_segmentation_pages_have_the_same_cautions_and_seeds(folder, tmp_path):
     again = write_mask_run(tmp_path / "again", TRUTH, answer(TRUTH, WRONG["unet"], 5), model="unet", seed=1)
     paths = [*sorted(folder.glob("*/seed-*")), again]
     found = compare([read_any_run(path, "val") for path in paths])

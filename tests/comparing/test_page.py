@@ -60,14 +60,14 @@ def plain(text):
     return re.sub(r"\s+", " ", text.replace("\xa0", " "))
 
 
-def test_everything_that_is_reported_is_there(comparison, read):
+def test_the_page_holds_every_reported_sentence(comparison, read):
     text = plain(read.text)
     reported = [sentence for sentences in describe_all(comparison).values() for sentence in sentences]
     for sentence in [*reported, *describe_cautions(comparison), *STRENGTHS]:
         assert sentence in text
 
 
-def test_nothing_is_loaded(page, read):
+def test_the_page_loads_no_external_resource(page, read):
     places = [
         attributes[name] for _, attributes in read.tags for name in ("src", "href", "srcset") if name in attributes
     ]
@@ -78,7 +78,7 @@ def test_nothing_is_loaded(page, read):
     assert re.search(r"https?:", page) is None
 
 
-def test_tables_and_pictures_can_be_heard(read):
+def test_tables_and_pictures_are_accessible_to_screen_readers(read):
     headings = [attributes for tag, attributes in read.tags if tag == "th"]
     assert headings
     assert {attributes.get("scope") for attributes in headings} == {"col", "row"}
@@ -90,7 +90,7 @@ def test_tables_and_pictures_can_be_heard(read):
     assert dict(read.tags)["html"] == {"lang": "en"}
 
 
-def test_rows_are_models(comparison, read, page):
+def test_the_table_has_one_row_per_model(comparison, read, page):
     for model in comparison.models:
         row = re.search(rf'<th scope="row">{re.escape(html.escape(model.name))}</th>.*?</tr>', page)[0]
         estimate = model.metrics["auc"]
@@ -98,7 +98,7 @@ def test_rows_are_models(comparison, read, page):
         assert f"{numbers[0]}<small>{numbers[1]} to {numbers[2]}</small>" in row
 
 
-def test_tables_are_narrow_and_pictures_fit_a_phone(read):
+def test_tables_and_pictures_fit_narrow_screens(read):
     columns = []
     for tag, attributes in read.tags:
         if tag == "caption":
@@ -110,7 +110,7 @@ def test_tables_are_narrow_and_pictures_fit_a_phone(read):
     assert int(re.search(r"min-width: (\d+)px", first["style"])[1]) <= 366 < int(first["width"])
 
 
-def test_the_pages_of_runs_are_linked_relatively(tmp_path):
+def test_links_to_run_pages_are_relative(tmp_path):
     runs = write_breast_runs(tmp_path / "runs", {"lnn": 1.0, "cnn": 0.5})
     (runs / "lnn-0" / "report.html").write_text("page")
     comparison = compare(load_runs([runs]))
@@ -152,7 +152,7 @@ def saved(page, tmp_path_factory):
     return path
 
 
-def test_a_browser_shows_it_within_the_window_without_complaint(browser, saved):
+def test_a_browser_shows_the_page_within_the_window_without_errors(browser, saved):
     assert_sound(browser, saved)
 
 

@@ -1,4 +1,4 @@
-"""Finding and reading runs: what is there, what is refused and in which words."""
+"""Finding and reading runs: what is loaded, what is refused, and with which message."""
 
 import json
 
@@ -26,7 +26,7 @@ def test_runs_are_found_at_any_depth_once_and_hidden_or_unfinished_ones_are_not(
     assert [run.path.name for run in runs] == ["seed-0", "seed-1"]
 
 
-def test_what_a_run_says(tmp_path):
+def test_a_run_is_loaded_with_all_its_fields(tmp_path):
     probabilities = binary_probabilities(TRUTH, 1.0, 5)
     path = write_run(tmp_path / "run", TRUTH, probabilities, seed=5, parameters=77, model_args={"units": 25})
     (run,) = load_runs([path])
@@ -56,7 +56,7 @@ def test_several_classes_and_labels(tmp_path):
     assert chest.collapsed
 
 
-def test_names_of_files_and_classes_may_hold_anything(tmp_path):
+def test_file_and_class_names_may_hold_any_character(tmp_path):
     names = [f'a, "b" {index}.png' for index in range(156)]
     write(tmp_path / "run", names=names)
     (run,) = load_runs([tmp_path / "run"])
@@ -69,7 +69,7 @@ def refuse(message, *paths, **options):
     assert "\n" not in str(caught.value)
 
 
-def test_folders_without_complete_runs(tmp_path):
+def test_folders_without_complete_runs_are_refused(tmp_path):
     refuse("which is not a folder", tmp_path / "missing")
     (tmp_path / "empty").mkdir()
     refuse("with none. Train some with train.py", tmp_path / "empty")
@@ -79,7 +79,7 @@ def test_folders_without_complete_runs(tmp_path):
     refuse("split must be test or val. Received: train", tmp_path, split="train")
 
 
-def test_runs_without_a_test_split(tmp_path):
+def test_runs_without_a_test_split_are_refused(tmp_path):
     write(tmp_path / "run", test=False)
     refuse("has no test split .* Compare with --split val", tmp_path)
     assert len(load_runs([tmp_path], split="val")) == 1
@@ -95,7 +95,7 @@ def test_runs_without_a_test_split(tmp_path):
         ({"names": [f"{index}.jpg" for index in range(156)]}, "0.png as sample 0.*0.jpg"),
     ],
 )
-def test_other_samples(tmp_path, change, message):
+def test_runs_with_different_samples_are_refused(tmp_path, change, message):
     write(tmp_path / "a", names=[f"{index}.png" for index in range(156)])
     write(tmp_path / "b", **{"seed": 1, **change})
     refuse("Runs to compare must have the same test samples. Received: .*a with .*b with .*", tmp_path)
@@ -155,14 +155,14 @@ def swap_answers(table):
         (swap_answers, "rows are missing or altered"),
     ],
 )
-def test_mangled_predictions(tmp_path, change, message):
+def test_mangled_predictions_are_refused(tmp_path, change, message):
     path = write(tmp_path / "run") / "predictions.csv"
     change(pd.read_csv(path)).to_csv(path, index=False)
     refuse(f"predictions.csv must .*{message}", tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"a,b\n1,2,3\n4", b"split,index\ntest,0\n"])
-def test_predictions_that_are_none(tmp_path, content):
+def test_unreadable_prediction_files_are_refused(tmp_path, content):
     (write(tmp_path / "run") / "predictions.csv").write_bytes(content)
     refuse("predictions.csv must be as the run wrote it", tmp_path)
 
@@ -176,7 +176,7 @@ def test_predictions_that_are_none(tmp_path, content):
         (lambda metrics: metrics.update(test=3), "metrics.json must contain its metrics"),
     ],
 )
-def test_damaged_metrics(tmp_path, change, message):
+def test_damaged_metrics_are_refused(tmp_path, change, message):
     path = write(tmp_path / "run") / "metrics.json"
     metrics = json.loads(path.read_text(encoding="utf-8"))
     change(metrics)
@@ -186,7 +186,7 @@ def test_damaged_metrics(tmp_path, change, message):
     refuse("metrics.json must be undamaged", tmp_path)
 
 
-def test_a_configuration_of_somebody_else(tmp_path):
+def test_a_foreign_configuration_is_refused(tmp_path):
     path = write(tmp_path / "run") / "config.yaml"
     path.write_text("modle: lnn\n", encoding="utf-8")
     refuse("There is no field 'modle'. Did you mean model", tmp_path)

@@ -111,7 +111,7 @@ def folder(monkeypatch, tmp_path):
     return tmp_path
 
 
-def test_its_runs_are_read_measured_and_compared_as_it_says(folder):
+def test_runs_of_a_new_task_are_read_measured_and_compared_by_its_rules(folder):
     comparison = compare(load_runs([folder]))
     assert [model.name for model in comparison.models] == ["lnn", "cnn"]
     (pair,) = comparison.pairs
@@ -121,7 +121,7 @@ def test_its_runs_are_read_measured_and_compared_as_it_says(folder):
     assert "within five years" in describe_pair(comparison, pair)
 
 
-def test_its_writer_is_found(folder):
+def test_the_page_writer_of_a_new_task_is_found(folder):
     task = make_task("age", ("age",))
     assert isinstance(find_writer(task, "model", overlay=False), AgeWriter)
     with pytest.raises(InputError, match="--overlay is for segmentation models"):

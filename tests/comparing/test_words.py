@@ -29,7 +29,7 @@ def with_difference(comparison, metric="auc", **changes):
     )
 
 
-def test_a_difference_that_the_data_show(two):
+def test_a_significant_difference_is_described(two):
     assert words.describe_pair(two, with_difference(two)) == (
         "A has a higher AUC than B: .871 against .780, a difference of +.091 (95% interval +.050 to +.130, p = .0002)."
     )
@@ -41,7 +41,7 @@ def test_the_better_model_comes_first(two):
     assert sentence.startswith("B has a lower Brier score than A: .780 against .871, a difference of −.091 (95% inter")
 
 
-def test_a_difference_that_the_data_do_not_show(two):
+def test_an_insignificant_difference_is_described(two):
     pair = with_difference(two, value=0.004, low=-0.021, high=0.03, standard_error=0.013, p=0.76)
     # (1.960 + 0.842) times .013 is .036.
     assert words.describe_pair(two, pair) == (
@@ -52,7 +52,7 @@ def test_a_difference_that_the_data_do_not_show(two):
     assert words.smallest_seen(two, pair) == pytest.approx(2.8016 * 0.013, abs=1e-5)
 
 
-def test_a_difference_without_any_spread(two):
+def test_a_difference_without_spread_is_described(two):
     nothing = {"low": math.nan, "high": math.nan, "standard_error": 0.0}
     sentence = words.describe_pair(two, with_difference(two, p=math.nan, **nothing))
     assert sentence.startswith("A has .871 and B .780 as AUC; the uncertainty of the difference cannot be estimated")

@@ -12,7 +12,7 @@ COLOURS = np.array([[0, 0, 0], [0, 200, 0], [255, 0, 0]], np.uint8)
 
 
 def draw(number, shape=(12, 10)):
-    """An image whose brightness tells its mask: 20 outside, 120 in the liver, 220 in the tumour of every third one."""
+    """Returns an image and its mask: grey 20 outside, 120 in the liver, 220 in the tumour of every third one."""
     mask = np.zeros(shape, np.uint8)
     top = number % 3
     if number % 5:

@@ -42,5 +42,5 @@ def sizes(data):
 
 
 def warnings_of(data):
-    """Warnings without the one that nothing names patients."""
+    """Returns the warnings except the one that patients are unknown."""
     return tuple(warning for warning in data.check.warnings if "it is not known which images" not in warning)

@@ -1,4 +1,4 @@
-"""Augmentation: nothing where nothing is asked, a known change where one is, the same for the same step."""
+"""Augmentation: no change without operations, known changes with them, equal changes for equal steps."""
 
 import itertools
 
@@ -31,12 +31,12 @@ def apply(name: str, images: np.ndarray = IMAGES, seed: int = 0, step: int = 5) 
     return np.asarray(make_augmentation(name, images.shape[1:], seed)(images, step))
 
 
-def test_none_is_nothing():
+def test_the_augmentation_none_changes_nothing():
     assert make_augmentation("none", SHAPE, 0) is None
 
 
 @pytest.mark.parametrize("name", [name for name in augmentation_names() if name != "none"])
-def test_it_follows_from_seed_and_step_alone(name):
+def test_augmentation_depends_only_on_seed_and_step(name):
     first, other, again = apply_steps(name, IMAGES, 0, 5, 6, 5)
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(first, apply_steps(name, IMAGES, 0, 5)[0])
@@ -47,7 +47,7 @@ def test_it_follows_from_seed_and_step_alone(name):
 
 @pytest.mark.parametrize("shape", [SHAPE, (6, 20, 20, 1)], ids=["images", "volumes"])
 @pytest.mark.parametrize("name", [name for name in augmentation_names() if name != "none"])
-def test_it_is_the_same_eagerly_and_in_tf_data(name, shape):
+def test_augmentation_is_equal_eagerly_and_in_tf_data(name, shape):
     images = np.random.default_rng(0).uniform(0, 255, (4, *shape)).astype(np.float32)
     augment = make_augmentation(name, shape, 0)
     np.testing.assert_allclose(augment(images, 5), apply_steps(name, images, 0, 5)[0], atol=1e-3)
@@ -96,12 +96,12 @@ def test_only_mirror_mirrors():
     ids=["shift", "rotate", "turn", "flip"],
 )
 @pytest.mark.parametrize("shape", [(24, 24, 1), (24, 13, 2)])
-def test_an_operation_alone_is_the_layer_of_keras(name, layer, shape):
+def test_a_single_operation_equals_the_keras_layer(name, layer, shape):
     images = smooth_images(shape)
     np.testing.assert_allclose(apply(name, images), apply_layers([layer()], images), atol=0.1)
 
 
-def test_several_in_a_row_are_the_layers_of_keras_interpolated_once():
+def test_several_operations_equal_keras_layers_interpolated_once():
     # What is linear over the image does not change by being interpolated again, save at the border.
     images = np.stack(np.meshgrid(*[np.linspace(0, 200, 24, dtype=np.float32)] * 2), axis=-1)[None].repeat(16, axis=0)
     layers = [
@@ -125,7 +125,7 @@ def apply_layers(layers: list, images: np.ndarray) -> np.ndarray:
 
 
 def smooth_images(shape: tuple[int, ...]) -> np.ndarray:
-    """Images of a few bright bumps each; in volumes as much so along the slices."""
+    """Returns images with a few bright bumps each, which extend along the slices in volumes."""
     generator, places = np.random.default_rng(1), np.indices(shape[:-1])
     images = np.zeros((16, *shape), np.float32)
     for image in images:
@@ -137,7 +137,7 @@ def smooth_images(shape: tuple[int, ...]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["flip-both", "any-orientation"])
-def test_half_of_what_both_mirrors_give_is_a_mirror_image(name):
+def test_half_of_the_randomly_flipped_images_are_mirror_images(name):
     image = np.zeros((64, 28, 28, 3), np.float32)
     for channel, (row, column) in enumerate([(8, 8), (8, 18), (18, 8)]):
         image[:, row : row + 3, column : column + 3, channel] = 200
@@ -174,7 +174,7 @@ def test_a_resized_crop_shows_a_part_of_the_image():
     assert (middles + across.mean(axis=1) * width / 2 < width + 1e-2).all()
 
 
-def test_noise_is_normal_and_of_a_strength_of_its_own_in_each_image():
+def test_noise_is_gaussian_with_its_own_strength_per_image():
     images = np.full((32, 40, 41, 1), 128, np.float32)
     noise = (apply("noise", images) - images).reshape(32, -1)
     strengths = noise.std(axis=1)
@@ -187,7 +187,7 @@ def test_noise_is_normal_and_of_a_strength_of_its_own_in_each_image():
     assert abs(np.corrcoef(standard[:, :-1].ravel(), standard[:, 1:].ravel())[0, 1]) < 0.02
 
 
-def test_blur_is_a_gaussian_of_a_width_of_its_own_in_each_image():
+def test_blur_is_gaussian_with_its_own_width_per_image():
     images = np.zeros((64, 15, 15, 2), np.float32)
     images[:, 7, 7] = 200, 100
     changed = apply("blur", images)
@@ -256,14 +256,14 @@ def test_a_mask_stays_on_its_image(name, sides):
 
 
 @pytest.mark.parametrize("name", VALUE_OPERATIONS)
-def test_what_changes_values_leaves_masks_alone(name):
+def test_operations_on_pixel_values_do_not_change_masks(name):
     masks = (IMAGES[..., 0] > 100).astype(np.int64)
     images, kept = make_augmentation(name, SHAPE, 0)(IMAGES, 5, masks)
     np.testing.assert_array_equal(kept, masks)
     np.testing.assert_array_equal(images, make_augmentation(name, SHAPE, 0)(IMAGES, 5))
 
 
-def test_masks_move_alike_inside_tf_data():
+def test_masks_move_with_their_images_inside_tf_data():
     masks = (IMAGES[..., 0] > 100).astype(np.int32)
     augment = make_augmentation("crnet", SHAPE, 0)
     dataset = tf.data.Dataset.from_tensors((IMAGES, np.int64(5), masks)).map(augment)
@@ -276,7 +276,7 @@ def test_masks_move_alike_inside_tf_data():
     [IMAGES[..., 0], np.zeros(IMAGES.shape, np.uint8), np.zeros((16, 20, 19), np.uint8)],
     ids=["no whole numbers", "channels", "another size"],
 )
-def test_masks_are_one_whole_number_a_pixel(masks):
+def test_masks_hold_one_integer_per_pixel(masks):
     with pytest.raises(InputError, match=r"Masks must be whole numbers of the shape \(batch, 20, 20\)\. Received"):
         make_augmentation("flip", SHAPE, 0)(IMAGES, 5, masks)
 
@@ -288,7 +288,7 @@ def numbered_pixels(sides: tuple[int, ...], count: int) -> tuple[np.ndarray, np.
 
 
 def turned_by_right_angles(image: np.ndarray, planes: list[tuple[int, int]]) -> set[bytes]:
-    """All that quarter turns in these planes, again and again, make of an image."""
+    """Returns all images that repeated quarter turns in these planes produce."""
     known, new = set(), [image]
     while new:
         image = new.pop()
@@ -309,14 +309,14 @@ def turned_by_right_angles(image: np.ndarray, planes: list[tuple[int, int]]) -> 
     ],
     ids=str,
 )
-def test_right_angles_are_all_rotations_and_no_mirror_image(sides, planes, count):
+def test_right_angles_reach_all_rotations_without_mirroring(sides, planes, count):
     image, batch = numbered_pixels(sides, 400)
     expected = turned_by_right_angles(image, planes)
     assert len(expected) == count
     assert {one.tobytes() for one in apply("turn-right-angles", batch)} == expected
 
 
-def test_flip_turn_shift_is_every_mirror_image_of_every_rotation():
+def test_flip_turn_shift_reaches_every_mirrored_rotation():
     # A side of 4 is too short for a shift.
     image, batch = numbered_pixels((4, 4, 4), 1000)
     planes = [(0, 1), (1, 2), (0, 2)]
@@ -327,7 +327,7 @@ def test_flip_turn_shift_is_every_mirror_image_of_every_rotation():
     assert max(map(seen.count, expected)) < 50
 
 
-def test_whole_pixels_move_as_one_operation_after_the_other():
+def test_combined_whole_pixel_moves_equal_the_operations_in_turn():
     volume = np.random.default_rng(0).uniform(0, 255, (8, 13, 13, 13, 2)).astype(np.float32)
     turn, move = (make_augmentation(name, volume.shape[1:], 0) for name in ("turn-right-angles", "flip-turn-shift"))
     # The turn is the first to draw, so it is the same in both.
@@ -368,7 +368,7 @@ def test_flip_shift_mirrors_and_moves_by_whole_pixels_along_every_axis(shape):
         assert len({shift for shift, _ in seen[axis]}) == 2 * most + 1
 
 
-def test_every_data_set_names_one_that_exists():
+def test_every_data_set_names_an_existing_augmentation():
     for entry in catalog().values():
         assert list_operations(entry.augmentation)
 

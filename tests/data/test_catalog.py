@@ -10,7 +10,7 @@ from keras_lnn.data.sources.loading import load_data
 from keras_lnn.errors import InputError
 
 
-def test_every_medmnist_set_is_there_at_every_size():
+def test_every_medmnist_set_is_listed_at_every_size():
     entries = catalog()
     medmnist = {name for name, entry in entries.items() if entry.loader.startswith("keras_lnn.data.sources.medmnist:")}
     assert len(medmnist) == 18
@@ -40,7 +40,7 @@ def test_reading_the_catalog_touches_no_file(capfd):
 
 
 @pytest.mark.parametrize("name", ["phantom-breast", "phantom-vessel"])
-def test_the_phantoms_are_what_the_catalog_says(name):
+def test_the_phantoms_match_the_catalog(name):
     entry, data = get_entry(name), load_data(name)
     assert {split: len(part) for split, part in data.splits.items()} == dict(entry.samples)
     assert (data.task, data.class_names) == (entry.task, entry.class_names)
@@ -76,7 +76,7 @@ def test_a_new_data_set_names_an_augmentation_that_exists():
     assert "phantom-lung" not in catalog()
 
 
-def test_names_are_given_once(tiny_data):
+def test_duplicate_data_set_names_are_refused(tiny_data):
     with pytest.raises(ValueError, match="must be new"):
         register_data(catalog()[tiny_data])
     assert isinstance(get_entry(tiny_data), DataEntry)

@@ -23,7 +23,7 @@ def split(*sizes):
     }
 
 
-def test_images_patients_and_classes_of_each_split():
+def test_images_patients_and_classes_are_counted_per_split():
     groups = [f"p{k // 2}" for k in range(20)]
     found = check([0, 1] * 10, split(12, 2, 6), groups)
     assert found.describe_splits() == {
@@ -74,11 +74,11 @@ def test_a_split_of_few_large_patients_is_named():
     "names",
     [("a", "A"), ("grade 1", "grade 2"), ("1", "-1"), ("0", "1", "10"), ("1", "1a"), ("nan", "inf"), ("b", "ß")],
 )
-def test_names_of_different_classes(names):
+def test_distinct_class_names_are_accepted(names):
     require_different_names(names, "a table")
 
 
 @pytest.mark.parametrize("names", [("benign", "Benign"), ("grade  1", "Grade 1"), ("1", "x", "1.0"), ("1e1", "10")])
-def test_one_class_in_two_spellings(names):
+def test_one_class_in_two_spellings_is_reported(names):
     with pytest.raises(InputError, match=f"Received: {names[0]} and {names[-1]} in a table"):
         require_different_names(names, "a table")

@@ -1,4 +1,4 @@
-"""Copies of images: equal pixels, and images that were saved or resized again, told from those of other patients."""
+"""Duplicate images: equal pixels and images saved or resized again, in contrast to images of other patients."""
 
 import io
 
@@ -53,12 +53,12 @@ def test_images_that_were_saved_again_are_found_and_no_others(phantoms, name, ki
     assert find_near_copies(prints, both, np.zeros(len(both), int)) == []
 
 
-def test_different_images_are_no_copies(phantoms):
+def test_different_images_are_not_reported_as_copies(phantoms):
     for images in phantoms.values():
         assert find_near_copies(take_prints(images), images, np.arange(len(images)) % 3) == []
 
 
-def test_plain_images_and_the_same_pixels_are_no_near_copies():
+def test_uniform_images_and_equal_pixels_are_not_near_duplicates():
     generator = np.random.default_rng(0)
     images = np.full((30, 40, 40, 1), 7, np.uint8) + generator.integers(0, 2, (30, 40, 40, 1), dtype=np.uint8)
     images[20:] = generator.integers(0, 256, (1, 40, 40, 1))
@@ -69,7 +69,7 @@ def test_plain_images_and_the_same_pixels_are_no_near_copies():
 
 
 @pytest.mark.parametrize("shape", [(5, 4, 1), (20, 33, 3), (6, 18, 17, 1)])
-def test_one_pixel_is_enough_to_tell_images_apart(shape):
+def test_images_that_differ_in_one_pixel_are_distinguished(shape):
     image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     other = image.copy()
     other.reshape(-1)[7] ^= 1
@@ -77,7 +77,7 @@ def test_one_pixel_is_enough_to_tell_images_apart(shape):
     assert same == again != changed
 
 
-def test_grey_in_three_channels_is_grey():
+def test_grey_images_in_three_channels_equal_grey_images():
     grey = np.random.default_rng(0).integers(0, 256, (6, 5), dtype=np.uint8)
     colour = np.repeat(grey[..., None], 3, axis=2)
     assert digest_values(colour) == digest_values(grey)

@@ -19,7 +19,7 @@ OFFSET = 7
 
 @pytest.fixture
 def files(tmp_path):
-    """Twenty images, of which the fifth is none and the ninth has 16 bits."""
+    """Twenty image files, of which the fifth is not an image and the ninth has 16 bits."""
     paths = [tmp_path / f"{k:02}é.png" for k in range(20)]
     for k, path in enumerate(paths):
         Image.fromarray(np.full((6, 6), 10 * k, np.uint8)).save(path)
@@ -50,7 +50,7 @@ def assert_right(target, found, missing=()):
 
 
 @pytest.mark.parametrize("few", [1, 1000], ids=["processes", "threads"])
-def test_rows_faults_and_progress(files, target, monkeypatch, few):
+def test_rows_faults_and_progress_are_reported(files, target, monkeypatch, few):
     monkeypatch.setattr(decoding_pool, "_FEW_FILES", few)
     monkeypatch.setattr(decoding_pool, "_MOST_FILES_AT_ONCE", 3)
     monkeypatch.setattr(decoding_pool.os, "cpu_count", lambda: 2)
@@ -61,7 +61,7 @@ def test_rows_faults_and_progress(files, target, monkeypatch, few):
     assert fractions[-1] == 1.0
 
 
-def test_a_file_that_kills_the_decoder_is_a_fault_and_costs_no_other(files, target, monkeypatch):
+def test_a_file_that_crashes_the_decoder_fails_alone(files, target, monkeypatch):
     monkeypatch.setattr(decoding_pool, "_FEW_FILES", 1)
     monkeypatch.setattr(decoding_pool.os, "cpu_count", lambda: 2)
     ask = decoding_pool._Worker._ask
@@ -77,7 +77,7 @@ def test_a_file_that_kills_the_decoder_is_a_fault_and_costs_no_other(files, targ
 
 
 @pytest.mark.parametrize("few", [1, 1000], ids=["processes", "threads"])
-def test_a_full_disk_is_no_fault_of_the_files_either(files, target, monkeypatch, few):
+def test_a_full_disk_is_not_blamed_on_the_files(files, target, monkeypatch, few):
     monkeypatch.setattr(decoding_pool, "_FEW_FILES", few)
     monkeypatch.setattr(decoding_pool, "_MOST_FILES_AT_ONCE", 3)
     monkeypatch.setattr(decoding_pool.os, "cpu_count", lambda: 2)
@@ -88,7 +88,7 @@ def test_a_full_disk_is_no_fault_of_the_files_either(files, target, monkeypatch,
         decode_to_file(files, target)
 
 
-def test_processes_that_do_not_start_are_no_fault_of_the_files(files, target, monkeypatch):
+def test_processes_that_do_not_start_are_not_blamed_on_the_files(files, target, monkeypatch):
     monkeypatch.setattr(decoding_pool, "_FEW_FILES", 1)
     monkeypatch.setattr(decoding_pool.os, "cpu_count", lambda: 2)
     monkeypatch.setattr(decoding_pool.sys, "executable", "false")
@@ -96,14 +96,14 @@ def test_processes_that_do_not_start_are_no_fault_of_the_files(files, target, mo
         decode_to_file(files, target)
 
 
-def test_a_process_ends_with_the_one_that_started_it(target):
+def test_decoding_processes_end_with_their_parent(target):
     with decoding_pool._Worker(target) as worker:
         assert worker._process.poll() is None
     assert worker._process.returncode == 0
 
 
 @pytest.mark.parametrize("reason", [errno.EMFILE, errno.EIO, errno.EACCES])
-def test_what_the_system_refuses_is_tried_again(files, tmp_path, monkeypatch, reason):
+def test_files_that_the_system_cannot_open_now_are_tried_again(files, tmp_path, monkeypatch, reason):
     def refuse(*_):
         raise OSError(reason, os.strerror(reason))
 
@@ -132,7 +132,7 @@ def test_faults_of_the_machine_are_not_final(files, target, monkeypatch, error):
     assert not decode_to_file(files, target).is_final
 
 
-def test_obstacles_and_crashes_are_known_across_processes(files, target, monkeypatch):
+def test_obstacles_and_crashes_are_reported_across_processes(files, target, monkeypatch):
     monkeypatch.setattr(decoding_pool, "_FEW_FILES", 1)
     monkeypatch.setattr(decoding_pool.os, "cpu_count", lambda: 2)
     files[7].unlink()

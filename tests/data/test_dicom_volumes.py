@@ -1,4 +1,4 @@
-"""Slices of DICOM files as volumes: in order of position, as upright as NIfTI files, and what is refused."""
+"""Volumes from DICOM slices: ordered by position, oriented as NIfTI volumes, and refused where invalid."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def places(orientation, count, distance=SPACING[2]):
 
 
 def write_series(folder, values, orientation=AXIAL, order=None, *, positions=None, number="1.2.3", **elements):
-    """One file a slice, whose names say nothing of their order."""
+    """Writes one file per slice, with names in no order."""
     folder.mkdir(parents=True, exist_ok=True)
     positions = positions or places(orientation, len(values))
     order = np.random.default_rng(1).permutation(len(values)) if order is None else order
@@ -71,7 +71,7 @@ def read(path, shape=(6, 9, 8), fit="stretch", window=(0.0, 1000.0)):
 @pytest.mark.parametrize("orientation", [AXIAL, SAGITTAL], ids=["axial", "sagittal"])
 @pytest.mark.parametrize("fit", ["stretch", "pad"])
 @pytest.mark.parametrize("kind", ["series", "enhanced"])
-def test_slices_are_the_volume_that_a_nifti_file_of_the_scan_is(tmp_path, orientation, fit, kind):
+def test_dicom_slices_give_the_same_volume_as_nifti(tmp_path, orientation, fit, kind):
     values = make_values()
     if kind == "series":
         path = write_series(tmp_path / "scan", values, orientation)
@@ -112,7 +112,7 @@ def test_one_slice_may_be_asked_for_in_order_of_position(tmp_path, frame, place)
     assert np.array_equal(read_image(folder, side=(6, 7), channels=1, rendering=rendering), one)
 
 
-def test_the_mean_of_slices(tmp_path):
+def test_the_mean_of_slices_can_be_read(tmp_path):
     values = make_values()
     rendering = Rendering(window=(0.0, 1000.0), frame="mean")
     image = read_image(write_series(tmp_path / "scan", values), side=(6, 7), channels=1, rendering=rendering)
@@ -126,7 +126,7 @@ def fault_of(path, frame=None):
     return fault
 
 
-def test_what_is_no_volume_is_said(tmp_path):
+def test_invalid_dicom_series_are_reported(tmp_path):
     values, positions = make_values(), places(AXIAL, 5)
     gap = [*positions[:3], *places(AXIAL, 9)[7:]]
     folder = write_series(tmp_path / "gap", values, positions=gap)

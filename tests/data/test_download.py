@@ -1,4 +1,4 @@
-"""Downloads against a real server on this machine: whole, or one line and nothing left."""
+"""Downloads from a real server on this machine: a complete file, or one line and no file."""
 
 import hashlib
 import http.server
@@ -91,7 +91,7 @@ def test_broken_connections_are_tried_again(server, tmp_path, kind, requests):
         ("whole", "0" * 32, 3, f"its checksum is {MD5}, not 000"),
     ],
 )
-def test_a_failure_is_one_line_and_leaves_nothing(server, tmp_path, kind, md5, requests, message):
+def test_a_failed_download_is_one_line_and_leaves_no_file(server, tmp_path, kind, md5, requests, message):
     with pytest.raises(InputError, match=message) as caught:
         fetch(server, kind, tmp_path / "new" / "file.npz", md5)
     text = str(caught.value)
@@ -103,7 +103,7 @@ def test_a_failure_is_one_line_and_leaves_nothing(server, tmp_path, kind, md5, r
     assert server.requests == requests
 
 
-def test_without_a_network_the_phantom_is_named(tmp_path, monkeypatch):
+def test_an_offline_download_suggests_the_phantom_data(tmp_path, monkeypatch):
     import dataclasses
 
     entry = get_entry("adrenalmnist3d")

@@ -79,7 +79,7 @@ def test_given_splits_are_kept(tmp_path, val):
 
 
 @pytest.mark.parametrize(("given", "missing", "count", "taken"), [("test", "val", 16, 2), ("val", "test", 18, 4)])
-def test_a_missing_split_is_taken_off_train(tmp_path, given, missing, count, taken):
+def test_a_missing_split_is_taken_from_the_training_images(tmp_path, given, missing, count, taken):
     data = load_folder(write_splits(tmp_path / "scans", ("train", given), count=count), Reading(size=2))
     assert np.bincount(data.splits[given].labels).tolist() == [count] * 2
     assert np.bincount(data.splits[missing].labels).tolist() == [taken] * 2
@@ -88,7 +88,7 @@ def test_a_missing_split_is_taken_off_train(tmp_path, given, missing, count, tak
     assert_consistent(data)
 
 
-def test_training_and_testing_with_inner_folders_and_clutter(tmp_path):
+def test_training_and_testing_folders_may_hold_subfolders_and_clutter(tmp_path):
     root = write_splits(tmp_path / "scans", ("Training", "Testing"))
     write_images(root / "Training" / "benign" / "patient 7", 3, first=50)
     for clutter in (".DS_Store", "Training/Thumbs.db", "Training/benign/notes.txt", "Testing/._x.png", "README.png"):
@@ -114,7 +114,7 @@ def test_classes_are_in_natural_order(tmp_path, folders, expected):
     assert load_folder(write_flat(tmp_path / "scans", folders, 3), Reading(size=1)).class_names == expected
 
 
-def test_channels_follow_the_files_or_the_wish(tmp_path):
+def test_channels_follow_the_files_or_the_option(tmp_path):
     root = write_flat(tmp_path / "scans", count=4)
     assert load_folder(root, Reading(size=2)).image_shape == (2, 2, 1)
     assert load_folder(root, Reading(size=(3, 2), channels=3)).image_shape == (3, 2, 3)
@@ -123,7 +123,7 @@ def test_channels_follow_the_files_or_the_wish(tmp_path):
     assert load_folder(root, Reading(size=2, channels=1)).image_shape == (2, 2, 1)
 
 
-def test_checksum_is_what_the_docstring_says_and_sees_every_change(tmp_path):
+def test_the_checksum_is_as_documented_and_detects_every_change(tmp_path):
     root = write_flat(tmp_path / "scans", count=4)
     files = sorted(root.rglob("*.png"), key=lambda file: file.relative_to(root).as_posix())
     lines = [f"{file.relative_to(root).as_posix()}\0{file.stat().st_size}\0{file_digest(file)}\n" for file in files]
@@ -137,7 +137,7 @@ def test_checksum_is_what_the_docstring_says_and_sees_every_change(tmp_path):
     assert len({first, renamed, load_folder(root, Reading(size=2)).checksum}) == 3
 
 
-def test_decoded_images_are_found_again_by_all_seeds(tmp_path, monkeypatch):
+def test_all_seeds_share_the_decoded_images(tmp_path, monkeypatch):
     root = write_flat(tmp_path / "scans", count=10)
     first = load_folder(root, Reading(size=4, seed=3))
     (cached,) = (tmp_path / "cache").rglob("images.npy")
@@ -160,7 +160,7 @@ def test_decoded_images_are_found_again_by_all_seeds(tmp_path, monkeypatch):
     assert (split.images[split.names.index("benign/000.png")] == 1).all()
 
 
-def test_the_report_counts_and_names_copies_across_splits(tmp_path):
+def test_duplicates_across_splits_are_counted_and_named(tmp_path):
     root = write_splits(tmp_path / "scans")
     (root / "test" / "benign" / "copy.png").write_bytes((root / "train" / "benign" / "003.png").read_bytes())
     check = load_folder(root, Reading(size=4)).check
@@ -170,7 +170,7 @@ def test_the_report_counts_and_names_copies_across_splits(tmp_path):
     assert warnings_of(load_folder(write_splits(tmp_path / "clean"), Reading(size=4))) == ()
 
 
-def test_the_report_reports_of_16_bits_that_show_as_black(tmp_path):
+def test_16_bit_images_that_appear_black_are_reported(tmp_path):
     root = write_flat(tmp_path / "scans")
     for number, file in enumerate(sorted(root.rglob("*.png"))):
         Image.fromarray(np.full((6, 5), 100 * number, np.uint16)).save(file)
@@ -188,7 +188,7 @@ def test_bad_files_may_be_left_out(tmp_path):
     assert_consistent(data)
 
 
-def test_progress_ends_at_one(tmp_path):
+def test_progress_reaches_one(tmp_path):
     fractions = []
     load_folder(write_flat(tmp_path / "scans", count=30), Reading(size=2, progress=fractions.append))
     assert fractions == sorted(fractions)
@@ -258,7 +258,7 @@ def test_faults_are_reported_in_one_line(tmp_path, fault):
     assert "Received: " in str(caught.value)
 
 
-def test_a_file_is_not_a_folder(tmp_path):
+def test_a_file_in_place_of_a_folder_is_refused(tmp_path):
     (tmp_path / "scans.zip").touch()
     with pytest.raises(InputError, match=r"scans\.zip, which is a file"):
         load_folder(tmp_path / "scans.zip")

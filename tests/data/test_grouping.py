@@ -17,7 +17,7 @@ def make_labels(seed, count, rates=(0.4, 0.15, 0.05, 0.01)):
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 1000), st.integers(3, 120), st.integers(1, 9), st.booleans())
-def test_every_sample_once_and_no_group_divided(seed, count, group_size, grouped):
+def test_each_sample_occurs_once_and_groups_stay_together(seed, count, group_size, grouped):
     labels = make_labels(seed, count)
     groups = [f"p{k // group_size}" for k in range(count)] if grouped else None
     parts = balanced_split(labels, FRACTIONS, seed, groups=groups)
@@ -39,7 +39,7 @@ def test_each_part_has_its_share_of_each_label(grouped):
         assert abs(len(part) - 6000 * share) <= 120
 
 
-def test_a_label_of_three_is_seen_in_all_parts():
+def test_a_label_of_three_samples_occurs_in_all_splits():
     labels = np.zeros((200, 2), np.uint8)
     labels[[3, 50, 120], 1] = 1
     labels[::2, 0] = 1
@@ -48,13 +48,13 @@ def test_a_label_of_three_is_seen_in_all_parts():
         assert [int(labels[part, 1].sum()) for part in parts] == [1, 1, 1]
 
 
-def test_seeds_differ():
+def test_seeds_give_different_splits():
     labels = make_labels(0, 300)
     assert not np.array_equal(balanced_split(labels, FRACTIONS, 0)[2], balanced_split(labels, FRACTIONS, 1)[2])
 
 
 @pytest.mark.parametrize("given_splits", [("train",), ("train", "test"), ("train", "val"), ("train", "val", "test")])
-def test_given_splits_stay(given_splits):
+def test_given_splits_are_unchanged(given_splits):
     labels = make_labels(1, 400)
     named = [given_splits[k % len(given_splits)] for k in range(400)]
     rows = complete_grouped_splits(labels, named, 0)
@@ -78,7 +78,7 @@ def cohort(seed):
 
 
 def unevenness(labels, patients, parts):
-    """How far the parts are from the whole at most: shares of labels, on average too, of images and of patients."""
+    """Returns the largest deviation of the splits: shares of labels, their average, of images and of patients."""
     away = np.abs([labels[part].mean(axis=0) - labels.mean(axis=0) for part in parts])
     counts = [(len(part) / len(labels), len(set(patients[part])) / len(set(patients))) for part in parts]
     return [away.max(), away.mean(), *np.abs(np.array(counts) - np.array(FRACTIONS)[:, None]).max(axis=0)]
@@ -95,7 +95,7 @@ def by_scikit_learn(classes, patients, seed):
 
 @pytest.mark.parametrize("several", [True, False], ids=["several labels", "classes"])
 @pytest.mark.filterwarnings("ignore:The least populated class:UserWarning")
-def test_splits_by_patient_are_nearer_to_the_whole_than_those_of_scikit_learn(several):
+def test_patient_splits_are_better_balanced_than_those_of_scikit_learn(several):
     ours, theirs = [], []
     for seed in range(5):
         labels, patients = cohort(seed)
@@ -112,7 +112,7 @@ def test_splits_by_patient_are_nearer_to_the_whole_than_those_of_scikit_learn(se
     assert (np.mean(ours, axis=0) < np.mean(theirs, axis=0) / 2).all()
 
 
-def test_large_patients_are_not_always_in_the_same_part():
+def test_large_patients_are_not_always_in_the_same_split():
     labels, patients = cohort(0)
     large = np.argsort(-np.bincount(patients))[:20]
     of_seeds = [balanced_split(labels, FRACTIONS, seed, groups=list(patients)) for seed in range(8)]
@@ -121,7 +121,7 @@ def test_large_patients_are_not_always_in_the_same_part():
     assert len({tuple(np.isin(large, patients[parts[2]])) for parts in of_seeds}) > 4
 
 
-def test_labels_of_three_patients_are_in_all_parts_though_others_are_rarer():
+def test_labels_of_three_patients_occur_in_all_splits():
     generator = np.random.default_rng(0)
     for seed in range(30):
         # Each of four findings in three patients, who may have several of them, and many images without any.
@@ -134,7 +134,7 @@ def test_labels_of_three_patients_are_in_all_parts_though_others_are_rarer():
 
 
 @pytest.mark.parametrize("count", [3, 4, 5])
-def test_no_part_of_few_patients_is_empty(count):
+def test_no_split_of_few_patients_is_empty(count):
     for seed in range(20):
         labels = (np.random.default_rng(seed).random((4 * count, 3)) < 0.3).astype(np.uint8)
         parts = balanced_split(labels, FRACTIONS, seed, groups=[k // 4 for k in range(4 * count)])

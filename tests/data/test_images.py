@@ -43,7 +43,7 @@ def test_compressed_tiff(tmp_path, compression):
     assert np.array_equal(read(save(tmp_path / "scan.tiff", COLOUR, compression=compression), channels=3), COLOUR)
 
 
-def test_jpeg_is_near(tmp_path):
+def test_jpeg_pixels_are_close_to_the_original(tmp_path):
     smooth = np.linspace(0, 255, 64 * 64).reshape(64, 64).astype(np.uint8)
     path = save(tmp_path / "scan.jpg", smooth, quality=95)
     decoded = read_image(path, side=64, channels=1)[..., 0]
@@ -51,7 +51,7 @@ def test_jpeg_is_near(tmp_path):
 
 
 @pytest.mark.parametrize("size", [(40, 30), (200, 150)])
-def test_large_jpeg_decoded_at_a_fraction_is_near_the_full_way(tmp_path, size):
+def test_jpeg_decoded_at_reduced_size_is_close_to_full_decoding(tmp_path, size):
     rows, columns = np.mgrid[0:800, 0:600]
     picture = (127 + 90 * np.sin(rows / 7) * np.cos(columns / 9)).astype(np.uint8)
     path = save(tmp_path / "scan.jpg", np.stack([picture, picture[::-1], picture], axis=-1), quality=95)
@@ -82,7 +82,7 @@ def test_palettes(tmp_path):
     assert guess_channels([tmp_path / "grey.png"]) == 1
 
 
-def test_transparent_pixels_lie_on_black(tmp_path):
+def test_transparent_pixels_are_blended_with_black(tmp_path):
     alpha = np.full((12, 10, 1), 255, np.uint8)
     alpha[:3], alpha[3:6] = 0, 128
     path = save(tmp_path / "scan.png", np.concatenate([COLOUR, alpha], axis=2))
@@ -141,7 +141,7 @@ def test_resizing_is_antialiased_and_keeps_the_mean(tmp_path):
     assert read_image(path, side=(3, 7), channels=3).shape == (3, 7, 3)
 
 
-def test_bytes_are_read_as_files_are(tmp_path):
+def test_images_are_read_from_bytes_as_from_files(tmp_path):
     path = save(tmp_path / "scan.png", COLOUR)
     assert np.array_equal(read(path.read_bytes(), channels=3), COLOUR)
 
@@ -238,7 +238,7 @@ def test_huge_images(tmp_path, monkeypatch):
         read(path)
 
 
-def test_pillow_stays_silent_and_the_filters_are_left_alone(tmp_path):
+def test_pillow_warnings_are_silenced_without_changing_the_filters(tmp_path):
     # A palette with transparency in bytes makes Pillow warn on conversion.
     palette = Image.fromarray(COLOUR).quantize(4)
     palette.save(tmp_path / "scan.png", transparency=b"\x00\xff\x80\xff")
@@ -250,7 +250,7 @@ def test_pillow_stays_silent_and_the_filters_are_left_alone(tmp_path):
     assert warnings.filters == before
 
 
-def test_guess_channels_reads_headers_only(tmp_path):
+def test_guess_channels_reads_only_headers(tmp_path):
     grey = save(tmp_path / "grey.jpg", GREY)
     colour = save(tmp_path / "colour.jpg", COLOUR)
     cut = tmp_path / "cut.png"
@@ -278,7 +278,7 @@ def test_find_images(tmp_path):
 
 
 @pytest.mark.parametrize(("side", "channels"), [(0, 1), ((4, -1), 1), (4, 2)])
-def test_bad_sides_and_channels(side, channels):
+def test_invalid_sizes_and_channels_are_refused(side, channels):
     with pytest.raises(InputError, match="Received"):
         images_module.image_shape(side, channels)
 

@@ -1,4 +1,4 @@
-"""Masks back in the size of their images: pixel by pixel against the reading of masks, NIfTI as the file stores it."""
+"""Masks restored to the size of their images, compared with reading masks; NIfTI in the file's orientation."""
 
 import numpy as np
 import pytest
@@ -22,13 +22,13 @@ def blocks(shape, factor):
 
 
 def certain(mask, classes=3):
-    """Probabilities that leave no doubt."""
+    """Returns one-hot probabilities."""
     return np.eye(classes)[mask]
 
 
 @pytest.mark.parametrize("fit", ["stretch", "pad"])
 @pytest.mark.parametrize("native", [(48, 24), (24, 48), (32, 32), (96, 64)])
-def test_what_reading_has_made_of_a_mask_is_undone(tmp_path, native, fit):
+def test_a_mask_is_restored_to_its_original_grid(tmp_path, native, fit):
     mask = blocks(native, 8)
     write_mask_png(mask, tmp_path / "mask.png")
     # Four times the size keeps each pixel, in whichever part of it the image lies.
@@ -36,7 +36,7 @@ def test_what_reading_has_made_of_a_mask_is_undone(tmp_path, native, fit):
     assert np.array_equal(restore_mask(certain(read[..., 0]), medical_files.Grid(native), fit), mask)
 
 
-def test_padding_is_left_out_and_a_smaller_answer_is_enlarged():
+def test_padding_is_cropped_and_a_smaller_prediction_is_enlarged():
     answer = np.zeros((16, 16), np.uint8)
     answer[4:12] = 1  # a wide image of 40 by 80 lies in these rows
     answer[6, 0] = 2
@@ -66,7 +66,7 @@ def test_a_border_is_as_smooth_as_the_probabilities(shape):
     assert (restored != truth).mean() < 0.3 * (nearest != truth).mean()
 
 
-def test_of_equally_likely_classes_it_is_the_first():
+def test_ties_between_classes_go_to_the_first():
     even = np.full((4, 4, 3), 1 / 3)
     assert not restore_mask(even, medical_files.Grid((9, 7)), "stretch").any()
 
@@ -141,7 +141,7 @@ def test_a_nifti_mask_holds_the_values_that_were_learned(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(8, 12), (8, 12, 1), (8, 1, 12)])
-def test_a_flat_nifti_file_gets_a_flat_mask(tmp_path, shape):
+def test_a_two_dimensional_nifti_file_gets_a_two_dimensional_mask(tmp_path, shape):
     mask = blocks((8, 12), 4)
     nibabel.save(nibabel.Nifti1Image(mask.reshape(shape).astype(np.float32), PLAIN), tmp_path / "image.nii")
     read = read_mask(tmp_path / "image.nii", (48, 48, 1), Rendering("stretch", None, (0, 1, 2)))
@@ -149,7 +149,7 @@ def test_a_flat_nifti_file_gets_a_flat_mask(tmp_path, shape):
     assert np.array_equal(np.asarray(nibabel.load(tmp_path / "mask.nii").dataobj), mask.reshape(shape))
 
 
-def test_of_several_times_the_mask_is_that_of_one(tmp_path):
+def test_the_mask_of_a_time_series_covers_one_time_point(tmp_path):
     times = np.stack([blocks((8, 12, 4), 4), np.zeros((8, 12, 4), np.uint8)], axis=-1)
     nibabel.save(nibabel.Nifti1Image(times, TURNED), tmp_path / "image.nii")
     read = read_mask(tmp_path / "image.nii", (48, 48, 48, 1), Rendering("stretch", None, (0, 1, 2)))

@@ -1,4 +1,4 @@
-"""Images with masks through the real loader: what a pixel means, who is in which split, and what is refused."""
+"""Loading images with masks: the meaning of pixels, patients and their splits, and what is refused."""
 
 import errno
 import io
@@ -59,7 +59,7 @@ def test_masks_of_the_same_names(root, kind):
     assert data.check.counts["test"]["background"] == 6
 
 
-def test_indices_colours_and_one_file_a_class_agree(tmp_path):
+def test_indices_colours_and_one_file_per_class_agree(tmp_path):
     found = []
     for kind, table in (("index", "mask"), ("colour", "mask"), ("palette", "mask"), ("index", "columns")):
         root = write_pairs(tmp_path / f"{kind}-{table}", kind=kind)
@@ -88,7 +88,7 @@ def test_rows_of_the_table_are_the_order_of_colours(root):
 
 
 @pytest.mark.parametrize("values", [(0, 128, 255), (0, 1000, 40000)])
-def test_values_for_the_eye_become_classes_in_their_order(root, values):
+def test_grey_values_become_classes_in_ascending_order(root, values):
     write_pairs(root)
     for number in range(30):
         mask = np.array(values, np.uint16 if max(values) > 255 else np.uint8)[draw(number)[1]]
@@ -116,7 +116,7 @@ def test_grey_masks_in_three_channels_and_an_empty_grey_one_among_colours(root, 
     assert_drawn(data)
 
 
-def test_a_class_between_that_no_mask_has_keeps_its_index(root):
+def test_an_unused_class_keeps_its_index(root):
     write_pairs(root)
     for number in range(30):
         Image.fromarray(np.array([0, 1, 3], np.uint8)[draw(number)[1]]).save(root / "masks" / f"{number:02}.png")
@@ -140,7 +140,7 @@ def test_patients_are_never_in_two_splits_and_known_of_each_sample(root):
     assert len({tuple(load(root, seed=seed).splits["test"].names) for seed in range(5)}) > 1
 
 
-def test_own_splits_that_mix_patients_stay_and_are_named(root):
+def test_own_splits_that_mix_patients_are_kept_and_reported(root):
     write_pairs(root)
     write_manifest(root, splits=lambda number: ("train", "val", "test")[number % 10 % 3])
     assert not load(root).check.warnings
@@ -159,7 +159,7 @@ def test_a_split_that_is_missing_is_made_by_patient(root):
     assert not set(data.splits["train"].groups) & set(data.splits["val"].groups)
 
 
-def test_a_manifest_may_leave_masks_to_their_names(root):
+def test_masks_missing_from_a_manifest_are_found_by_name(root):
     write_pairs(root)
     rows = [(f"images/{number:02}.png", f"P{number % 10}", number) for number in range(30)]
     write_table(root / "manifest.csv", ("image", "patient", "age"), rows)
@@ -224,7 +224,7 @@ def test_a_class_that_is_never_the_highest_is_left_out(root):
         load(root, classes=True)
 
 
-def test_nearest_pixels_of_any_size_and_padding():
+def test_masks_are_resized_to_nearest_pixels_with_padding():
     mask = np.zeros((8, 16), np.uint8)
     mask[:, 8:] = 1
     mask[:4, :8] = 2
@@ -271,7 +271,7 @@ def test_the_window_of_16_bit_images(root):
     assert any("16-bit" in warning for warning in load(root).check.warnings)
 
 
-def test_a_second_call_decodes_nothing_and_new_content_is_seen(root, monkeypatch):
+def test_the_cache_is_reused_until_files_change(root, monkeypatch):
     write_pairs(root)
     first = load(root)
 
@@ -290,7 +290,7 @@ def test_a_second_call_decodes_nothing_and_new_content_is_seen(root, monkeypatch
     assert np.array_equal(by_name(changed)[3][1], draw(1)[1])
 
 
-def test_progress_goes_up_to_the_end(root):
+def test_progress_increases_to_the_end(root):
     write_pairs(root)
     reported = []
     load_data(f"masks:{root}", size=12, progress=reported.append)
@@ -369,7 +369,7 @@ def test_a_volume_whose_mask_lies_elsewhere_is_named(root):
     )
 
 
-def test_masks_of_the_background_are_passed_over(root):
+def test_masks_of_the_background_are_ignored(root):
     write_pairs(root)
     write_manifest(root, kind="columns")
     table = (root / "manifest.csv").read_text().splitlines()
@@ -429,7 +429,7 @@ def test_millimetres_follow_the_size(root, fit, expected):
     assert load(root, side=8, fit=fit).splits["test"].spacing is None
 
 
-def test_what_is_wrong_with_the_folder(root, tmp_path):
+def test_faults_of_the_mask_folder_are_reported(root, tmp_path):
     with pytest.raises(InputError, match=r"masks:DIR must name a folder. Received: .*set, which is not there"):
         load(root)
     root.mkdir()
@@ -459,7 +459,7 @@ def test_missing_masks_are_named_and_counted(root):
     assert "1 masks have no image" in data.check.notes
 
 
-def test_masks_of_another_size(root):
+def test_masks_of_another_size_are_refused(root):
     write_pairs(root)
     Image.fromarray(draw(4)[1][:6, :5]).save(root / "masks" / "04.png")
     with pytest.raises(InputError, match=r"of its size. Received: 1 of 30 .*: 04.png \(10x12, its mask 5x6\)"):
@@ -516,7 +516,7 @@ def test_smoothed_and_lossy_masks_by_a_threshold(root, tmp_path, kind, threshold
     assert f"brighter than {threshold} belong to foreground" in data.check.notes[-1]
 
 
-def test_a_lossy_file_of_few_values_is_none_of_many_classes(root):
+def test_a_lossy_file_is_refused_even_with_few_values(root):
     write_pairs(root)
     (root / "masks" / "01.png").unlink()
     Image.fromarray(np.full((12, 10), 3, np.uint8)).save(root / "masks" / "01.jpg")
@@ -524,7 +524,7 @@ def test_a_lossy_file_of_few_values_is_none_of_many_classes(root):
         load(root)
 
 
-def test_a_threshold_that_suits_nothing_and_names_for_its_classes(root):
+def test_a_mask_threshold_must_divide_pixels_and_names_its_classes(root):
     write_pairs(root)
     with pytest.raises(
         InputError, match=r"brighter than --mask-threshold. Received: 127, above which there is no pixel in"
@@ -537,7 +537,7 @@ def test_a_threshold_that_suits_nothing_and_names_for_its_classes(root):
         load(root, mask_threshold=0)
 
 
-def test_a_threshold_for_the_files_of_each_class(root):
+def test_a_mask_threshold_applies_to_one_file_per_class(root):
     write_pairs(root)
     write_manifest(root, kind="columns")
     expected = by_name(load(root))
@@ -548,7 +548,7 @@ def test_a_threshold_for_the_files_of_each_class(root):
     assert all(np.array_equal(found[number][1], expected[number][1]) for number in range(30))
 
 
-def test_masks_of_grey_values_say_how_they_are_written(root):
+def test_grey_masks_record_their_values(root):
     write_pairs(root)
     assert load(root).mask_values is None
     for number in range(30):
@@ -557,7 +557,7 @@ def test_masks_of_grey_values_say_how_they_are_written(root):
     assert load(root).mask_values == (0, 255)
 
 
-def test_unknown_colours_and_indices(root, tmp_path):
+def test_unknown_colours_and_indices_are_refused(root, tmp_path):
     write_pairs(root)
     write_table(root / "classes.csv", ("name", "index"), [("none", 0), ("liver", 1)])
     expected = r"only the classes in classes.csv. Received: 8 of 30 .*: 03.png \(index 2\).*Add the missing classes"
@@ -575,7 +575,7 @@ def test_unknown_colours_and_indices(root, tmp_path):
         load(coloured)
 
 
-def test_files_that_are_no_masks(root):
+def test_files_that_are_not_masks_are_refused(root):
     write_pairs(root)
     noise = np.random.default_rng(0).integers(0, 255, (12, 10, 3), dtype=np.uint8)
     Image.fromarray(noise).save(root / "masks" / "01.png")
@@ -610,14 +610,14 @@ def test_files_that_are_no_masks(root):
         (("name", "colour"), [("a", "#000"), ("b", "0 0 256")], r"Received: 0 0 256 \(line 3"),
     ],
 )
-def test_what_is_wrong_with_the_classes(root, header, rows, expected):
+def test_faults_of_the_class_table_are_reported(root, header, rows, expected):
     write_pairs(root, count=3)
     write_table(root / "classes.csv", header, rows)
     with pytest.raises(InputError, match=expected):
         load(root)
 
 
-def test_what_is_wrong_with_a_manifest(root):
+def test_faults_of_a_manifest_are_reported(root):
     write_pairs(root)
 
     def refused(header, rows, expected, **options):
@@ -656,7 +656,7 @@ def test_mistakes_on_the_command_line_are_one_line(root, capfd, monkeypatch):
     assert not (root / "run").exists()
 
 
-def test_the_loader_knows_the_names(root):
+def test_the_loader_recognises_mask_data_names(root):
     write_pairs(root)
     data = load_data(f"masks:{root}", size=16, own=OwnImages(fit="pad"))
     assert data.name == f"masks:{root}"

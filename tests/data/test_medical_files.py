@@ -37,7 +37,7 @@ def read(path, window=None, channels=1):
     return read_image(path, side=size, channels=channels, rendering=Rendering(window=window))
 
 
-def test_the_window_that_is_asked_for_or_the_files_own_or_the_whole_range(tmp_path):
+def test_the_intensity_window_is_the_option_the_files_or_the_full_range(tmp_path):
     bare = write_dicom(tmp_path / "bare.dcm", VALUES)
     assert np.array_equal(read(bare)[..., 0], expected(VALUES, 40.0, 1880))
     own = write_dicom(tmp_path / "own.dcm", VALUES, WindowCenter=[40, 300], WindowWidth=[400, 1500])
@@ -75,7 +75,7 @@ FRAMES = np.stack([VALUES, VALUES[::-1], VALUES * 0, VALUES + 3])
     ],
 )
 @pytest.mark.parametrize("kind", ["DICOM", "NIfTI", "TIFF"])
-def test_which_of_several_frames_is_read(tmp_path, frame, values, kind):
+def test_one_of_several_frames_is_chosen(tmp_path, frame, values, kind):
     if kind == "DICOM":
         path = write_dicom(tmp_path / "cine.dcm", FRAMES)
     elif kind == "NIfTI":
@@ -92,13 +92,13 @@ def test_which_of_several_frames_is_read(tmp_path, frame, values, kind):
     assert np.abs(image[0, ..., 0] - expected(values, 0, 2000).astype(int)).max() <= 1
 
 
-def test_a_frame_that_is_not_there_is_a_fault_and_single_frames_need_no_choice(tmp_path):
+def test_a_missing_frame_is_a_fault_and_single_frames_need_no_choice(tmp_path):
     many, single = write_dicom(tmp_path / "a.dcm", FRAMES), write_dicom(tmp_path / "b.dcm", VALUES)
     found = decode_images([many, single], np.zeros((2, 8, 8, 1), np.uint8), Rendering(frame="5"))
     assert found.faults == {0: "4 frames, so that there is no frame 5"}
 
 
-def test_pages_of_different_sizes_have_no_mean(tmp_path):
+def test_pages_of_different_sizes_cannot_be_averaged(tmp_path):
     pages = [Image.fromarray(np.zeros((side, side), np.uint8)) for side in (8, 4)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     with pytest.raises(InputError, match="pages of different sizes, which cannot be averaged"):
@@ -115,7 +115,7 @@ def test_times_of_a_volume_are_chosen_too(tmp_path):
     assert brightest == {None: 255, "middle": 0, "3": 128, "mean": 128}
 
 
-def test_the_report_says_which_frame_is_read(tmp_path):
+def test_the_report_names_the_frame_that_is_read(tmp_path):
     for k in range(20):
         write_dicom(tmp_path / f"{k:03}.dcm", FRAMES[: 2 + k % 3] if k < 6 else VALUES + k)
     table = write_table(tmp_path, [f"{k:03}.dcm" for k in range(20)])
@@ -133,7 +133,7 @@ def test_the_report_says_which_frame_is_read(tmp_path):
     )
 
 
-def test_colour_and_grey(tmp_path):
+def test_colour_and_grey_files_are_read(tmp_path):
     colours = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     colour = write_dicom(tmp_path / "colour.dcm", colours)
     grey = write_dicom(tmp_path / "grey.dcm", VALUES)
@@ -218,7 +218,7 @@ def test_pad_keeps_the_proportions_in_millimetres(tmp_path):
     assert (medical_files.read_volume(thick, (8, 8, 8, 1), rendering) == 255).all()
 
 
-def test_a_flat_nifti_file_is_an_image(tmp_path):
+def test_a_two_dimensional_nifti_file_is_an_image(tmp_path):
     values = VALUES.T[:, ::-1].copy()  # (x, y) with y to the front
     for name, content in {"two.nii": values, "three.nii": values[..., None]}.items():
         path = write_nifti(tmp_path / name, content)
@@ -256,7 +256,7 @@ def test_the_grid_of_a_volume_is_upright_and_in_millimetres(tmp_path, unit, zoom
     assert unit not in ("mm", "unknown") or grid.spacing in (spacing, None)
 
 
-def test_the_grid_of_a_flat_file(tmp_path):
+def test_the_grid_of_a_two_dimensional_file(tmp_path):
     path = write_nifti(tmp_path / "a.nii", np.zeros((6, 1, 5), np.int16), spacing=(2, 1, 3))
     assert medical_files.native_grid(path) == medical_files.Grid((5, 6), (3.0, 2.0))
     path = write_dicom(tmp_path / "a.dcm", VALUES, PixelSpacing=[0.5, 0.25])
@@ -303,7 +303,7 @@ def test_images_among_volumes_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("package", ["pydicom", "nibabel"])
-def test_a_package_that_is_installed_later_finds_the_files_whole(tmp_path, monkeypatch, package):
+def test_files_are_read_again_after_a_package_is_installed(tmp_path, monkeypatch, package):
     for k in range(20):
         values = np.full((6, 8), k, np.int16)
         if package == "pydicom":
@@ -343,7 +343,7 @@ def test_a_decoder_that_is_not_installed_is_named_and_may_come_later(monkeypatch
     assert found.obstacles == [0]
 
 
-def test_the_decoders_of_the_extra_read_what_others_do_not():
+def test_optional_decoders_read_further_compressions():
     pytest.importorskip("libjpeg")
     pytest.importorskip("openjpeg")
     pytest.importorskip("rle")
@@ -363,7 +363,7 @@ def test_a_damaged_file_of_a_kind_that_can_be_decoded_needs_no_other_decoder(tmp
     assert (found.faults, found.obstacles) == ({0: "damaged"}, [])
 
 
-def test_a_film_in_a_dicom_file_is_said_to_be_one(tmp_path):
+def test_a_video_in_a_dicom_file_is_reported(tmp_path):
     film = pydicom.dcmread(bundled("JPEG2000.dcm"))
     film.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.100"
     film.save_as(tmp_path / "film.dcm")

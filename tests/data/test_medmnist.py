@@ -1,4 +1,4 @@
-"""MedMNIST files: read right, and every way in which one can be wrong reported in one line."""
+"""MedMNIST files: read correctly, and every fault of a file reported in one line."""
 
 import dataclasses
 import os
@@ -37,7 +37,7 @@ def load(tmp_path):
     return load_arrays
 
 
-def test_arrays_come_out_as_they_went_in(load):
+def test_arrays_are_read_unchanged(load):
     arrays = make_arrays()
     data = load(arrays)
     for split in ("train", "val", "test"):
@@ -47,13 +47,13 @@ def test_arrays_come_out_as_they_went_in(load):
     assert data.image_shape == (28, 28, 1)
 
 
-def test_several_labels_to_an_image_stay_a_table(load):
+def test_several_labels_per_image_stay_a_table(load):
     entry = dataclasses.replace(ENTRY, task="multi-label", class_names=("a", "b", "c"))
     arrays = make_arrays() | {f"{s}_labels": np.ones((6, 3), np.uint8) for s in ("train", "val", "test")}
     assert load(arrays, entry).splits["val"].labels.shape == (6, 3)
 
 
-def test_a_large_file_is_read_from_disk_and_gives_the_same(load):
+def test_a_large_file_is_read_from_disk_with_equal_content(load):
     arrays = make_arrays(50)
     fractions = []
     first = load(arrays, memory_limit_bytes=1000, progress=fractions.append)
@@ -83,7 +83,7 @@ def test_unpacked_files_that_were_overwritten_are_unpacked_again(load, name):
             np.testing.assert_array_equal(again.splits[split].labels, arrays[f"{split}_labels"][:, 0])
 
 
-def test_where_the_file_is_looked_for(monkeypatch, tmp_path):
+def test_the_file_is_searched_in_its_documented_places(monkeypatch, tmp_path):
     assert medmnist_file(ENTRY, 28) == tmp_path.__class__(os.environ["HOME"], ".medmnist", "breastmnist.npz")
     monkeypatch.setenv("MEDMNIST_ROOT", str(tmp_path / "root"))
     assert medmnist_file(ENTRY, 64) == tmp_path / "root" / "breastmnist_64.npz"
@@ -140,7 +140,7 @@ def test_a_wrong_checksum_names_both_and_can_be_accepted(tmp_path):
 
 @pytest.mark.parametrize("limit", [1000, 2**30])
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "no zip"])
-def test_a_damaged_file_leaves_nothing(tmp_path, damage, limit):
+def test_a_damaged_file_leaves_no_unpacked_arrays(tmp_path, damage, limit):
     path = tmp_path / "breastmnist.npz"
     np.savez_compressed(path, **make_arrays(50))
     content = bytearray(path.read_bytes())
@@ -157,12 +157,12 @@ def test_a_damaged_file_leaves_nothing(tmp_path, damage, limit):
     assert [file for file in cache_folder().rglob("*") if file.is_file()] == []
 
 
-def test_the_real_file_is_read(real_data_dir):
+def test_the_published_breastmnist_file_is_read(real_data_dir):
     data = load_medmnist(ENTRY, 28, real_data_dir)
     assert [len(data.splits[name]) for name in ("train", "val", "test")] == [546, 78, 156]
     assert data.splits["test"].labels.mean() == pytest.approx(0.7308, abs=1e-4)
 
 
-def test_real_volumes_are_read(real_data_dir):
+def test_published_volumes_are_read(real_data_dir):
     data = load_medmnist(get_entry("adrenalmnist3d"), 28, real_data_dir)
     assert data.image_shape == (28, 28, 28, 1)

@@ -75,14 +75,14 @@ def test_the_seed_makes_the_splits_and_given_ones_stay():
         (np.stack([IMAGES[..., None]] * 4, axis=1), LABELS, None, "binary"),
     ],
 )
-def test_the_shapes_say_the_task(images, labels, class_names, task):
+def test_the_task_follows_from_the_shape_of_the_labels(images, labels, class_names, task):
     data = load_data(register_arrays("mine", images, labels, class_names=class_names))
     check_data(data)
     assert data.task == task
     assert catalog()["mine"].image_shape() == data.image_shape
 
 
-def test_names_as_labels_take_the_order_of_the_class_names():
+def test_label_names_follow_the_order_of_the_class_names():
     names = np.array(["ill", "healthy"])[LABELS]
     data = load_data(register_arrays("mine", IMAGES, names, class_names=("healthy", "ill")))
     for split in data.splits.values():
@@ -126,7 +126,7 @@ def test_the_same_call_again_changes_nothing_and_other_data_need_another_name():
         ({"patients": ["x"] * 60}, "at least 3 groups"),
     ],
 )
-def test_a_mistake_is_one_line_and_nothing_is_registered(change, message):
+def test_invalid_arrays_are_refused_without_registering_them(change, message):
     arguments = {"name": "mine", "images": IMAGES, "labels": LABELS} | change
     with pytest.raises(InputError, match=message):
         register_arrays(**arguments)

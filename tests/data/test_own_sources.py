@@ -11,7 +11,7 @@ from keras_lnn.errors import InputError
 
 
 @pytest.mark.parametrize("prefix", OWN_SOURCES)
-def test_its_functions_exist(prefix):
+def test_the_functions_of_each_source_exist(prefix):
     source = OWN_SOURCES[prefix]
     for function in filter(None, (source.loader, source.columns)):
         module, _, name = function.partition(":")
@@ -25,7 +25,7 @@ def load_stripes(path, reading):
     return ImageData(f"stripes:{path}", "binary", ("no", "yes"), splits, checksum="none")
 
 
-def test_a_new_kind_is_one_entry(monkeypatch, tmp_path):
+def test_a_new_source_needs_only_one_entry(monkeypatch, tmp_path):
     with pytest.raises(InputError, match="There is no data set"):
         require_data(f"stripes:{tmp_path}")
     entry = OwnSource("DIR", "images of stripes", f"{__name__}:load_stripes")

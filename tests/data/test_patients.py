@@ -1,4 +1,4 @@
-"""Whose images they are: by DICOM files, by columns that look like it, and a warning where nothing says so."""
+"""Finding the patient of each image: from DICOM files or columns, with a warning where it is unknown."""
 
 import stat
 
@@ -35,7 +35,7 @@ def patient_of(name):
     return int(name[-7:-4]) // 5
 
 
-def test_dicom_files_of_one_patient_stay_together_under_another_name(tmp_path):
+def test_dicom_files_of_one_patient_stay_together_under_a_pseudonym(tmp_path):
     root = write_scans(tmp_path / "set")
     data = load_folder(root, Reading(size=8))
     for split in data.splits.values():
@@ -50,7 +50,7 @@ def test_dicom_files_of_one_patient_stay_together_under_another_name(tmp_path):
     key = tmp_path / "cache" / "patients.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert load_folder(root, Reading(size=8)).splits["test"].groups == data.splits["test"].groups
-    # Another user has another key: neither names nor the checksum tell who it is.
+    # Another user has another key: neither names nor the checksum identify the patient.
     key.unlink()
     other = load_folder(root, Reading(size=8))
     assert other.checksum == data.checksum
@@ -59,7 +59,7 @@ def test_dicom_files_of_one_patient_stay_together_under_another_name(tmp_path):
 
 
 @pytest.mark.parametrize("number", ["", "ANONYMOUS", "0000", "one for all"])
-def test_numbers_that_are_nobody_are_not_used(tmp_path, number):
+def test_meaningless_patient_numbers_are_not_used(tmp_path, number):
     data = load_folder(write_scans(tmp_path / "set", lambda k: number, count=20), Reading(size=8))
     assert data.splits["train"].groups is None
     reason = "of 1 patient only" if number == "one for all" else "missing"
@@ -67,7 +67,7 @@ def test_numbers_that_are_nobody_are_not_used(tmp_path, number):
     assert any("it is not known which images show the same patient" in warning for warning in data.check.warnings)
 
 
-def test_a_file_without_a_number_is_a_patient_of_its_own(tmp_path):
+def test_a_file_without_a_patient_number_is_its_own_patient(tmp_path):
     data = load_folder(write_scans(tmp_path / "set", lambda k: PATIENTS[k // 5] if k < 50 else ""), Reading(size=8))
     assert sum(data.check.patients.values()) == 20
     assert any("each of the 10 other files counts as a separate patient" in note for note in data.check.notes)
@@ -95,7 +95,7 @@ def write_patients(root, header, cell_of, **columns):
 
 
 @pytest.mark.parametrize("column", ["Patient No", "patient_number", "MRN", "subject_no", "case id", "Participant-ID"])
-def test_columns_that_look_like_patients_are_taken_for_such(tmp_path, column):
+def test_columns_that_look_like_patients_are_used(tmp_path, column):
     table = write_patients(tmp_path, (column,), lambda k: (f"n{k // 2}",))
     data = load(table)
     groups = [set(split.groups) for split in data.splits.values()]
@@ -124,7 +124,7 @@ def read(table):
         ),
     ],
 )
-def test_columns_that_cannot_be_patients_are_passed_over_and_that_is_said(tmp_path, header, cell_of, note):
+def test_columns_that_cannot_be_patients_are_ignored_and_reported(tmp_path, header, cell_of, note):
     data = load(write_patients(tmp_path, header, cell_of))
     assert data.splits["train"].groups is None
     assert any(note in text for text in data.check.notes)
@@ -132,7 +132,7 @@ def test_columns_that_cannot_be_patients_are_passed_over_and_that_is_said(tmp_pa
     assert warning.endswith("Add a column patient, or name yours with --group-column")
 
 
-def test_a_column_may_be_named_and_then_must_not_divide_patients(tmp_path):
+def test_a_named_patient_column_must_not_divide_patients(tmp_path):
     splits = ("train", "val", "test")
     table = write_patients(tmp_path, ("mrn", "split"), lambda k: (f"n{k // 3}", splits[k // 2 % 3]))
     (warning,) = [text for text in load(table).check.warnings if "patients" in text]
@@ -141,12 +141,12 @@ def test_a_column_may_be_named_and_then_must_not_divide_patients(tmp_path):
         load(table, group_column="mrn")
 
 
-def test_nothing_is_said_where_the_user_has_made_all_splits(tmp_path):
+def test_patients_are_not_mentioned_where_the_user_made_all_splits(tmp_path):
     table = write_patients(tmp_path, ("split",), lambda k: (("train", "val", "test")[k // 2 % 3],))
     assert load(table).check.warnings == ()
 
 
-def test_a_key_that_is_cut_off_is_made_anew_and_one_that_cannot_be_kept_is_used_once(tmp_path, monkeypatch):
+def test_a_truncated_key_is_replaced_and_an_unsaved_one_is_used_once(tmp_path, monkeypatch):
     files = sorted(write_scans(tmp_path / "set", count=20).rglob("*.dcm"))
     first = find_patients(files).names
     assert find_patients(files).names == first

@@ -14,12 +14,12 @@ def chest():
     return phantom_chest()
 
 
-def test_the_bytes_are_the_same_everywhere(chest):
+def test_the_bytes_are_reproducible(chest):
     assert chest.checksum == phantom_chest().checksum
     assert chest.checksum == "sha256:f0e671f5c7bb9969105b9de35734406563e9915ec6ad2ea016cd5c35b59dfe9e"
 
 
-def test_it_is_what_the_catalog_says(chest):
+def test_the_phantom_matches_the_catalog(chest):
     entry = get_entry("phantom-chest")
     assert entry.class_names == FINDINGS == load_data("phantom-chest").class_names
     assert {name: len(split) for name, split in chest.splits.items()} == dict(entry.samples)
@@ -44,7 +44,7 @@ def test_some_findings_are_rare_and_some_occur_together(chest):
 
 
 @pytest.mark.parametrize("finding", FINDINGS)
-def test_each_finding_changes_the_picture_and_nothing_else_does(finding):
+def test_each_finding_alone_changes_the_image(finding):
     without = np.zeros((60, len(FINDINGS)), bool)
     with_it = without.copy()
     with_it[:, FINDINGS.index(finding)] = True

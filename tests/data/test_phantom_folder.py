@@ -45,7 +45,7 @@ def test_images_with_masks_come_back_with_their_patients_and_splits(tmp_path):
     assert reported.startswith(f"{folder}: 390 of background, ")
 
 
-def test_what_is_no_flat_image_with_one_class_is_one_line(tmp_path):
+def test_only_images_with_one_class_can_be_written(tmp_path):
     for data in ("phantom-chest", register_tiny_volumes()):
         with pytest.raises(InputError, match="must be flat and have one class each, or masks"):
             write_folder(FolderCommand(folder=tmp_path / "new", data=data))

@@ -34,7 +34,7 @@ def volumes():
     return load_once("phantom-liver-volumes", size=None)
 
 
-def test_the_bytes_are_the_same_everywhere(slices, volumes):
+def test_the_bytes_are_reproducible(slices, volumes):
     assert slices.checksum == "sha256:f79cba77e936e93cae85baaf24e45dd87fc3606007bc05356b7f6897e808474e"
     assert volumes.checksum == "sha256:855fbb90ff63831527d64b84d10d685c31dc104781959174a7fcb16caa67e56b"
 
@@ -47,7 +47,7 @@ def test_the_bytes_are_the_same_everywhere(slices, volumes):
         *(pytest.param(name, 32, marks=pytest.mark.slow) for name in NAMES if name != "phantom-liver"),
     ],
 )
-def test_it_is_what_the_catalog_says(name, size):
+def test_the_phantom_matches_the_catalog(name, size):
     entry, data = get_entry(name), load_once(name, size=size)
     assert (data.task, data.class_names) == (entry.task, entry.class_names)
     assert {split: len(part) for split, part in data.splits.items()} == dict(entry.samples)
@@ -64,7 +64,7 @@ def test_a_patient_is_in_one_split(name):
     assert len(set.union(*groups)) == 50
 
 
-def test_the_masks_lie_where_the_densities_say():
+def test_masks_match_the_densities():
     """Without noise the liver differs from the fat, air and bone around it, and each tumour from the liver."""
     tumours = 0
     for number in range(12):
@@ -85,7 +85,7 @@ def test_the_masks_lie_where_the_densities_say():
     assert 5 < tumours < 12
 
 
-def test_pictures_and_masks_belong_together(slices):
+def test_images_match_their_masks(slices):
     split = slices.splits["train"]
     pixels, masks = split.images[..., 0].astype(float), split.labels
     for row in np.flatnonzero((masks == 1).sum(axis=(1, 2)) > 300):
@@ -94,7 +94,7 @@ def test_pictures_and_masks_belong_together(slices):
         assert liver.std() < 0.6 * shifted.std()
 
 
-def test_neither_brightness_nor_place_gives_the_answer(slices):
+def test_neither_brightness_nor_position_predicts_the_class(slices):
     split = slices.splits["train"]
     pixels, masks = split.images[..., 0], split.labels
     low, high = np.percentile(pixels[masks == 1], [5, 95])
@@ -105,7 +105,7 @@ def test_neither_brightness_nor_place_gives_the_answer(slices):
     assert overlap < 0.75
 
 
-def test_neighbouring_slices_tell_what_noise_hides(volumes):
+def test_neighbouring_slices_reveal_what_noise_hides(volumes):
     split = volumes.splits["train"]
     pixels, masks = split.images[..., 0].astype(float), split.labels
     same = masks[:, 1:] == masks[:, :-1]
@@ -148,7 +148,7 @@ def test_masks_come_in_batches_with_their_images(name, size):
             assert np.array_equal(split.labels[row], mask)
 
 
-def test_what_masks_must_be(slices):
+def test_invalid_masks_are_refused(slices):
     def check(split_changes=None, **changes):
         splits = dict(slices.splits)
         splits["val"] = dataclasses.replace(splits["val"], **split_changes or {})
@@ -172,7 +172,7 @@ def test_what_masks_must_be(slices):
         check(task="multi-class")
 
 
-def test_a_network_of_classes_does_not_answer_by_masks(slices, tmp_path, monkeypatch):
+def test_a_classification_model_cannot_be_trained_on_masks(slices, tmp_path, monkeypatch):
     # What is loaded is the same each time.
     monkeypatch.setattr("keras_lnn.data.phantoms.liver.phantom_liver", lambda: slices)
     with pytest.raises(InputError, match=r"needs a model that predicts masks. Received: cnn"):
@@ -183,7 +183,7 @@ def test_a_network_of_classes_does_not_answer_by_masks(slices, tmp_path, monkeyp
 
 
 def test_augmentation_moves_image_and_mask_together(slices):
-    """Images that show their masks show them still."""
+    """Images that show their masks still show them after augmentation."""
     labels = slices.splits["val"].labels
     split = Split((labels * 100)[..., None], labels)
     batches = training_batches(split, batch_size=20, seed=0, epochs=1, augmentation="flip-shift")

@@ -29,7 +29,7 @@ def data(request) -> ImageData:
     return request.getfixturevalue(request.param)
 
 
-def test_the_breast_set_is_what_its_documentation_says(breast):
+def test_the_breast_phantom_matches_its_documentation(breast):
     assert (breast.name, breast.task) == ("phantom-breast", "binary")
     assert breast.class_names == ("malignant", "normal, benign")
     assert breast.image_shape == (28, 28, 1)
@@ -37,7 +37,7 @@ def test_the_breast_set_is_what_its_documentation_says(breast):
     assert all(np.mean(split.labels) == 0.6 for split in breast.splits.values())
 
 
-def test_the_vessel_set_is_what_its_documentation_says(vessel):
+def test_the_vessel_phantom_matches_its_documentation(vessel):
     assert (vessel.name, vessel.task) == ("phantom-vessel", "binary")
     assert vessel.class_names == ("vessel", "aneurysm")
     assert vessel.image_shape == (28, 28, 28, 1)
@@ -59,7 +59,7 @@ def test_no_image_occurs_twice(data):
     assert len(set(digests)) == len(digests)
 
 
-def test_labels_come_in_no_order(data):
+def test_labels_are_in_random_order(data):
     for split in data.splits.values():
         half = len(split) // 2
         assert abs(np.mean(split.labels[:half]) - np.mean(split.labels[half:])) < 0.2
@@ -89,7 +89,7 @@ def test_the_checksum_covers_images_and_labels_of_every_split(breast):
     assert drawing.checksum_of(changed) != breast.checksum
 
 
-def test_brightness_alone_does_not_tell_the_class(data):
+def test_brightness_alone_does_not_predict_the_class(data):
     for split in data.splits.values():
         assert 0.35 < roc_auc_score(split.labels, split.images.reshape(len(split), -1).mean(axis=1)) < 0.65
 
@@ -129,7 +129,7 @@ def test_a_lesion_is_darker_than_the_same_tissue_without_it(lesions_and_images):
     assert darker[present].mean() > 0.97
 
 
-def test_behind_malignant_lesions_it_is_dark_and_behind_benign_ones_bright(lesions_and_images):
+def test_tissue_is_darker_below_malignant_and_brighter_below_benign_lesions(lesions_and_images):
     labels, lesions, render = lesions_and_images
     _, behind, beside = _regions(lesions)
     images = render(lesions)
@@ -139,7 +139,7 @@ def test_behind_malignant_lesions_it_is_dark_and_behind_benign_ones_bright(lesio
     assert 0.9 < roc_auc_score(labels, ratio) < 0.995
 
 
-def test_malignant_lesions_are_taller_rougher_and_blurred_but_no_sign_parts_the_classes(lesions_and_images):
+def test_no_single_sign_separates_malignant_from_benign_lesions(lesions_and_images):
     labels, lesions, _ = lesions_and_images
     for sign in (lesions.half_height / lesions.half_width, lesions.spiculation, lesions.margin):
         assert roc_auc_score(labels == 0, sign.ravel()) > 0.9
@@ -162,7 +162,7 @@ def test_healthy_vessels_have_no_sac():
 
 
 @pytest.mark.parametrize(("radius", "box"), [(1.6, 9), (3.4, 9), (5.2, 15)])
-def test_spheres_have_the_volume_and_the_place_of_spheres(radius, box):
+def test_spheres_have_the_expected_volume_and_position(radius, box):
     centres = drawing.make_generator(7, 4).random((30, 1, 3)) * 6.0 + 10.0
     spheres = np.concatenate([centres, np.full((30, 1, 1), radius)], axis=2)
     volumes = phantoms._render_spheres(30, (spheres, box))[..., 0] / 255.0
@@ -182,7 +182,7 @@ def test_smooth_noise_has_zero_mean_unit_variance_and_the_correlation_of_its_win
     np.testing.assert_allclose((noise[:, :, 1:] * noise[:, :, :-1]).mean(), expected, rtol=0.03)
 
 
-def test_importing_needs_no_keras():
+def test_importing_the_phantoms_does_not_import_keras():
     code = "import sys, keras_lnn.data.phantoms.breast_and_vessel as _; "
     code += "sys.exit(bool({'keras', 'tensorflow'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Batches: every image once an epoch, in an order that follows from (seed, epoch) alone."""
+"""Batches: every image once per epoch, in an order that depends only on (seed, epoch)."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_an_epoch_holds_every_image_once_with_its_label():
 
 
 @pytest.mark.parametrize("augmentation", ["none", "mirror"])
-def test_a_later_begin_goes_on_as_the_whole_stream_would(augmentation):
+def test_a_stream_resumed_at_a_later_epoch_equals_the_whole_stream(augmentation):
     split = make_split()
     options = {"batch_size": 5, "seed": 3, "epochs": 3, "augmentation": augmentation}
     whole = collect(training_batches(split, **options))
@@ -62,7 +62,7 @@ def test_several_labels_stay_a_table():
 
 
 @pytest.mark.parametrize("augmentation", ["none", "mirror+noise"])
-def test_what_is_seen_in_training_is_what_the_stream_gives(augmentation):
+def test_the_preview_shows_the_images_of_the_training_stream(augmentation):
     split = make_split()
     samples, options = [0, 7, 22], {"batch_size": 5, "seed": 3, "epochs": 3, "augmentation": augmentation}
     seen, masks = seen_in_training(split, samples, **options)
@@ -75,7 +75,7 @@ def test_what_is_seen_in_training_is_what_the_stream_gives(augmentation):
 
 
 @pytest.mark.parametrize("augmentation", ["none", "flip-shift", "shift-rotate"])
-def test_masks_are_seen_in_training_with_their_images(augmentation):
+def test_the_preview_shows_masks_with_their_images(augmentation):
     images = make_split().images
     split = Split(images, (images[..., 0] % 3).astype(np.uint8))
     samples, options = [0, 7, 22], {"batch_size": 5, "seed": 3, "epochs": 2, "augmentation": augmentation}

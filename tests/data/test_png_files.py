@@ -34,7 +34,7 @@ def file(tmp_path_factory):
     level=st.integers(0, 9),
     seed=st.integers(0, 9),
 )
-def test_the_usual_kinds_come_back_exactly(file, kind, height, width, level, seed):
+def test_common_png_types_are_read_exactly(file, kind, height, width, level, seed):
     pixels = make_pixels(kind, height, width, seed)
     Image.fromarray(pixels).save(file, compress_level=level)
     found = read_plain_png(file, None)
@@ -42,7 +42,7 @@ def test_the_usual_kinds_come_back_exactly(file, kind, height, width, level, see
     assert np.array_equal(found, pixels)
 
 
-def test_what_has_more_to_it_is_left_to_pillow(tmp_path):
+def test_png_files_with_metadata_are_left_to_pillow(tmp_path):
     file = tmp_path / "image.png"
     grey = Image.fromarray(make_pixels("grey", 8, 9))
     turned = Image.Exif()
@@ -66,7 +66,7 @@ def test_what_has_more_to_it_is_left_to_pillow(tmp_path):
     assert read_plain_png(tmp_path / "nowhere.png", None) is None
 
 
-def test_an_interlaced_file_is_left_to_pillow(tmp_path):
+def test_an_interlaced_png_is_left_to_pillow(tmp_path):
     file = tmp_path / "image.png"
     header = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 1)
     data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0\x07")) + chunk(b"IEND", b"")
@@ -75,7 +75,7 @@ def test_an_interlaced_file_is_left_to_pillow(tmp_path):
     assert read_plain_png(file, None) is None
 
 
-def test_orientation_behind_the_pixels_is_seen(tmp_path):
+def test_orientation_after_the_pixels_is_found(tmp_path):
     file = tmp_path / "image.png"
     Image.fromarray(make_pixels("grey", 4, 4)).save(file)
     content = file.read_bytes()
@@ -85,7 +85,7 @@ def test_orientation_behind_the_pixels_is_seen(tmp_path):
 
 
 @pytest.mark.parametrize("kind", SHAPES_AND_TYPES)
-def test_no_damage_shows_in_the_pixels(tmp_path, kind):
+def test_damaged_png_files_never_give_wrong_pixels(tmp_path, kind):
     file = tmp_path / "image.png"
     pixels = make_pixels(kind, 5, 6)
     Image.fromarray(pixels).save(file)
@@ -96,6 +96,6 @@ def test_no_damage_shows_in_the_pixels(tmp_path, kind):
         assert read_plain_png(file, None) is None
         file.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
         found = read_plain_png(file, None)
-        assert found is None or np.array_equal(found, pixels)  # a byte behind the pixels harms nothing
+        assert found is None or np.array_equal(found, pixels)  # a byte after the pixels does no harm
         refused += found is None
     assert refused >= len(content) - 12

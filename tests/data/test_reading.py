@@ -1,4 +1,4 @@
-"""How data are read: every option of every command that reads data reaches the loader of their source."""
+"""Reading options: every option of every command that reads data reaches the loader of their source."""
 
 import dataclasses
 from pathlib import Path
@@ -65,7 +65,7 @@ def test_options_that_were_not_given_keep_what_is_known():
     assert known.with_options(options) == dataclasses.replace(known, size=None, own=own)
 
 
-def test_parts_of_a_reading_are_reported_as_parts_of_the_whole():
+def test_partial_progress_is_scaled_to_the_whole():
     fractions = []
     part = Reading(progress=fractions.append).part(0.5, 1.0)
     part.part(0.0, 0.5).progress(1.0)

@@ -80,7 +80,7 @@ def test_a_record_comes_back_whole():
     assert list(short.knows([*digests, "d" * 64], ("train", "val"))) == [True, True, False, False]
 
 
-def test_new_missing_and_relabelled_samples_are_told_apart():
+def test_new_missing_and_relabelled_samples_are_distinguished():
     digests = [letter * 64 for letter in "abcd"]
     record = record_of(digests, np.array([0, 1, 0, 1]), ["train", "train", "val", "test"])
     # a is missing, b has another label, e is new, and of d there is a copy that was not there.
@@ -94,7 +94,7 @@ def test_new_missing_and_relabelled_samples_are_told_apart():
     assert "table:x" in str(caught.value)
 
 
-def test_labels_are_the_same_in_any_order_of_the_classes():
+def test_recorded_labels_do_not_depend_on_the_order_of_classes():
     digests = ["a" * 64, "b" * 64]
     bits = np.array([[1, 1, 0], [0, 0, 0]], np.uint8)
     assert label_digests(digests, bits, "xyz") == label_digests(digests, bits[:, ::-1], "zyx")
@@ -106,7 +106,7 @@ def splits_of(data):
     return {name: list(split.names) for name, split in data.splits.items()}
 
 
-def test_the_order_of_a_table_does_not_move_samples(tmp_path):
+def test_the_row_order_of_a_table_does_not_change_its_splits(tmp_path):
     table = write_classes(tmp_path, 30, ("file", "label", "patient"), lambda k: (f"P{k // 2 * 7 % 15}",))
     table.write_text(table.read_text() + "./000.png,benign,P0\n")
     first = load(table, seed=3)
@@ -118,7 +118,7 @@ def test_the_order_of_a_table_does_not_move_samples(tmp_path):
         assert again.checksum == first.checksum
 
 
-def test_a_table_without_patients_may_be_split_as_its_rows_stand(tmp_path):
+def test_a_table_without_patients_may_be_split_by_row_order(tmp_path):
     table = write_classes(tmp_path, 30)
     listed = load_as_listed(table)
     header, *rows = table.read_text().splitlines()
@@ -144,7 +144,7 @@ def load_as_listed(table, seed=3):
     )
 
 
-def test_the_order_of_a_manifest_does_not_move_samples(tmp_path):
+def test_the_row_order_of_a_manifest_does_not_change_its_splits(tmp_path):
     write_pairs(tmp_path)
     manifest = write_manifest(tmp_path, patients=15)
     first, first_classes = load_mask_folder(tmp_path), load_mask_folder(tmp_path, classes=True)
@@ -167,7 +167,7 @@ def test_the_order_of_a_manifest_does_not_move_samples(tmp_path):
     assert record.find(padded.digests, padded.names, padded.labels, whole.class_names).is_relabelled.any()
 
 
-def test_data_may_be_loaded_in_one_piece_or_as_they_were_recorded(tmp_path):
+def test_data_may_be_loaded_whole_or_in_their_recorded_splits(tmp_path):
     from keras_lnn.data import load_data
     from keras_lnn.data.options import OwnImages
 

@@ -42,7 +42,7 @@ def test_splits_are_disjoint_complete_stratified_and_deterministic(labels, fract
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(2, 80), st.integers(10, 40))
-def test_roundings_of_many_classes_do_not_add_up(classes, size):
+def test_rounding_errors_of_many_classes_do_not_add_up(classes, size):
     labels = np.repeat(np.arange(classes), size)
     parts = split_indices(labels)
     for part, fraction in zip(parts.values(), (0.7, 0.1, 0.2), strict=True):
@@ -56,7 +56,7 @@ def test_seeds_give_other_splits_and_order_of_samples_is_mixed():
     assert first["test"].tolist() != list(range(10)) + list(range(50, 60))
 
 
-def test_known_counts_and_names_as_labels():
+def test_named_labels_are_split_into_the_expected_counts():
     parts = split_indices(["benign"] * 40 + ["malignant"] * 10)
     assert [len(parts[name]) for name in parts] == [35, 5, 10]
     assert np.sum(parts["test"] >= 40) == 2
@@ -73,14 +73,14 @@ def test_a_class_that_is_too_small_is_named():
 
 
 @pytest.mark.parametrize("fractions", [(0.7, 0.2, 0.2), (0.5, 0.5), (1.0, 0.0, 0.0), (1.2, -0.4, 0.2)])
-def test_bad_fractions(fractions):
+def test_invalid_split_fractions_are_refused(fractions):
     with pytest.raises(InputError, match="fraction"):
         split_indices([0] * 9, fractions)
 
 
 @settings(max_examples=100, deadline=None)
 @given(class_labels(smallest=2), st.floats(0.05, 0.95), st.integers(0, 99))
-def test_split_off(labels, fraction, seed):
+def test_split_off_moves_a_stratified_part(labels, fraction, seed):
     kept, taken = split_off(labels, fraction, seed)
     assert np.array_equal(np.sort(np.concatenate([kept, taken])), np.arange(len(labels)))
     for label, size in enumerate(np.bincount(labels)):
@@ -90,12 +90,12 @@ def test_split_off(labels, fraction, seed):
 
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5])
-def test_split_off_needs_a_part(fraction):
+def test_split_off_needs_a_fraction(fraction):
     with pytest.raises(InputError, match="between 0 and 1"):
         split_off([0, 0, 0], fraction)
 
 
-def test_missing_splits_come_out_of_train_and_given_ones_stay():
+def test_missing_splits_are_taken_from_train_and_given_ones_stay():
     train, test = np.repeat([0, 1], 40), np.repeat([0, 1], 5)
     rows = complete_splits({"train": train, "test": test})
     assert rows["test"].tolist() == list(range(80, 90))
@@ -150,7 +150,7 @@ def test_images_land_in_their_splits_in_memory_and_on_disk(tmp_path, limit_bytes
     assert len(fills) == (1 if limit_bytes == 0 else 2)
 
 
-def test_a_cache_file_that_was_overwritten_is_made_anew(tmp_path):
+def test_an_overwritten_cache_file_is_rebuilt(tmp_path):
     def fill(images, positions):
         images[positions] = numbered(4)
 

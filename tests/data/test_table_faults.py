@@ -27,7 +27,7 @@ def replace(old, new, count=1):
 
 
 def write_bits(root, **cells):
-    """Two columns of bits, with some cells of the row 3 replaced."""
+    """Returns two binary columns, with some cells of row 3 replaced."""
     rows = [[f"{k:03}.png", str(k % 2), str(k // 2 % 2)] for k in range(20)]
     for column, cell in cells.items():
         rows[3][("file", "mass", "edema").index(column)] = cell

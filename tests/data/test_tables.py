@@ -1,4 +1,4 @@
-"""Tables of labels through the real loader: what is found, what is kept together, and what is reported."""
+"""Loading tables of labels: which columns are found, which samples stay together, and what is reported."""
 
 import shutil
 
@@ -38,7 +38,7 @@ def assert_consistent(data, label_of):
 @pytest.mark.parametrize(
     "header", [("file", "label"), ("Image Index", "Diagnosis"), ("FILE_NAME", "Finding Labels"), ("path", "dx")]
 )
-def test_a_class_column_is_found(tmp_path, separator, header):
+def test_the_class_column_is_found(tmp_path, separator, header):
     data = load(write_classes(tmp_path, header=header, separator=separator))
     assert (data.task, data.class_names) == ("binary", ("benign", "malignant"))
     assert data.image_shape == (2, 2, 1)
@@ -56,7 +56,7 @@ def test_the_seed_makes_the_splits_and_the_catalog_knows_the_name(tmp_path):
     assert data.image_shape == (8, 8, 1)
 
 
-def test_columns_of_bits_are_several_labels_and_others_are_reported(tmp_path):
+def test_binary_columns_are_labels_and_others_are_reported(tmp_path):
     write_images(tmp_path / "images", 40)
     rows = [(k, f"{k:03}.png", k % 2, f"{k % 3 == 0:d}.0", str(k % 5 == 0), 30 + k) for k in range(40)]
     table = write_table(tmp_path / "labels.csv", ("", "image", "edema", "mass", "hernia", "age"), rows)
@@ -76,7 +76,7 @@ def test_columns_of_bits_are_several_labels_and_others_are_reported(tmp_path):
     assert load(table, label_columns=("mass", "edema")).class_names == ("mass", "edema")
 
 
-def test_one_column_of_bits_is_binary(tmp_path):
+def test_one_binary_column_gives_a_binary_task(tmp_path):
     write_images(tmp_path / "images", 20)
     table = write_table(tmp_path / "t.csv", ("file", "mass"), [(f"{k:03}.png", k % 2) for k in range(20)])
     data = load(table)
@@ -110,7 +110,7 @@ def test_a_split_column_is_kept_and_completed(tmp_path, train_name):
 
 @pytest.mark.parametrize("column", ["group", "patient", "Patient ID", "patient_id"])
 @pytest.mark.parametrize("multi_label", [False, True])
-def test_no_group_is_divided(tmp_path, column, multi_label):
+def test_groups_stay_in_one_split(tmp_path, column, multi_label):
     write_images(tmp_path / "images", 90)
     rows = []
     for k in range(90):
@@ -125,7 +125,7 @@ def test_no_group_is_divided(tmp_path, column, multi_label):
     assert np.abs(np.array(list(sizes(data).values())) - [63, 9, 18]).max() <= 6
 
 
-def test_groups_hold_where_val_is_split_off_train(tmp_path):
+def test_groups_stay_together_when_val_is_taken_from_train(tmp_path):
     table = write_classes(
         tmp_path, 60, ("file", "label", "split", "group"), lambda k: ("test" if k >= 48 else "train", k // 4)
     )
@@ -151,7 +151,7 @@ def test_files_are_found_by_path_by_name_and_without_suffix(tmp_path):
             assert (split.images[row] == names.index(name)).all()
 
 
-def test_the_table_may_begin_with_a_mark_and_have_blank_lines_and_quotes(tmp_path):
+def test_tables_may_have_a_byte_order_mark_blank_lines_and_quotes(tmp_path):
     table = write_classes(tmp_path)
     lines = table.read_text().splitlines()
     lines[1:] = [f'"{line.replace(",", chr(34) + "," + chr(34))}"' for line in lines[1:]]
@@ -159,7 +159,7 @@ def test_the_table_may_begin_with_a_mark_and_have_blank_lines_and_quotes(tmp_pat
     assert sum(sizes(load(table)).values()) == 20
 
 
-def test_the_second_load_decodes_nothing_and_changed_files_are_seen(tmp_path, monkeypatch):
+def test_the_second_load_uses_the_cache_until_files_change(tmp_path, monkeypatch):
     table = write_classes(tmp_path)
     first = load(table)
 
@@ -185,7 +185,7 @@ def test_the_second_load_decodes_nothing_and_changed_files_are_seen(tmp_path, mo
     assert load(table).checksum != changed.checksum
 
 
-def test_a_killed_first_load_leaves_nothing_that_is_believed(tmp_path):
+def test_an_interrupted_first_load_leaves_no_valid_cache(tmp_path):
     table = write_classes(tmp_path)
     load(table)
     (facts,) = (tmp_path / "cache").rglob("facts.json")
@@ -208,7 +208,7 @@ def test_a_damaged_cache_is_made_again(tmp_path):
         assert_consistent(load(table), lambda k: "malignant" if k % 2 else "benign")
 
 
-def test_a_cache_that_was_copied_to_another_place_is_believed(tmp_path, monkeypatch):
+def test_a_cache_copied_to_another_place_is_valid(tmp_path, monkeypatch):
     table = write_classes(tmp_path)
     load(table)
     shutil.copytree(tmp_path / "cache", tmp_path / "other", copy_function=shutil.copyfile)
@@ -239,7 +239,7 @@ def test_bad_files_are_named_together_or_skipped(tmp_path):
     assert warning.startswith("left out 4 of 30 files: 003.png (missing), ")
 
 
-def test_copies_across_splits_are_named(tmp_path):
+def test_duplicates_across_splits_are_named(tmp_path):
     table = write_classes(tmp_path, 24, ("file", "label", "split"), lambda k: (("train", "val", "test")[k // 2 % 3],))
     folder = tmp_path / "images"
     (folder / "004.png").write_bytes((folder / "000.png").read_bytes())
@@ -260,7 +260,7 @@ def test_a_label_without_positives_in_a_split_is_a_warning(tmp_path):
     ]
 
 
-def test_a_file_that_is_named_twice_alike_counts_once(tmp_path):
+def test_a_file_in_two_equal_rows_counts_once(tmp_path):
     table = write_classes(tmp_path)
     table.write_text(table.read_text() + "./000.png,benign\n")
     data = load(table)

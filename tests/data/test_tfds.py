@@ -56,7 +56,7 @@ def numbers(split):
     return sorted(split.images[:][:, -1, -1, 0].tolist())
 
 
-def test_a_set_with_train_alone_is_split_and_keeps_its_size(data_dir):
+def test_a_data_set_with_only_train_is_split_and_keeps_its_size(data_dir):
     fractions = []
     data = load_tfds("only_train", Reading(data_dir=data_dir, progress=fractions.append))
     assert data.name == "tfds:only_train"
@@ -74,7 +74,7 @@ def test_a_set_with_train_alone_is_split_and_keeps_its_size(data_dir):
     assert all(name.startswith("only_train-train.tfrecord") for name in names)
 
 
-def test_the_same_seed_gives_the_same_and_another_one_not(data_dir):
+def test_the_splits_depend_only_on_the_seed(data_dir):
     first, again, other = (load_tfds("only_train", Reading(data_dir=data_dir, seed=seed)) for seed in (4, 4, 5))
     for split in first.splits:
         assert np.array_equal(first.splits[split].images, again.splits[split].images)
@@ -84,7 +84,7 @@ def test_the_same_seed_gives_the_same_and_another_one_not(data_dir):
     assert re.fullmatch(r"tfds:only_train/1\.2\.0:sha256:[0-9a-f]{64}", first.checksum)
 
 
-def test_given_splits_are_kept_and_images_resized_on_wish(data_dir):
+def test_given_splits_are_kept_and_images_resized_on_request(data_dir):
     data = load_tfds("tfds:train_test:1.2.0", Reading(data_dir=data_dir, size=(24, 20)))
     assert data.image_shape == (24, 20, 1)
     assert numbers(data.splits["test"]) == list(range(100, 109))
@@ -118,7 +118,7 @@ def test_large_sets_go_to_a_file_of_the_cache(data_dir, tmp_path, monkeypatch):
         assert again.splits[split].names == in_memory.splits[split].names
 
 
-def test_nothing_is_said_and_nothing_global_is_left(data_dir, capfd):
+def test_loading_prints_nothing_and_changes_no_global_state(data_dir, capfd):
     from tensorflow_datasets.core import registered
     from tensorflow_datasets.core.utils import tqdm_utils
 
@@ -151,7 +151,7 @@ def test_nothing_is_said_and_nothing_global_is_left(data_dir, capfd):
         ("coco", r"one image and one class label.*objects: Sequence"),
     ],
 )
-def test_names_that_cannot_be_loaded(data_dir, name, message):
+def test_names_that_cannot_be_loaded_are_refused(data_dir, name, message):
     with pytest.raises(InputError) as caught:
         load_tfds(name, Reading(data_dir=data_dir))
     assert re.search(message, str(caught.value))
@@ -167,7 +167,7 @@ def test_names_that_cannot_be_loaded(data_dir, name, message):
         (KeyboardInterrupt(), None),
     ],
 )
-def test_preparation_that_fails(tmp_path, monkeypatch, error, message):
+def test_failed_preparation_is_reported(tmp_path, monkeypatch, error, message):
     def fail(split, count):
         raise error
 

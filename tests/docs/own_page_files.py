@@ -1,4 +1,4 @@
-"""Files that stand for the reader's own ones where a page is run."""
+"""Files that stand in for the reader's own where a page is run."""
 
 import sys
 from pathlib import Path

@@ -19,7 +19,7 @@ def test_the_notebook_has_ten_cells_without_outputs():
 
 
 @pytest.mark.parametrize("place", range(len(CODE)))
-def test_what_a_cell_imports_is_there(place):
+def test_the_imports_of_the_notebook_exist(place):
     for node in ast.walk(ast.parse(CODE[place].source)):
         if isinstance(node, ast.Import):
             for alias in node.names:

@@ -1,4 +1,4 @@
-"""What README and the pages say: commands that exist, links that lead somewhere, numbers of the tables."""
+"""README and the pages: existing commands, valid links, and numbers that equal those of the tables."""
 
 import ast
 import contextlib
@@ -54,7 +54,7 @@ def test_every_language_of_a_block_is_known():
     assert languages <= {"bash", "python", "yaml", "text", "sh"}
 
 
-def test_what_is_only_parsed_says_why():
+def test_blocks_that_are_only_parsed_give_a_reason():
     for page in PAGES:
         for block in read_blocks(page):
             assert block.is_run or len(block.test.split()) > 3, (page, block.text)
@@ -109,7 +109,7 @@ def test_links_of_readme_lead_somewhere():
         "reference/run-folder.md",
     ],
 )
-def test_the_index_leads_to_what_strangers_ask(link):
+def test_the_index_links_to_common_questions(link):
     assert f"]({link})" in (DOCS / "index.md").read_text(encoding="utf-8")
 
 
@@ -128,7 +128,7 @@ def list_sentences(text):
     return {" ".join(re.findall(r"\w+", sentence)).lower() for sentence in found}
 
 
-def test_readme_and_the_pages_do_not_say_the_same_twice():
+def test_readme_and_the_pages_do_not_repeat_each_other():
     readme = list_sentences((ROOT / "README.md").read_text(encoding="utf-8"))
     for page in PAGES[1:]:
         twice = readme & list_sentences(page.read_text(encoding="utf-8"))

@@ -35,7 +35,7 @@ def test_every_block_of_a_page_runs(page, tmp_path):
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
 
 
-def test_the_smaller_numbers_take_the_place_of_those_of_the_page():
+def test_smaller_numbers_replace_those_of_the_page():
     words = ["keras-lnn", "train", "--epochs", "20", "--model", "lnn", "--size", "64"]
     options = [("--epochs", "1"), ("--max-trials", "2")]
     assert with_options(words, options) == ["keras-lnn", "train", "--model", "lnn", "--size", "64", "--epochs", "1"]
@@ -44,7 +44,7 @@ def test_the_smaller_numbers_take_the_place_of_those_of_the_page():
     assert with_options(["python", "benchmarks/seeds.py"], options) == ["python", "benchmarks/seeds.py"]
 
 
-def test_what_stands_for_own_files_can_be_read(tmp_path):
+def test_placeholder_files_can_be_read(tmp_path):
     write_dicom_folder(tmp_path)
     write_tables(tmp_path)
     assert len(list((tmp_path / "my_dicom").rglob("*.dcm"))) == 40

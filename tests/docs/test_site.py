@@ -46,7 +46,7 @@ def test_every_public_name_and_command_has_its_entry(site):
     assert "--learning-rate" in page
 
 
-def test_pages_ask_for_nothing_from_elsewhere(site):
+def test_pages_load_no_external_resource(site):
     *_, output = site
     for page in output.rglob("*.html"):
         text = page.read_text(encoding="utf-8")

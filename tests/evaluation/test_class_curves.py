@@ -1,4 +1,4 @@
-"""Which class was taken for which after each epoch."""
+"""Confusion of classes after each epoch."""
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ def test_accuracy_is_recall_and_correlates_as_numpy_says():
     assert len(cells) == 54
 
 
-def test_of_several_labels_it_is_how_often_each_is_right():
+def test_label_accuracy_is_the_share_of_right_decisions():
     matrices = [np.array([[[5, 1], [0, 4]], [[2, 3], [3, 2]]])] * 2
     curves = ClassCurves(matrices, 2, ("mass", "edema"), multi_label=True)
     assert curves.accuracy().to_numpy().tolist() == [[0.9, 0.4]] * 2

@@ -47,7 +47,7 @@ def medmnist_evaluator(tmp_path_factory):
 
 
 def simulate(task, samples, classes, seed=0, levels=None):
-    """Truth with every class in it, and probabilities that know something of it; few levels make many ties."""
+    """Returns truth with every class, and probabilities correlated with it; few levels make many ties."""
     generator = np.random.default_rng(seed)
     if task == "multi-label":
         truth = (generator.random((samples, classes)) < 0.3).astype(np.uint8)
@@ -168,7 +168,7 @@ def test_metrics_are_those_of_scikit_learn(task, classes, levels):
     ("task", "classes", "levels", "images_of_patient"),
     [(*case, images_of_patient) for case in (CASES[1], CASES[3], CASES[7]) for images_of_patient in (None, 3)],
 )
-def test_deviations_have_the_variance_of_drawing_and_evaluating_again(task, classes, levels, images_of_patient):
+def test_deviations_have_the_variance_of_a_bootstrap(task, classes, levels, images_of_patient):
     samples, resamples, seed = 240, 150, 7
     truth, probabilities = simulate(task, samples, classes, seed, levels)
     groups = None if images_of_patient is None else np.arange(samples) // images_of_patient
@@ -189,7 +189,7 @@ def test_deviations_have_the_variance_of_drawing_and_evaluating_again(task, clas
         assert np.sqrt((overall[name].deviations ** 2).sum()) == pytest.approx(expected, rel=0.22), name
 
 
-def test_patients_widen_intervals_as_far_as_their_images_are_alike():
+def test_intervals_widen_with_the_correlation_within_patients():
     truth, probabilities = simulate("binary", 60, 2)
     alone = evaluate(truth, probabilities, "binary")
     # Each image four times: the numbers stay, and so does what is known of them.
@@ -205,7 +205,7 @@ def test_patients_widen_intervals_as_far_as_their_images_are_alike():
         assert known.high - known.low == pytest.approx(wide.high - wide.low, rel=0.08), name
 
 
-def test_what_is_perfect_has_a_bound_and_is_named():
+def test_perfect_metrics_have_a_lower_bound_and_are_named():
     truth = np.repeat([1, 0], [12, 30])
     second = np.where(truth == 1, 0.9, 0.1)
     found = evaluate(truth, np.stack([1 - second, second], axis=1), "binary")
@@ -266,7 +266,7 @@ def test_each_class_against_the_rest(task, classes, levels):
         assert all(entries[name].low <= entries[name].value <= entries[name].high for name in given)
 
 
-def test_a_tie_of_two_classes_is_class_zero():
+def test_a_tie_between_two_classes_goes_to_the_first():
     metrics = evaluate(np.array([0, 0, 1]), np.array([[0.5, 0.5], [0.9, 0.1], [0.5, 0.5]]), "binary").metrics
     assert metrics["accuracy"].value == pytest.approx(2 / 3)
     assert metrics["auc"].value == pytest.approx(0.75)
@@ -309,7 +309,7 @@ def test_one_class_only_has_no_auc_and_no_collapse():
     assert perfect.startswith("No error was seen: accuracy, specificity are 1 here.")
 
 
-def test_one_positive_sample_says_little():
+def test_one_positive_sample_gives_wide_intervals():
     truth = np.array([1] + [0] * 29)
     second = np.linspace(0.6, 0.1, 30)
     estimate = evaluate(truth, np.stack([1 - second, second], axis=1), "binary").metrics["auc"]
@@ -317,12 +317,12 @@ def test_one_positive_sample_says_little():
     assert estimate.low < 0.45
 
 
-def test_healthy_models_are_not_warned_of():
+def test_good_models_get_no_warning():
     for task, classes in [("binary", 2), ("multi-class", 4), ("multi-label", 3)]:
         assert evaluate(*simulate(task, 200, classes), task).warnings == ()
 
 
-def test_collapse_to_one_class_is_said():
+def test_collapse_to_one_class_is_reported():
     truth = np.array([0] * 42 + [1] * 114)
     probabilities = np.tile([0.3, 0.7], (156, 1))
     names = ("malignant", "normal, benign")
@@ -341,14 +341,14 @@ def test_collapse_to_one_class_is_said():
     ("rare_truth", "rare_answers", "collapsed"),
     [(100, 3, False), (100, 2, True), (2, 2, False), (2, 1, False), (2, 0, True), (3, 2, True)],
 )
-def test_what_counts_as_collapse(rare_truth, rare_answers, collapsed):
+def test_collapse_is_detected_by_its_rule(rare_truth, rare_answers, collapsed):
     truth = (np.arange(200) < rare_truth).astype(int)
     second = np.where(np.arange(200) < rare_answers, 0.9, 0.1)
     warnings = evaluate(truth, np.stack([1 - second, second], axis=1), "binary").warnings
     assert any("collapsed" in sentence for sentence in warnings) == collapsed
 
 
-def test_collapse_of_labels_is_said():
+def test_collapse_of_labels_is_reported():
     truth, probabilities = simulate("multi-label", 100, 3)
     probabilities[:, 2] *= 0.4
     (sentence,) = evaluate(truth, probabilities, "multi-label").warnings
@@ -415,12 +415,12 @@ GOOD = {
         ({"confidence": 1.0}, r"confidence must lie between 0 and 1"),
     ],
 )
-def test_bad_arguments(changes, message):
+def test_invalid_arguments_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         evaluate_predictions(**{**GOOD, **changes})
 
 
-def test_labels_collapse_by_the_thresholds_that_decide():
+def test_collapse_of_labels_is_judged_at_their_thresholds():
     truth, probabilities = simulate("multi-label", 100, 3)
     names = ("a", "b", "c")
     low = 0.4 * probabilities

@@ -1,4 +1,4 @@
-"""Metrics of masks against scikit-learn, by hand, and over resampled patients."""
+"""Segmentation metrics against scikit-learn, hand-computed values, and over resampled patients."""
 
 import numpy as np
 import pytest
@@ -134,7 +134,7 @@ def test_each_image_is_measured_by_its_own_spacing():
     assert len({tuple(size) for size in spacing}) == len(spacing)
 
 
-def test_a_perfect_answer_and_what_json_gets():
+def test_a_perfect_segmentation_is_written_to_json():
     truth, _ = random_masks(2, empty=0.0)
     found = evaluate_masks(truth, truth, class_names=NAMES, resamples=20)
     content = found.to_json()
@@ -155,7 +155,7 @@ def test_a_perfect_answer_and_what_json_gets():
         (None, "never predicts 'tumour'"),
     ],
 )
-def test_what_a_model_does_not_answer_is_reported(answer, reported):
+def test_classes_that_are_never_predicted_are_reported(answer, reported):
     truth, _ = random_masks(4, samples=12, empty=0.0)
     predicted = np.where(truth == 2, 1, truth) if answer is None else np.full_like(truth, answer)
     found = evaluate_masks(truth, predicted, class_names=NAMES, resamples=5)
@@ -184,7 +184,7 @@ def test_a_class_that_no_mask_holds_is_reported_and_left_out():
         (lambda given: given | {"spacing": np.ones((2, 2))}, r"each of the 6 images\. Received: \[\[1"),
     ],
 )
-def test_what_does_not_fit_together_is_one_sentence(change, rule):
+def test_masks_that_do_not_match_are_refused(change, rule):
     truth, predicted = random_masks(1, empty=0.0)
     with pytest.raises(InputError, match=rule):
         measure_masks(**change({"truth": truth, "predicted": predicted, "class_names": NAMES}))

@@ -80,11 +80,11 @@ def test_a_new_metric_of_masks_is_measured_and_labelled(monkeypatch):
         ("parameters_learned", "parameters learned"),
     ],
 )
-def test_labels_are_for_people(name, label):
+def test_metric_labels_are_readable(name, label):
     assert metric_label(name) == label
 
 
-def test_what_is_compared_and_which_way_is_better():
+def test_metrics_know_whether_they_are_compared_and_which_way_is_better():
     assert list_compared_metrics(MASK_METRICS) == ("dice", "iou", "dice_per_image")
     assert list_tested_metrics(MASK_METRICS) == ("dice", "iou")
     assert set(METRICS) - set(list_compared_metrics(METRICS)) == {"expected_calibration_error"}

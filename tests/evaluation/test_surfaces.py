@@ -1,4 +1,4 @@
-"""Distances between surfaces: hand-made cases, and an implementation that looks at every pair of pixels."""
+"""Distances between surfaces: hand-made cases, and an implementation that compares every pair of pixels."""
 
 import itertools
 
@@ -11,7 +11,7 @@ from keras_lnn.evaluation.surfaces import surface_distances
 
 
 def surface_points(mask):
-    """Pixels of which a neighbour at a side is outside, one by one."""
+    """Returns the pixels with an adjacent pixel outside, one by one."""
     points = []
     for place in itertools.product(*map(range, mask.shape)):
         if not mask[place]:
@@ -26,7 +26,7 @@ def surface_points(mask):
 
 
 def distances_by_pairs(truth, predicted, spacing):
-    """Every pixel of one surface against every pixel of the other."""
+    """Returns the distances from every pixel of one surface to every pixel of the other."""
     first, second = (surface_points(mask) * spacing for mask in (truth, predicted))
     pairs = np.sqrt(((first[:, None] - second[None]) ** 2).sum(axis=-1))
     there, back = pairs.min(axis=1), pairs.min(axis=0)
@@ -35,7 +35,7 @@ def distances_by_pairs(truth, predicted, spacing):
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([(7, 9), (1, 12), (4, 5, 6)]), st.floats(0.02, 0.7))
-def test_agrees_with_an_implementation_over_all_pairs(seed, shape, share):
+def test_surface_distances_agree_with_those_over_all_pairs(seed, shape, share):
     generator = np.random.default_rng(seed)
     truth, predicted = generator.random((2, *shape)) < share
     spacing = generator.uniform(0.3, 4.0, len(shape))
@@ -47,7 +47,7 @@ def test_agrees_with_an_implementation_over_all_pairs(seed, shape, share):
         assert found == pytest.approx((expected, expected), nan_ok=True)
 
 
-def test_a_square_moved_by_three_pixels():
+def test_a_square_moved_by_three_pixels_is_three_pixels_away():
     truth, predicted = np.zeros((2, 20, 20), bool)
     truth[5:10, 5:10] = predicted[5:10, 8:13] = True
     hausdorff, mean = surface_distances(truth, predicted)
@@ -65,7 +65,7 @@ def test_two_single_pixels_are_as_far_apart_as_they_look():
     assert surface_distances(predicted, truth) == surface_distances(truth, predicted)
 
 
-def test_nothing_on_both_sides_is_no_distance_and_on_one_side_none_that_is_defined():
+def test_two_empty_masks_have_distance_zero_and_one_empty_mask_none():
     nothing, something = np.zeros((2, 6, 6), bool)
     something[2, 2] = True
     assert surface_distances(nothing, nothing) == (0.0, 0.0)

@@ -1,4 +1,4 @@
-"""Names in tables are no formulas of a spreadsheet, and come back as they were."""
+"""Names in tables never act as spreadsheet formulas, and are read back unchanged."""
 
 import csv
 import io
@@ -17,13 +17,13 @@ HARMLESS = ["a.png", "", "'a", "1-2", "a=b", "é+"]
 
 
 @pytest.mark.parametrize("text", FORMULAS)
-def test_a_formula_gets_a_quote_and_loses_it(text):
+def test_formulas_in_csv_are_quoted_and_read_back(text):
     assert safe_cell(text) == f"'{text}"
     assert plain_cell(safe_cell(text)) == text
 
 
 @pytest.mark.parametrize("text", HARMLESS)
-def test_other_text_stays_as_it_is(text):
+def test_other_text_is_unchanged(text):
     assert safe_cell(text) == plain_cell(text) == text
 
 

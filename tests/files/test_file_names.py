@@ -1,4 +1,4 @@
-"""Names of files that are no text, and terminals that lack a letter."""
+"""File names that are not valid text, and terminals that lack a character."""
 
 import io
 import os
@@ -41,7 +41,7 @@ def test_probabilities_of_a_file_are_written_under_a_name_that_is_text(tmp_path)
     assert pd.read_csv(tmp_path / "out.csv")["file"].tolist() == [f"{tmp_path}/{SHOWN}.png"]
 
 
-def test_a_mask_is_called_as_its_image(tmp_path):
+def test_a_mask_has_the_name_of_its_image(tmp_path):
     output = tmp_path / f"{NAME} masks"
     table = predict_masks(BrightPixels(), [draw(tmp_path / f"{NAME}.png")], output, overlay=True)
     assert (output / f"{NAME}.png").is_file()
@@ -67,7 +67,7 @@ def test_loaded_names_and_classes_are_text(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_on_them_ends_well(tmp_path):
+def test_a_run_on_files_with_odd_names_completes(tmp_path):
     values = {"model": "quick-net", "data": f"folder:{own_folder(tmp_path)}", "size": 12, "epochs": 1}
     values |= {"run_dir": tmp_path / "run", "export_dir": tmp_path / "exported"}
     with make_text_stream("latin-1") as stream, pytest.MonkeyPatch.context() as patch:
@@ -79,7 +79,7 @@ def test_a_run_on_them_ends_well(tmp_path):
     assert (tmp_path / "exported" / "run" / "README.md").read_text().count(SHOWN) >= 2
 
 
-def test_the_table_of_measured_masks_takes_the_names(tmp_path):
+def test_the_table_of_measured_masks_holds_odd_names(tmp_path):
     masks = np.zeros((1, 4, 4), np.uint8)
     masks[0, 1] = 1
     split = Split(masks[..., None], masks, names=[SHOWN])

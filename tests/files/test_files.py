@@ -1,4 +1,4 @@
-"""Files are whole or absent."""
+"""Files are complete or absent."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ from keras_lnn.files.atomic import (
 )
 
 
-def test_a_file_takes_its_place_only_when_it_is_whole(tmp_path):
+def test_a_file_appears_only_when_it_is_complete(tmp_path):
     target = tmp_path / "deep" / "file.txt"
     with pytest.raises(RuntimeError, match="halfway"):
         with atomic_path(target) as temporary:
@@ -67,13 +67,13 @@ def test_json_has_null_for_what_is_not_a_number(tmp_path):
     assert without_nan(float("-inf")) is None
 
 
-def test_digest_is_that_of_the_bytes(tmp_path):
+def test_the_digest_is_that_of_the_bytes(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"abc")
     assert file_digest(path, "md5") == "900150983cd24fb0d6963f7d28e17f72"
 
 
-def test_a_folder_is_held_by_one_piece_of_work_and_let_go_at_its_end(tmp_path):
+def test_a_folder_is_locked_by_one_process_until_it_ends(tmp_path):
     folder = tmp_path / "study"
     with hold_folder(folder, "A study", "Wait."):
         with pytest.raises(InputError, match=r"A study must run once at a time\. Received: .*study, .* Wait\."):
@@ -99,5 +99,5 @@ def test_what_a_killed_process_was_writing_is_removed_and_what_others_write_is_n
     assert {path.name for path in tmp_path.iterdir()} == {"new", ".of another.partial"}
 
 
-def test_text_of_a_name_has_every_byte():
+def test_printed_file_names_show_every_byte():
     assert as_text(os.fsdecode(b"caf\xe9 \xc3\xa9")) == "caf\\udce9 é"

@@ -1,4 +1,4 @@
-"""Results never take the place of files that somebody else has written."""
+"""Results never replace files that this package has not written."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_masks_of_somebody_else_are_not_replaced(tmp_path):
+def test_foreign_masks_are_not_replaced(tmp_path):
     image, mask = draw(tmp_path / "images" / "a.png"), draw(tmp_path / "masks" / "a.png", 1)
     before = contents(mask.parent)
     with pytest.raises(InputError, match=OTHER):
@@ -40,7 +40,7 @@ def test_masks_of_somebody_else_are_not_replaced(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a-overlay.png", "predictions.csv"])
-def test_nor_are_other_files_where_results_would_go(tmp_path, name):
+def test_other_files_in_the_output_folder_are_not_replaced(tmp_path, name):
     image, output = draw(tmp_path / "a.png"), tmp_path / "out"
     output.mkdir()
     (output / name).write_text("file,grade\n")
@@ -49,7 +49,7 @@ def test_nor_are_other_files_where_results_would_go(tmp_path, name):
     assert contents(output) == {name: b"file,grade\n"}
 
 
-def test_masks_are_written_anew_until_somebody_corrects_one(tmp_path):
+def test_masks_are_rewritten_unless_one_was_edited(tmp_path):
     image, output = draw(tmp_path / "a.png"), tmp_path / "out"
     predict_masks(BrightPixels(), [image], output)
     draw(image, 2)
@@ -83,7 +83,7 @@ def table_of_predictions(value=0.5):
 
 
 @pytest.mark.parametrize("content", [b"file,grade\na.png,3\n", b"\x89PNG\r\n", b"", b"file,predicted,mine\n"])
-def test_a_table_takes_the_place_of_predictions_only(tmp_path, content):
+def test_a_table_replaces_only_earlier_predictions(tmp_path, content):
     path = tmp_path / "out.csv"
     path.write_bytes(content)
     with pytest.raises(InputError, match=OTHER):
@@ -104,7 +104,7 @@ def test_earlier_predictions_are_replaced_and_links_to_them_stay(tmp_path):
     assert pd.read_csv(real)["probability x"].tolist() == [0.25]
 
 
-def test_a_pipe_is_written_to_and_stays_one(tmp_path):
+def test_results_are_written_into_a_pipe(tmp_path):
     pipe, read = tmp_path / "pipe", []
     os.mkfifo(pipe)
     reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
@@ -127,7 +127,7 @@ def test_standard_output_is_written_to_wherever_it_goes(tmp_path, capfd):
     assert os.path.islink(output)
 
 
-def test_a_picture_takes_the_place_of_a_picture_of_ours_only(tmp_path):
+def test_a_picture_replaces_only_pictures_of_this_package(tmp_path):
     scan = draw(tmp_path / "scan.png")
     with pytest.raises(InputError, match=OTHER):
         require_free_picture(scan)
@@ -136,7 +136,7 @@ def test_a_picture_takes_the_place_of_a_picture_of_ours_only(tmp_path):
     require_free_picture(tmp_path / "new.png")
 
 
-def test_a_folder_of_work_is_known_by_its_mark(tmp_path):
+def test_an_output_folder_is_recognised_by_its_marker(tmp_path):
     require_own_folder(tmp_path / "new", "state.json", ["plots"], "--study-dir")
     (tmp_path / "plots").mkdir()
     with pytest.raises(InputError, match=r"--study-dir must not name a folder .* with plots\."):

@@ -1,4 +1,4 @@
-"""Layers of ours beside the same layers of ncps.keras, for the tests of parity; every backend."""
+"""Our layers and their counterparts of ncps.keras, for the tests of parity; every backend."""
 
 import functools
 import warnings
@@ -55,12 +55,12 @@ def with_variants_slow(names: Iterable[str]) -> list:
 
 @functools.cache
 def pair_of(case: str) -> tuple[keras.layers.RNN, keras.layers.RNN]:
-    """Both layers, giving whole sequences, for tests that do not change them."""
+    """Returns both layers with sequence outputs, for tests that do not change them."""
     return make_pair(case, return_sequences=True)
 
 
 def make_pair(case: str, **arguments) -> tuple[keras.layers.RNN, keras.layers.RNN]:
-    """Our layer in the version of ncps.keras, and theirs, with the same random weights."""
+    """Returns our layer in the version of ncps.keras, and its counterpart, with the same random weights."""
     kind, wiring, own = CASES[case]
     ours = kind(WIRINGS[wiring](), **own, **arguments, version="ncps.keras")
     if "memory" in case and keras.backend.backend() == "jax":
@@ -74,7 +74,7 @@ def make_pair(case: str, **arguments) -> tuple[keras.layers.RNN, keras.layers.RN
 
 
 def randomise(layer: keras.layers.Layer, seed: int = 0) -> None:
-    """Random weights that a trained layer could have: those that must not be negative are not."""
+    """Returns random weights that a trained layer could have; those with a non-negativity constraint obey it."""
     generator = np.random.default_rng(seed)
     for weight in layer.weights:
         # As large as fresh kernels are, so that rounding is not amplified from step to step.
@@ -94,7 +94,7 @@ def draw_inputs(seed: int = 1, steps: int = STEPS, features: int = FEATURES) -> 
 
 
 def gradients(layer: keras.layers.Layer, inputs: np.ndarray, function=None) -> list[np.ndarray]:
-    """Of a weighted sum of a layer's outputs, with respect to the inputs and each weight, on any backend."""
+    """Returns gradients of a weighted sum of a layer's outputs by inputs and weights, on any backend."""
     weighted = function or (
         lambda outputs: ops.sum(outputs * ops.cos(ops.cast(ops.arange(outputs.shape[-1]), "float32")))
     )

@@ -40,7 +40,7 @@ def test_one_step_worked_out_by_hand(mode, expected):
     np.testing.assert_array_equal(output, state)
 
 
-def test_lecun_tanh_is_its_formula():
+def test_lecun_tanh_equals_its_formula():
     np.testing.assert_allclose(
         lecun_tanh(np.array([0.0, 1.0, -2.0], np.float32)), 1.7159 * np.tanh([0, 0.666, -1.332]), rtol=1e-6
     )
@@ -82,7 +82,7 @@ def randomise(layer: keras.Layer, seed: int = 0) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("backbone_layers", [0, 2])
-def test_a_dense_layer_is_its_steps_one_after_the_other(mode, backbone_layers):
+def test_a_dense_layer_equals_its_cell_step_by_step(mode, backbone_layers):
     layer = CfC(5, mode=mode, backbone_units=7, backbone_layers=backbone_layers, return_sequences=True)
     inputs = np.random.default_rng(1).normal(size=(3, 6, 4)).astype(np.float32)
     layer.build(inputs.shape)
@@ -97,7 +97,7 @@ def test_a_dense_layer_is_its_steps_one_after_the_other(mode, backbone_layers):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("fully_recurrent", [True, False])
-def test_a_wired_layer_is_a_cell_a_layer_of_neurons(mode, fully_recurrent):
+def test_a_wired_layer_has_one_cell_per_layer_of_neurons(mode, fully_recurrent):
     layer = CfC(AutoNCP(19, 2), mode=mode, fully_recurrent=fully_recurrent)
     inputs = np.random.default_rng(1).normal(size=(3, 6, 16)).astype(np.float32)
     layer.build(inputs.shape)
@@ -113,7 +113,7 @@ def test_a_wired_layer_is_a_cell_a_layer_of_neurons(mode, fully_recurrent):
     np.testing.assert_allclose(layer(inputs), states[-1], atol=2e-5)
 
 
-def test_masks_are_the_wiring():
+def test_weight_masks_follow_the_wiring():
     wiring = build_wiring(AutoNCP(19, 2), 16)
     masks = layer_masks(wiring)
     assert [mask.shape for mask in masks] == [(27, 11), (17, 6), (8, 2)]
@@ -193,12 +193,12 @@ def test_dropout_acts_in_training_only():
         (lambda: CfC(AutoNCP(12, 2), backbone_units=3), "no backbone and no mask. Received: backbone_units"),
     ],
 )
-def test_bad_arguments(make, message):
+def test_invalid_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_cells_say_their_contract():
+def test_cells_declare_their_state_and_output_sizes():
     cell = WiredCfCCell(AutoNCP(12, 2))
     assert (cell.state_size, cell.output_size) == (12, 2)
     assert (CfCCell(5).state_size, CfCCell(5).output_size) == (5, 5)

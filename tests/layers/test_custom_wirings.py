@@ -16,7 +16,7 @@ layers = pytest.mark.parametrize("kind", [LTC, CfC])
 
 
 class Ring(Wiring):
-    """Neurons in a ring, each reached by one input that a generator draws; it says nothing of how it is saved."""
+    """A ring of neurons, each reached by one randomly drawn input; it does not define how it is saved."""
 
     def __init__(self, units, output_dim, seed=3):
         super().__init__(units)
@@ -151,7 +151,7 @@ class Changed(Ring):
 
 
 @layers
-def test_a_file_keeps_its_synapses_where_the_class_has_changed(kind, tmp_path, monkeypatch):
+def test_a_saved_wiring_keeps_its_synapses_when_its_class_changes(kind, tmp_path, monkeypatch):
     model = make_model(kind(Changed(5, 2)))
     expected = numpy_of(model(draw_inputs()))
     model.save(tmp_path / "model.keras")
@@ -187,13 +187,13 @@ def test_a_wiring_that_cannot_be_saved_is_refused_when_the_layer_is_made(make):
 
 
 @layers
-def test_a_wiring_that_is_never_the_same_is_refused_when_the_layer_is_built(kind):
+def test_a_random_wiring_is_refused_when_the_layer_is_built(kind):
     layer = kind(Unseeded(40, 2))
     with pytest.raises(ValueError, match=r"same synapses each time it is built. Received: Unseeded.*seed"):
         layer.build((None, STEPS, 50))
 
 
-def test_a_sparse_cell_without_wiring_is_as_before():
+def test_a_sparse_cell_without_wiring_is_unchanged():
     cell = CfCCell(3, backbone_layers=0)
     cell.build((None, FEATURES))
     assert "wiring" not in cell.get_build_config()

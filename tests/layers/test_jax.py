@@ -32,5 +32,5 @@ def test_the_functions_are_the_same_on_jax():
 
 @pytest.mark.slow
 @pytest.mark.timeout(4 * 3600)
-def test_everything_holds_on_jax():
+def test_the_layer_tests_pass_on_jax():
     run_on_jax()

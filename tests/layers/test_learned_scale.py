@@ -10,7 +10,7 @@ from keras_lnn.registry import build_model, count_parameters
 
 
 @pytest.mark.parametrize(("classes", "before"), [(2, 0.881), (10, 0.451), (100, 0.069)])
-def test_tanh_outputs_can_be_sure_of_a_class(classes, before):
+def test_a_learned_scale_allows_confident_probabilities(classes, before):
     surest = np.where(np.arange(classes) == 1, 1.0, -1.0).astype(np.float32)[None]
     layer = LearnedScale()
     scaled = keras.ops.convert_to_numpy(layer(surest))
@@ -20,7 +20,7 @@ def test_tanh_outputs_can_be_sure_of_a_class(classes, before):
     assert layer.compute_output_shape((None, classes)) == (None, classes)
 
 
-def test_it_comes_back_from_a_file_as_it_was_learned(tmp_path):
+def test_the_learned_scale_is_saved_and_loaded(tmp_path):
     inputs = keras.Input((3,))
     model = keras.Model(inputs, LearnedScale()(inputs))
     model.layers[1].log_scale.assign(np.log(7.5))
@@ -33,7 +33,7 @@ def has_scale(model):
     return any(isinstance(layer, LearnedScale) for layer in model.layers)
 
 
-def test_lnn_has_one_unless_it_is_the_published_network():
+def test_lnn_has_a_learned_scale_unless_published():
     published = build_model("lnn", (28, 28, 1), 2)
     assert not has_scale(published)
     assert count_parameters(published) == 263_048
@@ -62,7 +62,7 @@ def bars(seed, count):
 
 
 @pytest.mark.slow
-def test_ten_classes_are_calibrated_with_it_and_not_without():
+def test_ten_classes_are_calibrated_only_with_a_learned_scale():
     (images, labels), (unseen, truth) = bars(0, 1500), bars(1, 1000)
     errors = {}
     for scaled in (True, False):

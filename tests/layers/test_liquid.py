@@ -1,4 +1,4 @@
-"""What LTC and CfC do beyond ncps.keras: irregular sampling, masks, precision, states, saving, training."""
+"""LTC and CfC beyond ncps.keras: irregular sampling, masks, precision, states, saving, training."""
 
 import functools
 
@@ -13,7 +13,7 @@ from keras_lnn.layers import LTC, CfC, CfCCell, LTCCell, MixedMemoryCell, WiredC
 from keras_lnn.layers.wiring import build_wiring
 
 KINDS = {
-    # Each unfold is compiled, and two are enough to tell one from several; those of the default are in the parity.
+    # Each unfold is compiled, and two suffice to distinguish one from several; the parity tests use the default.
     "ltc": lambda **arguments: LTC(AutoNCP(12, 2), **{"ode_unfolds": 2} | arguments),
     "ltc-memory": lambda **arguments: LTC(AutoNCP(12, 2), mixed_memory=True, **{"ode_unfolds": 2} | arguments),
     "cfc": lambda **arguments: CfC(AutoNCP(12, 2), **arguments),
@@ -95,14 +95,14 @@ def reference_dense_cfc(layer, inputs, times):
 
 @pytest.mark.parametrize(("kind", "reference"), [("ltc", reference_ltc), ("cfc-dense", reference_dense_cfc)])
 @pytest.mark.parametrize("is_column", [False, True])
-def test_irregular_sampling_is_the_steps_one_after_the_other(kind, reference, is_column):
+def test_irregular_sampling_equals_the_cell_step_by_step(kind, reference, is_column):
     layer, inputs, times = make(kind, return_sequences=True), draw_inputs(), draw_times()
     outputs = layer((inputs, times[..., None] if is_column else times))
     np.testing.assert_allclose(numpy_of(outputs), reference(layer, inputs, times), atol=2e-6)
 
 
 @kinds
-def test_an_elapsed_time_of_one_is_regular_sampling(kind):
+def test_an_elapsed_time_of_one_equals_regular_sampling(kind):
     layer, inputs = make(kind, return_sequences=True), draw_inputs()
     irregular = layer((inputs, np.ones((BATCH, STEPS), "float32")))
     np.testing.assert_allclose(numpy_of(irregular), numpy_of(layer(inputs)), atol=2e-6)
@@ -145,7 +145,7 @@ def test_a_sequence_can_be_split_in_two(kind):
         np.testing.assert_allclose(numpy_of(state), numpy_of(other), atol=2e-6)
 
 
-def test_no_time_changes_nothing():
+def test_a_step_without_elapsed_time_keeps_the_state():
     layer = make("ltc", return_state=True)
     start = np.random.default_rng(0).normal(size=(BATCH, 12)).astype("float32")
     _, state = layer((draw_inputs(), np.zeros((BATCH, STEPS), "float32")), initial_state=[start])
@@ -153,7 +153,7 @@ def test_no_time_changes_nothing():
 
 
 @pytest.mark.parametrize("run_eagerly", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_no_time_without_capacitance_is_no_division_by_nothing(run_eagerly):
+def test_no_zero_division_without_time_and_capacitance(run_eagerly):
     layer = KINDS["ltc"](return_sequences=True)
     series, times = keras.Input((STEPS, FEATURES)), keras.Input((STEPS,))
     model = keras.Model([series, times], layer((series, times)))
@@ -197,7 +197,7 @@ def test_gradients_of_times_masks_and_states_are_finite_differences(kind):
         assert abs(found[place] - difference) < 1e-6 * max(1.0, abs(difference)), place
 
 
-def test_one_step_of_one_sample_has_a_gradient_of_its_time():
+def test_a_single_step_has_a_gradient_for_its_time():
     layer = LTC(5)
     inputs, times = draw_inputs(steps=1)[:1], np.array([[0.7]], "float32")
     layer.build((None, *inputs.shape[1:]))
@@ -237,7 +237,7 @@ def test_the_solver_converges_at_its_order():
         *(pytest.param(kind, True, marks=pytest.mark.slow) for kind in ("ltc-memory", "cfc", "cfc-pure", "cfc-dense")),
     ],
 )
-def test_masked_steps_are_as_if_they_were_not_there(kind, unroll):
+def test_masked_steps_are_skipped(kind, unroll):
     layer, inputs, times = make(kind, unroll=unroll), draw_inputs(), draw_times()
     mask = np.array([[1, 1, 0, 0, 1], [0, 1, 1, 0, 1], [1, 1, 1, 1, 1]], bool)
     masked = np.where(mask[..., None], inputs, np.nan)
@@ -263,7 +263,7 @@ def test_masked_steps_are_as_if_they_were_not_there(kind, unroll):
         ),
     ],
 )
-def test_masks_are_those_of_keras(kind, zero_output_for_mask, go_backwards):
+def test_masks_act_as_in_keras(kind, zero_output_for_mask, go_backwards):
     options = {"zero_output_for_mask": zero_output_for_mask, "go_backwards": go_backwards, "return_sequences": True}
     layer, inputs = make(kind, **options), draw_inputs()
     plain = keras.layers.RNN(layer.cell, **options)
@@ -272,7 +272,7 @@ def test_masks_are_those_of_keras(kind, zero_output_for_mask, go_backwards):
 
 
 @kinds
-def test_what_stands_at_masked_steps_reaches_no_gradient(kind):
+def test_values_at_masked_steps_do_not_change_gradients(kind):
     inputs = draw_inputs()
     inputs[:, 3:] = 0.0
     layer = make(kind)
@@ -286,7 +286,7 @@ def test_what_stands_at_masked_steps_reaches_no_gradient(kind):
 
 
 @kinds
-def test_a_cell_in_a_plain_recurrent_layer_is_the_layer(kind):
+def test_a_cell_in_keras_rnn_equals_the_layer(kind):
     layer, inputs = make(kind, return_sequences=True), draw_inputs()
     plain = keras.layers.RNN(layer.cell, return_sequences=True)
     np.testing.assert_allclose(numpy_of(plain(inputs)), numpy_of(layer(inputs)), atol=2e-6)
@@ -326,7 +326,7 @@ def test_mixed_precision_keeps_state_and_solver_in_float32(kind, precision):
 
 
 @kinds
-def test_a_stateful_layer_goes_on_where_it_was(kind):
+def test_a_stateful_layer_continues_from_its_state(kind):
     layer, inputs = make(kind, return_sequences=True), draw_inputs()
     stateful = KINDS[kind](return_sequences=True, stateful=True)
     stateful.build((BATCH, 2, FEATURES))
@@ -352,7 +352,7 @@ def test_a_stateful_layer_keeps_its_states_in_float32(precision):
 
 
 @kinds
-def test_both_directions_are_two_layers(kind):
+def test_a_bidirectional_layer_equals_two_layers(kind):
     layer, inputs = make(kind, return_sequences=True), draw_inputs()
     both = keras.layers.Bidirectional(KINDS[kind](return_sequences=True))
     both.build(inputs.shape)
@@ -406,7 +406,7 @@ def test_initialization_ranges_survive_saving(tmp_path):
         assert -0.1 <= numpy_of(cell.vleak).min() <= numpy_of(cell.vleak).max() <= 0.0
 
 
-def test_an_ncp_comes_back_with_its_seed(tmp_path):
+def test_an_ncp_is_restored_with_its_seed(tmp_path):
     wiring = NCP(6, 4, 2, 3, 2, 3, 2, seed=5)
     model = keras.Sequential([keras.Input((STEPS, FEATURES)), LTC(wiring, return_sequences=True), CfC(wiring)])
     values = draw_inputs()
@@ -430,7 +430,7 @@ def test_one_wiring_serves_layers_of_different_input_sizes():
 
 @pytest.mark.slow
 @few_kinds
-def test_training_goes_down_and_keeps_what_must_not_be_negative(kind):
+def test_training_lowers_the_loss_and_keeps_weights_nonnegative(kind):
     keras.utils.set_random_seed(0)
     model, layer = make_model(kind)
     values, target = [draw_inputs(), draw_times()], np.array([[1.0], [-1.0], [0.5]], "float32")
@@ -458,7 +458,7 @@ def test_training_goes_down_and_keeps_what_must_not_be_negative(kind):
         ),
     ],
 )
-def test_graphs_and_programs_give_what_eager_calls_give(kind, jit_compile):
+def test_graphs_and_xla_agree_with_eager_calls(kind, jit_compile):
     import tensorflow as tf
 
     layer = make(kind, return_sequences=True)
@@ -482,7 +482,7 @@ def test_graphs_and_programs_give_what_eager_calls_give(kind, jit_compile):
 @pytest.mark.parametrize(
     "kind", ["cfc-dense", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("ltc", "ltc-memory"))]
 )
-def test_the_length_of_a_sequence_can_be_open(kind):
+def test_the_sequence_length_may_be_undefined(kind):
     source = keras.Input((None, FEATURES))
     layer = KINDS[kind](return_sequences=True)
     model = keras.Model(source, layer(source))
@@ -500,7 +500,7 @@ def test_the_length_of_a_sequence_can_be_open(kind):
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=pytest.mark.slow) for kind in ("cfc-dense", "ltc", "ltc-memory")]
 )
-def test_a_model_leaves_as_savedmodel_and_litert(kind, tmp_path):
+def test_a_model_is_exported_as_savedmodel_and_litert(kind, tmp_path):
     import tensorflow as tf
 
     from keras_lnn.backend import plain_graphs
@@ -525,7 +525,7 @@ def test_a_model_leaves_as_savedmodel_and_litert(kind, tmp_path):
     np.testing.assert_allclose(output, expected, atol=1e-5)
 
 
-def test_cells_say_their_contract():
+def test_cells_declare_their_state_and_output_sizes():
     for cell in (LTCCell(AutoNCP(12, 2)), WiredCfCCell(AutoNCP(12, 2))):
         assert (cell.state_size, cell.output_size) == (12, 2)
     assert (CfCCell(5).state_size, CfCCell(5).output_size) == (5, 5)
@@ -556,6 +556,6 @@ def test_cells_say_their_contract():
         (lambda: LTC(5)((draw_inputs(),) * 3), r"a tensor or \(inputs, elapsed_time\). Received: 3 tensors"),
     ],
 )
-def test_a_mistake_is_reported(call, message):
+def test_invalid_arguments_are_reported(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -1,4 +1,4 @@
-"""Models of ncps.keras: read into ours from the files that they save, and built beside ours."""
+"""Models of ncps.keras: loaded from their saved files, and built from their layers."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ def save_theirs(case, path):
 
 
 @pytest.mark.parametrize("case", with_variants_slow(case for case in CASES if "ncp" not in case))
-def test_a_model_saved_with_ncps_is_read_into_ours(case, tmp_path):
+def test_a_model_saved_with_ncps_is_loaded(case, tmp_path):
     expected = save_theirs(case, tmp_path / "theirs.keras")
     model = load_ncps_model(tmp_path / "theirs.keras")
     assert isinstance(model.layers[1], LTC | CfC)
@@ -36,14 +36,14 @@ def test_an_ncp_is_refused_with_its_reason(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"no archive"])
-def test_what_is_no_model_is_reported(tmp_path, content):
+def test_files_that_are_not_models_are_reported(tmp_path, content):
     if content:
         (tmp_path / "model.keras").write_bytes(content)
     with pytest.raises(InputError, match=r"must be a whole \.keras file"):
         load_ncps_model(tmp_path / "model.keras")
 
 
-def test_a_liquid_model_is_built_of_their_layers():
+def test_a_liquid_model_can_use_ncps_layers():
     theirs, ours = (build_model("lnn", (28, 28, 1), 2, layers=source) for source in ("ncps", "keras_lnn"))
     assert type(theirs.get_layer("cfc")) is ncps.keras.CfC
     assert theirs.count_params() == ours.count_params()

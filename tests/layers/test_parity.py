@@ -1,4 +1,4 @@
-"""LTC and CfC are the functions of ncps.keras: the same arguments, weights, outputs and gradients."""
+"""LTC and CfC equal those of ncps.keras: the same arguments, weights, outputs and gradients."""
 
 import inspect
 
@@ -27,14 +27,14 @@ fewer_cases = pytest.mark.parametrize("case", with_variants_slow(CASES))
 
 
 def assert_close(ours, theirs, tolerance):
-    """Within a tolerance relative to the largest value."""
+    """Asserts equality within a tolerance relative to the largest value."""
     ours, theirs = ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs)
     assert ours.shape == theirs.shape
     assert np.abs(ours - theirs).max() <= tolerance * max(1.0, np.abs(theirs).max())
 
 
 @pytest.mark.parametrize("kind", [LTC, CfC])
-def test_arguments_and_defaults_are_theirs(kind):
+def test_arguments_and_defaults_equal_those_of_ncps(kind):
     theirs = inspect.signature(getattr(ncps.keras, kind.__name__).__init__).parameters
     ours = inspect.signature(kind.__init__).parameters
     assert [name for name in ours if name != "version"] == list(theirs)
@@ -42,7 +42,7 @@ def test_arguments_and_defaults_are_theirs(kind):
 
 
 @cases
-def test_weights_are_theirs(case):
+def test_weights_equal_those_of_ncps(case):
     ours, theirs = pair_of(case)
     assert [weight.name for weight in ours.weights] == [weight.name for weight in theirs.weights]
     assert [weight.shape for weight in ours.weights] == [weight.shape for weight in theirs.weights]
@@ -51,14 +51,14 @@ def test_weights_are_theirs(case):
 
 @cases
 @pytest.mark.parametrize("return_sequences", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_outputs_are_theirs(case, return_sequences):
+def test_outputs_equal_those_of_ncps(case, return_sequences):
     ours, theirs = pair_of(case) if return_sequences else make_pair(case)
     inputs = draw_inputs()
     assert_close(ours(inputs), theirs(inputs), 1e-6)
 
 
 @fewer_cases
-def test_gradients_are_theirs(case):
+def test_gradients_equal_those_of_ncps(case):
     ours, theirs = pair_of(case)
     inputs = draw_inputs()
     names = ["inputs", *(weight.path for weight in ours.trainable_weights)]
@@ -69,7 +69,7 @@ def test_gradients_are_theirs(case):
 
 @pytest.mark.parametrize("case", ["ltc-auto", "ltc-memory", "cfc-auto", "cfc-backbone"])
 @pytest.mark.parametrize("arguments", [{"go_backwards": True}, {"unroll": True}, {"return_state": True}])
-def test_the_options_of_a_recurrent_layer_are_theirs(case, arguments):
+def test_recurrent_layer_options_act_as_in_ncps(case, arguments):
     if keras.backend.backend() == "jax" and "memory" in case and "return_state" in arguments:
         pytest.skip("their memory gives nested states on JAX")
     ours, theirs = make_pair(case, return_sequences=True, **arguments)
@@ -83,7 +83,7 @@ def test_the_options_of_a_recurrent_layer_are_theirs(case, arguments):
         assert_close(ours, theirs, 1e-6)
 
 
-def test_fresh_weights_are_drawn_from_their_ranges():
+def test_initial_weights_have_the_ranges_of_ncps():
     ours, theirs = LTC(40), ncps.keras.LTC(40)
     for layer in (ours, theirs):
         layer.build((BATCH, STEPS, FEATURES))

@@ -1,4 +1,4 @@
-"""Images, maps and volumes as sequences: every value where it belongs, and back."""
+"""Images, maps and volumes as sequences: the position of every value, and the inverse."""
 
 import keras
 import numpy as np
@@ -58,23 +58,23 @@ BY_ROWS = [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11], [12, 13, 18, 19], [14, 15
         ),
     ],
 )
-def test_written_out(layer, expected):
+def test_sequences_equal_written_out_examples(layer, expected):
     np.testing.assert_array_equal(read(layer, GRID)[0], expected)
     np.testing.assert_array_equal(layer.positions((4, 6, 1)), expected)
 
 
-def test_channels_are_the_steps():
+def test_channels_are_read_as_steps():
     maps = np.arange(2 * 2 * 2 * 6, dtype=np.float32).reshape(2, 2, 2, 6)
     sequence = read(Channels(3), maps)
     assert sequence.shape == (2, 3, 8)
-    # A step holds two whole channels, one behind the other, each row by row.
+    # A step holds two whole channels, one after the other, each row by row.
     for step in range(3):
         expected = np.concatenate([maps[0, :, :, 2 * step].ravel(), maps[0, :, :, 2 * step + 1].ravel()])
         np.testing.assert_array_equal(sequence[0, step], expected)
     np.testing.assert_array_equal(read(Channels(), maps)[1, 4], maps[1, :, :, 4].ravel())
 
 
-def test_axes_and_cubes_of_volumes():
+def test_volumes_are_read_along_axes_and_in_cubes():
     volume = np.random.default_rng(0).normal(size=(2, 4, 6, 8, 3)).astype(np.float32)
     np.testing.assert_array_equal(read(Slices(), volume), volume.reshape(2, 4, -1))
     np.testing.assert_array_equal(read(Rows(), volume)[:, 5], volume[:, :, 5].reshape(2, -1))
@@ -92,7 +92,7 @@ def test_axes_and_cubes_of_volumes():
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
 @pytest.mark.parametrize("shape", [(4, 8, 6), (8, 4, 4, 2)])
-def test_it_moves_every_value_once_and_back(layer, shape):
+def test_every_value_is_read_once_and_can_be_restored(layer, shape):
     maps = np.random.default_rng(1).normal(size=(3, *shape)).astype(np.float32)
     sequence = read(layer, maps)
     np.testing.assert_array_equal(np.sort(sequence.reshape(3, -1)), np.sort(maps.reshape(3, -1)))
@@ -112,8 +112,8 @@ def test_the_next_cell_is_a_neighbour(grid, order):
     assert (np.abs(np.diff(places)).sum(axis=0) == 1).all()
 
 
-def test_hilbert_keeps_close_what_is_close():
-    """Cells beside each other are nearer in the sequence than row by row, on average of the logarithms."""
+def test_hilbert_order_preserves_neighbourhoods():
+    """Adjacent cells are closer in the sequence than row by row, by the mean logarithm of the distance."""
     cells = np.argsort(scan_order((16, 16), "hilbert")).reshape(16, 16)
     rows = np.arange(256).reshape(16, 16)
 
@@ -135,7 +135,7 @@ def test_hilbert_keeps_close_what_is_close():
         (Rows(), (4,), r"maps of known size"),
     ],
 )
-def test_a_sequence_that_does_not_fit(layer, shape, message):
+def test_sequences_that_do_not_fit_are_refused(layer, shape, message):
     with pytest.raises(InputError, match=message):
         layer(keras.Input(shape))
 
@@ -147,7 +147,7 @@ def test_patches_have_a_size_and_a_stride(size, stride):
 
 
 @pytest.mark.parametrize("layer", [Patches(2, stride=1), Patches(3)])
-def test_what_overlaps_or_leaves_out_has_no_inverse(layer):
+def test_overlapping_or_incomplete_patches_have_no_inverse(layer):
     with pytest.raises(InputError, match="each value once"):
         layer.inverse((8, 8, 1))
 

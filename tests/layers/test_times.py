@@ -1,4 +1,4 @@
-"""Elapsed times that are missing at masked steps, or negative: the same of LTC and CfC, eagerly and compiled."""
+"""Elapsed times that are missing at masked steps, or negative: LTC and CfC act alike, eagerly and compiled."""
 
 import keras
 import numpy as np
@@ -53,7 +53,7 @@ def model(request):
 
 
 @pytest.mark.parametrize("run_eagerly", [False, True])
-def test_a_missing_time_at_a_masked_step_trains_as_any_other(model, run_eagerly):
+def test_training_works_with_a_missing_time_at_a_masked_step(model, run_eagerly):
     if run_eagerly and keras.backend.backend() == "jax":
         pytest.skip("JAX compiles every operation of its own, which takes minutes")
     model = make_model(COMPILED, go_backwards=True) if run_eagerly else model

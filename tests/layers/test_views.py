@@ -17,7 +17,7 @@ def viewing_model():
     return keras.Model(inputs, MeanOfViews(8)(hidden))
 
 
-def test_outside_training_it_is_the_mean_over_all_mirror_images():
+def test_inference_averages_over_all_mirror_images():
     model = viewing_model()
     dense = keras.Model(model.layers[2].output, model.layers[3].output)
     answers = []
@@ -35,7 +35,7 @@ def test_outside_training_it_is_the_mean_over_all_mirror_images():
     assert in_training.shape == (3, 4)
 
 
-def test_views_come_back_from_a_file(tmp_path):
+def test_a_model_with_views_is_saved_and_loaded(tmp_path):
     model = viewing_model()
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)

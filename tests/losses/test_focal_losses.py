@@ -50,7 +50,7 @@ def slopes_of_negatives(x, exponent, margin):
 
 @exponents
 @pytest.mark.parametrize("margin", [0.0, 0.05])
-def test_several_labels(exponent, margin):
+def test_multi_label_focal_loss_has_the_expected_gradients(exponent, margin):
     loss = MultiLabelCrossentropy(exponent, exponent, margin)
     logits = LOGITS[:, None]
     for truth, expected in (
@@ -63,7 +63,7 @@ def test_several_labels(exponent, margin):
 
 
 @exponents
-def test_one_class_of_several(exponent):
+def test_focal_crossentropy_has_the_expected_gradients(exponent):
     loss = FocalCrossentropy(exponent)
     logits = np.stack([LOGITS, np.zeros_like(LOGITS)], axis=1)
     for truth, sign in ((0, 1.0), (1, -1.0)):
@@ -76,7 +76,7 @@ def test_one_class_of_several(exponent):
 
 @pytest.mark.parametrize("exponent", [0.25, 0.5, 1.0, 2.0])
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
-def test_overlap(exponent, kind):
+def test_focal_tversky_is_finite_at_extreme_logits(exponent, kind):
     loss = FocalTversky(kind, gamma=1 / exponent)
     for scale in (50.0, 1e4):
         for truth in (np.eye(2)[[0, 1, 0]], np.eye(2)[[1, 1, 1]]):
@@ -87,6 +87,6 @@ def test_overlap(exponent, kind):
 
 
 @pytest.mark.parametrize("make", [FocalCrossentropy, MultiLabelCrossentropy])
-def test_an_exponent_below_nothing_is_refused(make):
+def test_a_negative_exponent_is_refused(make):
     with pytest.raises(ValueError, match=r"exponent must be finite and at least 0\. Received: -0.5\."):
         make(-0.5)

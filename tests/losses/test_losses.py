@@ -82,7 +82,7 @@ def value_and_slopes(loss, compiled=False):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("name", LOSSES)
-def test_values_are_those_of_the_formulas(name, kind, shape, weights):
+def test_loss_values_equal_their_formulas(name, kind, shape, weights):
     truth, logits = draw(SHAPES[shape], kind)
     expected = expected_of(name, truth, logits, kind, weights)
     assert float(LOSSES[name](kind, weights)(truth, logits)) == pytest.approx(expected, rel=1e-5)
@@ -96,7 +96,7 @@ def test_values_are_those_of_the_formulas(name, kind, shape, weights):
 
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("name", LOSSES)
-def test_slopes_are_those_of_the_formulas(name, kind):
+def test_loss_gradients_equal_those_of_the_formulas(name, kind):
     truth, logits = draw((4,), kind)
     _, slopes = value_and_slopes(LOSSES[name](kind, WEIGHTS, dtype="float64"))(truth, logits)
     for place in np.ndindex(logits.shape):
@@ -106,7 +106,7 @@ def test_slopes_are_those_of_the_formulas(name, kind):
         assert slopes[place] == pytest.approx((sides[0] - sides[1]) / 2e-5, rel=1e-5, abs=1e-8)
 
 
-def test_the_other_arguments_do_what_they_say():
+def test_further_arguments_act_as_documented():
     y, p = np.array([1, 1, 0, 0]), np.array([0.9, 0.4, 0.3, 0.2])
     given = np.stack([1 - p, p], axis=1)
     tp, fn, fp = (p * y).sum(), ((1 - p) * y).sum(), (p * (1 - y)).sum()
@@ -122,7 +122,7 @@ def test_the_other_arguments_do_what_they_say():
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_one_output_is_two_classes(name):
+def test_one_output_is_a_binary_task(name):
     generator = np.random.default_rng(2)
     truth, logits = generator.integers(0, 2, (3, 4)), generator.normal(size=(3, 4, 1)).astype(np.float32)
     loss = LOSSES[name]("sigmoid")
@@ -149,7 +149,7 @@ EXTREMES = np.array([[1e4, -1e4, 0], [-1e4, 1e4, -1e4], [1e4, 1e4, 1e4], [-60, 6
 )
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid", "given"])
 @pytest.mark.parametrize("name", LOSSES)
-def test_extremes_are_finite(name, kind, dtype, compiled):
+def test_losses_are_finite_at_extreme_logits(name, kind, dtype, compiled):
     predictions = tf.cast(np.clip(EXTREMES, 0, 1) if kind == "given" else EXTREMES, dtype)
     run = value_and_slopes(LOSSES[name](kind), compiled)
     for truth in (np.zeros((6, 3)), np.ones((6, 3)), np.eye(3)[[0] * 6], np.eye(3)[[0, 1, 2, 1, 0, 0]]):
@@ -161,7 +161,7 @@ def test_extremes_are_finite(name, kind, dtype, compiled):
 
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("name", LOSSES)
-def test_perfect_answers_cost_nothing_and_wrong_ones_the_most(name, kind):
+def test_perfect_predictions_have_zero_loss_and_wrong_ones_the_largest(name, kind):
     truth = np.array([0, 1, 2, 1] * 5)
     right = np.where(np.eye(3)[truth] > 0, 1e4, -1e4)
     targets = truth if kind == "softmax" else np.eye(3)[truth]
@@ -172,7 +172,7 @@ def test_perfect_answers_cost_nothing_and_wrong_ones_the_most(name, kind):
     assert float(loss(targets, -right)) >= 0.5
 
 
-def test_what_crossentropy_asks_of_a_softmax_stays_exact_where_its_probability_is_one():
+def test_crossentropy_is_exact_where_a_softmax_saturates():
     # 1 - p of the first is e^-100, which no float32 near 1 can hold.
     loss = BinaryCrossentropyDice("softmax", dice_weight=0.0, crossentropy_weight=1.0)
     value, slopes = value_and_slopes(loss)(np.array([[0.0, 1.0]]), np.array([[100.0, 0.0]], np.float32))
@@ -189,7 +189,7 @@ def test_sums_of_many_pixels_do_not_overflow_half_precision():
 
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("name", LOSSES)
-def test_compiled_by_xla_it_is_the_same(name, kind):
+def test_losses_are_equal_under_xla(name, kind):
     truth, logits = draw((3, 4), kind)
     pairs = zip(
         *(value_and_slopes(LOSSES[name](kind, WEIGHTS), c)(truth, logits.astype("float32")) for c in (False, True)),
@@ -221,7 +221,7 @@ def draw_task(count=60):
         pytest.param("bce-dice", "mixed_bfloat16", True, marks=pytest.mark.slow),
     ],
 )
-def test_a_model_learns_by_it_is_saved_and_loaded(name, policy, compiled, tmp_path):
+def test_a_model_with_each_loss_is_trained_saved_and_loaded(name, policy, compiled, tmp_path):
     images, truth = draw_task()
     model = make_model(LOSSES[name]("softmax", WEIGHTS), policy, jit_compile=compiled)
     before = model.evaluate(images, truth, batch_size=60, verbose=0)
@@ -247,7 +247,7 @@ def test_a_model_learns_by_it_is_saved_and_loaded(name, policy, compiled, tmp_pa
     ],
     ids=lambda loss: type(loss).__name__,
 )
-def test_every_argument_comes_back(loss):
+def test_every_argument_is_serialized(loss):
     config = json.loads(json.dumps(loss.get_config()))
     default = type(loss)().get_config()
     batch_wide = type(loss) is not ProbabilitySquaredError
@@ -268,7 +268,7 @@ def test_a_last_smaller_batch_counts_by_its_size_in_the_mean_over_an_epoch(name)
     assert model.evaluate(images, truth, batch_size=20, verbose=0) == pytest.approx(expected, rel=1e-5)
 
 
-def test_squares_are_weighed_as_keras_weighs_samples():
+def test_squared_losses_use_sample_weights_as_keras_does():
     truth, logits = draw((9,), "softmax")
     weights = np.array(WEIGHTS)[truth]
     plain = keras.losses.MeanSquaredError()
@@ -282,7 +282,7 @@ def test_squares_are_weighed_as_keras_weighs_samples():
 
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean", "none"])
 @pytest.mark.parametrize("name", ["bce-dice", "focal-tversky", "soft-f1"])
-def test_no_reduction_changes_the_loss_of_a_batch(name, reduction):
+def test_losses_of_a_whole_batch_ignore_the_reduction(name, reduction):
     truth, logits = draw((9,), "softmax")
     value = LOSSES[name](reduction=reduction)(truth, logits)
     assert value.shape == ()
@@ -290,7 +290,7 @@ def test_no_reduction_changes_the_loss_of_a_batch(name, reduction):
 
 
 @pytest.mark.parametrize("weights", [{"class_weight": {0: 1.0, 1: 2.0, 2: 1.0}}, {"sample_weight": np.ones(60)}])
-def test_weights_that_a_loss_of_a_batch_cannot_heed_are_refused(weights):
+def test_sample_weights_are_refused_by_losses_of_a_whole_batch(weights):
     images, truth = draw_task()
     with pytest.raises(
         ValueError, match=r"FocalTversky is computed over a whole batch.*Received: sample_weight\. Give"
@@ -340,7 +340,7 @@ print(json.dumps(found))
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
-def test_jax_finds_the_same():
+def test_losses_are_equal_on_jax():
     truth, logits = draw((5, 3), "softmax")
     done = subprocess.run(
         [sys.executable, "-c", ON_JAX],

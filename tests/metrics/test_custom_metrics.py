@@ -42,7 +42,7 @@ from custom_metrics import ClassificationMetrics
     outputs=st.integers(1, 2),
     threshold=st.sampled_from([0.5, 0.2, 0.9]),
 )
-def test_results_are_those_of_scikit_learn(kind, seed, samples, parts, skew, weighted, outputs, threshold):
+def test_results_equal_those_of_scikit_learn(kind, seed, samples, parts, skew, weighted, outputs, threshold):
     truth, probabilities, weights = draw(kind, samples, seed, skew, outputs)
     threshold = 0.5 if kind == "multi-class" else threshold
     metric = ClassificationMetrics(kind, RESULTS[kind], threshold=threshold)
@@ -77,7 +77,7 @@ def compiled(kind: str, jit_compile: bool):
 )
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 10**6), skew=st.sampled_from([0.1, 0.5, 0.9]))
-def test_graphs_and_programs_give_the_same(kind, jit_compile, seed, skew):
+def test_results_are_equal_in_graphs_and_under_xla(kind, jit_compile, seed, skew):
     metric, update = compiled(kind, jit_compile)
     metric.reset_state()
     truth, probabilities, weights = draw(kind, 48, seed, skew)
@@ -126,7 +126,7 @@ def test_weights_count_as_repeats():
 
 
 @kinds
-def test_logits_and_probabilities_are_the_same(kind):
+def test_logits_and_probabilities_give_equal_results(kind):
     for outputs in (1, 2):
         truth, probabilities, _ = draw(kind, 200, 7, outputs=outputs)
         threshold = 0.5 if kind == "multi-class" else 0.3
@@ -155,7 +155,7 @@ def test_each_label_has_its_own_threshold_and_name():
     }
 
 
-def test_one_hot_targets_are_indices():
+def test_one_hot_targets_act_as_class_indices():
     truth, probabilities, _ = draw("multi-class", 30, 5)
     by_index, one_hot = custom_metrics.F1("multi-class"), custom_metrics.F1("multi-class")
     by_index.update_state(truth, probabilities)
@@ -168,7 +168,7 @@ def test_one_hot_targets_are_indices():
     assert float(by_index.result()) == float(one_hot.result())
 
 
-def test_masks_are_many_samples():
+def test_each_pixel_of_a_mask_counts_as_a_sample():
     generator = np.random.default_rng(0)
     truth = generator.integers(0, LABELS, (3, 8, 8))
     scores = generator.random((3, 8, 8, LABELS)).astype("float32")
@@ -182,7 +182,7 @@ def test_masks_are_many_samples():
     np.testing.assert_allclose(iou.result(), reference.jaccard_score(*flat, **arguments), atol=1e-6)
 
 
-def test_counts_beyond_the_digits_of_float32_are_exact():
+def test_counts_too_large_for_float32_are_exact():
     metric = custom_metrics.Recall("binary")
     truth, scores = np.ones((4, 1)), np.array([[0.9], [0.9], [0.9], [0.1]], "float32")
     metric.build(1)
@@ -193,7 +193,7 @@ def test_counts_beyond_the_digits_of_float32_are_exact():
     assert float(metric.counts[2]) == 2**25 + 256
 
 
-def test_equal_scores_are_half_right_and_absent_classes_are_left_out():
+def test_tied_scores_count_half_and_absent_classes_are_left_out():
     metric = custom_metrics.AUC("multi-class", from_logits=True)
     metric.update_state([0, 1, 0, 1], np.zeros((4, 2), "float32"))
     assert float(metric.result()) == 0.5
@@ -221,7 +221,7 @@ SINGLES = [
 
 
 @pytest.mark.parametrize("single", SINGLES)
-def test_each_result_is_a_metric_of_its_own(single):
+def test_each_result_is_also_a_single_metric(single):
     truth, probabilities, weights = draw("multi-label", 40, 1)
     together = ClassificationMetrics("multi-label", [single.base], threshold=[0.1, 0.4, 0.5, 0.6], bins=100)
     alone = single("multi-label", threshold=[0.1, 0.4, 0.5, 0.6], bins=100, dtype="float32")
@@ -233,7 +233,7 @@ def test_each_result_is_a_metric_of_its_own(single):
     assert float(alone.result()) == float(again.result()) == float(together.result()[single.base])
 
 
-def test_all_arguments_survive_saving():
+def test_all_arguments_are_saved_and_loaded():
     metric = ClassificationMetrics(
         "multi-label",
         ["f1_samples", "auc_per_class"],
@@ -279,7 +279,7 @@ def test_a_model_is_trained_with_it_and_logs_each_result_by_its_name():
         (("binary", ["f1"], 0.5, 10, -1), "exact_samples must be at least 0, which keeps none. Received: -1."),
     ],
 )
-def test_a_mistake_is_reported(arguments, message):
+def test_invalid_arguments_are_reported(arguments, message):
     kind, results, threshold, bins, exact = (*arguments, *(None, ["f1"], 0.5, 10, 0)[len(arguments) :])
     with pytest.raises(ValueError, match=message):
         ClassificationMetrics(kind, results, threshold=threshold, bins=bins, exact_samples=exact)
@@ -288,7 +288,7 @@ def test_a_mistake_is_reported(arguments, message):
 @kinds
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10**6), skew=st.sampled_from([0.0, 0.2, 0.5, 1.0]), outputs=st.sampled_from([1, 2]))
-def test_confusion_is_that_of_scikit_learn(kind, seed, skew, outputs):
+def test_confusion_equals_that_of_scikit_learn(kind, seed, skew, outputs):
     metric = ClassificationMetrics(kind, ["accuracy"], keep_confusion=True)
     batches = [draw(kind, samples, seed + samples, skew, outputs) for samples in (7, 20)]
     for batch in batches:
@@ -324,7 +324,7 @@ def test_confusion_that_was_not_counted_is_reported():
         ClassificationMetrics("binary", ["f1"], keep_confusion=True).confusion_matrix()
 
 
-def test_what_does_not_fit_the_predictions_is_reported():
+def test_arguments_that_do_not_fit_the_predictions_are_reported():
     truth, probabilities, _ = draw("multi-label", 5, 2)
     with pytest.raises(ValueError, match=r"class_names must have one value per class or label, 4 in all. Received: 2"):
         ClassificationMetrics("multi-label", class_names="ab").update_state(truth, probabilities)
@@ -334,7 +334,7 @@ def test_what_does_not_fit_the_predictions_is_reported():
         ClassificationMetrics("binary").update_state(truth[:, 0], probabilities)
 
 
-def test_the_file_needs_keras_and_numpy_only():
+def test_the_file_imports_only_keras_and_numpy():
     tree = ast.parse(Path(custom_metrics.__file__).read_text(encoding="utf-8"))
     imported = {
         name.split(".")[0]
@@ -370,5 +370,5 @@ not_on_jax = pytest.mark.skipif(
 @pytest.mark.parametrize(
     "file", ["test_custom_metrics", "test_metric_curves", "test_metric_input", "test_segmentation_metrics"]
 )
-def test_all_of_it_holds_on_jax(file):
+def test_the_metric_tests_pass_on_jax(file):
     run_on_jax(file)

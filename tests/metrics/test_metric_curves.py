@@ -43,7 +43,7 @@ def draw_scores(kind: str, samples: int, seed: int, scale: float, offset: float 
     share=st.sampled_from([0.5, 0.02]),
     weighted=st.booleans(),
 )
-def test_curves_of_logits_are_those_of_scikit_learn(kind, seed, scale, offset, share, weighted):
+def test_curves_of_logits_equal_those_of_scikit_learn(kind, seed, scale, offset, share, weighted):
     truth, logits, exact = draw_scores(kind, 300, seed, scale, offset, share)
     metric = ClassificationMetrics(kind, CURVES[kind], from_logits=True, exact_samples=300)
     weights = np.random.default_rng(seed).choice([0.25, 1.0, 3.0], 300) if weighted else np.ones(300)
@@ -56,7 +56,7 @@ def test_curves_of_logits_are_those_of_scikit_learn(kind, seed, scale, offset, s
 @kinds
 @settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 10**6), outputs=st.integers(1, 2))
-def test_curves_of_probabilities_are_those_of_scikit_learn(kind, seed, outputs):
+def test_curves_of_probabilities_equal_those_of_scikit_learn(kind, seed, outputs):
     truth, probabilities, weights = draw(kind, 200, seed, outputs=outputs)
     metric = ClassificationMetrics(kind, CURVES[kind])
     metric.update_state(truth, probabilities, weights)
@@ -68,7 +68,7 @@ def test_curves_of_probabilities_are_those_of_scikit_learn(kind, seed, outputs):
     ("kind", "jit_compile"),
     [("multi-label", False), ("multi-class", True), pytest.param("binary", True, marks=pytest.mark.slow)],
 )
-def test_exact_curves_are_the_same_in_graphs_and_programs(kind, jit_compile):
+def test_exact_curves_are_equal_in_graphs_and_under_xla(kind, jit_compile):
     import tensorflow as tf
 
     metric = ClassificationMetrics(kind, CURVES[kind], from_logits=True, exact_samples=90)
@@ -89,7 +89,7 @@ def test_exact_curves_are_the_same_in_graphs_and_programs(kind, jit_compile):
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="programs of JAX")
 @kinds
-def test_exact_curves_are_the_same_in_programs_of_jax(kind):
+def test_exact_curves_are_equal_when_compiled_by_jax(kind):
     import jax
 
     metric = ClassificationMetrics(kind, CURVES[kind], from_logits=True, exact_samples=90)
@@ -171,7 +171,7 @@ def test_labels_that_are_absent_are_left_out_of_the_mean_auc():
     assert all(np.isnan(float(value)) for value in nowhere.result().values())
 
 
-def test_pooled_labels_keep_their_distances_from_each_other():
+def test_pooled_auc_compares_scores_across_labels():
     generator = np.random.default_rng(4)
     truth = (generator.random((3000, 2)) < [0.2, 0.7]).astype("int32")
     logits = (generator.normal(size=truth.shape) + truth + [-4.0, 3.0]).astype("float32")

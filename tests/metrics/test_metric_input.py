@@ -1,4 +1,4 @@
-"""What the metrics in custom_metrics.py make of input that cannot be scored, and of none."""
+"""Results of the metrics in custom_metrics.py for invalid input and for none."""
 
 import keras
 import numpy as np
@@ -37,7 +37,7 @@ UNUSABLE = [
 
 
 @pytest.mark.parametrize(("kind", "truth", "predictions", "weights", "message"), UNUSABLE)
-def test_what_cannot_be_scored_is_an_error(kind, truth, predictions, weights, message):
+def test_invalid_inputs_raise_an_error(kind, truth, predictions, weights, message):
     truth, predictions = np.array(truth), np.array(predictions, "float32")
     for metric in (ClassificationMetrics(kind), custom_metrics.AUC(kind)):
         with pytest.raises(ValueError, match=message):
@@ -54,7 +54,7 @@ def test_what_cannot_be_scored_is_an_error(kind, truth, predictions, weights, me
         *(pytest.param(*case, marks=pytest.mark.slow) for case in ((0, True), (3, True), (9, False), (14, True))),
     ],
 )
-def test_what_cannot_be_scored_makes_all_results_nan_in_graphs(jit_compile, case):
+def test_invalid_inputs_make_all_results_nan_in_graphs(jit_compile, case):
     import tensorflow as tf
 
     kind, truth, predictions, weights, _ = UNUSABLE[case]
@@ -75,7 +75,7 @@ def test_what_cannot_be_scored_makes_all_results_nan_in_graphs(jit_compile, case
 
 
 @kinds
-def test_samples_without_weight_count_for_nothing(kind):
+def test_samples_of_weight_zero_are_ignored(kind):
     truth, probabilities, _ = draw(kind, 30, 4)
     results = RESULTS[kind] + CURVES[kind]
     some, all_of_them = (ClassificationMetrics(kind, results, keep_confusion=True) for _ in range(2))
@@ -91,7 +91,7 @@ def test_samples_without_weight_count_for_nothing(kind):
 
 
 @kinds
-def test_results_before_the_first_update_are_those_after_a_reset(kind):
+def test_results_before_the_first_update_equal_those_after_a_reset(kind):
     results, names = RESULTS[kind] + CURVES[kind], None if kind == "binary" else "abcd"
     metric = ClassificationMetrics(kind, results, class_names=names)
     before = {name: float(value) for name, value in metric.result().items()}

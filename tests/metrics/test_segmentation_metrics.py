@@ -1,4 +1,4 @@
-"""Metrics of masks against plain NumPy, with classes that images lack."""
+"""Segmentation metrics against plain NumPy, with classes that images lack."""
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ RESULTS += [f"{result}{per_class}" for result in OVERLAPS for per_class in ("", 
 
 
 def draw(images, shape, classes, seed):
-    """Masks and answers; some images lack classes in one of the two, or in both."""
+    """Returns true and predicted masks; some images lack classes in one of the two, or in both."""
     generator = np.random.default_rng(seed)
     truth, predicted = generator.integers(0, classes, (2, images, *shape))
     for masks in (truth, predicted):
@@ -70,7 +70,7 @@ def assert_equal(metric, wanted):
     shape=st.sampled_from([(3, 2), (6, 5), (2, 3, 4)]),
     background=st.sampled_from([0, None, 2]),
 )
-def test_results_are_those_of_numpy(seed, images, parts, shape, background):
+def test_results_equal_those_of_numpy(seed, images, parts, shape, background):
     truth, predicted, logits = draw(images, shape, 3, seed)
     metric = SegmentationMetrics(RESULTS, class_names=NAMES, background=background)
     for part in np.array_split(np.arange(images), min(parts, images)):
@@ -79,7 +79,7 @@ def test_results_are_those_of_numpy(seed, images, parts, shape, background):
     assert_equal(metric, expected(truth, predicted, labels, NAMES))
 
 
-def test_a_class_that_is_nowhere_does_not_count():
+def test_an_absent_class_is_left_out_of_the_mean():
     truth, answer = np.zeros((2, 2, 2), int), np.zeros((2, 2, 2), int)
     truth[0, 0, 0] = 1
     answer[0, 0, 0] = 1
@@ -98,7 +98,7 @@ def test_a_class_that_is_nowhere_does_not_count():
     assert (found["dice_tumour"], found["dice_per_image_tumour"], found["dice_liver"]) == (0.0, 0.0, 1.0)
 
 
-def test_without_any_class_there_is_no_mean():
+def test_the_mean_over_no_class_is_nan():
     metric = SegmentationMetrics(["dice", "iou_per_image", "accuracy"])
     metric.update_state(np.zeros((1, 2, 2), int), np.eye(3)[np.zeros((1, 2, 2), int)])
     found = {name: float(value) for name, value in metric.result().items()}
@@ -109,7 +109,7 @@ def test_without_any_class_there_is_no_mean():
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="graphs and XLA programs of TensorFlow")
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_graphs_and_programs_give_the_same(jit_compile):
+def test_results_are_equal_in_graphs_and_under_xla(jit_compile):
     import tensorflow as tf
 
     truth, predicted, logits = draw(6, (5, 4), 3, 3)
@@ -141,7 +141,7 @@ def spoil(case):
 
 
 @pytest.mark.parametrize("case", UNUSABLE)
-def test_what_cannot_be_scored_is_an_error(case):
+def test_invalid_inputs_raise_an_error(case):
     batch, message = spoil(case)
     with pytest.raises(ValueError, match=message):
         SegmentationMetrics(RESULTS).update_state(*batch.values())
@@ -149,7 +149,7 @@ def test_what_cannot_be_scored_is_an_error(case):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="graphs and XLA programs of TensorFlow")
 @pytest.mark.parametrize(("case", "jit_compile"), [(case, index % 2 == 0) for index, case in enumerate(UNUSABLE)])
-def test_what_cannot_be_scored_makes_all_results_nan_in_graphs(case, jit_compile):
+def test_invalid_inputs_make_all_results_nan_in_graphs(case, jit_compile):
     import tensorflow as tf
 
     batch, _ = spoil(case)
@@ -170,7 +170,7 @@ def test_masks_that_are_not_one_hot_are_an_error():
         SegmentationMetrics(RESULTS).update_state(one_hot, logits)
 
 
-def test_images_without_weight_count_for_nothing():
+def test_images_of_weight_zero_are_ignored():
     truth, _, logits = draw(4, (5, 4), 3, 5)
     some, all_of_them = (SegmentationMetrics(RESULTS) for _ in range(2))
     some.update_state(truth[:2], logits[:2])
@@ -179,7 +179,7 @@ def test_images_without_weight_count_for_nothing():
     assert_equal(all_of_them, {name: float(value) for name, value in some.result().items()})
 
 
-def test_results_before_the_first_update_are_those_after_a_reset():
+def test_results_before_the_first_update_equal_those_after_a_reset():
     metric = SegmentationMetrics(RESULTS, class_names=NAMES)
     before = {name: float(value) for name, value in metric.result().items()}
     assert all(np.isnan(value) == name.startswith(("dice", "iou")) for name, value in before.items())
@@ -210,7 +210,7 @@ def test_targets_may_be_one_hot_or_have_an_axis_of_one():
     assert float(metric.result()["accuracy"]) == 0.0
 
 
-def test_counts_beyond_the_digits_of_float32_are_exact():
+def test_counts_too_large_for_float32_are_exact():
     metric = SegmentationMetrics(["pixel_error"])
     metric.build(2)
     right = np.zeros((1, 1000, 1000), np.uint8)
@@ -223,7 +223,7 @@ def test_counts_beyond_the_digits_of_float32_are_exact():
     assert float(metric.result()["pixel_error"]) == pytest.approx(30 / 20_000_030, rel=1e-3)
 
 
-def test_all_arguments_survive_saving():
+def test_all_arguments_are_saved_and_loaded():
     metric = SegmentationMetrics(["dice_per_class"], background=1, class_names=NAMES, name="masks")
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
     assert again.get_config() == metric.get_config()
@@ -238,7 +238,7 @@ def test_an_unknown_result_is_reported(result):
         SegmentationMetrics([result])
 
 
-def test_what_does_not_fit_is_reported():
+def test_arguments_that_do_not_fit_are_reported():
     truth, _, logits = draw(2, (5, 4), 3, 8)
     with pytest.raises(ValueError, match=r"class_names must have one name per class, 3 in all\. Received: 2"):
         SegmentationMetrics(class_names=("a", "b")).update_state(truth, logits)

@@ -1,4 +1,4 @@
-"""Outputs of models, most of them without a graph: to compile a network takes far longer than to run it once."""
+"""Outputs of models, mostly computed eagerly: compiling a network takes far longer than one call."""
 
 import contextlib
 from collections.abc import Generator
@@ -36,7 +36,7 @@ def outputs_before_and_after(
 
 @contextlib.contextmanager
 def without_values() -> Generator[None]:
-    """Networks that are made within have no numbers in their weights, only shapes."""
+    """Builds networks within without weight values, only with shapes."""
     with keras.StatelessScope(initialize_variables=False):
         yield
     keras.utils.clear_session()

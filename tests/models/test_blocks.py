@@ -1,4 +1,4 @@
-"""What networks are built of: how weights begin."""
+"""Building blocks of networks: initial weights."""
 
 from typing import get_args
 
@@ -23,7 +23,7 @@ FAN_IN, FAN_OUT = 3 * 3 * 32, 3 * 3 * 64
         ("lecun-uniform", 1 / FAN_IN, True),
     ],
 )
-def test_weights_begin_as_the_name_says(name, variance, uniform):
+def test_weights_are_initialized_by_the_named_initializer(name, variance, uniform):
     keras.utils.set_random_seed(0)
     maps = keras.Input((8, 8, 32))
     model = keras.Model(maps, convolution_block(maps, 64, 3, initialisation=name))
@@ -40,7 +40,7 @@ def test_an_orthogonal_matrix_keeps_lengths():
 
 
 @pytest.mark.parametrize("name", get_args(Initialisation))
-def test_no_two_layers_begin_alike_and_the_seed_decides(name):
+def test_each_layer_has_its_own_seeded_initial_weights(name):
     def draw():
         keras.utils.set_random_seed(5)
         return [np.array(make_initializer(name)((4, 4))) for _ in range(2)]
@@ -51,8 +51,8 @@ def test_no_two_layers_begin_alike_and_the_seed_decides(name):
 
 
 @pytest.mark.parametrize("normalise", [False, True])
-def test_blocks_begin_as_keras_begins_where_nothing_is_said(normalise):
-    """Networks keep the weights that a seed has always given them."""
+def test_blocks_default_to_the_initializers_of_keras(normalise):
+    """Networks keep the initial weights that a seed gave them in earlier versions."""
 
     def plain(maps, filters):
         maps = layers.Conv2D(filters, 3, 1)(layers.ZeroPadding2D(1)(maps))

@@ -1,4 +1,4 @@
-"""CRNet's heads: published counts, every combination of backbone, sequence and recurrence, and clear mistakes."""
+"""CRNet's heads: published counts, every combination of backbone, sequence and recurrence, and error messages."""
 
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def recurrences(model: keras.Model) -> list[LTC]:
 
 
 def check(model: keras.Model, images: np.ndarray, path: Path) -> None:
-    """Forward, backward, saved, read back, the same outputs."""
+    """Models predict, train, and give the same outputs after saving and loading."""
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.square(model(images, training=True) - 3.0))
     gradients = tape.gradient(loss, model.trainable_variables)
@@ -97,7 +97,7 @@ def check_export(model: keras.Model, name: str, folder: Path) -> None:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE_WIRINGS else name for name in PUBLISHED]
 )
-def test_published_counts(name):
+def test_parameter_counts_equal_the_published_ones(name):
     with without_values():
         model = build_model(name, (224, 224, 3), 2)
     of_recurrence = sum(
@@ -107,7 +107,7 @@ def test_published_counts(name):
     assert (of_recurrence > 0) == ("ncp" in name)
 
 
-def test_all_are_registered_by_name():
+def test_all_crnets_are_registered():
     names = {entry.name for entry in list_models() if entry.family == "crnet"}
     assert names == {"crnet", *PUBLISHED, *EARLY, "crnet-early-1fc"}
 
@@ -117,7 +117,7 @@ def test_the_backbone_of_the_progress_report():
 
 
 @pytest.mark.parametrize("name", EARLY)
-def test_early_designs(name):
+def test_early_designs_have_the_expected_shapes(name):
     model = build_model(name, (224, 224, 1), 2)
     (layer,) = recurrences(model)
     steps, features, motor = EARLY[name]
@@ -127,7 +127,7 @@ def test_early_designs(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*PUBLISHED, *EARLY])
-def test_forward_backward_and_back_from_file_and_export(name, tmp_path):
+def test_models_train_save_reload_and_export(name, tmp_path):
     model = build_model(name, SHAPE, 2)
     check(model, images_of(SHAPE), tmp_path / "model.keras")
     check_export(model, name, tmp_path)
@@ -136,7 +136,7 @@ def test_forward_backward_and_back_from_file_and_export(name, tmp_path):
 @pytest.mark.parametrize(
     "recurrence", ["dense", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gru", "rnn", "ltc", "cfc"))]
 )
-def test_any_recurrence_reads_several_sequences(recurrence, tmp_path):
+def test_every_recurrence_reads_several_sequences(recurrence, tmp_path):
     directions = "forwards" if recurrence == "dense" else "both"
     arguments = {"sequence": "rows+patches", "order": "hilbert", "patch_size": 2, "map_side": 4, "map_channels": 4}
     model = build_model("crnet", SHAPE, 2, recurrence=recurrence, directions=directions, backbone="none", **arguments)
@@ -147,7 +147,7 @@ def test_any_recurrence_reads_several_sequences(recurrence, tmp_path):
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_any_backbone_under_any_head(backbone):
+def test_every_backbone_works_with_every_head(backbone):
     model = build_model("crnet", (28, 28, 3), 5, backbone=backbone, sequence="channels", recurrence="lstm")
     assert model.output_shape == (None, 5)
     assert model.get_layer("lstm_channels").input.shape == (None, 16, 36)
@@ -173,7 +173,7 @@ def test_volumes_are_read_slice_by_slice():
     assert cubes.get_layer("rnn_patches").input.shape == (None, 3 * 3 * 3, 8 * 16)
 
 
-def test_arguments_change_what_they_say():
+def test_arguments_change_the_documented_layers():
     model = build_model("crnet-pncp32-chunk-horzig", SHAPE, 2, patch_size=4, order="hilbert", resize=64, step_units=9)
     (patches,) = (layer for layer in model.layers if isinstance(layer, Patches))
     assert (patches.size, patches.order) == (4, "hilbert")
@@ -185,7 +185,7 @@ def test_arguments_change_what_they_say():
     assert cfc.output.shape == (None, 16, 3)
 
 
-def test_he_normal_by_name():
+def test_he_normal_is_chosen_by_name():
     def spread(initialisation: str) -> float:
         model = build_model("crnet-1fc", SHAPE, 2, initialisation=initialisation)
         kernels = [layer.kernel for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
@@ -211,7 +211,7 @@ def test_he_normal_by_name():
         ({"resize": 9}, "needs at least 15 pixels per side. Received: 9"),
     ],
 )
-def test_a_combination_that_does_not_work_is_one_line(arguments, message):
+def test_invalid_combinations_are_refused_in_one_line(arguments, message):
     with pytest.raises(InputError, match=message) as caught:
         build_model("crnet", SHAPE, 2, **arguments)
     assert "\n" not in str(caught.value)

@@ -54,14 +54,14 @@ def require_gradients(model: keras.Model, images: np.ndarray) -> None:
 
 
 def randomise_statistics(model: keras.Model) -> None:
-    """Batch normalisations that change what they are given."""
+    """Sets statistics with which batch normalisation changes its inputs."""
     generator = np.random.default_rng(1)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.set_weights([generator.uniform(0.5, 1.0, part.shape) for part in layer.get_weights()])
 
 
-def test_all_of_the_family_are_here():
+def test_the_tests_cover_the_whole_family():
     assert {entry.name for entry in list_models() if entry.family == "deep"} == set(NAMES)
     for name in NAMES:
         protocol = get_model(name).protocol
@@ -70,7 +70,7 @@ def test_all_of_the_family_are_here():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_published_counts(name):
+def test_parameter_counts_equal_the_published_ones(name):
     with without_values():
         model = build_model(name, (224, 224, 1), 3)
         assert count_parameters(model) == (PUBLISHED | {"resnet34-plain": PLAIN})[name]
@@ -78,7 +78,7 @@ def test_published_counts(name):
 
 
 @pytest.mark.parametrize("build", [TINY, TINY_BOTTLENECK], ids=["basic", "bottleneck"])
-def test_small_ones_forward_backward_and_back_from_the_file(build, tmp_path):
+def test_small_models_train_save_and_reload(build, tmp_path):
     model = build(SMALL, 3)
     require_gradients(model, pixels_of(SMALL))
     assert outputs_before_and_after(model, pixels_of(SMALL), tmp_path / "model.keras").shape[1] == 3
@@ -88,7 +88,7 @@ def test_small_ones_forward_backward_and_back_from_the_file(build, tmp_path):
     ("name", "shape"),
     [pytest.param(name, shape, marks=pytest.mark.slow) for name in NAMES for shape in (SMALL, LARGE, (224, 224, 1))],
 )
-def test_forward_backward_saved_exported_and_back(name, shape, tmp_path):
+def test_models_train_save_export_and_reload(name, shape, tmp_path):
     model = build_model(name, shape, 3)
     images = pixels_of(shape)
     assert model.name == name
@@ -121,7 +121,7 @@ def test_forward_backward_saved_exported_and_back(name, shape, tmp_path):
 
 @pytest.mark.parametrize("volumes", ["2.5d", "3d"])
 @pytest.mark.parametrize("name", [None, *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES)])
-def test_volumes(name, volumes, tmp_path):
+def test_deep_networks_read_volumes(name, volumes, tmp_path):
     build = functools.partial(build_model, name) if name else TINY
     model = build(VOLUME, 2, volumes=volumes)
     assert any(isinstance(layer, keras.layers.Conv3D) for layer in model.layers) == (volumes == "3d")
@@ -141,8 +141,8 @@ def test_slices_are_images_whose_features_are_averaged():
 
 
 @pytest.mark.parametrize("stem", ["small", "large"])
-def test_three_dimensions_are_two_and_one_more(stem):
-    """Kernels that look at one slice, in a volume whose slices are alike, give what they give for one image."""
+def test_inflated_2d_kernels_give_equal_features_on_constant_volumes(stem):
+    """One-slice kernels give the same features for a volume of equal slices as for one image."""
     model, of_images = TINY((20, 28, 28, 1), 3, volumes="3d", stem=stem), TINY(SMALL, 3, stem=stem)
     randomise_statistics(of_images)
     for layer, flat in zip(model.layers, of_images.layers, strict=True):
@@ -188,14 +188,14 @@ def test_the_stem_is_chosen_by_the_size():
         ),
     ],
 )
-def test_what_dense_layers_get_at_other_sizes(name, shape, maps):
+def test_dense_layers_adapt_to_other_image_sizes(name, shape, maps):
     with without_values():
         model = build_model(name, shape, 2)
         (flat,) = (layer for layer in model.layers if isinstance(layer, keras.layers.Flatten))
         assert flat.input.shape[1:] == maps
 
 
-def test_sides_need_not_be_alike():
+def test_images_need_not_be_square():
     assert outputs_of(TINY((28, 90, 3), 5), pixels_of((28, 90, 3), 1)).shape == (1, 5)
 
 
@@ -208,7 +208,7 @@ def test_plain_has_no_shortcuts():
     assert sum("downsample_0" in layer.name for layer in residual.layers) == 3
 
 
-def test_blocks_have_weights_of_their_own():
+def test_blocks_do_not_share_weights():
     model = build_model("resnet18", SMALL, 2)
     kernels = [layer.get_weights()[0] for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
     assert len(kernels) == 1 + 2 * 8 + 3
@@ -228,7 +228,7 @@ def test_blocks_have_weights_of_their_own():
         ("framework-uniform", (1 / (3 * 1152)) ** 0.5, (1 / 1152) ** 0.5),
     ],
 )
-def test_the_start_is_the_one_that_was_named(name, deviation, most):
+def test_the_named_initializer_is_used(name, deviation, most):
     model = WIDE(SMALL, 2, initialisation=name)
     kernel, bias = model.get_layer("layer2_0_conv1").get_weights()
     assert kernel.shape == (3, 3, 128, 256)
@@ -243,7 +243,7 @@ def test_the_start_is_the_one_that_was_named(name, deviation, most):
         assert not bias.any()
 
 
-def test_dropout_is_where_it_says():
+def test_dropout_is_at_the_documented_layers():
     def places(model):
         return [index for index, layer in enumerate(model.layers) if isinstance(layer, keras.layers.Dropout)]
 
@@ -267,14 +267,14 @@ def test_dropout_is_where_it_says():
         (SMALL, {"volumes": "2d"}, r"must be '2\.5d' or '3d'\. Received: '2d'"),
     ],
 )
-def test_what_does_not_fit_is_one_line(shape, arguments, message):
+def test_unsuitable_inputs_are_refused_in_one_line(shape, arguments, message):
     with pytest.raises(InputError, match=message) as caught:
         build_model("resnet18", shape, 2, **arguments)
     assert "\n" not in str(caught.value)
 
 
 def compare_with_pytorch(model: keras.Model, repeats: tuple, bottleneck: bool, has_biases: bool, width: int) -> None:
-    """Weights by torchvision's names in torchvision's order: shortcuts behind the convolutions that they go round."""
+    """Weights by torchvision's names in torchvision's order: shortcuts after the convolutions that they bypass."""
     first = model.get_layer("conv1")
     arrays = torch_deep.residual_state_dict(repeats, bottleneck, has_biases, first.kernel_size[0], width)
     images = pixels_of(SMALL)
@@ -286,7 +286,7 @@ def compare_with_pytorch(model: keras.Model, repeats: tuple, bottleneck: bool, h
 @pytest.mark.parametrize("stem", ["small", "large"])
 @pytest.mark.parametrize(("build", "repeats"), [(TINY, (1, 2)), (TINY_BOTTLENECK, (2, 1))])
 @pytest.mark.parametrize("biases", ["all", pytest.param("none", marks=pytest.mark.slow)])
-def test_residual_weights_come_over_from_pytorch(build, repeats, stem, biases, tmp_path):
+def test_residual_weights_are_imported_from_pytorch(build, repeats, stem, biases, tmp_path):
     model = build(SMALL, 3, stem=stem, biases=biases)
     compare_with_pytorch(model, repeats, build is TINY_BOTTLENECK, biases == "all", 8)
     model.save(tmp_path / "model.keras")
@@ -304,7 +304,7 @@ def test_residual_weights_come_over_from_pytorch(build, repeats, stem, biases, t
         ("resnet152", (3, 8, 36, 3), "large"),
     ],
 )
-def test_weights_of_the_large_ones_come_over_from_pytorch(name, repeats, stem):
+def test_weights_of_large_networks_are_imported_from_pytorch(name, repeats, stem):
     has_biases = name == "resnet18"
     model = build_model(name, SMALL, 3, stem=stem, biases="all" if has_biases else "none")
     compare_with_pytorch(model, repeats, name in ("resnet50", "resnet152"), has_biases, 64)
@@ -337,8 +337,8 @@ def test_maps_are_averaged_and_flattened_as_in_pytorch():
 
 
 @pytest.mark.slow
-def test_alexnets_weights_come_over_from_pytorch():
-    """The dense layer behind the maps is reordered from channels first to channels last."""
+def test_alexnet_weights_are_imported_from_pytorch():
+    """The dense layer after the maps is reordered from channels first to channels last."""
     generator = np.random.default_rng(0)
     arrays, before = {}, 1
     for index, (filters, kernel) in enumerate(((96, 3), (256, 5), (384, 3), (384, 3), (256, 3))):

@@ -1,4 +1,4 @@
-"""Every model of images: forward, backward, saved, read back, the same outputs; published parameter counts."""
+"""Every image model predicts, trains and gives the same outputs after saving and loading; parameter counts."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from keras_lnn.models.blocks import extra_halvings
 from keras_lnn.registry import build_model, list_models
 
 # CRNet's heads are one network with other arguments, the deep networks take longer than all of these together, and
-# networks of masks answer another question: all have tests of their own.
+# segmentation models have another task: all have tests of their own.
 NAMES = [
     entry.name
     for entry in list_models()
@@ -31,7 +31,7 @@ def images_of(shape: tuple[int, ...], count: int = 4) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("lnn", 263_048), ("dnn", 935_298)])
-def test_published_counts(name, parameters):
+def test_parameter_counts_equal_the_published_ones(name, parameters):
     assert trainable(build_model(name, (28, 28, 1), 2)) == parameters
 
 
@@ -41,7 +41,7 @@ def test_cnn_is_about_the_size_of_lnn():
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("shape", "outputs"), [((28, 28, 1), 2), pytest.param((64, 64, 3), 9, marks=pytest.mark.slow)])
-def test_forward_backward_and_back_from_the_file(name, shape, outputs, tmp_path):
+def test_models_train_save_and_reload(name, shape, outputs, tmp_path):
     model = build_model(name, shape, outputs)
     images = images_of(shape)
     assert model.name == name
@@ -88,7 +88,7 @@ def test_multi_label_networks_are_as_published():
     assert trainable(recurrent) == 2048 * (28 + 2048 + 1) + 2049 * 1024 + 1025 * 1024 + 1025 * 3
 
 
-def test_samples_of_a_batch_do_not_see_each_other():
+def test_predictions_do_not_depend_on_the_rest_of_the_batch():
     """The recurrence runs over the sequence, not over the batch."""
     model = build_model("lnn", (28, 28, 1), 2)
     images = images_of((28, 28, 1), 6)
@@ -105,11 +105,11 @@ def test_the_sequence_stays_the_same_for_larger_images(side, steps):
 
 
 @pytest.mark.parametrize(("side", "halvings"), [(12, 0), (28, 0), (55, 0), (56, 1), (64, 1), (128, 2), (224, 3)])
-def test_halvings(side, halvings):
+def test_larger_images_are_halved_more_often(side, halvings):
     assert extra_halvings((side, 20, 1)) == halvings
 
 
-def test_arguments_change_what_they_say():
+def test_arguments_change_the_documented_layers():
     model = build_model("lnn", (28, 28, 1), 2, units=30, sequence_length=16, dropout=0.5)
     assert model.get_layer("cfc").input.shape == (None, 16, 32)
     assert model.get_layer("cfc").cell.state_size == 30

@@ -16,7 +16,7 @@ STEPS = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
 
 
 @pytest.mark.parametrize("recurrence", RECURRENT)
-def test_each_name_is_a_layer_of_as_many_neurons(recurrence):
+def test_each_recurrence_has_the_requested_number_of_neurons(recurrence):
     classes = {"rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
     layer = make_recurrence(recurrence, 5, name="reader")
     assert type(layer) is {**classes, "ltc": LTC, "cfc": CfC}[recurrence]
@@ -27,7 +27,7 @@ def test_each_name_is_a_layer_of_as_many_neurons(recurrence):
 
 
 @pytest.mark.parametrize("recurrence", RECURRENT)
-def test_the_second_half_of_the_outputs_is_read_backwards(recurrence):
+def test_bidirectional_outputs_end_with_the_backward_half(recurrence):
     read = BothDirections(recurrence, 5, "slices_")
     times = np.random.default_rng(1).uniform(0.5, 2.0, (2, 4, 1)).astype(np.float32)
     outputs = keras.ops.convert_to_numpy(read(STEPS, times))
@@ -43,7 +43,7 @@ def test_the_second_half_of_the_outputs_is_read_backwards(recurrence):
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(3, 8), (20, 4), (64, 64)])
-def test_two_dense_layers_have_about_as_many_parameters_as_asked_for(inputs, outputs):
+def test_dense_controls_match_the_requested_parameter_count(inputs, outputs):
     hidden = find_hidden_width(5_000, inputs, outputs)
     parameters = hidden * (inputs + 1) + outputs * (hidden + 1)
     assert parameters <= 5_000 < parameters + inputs + 1 + outputs

@@ -21,7 +21,7 @@ from keras_lnn.registry import (
 from keras_lnn.source_names import names_in_source
 
 
-def test_names_are_those_of_the_builders():
+def test_model_names_are_those_of_the_builders():
     names = [entry.name for entry in list_models()]
     assert {"lnn", "dnn", "cnn"} <= set(names)
     assert names == sorted(names)
@@ -57,13 +57,13 @@ BUILDER = "(family='test', reference_data='phantom-breast')\ndef my_net(image_sh
         ("import keras_lnn.registry as known", "known.register_model"),
     ],
 )
-def test_a_name_is_read_however_the_decorator_is_imported(imports, decorator):
+def test_names_are_found_for_every_import_of_the_decorator(imports, decorator):
     source = f"import keras\n{imports}\n\n@{decorator}{BUILDER}"
     assert names_in_source(source, dict.get) == ["my-net"]
 
 
 @pytest.mark.parametrize("argument", ["'nets.yaml'", "family='x', table='nets.yaml'"])
-def test_names_of_a_table_are_read(argument):
+def test_names_registered_from_a_table_are_found(argument):
     source = (
         f"from keras_lnn import registry\n\n@registry.register_networks({argument})\ndef make(name, facts):\n    pass"
     )
@@ -108,7 +108,7 @@ def test_an_unknown_model_lists_the_nearest():
         require_model("lnnn")
 
 
-def test_a_name_is_given_once():
+def test_duplicate_model_names_are_refused():
     def lnn(image_shape, outputs):
         """Another."""
 
@@ -169,7 +169,7 @@ def test_a_model_is_added_in_one_place():
         del registry._MODELS["tiny-test-model"]
 
 
-def test_suggestions():
+def test_suggestions_name_similar_choices():
     assert suggest("lnm", ["lnn", "cnn"]) == "Did you mean lnn?"
     assert suggest("zzz", ["b", "a"]) == "Choose from a, b."
     assert suggest("x", []) == ""

@@ -22,13 +22,13 @@ VOLUMES = np.random.default_rng(0).integers(0, 256, (3, *SMALL)).astype(np.float
 
 
 def second_biases(model: keras.Model) -> int:
-    """Parameters that a PyTorch layer has and a Keras layer does not: a bias as long as the one that is there."""
+    """Returns the parameters that only the PyTorch layer has: a second bias of equal length."""
     recurrent = [layer for layer in model.layers if isinstance(layer, keras.layers.LSTM | keras.layers.SimpleRNN)]
     return sum(int(layer.cell.bias.shape[0]) for layer in recurrent)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_published_counts(name):
+def test_parameter_counts_equal_the_published_ones(name):
     with without_values():
         model = build_model(name, (28, 28, 28, 1), 2)
     assert count_parameters(model) + second_biases(model) == STUDY.parameters[name]
@@ -36,7 +36,7 @@ def test_published_counts(name):
     assert model.output_shape == (None, 2)
 
 
-def test_there_are_thirty():
+def test_there_are_thirty_term_paper_models():
     assert len(NAMES) == 30
     assert {entry.name for entry in list_models() if entry.family == "term paper"} == set(NAMES)
 
@@ -44,7 +44,7 @@ def test_there_are_thirty():
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in KINDS else pytest.mark.slow) for name in NAMES]
 )
-def test_forward_backward_and_back_from_the_file(name, tmp_path):
+def test_models_train_save_and_reload(name, tmp_path):
     model = build_model(name, SMALL, 2)
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.square(model(VOLUMES, training=True) - 3.0))
@@ -68,7 +68,7 @@ def test_slices_are_read_along_any_axis(axis, place):
 
 
 @pytest.mark.parametrize("name", ["LiqExp1N2", "LSTMExp5N2"])
-def test_samples_see_each_other_only_by_the_published_mistake(name):
+def test_predictions_depend_on_the_batch_only_by_the_published_mistake(name):
     for recur_over, apart in (("slices", True), ("batch", False)):
         model = build_model(name, SMALL, 2, recur_over=recur_over)
         together = outputs_of(model, VOLUMES[:2])
@@ -101,7 +101,7 @@ def test_more_classes_and_larger_volumes():
         ("LiqExp5N1", (28, 28, 28, 1), 3, "AutoNCP of 5 neurons has at most 2 outputs. Received: 3"),
     ],
 )
-def test_what_does_not_fit_is_one_line(name, shape, outputs, message):
+def test_unsuitable_inputs_are_refused_in_one_line(name, shape, outputs, message):
     with pytest.raises(InputError, match=message):
         build_model(name, shape, outputs)
 

@@ -1,4 +1,4 @@
-"""U-Nets: sizes, any sides, slices and volumes, what neighbouring slices tell, and the same after a file."""
+"""U-Nets: parameter counts, image sizes, slices and volumes, context from neighbouring slices, saving and loading."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ def build(name, shape, outputs=3, **arguments):
     return build_model(name, shape, outputs, **SMALL | arguments)
 
 
-def test_the_published_network_is_as_large_as_its_layers():
+def test_the_published_unet_has_the_expected_parameter_count():
     down = (9 * 1 * 64 + 64) + (9 * 64 * 64 + 64)
     down += (9 * 64 * 128 + 128) + (9 * 128 * 128 + 128)
     down += (9 * 128 * 256 + 256) + (9 * 256 * 256 + 256)
@@ -38,7 +38,7 @@ def test_the_published_network_is_as_large_as_its_layers():
     assert [kinds.count(kind) for kind in ("Conv2D", "MaxPooling2D", "Conv2DTranspose", "Concatenate")] == [15, 3, 3, 3]
 
 
-def test_networks_of_masks_say_so():
+def test_segmentation_models_declare_that_they_predict_masks():
     assert {entry.name for entry in list_models() if entry.predicts == "masks"} == {"unet", "unet-lnn"}
     assert get_model("unet").protocol["monitor"] == "val_dice"
     assert get_model("cnn").predicts == "classes"
@@ -65,7 +65,7 @@ def test_networks_of_masks_say_so():
         ),
     ],
 )
-def test_forward_backward_and_back_from_the_file(name, shape, arguments, tmp_path):
+def test_models_train_save_and_reload(name, shape, arguments, tmp_path):
     model = build(name, shape, **arguments)
     images = pixels_of(shape)
     truth = np.random.default_rng(1).integers(0, 3, (2, *shape[:-1]))
@@ -83,7 +83,7 @@ def test_forward_backward_and_back_from_the_file(name, shape, arguments, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_graph_with_an_ltc_gives_what_eager_calls_give():
+def test_a_graph_with_an_ltc_agrees_with_eager_calls():
     model, volumes = build("unet-lnn", VOLUME, recurrence="ltc", units=6), pixels_of(VOLUME)
     np.testing.assert_allclose(model.predict_on_batch(volumes), outputs_of(model, volumes), rtol=1e-4, atol=1e-5)
 
@@ -96,7 +96,7 @@ def test_a_graph_with_an_ltc_gives_what_eager_calls_give():
         ((5, 13, 16, 1), (8, 16, 16, 1), np.s_[:, 1:6, 1:14], {"volumes": "3d"}),
     ],
 )
-def test_other_sides_are_filled_up_with_black_and_cut_again(shape, larger, inside, arguments):
+def test_other_image_sizes_are_padded_and_cropped(shape, larger, inside, arguments):
     model, whole = build("unet", shape, **arguments), build("unet", larger, **arguments)
     whole.set_weights(model.get_weights())
     images = pixels_of(shape)
@@ -114,13 +114,13 @@ def slices_that_change(model, changed):
 
 
 @pytest.mark.parametrize("recurrence", ["cfc", "ltc", "lstm"])
-def test_all_slices_hear_of_each_other(recurrence):
+def test_each_slice_depends_on_all_slices(recurrence):
     model = build("unet-lnn", VOLUME, recurrence=recurrence)
     for changed in (0, 4):
         assert slices_that_change(model, changed) == {0, 1, 2, 3, 4}
 
 
-def test_the_maps_of_more_levels_are_reported():
+def test_recurrences_can_be_placed_at_several_levels():
     names = {layer.name for layer in build("unet-lnn", VOLUME, levels=2).layers if layer.name.startswith("slices")}
     assert names == {f"slices{level}_{way}" for level in (1, 2) for way in ("forwards", "backwards")}
 
@@ -128,16 +128,16 @@ def test_the_maps_of_more_levels_are_reported():
 @pytest.mark.parametrize(
     ("name", "arguments"), [("unet", {}), ("unet-lnn", {"recurrence": "dense"}), ("unet-lnn", {"recurrence": "none"})]
 )
-def test_controls_see_one_slice_at_a_time(name, arguments):
+def test_controls_predict_each_slice_independently(name, arguments):
     assert slices_that_change(build(name, VOLUME, **arguments), 2) == {2}
 
 
-def test_convolutions_in_three_dimensions_see_their_neighbours():
+def test_3d_convolutions_depend_on_neighbouring_slices():
     assert slices_that_change(build("unet", VOLUME, volumes="3d"), 2) > {2}
 
 
-def test_what_a_place_is_reported_comes_from_its_own_place():
-    """The sequence runs along the volume: maps far away in the plane are other sequences."""
+def test_recurrences_do_not_mix_distant_positions():
+    """The sequence runs along the slices, so that distant positions in the plane are other sequences."""
     model = build("unet-lnn", (3, 64, 64, 1), levels=1)
     volumes = pixels_of((3, 64, 64, 1), 1)
     others = volumes.copy()
@@ -147,7 +147,7 @@ def test_what_a_place_is_reported_comes_from_its_own_place():
     assert difference[2, 48:, 48:].max() == 0
 
 
-def test_controls_are_as_large():
+def test_controls_have_similar_parameter_counts():
     cfc, lstm, dense, none = (
         count_parameters(build_model("unet-lnn", (8, 64, 64, 1), 3, recurrence=kind))
         for kind in ("cfc", "lstm", "dense", "none")
@@ -158,7 +158,7 @@ def test_controls_are_as_large():
     assert none == plain == count_parameters(build_model("unet", (64, 64, 1), 3))
 
 
-def test_without_a_recurrence_it_is_the_unet():
+def test_unet_lnn_without_recurrence_equals_unet():
     model, plain = build("unet-lnn", VOLUME, recurrence="none"), build("unet", VOLUME)
     plain.set_weights(model.get_weights())
     volumes = pixels_of(VOLUME)
@@ -177,6 +177,6 @@ def test_without_a_recurrence_it_is_the_unet():
         ("unet-lnn", VOLUME, {"recurrence": "transformer"}, "recurrence of model unet-lnn must be 'ltc', 'cfc'"),
     ],
 )
-def test_what_does_not_fit_is_one_line(name, shape, arguments, message):
+def test_unsuitable_inputs_are_refused_in_one_line(name, shape, arguments, message):
     with pytest.raises(InputError, match=message):
         build(name, shape, **arguments)

@@ -1,4 +1,4 @@
-"""lnn-3d: its size and that of its controls, what it reads, and that it is the same after a file."""
+"""lnn-3d: parameter counts of the model and its controls, its input, saving and loading."""
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ KINDS = ["ltc", "cfc", "lstm", "dense"]
 VOLUMES = np.random.default_rng(0).integers(0, 256, (3, *SHAPE)).astype(np.float32)
 
 
-def test_it_is_small_and_its_controls_are_as_large():
+def test_lnn_3d_and_its_controls_have_similar_parameter_counts():
     ltc, lstm, dense = (
         count_parameters(build_model("lnn-3d", SHAPE, 2, recurrence=kind)) for kind in KINDS if kind != "cfc"
     )
@@ -27,7 +27,7 @@ def test_it_is_small_and_its_controls_are_as_large():
 @pytest.mark.parametrize(
     "kind", ["cfc", "lstm", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("ltc", "dense"))]
 )
-def test_forward_backward_and_back_from_the_file(kind, tmp_path):
+def test_models_train_save_and_reload(kind, tmp_path):
     model = build_model("lnn-3d", SHAPE, 2, recurrence=kind)
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.square(model(VOLUMES, training=True) - 1.0))
@@ -37,13 +37,13 @@ def test_forward_backward_and_back_from_the_file(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["lstm", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[:2])])
-def test_a_graph_gives_what_eager_calls_give(kind):
+def test_a_graph_agrees_with_eager_calls(kind):
     model = build_model("lnn-3d", SHAPE, 2, recurrence=kind)
     np.testing.assert_allclose(model.predict_on_batch(VOLUMES), outputs_of(model, VOLUMES), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
-def test_mirror_images_have_the_same_answer():
+def test_mirror_images_have_equal_predictions():
     model = build_model("lnn-3d", SHAPE, 2)
     for axis in (1, 2, 3):
         mirrored = np.ascontiguousarray(np.flip(VOLUMES, axis))
@@ -70,7 +70,7 @@ def test_all_axes_are_read_by_the_same_weights():
         np.testing.assert_allclose(outputs_of(model, turned), outputs_of(model, volumes), atol=1e-4)
 
 
-def test_samples_do_not_see_each_other():
+def test_predictions_do_not_depend_on_other_samples():
     model = build_model("lnn-3d", SHAPE, 2)
     alone = np.concatenate([outputs_of(model, VOLUMES[index : index + 1]) for index in range(2)])
     np.testing.assert_allclose(outputs_of(model, VOLUMES[:2]), alone, atol=1e-4)
@@ -94,12 +94,12 @@ def test_the_distance_between_slices_is_their_elapsed_time():
     "shape",
     [(12, 30, 20, 3), *(pytest.param(shape, marks=pytest.mark.slow) for shape in ((64, 64, 64, 1), (20, 120, 120, 1)))],
 )
-def test_volumes_of_any_shape(shape):
+def test_volumes_of_any_shape_are_accepted(shape):
     model = build_model("lnn-3d", shape, 5)
     assert outputs_of(model, np.full((2, *shape), 100.0, np.float32)).shape == (2, 5)
 
 
-def test_an_empty_volume_has_an_answer():
+def test_an_empty_volume_has_a_finite_prediction():
     model = build_model("lnn-3d", SHAPE, 2)
     assert np.isfinite(outputs_of(model, np.zeros((1, *SHAPE), np.float32))).all()
 
@@ -133,6 +133,6 @@ def test_features_of_a_slice_are_means_over_its_tissue():
         (SHAPE, {"slice_distance": 0}, "slice_distance of model lnn-3d must be greater than 0"),
     ],
 )
-def test_what_does_not_fit_is_one_line(shape, arguments, message):
+def test_unsuitable_inputs_are_refused_in_one_line(shape, arguments, message):
     with pytest.raises(InputError, match=message):
         build_model("lnn-3d", shape, 2, **arguments)

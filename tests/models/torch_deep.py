@@ -1,4 +1,4 @@
-"""Deep networks as PyTorch has them, in plain numpy: state_dicts by torchvision's names, channels first."""
+"""Deep networks as in PyTorch, in plain NumPy: state_dicts by torchvision's names, channels first."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def draw_convolution(generator, name: str, filters: int, channels: int, kernel: int, has_bias: bool) -> Arrays:
-    """Random weights of a convolution, so large that the maps behind it neither vanish nor explode."""
+    """Returns random weights of a convolution, scaled so that the maps after it neither vanish nor explode."""
     shape = (filters, channels, kernel, kernel)
     deviation = np.float32((2 / (channels * kernel**2)) ** 0.5)
     arrays = {f"{name}.weight": deviation * generator.standard_normal(shape, np.float32)}
@@ -57,7 +57,7 @@ def residual_state_dict(
 
 
 def run_residual(arrays: Arrays, repeats: Sequence[int], bottleneck: bool, maps: np.ndarray) -> np.ndarray:
-    """The logits of pixels -1..1, channels first; a first kernel of 7 has stride 2 and pooling behind it."""
+    """The logits of pixels -1..1, channels first; a first kernel of 7 has stride 2 and pooling after it."""
     large = arrays["conv1.weight"].shape[-1] == 7
     maps = np.maximum(normalise(arrays, "bn1", convolve(arrays, "conv1", maps, 2 if large else 1)), 0)
     maps = pool(pad(maps, 1), 3, 2, np.max) if large else maps
@@ -89,7 +89,7 @@ def convolve(arrays: Arrays, name: str, maps: np.ndarray, strides: int = 1) -> n
 
 
 def normalise(arrays: Arrays, name: str, maps: np.ndarray) -> np.ndarray:
-    """Batch normalisation by its running statistics."""
+    """Applies batch normalisation by its running statistics."""
     keys = ("running_mean", "running_var", "weight", "bias")
     mean, variance, scale, shift = (arrays[f"{name}.{key}"][:, None, None] for key in keys)
     return (maps - mean) / np.sqrt(variance + 1e-5) * scale + shift
@@ -101,12 +101,12 @@ def apply_dense(arrays: Arrays, name: str, features: np.ndarray) -> np.ndarray:
 
 
 def pad(maps: np.ndarray, width: int) -> np.ndarray:
-    """Zeros on every side."""
+    """Pads with zeros on every side."""
     return np.pad(maps, ((0, 0), (0, 0), (width, width), (width, width)))
 
 
 def pool(maps: np.ndarray, window: int, strides: int, reduce: Callable) -> np.ndarray:
-    """Pooling without padding."""
+    """Applies pooling without padding."""
     windows = np.lib.stride_tricks.sliding_window_view(maps, (window, window), axis=(2, 3))
     return reduce(windows[:, :, ::strides, ::strides], axis=(4, 5))
 

@@ -26,7 +26,7 @@ PICTURES = ("history", "labels", "roc", "examples", "wiring_cfc", "unknown")
 
 
 def with_details(folder, pictures=PICTURES, **changes):
-    """Adds to a run what a real one has beside its numbers: pictures, counts of images, findings on the data."""
+    """Adds the other files of a real run: pictures, counts of images, findings on the data."""
     (folder / "plots").mkdir()
     for name in pictures:
         Image.new("RGB", (1400, 300), "white").save(folder / "plots" / f"{name}.png", dpi=(150, 150))

@@ -21,13 +21,13 @@ def browser():
 
 
 @pytest.mark.parametrize("write", [write_hostile_run, write_hostile_label_run, write_mask_page_run])
-def test_the_page_of_a_run(browser, write, tmp_path):
+def test_a_browser_shows_the_page_of_a_run(browser, write, tmp_path):
     folder = RunFolder(write(tmp_path))
     assert_sound(browser, write_run_page(folder, folder.read_metrics()))
 
 
 @pytest.mark.parametrize("write", [write_hostile_comparison, write_hostile_study])
-def test_the_pages_of_comparisons_and_studies(browser, write, tmp_path):
+def test_a_browser_shows_the_pages_of_comparisons_and_studies(browser, write, tmp_path):
     assert_sound(browser, write(tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""What templates make of texts, tables and addresses: nothing that a name holds becomes part of the page."""
+"""Rendering of texts, tables and links: markup in names is escaped."""
 
 import os
 import tomllib
@@ -33,7 +33,7 @@ def test_a_name_that_a_template_does_not_know_is_an_error():
         render("comparison.html", title="x")
 
 
-def test_addresses_are_relative_and_never_scripts(tmp_path):
+def test_links_are_relative_and_never_scripts(tmp_path):
     assert relative_link(tmp_path / "runs" / "a b" / "report.html", tmp_path / "out") == "../runs/a%20b/report.html"
     assert relative_link(tmp_path / "javascript:alert(1)", tmp_path) == "javascript%3Aalert%281%29"
     assert relative_link(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"), tmp_path) == "%FF"

@@ -65,7 +65,7 @@ def read(hostile):
     return read_page(hostile)
 
 
-def test_the_result_stands_in_words_over_patients(hostile, read):
+def test_the_page_states_the_result_over_patients(hostile, read):
     metrics = RunFolder(hostile).read_metrics()
     value, low, high = (f"{metrics['test']['auc'][key]:.3f}"[1:] for key in ("value", "low", "high"))
     assert f"AUC {value}; 95% interval {low} to {high}, over the test split" in read.text
@@ -74,13 +74,13 @@ def test_the_result_stands_in_words_over_patients(hostile, read):
     assert f"AUC {value}; 95% interval {low} to {high}, over 30 test patients (60 images)" in page
 
 
-def test_masks_are_resampled(tmp_path):
+def test_segmentation_pages_state_intervals_over_patients(tmp_path):
     read = read_page(write_mask_page_run(tmp_path))
     assert re.search(r"Dice \.\d+; 95% interval \.\d+ to \.\d+, resampled over 8 test patients", read.text)
     assert "Dice of tumour" in read.text  # of the hardest images
 
 
-def test_no_name_becomes_a_part_of_the_page(hostile, read):
+def test_names_are_escaped_in_the_page(hostile, read):
     tags = [tag for tag, _ in read.tags]
     assert "script" not in tags
     assert not any(name.startswith("on") for _, attributes in read.tags for name in attributes)
@@ -104,13 +104,13 @@ def test_known_pictures_are_embedded_with_a_sentence(read):
     assert "Wiring of layer cfc" in read.text
 
 
-def test_the_data_and_what_may_be_wrong_with_them_are_shown(read):
+def test_the_page_shows_the_data_and_their_warnings(read):
     assert f"{SCRIPT} is in two splits" in read.text
     assert "patients999" in read.text.replace(" ", "")
     assert "35.0%" in read.text
 
 
-def test_the_most_wrong_images_are_those_of_the_table(tmp_path):
+def test_the_worst_errors_match_the_table_of_predictions(tmp_path):
     truth = make_truth(40, 20)
     probabilities = np.full((40, 2), 0.5)
     probabilities[:, 1] = 0.1 + 0.8 * truth
@@ -168,7 +168,7 @@ def test_every_file_is_explained_and_linked(hostile, read):
 
 
 @pytest.mark.parametrize("name", ["finished", "own-images", "masks"])
-def test_runs_of_the_version_before_have_a_page(name, tmp_path):
+def test_runs_of_the_previous_version_have_a_page(name, tmp_path):
     folder = RunFolder(PREVIOUS / name)
     page = run_page(folder, folder.read_metrics(), None)
     assert "95% interval" in page

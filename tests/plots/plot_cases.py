@@ -1,4 +1,4 @@
-"""What the tests of the pictures share: predictions, histories and images to draw, and what a figure says."""
+"""Shared by the tests of pictures: predictions, histories and images to draw, and the texts of a figure."""
 
 import numpy as np
 import pandas
@@ -14,7 +14,7 @@ def softmax(scores):
 
 
 def predict_classes(classes, samples=120, seed=0, present=None):
-    """Truth among the first ``present`` classes, and probabilities that know something of it."""
+    """Returns truth among the first ``present`` classes, and probabilities correlated with it."""
     random = np.random.default_rng(seed)
     truth = random.integers(0, present or classes, samples)
     truth[: present or classes] = np.arange(present or classes)
@@ -41,7 +41,7 @@ def make_class_accuracy(epochs, names):
 
 
 def numbered_images(count, shape=(6, 6, 1)):
-    """Images of one brightness each, which says their position."""
+    """Returns uniform images whose brightness is their position."""
     return np.broadcast_to(np.arange(count, dtype=np.uint8).reshape(-1, *[1] * len(shape)), (count, *shape)).copy()
 
 

@@ -1,4 +1,4 @@
-"""What all pictures of predictions refuse."""
+"""Arguments that all pictures of predictions refuse."""
 
 import numpy as np
 import pytest

@@ -9,12 +9,12 @@ from keras_lnn.errors import InputError
 
 
 def numbered_versions(count: int, epochs: int, shape: tuple[int, ...] = (6, 6, 1)) -> np.ndarray:
-    """Each of one brightness, a little off a whole number, which says image and epoch."""
+    """Returns uniform images whose brightness, slightly off an integer, encodes image and epoch."""
     numbers = 10 * np.arange(count)[:, None] + np.arange(1, epochs + 1)
     return np.broadcast_to(numbers.reshape(count, epochs, *[1] * len(shape)) + 0.4, (count, epochs, *shape))
 
 
-def test_each_image_stands_before_its_versions():
+def test_each_image_precedes_its_augmented_versions():
     figure = plots.plot_augmentation(numbered_images(3) * 10, numbered_versions(3, 7), ["one", "two", "three"], "Flips")
     brightness = [int(axes.images[0].get_array().flat[0]) for axes in figure.axes]
     assert brightness == list(range(0, 8)) + list(range(10, 18)) + list(range(20, 28))
@@ -36,7 +36,7 @@ def test_masks_are_outlined_on_each_version():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_of_volumes_it_shows_the_middle_slice(channels):
+def test_the_sheet_shows_the_middle_slice_of_volumes(channels):
     volumes = np.zeros((2, 5, 4, 4, channels), dtype=np.uint8)
     volumes[:, 2] = 77
     figure = plots.plot_augmentation(volumes, volumes[:, None] + 0.5, ["a", "b"], "Flips")
@@ -58,6 +58,6 @@ def test_of_volumes_it_shows_the_middle_slice(channels):
     ],
     ids=["lengths", "names", "size", "many", "none"],
 )
-def test_it_refuses_what_does_not_fit(versions, names, message):
+def test_the_sheet_refuses_unsuitable_images(versions, names, message):
     with pytest.raises(InputError, match=message):
         plots.plot_augmentation(numbered_images(3), versions, ["x"] * names, "Flips")

@@ -9,7 +9,7 @@ from keras_lnn import plots
 from keras_lnn.errors import InputError
 
 
-def test_a_line_a_class_says_its_values():
+def test_each_class_has_one_labelled_line():
     accuracy = make_class_accuracy(5, ["no liver", "liver", "lesion"])
     figure = plots.plot_class_accuracy(accuracy, 4)
     lines = labelled_lines(figure.axes[0])
@@ -21,14 +21,14 @@ def test_a_line_a_class_says_its_values():
     assert heading(plots.plot_class_accuracy(accuracy, None, multi_label=True)) == "Validation accuracy of each label"
 
 
-def test_seven_classes_have_a_colour_each():
+def test_seven_classes_have_distinct_colours():
     figure = plots.plot_class_accuracy(make_class_accuracy(3, list("abcdefg")), None)
     lines = labelled_lines(figure.axes[0])
     assert len({line.get_color() for line in lines.values()}) == 7
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list("abcdefg")
 
 
-def test_more_classes_have_a_row_each(tmp_path):
+def test_many_classes_have_one_row_each(tmp_path):
     accuracy = make_class_accuracy(5, list("abcdefghijklmn"))
     accuracy.loc[2, "c"] = np.nan
     figure = plots.plot_class_accuracy(accuracy, 4)
@@ -46,7 +46,7 @@ def test_more_classes_have_a_row_each(tmp_path):
     assert texts(plots.plot_class_accuracy(accuracy * np.nan, None).axes[0]) == ["no image of any class"]
 
 
-def test_a_class_without_images_is_said():
+def test_a_class_without_images_is_reported():
     accuracy = make_class_accuracy(2, ["a"]) * np.nan
     assert texts(plots.plot_class_accuracy(accuracy, None).axes[0]) == ["no image of any class"]
 
@@ -61,7 +61,7 @@ def test_the_matrix_has_its_numbers_and_a_dash_where_there_is_none():
 
 
 @pytest.mark.parametrize("table", [pd.DataFrame(), pd.DataFrame(columns=["a"])])
-def test_nothing_to_draw_is_reported(table):
+def test_empty_data_are_reported(table):
     with pytest.raises(InputError, match=r"needs an epoch and a class. Received: 0 rows"):
         plots.plot_class_accuracy(table, None)
     with pytest.raises(InputError, match="needs an epoch and a class"):

@@ -28,7 +28,7 @@ def test_confusion_of_classes_equals_scikit_learn(classes, present):
     assert [label.get_text().replace("\n", " ") for label in axes.get_yticklabels()] == names
 
 
-def test_confusion_of_fourteen_labels_has_a_row_each():
+def test_confusion_of_fourteen_labels_has_one_row_each():
     truth, probabilities = predict_labels(14)
     figure = plots.plot_confusion(truth, probabilities, "multi-label", CHEST)
     present, absent = figure.axes
@@ -52,7 +52,7 @@ def test_a_label_that_no_image_has_is_drawn_without_shares():
     assert texts(figure.axes[1]) == ["0", "2  100%", "0", "1  100%"]
 
 
-def test_confusion_says_that_a_small_share_is_not_none():
+def test_confusion_shows_small_shares_as_nonzero():
     truth = np.array([0] * 1000 + [1])
     probabilities = np.array([0.9] + [0.1] * 999 + [0.9])
     figure = plots.plot_confusion(truth, probabilities, "binary", ["no", "yes"])

@@ -35,7 +35,7 @@ def test_roc_of_a_hand_computed_case():
 
 
 def steps_of(present, probability):
-    """Recall and precision at the thresholds where something more is found, from the lowest threshold up."""
+    """Returns recall and precision at the thresholds where recall changes, in ascending order of thresholds."""
     rows = {}
     for threshold in np.unique(probability):
         above = probability >= threshold
@@ -80,7 +80,7 @@ def test_precision_recall_of_several_classes_leaves_out_an_absent_one():
 
 
 @pytest.mark.parametrize("plot", [plots.plot_roc, plots.plot_precision_recall])
-def test_many_curves_get_a_panel_each(plot):
+def test_many_curves_have_one_panel_each(plot):
     truth, probabilities = predict_labels(14)
     figure = plot(truth, probabilities, "multi-label", CHEST)
     assert len(figure.axes) == 14

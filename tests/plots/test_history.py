@@ -75,6 +75,6 @@ def test_history_with_missing_values_keeps_the_others_visible():
     ],
     ids=["empty", "no epoch", "no metric", "best epoch outside"],
 )
-def test_history_refuses(history, best_epoch):
+def test_history_refuses_invalid_tables(history, best_epoch):
     with pytest.raises(InputError, match="Received"):
         plots.plot_history(history, best_epoch)

@@ -1,4 +1,4 @@
-"""Names beside points cover nothing."""
+"""Names beside points do not cover other elements."""
 
 import itertools
 
@@ -43,7 +43,7 @@ def test_names_cover_neither_each_other_nor_points(crowd):
     assert bool(far) == crowd
 
 
-def test_error_bars_stay_free():
+def test_names_do_not_cover_error_bars():
     figure, axes = label(np.array([[5.0, 0.5], [5.3, 0.5]]), ["first", "second"], np.array([0.3, 0.3]))
     bars = axes.transData.transform([(5.0, 0.5), (5.3, 0.5)])[:, 0]
     assert not any(box.x0 <= bar <= box.x1 for box in boxes_of(figure, axes) for bar in bars)

@@ -52,7 +52,7 @@ def test_f1_is_drawn_at_both_thresholds():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["above 0.5", "above its threshold"]
 
 
-def test_what_is_not_defined_is_left_out(tmp_path):
+def test_undefined_values_are_left_out(tmp_path):
     truth, probabilities = predict_labels(2)
     truth[:, 1] = 0
     found = evaluate_predictions(truth, probabilities, task="multi-label", class_names=("a", "$b$"))
@@ -62,6 +62,6 @@ def test_what_is_not_defined_is_left_out(tmp_path):
     assert np.isfinite(figure.axes[1].get_xlim()).all()
 
 
-def test_nothing_to_draw_is_reported():
+def test_empty_data_are_reported():
     with pytest.raises(InputError, match="There must be at least one label to draw"):
         plots.plot_labels({}, 3)

@@ -1,4 +1,4 @@
-"""Pictures of masks: what they say, where lines run, and what is not defined."""
+"""Pictures of masks: their texts, their outlines, and undefined values."""
 
 import numpy as np
 import pandas as pd
@@ -85,7 +85,7 @@ def test_outlines_follow_the_sides_of_pixels():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["liver", "tumour"]
 
 
-def test_of_a_volume_the_fullest_slice_is_drawn():
+def test_the_slice_with_most_mask_pixels_is_drawn():
     cases = make_cases(volumes=True)
     cases.truth[3, :2] = 0
     cases.predicted[3, :2] = 0
@@ -94,7 +94,7 @@ def test_of_a_volume_the_fullest_slice_is_drawn():
     assert np.array_equal(drawn.images[0].get_array(), cases.images[3, 2, ..., 0])
 
 
-def test_colours_of_many_classes_begin_anew():
+def test_colours_repeat_for_many_classes():
     assert len({class_colour(index) for index in range(6)}) == 6
     assert class_colour(0) == class_colour(6)
 
@@ -107,7 +107,7 @@ def test_masks_of_another_size_are_refused():
         plots.MaskCases(cases.images, cases.truth, cases.predicted, NAMES, cases.dice[:, :1])
 
 
-def test_dice_over_the_epochs_has_a_line_a_class_and_the_values_of_the_kept_epoch():
+def test_dice_history_has_one_line_per_class_and_the_kept_values():
     history = pd.DataFrame({"epoch": [1, 2, 3], "val_dice": [0.1, 0.4, 0.3], "val_dice_liver": [0.2, 0.8, 0.6]})
     figure = plots.plot_dice_history(history, ["liver", "tumour"], 2)
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [

@@ -45,7 +45,7 @@ def test_reliability_points_and_error_equal_a_plain_loop(task):
     assert heading(figure).endswith(f"{error:.3f}")
 
 
-def test_reliability_intervals_are_wilson_s():
+def test_reliability_intervals_equal_those_of_wilson():
     from scipy.stats import binomtest
 
     truth, probabilities = predict_classes(3, samples=200)
@@ -59,7 +59,7 @@ def test_reliability_intervals_are_wilson_s():
         np.testing.assert_allclose(segment[:, 1], interval, atol=1e-6)
 
 
-def test_reliability_says_the_error_that_it_is_given():
+def test_reliability_shows_the_given_calibration_error():
     truth, probabilities = predict_classes(2)
     figure = plots.plot_reliability(truth, probabilities, "binary", ["no", "yes"], expected_calibration_error=0.123)
     assert heading(figure).endswith("0.123")

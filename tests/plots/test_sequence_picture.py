@@ -16,7 +16,7 @@ def maps_of(*shape: int) -> np.ndarray:
 
 @pytest.mark.parametrize("layer", [Rows(), Columns(reverse=True), Patches(2, 1, "zigzag"), Patches(2, order="hilbert")])
 @pytest.mark.parametrize("image", [None, np.zeros((20, 20, 1), np.uint8), np.zeros((20, 20, 3), np.uint8)])
-def test_the_way_joins_the_centres_in_their_order(layer, image, tmp_path):
+def test_the_path_joins_patch_centres_in_reading_order(layer, image, tmp_path):
     shape = (8, 8, 3)
     positions = layer.positions(shape)
     figure = plot_sequence(positions, maps_of(*shape), image, "How it reads")

@@ -1,4 +1,4 @@
-"""Saving: whether every picture can be saved whole and read, and that drawing touches nothing global."""
+"""Saving: every picture is saved without clipped text, and drawing changes no global state."""
 
 import subprocess
 import sys

@@ -34,7 +34,7 @@ def make_display(terminal):
     return JobDisplay(console, "jobs")
 
 
-def test_a_job_is_as_far_as_the_history_of_its_run(tmp_path):
+def test_the_progress_of_a_job_follows_its_history(tmp_path):
     run = write_history(tmp_path / "run")
     assert read_reached(make_job(run)) == Reached(1, 2, 0.625, 9.0)  # three epochs of three seconds are left
     assert read_reached(make_job(tmp_path / "none")) is None
@@ -85,7 +85,7 @@ def test_a_terminal_shows_a_bar_and_one_line_per_running_job(tmp_path):
     assert "job [a] epoch 2 about 9 s left" in lines
 
 
-def test_where_nobody_knows_how_many_there_are_the_done_ones_are_counted():
+def test_done_jobs_are_counted_where_the_total_is_unknown():
     display = make_display(terminal=True)
     with display:
         display.show([], 3, None, "")

@@ -27,7 +27,7 @@ class Resource:
 
 
 class Supply:
-    """Hands out jobs in their order, for each kind of resource its own, and keeps the outcomes."""
+    """Supplies jobs in order, separately for each kind of resource, and keeps the outcomes."""
 
     def __init__(self, jobs, chosen=lambda resource, job: True):
         self.waiting = list(jobs)

@@ -1,4 +1,4 @@
-"""Processes of trials that end in every way there is."""
+"""Trial processes with every kind of end."""
 
 import contextlib
 import os
@@ -64,7 +64,7 @@ def trial(runner, tmp_path_factory):
     return folder, run_trial(runner, folder, order_for(folder))
 
 
-def test_a_good_trial_gives_its_result(trial):
+def test_a_successful_trial_returns_its_result(trial):
     folder, outcome = trial
     assert outcome.failure is None
     (found,) = outcome.result["runs"]
@@ -137,13 +137,13 @@ def test_a_trial_that_hangs_is_killed_with_its_children(runner, tmp_path):
     assert run(runner, tmp_path / "next", "none").failure is None
 
 
-def test_a_trial_that_eats_memory_is_killed(runner, tmp_path):
+def test_a_trial_above_its_memory_limit_is_killed(runner, tmp_path):
     outcome = run(runner, tmp_path, "memory", Limits(memory_bytes=1.5 * 2**30))
     assert re.fullmatch(r"used [\d,]+ MiB, more than its limit of 1,536 MiB", outcome.failure)
     assert run(runner, tmp_path / "next", "none").failure is None
 
 
-def test_stopping_kills_the_trial_and_says_nothing_of_it(runner, tmp_path):
+def test_stopping_kills_the_trial_silently(runner, tmp_path):
     stop = threading.Event()
     with once_it_hangs(stop.set):
         outcome = run(runner, tmp_path, "hang", stop=stop)
@@ -153,7 +153,7 @@ def test_stopping_kills_the_trial_and_says_nothing_of_it(runner, tmp_path):
     assert run(runner, tmp_path / "next", "none").failure is None
 
 
-def test_an_interrupted_trial_goes_on_from_its_folder(runner, trial):
+def test_an_interrupted_trial_resumes_from_its_folder(runner, trial):
     folder, first = trial
     again = run_trial(runner, folder, order_for(folder))
     assert first.result == again.result
@@ -177,7 +177,7 @@ class Faults:
         self.outcomes[job.name] = outcome
 
 
-def test_several_at_a_time_do_not_mix(runner, tmp_path):
+def test_parallel_trials_do_not_mix_their_results(runner, tmp_path):
     supply = Faults(tmp_path, ("none", "raise", "exit", "kill"))
     Pool(local_resources(runner, 4), supply).run()
     outcomes = supply.outcomes
@@ -207,7 +207,7 @@ def test_the_processes_of_a_pool_have_limits_and_share_the_gpus(runner, tmp_path
     assert_no_sleepers()
 
 
-def test_a_process_has_its_own_variables(runner, tmp_path):
+def test_a_process_has_its_own_environment_variables(runner, tmp_path):
     given = {"KERAS_LNN_TEST": "7", "HOME": None}
     run_work = {"limits": NO_LIMITS, "stop": threading.Event()}
     outcome = runner.run("work_samples:tell_variables", {}, tmp_path, environment=given, **run_work)
@@ -255,7 +255,7 @@ run(ProcessRunner(), Path({folder!r}), "hang")
 
 
 @pytest.mark.slow
-def test_nothing_runs_on_when_the_search_is_killed(tmp_path):
+def test_all_processes_end_when_the_search_is_killed(tmp_path):
     script = SCRIPT.format(paths=[str(Path(__file__).parents[1]), *sys.path], folder=str(tmp_path))
     search = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, start_new_session=True)
     assert search.stdout.readline() == b"begun\n"
@@ -276,7 +276,7 @@ def test_a_helper_that_cannot_begin_says_why(tmp_path):
     assert "no-such-backend" in outcome.failure
 
 
-def test_a_folder_of_another_search_is_no_result(runner, trial):
+def test_results_of_another_search_are_ignored(runner, trial):
     folder, first = trial
     other = order_for(folder) | {"seeds": [4], "folders": [str(folder / "seed-3")]}
     again = run_trial(runner, folder, other)

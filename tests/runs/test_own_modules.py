@@ -1,4 +1,4 @@
-"""Modules of people's own: imported once, by every command, and remembered by runs and studies."""
+"""Users' own modules: imported once, by every command, and recorded in runs and studies."""
 
 import sys
 
@@ -65,7 +65,7 @@ def save_run(folder, imports):
     return folder
 
 
-def test_a_configuration_makes_its_own_models_and_data_known(own_module, tmp_path):
+def test_a_configuration_imports_its_own_modules(own_module, tmp_path):
     config = TrainConfig(model="own-net", data="own-set", imports=(own_module,))
     assert complete_config(config).epochs == 1
     assert {"own-set"} <= set(catalog())
@@ -133,7 +133,7 @@ def test_what_a_module_registers_is_listed(own_module, monkeypatch, capsys):
     assert "own-set" in capsys.readouterr().out
 
 
-def test_a_run_brings_its_modules_and_a_file_does_not(own_module, tmp_path):
+def test_a_run_imports_its_modules_and_a_model_file_does_not(own_module, tmp_path):
     run = save_run(tmp_path / "run", (own_module,))
     load_model(run / "best.keras")
     assert own_module not in sys.modules
@@ -158,7 +158,7 @@ def test_a_layer_that_no_module_has_brought_is_named_with_the_remedy(tmp_path, o
         load_predictor(run)
 
 
-def test_other_modules_make_no_other_run(own_module, tmp_path):
+def test_other_modules_do_not_make_another_run(own_module, tmp_path):
     config = TrainConfig(run_dir=tmp_path, imports=())
     (tmp_path / "config.yaml").write_text(config.to_yaml())
     assert is_run_of(tmp_path, config.model_copy(update={"imports": (own_module,)}))

@@ -51,19 +51,19 @@ def test_names_do_not_collide(tmp_path, monkeypatch):
     assert "lnn-folder-some-where" in first.path.name
 
 
-def test_patterns_in_the_path_are_refused(tmp_path):
+def test_run_paths_with_wildcards_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"must not contain \[, \]"):
         RunFolder.create(TrainConfig(run_dir=tmp_path / "runs" / "[best]"), {})
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}"])
-def test_damaged_metrics_count_as_none(folder, content):
+def test_damaged_metrics_count_as_missing(folder, content):
     folder.metrics.write_text(content)
     assert folder.read_metrics() is None
 
 
-def test_resuming_sweeps_what_is_of_no_use(folder):
+def test_resuming_removes_useless_files(folder):
     for epoch in (4, 5):
         folder.write_checkpoint(checkpoint(epoch), 4)
     for file in (folder.path / "checkpoints").iterdir():
@@ -75,18 +75,18 @@ def test_resuming_sweeps_what_is_of_no_use(folder):
     assert not list(folder.path.glob(".*"))
 
 
-def test_an_import_is_not_resumed(folder):
+def test_a_run_of_imported_weights_cannot_be_resumed(folder):
     folder.best_model.write_bytes(b"weights")
     with pytest.raises(InputError, match="which was imported"):
         folder.prepare_resume()
 
 
-def test_what_is_no_run_is_reported(tmp_path):
+def test_folders_that_are_not_runs_are_reported(tmp_path):
     with pytest.raises(InputError, match=r"must contain a config\.yaml"):
         RunFolder.open(tmp_path)
 
 
-def test_a_checkpoint_comes_back_and_old_ones_go(folder):
+def test_a_checkpoint_is_read_back_and_old_ones_are_removed(folder):
     for epoch, best in ((1, 1), (2, 2), (3, 2), (4, 2)):
         folder.write_checkpoint(checkpoint(epoch), best)
     names = {path.name for path in (folder.path / "checkpoints").iterdir()}
@@ -138,7 +138,7 @@ def test_a_best_model_that_is_damaged_is_taken_from_its_checkpoint(folder, best,
     np.testing.assert_array_equal(folder.read_best(best)[0], np.full((2, 3), best))
 
 
-def test_epochs_go_on_without_a_best_model_that_is_lost(folder, tmp_path):
+def test_training_resumes_without_the_lost_best_model(folder, tmp_path):
     for epoch in (1, 2, 3, 4):
         folder.write_checkpoint(checkpoint(epoch), 1)
     best_file(folder, 1).write_bytes(b"damaged")
@@ -173,7 +173,7 @@ def test_checkpoints_that_cannot_be_read_for_a_moment_are_kept(folder, monkeypat
 
 
 @pytest.mark.parametrize("names", [["scan.png"], ["environment.json", "mine.csv"], ["checkpoints"], None])
-def test_what_is_no_run_is_not_removed(tmp_path, names):
+def test_folders_that_are_not_runs_are_not_removed(tmp_path, names):
     place = tmp_path / "place"
     if names is None:
         place.write_text("a file")
@@ -186,7 +186,7 @@ def test_what_is_no_run_is_not_removed(tmp_path, names):
 
 
 @pytest.mark.parametrize("content", ["epochs: [", "epoch: 3", "\0"])
-def test_a_run_with_a_damaged_configuration_is_not_taken_for_another_one(folder, content):
+def test_a_damaged_configuration_is_not_taken_for_another_run(folder, content):
     config = TrainConfig.from_yaml(folder.config)
     folder.write_checkpoint(checkpoint(1), 1)
     folder.config.write_text(content)
@@ -195,7 +195,7 @@ def test_a_run_with_a_damaged_configuration_is_not_taken_for_another_one(folder,
     assert folder.read_checkpoint().epoch == 1
 
 
-def test_a_run_is_removed_and_one_that_had_only_begun(folder, tmp_path):
+def test_complete_and_unfinished_runs_are_removed(folder, tmp_path):
     folder.write_checkpoint(checkpoint(1), 1)
     begun = RunFolder(tmp_path / "begun")
     begun.path.mkdir()
@@ -206,7 +206,7 @@ def test_a_run_is_removed_and_one_that_had_only_begun(folder, tmp_path):
         assert not run.path.exists()
 
 
-def test_a_run_whose_configuration_cannot_be_read_is_no_other_run(folder, monkeypatch):
+def test_an_unreadable_configuration_does_not_make_another_run(folder, monkeypatch):
     config = TrainConfig.from_yaml(folder.config)
     assert is_run_of(folder.path, config)
     folder.write_checkpoint(checkpoint(1), 1)

@@ -1,4 +1,4 @@
-"""Which epoch is kept, and when enough has been seen."""
+"""Choice of the epoch that is kept, and early stopping."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_epochs_that_are_nan_are_never_the_best():
     selection = Selection("val_auc")
     assert selection.choose(history) == (2, 0.4)
     assert selection.warn(history) == ""
-    # Where all are NaN the last one is kept, and the run says so.
+    # Where all are NaN the last one is kept, and the run reports it.
     selection = Selection("val_loss", patience=1)
     epoch, value = selection.choose(history)
     assert epoch == 3
@@ -48,14 +48,14 @@ def test_the_largest_score_is_the_best():
 
 
 def test_epochs_without_the_value_are_never_the_best():
-    """As those of a run that another goes on from, which measured something else."""
+    """Epochs of a continued run with another metric."""
     history = [{"epoch": 1, "val_auc": 0.9}, {"epoch": 2, "val_auc": 0.8, "val_score": 0.3}]
     assert find_best(history, "val_score") == (2, 0.3)
     assert np.isnan(find_best(history[:1], "val_score")[1])
     assert Selection("val_score", keep="last").choose(history) == (2, 0.3)
 
 
-def test_the_last_epoch_is_kept_where_it_is_to_be():
+def test_the_last_epoch_is_kept_if_configured():
     history = history_of(val_auc=[0.5, 0.9, 0.7])
     assert Selection("val_auc").choose(history) == (2, 0.9)
     assert Selection("val_auc", keep="last").choose(history) == (3, 0.7)

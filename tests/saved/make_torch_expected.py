@@ -35,7 +35,7 @@ IRREGULAR = ("ltc-wired", "ltc-dense-mixed", "cfc-default", "cfc-pure", "cfc-wir
 
 
 def randomise(layer: torch.nn.Module) -> None:
-    """Moves all weights from where they begin, those behind a softplus below zero too, to short binary fractions."""
+    """Moves all weights, also below zero before a softplus, to short binary fractions."""
     for name, parameter in layer.named_parameters():
         if parameter.requires_grad:
             width = 1.0 if name.endswith((".w", "sensory_w", "gleak", "cm")) else 0.3
@@ -46,7 +46,7 @@ def randomise(layer: torch.nn.Module) -> None:
 
 
 def run_irregular(layer: torch.nn.Module, inputs: torch.Tensor, timespans: torch.Tensor) -> torch.Tensor:
-    """One sequence after the other: ncps broadcasts the times of a batch over the neurons instead of the sequences."""
+    """Processes one sequence at a time: ncps broadcasts the times of a batch over neurons instead of sequences."""
     outputs = [layer(inputs[i : i + 1], timespans=timespans[i : i + 1])[0] for i in range(len(inputs))]
     return torch.cat(outputs)
 

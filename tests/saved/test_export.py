@@ -1,4 +1,4 @@
-"""Models that leave: equal to the Keras model, usable without it, refused where they are not ours."""
+"""Exported models: equal to the Keras model, usable without Keras, and refused where they are foreign."""
 
 import json
 import subprocess
@@ -83,7 +83,7 @@ def test_a_signature_comes_back_with_every_field():
     assert (older.thresholds, older.threshold_rule, older.positive_class) == (None, None, None)
 
 
-def test_answers_go_by_the_thresholds_that_were_chosen(tmp_path):
+def test_predicted_labels_use_the_chosen_thresholds(tmp_path):
     keras.utils.set_random_seed(0)
     model = build_model("cnn", (28, 28, 1), 3, filters=2)
     labels = {"task": "multi-label", "class_names": ("a", "b", "c")}
@@ -106,7 +106,7 @@ def test_answers_go_by_the_thresholds_that_were_chosen(tmp_path):
         assert [name in names for name in "abc"] == list(above[row])
 
 
-def test_two_classes_go_by_their_threshold_wherever_they_are_predicted(saved, tmp_path):
+def test_binary_predictions_use_the_threshold_in_every_format(saved, tmp_path):
     predictor = load_predictor(saved)
     second = predictor.predict(IMAGES)[:, 1]
     level = float(np.median(second))
@@ -147,7 +147,7 @@ def nearly_tied_model(image_shape):
     return model
 
 
-def test_every_way_to_a_class_decides_alike_where_classes_are_nearly_tied(tmp_path):
+def test_near_ties_are_decided_equally_in_every_format(tmp_path):
     names = ("first", "second")
     save_keras(
         nearly_tied_model((1, 1, 1)), make_signature(class_names=names, image_shape=(1, 1, 1)), tmp_path / "m.keras"
@@ -166,7 +166,7 @@ def test_every_way_to_a_class_decides_alike_where_classes_are_nearly_tied(tmp_pa
     assert list(table["predicted"]) == [names[index] for index in measured.argmax(axis=1)]
 
 
-def test_masks_are_the_same_served_and_here_where_classes_are_nearly_tied(tmp_path):
+def test_exported_masks_are_equal_where_classes_are_nearly_tied(tmp_path):
     signature = make_signature(task="segmentation", class_names=("background", "lesion"), image_shape=(8, 8, 1))
     save_keras(nearly_tied_model((8, 8, 1)), signature, tmp_path / "m.keras")
     images = np.arange(64, dtype=np.uint8).reshape(1, 8, 8, 1)
@@ -180,7 +180,7 @@ def test_masks_are_the_same_served_and_here_where_classes_are_nearly_tied(tmp_pa
     np.testing.assert_array_equal(served.predict_compact(images), answer)
 
 
-def test_both_formats_give_what_the_model_gives(liquid, exported):
+def test_both_formats_reproduce_the_model(liquid, exported):
     expected = load_predictor(liquid).predict(IMAGES)
     np.testing.assert_allclose(expected.sum(axis=1), 1, atol=1e-6)
     again = export_model(liquid, liquid.parent / "as_keras", "keras")
@@ -192,7 +192,7 @@ def test_both_formats_give_what_the_model_gives(liquid, exported):
     assert predictor.model.jit_compile != xla_slows_convolutions()
 
 
-def test_it_predicts_where_keras_and_this_package_cannot_be_imported(liquid, exported, tmp_path):
+def test_an_export_predicts_without_keras_and_this_package(liquid, exported, tmp_path):
     code = f"""
 import sys
 for name in ("keras", "tf_keras", "ncps", "keras_lnn", "custom_metrics"):
@@ -220,7 +220,7 @@ def test_the_endpoint_takes_raw_bytes_of_any_number(exported):
     assert model.serve(IMAGES[:1])["probabilities"].shape == (1, 2)
 
 
-def test_a_card_and_a_signature_lie_beside(saved, exported, tmp_path):
+def test_an_export_holds_a_card_and_a_signature(saved, exported, tmp_path):
     signature = json.loads((exported / SIGNATURE_FILE).read_text())
     assert signature["class_names"] == ["malignant", "normal, benign"]
     assert signature["input"]["dtype"] == "uint8"
@@ -295,7 +295,7 @@ def wrong_signature(path):
 
 
 @pytest.mark.parametrize("make", [foreign_keras, pickled, empty_folder, wrong_signature])
-def test_what_is_not_ours_is_refused(make, tmp_path):
+def test_foreign_models_are_refused(make, tmp_path):
     make(tmp_path / "x.keras")
     for load in (load_model, load_predictor):
         with pytest.raises(InputError, match="that keras-lnn has saved") as caught:

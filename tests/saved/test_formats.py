@@ -69,7 +69,7 @@ def test_a_new_format_is_written_recognised_and_loaded(archives, saved, tmp_path
         load_model(folder)
 
 
-def test_a_new_format_lies_beside_exports_of_other_formats(archives, saved, tmp_path):
+def test_a_new_format_is_stored_beside_other_exports(archives, saved, tmp_path):
     assert export_model(saved, tmp_path / "out", "keras") == tmp_path / "out"
     assert export_model(saved, tmp_path / "out", "npz") == tmp_path / "out-npz"
     assert export_model(saved, tmp_path / "out-npz", "keras") == tmp_path / "out-npz-keras"

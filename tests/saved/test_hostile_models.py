@@ -1,4 +1,4 @@
-"""Models that do not fit their signature, that are damaged, or that would do more than compute: one line each."""
+"""Models that do not match their signature, are damaged or have side effects end in one line each."""
 
 import contextlib
 import json
@@ -82,7 +82,7 @@ def test_a_signature_that_does_not_fit_its_model(copy, model, tmp_path, case):
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "gone", "other", *range(8)])
-def test_a_damaged_graph(copy, damage):
+def test_a_damaged_graph_is_refused(copy, damage):
     path = copy / GRAPH_FILE
     content = bytearray(path.read_bytes())
     if damage == "gone":
@@ -142,7 +142,7 @@ HARMS = {
 
 
 @pytest.mark.parametrize("operation", HARMS)
-def test_a_graph_that_would_do_more_is_not_loaded(tmp_path, operation):
+def test_a_graph_with_side_effects_is_not_loaded(tmp_path, operation):
     target = tmp_path / "written"
 
     def compute(values, weight):
@@ -239,11 +239,11 @@ def keras_config(layer, **config):
         (None, "in safe mode"),
     ],
 )
-def test_a_keras_file_that_is_no_model(tmp_path, config, message):
+def test_an_invalid_keras_file_is_refused(tmp_path, config, message):
     refused(write_keras(tmp_path / "best.keras", config), message)
 
 
-def test_a_packed_bomb_is_not_unpacked(tmp_path):
+def test_a_zip_bomb_is_not_unpacked(tmp_path):
     path = write_keras(tmp_path / "best.keras", {})
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb", bytes(10**7))

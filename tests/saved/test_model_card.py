@@ -26,7 +26,7 @@ SIGNATURE = Signature(
 )
 
 
-def test_names_from_files_stay_text():
+def test_the_card_escapes_names():
     estimate, alone = {"value": 0.9, "low": 0.8, "high": 0.95}, {"value": 0.1, "low": None, "high": None}
     metrics = {
         "test": {"auc": estimate, "expected_calibration_error": alone},
@@ -44,7 +44,7 @@ def test_names_from_files_stay_text():
 
 
 @pytest.mark.parametrize(("task", "pipeline"), [("binary", "classification"), ("segmentation", "segmentation")])
-def test_model_hubs_find_what_they_read(task, pipeline):
+def test_the_card_has_the_metadata_of_model_hubs(task, pipeline):
     signature = dataclasses.replace(SIGNATURE, task=task, model="mine: [1]\n---\nlicence: mit")
     start, fields, text = re.split("^---\n", model_card(signature, None, "keras"), flags=re.MULTILINE)
     found = yaml.safe_load(fields)
@@ -66,7 +66,7 @@ def test_the_card_says_how_many_images_and_patients_each_split_has():
     assert "| Splits |" not in model_card(SIGNATURE, None, "keras")
 
 
-def test_metrics_at_the_threshold_say_so():
+def test_metrics_at_the_threshold_are_marked():
     estimate = {"value": 0.9, "low": 0.8, "high": 0.95}
     metrics = {"test": {"f1": estimate, "f1_tuned": estimate}, "positive_class": "ill", "warnings": []}
     signature = dataclasses.replace(

@@ -1,4 +1,4 @@
-"""Image files through a model: bad ones named or left out, dark ones reported, and what the terminal shows."""
+"""Predicting image files: bad ones reported or skipped, dark ones reported, and the output on the terminal."""
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ def save(path, values):
 
 @pytest.fixture
 def files(tmp_path):
-    """Two images, one that is no image and one that is cut off behind its header."""
+    """Two images, one file that is not an image and one that is cut off after its header."""
     good = [save(tmp_path / f"{number}.png", np.full((16, 16), 200 * number, np.uint8)) for number in range(2)]
     noise = np.random.default_rng(0).integers(0, 256, (99, 99, 3), dtype=np.uint8)
     (tmp_path / "none.png").write_bytes(b"none")
@@ -40,7 +40,7 @@ def test_headers_are_checked_before_anything_is_read(files):
         check_headers(files[1:2], signature, skip_bad=True)
 
 
-def test_bad_files_end_it_or_are_left_out(files):
+def test_bad_files_stop_prediction_or_are_skipped(files):
     with pytest.raises(InputError, match=r"2 of 4 that cannot be read: .*none\.png \(.*z\.png \(truncated\)"):
         predict_files(DARK_AND_BRIGHT, files)
     reported = []
@@ -53,7 +53,7 @@ def test_bad_files_end_it_or_are_left_out(files):
         predict_files(DARK_AND_BRIGHT, files[1:3], skip_bad=True)
 
 
-def test_masks_are_written_of_the_good_files(files, tmp_path):
+def test_masks_are_written_for_readable_files(files, tmp_path):
     reported = []
     table = predict_masks(BrightPixels(), files, tmp_path / "out", skip_bad=True, warn=reported.append)
     assert table["file"].tolist() == [str(files[0]), str(files[3])]
@@ -61,7 +61,7 @@ def test_masks_are_written_of_the_good_files(files, tmp_path):
     assert len(reported) == 1
 
 
-def test_twelve_bits_without_a_window_are_reported(tmp_path):
+def test_12_bit_images_without_a_window_are_reported(tmp_path):
     path = save(tmp_path / "a.png", np.linspace(0, 4095, 256).reshape(16, 16).astype(np.uint16))
     reported = []
     predict_files(DARK_AND_BRIGHT, [path], warn=reported.append)
@@ -99,7 +99,7 @@ def test_a_volume_that_promises_more_than_it_holds_is_a_fault(tmp_path):
         check_headers(files, VOLUME, skip_bad=False)
 
 
-def test_of_many_classes_the_terminal_shows_three(tmp_path):
+def test_the_terminal_shows_three_of_many_classes(tmp_path):
     path = save(tmp_path / "a.png", np.full((16, 16), 250, np.uint8))
     few = predict_files(DARK_AND_BRIGHT, [path])
     assert shorten_predictions(few) is few

@@ -86,7 +86,7 @@ def reference_lnn(arrays, images):
     return features
 
 
-def test_the_network_is_the_published_one(model):
+def test_imported_weights_give_the_published_outputs(model):
     """The same weights through an independent account of the published network give the same outputs."""
     arrays = published_layout(model)
     load_torch_weights(model, arrays)
@@ -96,7 +96,7 @@ def test_the_network_is_the_published_one(model):
     )
 
 
-def test_dense_layers_behind_maps_are_reordered():
+def test_dense_layers_after_feature_maps_are_reordered():
     inputs = keras.Input((4, 5, 3))
     flat = keras.layers.Dropout(0.5)(keras.layers.Flatten()(inputs))
     model = keras.Model(inputs, keras.layers.Dense(2, use_bias=False)(flat))
@@ -107,7 +107,7 @@ def test_dense_layers_behind_maps_are_reordered():
     np.testing.assert_allclose(model.predict_on_batch(images), expected, atol=1e-5)
 
 
-def test_a_scale_of_the_logits_that_pytorch_has_not_is_one():
+def test_a_learned_scale_missing_in_pytorch_becomes_one():
     inputs = keras.Input((3,))
     model = keras.Model(inputs, LearnedScale()(keras.layers.Dense(4)(inputs)))
     weight, bias = np.arange(12.0, dtype=np.float32).reshape(4, 3), np.ones(4, np.float32)
@@ -117,7 +117,7 @@ def test_a_scale_of_the_logits_that_pytorch_has_not_is_one():
 
 
 @pytest.mark.parametrize("mode", ["default", "pure", "no_gate"])
-def test_a_dense_cfc_comes_over(mode):
+def test_a_dense_cfc_is_imported(mode):
     inputs = keras.Input((6, 4))
     model = keras.Model(inputs, CfC(5, mode=mode, backbone_units=7, backbone_layers=2)(inputs))
     generator = np.random.default_rng(0)
@@ -148,7 +148,7 @@ def test_a_dense_cfc_comes_over(mode):
 
 @pytest.fixture(scope="module")
 def expected():
-    """What make_torch_expected.py stored."""
+    """Returns the arrays that make_torch_expected.py stored."""
     with np.load(Path(__file__).with_name("torch_expected.npz")) as stored:
         return {name: stored[name] for name in stored.files}
 
@@ -185,7 +185,7 @@ def model_around(layer, projected_to: int | None = None, is_irregular: bool = Fa
 
 
 @pytest.mark.parametrize("case", TORCH_LAYERS)
-def test_a_layer_of_ncps_comes_over(case, expected):
+def test_an_ncps_layer_is_imported(case, expected):
     """The same weights give the outputs that ncps.torch gave, at every step, at regular and at irregular times."""
     timed = [("outputs", False), ("irregular_outputs", True)]
     for kind, is_irregular in timed if f"{case}/irregular_outputs" in expected else timed[:1]:
@@ -200,12 +200,12 @@ def test_a_layer_of_ncps_comes_over(case, expected):
         np.testing.assert_allclose(found, expected[f"{case}/{kind}"], rtol=0, atol=1e-5, err_msg=kind)
 
 
-def test_parts_of_a_layer_stay_together(expected):
+def test_cells_and_memories_are_matched_by_layer(expected):
     """Two layers of one kind, their names as those of ncps' own parts, each get their own liquid cell and memory."""
     inputs = keras.Input((5, 4))
     cases = {"lstm.": "ltc-dense-mixed", "net.rnn_cell.": "ltc-wired-mixed"}
     model = keras.Model(inputs, [TORCH_LAYERS[case]()(inputs) for case in cases.values()])
-    # A state_dict that was put together by hand can have all memories behind all cells.
+    # A state_dict that was put together by hand can have all memories after all cells.
     arrays = {
         name: value for prefix, case in cases.items() for name, value in state_dict_of(expected, case, prefix).items()
     }
@@ -299,7 +299,7 @@ MIXED = {"mixed_memory": True}
         ),
     ],
 )
-def test_a_layer_that_is_another_is_reported(case, layer, damage, message, expected):
+def test_a_layer_of_another_kind_is_reported(case, layer, damage, message, expected):
     model = model_around(layer())
     before = model.get_weights()
     arrays = state_dict_of({name: value.copy() for name, value in expected.items()}, case, "net.")
@@ -310,21 +310,21 @@ def test_a_layer_that_is_another_is_reported(case, layer, damage, message, expec
     assert all(np.array_equal(left, right) for left, right in zip(model.get_weights(), before, strict=True))
 
 
-def test_softplus_weights_are_not_taken_as_they_are(expected):
-    """Below zero is a weight behind a softplus only: a wrong statement of the constraints is told where it shows."""
+def test_negative_weights_without_softplus_are_refused(expected):
+    """Only weights before a softplus may be negative: a wrong statement of the constraints is reported."""
     arrays = state_dict_of(expected, "ltc-dense")
     with pytest.raises(InputError, match=r"^rnn_cell\.gleak must not be negative .*implicit_param_constraints=True"):
         load_torch_weights(model_around(LTC(5)), arrays, implicit_param_constraints=False)
 
 
-def test_weights_of_no_place_are_reported():
+def test_weights_without_a_matching_layer_are_reported():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(2, use_bias=False)(inputs))
     with pytest.raises(InputError, match=r"fc\.bias without one"):
         load_torch_weights(model, {"fc.weight": np.ones((2, 4)), "fc.bias": np.ones(2)})
 
 
-def test_an_import_serves_like_a_run(model, tmp_path):
+def test_imported_weights_can_be_used_like_a_run(model, tmp_path):
     arrays = published_layout(model, seed=2)
     np.savez(tmp_path / "weights.npz", **arrays, notes=np.zeros(3))
     config = TrainConfig(model="lnn", data="phantom-breast", run_dir=tmp_path / "imported")
@@ -337,7 +337,7 @@ def test_an_import_serves_like_a_run(model, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"no zip", None])
-def test_what_is_no_weights_file_is_reported(tmp_path, content):
+def test_invalid_weight_files_are_reported(tmp_path, content):
     path = tmp_path / "weights.npz"
     if content is not None:
         path.write_bytes(content)

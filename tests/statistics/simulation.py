@@ -1,4 +1,4 @@
-"""Simulated answers of two correlated models whose true AUC and accuracy are known, for the coverage of intervals."""
+"""Simulated predictions of two correlated models of known AUC and accuracy, for the coverage of intervals."""
 
 import dataclasses
 

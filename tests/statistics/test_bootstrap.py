@@ -23,7 +23,7 @@ def test_resamples_are_draws_with_replacement():
     assert np.corrcoef(weights[:-1].ravel(), weights[1:].ravel())[0, 1] == pytest.approx(0, abs=0.02)
 
 
-def test_resamples_follow_the_seed_and_not_the_number_or_the_chunks(monkeypatch):
+def test_resamples_depend_only_on_the_seed(monkeypatch):
     many = np.concatenate(list(resample_weights(20, 70, seed=1)))
     few = np.concatenate(list(resample_weights(20, 33, seed=1)))
     np.testing.assert_array_equal(many[:33], few)
@@ -35,7 +35,7 @@ def test_resamples_follow_the_seed_and_not_the_number_or_the_chunks(monkeypatch)
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.95])
-def test_intervals_of_an_accuracy_cover_it_as_often_as_they_say(confidence):
+def test_accuracy_intervals_have_their_nominal_coverage(confidence):
     generator = np.random.default_rng(5)
     # Between two of the steps of 1/200 that an accuracy takes, so that hitting an end of the interval is no question.
     true_accuracy, samples, experiments = 0.7025, 200, 300
@@ -69,7 +69,7 @@ def test_bounded_intervals_stay_within_their_limits():
     assert bounded_interval(0.5, narrow, 0.95, 1.0, 1000) == pytest.approx(expected, abs=2e-4)
 
 
-def test_few_units_have_the_quantile_of_student_and_a_corrected_variance():
+def test_few_units_use_students_quantile_and_a_corrected_variance():
     resampled = np.random.default_rng(0).normal(0.5, 1e-4, 4000)
     low, high = bounded_interval(0.5, resampled, 0.95, 1.0, 5)
     # 2.776 is Student's quantile of four degrees of freedom; the variance of five grows by 5 / 4.
@@ -77,7 +77,7 @@ def test_few_units_have_the_quantile_of_student_and_a_corrected_variance():
     assert (low, high) == (pytest.approx(0.5 - reach, rel=1e-4), pytest.approx(0.5 + reach, rel=1e-4))
 
 
-def test_what_does_not_vary_has_a_bound_or_none():
+def test_constant_values_have_a_proportion_bound_or_nan():
     perfect = np.ones(9)
     assert bounded_interval(1.0, perfect, 0.9, 1.0, 12) == proportion_interval(1.0, 12, quantile(0.9, 11))
     assert bounded_interval(1.0, perfect, 0.95, 1.0, 12)[0] < 0.8
@@ -104,13 +104,13 @@ def test_intervals_over_few_patients_hold_the_true_dice(patients):
     assert 0.92 <= held / experiments <= 0.985
 
 
-def test_means_of_nothing():
+def test_means_over_no_values_are_nan():
     np.testing.assert_array_equal(
         defined_mean(np.array([[1.0, np.nan, np.nan], [3.0, 5.0, np.nan]])), [2.0, 5.0, np.nan]
     )
 
 
-def test_progress_ends_at_one():
+def test_progress_reaches_one():
     heard = []
     bootstrap(lambda weights: weights[:, :1].T, 4, resamples=100, progress=heard.append)
     assert len(heard) > 1
@@ -118,7 +118,7 @@ def test_progress_ends_at_one():
     assert heard[-1] == 1.0
 
 
-def test_estimate_to_json():
+def test_an_estimate_is_converted_to_json():
     assert Estimate(0.5, 0.25, 0.75).to_json() == {"value": 0.5, "low": 0.25, "high": 0.75}
 
 
@@ -130,6 +130,6 @@ def test_estimate_to_json():
         ({"confidence": 95}, "confidence must lie between 0 and 1. Received: 95"),
     ],
 )
-def test_bad_arguments(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         bootstrap(lambda weights: weights[:, :1].T, **{"units": 4, **arguments})

@@ -1,4 +1,4 @@
-"""Whether 95% intervals hold the truth in 95% of experiments, and tests err in 5%, on sets of BreastMNIST's size."""
+"""Coverage of 95% intervals and error rates of 5% tests, on sets of BreastMNIST's size."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ STRENGTHS = {"apart": (1.9, 1.5), "equal": (1.7, 1.7), "strong": (2.5, 2.1)}
 
 
 def simulate(strengths, seeds, seed_effect, experiments=EXPERIMENTS):
-    """For each interval, how often it holds the truth, and for each difference how often p is below .05."""
+    """Returns the coverage of each interval, and the share of p-values below .05 of each difference."""
     truths = [Truth(strength, seed_effect, strengths[0] / 2) for strength in strengths]
     auc, accuracy = ([getattr(truth, name) for truth in truths] for name in ("auc", "accuracy"))
     held, rejected = {}, {}
@@ -52,14 +52,14 @@ def simulate(strengths, seeds, seed_effect, experiments=EXPERIMENTS):
 @pytest.mark.parametrize(
     "strengths", ["equal", *(pytest.param(name, marks=pytest.mark.slow) for name in ("apart", "strong"))]
 )
-def test_intervals_hold_the_truth_and_tests_err_as_often_as_they_say(strengths, seeds, seed_effect):
+def test_intervals_and_tests_have_their_nominal_error_rates(strengths, seeds, seed_effect):
     held, rejected = simulate(STRENGTHS[strengths], seeds, seed_effect)
     assert {name: share for name, share in held.items() if not 0.93 <= share <= 0.97} == {}
     if strengths == "equal":
         assert {name: share for name, share in rejected.items() if not 0.03 <= share <= 0.07} == {}
 
 
-def test_intervals_over_several_seeds_hold_the_truth_in_few_experiments():
+def test_intervals_over_several_seeds_have_their_coverage():
     held, rejected = simulate(STRENGTHS["equal"], 5, 0.25, experiments=300)
     # Of 300 shares of .95 one in a hundred lies beyond these.
     assert {name: share for name, share in held.items() if not 0.91 <= share <= 0.98} == {}
@@ -68,7 +68,7 @@ def test_intervals_over_several_seeds_hold_the_truth_in_few_experiments():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("seeds", "seed_effect"), [(3, 0.4), (5, 0.0), (5, 0.5), (10, 0.25)])
-def test_other_numbers_and_spreads_of_seeds(seeds, seed_effect):
+def test_coverage_holds_for_other_numbers_and_spreads_of_seeds(seeds, seed_effect):
     held, _ = simulate(STRENGTHS["apart"], seeds, seed_effect)
     # A quantile for each part is careful where few seeds differ much.
     assert {name: share for name, share in held.items() if not 0.93 <= share <= 0.985} == {}
@@ -76,7 +76,7 @@ def test_other_numbers_and_spreads_of_seeds(seeds, seed_effect):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("seeds", "seed_effect"), [(1, 0.0), (5, 0.25)])
-def test_other_metrics_and_their_differences(seeds, seed_effect):
+def test_coverage_holds_for_other_metrics_and_their_differences(seeds, seed_effect):
     truths = [Truth(strength, seed_effect, 0.85) for strength in (1.9, 1.5)]
     expected = [long_run_truth(truth) for truth in truths]
     generator = np.random.default_rng(23)
@@ -103,7 +103,7 @@ def test_other_metrics_and_their_differences(seeds, seed_effect):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strength", [1.2, 1.6, 2.5])
-def test_intervals_of_a_run(strength):
+def test_intervals_of_a_single_run_have_their_coverage(strength):
     truth = Truth(strength, 0.0, strength / 2)
     generator = np.random.default_rng(5)
     held = {"auc": [], "accuracy": []}

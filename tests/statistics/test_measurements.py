@@ -1,4 +1,4 @@
-"""Each kind of metric against scikit-learn, leaving out samples one by one, and worlds whose truth is known."""
+"""Each kind of metric against scikit-learn, the jackknife, and simulations of known truth."""
 
 import math
 
@@ -42,7 +42,7 @@ def scored_samples(draw):
 
 @settings(deadline=None, max_examples=100)
 @given(scored_samples())
-def test_average_precision_is_scikit_learns_and_its_deviations_leave_out_each_sample(drawn):
+def test_average_precision_equals_scikit_learn_and_its_jackknife(drawn):
     positive, scores = drawn
     value, deviations = average_precision_deviations(positive, scores)
     assert value == pytest.approx(average_precision_score(positive, scores), abs=1e-12)
@@ -60,14 +60,14 @@ def test_average_precision_without_positives_is_zero():
     assert average_precision_deviations(np.zeros(3, bool), np.arange(3.0))[0] == 0
 
 
-def test_auc_by_hand_with_a_tie():
+def test_auc_with_a_tie_equals_a_hand_computed_value():
     # Pairs (positive, negative): .8>.5, .8>.2, .5=.5 (half), .5>.2, so 3.5 of 4.
     found = measure_auc(np.array([1, 1, 0, 0], bool), np.array([0.8, 0.5, 0.5, 0.2]), Units(4), 0.95)
     assert found.value == 3.5 / 4
     assert found.estimate.low < found.value < found.estimate.high == pytest.approx(1, abs=0.02)
 
 
-def test_proportions_by_hand():
+def test_proportions_equal_hand_computed_values():
     # Agresti and Coull: two successes and two failures more, at 1.96.
     low, high = proportion_interval(0.7, 40, NORMAL)
     share = (28 + NORMAL**2 / 2) / (40 + NORMAL**2)
@@ -78,7 +78,7 @@ def test_proportions_by_hand():
 
 
 @pytest.mark.parametrize("samples", [30, 60, 156])
-def test_proportions_hold_in_each_case_that_can_be(samples):
+def test_proportion_intervals_have_their_coverage_for_every_share(samples):
     from scipy.stats import binom
 
     shares = np.linspace(0.5, 0.995, 100)
@@ -101,7 +101,7 @@ def test_f1_is_a_share_of_the_samples_that_either_side_names():
     assert (found.deviations**2).sum() == pytest.approx(slope**2 * (8 / 13) * (5 / 13) / 12)
 
 
-def test_intervals_of_areas_hold_what_lies_within_their_own_errors():
+def test_auc_intervals_hold_values_within_their_own_errors():
     low, high = auc_interval(0.8, 20, 50, 0.0, NORMAL)
     assert 0.65 < low < 0.8 < high < 0.92
     assert auc_interval(0.2, 20, 50, 0.0, NORMAL) == (pytest.approx(1 - high), pytest.approx(1 - low))
@@ -114,7 +114,7 @@ def test_intervals_of_areas_hold_what_lies_within_their_own_errors():
     assert auc_interval(1.0, 120, 300, 0.0, NORMAL)[0] > bound[0]
 
 
-def test_means_of_losses_by_hand():
+def test_mean_losses_equal_hand_computed_values():
     # On the logit scale .8 is ln 4, and the standard error .04 is .04 / .16 = .25.
     ends = [1 / (1 + math.exp(-(math.log(4) + sign * NORMAL * 0.25))) for sign in (-1, 1)]
     assert mean_interval(0.8, 0.04**2, 1.0, NORMAL) == (pytest.approx(ends[0]), pytest.approx(ends[1]))
@@ -125,7 +125,7 @@ def test_means_of_losses_by_hand():
     assert 0 <= mean_interval(1e-9, 1.0, 1.0, NORMAL)[0] <= mean_interval(1e-9, 1.0, 1.0, NORMAL)[1] <= 1
 
 
-def test_mean_of_several_intervals():
+def test_the_mean_of_several_estimates_has_an_interval():
     parts = [Estimate(0.8, 0.7, 0.85), Estimate(0.6, 0.4, 0.7)]
     alone = interval_of_mean(parts, np.eye(2))
     assert alone == (
@@ -138,12 +138,12 @@ def test_mean_of_several_intervals():
     assert np.isnan(interval_of_mean([Estimate(0.2)], np.eye(1))).all()
 
 
-def test_correlations_of_what_does_not_vary_count_as_one():
+def test_constant_estimates_count_as_fully_correlated():
     rows = [np.array([1.0, -1.0, 0.0]), np.array([-2.0, 2.0, 0.0]), np.zeros(3)]
     np.testing.assert_allclose(correlations(rows), [[1, -1, 1], [-1, 1, 1], [1, 1, 1]])
 
 
-def test_long_tails_leave_few_degrees_of_freedom():
+def test_heavy_tails_leave_few_degrees_of_freedom():
     generator = np.random.default_rng(0)
     # Kurtosis 3 gives the degrees of the normal theory, and one value alone hardly any.
     assert tailed_degrees(generator.normal(size=100_000)) == pytest.approx(100_000, rel=0.05)
@@ -151,7 +151,7 @@ def test_long_tails_leave_few_degrees_of_freedom():
     assert tailed_degrees(np.zeros(5)) == math.inf
 
 
-def test_patients_add_up_what_their_images_deviate():
+def test_deviations_are_summed_within_patients():
     groups = ["a", "b", "a", "c"]
     units = Units(4, groups)
     assert (units.count, units.count_with(np.array([True, False, True, False]))) == (3, 1)
@@ -161,7 +161,7 @@ def test_patients_add_up_what_their_images_deviate():
     assert units.strata(np.array([0, 1, 1, 1])) is None
 
 
-def test_one_image_for_each_patient_is_as_without_patients():
+def test_one_image_per_patient_equals_no_patients():
     generator = np.random.default_rng(1)
     positive = np.arange(40) < 15
     scores = generator.normal(size=40) + positive
@@ -170,7 +170,7 @@ def test_one_image_for_each_patient_is_as_without_patients():
     assert np.sum(named.deviations**2) == pytest.approx(np.sum(alone.deviations**2) * 40 / 39)
 
 
-def test_obuchowskis_variance_is_that_of_drawing_patients():
+def test_obuchowskis_variance_equals_a_bootstrap_of_patients():
     generator = np.random.default_rng(2)
     truth, probabilities, groups = Setting(480, 0.4, 1.2, False, 80, 0.5).draw(generator)
     places = np.array(groups, int)
@@ -184,13 +184,13 @@ def test_obuchowskis_variance_is_that_of_drawing_patients():
 
 
 @pytest.mark.parametrize("by_patient", [True, False])
-def test_intervals_over_patients_hold_the_truth_where_those_over_images_do_not(by_patient):
+def test_only_intervals_over_patients_have_their_coverage(by_patient):
     held = measure_coverage(Setting(240, 0.4, 1.2, False, 40, 0.5, by_patient), 300, world=200_000)
     # 300 experiments give a share of .95 to within .0126; this is two of its errors beyond .93 and .98.
     assert {name: share for name, (share, _) in held.items() if not 0.905 <= share <= 0.99} == {}
 
 
-def test_tests_over_patients_err_as_often_as_they_say_where_those_over_images_do_not():
+def test_only_tests_over_patients_have_their_nominal_error_rate():
     world = Setting(240, 0.4, 1.2, False, 40, 0.5)
     generator, rejected = np.random.default_rng(3), {"DeLong": [], "McNemar": [], "AUC": [], "accuracy": []}
     for _ in range(300):
@@ -217,7 +217,7 @@ def test_tests_over_patients_err_as_often_as_they_say_where_those_over_images_do
 
 
 @pytest.mark.parametrize("setting", [Setting(60, 0.05, 2.0), Setting(156, 0.2, 1.4, True)], ids=["60-rare", "156"])
-def test_intervals_hold_the_truth_for_few_images_and_rare_classes(setting):
+def test_intervals_have_their_coverage_for_few_images_and_rare_classes(setting):
     held = measure_coverage(setting, 300, world=200_000)
     # Where a class has three samples, shares take four values, and no interval can hold them in 95% of cases.
     assert {name: share for name, (share, _) in held.items() if not 0.9 <= share <= 0.997} == {}
@@ -225,7 +225,7 @@ def test_intervals_hold_the_truth_for_few_images_and_rare_classes(setting):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", [*settings_of_images(), *settings_of_patients()], ids=str)
-def test_intervals_hold_the_truth_everywhere(setting):
+def test_intervals_have_their_coverage_in_every_setting(setting):
     held = measure_coverage(setting, 500)
     few = setting.images * setting.positives < 10
     # Two errors of 500 experiments beyond .93 and .98; with less than ten samples of a class shares jump.
@@ -235,6 +235,6 @@ def test_intervals_hold_the_truth_everywhere(setting):
 
 
 @pytest.mark.parametrize("confidence", [0, 1, 95])
-def test_bad_confidence(confidence):
+def test_an_invalid_confidence_is_refused(confidence):
     with pytest.raises(InputError, match="confidence must lie between 0 and 1"):
         quantile(confidence)

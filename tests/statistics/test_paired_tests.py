@@ -32,7 +32,7 @@ from keras_lnn.statistics.paired_tests import (
 
 
 def measured(values, deviations, degrees=math.inf, reach=math.nan):
-    """Runs whose intervals reach equally far to both sides."""
+    """Returns runs with symmetric intervals."""
     return Measured([Estimate(value, value - reach, value + reach) for value in values], deviations, degrees)
 
 
@@ -67,7 +67,7 @@ def scored_samples(draw):
 
 @settings(deadline=None, max_examples=80)
 @given(scored_samples())
-def test_delong_is_brute_force_over_all_pairs(drawn):
+def test_delong_equals_brute_force_over_all_pairs(drawn):
     positive, scores = drawn
     (first_area, first), (second_area, second) = (auc_deviations(positive, row) for row in scores)
     assert first_area == pytest.approx(roc_auc_score(positive, scores[0]), abs=1e-12)
@@ -76,7 +76,7 @@ def test_delong_is_brute_force_over_all_pairs(drawn):
     assert first @ second == pytest.approx(brute_force_covariance(positive, *scores), abs=1e-12)
 
 
-def test_delong_by_hand_with_a_tie():
+def test_delong_with_a_tie_equals_a_hand_computed_value():
     # Positives .8 and .5, negatives .5 and .2: placements 1 and .75 on either side, variances 1/32 each.
     area, deviations = auc_deviations(np.array([True, True, False, False]), np.array([0.8, 0.5, 0.5, 0.2]))
     assert area == 0.875
@@ -84,7 +84,7 @@ def test_delong_by_hand_with_a_tie():
     assert (deviations**2).sum() == pytest.approx(1 / 32 / 2 + 1 / 32 / 2)
 
 
-def test_delong_of_one_area_is_brunner_and_munzel():
+def test_delong_of_one_area_equals_brunner_and_munzel():
     generator = np.random.default_rng(3)
     positive = np.arange(30) < 12
     scores = np.round(generator.normal(size=30) + 0.7 * positive, 1)
@@ -98,7 +98,7 @@ def test_delong_of_one_area_is_brunner_and_munzel():
     assert found.p == pytest.approx(expected.pvalue)
 
 
-def test_difference_of_areas_by_hand():
+def test_the_difference_of_areas_equals_a_hand_computed_value():
     positive = np.array([True, True, True, False, False, False])
     first, second = np.array([0.9, 0.8, 0.4, 0.5, 0.2, 0.1]), np.array([0.6, 0.9, 0.1, 0.7, 0.3, 0.2])
     # Placements of the first: 1, 1, 2/3 and 2/3, 1, 1; of the second: 2/3, 1, 0 and 1/3, 2/3, 2/3.
@@ -109,7 +109,7 @@ def test_difference_of_areas_by_hand():
     assert found.degrees == pytest.approx(2)
 
 
-def test_area_without_two_sides_is_not_defined():
+def test_the_auc_of_one_class_is_undefined():
     area, deviations = auc_deviations(np.ones(3, dtype=bool), np.array([0.1, 0.2, 0.3]))
     assert math.isnan(area)
     np.testing.assert_array_equal(deviations, 0)
@@ -131,7 +131,7 @@ def test_macro_area_is_the_mean_and_has_the_covariances_between_classes():
     assert math.isnan(macro_auc(np.zeros((4, 2), bool), np.ones((4, 2))).value)
 
 
-def test_macro_variance_is_that_of_a_bootstrap():
+def test_the_macro_variance_equals_a_bootstrap():
     generator = np.random.default_rng(2)
     truth = np.arange(300) % 3
     scores = generator.normal(size=(300, 3)) + 1.2 * np.eye(3)[truth]
@@ -143,7 +143,7 @@ def test_macro_variance_is_that_of_a_bootstrap():
     assert math.sqrt((deviations**2).sum()) == pytest.approx(np.std(areas), rel=0.13)
 
 
-def test_mean_deviations_are_the_paired_t_test():
+def test_mean_deviations_give_the_paired_t_test():
     generator = np.random.default_rng(0)
     first, second = generator.random((2, 25))
     one, other = (mean_deviations(values) for values in (first, second))
@@ -155,7 +155,7 @@ def test_mean_deviations_are_the_paired_t_test():
     assert (found.low, found.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
 
 
-def test_seeds_alone_are_welchs_test():
+def test_seeds_alone_give_welchs_test():
     # Nothing depends on the samples, so only the spread of the seeds is left.
     first, second = np.array([0.81, 0.83, 0.79, 0.85]), np.array([0.7, 0.9, 0.8])
     found = compare_means(measured(first, np.zeros((4, 9))), measured(second, np.zeros((3, 9))), degrees=8)
@@ -165,7 +165,7 @@ def test_seeds_alone_are_welchs_test():
     assert found.low == pytest.approx(expected.confidence_interval(0.95).low)
 
 
-def test_what_seed_and_samples_do_jointly_counts_once():
+def test_the_joint_effect_of_seeds_and_samples_counts_once():
     generator = np.random.default_rng(1)
     common, own = generator.normal(size=50), generator.normal(size=(40, 50))
     first = measured(generator.normal(size=40), common + own)
@@ -177,7 +177,7 @@ def test_what_seed_and_samples_do_jointly_counts_once():
     assert of_samples == pytest.approx((common**2).sum(), rel=0.2)
 
 
-def test_equal_and_constant_answers():
+def test_equal_constant_and_undefined_predictions_are_compared():
     same = compare_auc(np.array([1, 1, 0, 0], bool), np.array([0.9, 0.4, 0.5, 0.1]), np.array([0.9, 0.4, 0.5, 0.1]))
     assert (same.value, same.low, same.high, same.p) == (0, 0, 0, 1)
     perfect = compare_auc(np.array([1, 1, 0, 0], bool), np.array([0.9, 0.8, 0.2, 0.1]), np.zeros(4))
@@ -189,7 +189,7 @@ def test_equal_and_constant_answers():
     assert math.isnan(undefined.p)
 
 
-def test_welch_degrees_are_those_of_welchs_test():
+def test_degrees_of_freedom_equal_those_of_welchs_test():
     generator = np.random.default_rng(4)
     groups = np.repeat([0, 1], [6, 11])
     values = generator.normal(size=17) * np.where(groups, 3.0, 1.0)
@@ -208,7 +208,7 @@ def test_resampled_deviations_are_a_covariance():
     np.testing.assert_array_equal(resampled_deviations(np.full(3, math.nan)), 0)
 
 
-def test_one_run_has_the_interval_that_it_reports():
+def test_a_single_run_keeps_its_reported_interval():
     estimate = Estimate(0.8, 0.71, 0.86)
     assert mean_over_runs(Measured([estimate], np.array([[0.04]]))) == estimate
 
@@ -220,7 +220,7 @@ def test_mean_over_seeds_alone_is_a_t_interval():
     assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
 
 
-def test_samples_and_seeds_add_by_their_squares():
+def test_variances_of_samples_and_seeds_add_up():
     # All seeds do the same with each sample, so that their mean depends on the samples as one run does.
     found = mean_over_runs(measured(np.array([0.80, 0.82, 0.84]), np.full((3, 4), 0.01), 3, reach=0.05))
     # Student's quantile of two degrees of freedom is 4.303; the standard error is .02 / sqrt 3.
@@ -228,7 +228,7 @@ def test_samples_and_seeds_add_by_their_squares():
     assert (found.low, found.high) == (pytest.approx(0.82 - reach), pytest.approx(0.82 + reach))
 
 
-def test_an_end_that_would_pass_a_limit_is_found_on_the_logit_scale():
+def test_interval_ends_past_a_limit_use_the_logit_scale():
     values = np.array([0.95, 0.99, 0.97])
     found = mean_over_runs(measured(values, np.zeros((3, 5)), 4, reach=0.0))
     reach = ttest_1samp(values, 0).confidence_interval(0.95).high - values.mean()
@@ -269,7 +269,7 @@ def test_mean_with_a_huge_uncertainty_stays_within_the_limits():
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 60), st.integers(0, 60))
-def test_mcnemar_is_a_binomial_test(gained, lost):
+def test_mcnemar_equals_a_binomial_test(gained, lost):
     expected = binomtest(gained, gained + lost).pvalue if gained + lost else 1
     assert mcnemar(gained, lost, exact=True) == pytest.approx(expected)
     # Half of what is as likely as the observed table, on both sides.
@@ -279,7 +279,7 @@ def test_mcnemar_is_a_binomial_test(gained, lost):
     assert mcnemar(lost, gained) == pytest.approx(mcnemar(gained, lost))
 
 
-def test_accuracy_by_hand():
+def test_accuracy_differences_equal_hand_computed_values():
     # Of 100 samples 10 are answered right by the first alone, 2 by the second alone.
     first = np.repeat([True, False, True, False], [10, 2, 70, 18])
     second = np.repeat([False, True, True, False], [10, 2, 70, 18])
@@ -293,13 +293,13 @@ def test_accuracy_by_hand():
     assert found.high == pytest.approx(0.14870, abs=5e-6)
 
 
-def test_accuracy_of_equal_answers_still_has_a_width():
+def test_equal_predictions_have_an_accuracy_interval_of_some_width():
     found = compare_accuracy(np.ones(50, bool), np.ones(50, bool))
     assert (found.value, found.p) == (0, 1)
     assert found.low < 0 < found.high
 
 
-def test_holm_by_hand():
+def test_holm_equals_hand_computed_values():
     np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(holm([0.5, math.nan, 0.04, 0.9]), [1, math.nan, 0.12, 1])
     assert holm([]).size == 0

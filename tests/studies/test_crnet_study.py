@@ -58,7 +58,7 @@ def test_model_arguments_of_protocol_and_network_are_joined():
 
 
 @pytest.mark.slow
-def test_heads_on_a_set_of_tensorflow_datasets(tmp_path):
+def test_crnet_heads_run_on_tensorflow_datasets(tmp_path):
     def generate(split, count):
         for number in range(count):
             pixels = np.full((20, 20, 1), 60 + 100 * (number % 3 == 0) + number % 40, np.uint8)
@@ -79,7 +79,7 @@ def test_heads_on_a_set_of_tensorflow_datasets(tmp_path):
 
 
 @pytest.mark.slow
-def test_shuffled_splits_of_a_folder(tmp_path):
+def test_a_folder_is_split_differently_per_repetition(tmp_path):
     generator = np.random.default_rng(0)
     for name, brightness in (("healthy", 60), ("ill", 160)):
         (tmp_path / "images" / name).mkdir(parents=True)

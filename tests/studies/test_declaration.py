@@ -1,4 +1,4 @@
-"""What a study declares, and how it is laid out into runs."""
+"""Declarations of studies, and their runs."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def study(tmp_path):
     return load_study(str(path))
 
 
-def test_the_term_paper_is_whole():
+def test_the_term_paper_study_is_complete():
     study = load_study("term-paper")
     assert "term-paper" in built_in_studies()
     assert study.data == ("adrenalmnist3d", "nodulemnist3d", "vesselmnist3d")
@@ -51,7 +51,7 @@ def test_the_term_paper_is_whole():
 
 
 @pytest.mark.parametrize("name", built_in_studies())
-def test_each_built_in_study_names_what_there_is(name):
+def test_built_in_studies_name_existing_models_and_data(name):
     study = load_study(name)
     for protocol, fields in study.protocols.items():
         runs = lay_out(study, Path("here"), seeds=1, protocol=protocol)
@@ -63,7 +63,7 @@ def test_each_built_in_study_names_what_there_is(name):
             assert complete.model in model_names()
 
 
-def test_what_was_asked_for_before_is_laid_out_again(study, tmp_path):
+def test_requested_runs_are_remembered(study, tmp_path):
     first = lay_out(study, tmp_path, networks=["dnn"], seeds=4, grid={"time_budget": ["10m"]})
     second = lay_out(
         study, tmp_path, data=["breastmnist"], seeds=1, grid={"time_budget": ["20m"], "learning_rate": [1e-3]}
@@ -80,7 +80,7 @@ def test_what_was_asked_for_before_is_laid_out_again(study, tmp_path):
     assert recall(study, tmp_path) == []
 
 
-def test_quick_is_quick_where_the_grid_has_epochs():
+def test_quick_mode_shortens_a_grid_of_epochs():
     study = Study(
         title="t", data=["tiny-stripes"], networks={"dnn": {}}, protocols={"p": {"grid": {"epochs": [20, 40]}}}
     )
@@ -88,12 +88,12 @@ def test_quick_is_quick_where_the_grid_has_epochs():
     assert [run.config.epochs for run in lay_out(study, Path("x"), quick=True)] == [2, 2]
 
 
-def test_a_split_seed_is_the_studys_own(study):
+def test_a_study_has_its_own_split_seed(study):
     with pytest.raises(InputError, match=r"Received: split_seed"):
         lay_out(study, Path("x"), fields={"split_seed": 3})
 
 
-def test_the_medmnist_benchmark_falls_as_published():
+def test_the_medmnist_benchmark_uses_the_published_schedule():
     run = lay_out(load_study("medmnist"), Path("here"), networks=["resnet18"], seeds=1)[0]
     config = complete_config(run.config)
     assert (config.epochs, config.batch_size, config.schedule, config.augmentation) == (100, 128, "steps", "none")
@@ -113,7 +113,7 @@ def test_runs_are_laid_out_seed_by_seed(study):
     assert runs[1].name == "wide on tiny-stripes, seed 0"
 
 
-def test_what_is_asked_for_is_chosen(study):
+def test_requested_runs_are_selected(study):
     runs = lay_out(study, Path("x"), networks=["wide"], data=["breastmnist"], seeds=3, protocol="corrected")
     assert [run.config.seed for run in runs] == [0, 1, 2]
     assert {(run.network, run.config.data, run.config.keep) for run in runs} == {("wide", "breastmnist", "best")}
@@ -167,7 +167,7 @@ def test_a_wrong_field_of_a_network_is_reported(study):
         lay_out(broken, Path("x"))
 
 
-def test_an_unknown_study_lists_those_that_there_are(tmp_path):
+def test_an_unknown_study_lists_existing_ones(tmp_path):
     with pytest.raises(InputError, match="There is no study 'term'"):
         load_study("term")
     with pytest.raises(InputError, match=r"must be a YAML file that can be read. Received: .*nowhere\.yaml"):
@@ -199,7 +199,7 @@ def grid_study(tmp_path):
     return load_study(str(path))
 
 
-def test_a_grid_multiplies_networks_under_names_that_say_it(grid_study):
+def test_a_grid_multiplies_networks_with_descriptive_names(grid_study):
     runs = lay_out(grid_study, Path("x"))
     assert [run.network for run in runs] == [
         "alexnet 1e-3 he-normal",
@@ -285,7 +285,7 @@ def test_a_wrong_assignment_is_reported(text):
         parse_assignments(text, "--grid")
 
 
-def test_the_liver_study_is_whole():
+def test_the_liver_study_is_complete():
     study = load_study("liver")
     assert "liver" in built_in_studies()
     runs = {name: lay_out(study, Path("here"), protocol=name, seeds=1) for name in study.protocols}

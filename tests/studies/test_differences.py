@@ -1,4 +1,4 @@
-"""What a study says of its networks against the reference, sample by sample or split by split."""
+"""Differences between a study's networks and the reference, paired by sample or by split."""
 
 import numpy as np
 import pandas as pd
@@ -34,14 +34,14 @@ def test_resampled_differences_agree_with_a_t_test_of_a_wider_variance():
     assert (found.low, found.high) == (pytest.approx(values.mean() - half), pytest.approx(values.mean() + half))
 
 
-def test_one_split_or_no_spread_at_all():
+def test_differences_handle_one_split_and_no_spread():
     assert np.isnan(compare_resampled(np.array([0.1]), 0.2).p)
     same = compare_resampled(np.zeros(3), 0.2)
     assert (same.value, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
     assert compare_resampled(np.full(3, 0.1), 0.2).p == 0.0
 
 
-def test_the_corrected_test_finds_nothing_where_there_is_nothing():
+def test_the_corrected_test_keeps_its_nominal_error_rate():
     """Two constant predictors learn from features of equal worth: of 400 studies of 7 splits few find a difference."""
     generator = np.random.default_rng(0)
     found = {"corrected": [], "plain": []}

@@ -1,4 +1,4 @@
-"""Quick runs of a study: no table or picture lets them stand beside published figures unsaid."""
+"""Quick runs of a study: every table and picture marks them, and published figures are left out."""
 
 import pytest
 from rich.console import Console
@@ -12,7 +12,7 @@ NOTE = "(a quick check with 2 epochs and one seed, not comparable with published
 
 
 @pytest.mark.parametrize("quick", [True, False])
-def test_quick_tables_say_so_in_their_titles_and_pictures_leave_published_figures_out(tmp_path, monkeypatch, quick):
+def test_quick_studies_are_marked_and_omit_published_figures(tmp_path, monkeypatch, quick):
     headings = []
     monkeypatch.setattr(pictures, "set_heading", lambda figure, heading: headings.append(heading))
     published = {"breastmnist": {"lnn": {"auc": 0.889}}}

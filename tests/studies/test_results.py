@@ -1,4 +1,4 @@
-"""What a study makes of its runs, without training any."""
+"""Tables of a study from its runs, without training any."""
 
 import io
 import json
@@ -39,7 +39,7 @@ def results(tmp_path):
     return results_table(runs, {runs[-1].folder: "RuntimeError: built to fail"})
 
 
-def test_a_row_a_run(results):
+def test_the_results_have_one_row_per_run(results):
     assert list(results["status"]) == ["done"] * 5 + ["failed"]
     assert list(results["failure"].fillna("")) == [""] * 5 + ["RuntimeError: built to fail"]
     assert list(results["seed"]) == [0, 0, 1, 1, 2, 2]
@@ -48,7 +48,7 @@ def test_a_row_a_run(results):
     assert list(results["collapsed"].iloc[:5]) == [True, False, False, False, False]
 
 
-def test_a_row_a_network(results):
+def test_the_summary_has_one_row_per_network(results):
     summary = summary_table(results, STUDY).set_index("network")
     values = [0.7, 0.72, 0.74]
     row = summary.loc["dnn"]
@@ -97,7 +97,7 @@ def test_every_format_has_every_number(results, suffix):
         assert "%" not in text.replace("\\%", "").replace("% needs", "")
 
 
-def test_hostile_names_stay_text(results):
+def test_names_with_markup_stay_text(results):
     summary = summary_table(results, STUDY).replace("wide_one", "{\\input{x}} ~^ <script>|\n# a")
     tex, markdown = (FORMATS[suffix](Content("a < b", summary)) for suffix in ("tex", "md"))
     name = "\\{\\textbackslash{}input\\{x\\}\\} \\textasciitilde{}\\textasciicircum{} <script>| \\# a"
@@ -120,7 +120,7 @@ def test_no_number_is_cut_off_on_a_narrow_terminal(results, width):
     assert reported.count("tiny-stripes") == (1 if width == 200 else 2)
 
 
-def test_nothing_done_is_no_summary(tmp_path):
+def test_the_summary_without_completed_runs_is_empty(tmp_path):
     assert summary_table(results_table(lay_out(STUDY, tmp_path), {}), STUDY).empty
     assert isinstance(results_table(lay_out(STUDY, tmp_path), {}), pd.DataFrame)
 

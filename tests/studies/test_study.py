@@ -1,4 +1,4 @@
-"""Whole studies, with real processes: what they leave, and that a kill, a failure and a changed option lose nothing."""
+"""Whole studies with real processes: their files, and that kills, failures and changed options lose no results."""
 
 import contextlib
 import io
@@ -105,7 +105,7 @@ def few(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("study", "seeds"), [("few", 1), pytest.param("whole", 2, marks=pytest.mark.slow)])
-def test_it_leaves_tables_pictures_and_a_comparison(study, seeds, request):
+def test_a_study_writes_tables_pictures_and_a_comparison(study, seeds, request):
     folder, printed = request.getfixturevalue(study)
     results = pd.read_csv(folder / "results.csv")
     assert len(results) == 2 * seeds

@@ -1,4 +1,4 @@
-"""What a study shows while it runs, without training: the time that is left, and the runs that have ended."""
+"""The display of a running study, without training: the time left, and the runs that have ended."""
 
 import datetime
 import io

@@ -34,7 +34,7 @@ def lines_of(axes):
     return {line.get_label(): line for line in axes.get_lines() if not line.get_label().startswith("_")}
 
 
-def test_accuracy_goes_along_the_budgets_with_a_panel_a_rate(tmp_path):
+def test_accuracy_is_drawn_over_budgets_with_one_panel_per_rate(tmp_path):
     figure = plot_along(grid_results(2), "time_budget", FIELDS, STUDY, "some")
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["learning rate 1e-3", "learning rate 1e-4"]
     lines = lines_of(figure.axes[0])
@@ -63,7 +63,7 @@ def test_markers_are_hollow_where_all_runs_have_collapsed():
     )
 
 
-def test_of_masks_dice_goes_along(tmp_path):
+def test_dice_is_drawn_for_segmentation_models(tmp_path):
     results = grid_results().rename(columns={"accuracy": "dice"}).assign(accuracy=np.nan)
     figure = plot_along(results, "time_budget", FIELDS, STUDY, "some")
     assert figure.axes[0].get_ylabel() == "test Dice"
@@ -72,7 +72,7 @@ def test_of_masks_dice_goes_along(tmp_path):
     assert figure.get_suptitle().startswith("some: Dice by time budget")
 
 
-def test_accuracy_goes_along_rates_and_words(tmp_path):
+def test_accuracy_is_drawn_over_rates_and_words(tmp_path):
     results = grid_results()
     figure = plot_along(results[results["time_budget"] == "30s"], "learning_rate", FIELDS, STUDY, "some")
     (axes,) = figure.axes
@@ -130,7 +130,7 @@ def test_many_classes_have_rows_with_their_names(tmp_path):
 
 
 @pytest.mark.parametrize(("count", "named"), [(3, True), (18, False)])
-def test_each_network_can_be_found_in_the_picture_of_sizes(tmp_path, count, named):
+def test_the_picture_of_sizes_names_each_network(tmp_path, count, named):
     names = [f"network-{number}" for number in range(count)]
     summary = pd.DataFrame({"network": names, "parameters": 500_000 + 10 * np.arange(count)[::-1]})
     summary = summary.assign(auc_mean=0.98, auc_sd=0.05, auc_published=np.nan, data="some")

@@ -34,14 +34,14 @@ def page(tmp_path):
     return study_page(content, results, tmp_path, comparisons)
 
 
-def test_runs_and_comparisons_are_linked_relatively(page):
+def test_links_to_runs_and_comparisons_are_relative(page):
     links = re.findall(r'href="([^"#]+)"', page)
     runs = [f"d/{network}/seed%20{seed}/report.html" for network in ("one", "other") for seed in range(2)]
     assert [link for link in links if not link.startswith("data:")] == ["comparison-d/comparison.html", *runs]
     assert relative_link("/a/b/report.html", "/a/c") == "../b/report.html"
 
 
-def test_every_number_is_there_and_failures_and_collapse_are_named(page):
+def test_the_page_holds_every_number_and_names_failures(page):
     assert "Some &amp; others" in page
     for shown in ("0.750 (0.071)", ".700", ".800", "failed: it &lt;fell&gt;", "done, collapsed"):
         assert shown in page

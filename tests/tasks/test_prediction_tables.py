@@ -1,4 +1,4 @@
-"""``predictions.csv`` gives back what was put into it, whatever samples are called."""
+"""``predictions.csv`` is read back unchanged for any names of samples."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def make_split(labels, names=NAMES, groups=PATIENTS):
     [("multi-class", np.array([0, 2, 1, 1])), ("multi-label", np.array([[0, 1, 1], [0, 0, 0], [1, 1, 1], [1, 0, 0]]))],
 )
 @pytest.mark.parametrize("named", [True, False])
-def test_probabilities_come_back(tmp_path, kind, labels, named):
+def test_written_probabilities_are_read_back(tmp_path, kind, labels, named):
     names = ("a", "probability a", "truth")
     probabilities = np.random.default_rng(0).random((4, 3)).astype(np.float32).astype(np.float64)
     split = make_split(labels) if named else make_split(labels, None, None)
@@ -36,7 +36,7 @@ def test_probabilities_come_back(tmp_path, kind, labels, named):
 
 
 @pytest.mark.parametrize("spacing", [None, (0.5, 2.0)])
-def test_measures_of_masks_come_back(tmp_path, spacing):
+def test_written_mask_measures_are_read_back(tmp_path, spacing):
     generator = np.random.default_rng(1)
     truth, predicted = (generator.integers(0, 3, (4, 4, 4), dtype=np.uint8) for _ in range(2))
     measures = measure_masks(truth, predicted, ("background", "liver", "lesion"), spacing)

@@ -39,7 +39,7 @@ LOGITS = np.random.default_rng(0).normal(0, 2, (8, 3)).astype(np.float32)
 
 
 @pytest.mark.parametrize("kind", ["multi-class", "ordinal"])
-def test_classes_are_a_softmax(kind):
+def test_classes_use_a_softmax(kind):
     task = make_task(kind, ("a", "b", "c"))
     assert task.outputs == 3
     np.testing.assert_allclose(task.probabilities(LOGITS), softmax(LOGITS, axis=1), rtol=1e-5)
@@ -51,7 +51,7 @@ def test_classes_are_a_softmax(kind):
     assert list(metric.result()) == ["accuracy", "f1", "auc", "score"]
 
 
-def test_labels_are_sigmoids():
+def test_labels_use_sigmoids():
     task = make_task("multi-label", ("a", "b", "c"))
     np.testing.assert_allclose(task.probabilities(LOGITS), expit(LOGITS), rtol=1e-5)
     truth = (LOGITS > 0.3).astype(np.uint8)
@@ -171,7 +171,7 @@ def test_gradients_stay_finite_at_extreme_logits(shape):
         assert np.isfinite(tape.gradient(value, logits)).all()
 
 
-def test_plain_cross_entropies_are_those_of_keras():
+def test_plain_cross_entropies_equal_those_of_keras():
     plain = MultiLabelCrossentropy()(TRUTH, LOGITS)
     assert float(plain) == pytest.approx(
         float(keras.losses.BinaryCrossentropy(from_logits=True)(TRUTH, LOGITS)), rel=1e-5
@@ -203,7 +203,7 @@ NEW_LOSSES = {
 
 
 @pytest.mark.parametrize("name", NEW_LOSSES)
-def test_losses_of_probabilities_take_those_that_the_model_answers_by(name):
+def test_losses_use_the_probabilities_that_the_model_predicts(name):
     labels, classes = make_task("multi-label", ("a", "b", "c")), make_task("multi-class", ("a", "b", "c"))
     for task, truth in ((labels, TRUTH), (classes, np.arange(8) % 3)):
         loss = task.loss(name)
@@ -233,7 +233,7 @@ def test_balanced_weights_go_to_fit_or_to_the_loss(name, kind):
 
 
 def _pull(loss, labels):
-    """How much the loss draws the logits of the positives of each class up."""
+    """Returns how strongly the loss raises the logits of the positives of each class."""
     import tensorflow as tf
 
     logits = tf.zeros((10, 3))
@@ -246,7 +246,7 @@ def _pull(loss, labels):
 
 
 @pytest.mark.parametrize("kind", ["binary", "multi-class", "ordinal", "multi-label"])
-def test_the_score_is_made_of_what_scikit_learn_finds(kind):
+def test_the_score_agrees_with_scikit_learn(kind):
     generator = np.random.default_rng(4)
     outputs = 2 if kind == "binary" else 3
     logits = generator.normal(0, 1, (60, outputs)).astype(np.float32)
@@ -280,13 +280,13 @@ def test_the_score_is_made_of_what_scikit_learn_finds(kind):
         ("multi-class", 1000, 50_000, 1_000, 0),  # 50 million scores do not fit
     ],
 )
-def test_as_many_scores_are_kept_as_validation_has(kind, outputs, validation, training, kept):
+def test_the_number_of_kept_scores_follows_the_validation_set(kind, outputs, validation, training, kept):
     (metric,) = make_task(kind, tuple(map(str, range(outputs)))).metrics(validation, training)
     assert metric.exact_samples == kept
 
 
 @pytest.mark.parametrize(("f1", "printed"), [(96.13, 92.56), (95.42, 91.25)])
-def test_what_was_published_as_dice_is_the_iou(f1, printed):
+def test_the_published_dice_equals_the_iou(f1, printed):
     # Counts with that F1; their IoU is the number that was printed, and their Dice is F1 itself.
     hits = 10_000
     errors = round(2 * hits * (1 / (f1 / 100) - 1))
@@ -300,7 +300,7 @@ def test_what_was_published_as_dice_is_the_iou(f1, printed):
 
 
 class StagesTask(SingleLabelTask):
-    """Stages of a disease, of which the later one of two equally likely ones is predicted: a kind of a user's own."""
+    """A user's own kind of task: stages of a disease, where ties are decided for the later stage."""
 
     monitors = ("val_loss", "val_auc", "val_stages")
 
@@ -326,7 +326,7 @@ def test_the_monitors_of_a_new_task_are_offered_and_the_form_of_its_output_is_re
     assert (list_forms(), list_monitors("ages")) == (["classes", "masks", "ages"], ["val_loss", "val_years"])
 
 
-def test_a_new_kind_of_task_is_a_class_and_a_line_of_the_table(monkeypatch):
+def test_a_new_task_needs_only_a_class_and_a_table_entry(monkeypatch):
     monkeypatch.setitem(KINDS, "stages", StagesTask)
     fields = {"task": "stages", "class_names": ("I", "II", "III"), "image_shape": (8, 8, 1)}
     fields |= dict.fromkeys(("model", "data", "checksum", "licence", "trained_by"), "")

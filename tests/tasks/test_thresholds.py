@@ -1,4 +1,4 @@
-"""Thresholds of two classes and of labels: chosen on validation by a rule, and what evaluation makes of them."""
+"""Thresholds of two classes and of labels: chosen on validation by a rule, and used in evaluation."""
 
 import numpy as np
 import pytest
@@ -72,7 +72,7 @@ def test_no_other_threshold_of_two_classes_is_better_by_its_rule(seed, samples, 
     assert own[1 - wanted] >= max(meeting, default=0)
 
 
-def test_a_rule_may_speak_of_the_first_class_and_a_number_is_its_probability():
+def test_threshold_rules_may_refer_to_the_first_class():
     truth, scores = np.array([0, 1, 0, 1, 1]), np.array([0.2, 0.55, 0.6, 0.7, 0.9])
     both = np.stack([1 - scores, scores], axis=1)
     assert choose_thresholds(truth, both, "youden")[1] == pytest.approx(0.65)
@@ -100,7 +100,7 @@ def test_a_model_that_ranks_well_and_predicts_one_class_is_useful_at_its_thresho
     )
 
 
-def test_what_sensitivity_speaks_of_is_the_positive_class():
+def test_sensitivity_rules_refer_to_the_positive_class():
     truth, scores = two_classes(5, 100, 8)
     about = {"task": "binary", "class_names": ("malignant", "benign")}
     second, first = (evaluate_predictions(truth, scores, **about, positive_class=name) for name in (None, "malignant"))
@@ -116,7 +116,7 @@ def test_what_sensitivity_speaks_of_is_the_positive_class():
 @pytest.mark.parametrize(
     "text", ["", "yuoden", "f1=.3", "sensitivity", "sensitivity=1.5", "1", "0", "nan", "recall=.5"]
 )
-def test_rules_that_are_none_are_refused(text):
+def test_invalid_threshold_rules_are_refused(text):
     with pytest.raises(ValueError, match="must be youden, f1, sensitivity=S, specificity=S or a number"):
         parse_threshold(text)
 

@@ -26,7 +26,7 @@ class Snapshots(keras.callbacks.Callback):
         self.tested = read_variables(model_variables(self.model))
 
 
-def test_it_forgets_by_its_momentum_and_less_at_first():
+def test_the_average_decays_by_its_momentum_with_warm_up():
     model, snapshots, average = small_model(), Snapshots(), WeightAverage(0.6)
     begun = read_variables(model_variables(model))
     model.compile(keras.optimizers.Adam(0.1), "mse")
@@ -49,10 +49,10 @@ def test_it_forgets_by_its_momentum_and_less_at_first():
         if found.dtype.kind == "f":
             np.testing.assert_array_equal(found, validated)
     for own, last in zip(read_variables(model_variables(model)), snapshots.steps[-1], strict=True):
-        np.testing.assert_array_equal(own, last)  # validation leaves nothing behind
+        np.testing.assert_array_equal(own, last)  # validation restores the weights
 
 
-def test_it_goes_on_with_the_averages_of_before():
+def test_the_average_resumes_from_earlier_values():
     model = small_model()
     average = WeightAverage(0.5, [value + 1 for value in read_variables(model_variables(model))])
     average.set_model(model)

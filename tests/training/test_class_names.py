@@ -25,7 +25,7 @@ def data_of(task, class_names, labels):
     return ImageData("other", task, class_names, splits, "none")
 
 
-def test_classes_in_another_order_mean_the_same():
+def test_classes_in_another_order_are_matched_by_name():
     data = tiny_stripes()
     turned = with_classes_of(signature("binary", ("upright", "level")), data, {})
     assert turned.class_names == ("upright", "level")
@@ -35,7 +35,7 @@ def test_classes_in_another_order_mean_the_same():
     assert all(same.splits[name] is split for name, split in data.splits.items())
 
 
-def test_several_classes_may_become_one():
+def test_several_classes_can_be_merged():
     data = data_of("multi-class", ("grade 1", "grade 2", "healthy"), [0, 1, 2, 2])
     found = with_classes_of(signature("binary", ("healthy", "ill")), data, {"grade 1": "ill", "grade 2": "ill"})
     assert (found.task, found.class_names) == ("binary", ("healthy", "ill"))
@@ -44,7 +44,7 @@ def test_several_classes_may_become_one():
     assert with_classes_of(signature("ordinal", ("0", "1", "2")), ordered, {}).task == "ordinal"
 
 
-def test_several_labels_may_become_one():
+def test_several_labels_can_be_merged():
     table = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 1], [0, 0, 0]], np.uint8)
     found = with_classes_of(
         signature("multi-label", ("mass", "edema")),
@@ -100,11 +100,11 @@ def test_images_of_another_shape_are_refused():
         ("x=y=z", {"x": "y=z"}),
     ],
 )
-def test_pairs_of_classes(text, expected):
+def test_class_pairs_are_parsed(text, expected):
     assert parse_classes(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "a", "a=", "=b", "a=b,", "a=b,c"])
-def test_bad_pairs_of_classes(text):
+def test_invalid_class_pairs_are_refused(text):
     with pytest.raises(ValueError, match="must be THEIRS=OURS"):
         parse_classes(text)

@@ -1,4 +1,4 @@
-"""Which images a model is measured on: the samples of its run by their content, whatever they are called."""
+"""Choice of the images that are evaluated: samples of the run are recognised by content, whatever their names."""
 
 import dataclasses
 import shutil
@@ -46,7 +46,7 @@ def learned(tmp_path_factory):
 
 @settings(deadline=None, max_examples=25)
 @given(chance=st.randoms(use_true_random=False), renamed=st.booleans(), is_exported=st.booleans())
-def test_moved_renamed_and_shuffled_images_are_measured_as_the_runs_own(learned, chance, renamed, is_exported):
+def test_moved_renamed_and_shuffled_images_are_recognised(learned, chance, renamed, is_exported):
     table, data, images = learned
     record = SampleRecord.of(data)
     if is_exported:
@@ -77,7 +77,7 @@ def test_moved_renamed_and_shuffled_images_are_measured_as_the_runs_own(learned,
                 assert part.names == expected.names
 
 
-def test_data_without_files_are_known_by_their_checksum():
+def test_data_without_files_are_recognised_by_checksum():
     data = load_data(register_tiny_data())
     known = LearnedData(signature_of(data), None, None)
     same = dataclasses.replace(data, name="again")
@@ -115,7 +115,7 @@ def test_new_images_of_patients_in_the_training_are_reported(learned, tmp_path):
     assert warning.startswith(f"1 of {len(chosen.joined())} images show patients with other images in")
 
 
-def test_a_split_of_which_nothing_is_left_is_one_line(learned, tmp_path):
+def test_a_split_without_remaining_images_is_refused_in_one_line(learned, tmp_path):
     table, data, _ = learned
     record = SampleRecord.of(data)
     known = LearnedData(signature_of(data), None, record)
@@ -128,7 +128,7 @@ def test_a_split_of_which_nothing_is_left_is_one_line(learned, tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_the_columns_of_the_run_are_those_of_other_tables_where_they_have_them(tmp_path, learned):
+def test_the_columns_of_the_run_are_used_in_other_tables(tmp_path, learned):
     table, data, _ = learned
     own = signature_of(data, own=OwnImages(**COLUMNS, fit="pad", window=(1.0, 2.0), skip_bad=True))
     known = LearnedData(own, None, None)

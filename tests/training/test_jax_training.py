@@ -43,7 +43,7 @@ def test_layers_and_runs_are_trained_on_jax(more):
 
 
 def make_layers() -> dict[str, keras.layers.Layer]:
-    """Layers that together have every kind of weights; each unfold is compiled, and two tell one from several."""
+    """Returns layers with every kind of weights; each unfold is compiled, and two suffice to find faults of several."""
     return {
         "ltc-wired-mixed": LTC(AutoNCP(5, 1), ode_unfolds=2, dtype="mixed_bfloat16"),
         "ltc-memory": LTC(3, ode_unfolds=2, mixed_memory=True),

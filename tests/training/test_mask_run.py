@@ -56,7 +56,7 @@ def command(monkeypatch, capsys):
     return call
 
 
-def test_its_files_hold_what_the_model_answers(run, test_split):
+def test_the_files_of_the_run_hold_the_predictions(run, test_split):
     metrics = run.read_metrics()
     predicted = load_predictor(run.path).predict_compact(test_split.images)
     assert predicted.dtype == np.uint8
@@ -91,7 +91,7 @@ def test_validation_dice_of_the_kept_epoch_is_that_of_the_report(run):
     assert metrics["val"]["dice_liver"]["value"] == pytest.approx(kept["val_dice_liver"], abs=2e-4)
 
 
-def test_measured_again_it_is_as_good(run, command):
+def test_evaluation_reproduces_the_metrics_of_the_run(run, command):
     metrics = run.read_metrics()
     again = evaluate_model(run.path)
     assert again["test"] == metrics["test"]
@@ -101,7 +101,7 @@ def test_measured_again_it_is_as_good(run, command):
     assert f"{metrics['val']['dice_liver']['value']:.4f}" in out
 
 
-def test_the_exported_model_answers_by_the_same_masks(run, test_split):
+def test_the_exported_model_predicts_the_same_masks(run, test_split):
     exported = run.path.parent / "exported" / run.name
     ours, other = load_predictor(run.path), load_predictor(exported)
     images = test_split.images[:20]
@@ -161,7 +161,7 @@ def test_a_nifti_slice_gets_a_mask_with_its_affine(run, test_split, tmp_path, co
     assert set(np.unique(np.asarray(written.dataobj))) <= {0, 1, 2}
 
 
-def test_mistakes_are_one_line_and_images_are_never_lost(run, test_split, tmp_path, command):
+def test_user_errors_are_one_line_and_keep_the_images(run, test_split, tmp_path, command):
     image = tmp_path / "a.png"
     Image.fromarray(test_split.images[0, ..., 0]).save(image)
     before = image.read_bytes()

@@ -44,7 +44,7 @@ def test_without_augmentation_the_images_stay_as_they_are(tiny_data):
     assert (rows == rows[:, :1]).all()
 
 
-def test_labels_of_an_image_are_named_together():
+def test_the_caption_names_all_labels_of_an_image():
     config = complete_config(TrainConfig.create({"data": "phantom-chest", "augmentation": "flip"}))
     figure = draw_augmentation(config, load_data("phantom-chest"))
     words = [text.get_text() for text in figure.texts]
@@ -56,7 +56,7 @@ def test_labels_of_an_image_are_named_together():
     ("model", "data"),
     [("unet", "phantom-liver"), pytest.param("unet-lnn", "phantom-liver-volumes", marks=pytest.mark.slow)],
 )
-def test_images_with_masks_are_named_by_what_these_hold(model, data):
+def test_images_are_captioned_by_the_classes_in_their_masks(model, data):
     config = complete_config(TrainConfig.create({"model": model, "data": data}))
     loaded = load_data(data, size=32)
     figure = draw_augmentation(config, loaded)
@@ -67,7 +67,7 @@ def test_images_with_masks_are_named_by_what_these_hold(model, data):
         assert words == (", ".join(("liver", "tumour")[: masks[int(sample)].max()]) or "-")
 
 
-def test_the_file_is_a_picture(tiny_data, tmp_path):
+def test_the_preview_file_is_a_picture(tiny_data, tmp_path):
     path = tmp_path / "sheets" / "mirror.png"
     show_augmentation(TrainConfig.create({"data": tiny_data, "augmentation": "mirror"}), path)
     with Image.open(path) as picture:

@@ -70,7 +70,7 @@ def there(table):
     return DataOptions(image_dir=table.parent / "images")
 
 
-def test_the_model_has_learned_its_training_images_by_heart(place):
+def test_the_model_has_memorised_its_training_images(place):
     found = {split: evaluate_model(place / "run", split=split) for split in ("train", "test")}
     assert found["train"]["train"]["accuracy"]["value"] > 0.9
     assert found["test"]["test"]["accuracy"]["value"] < 0.8
@@ -90,7 +90,7 @@ def test_intervals_of_a_run_are_over_its_patients(place):
 
 
 @pytest.mark.parametrize("way", ["absolute", "relative", "moved"])
-def test_the_table_that_it_learned_from_gives_the_runs_own_numbers(place, moved, monkeypatch, way):
+def test_the_training_table_reproduces_the_metrics_of_the_run(place, moved, monkeypatch, way):
     monkeypatch.chdir(place)
     data = {"absolute": place / "data" / "labels.csv", "relative": "data/labels.csv", "moved": moved}[way]
     options = there(moved) if way == "moved" else DataOptions()
@@ -114,14 +114,14 @@ def test_an_exported_model_knows_its_splits_and_columns(place, moved, model):
         evaluate_model(place / model)
 
 
-def test_a_table_in_another_order_gives_the_runs_own_numbers(place, moved):
+def test_a_reordered_table_reproduces_the_metrics_of_the_run(place, moved):
     write_rows(moved, sorted(read_rows(moved), key=lambda row: (row[1], row[2])))
     found = evaluate_model(place / "run", data=f"table:{moved}", options=there(moved))
     assert found["test"] == own_metrics(place)["test"]
     assert not any("images" in warning and "learned" in warning for warning in found["warnings"])
 
 
-def test_files_of_other_names_in_another_order_give_the_runs_own_numbers(place, moved):
+def test_renamed_files_reproduce_the_metrics_of_the_run(place, moved):
     rows = read_rows(moved)
     names = {row[0]: f"{place_:02}-of-{row[0]}" for place_, row in enumerate(reversed(rows))}
     for old, new in names.items():
@@ -133,7 +133,7 @@ def test_files_of_other_names_in_another_order_give_the_runs_own_numbers(place, 
 
 
 @pytest.mark.parametrize("way", ["as before", "absolute"])
-def test_images_that_were_added_to_a_folder_move_no_others(place, tmp_path, way):
+def test_added_images_do_not_change_the_splits_of_others(place, tmp_path, way):
     root = tmp_path / "classes"
     shutil.copytree(place / "classes", root)
     draw_images(root / "benign", 3, seed=5)  # 001.png and 003.png are new, 000.png and 002.png become other images
@@ -168,7 +168,7 @@ def test_labels_that_have_changed_are_reported(place, moved):
 
 
 def external(folder, place, *, old=0, count=30, classes=("benigno", "maligno"), split=None):
-    """Another hospital's table: its own columns and spellings, and some images of the training."""
+    """Returns another hospital's table: its own columns and spellings, and some training images."""
     draw_images(folder, count, seed=9)
     known = pd.read_csv(place / "run" / "samples.csv", dtype=str).query("split != 'test'")["file"][:old]
     for name in known:
@@ -209,7 +209,7 @@ def test_other_data_with_splits_of_their_own_may_be_measured_in_them(place, tmp_
         evaluate_model(place / "run", data=data, split="val", map_classes=SPELLED)
 
 
-def test_data_that_were_replaced_are_called_other_data(place, tmp_path):
+def test_replaced_data_are_reported_as_other_data(place, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(place / "run", run)
     config = TrainConfig.from_yaml(run / "config.yaml")
@@ -291,7 +291,7 @@ def test_a_run_on_other_images_is_not_resumed(place, moved, tmp_path, change, me
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_a_run_that_goes_on_from_another_keeps_its_splits(place, moved, tmp_path):
+def test_a_continued_run_keeps_its_splits(place, moved, tmp_path):
     write_rows(moved, read_rows(moved)[::-1])
     changes = {"start_from": place / "run", "epochs": 11, "export": "none"}
     again = train(table_config(moved, tmp_path / "run", **changes), CONSOLE)
@@ -312,7 +312,7 @@ def without_samples(place, run, name, data):
     return run
 
 
-def test_a_run_of_the_version_before_is_measured_as_it_was(place, tmp_path):
+def test_a_run_of_the_previous_version_keeps_its_metrics(place, tmp_path):
     root = tmp_path / "classes"
     shutil.copytree(place / "classes", root)
     shutil.copytree(place / "classes", tmp_path / "copy")
@@ -331,7 +331,7 @@ def test_a_run_of_the_version_before_is_measured_as_it_was(place, tmp_path):
     assert "has no list of its training images" in found["warnings"][0]
 
 
-def test_splits_by_patient_that_nobody_recorded_are_not_made_anew(place, moved, tmp_path):
+def test_unrecorded_splits_by_patient_are_not_recomputed(place, moved, tmp_path):
     run = without_samples(place, tmp_path / "run", "run", f"table:{moved}")
     with pytest.raises(InputError, match=r"must be recorded in the run.* Begin a new run"):
         evaluate_model(run, options=there(moved))
@@ -356,7 +356,7 @@ def test_evaluate_reads_data_by_all_options_of_training(place, tmp_path, capsys,
     assert (found["images"], found["val"]) == (found["patients"] * 3, own_metrics(place)["val"])
 
 
-def test_samples_of_a_run_that_are_damaged_are_one_line(place, tmp_path):
+def test_damaged_samples_of_a_run_are_refused_in_one_line(place, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(place / "run", run)
     whole = (run / "samples.csv").read_text()
@@ -376,7 +376,7 @@ def test_samples_of_a_run_that_are_damaged_are_one_line(place, tmp_path):
     assert evaluate_model(run)["test"] == own_metrics(place)["test"]
 
 
-def test_no_row_of_the_record_is_lost(place):
+def test_the_record_holds_every_sample(place):
     table = pd.read_csv(place / "run" / "samples.csv", dtype=str)
     rows = {name: (label, group) for name, label, group in read_rows(place / "data" / "labels.csv")}
     assert set(table["file"]) == set(rows)

@@ -1,4 +1,4 @@
-"""Courses of the learning rate: their values, where they turn, and that they follow from the step alone."""
+"""Learning-rate schedules: their values and turning points, which depend only on the step."""
 
 import keras
 import numpy as np
@@ -21,13 +21,13 @@ from keras_lnn.training.schedules import make_schedule
         ("steps", [1.0, 0.1, 0.01]),
     ],
 )
-def test_courses_of_the_learning_rate(name, expected):
+def test_schedules_equal_their_formulas(name, expected):
     schedule = make_schedule(name, 1.0, 100)
     values = [schedule if isinstance(schedule, float) else float(schedule(step)) for step in (0, 50, 100)]
     assert values == pytest.approx(expected, abs=1e-3)
 
 
-def test_warm_up_ends_at_the_top():
+def test_warm_up_ends_at_the_full_rate():
     schedule = make_schedule("warmup-cosine", 0.2, 100)
     rates = [float(schedule(step)) for step in range(100)]
     assert max(rates) == pytest.approx(0.2)
@@ -35,7 +35,7 @@ def test_warm_up_ends_at_the_top():
 
 
 @pytest.mark.parametrize("total", [4, 10, 500])
-def test_steps_fall_behind_half_and_three_quarters(total):
+def test_step_schedule_falls_after_half_and_three_quarters(total):
     schedule = make_schedule("steps", 1e-3, total)
     rates = [float(schedule(step)) for step in range(total)]
     half, late = round(total / 2), round(0.75 * total)
@@ -45,7 +45,7 @@ def test_steps_fall_behind_half_and_three_quarters(total):
 
 @pytest.mark.parametrize("period", [1, 3, 7, 49, 350])
 @pytest.mark.parametrize("compiled", [False, True])
-def test_cosine_restarts_begin_anew_at_the_very_step(period, compiled):
+def test_cosine_restarts_begin_at_the_exact_step(period, compiled):
     import tensorflow as tf
 
     schedule = make_schedule("cosine-restarts", 0.5, 10 * period, period)
@@ -56,7 +56,7 @@ def test_cosine_restarts_begin_anew_at_the_very_step(period, compiled):
     np.testing.assert_allclose([float(rate(step)) for step in chosen], expected, atol=1e-6)
 
 
-def test_a_restart_that_is_not_reported_never_comes():
+def test_cosine_restarts_without_a_period_equal_cosine():
     rates = [float(make_schedule("cosine-restarts", 1.0, 100)(step)) for step in range(100)]
     assert rates == pytest.approx([float(make_schedule("cosine", 1.0, 100)(step)) for step in range(100)], abs=1e-6)
 

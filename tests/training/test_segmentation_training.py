@@ -1,4 +1,4 @@
-"""Networks of masks in training: what fits them, what is kept of each epoch, which is the best, and going on."""
+"""Training of segmentation models: suitable options, records of each epoch, the best epoch, and resuming."""
 
 import keras
 import numpy as np
@@ -71,7 +71,7 @@ def make_trainer(config):
     return _Trainer(config, tiny_squares(), Console(quiet=True))
 
 
-def test_it_learns_and_the_best_epoch_has_the_best_dice(squares, tmp_path):
+def test_segmentation_learns_and_keeps_the_epoch_of_best_dice(squares, tmp_path):
     config = config_for(tmp_path, epochs=10, batch_size=3, loss="bce-dice")
     assert config.monitor == "val_dice"
     folder = RunFolder.create(config, {})
@@ -87,7 +87,7 @@ def test_it_learns_and_the_best_epoch_has_the_best_dice(squares, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_goes_on_bit_for_bit(squares, tmp_path):
+def test_a_resumed_segmentation_run_is_bit_identical(squares, tmp_path):
     config = config_for(tmp_path, epochs=4)
     whole = make_trainer(config)
     history = whole._fit(RunFolder.create(config, {}), None).history
@@ -121,7 +121,7 @@ def test_every_loss_trains(loss, class_weight, squares, tmp_path):
     assert losses[-1]["loss"] < losses[0]["loss"] - 0.01
 
 
-def test_the_loss_of_pixels_is_the_mean_over_all_of_them():
+def test_the_loss_is_the_mean_over_all_pixels():
     p = np.exp(LOGITS.astype(float))
     p = np.take_along_axis(p / p.sum(axis=-1, keepdims=True), MASKS[..., None].astype(int), axis=-1)[..., 0]
     weights = np.array([0.5, 2.0, 3.0])
@@ -137,7 +137,7 @@ def test_the_loss_of_pixels_is_the_mean_over_all_of_them():
         FocalCrossentropy(class_weights=[1, 2])(MASKS, LOGITS)
 
 
-def test_rare_classes_count_more_but_not_without_end():
+def test_weights_of_rare_classes_are_limited():
     masks = np.zeros((10, 10, 10), np.uint8)
     masks[:, :2] = 1
     masks[0, 5, 5] = 2
@@ -163,7 +163,7 @@ def test_probabilities_are_a_softmax_over_the_classes_of_each_pixel():
         ({"loss": "asymmetric"}, "for several labels per image. Received: a segmentation task"),
     ],
 )
-def test_what_does_not_fit_is_one_line_and_leaves_no_folder(fields, message, squares, tmp_path):
+def test_unsuitable_options_are_refused_without_creating_a_folder(fields, message, squares, tmp_path):
     with pytest.raises(InputError, match=message) as caught:
         config = config_for(tmp_path, **fields)
         train(config, Console(quiet=True))

@@ -1,4 +1,4 @@
-"""The whole road: train, stop, kill, go on, and what a run leaves behind."""
+"""Training from start to end: stopping, killing and resuming a run, and the files that it writes."""
 
 import dataclasses
 import importlib.util
@@ -76,7 +76,7 @@ def config_for(tiny_data: str, tmp_path: Path, **fields) -> TrainConfig:
     return TrainConfig.create(values | {"export_dir": tmp_path / "exported"} | QUIET | fields)
 
 
-def test_a_run_leaves_all_that_is_promised(tiny_data, tmp_path, console):
+def test_a_run_writes_every_documented_file(tiny_data, tmp_path, console):
     # Batches of one size, since each other one is compiled anew.
     fields = {"model": "tiny-liquid", "epochs": 4, "batch_size": 20, "tensorboard": True, "export": "saved_model"}
     result = train(config_for(tiny_data, tmp_path, **fields), console)
@@ -150,8 +150,8 @@ class Killed(BaseException):
     pass
 
 
-def stop_behind(epoch: int, config: TrainConfig, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trains, and dies once an epoch is written."""
+def stop_after(epoch: int, config: TrainConfig, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trains until the checkpoint of an epoch is written, then stops as if killed."""
 
     def stop(self, checkpoint, best_epoch, write=RunFolder.write_checkpoint):
         write(self, checkpoint, best_epoch)
@@ -177,10 +177,10 @@ def stop_behind(epoch: int, config: TrainConfig, console: Console, monkeypatch: 
     ],
 )
 @pytest.mark.usefixtures("no_pictures")
-def test_a_stopped_run_goes_on_bit_for_bit(tiny_data, tmp_path, console, monkeypatch, fields, truncate):
+def test_a_resumed_run_is_bit_identical(tiny_data, tmp_path, console, monkeypatch, fields, truncate):
     whole = train(config_for(tiny_data, tmp_path, epochs=5, **fields), console).folder
     path = tmp_path / "killed"
-    stop_behind(3, config_for(tiny_data, tmp_path, epochs=5, run_dir=path, **fields), console, monkeypatch)
+    stop_after(3, config_for(tiny_data, tmp_path, epochs=5, run_dir=path, **fields), console, monkeypatch)
     if truncate:
         newest = path / "checkpoints" / "epoch-000003.npz"
         newest.write_bytes(newest.read_bytes()[:5000])
@@ -195,7 +195,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tiny_data, tmp_path, console, monkeyp
     [("bce-dice", "balanced"), ("focal-tversky", "none"), ("soft-f1", "balanced"), ("mean-squared-error", "balanced")],
 )
 @pytest.mark.usefixtures("no_pictures")
-def test_losses_of_a_batch_restarts_and_the_score_go_together(tmp_path, console, monkeypatch, loss, class_weight):
+def test_batch_losses_restarts_and_score_can_be_combined(tmp_path, console, monkeypatch, loss, class_weight):
     fields = {"model": "dnn", "model_args": {"units": 32, "second_units": 8}, "batch_size": 300, "epochs": 5}
     fields |= {"loss": loss, "class_weight": class_weight, "schedule": "cosine-restarts", "restart_epochs": 2}
     whole = train(config_for("phantom-breast", tmp_path, monitor="val_score", learning_rate=3e-3, **fields), console)
@@ -215,11 +215,11 @@ def test_losses_of_a_batch_restarts_and_the_score_go_together(tmp_path, console,
     if loss == "bce-dice":
         killed = config_for("phantom-breast", tmp_path, monitor="val_score", learning_rate=3e-3, **fields)
         killed = killed.model_copy(update={"run_dir": tmp_path / "killed"})
-        stop_behind(3, killed, console, monkeypatch)
+        stop_after(3, killed, console, monkeypatch)
         assert_same_run(resume(killed.run_dir, console).folder, whole.folder)
 
 
-def test_a_run_from_before_a_field_was_there_is_still_the_run(tiny_data, tmp_path):
+def test_a_run_without_a_newer_field_is_recognised(tiny_data, tmp_path):
     config = config_for(tiny_data, tmp_path, epochs=1, test=False, **SMALL)
     folder = RunFolder.create(complete_config(config), {})
     lines = folder.config.read_text().splitlines()
@@ -240,7 +240,7 @@ def test_a_run_from_before_a_field_was_there_is_still_the_run(tiny_data, tmp_pat
         ),
     ],
 )
-def test_a_run_does_not_go_on_with_what_was_edited(tiny_data, tmp_path, console, old, new, message):
+def test_an_edited_run_is_not_resumed(tiny_data, tmp_path, console, old, new, message):
     config = complete_config(config_for(tiny_data, tmp_path, **SMALL, model_args={"units": 4}))
     folder = RunFolder.create(config, {"begun_with": _lasting_fields(config)})
     text = folder.config.read_text()
@@ -267,7 +267,7 @@ def train_in_child(config: TrainConfig, resuming: bool) -> None:
 
 
 def kill_and_resume(config: TrainConfig, seconds: float) -> bool:
-    """Starts or resumes a run in a process of its own and kills it after a time; tells whether it was still running."""
+    """Trains or resumes in a process of its own and kills it after a time; returns whether it was still running."""
     # Forked from a server in which Keras is imported already: a fresh process would spend ten seconds on that.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["keras_lnn.training.loop", "conftest"])
@@ -284,7 +284,7 @@ def kill_and_resume(config: TrainConfig, seconds: float) -> bool:
 
 
 def check_kills(tmp_path: Path, kills: int, epochs: int) -> None:
-    """Kills runs at random moments, from before the folder is there to the report; compares each with a whole one."""
+    """Kills runs at random moments, from before the folder exists to the report; compares each with a whole one."""
     fields = {"data": TINY, "epochs": epochs, "batch_size": 8, "augmentation": "mirror", **SMALL}
     config = TrainConfig.create({"run_dir": tmp_path / "whole", **QUIET, **fields})
     assert not kill_and_resume(config.model_copy(update={"run_dir": tmp_path / "first", "epochs": 1}), 3000)
@@ -314,7 +314,7 @@ def test_sigkill_at_twenty_moments_loses_nothing(tmp_path):
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_the_same_seed_gives_the_same_run_and_another_another(last_runs, tiny_data, tmp_path, console):
+def test_a_run_is_determined_by_its_seed(last_runs, tiny_data, tmp_path, console):
     first = last_runs[0].folder
     config = config_for(tiny_data, tmp_path, **LAST)
     assert_same_run(first, train(config, console).folder)
@@ -363,7 +363,7 @@ def late_in_the_second_epoch(monkeypatch):
 
 
 @pytest.mark.usefixtures("no_pictures", "late_in_the_second_epoch")
-def test_a_cut_epoch_counts_by_its_steps(tiny_data, tmp_path, console):
+def test_a_shortened_epoch_counts_by_its_steps(tiny_data, tmp_path, console):
     metrics = train(config_for(tiny_data, tmp_path, **CUT), console).metrics
     assert (metrics["epochs"], metrics["epochs_trained"], metrics["stopped_because"]) == (2, 1.75, CUT_THERE)
     assert list(pd.read_csv(tmp_path / "run" / "history.csv")["fraction"]) == [1.0, 0.75]
@@ -372,17 +372,17 @@ def test_a_cut_epoch_counts_by_its_steps(tiny_data, tmp_path, console):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures", "late_in_the_second_epoch")
-def test_a_run_killed_behind_a_cut_epoch_ends_there(tiny_data, tmp_path, console, monkeypatch):
+def test_a_run_killed_after_a_shortened_epoch_ends_there(tiny_data, tmp_path, console, monkeypatch):
     whole = train(config_for(tiny_data, tmp_path, **CUT), console)
     path = tmp_path / "killed"
-    stop_behind(2, config_for(tiny_data, tmp_path, run_dir=path, **CUT), console, monkeypatch)
+    stop_after(2, config_for(tiny_data, tmp_path, run_dir=path, **CUT), console, monkeypatch)
     again = resume(path, console)
     assert_same_run(again.folder, whole.folder)
     assert (again.metrics["epochs_trained"], again.metrics["stopped_because"]) == (1.75, CUT_THERE)
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_a_budget_spent_behind_the_last_step_cuts_no_new_epoch(tiny_data, tmp_path, console, monkeypatch):
+def test_a_budget_spent_after_the_last_step_starts_no_epoch(tiny_data, tmp_path, console, monkeypatch):
     def late(self, logs=None):
         self._seconds_before = 4000.0
 
@@ -395,7 +395,7 @@ def test_a_budget_spent_behind_the_last_step_cuts_no_new_epoch(tiny_data, tmp_pa
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_a_run_that_goes_on_from_another_has_a_budget_of_its_own(tiny_data, tmp_path, console):
+def test_a_continued_run_has_its_own_budget(tiny_data, tmp_path, console):
     fields = {"epochs": 2, **EIGHT}
     first = train(config_for(tiny_data, tmp_path, run_dir=tmp_path / "first", stop_after=1, **fields), console)
     first.folder.write_checkpoint(dataclasses.replace(first.folder.read_checkpoint(), seconds=4000.0), 1)
@@ -420,7 +420,7 @@ def printed(console: Console) -> str:
         ([1.0, 0.999], 1.999, "1 whole epoch and 99% of the next"),
     ],
 )
-def test_what_a_budget_was_enough_for_is_reported(fractions, count, reported):
+def test_epochs_within_the_budget_are_reported(fractions, count, reported):
     history = [{"epoch": index, "fraction": fraction} for index, fraction in enumerate(fractions, start=1)]
     assert count_epochs(history) == pytest.approx(count)
     assert describe_epochs(history) == reported
@@ -428,7 +428,7 @@ def test_what_a_budget_was_enough_for_is_reported(fractions, count, reported):
     assert count_epochs([{"epoch": 1}, {"epoch": 2, "fraction": math.nan}]) == 2.0
 
 
-def test_each_epoch_keeps_what_was_taken_for_what(last_runs):
+def test_each_epoch_records_its_confusion_matrix(last_runs):
     folder = last_runs[1].folder
     answers = pd.read_csv(folder.predictions).query("split == 'val'")
     predicted = answers[["probability level", "probability upright"]].to_numpy().argmax(axis=1)
@@ -456,7 +456,7 @@ def faint_model(*arguments, **options):
 @pytest.mark.parametrize("data", [pytest.param("tiny-stripes", marks=pytest.mark.slow), "test-multi-label"])
 @pytest.mark.usefixtures("no_pictures")
 def test_the_auc_that_chooses_the_epoch_is_that_of_scikit_learn(tiny_data, tmp_path, console, monkeypatch, data):
-    """Of each epoch's predictions for validation, as exact as these; also where the time budget cuts the last one."""
+    """The AUC is that of each epoch's validation predictions, also where the time budget shortens the last epoch."""
     register_labels("multi-label")
     truth = load_data(data).splits["val"].labels
     measured = []
@@ -513,7 +513,7 @@ def one_sided_stripes() -> ImageData:
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_a_run_whose_every_epoch_is_nan_says_so(tmp_path, console):
+def test_a_run_with_only_nan_epochs_is_reported(tmp_path, console):
     if "one-sided-stripes" not in catalog():
         samples = {"train": 60, "val": 20, "test": 30}
         loader = f"{__name__}:one_sided_stripes"
@@ -530,7 +530,7 @@ def test_a_run_whose_every_epoch_is_nan_says_so(tmp_path, console):
     assert "test of epoch 2, the last" in reported
 
 
-def test_predictions_that_are_nan_are_counted_for_nothing():
+def test_nan_predictions_are_not_counted():
     model = keras.Sequential([keras.Input((2,))])
     task = make_task("multi-class", ("a", "b"))
     model.compile(loss=task.loss(), metrics=task.metrics())
@@ -540,7 +540,7 @@ def test_predictions_that_are_nan_are_counted_for_nothing():
     np.testing.assert_array_equal(matrix, np.zeros((2, 2), np.int64))
 
 
-def test_a_loss_that_is_no_number_is_reported(tiny_data, tmp_path, console):
+def test_a_nan_loss_is_reported(tiny_data, tmp_path, console):
     with pytest.raises(TrainingDiverged, match=r"must stay finite\. Received: nan in epoch \d+\. Lower"):
         train(config_for(tiny_data, tmp_path, epochs=50, optimizer="sgd", learning_rate=1e30, **EIGHT), console)
 
@@ -607,7 +607,7 @@ def labels_ordinal() -> ImageData:
         *(pytest.param(kind, "none", marks=pytest.mark.slow) for kind in ("multi-label", "ordinal")),
     ],
 )
-def test_every_task_goes_all_the_way(kind, class_weight, tmp_path, console):
+def test_every_task_is_trained_evaluated_and_exported(kind, class_weight, tmp_path, console):
     name = register_labels(kind)
     config = config_for(name, tmp_path, class_weight=class_weight, epochs=2, export="keras", **SMALL)
     result = train(config, console)
@@ -623,7 +623,7 @@ def test_every_task_goes_all_the_way(kind, class_weight, tmp_path, console):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
-def test_a_run_killed_behind_its_last_checkpoint_keeps_its_last_row(tiny_data, tmp_path, console, monkeypatch):
+def test_a_run_killed_after_its_last_checkpoint_keeps_its_last_row(tiny_data, tmp_path, console, monkeypatch):
     def stop(self, rows):
         if len(rows) == 3:
             raise Killed
@@ -650,7 +650,7 @@ def draw_images(folder: Path, count: int, classes: tuple[str, str]) -> None:
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_own_folders_keep_their_meaning_and_their_split(tmp_path, console, monkeypatch):
+def test_own_folders_keep_their_classes_and_splits(tmp_path, console, monkeypatch):
     first, second = tmp_path / "a", tmp_path / "b"
     draw_images(first, 12, ("dark", "light"))
     draw_images(second, 12, ("2_dark", "1_light"))
@@ -723,7 +723,7 @@ def test_xla_compiles_no_convolutions_for_a_cpu_and_says_so(tiny_data, tmp_path,
     assert not compiles_whole_step(dense, config.model_copy(update={"xla": False}))
 
 
-def test_the_last_epoch_is_tested_where_it_is_to_be_kept(last_runs):
+def test_the_last_epoch_is_tested_if_it_is_kept(last_runs):
     found = last_runs[0]
     assert found.metrics["best_epoch"] == found.metrics["epochs"] == 3
     assert found.metrics["keep"] == "last"
@@ -749,7 +749,7 @@ def test_the_average_of_the_weights_is_validated_and_kept(last_runs):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
-def test_a_run_that_goes_on_from_another_is_the_run_at_one_go(tiny_data, tmp_path, console):
+def test_a_continued_run_equals_one_uninterrupted_run(tiny_data, tmp_path, console):
     fields = SMALL | {"schedule": "cosine", "augmentation": "mirror", "epochs": 4, "test": False}
     whole = train(config_for(tiny_data, tmp_path, run_dir=tmp_path / "whole", **fields), console)
     first = train(config_for(tiny_data, tmp_path, run_dir=tmp_path / "first", stop_after=2, **fields), console)

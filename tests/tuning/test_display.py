@@ -1,4 +1,4 @@
-"""What a search shows, without a search."""
+"""The display of a search, without running one."""
 
 import io
 import re
@@ -92,7 +92,7 @@ def test_a_chief_shows_the_trials_of_its_workers_and_each_end_once(tmp_path):
     assert any(line.startswith("trial 2 units=") and line.endswith("epoch 2/3 val_auc 0.6250") for line in lines)
 
 
-def test_a_log_has_a_line_a_trial_and_the_end_names_what_failed(tmp_path):
+def test_a_log_has_one_line_per_trial_and_names_failures(tmp_path):
     display = make_display(tmp_path / "search", terminal=False)
     for trial, outcome in fill(display, tmp_path / "search"):
         display.report_trial(trial, outcome)

@@ -1,4 +1,4 @@
-"""Oracles that survive: no process is started here, scores are worked out from the values."""
+"""Robust oracles: no process is started here, and scores are computed from the values."""
 
 import json
 import math
@@ -78,7 +78,7 @@ def content(oracle):
 @pytest.mark.parametrize(
     "tuner", [pytest.param(tuner, marks=pytest.mark.slow if tuner == "bayesian" else []) for tuner in TUNERS]
 )
-def test_a_search_killed_after_every_step_is_the_search_that_was_not(tmp_path, tuner):
+def test_a_search_killed_after_every_step_gives_the_same_result(tmp_path, tuner):
     whole = run(make(tuner, tmp_path / "whole"))
     oracle = make(tuner, tmp_path)
     oracle.save()
@@ -98,7 +98,7 @@ def test_a_search_killed_after_every_step_is_the_search_that_was_not(tmp_path, t
     assert len(oracle.trials) == {"random": 12, "bayesian": 7, "grid": 12}.get(tuner, len(whole.trials))
 
 
-def test_a_finished_trial_is_not_repeated_by_a_kill_behind_its_end(tmp_path):
+def test_a_finished_trial_is_not_repeated_after_a_kill(tmp_path):
     oracle = make("random", tmp_path)
     trial = oracle.create_trial("w")
     finish(oracle, trial)
@@ -217,7 +217,7 @@ def test_a_trial_that_kills_its_workers_is_given_up(tmp_path):
     assert oracle.create_trial("w").trial_id != first
 
 
-def test_a_chief_that_comes_back_leaves_running_trials_to_their_workers(tmp_path):
+def test_a_restarted_chief_leaves_running_trials_to_their_workers(tmp_path):
     oracle = make("random", tmp_path)
     trial = oracle.create_trial("far")
     oracle = reload("random", tmp_path, keep_ongoing=True)
@@ -227,14 +227,14 @@ def test_a_chief_that_comes_back_leaves_running_trials_to_their_workers(tmp_path
     assert reload("random", tmp_path, keep_ongoing=False).running() == {}
 
 
-def test_an_interrupted_trial_comes_again(tmp_path):
+def test_an_interrupted_trial_is_issued_again(tmp_path):
     oracle = make("random", tmp_path)
     trial = oracle.create_trial("w")
     oracle.give_back("w")
     assert oracle.create_trial("v").trial_id == trial.trial_id
 
 
-def test_budgets_and_rows_of_failures_stop_the_search(tmp_path):
+def test_budgets_and_consecutive_failures_stop_the_search(tmp_path):
     oracle = make("random", tmp_path)
     oracle.max_total_epochs = 5
     run(oracle)
@@ -248,7 +248,7 @@ def test_budgets_and_rows_of_failures_stop_the_search(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:All-NaN axis encountered:RuntimeWarning")
-def test_an_objective_that_is_no_number_is_a_failure(tmp_path):
+def test_a_nan_objective_is_a_failure(tmp_path):
     oracle = make("random", tmp_path)
     trial = oracle.create_trial("w")
     finish(oracle, trial, value=math.nan)
@@ -261,7 +261,7 @@ def create_in_vain(oracle):
         oracle.create_trial("w")
 
 
-def test_an_exception_leaves_the_oracle_open_to_others(tmp_path, monkeypatch):
+def test_an_exception_does_not_lock_the_oracle(tmp_path, monkeypatch):
     oracle = make("random", tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(oracle, "save", lambda: (_ for _ in ()).throw(OSError("no space left")))
@@ -321,7 +321,7 @@ def test_metrics_survive_a_chief_that_is_killed_before_the_end(tmp_path):
     assert oracle.trials[trial.trial_id].score == 0.5
 
 
-def test_a_grid_goes_on_behind_a_trial_whose_worker_was_lost(tmp_path):
+def test_a_grid_search_continues_after_a_lost_worker(tmp_path):
     oracle = make("grid", tmp_path)
     oracle.silence_seconds = 0.0
     lost = oracle.create_trial("w").trial_id
@@ -334,7 +334,7 @@ def test_a_grid_goes_on_behind_a_trial_whose_worker_was_lost(tmp_path):
     assert len(oracle.trials) == 12
 
 
-def test_failures_of_before_do_not_stop_a_search_that_goes_on(tmp_path):
+def test_earlier_failures_do_not_stop_a_resumed_search(tmp_path):
     oracle = make("random", tmp_path)
     oracle.max_failures = 3
     run(oracle, lambda trial: True)

@@ -67,7 +67,7 @@ def draw_all(table, direction="max"):
         ),
     ],
 )
-def test_every_picture_is_saved_whole(tmp_path, count, direction):
+def test_every_picture_is_saved_without_clipped_text(tmp_path, count, direction):
     table = with_rounds(make_table(24)) if count == "rounds" else make_table(count, failed=0)
     for name, figure in draw_all(table, direction).items():
         if figure is not None:
@@ -75,7 +75,7 @@ def test_every_picture_is_saved_whole(tmp_path, count, direction):
             assert (tmp_path / f"{name}.png").stat().st_size > 5000
 
 
-def test_the_best_so_far_goes_up_and_trials_that_run_are_no_failures():
+def test_the_best_value_rises_and_running_trials_are_not_failures():
     table = make_table(10, failed=2)
     table.loc[9, ["status", "val_auc"]] = ["running", np.nan]
     figure = pictures.plot_progress(table, "val_auc", "max")
@@ -86,7 +86,7 @@ def test_the_best_so_far_goes_up_and_trials_that_run_are_no_failures():
     assert "9 trials, 7 of them successful" in figure.get_suptitle()
 
 
-def test_what_decides_is_the_most_important():
+def test_the_decisive_hyperparameter_is_the_most_important():
     means, spreads, share = pictures.measure_importance(make_table(60, failed=0), NAMES, "val_auc")
     assert NAMES[int(means.argmax())] == "kind"
     assert means[1] > 5 * max(means[0], means[2])
@@ -94,13 +94,13 @@ def test_what_decides_is_the_most_important():
     assert (spreads >= 0).all()
 
 
-def test_no_importance_is_drawn_where_nothing_can_be_said():
+def test_no_importance_is_drawn_without_enough_trials():
     assert pictures.plot_importance(make_table(9, failed=2), NAMES, "val_auc") is None
     assert pictures.plot_importance(make_table(12, failed=0).assign(val_auc=0.5), NAMES, "val_auc") is None
     assert pictures.plot_importance(make_table(8, failed=0), NAMES, "val_auc") is not None
 
 
-def test_meaningless_trials_are_said_to_be_so():
+def test_unreliable_importance_is_marked():
     table = make_table(30, failed=0)
     table["val_auc"] = np.random.default_rng(3).random(30)
     noise = pictures.plot_importance(table, NAMES, "val_auc")
@@ -116,7 +116,7 @@ def test_the_best_line_is_drawn_over_the_others():
     assert pictures.plot_parallel(table.iloc[:1], NAMES, "val_auc", "max", SPACE) is None
 
 
-def test_a_trial_that_went_on_is_drawn_from_where_it_went_on():
+def test_a_continued_trial_is_drawn_from_its_starting_epoch():
     table = with_rounds(make_table(12, failed=0))
     figure = pictures.plot_learning_curves(histories_of(table), table, "val_auc", "max")
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["bracket 1", "bracket 0"]

@@ -1,4 +1,4 @@
-"""Whole searches, with real processes: what they leave, how they fail, stop, go on and share the work."""
+"""Whole searches with real processes: their files, failures, stops, resumption and shared work."""
 
 import os
 import random
@@ -102,7 +102,7 @@ def test_a_trial_that_hangs_is_a_failure_once_its_time_is_up(tmp_path, runner):
     assert list(result.trials["failure"]) == ["took longer than its limit of 1 s"]
 
 
-def test_what_a_search_leaves(faults):
+def test_a_search_writes_its_documented_files(faults):
     result, printed = faults
     files = {path.name for path in result.folder.iterdir() if path.is_file()} - {".lock"}
     assert files == {"trials.csv", "best.yaml", "search.yaml", "oracle.json"}
@@ -186,7 +186,7 @@ def kill_and_resume(tmp_path, kills, trials):
 
 @pytest.mark.slow
 @pytest.mark.timeout(4 * 3600)
-def test_a_search_killed_at_random_moments_is_the_search_that_was_not(tmp_path):
+def test_a_search_killed_at_random_moments_gives_the_same_result(tmp_path):
     kill_and_resume(tmp_path, kills=10, trials=12)
 
 
@@ -226,7 +226,7 @@ def test_two_workers_try_the_same_values(tmp_path):
 
 
 @pytest.mark.slow
-def test_several_seeds_and_hyperband_go_on_from_checkpoints(tmp_path):
+def test_several_seeds_and_hyperband_resume_from_checkpoints(tmp_path):
     config = QUICK.model_copy(update={"epochs": 3, "schedule": "cosine"})
     result = run_search(config, small_space(), tmp_path / "search", tuner="hyperband", seeds_per_trial=2)
     trials = result.trials
@@ -337,7 +337,7 @@ def test_a_search_is_held_by_one_process_and_goes_on_as_it_began(faults):
             run_search(config, space, folder, tuner="grid")
 
 
-def test_the_time_is_up(tmp_path, runner):
+def test_a_search_ends_when_its_time_is_up(tmp_path, runner):
     config = FAULTY.model_copy(update={"model_args": {"seconds": 100_000.0}})
     space = Space("faulty-net", {"fault": Choice(("none", "raise"))})
     result = run_search(config, space, tmp_path / "search", max_trials=2, max_time="8s", runner=runner)
@@ -397,7 +397,7 @@ def test_the_split_is_that_of_the_search_for_every_seed(faults):
     assert TrainConfig.from_yaml(run / "config.yaml").split_seed == 0
 
 
-def test_sizes_of_memory():
+def test_memory_sizes_are_parsed():
     assert [parse_memory(text) for text in ("4G", "800M", "1.5 GiB", "100", None)] == [
         4 * 2**30,
         800 * 2**20,
@@ -407,7 +407,7 @@ def test_sizes_of_memory():
     ]
 
 
-def test_the_three_variables_make_a_chief_or_a_worker():
+def test_environment_variables_select_chief_or_worker():
     address = {"KERASTUNER_ORACLE_IP": "10.0.0.1", "KERASTUNER_ORACLE_PORT": "8000"}
     settings = SearchSettings()
     assert settings.with_environment({}) == settings

@@ -1,4 +1,4 @@
-"""What a search chooses from."""
+"""Search spaces."""
 
 import pytest
 import trial_models
@@ -35,7 +35,7 @@ def test_every_model_has_ranges_and_its_published_values_are_the_defaults(model)
     assert space.apply(config, found.values).batch_size == config.batch_size
 
 
-def test_values_go_to_the_builder_and_to_the_fields_and_nothing_else_does():
+def test_values_reach_only_the_builder_and_the_fields():
     config = config_for(model_args={"activation": "tanh"})
     space = make_space(config)
     assert "activation" not in space.ranges

@@ -1,4 +1,4 @@
-"""How the tuner supplies trials to the pool and what it does with their outcomes; no trial is trained."""
+"""The tuner supplies trials to the pool and records their outcomes; no trial is trained."""
 
 import pytest
 from keras_tuner.engine.trial import TrialStatus
@@ -85,7 +85,7 @@ def test_several_workers_share_the_trials(tmp_path):
     assert tuner.oracle.running() == {}
 
 
-def test_an_interrupted_trial_is_given_back_and_counts_as_no_failure(tmp_path):
+def test_an_interrupted_trial_is_returned_and_not_counted_as_failure(tmp_path):
     ended = []
 
     def act(job, stop):
@@ -101,7 +101,7 @@ def test_an_interrupted_trial_is_given_back_and_counts_as_no_failure(tmp_path):
     assert tuner.take(Resource()).item.trial_id == "0"
 
 
-def test_a_trial_that_goes_on_from_runs_on_another_machine_fails_without_a_process(tmp_path):
+def test_a_trial_whose_parent_is_on_another_machine_fails_at_once(tmp_path):
     tuner = make_tuner(tmp_path / "search")
     first, second = (tuner.oracle.create_trial(name) for name in ("here", "there"))
     first.hyperparameters.values[PARENT] = second.trial_id
@@ -111,7 +111,7 @@ def test_a_trial_that_goes_on_from_runs_on_another_machine_fails_without_a_proce
     assert failed.message.startswith(f"continues {tmp_path / 'search' / 'trial_1' / 'seed-0'}, which does not exist")
 
 
-def test_a_trial_goes_on_from_the_runs_of_its_parent(tmp_path):
+def test_a_trial_continues_the_runs_of_its_parent(tmp_path):
     tuner = make_tuner(tmp_path / "search")
     first, second = (tuner.oracle.create_trial(name) for name in ("here", "there"))
     first.hyperparameters.values[PARENT] = second.trial_id
@@ -121,7 +121,7 @@ def test_a_trial_goes_on_from_the_runs_of_its_parent(tmp_path):
     assert tuner.take(Resource()).order["starts"] == [str(folder) for folder in parents]
 
 
-def test_the_trial_of_another_search_is_refused(tmp_path):
+def test_a_trial_of_another_search_is_refused(tmp_path):
     tuner = make_tuner(tmp_path / "search", settings="mine")
     tuner.oracle.create_trial("here").hyperparameters.values[SETTINGS] = "another"
     with pytest.raises(InputError, match="A worker must have the options of its chief"):
