@@ -210,22 +210,22 @@ class ClassificationMetrics(keras.metrics.Metric):
             self._explain(y_true, predictions, weights, is_label, usable, is_weight)
         # For each label 0, or NaN, which spreads to every result that the label contributes to; and for the samples.
         poison = ops.where(ops.all(usable, axis=0), 0.0, np.nan)
-        of_samples = ops.zeros((1,)) if is_weight is None else ops.where(ops.all(is_weight, axis=0), 0.0, np.nan)
-        self._count(truth, predictions, weights, poison, of_samples)
+        sample_poison = ops.zeros((1,)) if is_weight is None else ops.where(ops.all(is_weight, axis=0), 0.0, np.nan)
+        self._count(truth, predictions, weights, poison, sample_poison)
 
-    def _count(self, truth: Any, predictions: Any, weights: Any, poison: Any, of_samples: Any) -> None:
+    def _count(self, truth: Any, predictions: Any, weights: Any, poison: Any, sample_poison: Any) -> None:
         """Adds a checked batch to the state."""
         predicted, scores = self._decide(predictions)
         hits = truth * predicted
         parts = ops.concatenate([hits, predicted, truth, ops.ones_like(truth[:, :1])], axis=1)
         added = ops.matmul(weights[None], parts)[0]
-        of_any = ops.sum(poison)
-        of_each = ops.broadcast_to(poison, (self._labels,))
-        spread = [of_each, of_each, of_each, of_samples]
+        any_poison = ops.sum(poison)
+        label_poison = ops.broadcast_to(poison, (self._labels,))
+        spread = [label_poison, label_poison, label_poison, sample_poison]
         if self._counts_cells:
             cells = ops.matmul(ops.transpose(truth * weights[:, None]), predicted)
             added = ops.concatenate([added, ops.reshape(cells, (-1,))])
-            spread.append(ops.broadcast_to(of_any, (self._labels**2,)))
+            spread.append(ops.broadcast_to(any_poison, (self._labels**2,)))
         # Pixel counts of whole images exceed the 24 bits of float32.
         _add_exactly(self.counts, self.remainder, added + ops.concatenate(spread))
         if self._by_sample:
@@ -236,7 +236,7 @@ class ClassificationMetrics(keras.metrics.Metric):
                 else _ratio(base, *sums)
                 for base in self._by_sample
             ]
-            self.by_sample.assign_add(ops.matmul(ops.stack(rows), weights[:, None])[:, 0] + of_any)
+            self.by_sample.assign_add(ops.matmul(ops.stack(rows), weights[:, None])[:, 0] + any_poison)
         if self._poolings:
             self._add_scores(scores, truth, weights)
 
@@ -411,12 +411,12 @@ class ClassificationMetrics(keras.metrics.Metric):
         mean = ops.where(ops.isfinite(mean), mean, 0.0)
         center = ops.where(self.seen > 0, ops.convert_to_tensor(self.center), mean)
         self.center.assign(center)
-        of_each = ops.broadcast_to(weights[:, None], ops.shape(truth))
+        label_weights = ops.broadcast_to(weights[:, None], ops.shape(truth))
         for pooled, histograms in zip(self._poolings, self.scores, strict=True):
             if pooled:
-                parts = [ops.reshape(part, (-1, 1)) for part in (log_odds - center[-1], truth, of_each)]
+                parts = [ops.reshape(part, (-1, 1)) for part in (log_odds - center[-1], truth, label_weights)]
             else:
-                parts = [log_odds - center[:-1], truth, of_each]
+                parts = [log_odds - center[:-1], truth, label_weights]
             histograms.assign_add(self._histograms(*parts))
         self.seen.assign_add(ops.cast(ops.shape(scores)[0], "float32"))
         if self.exact_samples:

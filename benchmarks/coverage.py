@@ -48,9 +48,9 @@ class Setting:
     ) -> tuple[np.ndarray, np.ndarray, list[str] | None]:
         """Draws truth, probabilities (images, 2) and the patient of each image, or None."""
         count = images or self.images
-        of_patient = 1 if self.patients is None else self.images // self.patients
-        units = count // of_patient
-        patient = np.repeat(np.arange(units), of_patient)
+        images_per_patient = 1 if self.patients is None else self.images // self.patients
+        units = count // images_per_patient
+        patient = np.repeat(np.arange(units), images_per_patient)
         size = units if self.patients is not None and self.class_by_patient else len(patient)
         positive = generator.random(size) < self.positives
         positive = positive[patient] if size == units else positive

@@ -1,4 +1,4 @@
-"""How fast the liquid layers are beside those of ncps, and how much memory they take.
+"""Compares the speed and memory of the liquid layers with those of ncps.
 
 python benchmarks/liquid_layers.py --cases ltc-auto-21 network --batches 1 64 --json layers.json
 KERAS_BACKEND=jax python benchmarks/liquid_layers.py --memory

@@ -99,7 +99,7 @@ def make_sets(labels: int) -> dict[str, list[Any]]:
 
     by_label = ["f1", *(f"{name}_per_class" for name in ("f1", "precision", "recall", "auc"))]
 
-    def of_keras(aucs: list[Any]) -> list[Any]:
+    def keras_metrics(aucs: list[Any]) -> list[Any]:
         ratios = [
             kind(thresholds=0.5, class_id=label)
             for kind in (keras.metrics.Precision, keras.metrics.Recall)
@@ -113,8 +113,8 @@ def make_sets(labels: int) -> dict[str, list[Any]]:
         "ours, exact up to 4,096 samples (default)": [ClassificationMetrics("multi-label", by_label)],
         "ours, exact up to 11,219 samples": [ClassificationMetrics("multi-label", by_label, exact_samples=11_219)],
         "ours, by histogram": [ClassificationMetrics("multi-label", by_label, exact_samples=0)],
-        "keras.metrics, AUC of the mean": of_keras(mean),
-        "keras.metrics, AUC by label": of_keras(each),
+        "keras.metrics, AUC of the mean": keras_metrics(mean),
+        "keras.metrics, AUC by label": keras_metrics(each),
     }
 
 

@@ -136,15 +136,20 @@ def scan_states(step: Callable[..., list[Any]], start: list[Any], inputs: Any, c
                 after = take(*sources)
             arrived = [adjoint + given for adjoint, given in zip(adjoints, upstream, strict=True)]
             zero = tf.UnconnectedGradients.ZERO
-            of_states, of_steps, of_constant = tape.gradient(after, sources, arrived, unconnected_gradients=zero)
-            return (of_states, [total + given for total, given in zip(sums, of_constant, strict=True)]), of_steps
+            state_gradients, step_gradients, constant_gradients = tape.gradient(
+                after, sources, arrived, unconnected_gradients=zero
+            )
+            return (
+                state_gradients,
+                [total + given for total, given in zip(sums, constant_gradients, strict=True)],
+            ), step_gradients
 
         def gradient(*upstream: Any) -> list[Any]:
             before = [tf.concat([state[None], states[:-1]], 0) for state, states in zip(first, history, strict=True)]
             nothing = ([tf.zeros_like(state) for state in first], [tf.zeros_like(value) for value in constant])
             here, like = (list(upstream), before, steps), [values[0] for values in steps]
-            (of_first, of_constant), of_steps = scan(step_back, nothing, here, like, reverse=True)
-            return [*of_first, *of_steps, *of_constant]
+            (first_gradients, constant_gradients), step_gradients = scan(step_back, nothing, here, like, reverse=True)
+            return [*first_gradients, *step_gradients, *constant_gradients]
 
         return tuple(history), gradient
 

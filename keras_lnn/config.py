@@ -1,4 +1,4 @@
-"""What a training run is: one frozen, typed configuration, validated once, read from and written to YAML."""
+"""The configuration of a training run: frozen, typed, validated once, read from and written to YAML."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal

@@ -1,4 +1,4 @@
-"""What a search prints: what is searched, one line per finished trial, and at the end the best one and the failures."""
+"""The output of a search: its space, one line per finished trial, and at the end the best one and the failures."""
 
 from __future__ import annotations
 

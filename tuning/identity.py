@@ -1,4 +1,4 @@
-"""What must stay the same until a search ends: its configuration, its space and its lasting settings."""
+"""The identity of a search, fixed until it ends: its configuration, its space and its lasting settings."""
 
 from __future__ import annotations
 

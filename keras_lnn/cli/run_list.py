@@ -89,9 +89,9 @@ def _describe_unfinished(folder: RunFolder, config: TrainConfig) -> str:
     if "weights_checksum" in folder.read_environment():
         return "imported weights"
     epochs = folder.last_epoch()
-    of_all = f" of {config.epochs}" if config.epochs is not None else ""
+    total = f" of {config.epochs}" if config.epochs is not None else ""
     # Nothing on the disk says whether a process is still at it.
-    return f"stopped at epoch {epochs}{of_all}, or running" if epochs else "stopped before epoch 1, or running"
+    return f"stopped at epoch {epochs}{total}, or running" if epochs else "stopped before epoch 1, or running"
 
 
 def _begun(folder: RunFolder) -> str:

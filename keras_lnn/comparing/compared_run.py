@@ -130,7 +130,7 @@ class ComparedRun(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class RunKind:
-    """How runs with one form of output are read, measured and compared; a task names the one of its runs.
+    """Functions that read, measure and compare runs with one form of output; a task names the one of its runs.
 
     Args:
         read: Returns the complete run in a folder, with its predictions for a split.

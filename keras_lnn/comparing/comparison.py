@@ -311,14 +311,14 @@ def _test_labels(models: Sequence[Model], reference: str) -> list[Pair]:
 
 
 def _test_family(metric: str, labels: Sequence[str], models: Sequence[Model], reference: str) -> list[Pair]:
-    of_models = list(itertools.combinations(models, 2))
-    pairs = [_test(metric, *two, label) for label in labels for two in of_models]
+    model_pairs = list(itertools.combinations(models, 2))
+    pairs = [_test(metric, *two, label) for label in labels for two in model_pairs]
     with_reference = np.array([reference in (pair.first, pair.second) for pair in pairs], dtype=bool)
     p_values = np.array([pair.difference.p for pair in pairs])
     corrected, against = holm(p_values), holm(np.where(with_reference, p_values, np.nan))
     return [
-        dataclasses.replace(pair, corrected=float(of_all), corrected_against_reference=float(of_few))
-        for pair, of_all, of_few in zip(pairs, corrected, against, strict=True)
+        dataclasses.replace(pair, corrected=float(by_all), corrected_against_reference=float(by_reference))
+        for pair, by_all, by_reference in zip(pairs, corrected, against, strict=True)
     ]
 
 

@@ -39,7 +39,7 @@ class MaskRun(ComparedRun):
         class_names: Without the background.
         truth: The true pixels of each class, (images, classes).
         measures: What was measured of each image.
-        validation_dice: Of the epoch that was kept; nan where it is not defined.
+        validation_dice: Validation Dice of the epoch that was kept; nan where it is not defined.
     """
 
     measures: MaskMeasures
@@ -185,8 +185,8 @@ def compare_mask_models(
 
 def _read_warnings(metrics: dict[str, Any], split: str) -> tuple[str, ...]:
     """Returns the warnings of a split; they were written of the test split if there is one, else of validation."""
-    of_split = split == "test" or "test" not in metrics
-    return tuple(text for text in metrics["warnings"] if of_split or "has collapsed" in text)
+    is_measured = split == "test" or "test" not in metrics
+    return tuple(text for text in metrics["warnings"] if is_measured or "has collapsed" in text)
 
 
 MASK_RUNS = RunKind(read_mask_run, measure_mask_model, compare_mask_models)

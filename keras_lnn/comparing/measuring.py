@@ -49,9 +49,11 @@ def measure_model(
     overall = {name: _join([found[name] for found, _ in measured], name, runs[0]) for name in names}
     if find_kind(runs[0].task).exclusive:
         return overall, {}
-    of_labels = ("auc", f"f1{TUNED}" if tuned else "f1")
+    label_metrics = ("auc", f"f1{TUNED}" if tuned else "f1")
     labels = {
-        label: {name: _join([found[name][place] for _, found in measured], name, runs[0], place) for name in of_labels}
+        label: {
+            name: _join([found[name][place] for _, found in measured], name, runs[0], place) for name in label_metrics
+        }
         for place, label in enumerate(runs[0].class_names)
     }
     return overall, labels

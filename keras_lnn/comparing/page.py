@@ -49,7 +49,7 @@ def comparison_page(comparison: Comparison, figures: Mapping[str, Figure], folde
         reference=words.describe_reference(comparison) if several else "",
         cautions=words.describe_cautions(comparison),
         findings=_findings(comparison),
-        of_labels=words.describe_labels(comparison) if comparison.label_pairs else [],
+        label_sentences=words.describe_labels(comparison) if comparison.label_pairs else [],
         models=[*_models_tables(comparison), _facts_table(comparison)],
         pictures=[_picture(name, figures[name]) for name in comparison.example.pictures],
         maps=[_picture(name, figures[name]) for name in maps] if comparison.pairs else [],

@@ -13,7 +13,7 @@ from keras_lnn.comparing.mask_runs import MaskRun, mean_dice
 from keras_lnn.comparing.runs import Run
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.metrics import is_lower_better, metric_label
-from keras_lnn.plots import plot_dice_of_models
+from keras_lnn.plots import plot_dice_by_model
 from keras_lnn.plots.style import (
     BLACK,
     BLUE,
@@ -187,7 +187,7 @@ def plot_differences(comparison: Comparison, metric: str) -> Figure:
 
 def plot_dice(comparison: Comparison) -> Figure:
     """Draws how Dice of each class spreads over the images, the mean over the seeds of each model."""
-    return plot_dice_of_models(
+    return plot_dice_by_model(
         {model.name: mean_dice([run for run in model.runs if isinstance(run, MaskRun)]) for model in comparison.models},
         comparison.example.class_names,
     )

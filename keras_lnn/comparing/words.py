@@ -74,11 +74,11 @@ def describe_labels(comparison: Comparison) -> list[str]:
         family = sum(not math.isnan(pair.difference.p) for pair in reported)
         for first, second in dict.fromkeys((pair.first, pair.second) for pair in reported):
             pairs = [pair for pair in reported if (pair.first, pair.second) == (first, second)]
-            sentences.append(_describe_labels_of_two(comparison, pairs, family))
+            sentences.append(_describe_labels_of_pair(comparison, pairs, family))
     return sentences
 
 
-def _describe_labels_of_two(comparison: Comparison, pairs: list[Pair], family: int) -> str:
+def _describe_labels_of_pair(comparison: Comparison, pairs: list[Pair], family: int) -> str:
     shown = [pair for pair in pairs if comparison.reported_p(pair) < SIGNIFICANT]
     shown.sort(key=lambda pair: -abs(pair.difference.value))
     named = [

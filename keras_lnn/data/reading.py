@@ -56,11 +56,11 @@ class Reading:
             options: Options of a command line or fields of a configuration.
         """
         given = {name: getattr(options, name) for name in DataOptions.model_fields if name in options.model_fields_set}
-        of_own = {field.name for field in dataclasses.fields(OwnImages)}
-        own: dict[str, Any] = {name: value for name, value in given.items() if name in of_own and value is not None}
+        own_fields = {field.name for field in dataclasses.fields(OwnImages)}
+        own: dict[str, Any] = {name: value for name, value in given.items() if name in own_fields and value is not None}
         if "window" in own:
             own["window"] = parse_window(own["window"])
-        others = {name: value for name, value in given.items() if name not in of_own}
+        others = {name: value for name, value in given.items() if name not in own_fields}
         return dataclasses.replace(self, own=dataclasses.replace(self.own, **own), **others)
 
     def part(self, begin: float, end: float) -> Reading:

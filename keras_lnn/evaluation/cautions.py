@@ -36,7 +36,7 @@ _WITHOUT_ERROR = {
 
 @dataclasses.dataclass(frozen=True)
 class Basis:
-    """What intervals rest on.
+    """The units over which intervals are computed.
 
     Args:
         unit: ``images``, or ``patients`` where it is known which images are of one patient.

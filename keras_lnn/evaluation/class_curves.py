@@ -14,9 +14,9 @@ class ClassCurves:
     """The validation counts of a run's epochs.
 
     Args:
-        matrices: Of each epoch, the last one last: (truth, predicted), or (labels, 2, 2) of several labels to an image.
+        matrices: Counts of each epoch in order: (truth, predicted), or (labels, 2, 2) for several labels per image.
         last_epoch: The number of the last epoch.
-        class_names: One name a class or label.
+        class_names: One name per class or label.
         multi_label: Whether an image can carry several labels.
     """
 

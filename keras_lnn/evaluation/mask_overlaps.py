@@ -1,4 +1,4 @@
-"""What each image adds to the measures of a set of masks: pixels in common, and distances between surfaces."""
+"""Overlap and surface distances of each image, from which the metrics of segmentation are computed."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class MaskMeasures:
     """Measures of each image; the arrays are (samples, classes) without the background.
 
     Args:
-        class_names: Of the classes but for the background.
-        truth: Pixels of each class.
-        predicted: Pixels that were said to be of each class.
-        common: Pixels that are of the class and were said to be.
-        wrong: Pixels of another class than was said, the background counted too, (samples,).
-        pixels: Of one image.
+        class_names: Names of the classes without the background.
+        truth: True pixels of each class.
+        predicted: Pixels predicted as each class.
+        common: Pixels that belong to the class and are predicted as it.
+        wrong: Pixels of another class than predicted, including the background, (samples,).
+        pixels: Number of pixels of one image.
         hausdorff: 95th percentile Hausdorff distances, the larger one of the two directions; nan where a class is not
-            both there and predicted.
+            both present and predicted.
         surface: Mean surface distances; nan in the same places.
-        in_millimetres: Whether distances are so, and not in pixels.
+        in_millimetres: Whether distances are in millimetres instead of pixels.
     """
 
     class_names: tuple[str, ...]
@@ -77,7 +77,7 @@ def measure_masks(
     Args:
         truth: Class indices (samples, [depth,] height, width).
         predicted: The same of the predictions.
-        class_names: One name a class, the background first.
+        class_names: One name per class, the background first.
         spacing: Millimetres from pixel to pixel along each axis, of all images or (samples, axes); distances are in
             pixels if not given.
         progress: Called with the fraction done.
@@ -92,24 +92,24 @@ def measure_masks(
     counts = np.zeros((3, *shape), np.float64)
     distances = np.full((2, *shape), np.nan)
     wrong = np.zeros(len(truth))
-    for row, (of_truth, of_prediction) in enumerate(zip(truth, predicted, strict=True)):
-        confusion = _confusion(of_truth, of_prediction, len(names))
+    for row, (true_mask, predicted_mask) in enumerate(zip(truth, predicted, strict=True)):
+        confusion = _confusion(true_mask, predicted_mask, len(names))
         wrong[row] = confusion.sum() - np.trace(confusion)
         sides = (confusion.sum(axis=1), confusion.sum(axis=0), np.diag(confusion))
         counts[:, row] = [side[FOREGROUND:] for side in sides]
         for column in np.flatnonzero(counts[:2, row].all(axis=0)):
             index = column + FOREGROUND
             size = None if sizes is None else sizes[row]
-            distances[:, row, column] = surface_distances(of_truth == index, of_prediction == index, size)
+            distances[:, row, column] = surface_distances(true_mask == index, predicted_mask == index, size)
         if progress is not None:
             progress((row + 1) / len(truth))
     pixels = int(np.prod(truth.shape[1:]))
-    of_truth, of_prediction, common = counts
+    true_mask, predicted_mask, common = counts
     hausdorff, surface = distances
     return MaskMeasures(
         names[FOREGROUND:],
-        of_truth,
-        of_prediction,
+        true_mask,
+        predicted_mask,
         common,
         wrong,
         pixels,

@@ -16,7 +16,7 @@ from keras_lnn.statistics.bootstrap import bootstrap, defined_mean
 
 @dataclasses.dataclass(frozen=True)
 class MaskEvaluation(Evaluation):
-    """How good predicted masks are.
+    """The metrics of predicted masks, with intervals and warnings.
 
     Args:
         metrics: The estimate of each name in ``MASK_METRICS``, means over the classes without the background but for
@@ -26,7 +26,7 @@ class MaskEvaluation(Evaluation):
         per_class: For each class its ``support`` (images that it is in), ``missed`` (images that it is in without being
             predicted), ``invented`` (images that it is predicted in without being there) and each of ``MASK_METRICS``.
         warnings: Sentences on what the numbers do not show.
-        measures: Of each image.
+        measures: Measures of each image.
     """
 
     measures: MaskMeasures
@@ -44,7 +44,7 @@ def evaluate_masks(
     confidence: float = 0.95,
     progress: Callable[[float], None] | None = None,
 ) -> MaskEvaluation:
-    """Computes all metrics of masks with bootstrap intervals over the patients, or over the images where unknown.
+    """Computes all segmentation metrics with bootstrap intervals over the patients, or over the images where unknown.
 
     ``dice``, ``iou`` and ``pixel_error`` are of all pixels of the set together. ``dice_per_image`` and
     ``iou_per_image`` are means over the images in which a class is there or predicted; an image without it on either
@@ -56,7 +56,7 @@ def evaluate_masks(
     Args:
         truth: Class indices (samples, [depth,] height, width).
         predicted: The same of the predictions.
-        class_names: One name a class, the background first.
+        class_names: One name per class, the background first.
         groups: The patient of each image, whose images are drawn together.
         spacing: Millimetres from pixel to pixel along each axis, of all images or (samples, axes); distances are in
             pixels if not given.
@@ -83,8 +83,8 @@ def evaluate_masks(
         highest=np.concatenate([limits, np.repeat(limits, len(classes))]),
     )
     metrics = dict(zip(names, estimates, strict=False))
-    of_classes = np.reshape(np.array(estimates[len(names) :], dtype=object), (len(names), len(classes)))
-    found = {name: dict(zip(names, of_classes[:, index], strict=True)) for index, name in enumerate(classes)}
+    class_estimates = np.reshape(np.array(estimates[len(names) :], dtype=object), (len(names), len(classes)))
+    found = {name: dict(zip(names, class_estimates[:, index], strict=True)) for index, name in enumerate(classes)}
     by_class = [name for name, metric in MASK_METRICS.items() if metric.shown_by_class]
     metrics |= {f"{metric}_{name}": found[name][metric] for metric in by_class for name in classes}
     per_class = {name: {**counts, **found[name]} for name, counts in _count_images(measures).items()}
@@ -103,15 +103,15 @@ def _count_images(measures: MaskMeasures) -> dict[str, dict[str, int]]:
 
 
 def metric_name(name: str, measures: MaskMeasures) -> str:
-    """What one of ``MASK_METRICS`` is called in results: distances in millimetres say so."""
+    """Returns the name of one of ``MASK_METRICS`` in results, which ends in ``_mm`` for millimetres."""
     return f"{name}_mm" if MASK_METRICS[name].is_distance and measures.in_millimetres else name
 
 
 class GroupedMeasures:
-    """From weights of groups (resamples, groups) to ``MASK_METRICS``, then each of them for each class.
+    """Computes ``MASK_METRICS`` from weights of groups (resamples, groups), first overall and then for each class.
 
     Args:
-        measures: Of each image.
+        measures: Measures of each image.
         groups: What each image belongs to; each image is a group of its own if not given.
     """
 
@@ -129,16 +129,16 @@ class GroupedMeasures:
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         truth, predicted, common, *means = self._terms @ weights.T
         wrong, images = self._wrong @ weights.T
-        of_images = zip(
+        image_sums = zip(
             ("dice", "iou", "hd95", "surface_distance"), zip(means[::2], means[1::2], strict=True), strict=True
         )
-        counts = MaskCounts(truth, predicted, common, dict(of_images), wrong, images * self._pixels)
-        of_class = [metric.of_class(counts) for metric in MASK_METRICS.values()]
+        counts = MaskCounts(truth, predicted, common, dict(image_sums), wrong, images * self._pixels)
+        class_values = [metric.of_class(counts) for metric in MASK_METRICS.values()]
         overall = [
             defined_mean(rows) if metric.overall is None else metric.overall(counts)
-            for metric, rows in zip(MASK_METRICS.values(), of_class, strict=True)
+            for metric, rows in zip(MASK_METRICS.values(), class_values, strict=True)
         ]
-        return np.concatenate([np.stack(overall), *of_class])
+        return np.concatenate([np.stack(overall), *class_values])
 
     def _add_up(self, terms: np.ndarray, place: np.ndarray) -> np.ndarray:
         sums = np.zeros((*terms.shape[:-1], self.groups))

@@ -105,7 +105,7 @@ class ClassMetric(Metric):
 
 @dataclasses.dataclass(frozen=True)
 class MaskCounts:
-    """What the metrics of masks are computed from; the arrays are (classes, resamples), of sums over images.
+    """Counts from which segmentation metrics are computed; the arrays are (classes, resamples), of sums over images.
 
     Args:
         truth: Pixels of each class.
@@ -201,7 +201,7 @@ def _auc(scored: Scored) -> Measurement:
     return parts[1] if scored.predictions.task == "binary" else mean_of(parts)
 
 
-def _of_scores(measure: Callable[..., Measurement]) -> Callable[[Scored, int], Measurement]:
+def _from_scores(measure: Callable[..., Measurement]) -> Callable[[Scored, int], Measurement]:
     def of_class(scored: Scored, k: int) -> Measurement:
         predictions = scored.predictions
         return measure(predictions.positive[:, k], predictions.probabilities[:, k], scored.units, scored.confidence)
@@ -210,7 +210,7 @@ def _of_scores(measure: Callable[..., Measurement]) -> Callable[[Scored, int], M
 
 
 METRICS: dict[str, ClassMetric] = {
-    "auc": ClassMetric(label="AUC", of_class=_of_scores(measure_auc), measure=_auc),
+    "auc": ClassMetric(label="AUC", of_class=_from_scores(measure_auc), measure=_auc),
     "accuracy": ClassMetric(label="accuracy", measure=_accuracy, of_decisions=True),
     "f1": ClassMetric(
         label="F1",
@@ -238,7 +238,7 @@ METRICS: dict[str, ClassMetric] = {
         of_decisions=True,
     ),
     "balanced_accuracy": ClassMetric(label="balanced accuracy", measure=_balanced_accuracy, of_decisions=True),
-    "average_precision": ClassMetric(label="average precision", of_class=_of_scores(measure_average_precision)),
+    "average_precision": ClassMetric(label="average precision", of_class=_from_scores(measure_average_precision)),
     "brier": ClassMetric(label="Brier score", measure=_brier, lower_is_better=True),
     "expected_calibration_error": ClassMetric(
         label="expected calibration error", measure=_calibration_error, lower_is_better=True, compared=False
@@ -316,15 +316,15 @@ def is_lower_better(name: str) -> bool:
 
 
 def metric_label(name: str) -> str:
-    """Returns what people call a metric, by its name in results; after those of masks may come the name of a class."""
+    """Returns the readable label of a metric; names of segmentation metrics may end in the name of a class."""
     if name in METRICS:
         return METRICS[name].label
     if name.endswith(TUNED):
         return f"{metric_label(name.removesuffix(TUNED))} at the threshold"
-    of_all = name.removesuffix("_mm")
-    if of_all in MASK_METRICS:
-        metric, unit = MASK_METRICS[of_all], "pixels" if name == of_all else "mm"
+    plain_name = name.removesuffix("_mm")
+    if plain_name in MASK_METRICS:
+        metric, unit = MASK_METRICS[plain_name], "pixels" if name == plain_name else "mm"
         return f"{metric.label} ({unit})" if metric.is_distance else metric.label
-    metric, _, of_class = name.partition("_")
+    metric, _, class_name = name.partition("_")
     by_class = metric in MASK_METRICS and MASK_METRICS[metric].shown_by_class
-    return f"{MASK_METRICS[metric].label} {of_class}" if by_class else name.replace("_", " ")
+    return f"{MASK_METRICS[metric].label} {class_name}" if by_class else name.replace("_", " ")

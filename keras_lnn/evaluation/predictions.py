@@ -20,7 +20,7 @@ from keras_lnn.tasks.thresholds import TUNED
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """How good predictions are.
+    """The metrics of predictions, with intervals and warnings.
 
     Args:
         metrics: The estimate of each name in ``METRICS``, in that order, and with thresholds that of each name in
@@ -81,9 +81,9 @@ def evaluate_predictions(
         probabilities: (samples, classes), each row summing to one, or (samples, labels).
         task: One of ``binary``, ``multi-class``, ``ordinal`` and ``multi-label``.
         class_names: One name for each class or label, in the order of the columns.
-        thresholds: Of each of two classes or of each label, chosen on other data: what decisions are measured by is
-            given at them too, beside the metrics at 0.5.
-        groups: The patient of each sample, (samples,); None where nobody knows.
+        thresholds: One threshold for each of two classes or for each label, chosen on other data. Metrics of decisions
+            are computed at these thresholds as well as at 0.5.
+        groups: The patient of each sample, (samples,); None where they are unknown.
         confidence: Coverage of the intervals.
         positive_class: One of two classes; the second one if not given.
 
@@ -130,7 +130,7 @@ def measure_predictions(
 
     Args:
         predictions: What is measured.
-        groups: The patient of each sample; None where nobody knows.
+        groups: The patient of each sample; None where they are unknown.
         confidence: Coverage of the intervals.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How far the surfaces of two masks lie from each other."""
+"""Distances between the surfaces of two masks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def surface_distances(
 
 
 def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    """Where something is: distances between surfaces do not depend on what is empty around them."""
+    """Returns the smallest box around a mask, to which the computation of distances can be limited."""
     box = []
     for axis in range(mask.ndim):
         found = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))

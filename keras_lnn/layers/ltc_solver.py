@@ -107,7 +107,7 @@ class _Solver:
             time_step = rest.pop(0) if self.times else self.time_step[0]
             potential, potentials, denominators = first, [], []
             for _ in range(self.unfolds):
-                opened = self.table.opened(self.synapses.of_sources(potential))
+                opened = self.table.opened(self.synapses.gather_sources(potential))
                 received = time_step * by_target.to_neurons(ops.sum(effects * opened[:, None], axis=2))
                 denominators.append(denominator + received[:, 1])
                 potential = (self.capacitance * potential + numerator + received[:, 0]) / denominators[-1]
@@ -186,14 +186,14 @@ class _Solver:
             neurons, unfolds, batch = ops.shape(before)
             rows = (neurons, unfolds * batch)
             opened = table.opened(by_source.to_rows(ops.reshape(before, rows))[:, None])
-            slopes = pull * (reversal - synapses.of_targets(ops.reshape(after, rows))) * (opened * (1.0 - opened))
+            slopes = pull * (reversal - synapses.gather_targets(ops.reshape(after, rows))) * (opened * (1.0 - opened))
             slopes = ops.reshape(slopes, (*by_source.others.shape, unfolds, batch)) * time_step
             arrived = carry + upstream
             adjoint, numerators_gradient = arrived * rest[0] if rest else arrived, []
             for unfold in reversed(range(self.unfolds)):
                 # The division comes last: XLA rates it expensive and computes it once, not again for each synapse.
                 numerators_gradient.append(adjoint / denominators[:, unfold])
-                pulled = ops.sum(slopes[:, :, unfold] * synapses.of_targets(numerators_gradient[-1]), axis=1)
+                pulled = ops.sum(slopes[:, :, unfold] * synapses.gather_targets(numerators_gradient[-1]), axis=1)
                 adjoint = self.capacitance * numerators_gradient[-1] + by_source.to_neurons(pulled)
             adjoint = adjoint + arrived * (1.0 - rest[0]) if rest else adjoint
             return adjoint, ops.stack(numerators_gradient[::-1], axis=1)

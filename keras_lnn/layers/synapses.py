@@ -31,7 +31,7 @@ class Synapses:
         place = self.by_target.place.reshape(-1)[self.by_source.in_weight]
         self._reordered = np.where(self.by_source.is_real, place, self.by_target.size)
 
-    def of_sources(self, values: Any, axis: int = 0) -> Any:
+    def gather_sources(self, values: Any, axis: int = 0) -> Any:
         """Returns the value of each synapse's source in the grid by target, for values of all sources along ``axis``.
 
         Where every synapse exists this is only a broadcast, and the grid's first axis has length one.
@@ -40,11 +40,11 @@ class Synapses:
             return ops.expand_dims(values, axis)
         return ops.take(values, self.by_target.others, axis=axis)
 
-    def of_targets(self, values: Any) -> Any:
+    def gather_targets(self, values: Any) -> Any:
         """Returns the value of each synapse's target in the grid by source, for values (neurons, batch)."""
         return values[None] if self.is_full else ops.take(values, self.by_source.others, axis=0)
 
-    def to_order_of_sources(self, values: Any) -> Any:
+    def reorder_by_source(self, values: Any) -> Any:
         """Moves values by target (targets, synapses, batch) to the grid by source, with zeros as padding."""
         values = ops.reshape(values, (self.by_target.size, -1))
         if (self._reordered == self.by_target.size).any():
@@ -167,7 +167,7 @@ def receive(synapses: Synapses, table: Table, sources: Any) -> Any:
     """Returns what each target receives, (steps, targets, 2, batch), from sources (steps, sources, batch)."""
 
     def forward(piece: Any) -> Any:
-        return ops.matmul(table.effects, table.opened(synapses.of_sources(piece)))
+        return ops.matmul(table.effects, table.opened(synapses.gather_sources(piece)))
 
     together = _steps_together(synapses, sources)
     return _from_pieces(_map(forward, _to_pieces(sources, together), together, sources), together)
@@ -189,7 +189,7 @@ def receive_back(
 
     def backward(piece: Any) -> tuple[Any, ...]:
         values, upstream = piece
-        at_synapses = synapses.of_sources(values)
+        at_synapses = synapses.gather_sources(values)
         opened = table.opened(at_synapses)
         effects_gradient = ops.matmul(opened, ops.transpose(upstream, (0, 2, 1)))
         pulled = ops.matmul(ops.transpose(table.effects, (0, 2, 1)), upstream) * (opened * (1.0 - opened))
@@ -198,8 +198,8 @@ def receive_back(
             sources_gradient = ops.sum(pulled * table.sigma[..., None], axis=0)
         else:
             # In the grid by source the values are a broadcast; gathered again, they would have to be written to memory.
-            slope_gradient = synapses.to_order_of_sources(pulled) * by_source.to_rows(values)[:, None]
-            sources_gradient = ops.sum(synapses.to_order_of_sources(pulled * table.sigma[..., None]), axis=1)
+            slope_gradient = synapses.reorder_by_source(pulled) * by_source.to_rows(values)[:, None]
+            sources_gradient = ops.sum(synapses.reorder_by_source(pulled * table.sigma[..., None]), axis=1)
             sources_gradient = by_source.to_neurons(sources_gradient)
         return *([sources_gradient] if to_sources else []), effects_gradient, sum_rows(pulled), sum_rows(slope_gradient)
 

@@ -55,11 +55,11 @@ class MultiLabelCrossentropy(keras.losses.Loss):
         """Returns the loss of each sample, the mean over its labels."""
         y_true = ops.cast(y_true, y_pred.dtype)
         # log(1 + e^-x) and log(1 + e^x), finite for any logit.
-        of_positives, of_negatives = ops.softplus(-y_pred), ops.softplus(y_pred)
-        positive, negative = of_positives, of_negatives
+        positive_losses, negative_losses = ops.softplus(-y_pred), ops.softplus(y_pred)
+        positive, negative = positive_losses, negative_losses
         # Powers of p and 1 - p are exponentials of their logarithms, so that their slopes are finite, too.
         if self.positive_exponent:
-            positive = positive * ops.exp(-self.positive_exponent * of_negatives)
+            positive = positive * ops.exp(-self.positive_exponent * negative_losses)
         if self.margin:
             # 1 - q = min(sigmoid(-x) + m, 1); its logarithm is finite, since it is at least m.
             negative = -ops.log(ops.minimum(ops.sigmoid(-y_pred) + self.margin, 1.0))
@@ -67,7 +67,7 @@ class MultiLabelCrossentropy(keras.losses.Loss):
             wrong = ops.maximum(ops.sigmoid(y_pred) - self.margin, 0.0)
             negative = negative * safe_power(wrong, self.negative_exponent)
         elif self.negative_exponent:
-            negative = negative * ops.exp(-self.negative_exponent * of_positives)
+            negative = negative * ops.exp(-self.negative_exponent * positive_losses)
         if self.positive_weights is not None:
             positive = positive * ops.cast(ops.array(self.positive_weights), y_pred.dtype)
         return ops.mean(y_true * positive + (1.0 - y_true) * negative, axis=-1)

@@ -107,9 +107,9 @@ class ProbabilityLoss(keras.losses.Loss):
         # For the largest probability 1 - p is rounded off, the sum of the others is not. The others are at most a half.
         largest = ops.one_hot(ops.argmax(y_pred, axis=-1), y_pred.shape[-1], dtype="bool")
         others = ops.logsumexp(ops.where(largest, _NOTHING, y_pred), axis=-1, keepdims=True)
-        of_largest = others - ops.logsumexp(y_pred, axis=-1, keepdims=True)
-        of_others = ops.log1p(-ops.where(largest, 0.0, ops.exp(logarithm)))
-        return logarithm, ops.where(largest, of_largest, of_others)
+        largest_log = others - ops.logsumexp(y_pred, axis=-1, keepdims=True)
+        other_logs = ops.log1p(-ops.where(largest, 0.0, ops.exp(logarithm)))
+        return logarithm, ops.where(largest, largest_log, other_logs)
 
     def mean_over_classes(self, values: Any) -> Any:
         """Returns the mean of one value per class, weighted by the class weights."""

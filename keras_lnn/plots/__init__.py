@@ -10,7 +10,7 @@ from keras_lnn.plots.curves import plot_precision_recall, plot_roc
 from keras_lnn.plots.history import plot_history
 from keras_lnn.plots.labels import plot_labels
 from keras_lnn.plots.masks import MaskCases, plot_mask_gallery, plot_mask_overlays, plot_mask_samples
-from keras_lnn.plots.overlap import plot_dice_history, plot_dice_of_models, plot_dice_spread
+from keras_lnn.plots.overlap import plot_dice_by_model, plot_dice_history, plot_dice_spread
 from keras_lnn.plots.reliability import plot_reliability
 from keras_lnn.plots.samples import plot_contact_sheet, plot_examples
 from keras_lnn.plots.sequence import plot_sequence
@@ -24,8 +24,8 @@ __all__ = [
     "plot_class_correlation",
     "plot_confusion",
     "plot_contact_sheet",
+    "plot_dice_by_model",
     "plot_dice_history",
-    "plot_dice_of_models",
     "plot_dice_spread",
     "plot_examples",
     "plot_history",

@@ -105,8 +105,8 @@ def _plot_labels(predictions: Predictions) -> Figure:
     figure = new_figure(6.4, max(0.34 * len(names), 0.7) + 1.5)
     panels = figure.subplots(1, 2, sharey=True)
     kinds = (("with", ("found", "missed")), ("without", ("not predicted", "false alarm")))
-    for axes, (kind, columns), of_kind in zip(panels, kinds, counts, strict=True):
-        _draw_outcomes(axes, of_kind.T)
+    for axes, (kind, columns), outcomes in zip(panels, kinds, counts, strict=True):
+        _draw_outcomes(axes, outcomes.T)
         axes.set_xticks([0, 1], columns, fontsize=LABEL_SIZE - 0.5)
         axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
         axes.set_title(f"of the images {kind} the label", loc="left", fontsize=LABEL_SIZE)

@@ -108,7 +108,7 @@ def plot_dice_spread(dice: np.ndarray, class_names: Sequence[str], seed: int = 0
     return figure
 
 
-def plot_dice_of_models(dice: Mapping[str, np.ndarray], class_names: Sequence[str], seed: int = 0) -> Figure:
+def plot_dice_by_model(dice: Mapping[str, np.ndarray], class_names: Sequence[str], seed: int = 0) -> Figure:
     """Draws the distribution of the Dice of the same images for several models: one panel per class, one box per model.
 
     Args:

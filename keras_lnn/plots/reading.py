@@ -18,7 +18,7 @@ class Part(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """How a picture is read.
+    """A description of a picture for its reader.
 
     Args:
         part: What it is about.

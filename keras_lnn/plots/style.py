@@ -43,7 +43,7 @@ def figure_of(axes: Axes) -> Figure:
 
 
 def style_axes(axes: Axes, title: str = "", x_label: str = "", y_label: str = "", grid: bool = True) -> None:
-    """Gives one panel its title, labels and a light grid behind the data, without a frame at the top and right."""
+    """Gives one panel its title, labels and a light grid below the data, without a frame at the top and right."""
     if title:
         axes.set_title(literal(title), loc="left", fontsize=TITLE_SIZE)
     axes.set_xlabel(literal(x_label), fontsize=LABEL_SIZE)

@@ -85,7 +85,7 @@ class JobDisplay:
 
 @dataclasses.dataclass(frozen=True)
 class Reached:
-    """How far a job is.
+    """The progress of a job.
 
     Args:
         run: Number of the run in progress, from 1.
@@ -158,8 +158,8 @@ def _cells(one: RunningJob) -> tuple[str, str, str, str]:
     reached = read_reached(job, elapsed)
     if reached is None:
         return job.name, "", "", ", ".join(times)
-    of_all = "" if job.epochs is None or job.seconds is not None else f"/{job.epochs}"
-    epoch = f"epoch {reached.epoch}{of_all}"
+    total = "" if job.epochs is None or job.seconds is not None else f"/{job.epochs}"
+    epoch = f"epoch {reached.epoch}{total}"
     if len(job.runs) > 1:
         epoch = f"run {reached.run}/{len(job.runs)}, {epoch}"
     value = "" if math.isnan(reached.value) else f"{job.monitor} {reached.value:.4f}"

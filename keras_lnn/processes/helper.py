@@ -38,7 +38,7 @@ def serve() -> None:
     """Starts a process for each order until the standard input ends."""
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read_lines, args=(lines,), daemon=True).start()
-    answers = os.dup(1)
+    replies = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # imported modules may print
     if _FORKS:
         _import_all()
@@ -51,11 +51,11 @@ def serve() -> None:
             order = json.loads(line)
             pid, wait = _start(order)
             running[pid] = order["number"], wait
-            _answer(answers, {"number": order["number"], "pid": pid})
+            _reply(replies, {"number": order["number"], "pid": pid})
         for pid, (number, wait) in list(running.items()):
             if (status := wait()) is not None:
                 del running[pid]
-                _answer(answers, {"number": number, "status": status})
+                _reply(replies, {"number": number, "status": status})
     _kill(*running)
 
 
@@ -71,15 +71,15 @@ def obey(order: Mapping[str, Any]) -> None:
     _send_output_to(Path(order["log"]))
     try:
         module, _, name = order["work"].partition(":")
-        answer = getattr(importlib.import_module(module), name)(order["order"])
+        result = getattr(importlib.import_module(module), name)(order["order"])
     except BaseException as error:
-        answer = {"failure": describe_failure(error)}
+        result = {"failure": describe_failure(error)}
         traceback.print_exc()
-    write_json(order["answer"], answer)
+    write_json(order["result"], result)
     sys.stdout.flush()
     sys.stderr.flush()
     # The threads of the runtimes are not joined: nothing is left to do.
-    os._exit(1 if "failure" in answer else 0)
+    os._exit(1 if "failure" in result else 0)
 
 
 def describe_failure(error: BaseException) -> str:
@@ -162,7 +162,7 @@ def _read_lines(lines: queue.SimpleQueue) -> None:
     lines.put(b"")
 
 
-def _answer(descriptor: int, content: Mapping[str, int]) -> None:
+def _reply(descriptor: int, content: Mapping[str, int]) -> None:
     os.write(descriptor, json.dumps(content).encode() + b"\n")
 
 

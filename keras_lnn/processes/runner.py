@@ -46,7 +46,7 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a process ended.
+    """The outcome of a process.
 
     Args:
         result: The result of the work if it succeeded.
@@ -98,20 +98,20 @@ class ProcessRunner:
             stop: Once it is set, the process is killed.
             environment: Environment variables of this process alone, such as the GPU that it may use.
         """
-        log, answer = folder / "log.txt", folder / "result.json"
+        log, result = folder / "log.txt", folder / "result.json"
         folder.mkdir(parents=True, exist_ok=True)
-        answer.unlink(missing_ok=True)
+        result.unlink(missing_ok=True)
         with self._lock:
             if not self._helper.is_alive():
                 self._helper.close()
                 self._helper = HelperClient(self._environment)
             helper, number = self._helper, next(self._numbers)
-        files = {"log": str(log), "answer": str(answer)}
+        files = {"log": str(log), "result": str(result)}
         replies = helper.ask(number, {"work": work, "order": order, "environment": dict(environment or {}), **files})
         status, killed, seconds = _watch(helper, replies, limits, stop)
         if killed == "":
             return Outcome(seconds=seconds, interrupted=True)
-        content = _read_answer(answer)
+        content = _read_result(result)
         if killed or status != 0 or content is None or "failure" in content:
             reported = content.get("failure") if content else None
             return Outcome(failure=killed or reported or _describe_end(status, log), seconds=seconds)
@@ -175,7 +175,7 @@ def _resident(pid: int) -> int:
     return total
 
 
-def _read_answer(path: Path) -> dict[str, Any] | None:
+def _read_result(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except DAMAGED_FILE_ERRORS:

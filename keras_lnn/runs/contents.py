@@ -1,4 +1,4 @@
-"""What each file in a run's folder is, in words."""
+"""Descriptions of the files in a run's folder."""
 
 CONTENTS = {
     "report.html": "this page",

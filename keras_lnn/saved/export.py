@@ -28,11 +28,11 @@ def export_model(
     An export of another format stays: then the new one goes to a folder beside it, see :func:`find_place`.
 
     The SavedModel takes raw uint8 images and gives ``probabilities``, ``predicted`` (for several labels by the
-    thresholds chosen on validation) and ``class_names``; it loads with TensorFlow alone. A network of masks gives
-    ``mask``, the likeliest class of each pixel, in the place of ``predicted``.
+    thresholds chosen on validation) and ``class_names``; it loads with TensorFlow alone. A segmentation
+    model gives ``mask``, the most probable class of each pixel, instead of ``predicted``.
 
-    A model of somebody's own images carries short digests of the contents of its samples, by which an evaluation knows
-    them again; names of files and patients stay behind.
+    A model trained on a user's own images carries short digests of the contents of its samples, by which an evaluation
+    recognises them; names of files and patients are not exported.
 
     Args:
         source: A run or a ``.keras`` file.

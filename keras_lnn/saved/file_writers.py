@@ -111,10 +111,10 @@ class MaskWriter(FileWriter):
 
 
 def find_writer(task: Task, model: str, overlay: bool) -> FileWriter:
-    """Returns what writes the predictions of a task.
+    """Returns the writer for the predictions of a task.
 
     Args:
-        task: Of the model.
+        task: The task of the model.
         model: Name by which the model was requested.
         overlay: Whether predictions are to be drawn on their images.
     """

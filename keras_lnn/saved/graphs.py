@@ -1,4 +1,4 @@
-"""What a SavedModel would do, read off its graph before TensorFlow loads it: it may compute, and nothing else."""
+"""Checks of a SavedModel's graph before TensorFlow loads it: only computations are allowed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def require_harmless(folder: Path) -> None:
     """Checks the graph of a SavedModel: an operation that reads or writes files or runs Python is an error.
 
     Args:
-        folder: Of the SavedModel.
+        folder: The folder of the SavedModel.
 
     Raises:
         InputError: If there is such an operation, or no graph that can be read.

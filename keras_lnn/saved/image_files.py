@@ -47,7 +47,7 @@ def check_headers(files: Sequence[Path], signature: Signature, skip_bad: bool) -
 
     Args:
         files: Image files.
-        signature: Of the model that is to read them.
+        signature: The signature of the model that is to read them.
         skip_bad: Whether files that cannot be read are left out; then one must be left.
     """
 
@@ -69,7 +69,7 @@ class FileReader:
 
     Args:
         files: Image files.
-        signature: Of the model.
+        signature: The signature of the model.
         skip_bad: Whether files that cannot be read are left out; else they are an error.
         warn: Called after the last file with what may spoil the predictions, one sentence each.
     """

@@ -72,7 +72,7 @@ def require_free_table(path: Path) -> bool:
     """Checks that a table of predictions can be written without the loss of another file.
 
     Args:
-        path: Of the table.
+        path: The path of the table.
 
     Returns:
         Whether a table of earlier predictions will be replaced.

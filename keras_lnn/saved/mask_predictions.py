@@ -47,7 +47,7 @@ def predict_masks(
     their affine, ``.npy`` volumes ``.npy`` masks. Folders keep their structure.
 
     Args:
-        predictor: A loaded model of masks.
+        predictor: A loaded segmentation model.
         paths: Image files, and folders that are searched for them; ``.npy`` and NIfTI files for a model of volumes.
         output: Folder for the masks and for ``predictions.csv``.
         overlay: Whether each mask is drawn on its image too, of a volume on the slice in which most is found.
@@ -113,7 +113,7 @@ def _predict(predictor: Predictor, images: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _name_masks(files: Sequence[Path], paths: Sequence[Path], output: Path) -> list[Path]:
-    """Where each mask goes: as its image is called, with the ending left on where two would be the same."""
+    """Returns the path of each mask, named like its image; equal names keep the ending of the image."""
     folders = [path for path in paths if path.is_dir()]
     relative = []
     for file in files:

@@ -23,7 +23,7 @@ _PIXELS_A_BATCH = 2**20
 
 
 def batch_size_for(image_shape: tuple[int, ...]) -> int:
-    """Images to a batch outside training: fewer where they are large, since maps and views of them take memory."""
+    """Returns the batch size outside training, smaller for large images, whose maps and views take memory."""
     return max(_FEWEST_IMAGES, min(_MOST_IMAGES, _PIXELS_A_BATCH // math.prod(image_shape[:-1])))
 
 
@@ -33,11 +33,11 @@ class Predictor(Protocol):
     signature: Signature
 
     def predict(self, images: ImageArray) -> np.ndarray:
-        """Probabilities (samples, ..., classes) of raw uint8 images, float64; of masks those of each pixel."""
+        """Returns probabilities (samples, ..., classes) of raw uint8 images as float64, for segmentation per pixel."""
         ...
 
     def predict_compact(self, images: ImageArray) -> np.ndarray:
-        """What is evaluated and written: probabilities, or of masks the likeliest class of each pixel, uint8."""
+        """Returns probabilities, or for segmentation the most probable class of each pixel as uint8."""
         ...
 
 
@@ -45,8 +45,8 @@ class KerasPredictor:
     """A Keras model with its signature.
 
     Args:
-        model: From pixel values to logits.
-        signature: What it is.
+        model: The Keras model, which maps pixel values to logits.
+        signature: The signature of the model.
     """
 
     def __init__(self, model: Any, signature: Signature) -> None:
@@ -54,16 +54,16 @@ class KerasPredictor:
         self.signature = signature
 
     def predict(self, images: ImageArray) -> np.ndarray:
-        """Probabilities (samples, ..., classes) of raw uint8 images, float64; of masks those of each pixel."""
+        """Returns probabilities (samples, ..., classes) of raw uint8 images as float64, for segmentation per pixel."""
         return predict_probabilities(self.model, images, self.signature.get_task())
 
     def predict_compact(self, images: ImageArray) -> np.ndarray:
-        """What is evaluated and written: probabilities, or of masks the likeliest class of each pixel, uint8."""
+        """Returns probabilities, or for segmentation the most probable class of each pixel as uint8."""
         return predict_compact(self.model, images, self.signature.get_task())
 
 
 def predict_probabilities(model: Any, images: ImageArray, task: Task) -> np.ndarray:
-    """Probabilities of raw uint8 images, float64, by a Keras model that gives logits."""
+    """Returns probabilities of raw uint8 images as float64, from a Keras model that outputs logits."""
     from keras import ops
 
     def one_batch(batch: np.ndarray) -> np.ndarray:
@@ -74,9 +74,10 @@ def predict_probabilities(model: Any, images: ImageArray, task: Task) -> np.ndar
 
 
 def predict_compact(model: Any, images: ImageArray, task: Task) -> np.ndarray:
-    """What a Keras model is judged by: probabilities of images, or of masks the likeliest class of each pixel, uint8.
+    """Returns probabilities, or for segmentation the most probable class of each pixel as uint8.
 
-    Masks are made batch by batch: the probabilities of all pixels of a set would be some dozen times as large.
+    Masks are computed batch by batch: the probabilities of all pixels of a data set would need dozens of times as much
+    memory.
     """
 
     def one_batch(batch: np.ndarray) -> np.ndarray:
@@ -93,7 +94,7 @@ def in_batches(images: ImageArray, predict: Callable[[np.ndarray], np.ndarray]) 
 
 
 def find_model(name: str | Path) -> Path:
-    """The file or folder of a model: a path, a run (its best model) or a name in ``saved_models/``."""
+    """Returns the file or folder of a model: a path, a run (its best model) or a name in ``saved_models/``."""
     for path in _places(name):
         if (path / "config.yaml").is_file():
             best = RunFolder(path).best_model
@@ -142,13 +143,13 @@ def load_predictor(name: str | Path) -> Predictor:
 
 
 def require_fit(path: Path, signature: Signature, image_shape: Sequence, output_shape: Sequence) -> None:
-    """Checks that a signature is that of its model.
+    """Checks that a signature matches its model.
 
     Args:
-        path: Of the model.
-        signature: What it says of itself.
-        image_shape: Of a batch of images that the model reads.
-        output_shape: Of what it gives for them.
+        path: The path of the model.
+        signature: The signature of the model.
+        image_shape: The shape of a batch of input images.
+        output_shape: The shape of the outputs for that batch.
     """
     outputs = signature.get_task().output_shape(signature.image_shape)
     for what, found, said in (("images", image_shape, signature.image_shape), ("outputs", output_shape, outputs)):

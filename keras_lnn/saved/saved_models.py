@@ -70,10 +70,10 @@ class SavedModelPredictor:
         require_fit(folder, signature, image_shape, output_shape)
 
     def predict(self, images: ImageArray) -> np.ndarray:
-        """Probabilities (samples, ..., classes) of raw uint8 images, float64; of masks those of each pixel."""
+        """Returns probabilities (samples, ..., classes) of raw uint8 images as float64, for segmentation per pixel."""
         return in_batches(images, lambda batch: self._model.serve(batch)["probabilities"].numpy()).astype(np.float64)
 
     def predict_compact(self, images: ImageArray) -> np.ndarray:
-        """What is evaluated and written: probabilities, or of masks the likeliest class of each pixel, uint8."""
+        """Returns probabilities, or for segmentation the most probable class of each pixel as uint8."""
         task = self.signature.get_task()
         return in_batches(images, lambda batch: task.read_served(self._model.serve(batch)))

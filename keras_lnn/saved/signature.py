@@ -1,4 +1,4 @@
-"""What a saved model is: its input, its outputs and where it comes from, carried inside every file that we write."""
+"""The signature of a saved model: its input, outputs and origin, stored inside every exported file."""
 
 import dataclasses
 import json
@@ -37,27 +37,27 @@ class Signature:
     """The signature of a model.
 
     Args:
-        model: Registered name.
+        model: The registered name of the model.
         model_args: Arguments of its builder.
         task: ``binary``, ``multi-class``, ``ordinal``, ``multi-label`` or ``segmentation``.
-        class_names: One name an output.
-        image_shape: Of one raw uint8 image, channels last.
-        data: Name of the data set that it learned from.
-        size: Side in pixels as asked for, or None.
-        checksum: Of the data.
-        licence: Of the data.
-        parameters: Numbers that were learned.
-        seed: Of the training run.
+        class_names: One name per output.
+        image_shape: The shape of one raw uint8 image, channels last.
+        data: The name of the training data set.
+        size: The requested side in pixels, or None.
+        checksum: The checksum of the data.
+        licence: The licence of the data.
+        parameters: The number of trained parameters.
+        seed: The seed of the training run.
         best_epoch: Epoch chosen on validation, or None where it was not trained here.
         trained_by: Version of this package, or where the weights came from.
-        thresholds: Above which probability each of two classes or of several labels is predicted, chosen on validation;
-            None for 0.5.
+        thresholds: The probability above which each of two classes or of several labels is predicted, chosen on
+            validation; None for 0.5.
         threshold_rule: How they were chosen, as ``--threshold`` takes it; None where they were not.
-        positive_class: Which of two classes sensitivity, precision and F1 speak of; None for the second one.
-        split_seed: Of the splits, where the data came without; None for the run's.
-        colours: Of masks that were coloured, the colour of each class as ``#rrggbb``; None for class indices.
-        mask_values: Of masks with other grey values than class indices, the value of each class; None for indices.
-        own: How own images were read, and how files are read to be predicted; where they were is not known.
+        positive_class: The class to which sensitivity, precision and F1 refer; None for the second of two classes.
+        split_seed: The seed of the splits of data without splits of their own; None for the seed of the run.
+        colours: The colour of each class in coloured masks, as ``#rrggbb``; None for class indices.
+        mask_values: The grey value of each class in masks that do not hold class indices; None for indices.
+        own: The options for reading own images, which also apply to files to predict; paths are not stored.
     """
 
     model: str

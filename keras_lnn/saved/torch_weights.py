@@ -90,7 +90,7 @@ def load_torch_weights(model: keras.Model, arrays: Arrays, implicit_param_constr
     """Sets a model's weights from a PyTorch state_dict.
 
     Layers are matched kind by kind, the first convolution to the first convolution and so on, so names are free. LTC
-    and CfC are those of ``ncps.torch``; the ``fc`` of a CfC with ``proj_size`` goes to a dense layer behind the CfC.
+    and CfC are those of ``ncps.torch``; the ``fc`` of a CfC with ``proj_size`` goes to a dense layer after the CfC.
     A state_dict does not hold what has no weights (a CfC's mode ``no_gate`` and activation, the ``ode_unfolds`` and
     ``epsilon`` of an LTC): the layers must be built with the same.
 

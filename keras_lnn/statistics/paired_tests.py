@@ -50,7 +50,7 @@ class Measured:
         return float(np.mean(self.values))
 
     @property
-    def variance_of_seeds(self) -> float:
+    def seed_variance(self) -> float:
         """Returns the variance of the mean due to the choice of seeds, with the joint effect of seeds and samples."""
         return float(np.var(self.values, ddof=1) / self.runs) if self.runs > 1 else 0.0
 
@@ -108,28 +108,28 @@ def mean_over_runs(measured: Measured, *, highest: float = 1.0, confidence: floa
         return Estimate(value)
     # The mean of several runs depends less on the choice of the samples than one run does.
     alone = float((measured.deviations**2).sum(axis=1).mean())
-    (of_samples, _), *_ = _parts([measured], measured.deviations.mean(axis=0), measured.degrees)
-    share = math.sqrt(of_samples / alone) if alone > NO_VARIANCE else 1.0
-    of_seeds = quantile(confidence, measured.runs - 1) * math.sqrt(measured.variance_of_seeds)
+    (sample_part, _), *_ = _parts([measured], measured.deviations.mean(axis=0), measured.degrees)
+    share = math.sqrt(sample_part / alone) if alone > NO_VARIANCE else 1.0
+    seed_reach = quantile(confidence, measured.runs - 1) * math.sqrt(measured.seed_variance)
     down, up = (share * float(np.mean(part[given])) for part in (measured.values - lows, highs - measured.values))
     if not 0 < value < highest:
         return Estimate(value, max(value - down, 0.0), min(value + up, highest))
-    low, high = value - math.hypot(down, of_seeds), value + math.hypot(up, of_seeds)
+    low, high = value - math.hypot(down, seed_reach), value + math.hypot(up, seed_reach)
     if low < 0:
-        low = highest - _end_within(highest - value, min(down / value, 1.0), of_seeds, highest)
+        low = highest - _end_within(highest - value, min(down / value, 1.0), seed_reach, highest)
     if high > highest:
-        high = _end_within(value, min(up / (highest - value), 1.0), of_seeds, highest)
+        high = _end_within(value, min(up / (highest - value), 1.0), seed_reach, highest)
     return Estimate(value, low, high)
 
 
-def _end_within(value: float, share: float, of_seeds: float, highest: float) -> float:
+def _end_within(value: float, share: float, seed_reach: float, highest: float) -> float:
     """Returns the upper end on the log-odds scale, given the samples' share of the way to the limit, and the seeds."""
     odds = value / (highest - value)
     above = value + share * (highest - value)
     if above >= highest:
         return highest
     moved = math.log(above / (highest - above) / odds)
-    reach = math.hypot(moved, of_seeds * highest / (value * (highest - value)))
+    reach = math.hypot(moved, seed_reach * highest / (value * (highest - value)))
     return highest * (1 - 1 / (1 + odds * math.exp(min(reach, _FAR_OUT))))
 
 
@@ -303,6 +303,6 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
 
 def _parts(models: list[Measured], mean: np.ndarray, degrees: float) -> list[tuple[float, float]]:
     """Returns the parts of a variance with their degrees of freedom: of the samples, then of each model's seeds."""
-    of_samples = float((mean**2).sum()) - sum(model.joint_variance for model in models)
-    of_seeds = [(model.variance_of_seeds, float(model.runs - 1)) for model in models if model.runs > 1]
-    return [(max(of_samples, 0.0), degrees), *of_seeds]
+    sample_part = float((mean**2).sum()) - sum(model.joint_variance for model in models)
+    seed_parts = [(model.seed_variance, float(model.runs - 1)) for model in models if model.runs > 1]
+    return [(max(sample_part, 0.0), degrees), *seed_parts]

@@ -1,4 +1,4 @@
-"""What probabilities decide: the one place where they become classes or labels, for arrays, tensors and graphs."""
+"""Decisions: the one place where probabilities become classes or labels, for arrays, tensors and graphs."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def are_thresholds(kind: str, outputs: int, values: Sequence[float]) -> bool:
     """Returns whether numbers are thresholds of a task: probabilities, of two classes such as sum to one, or of labels.
 
     Args:
-        kind: Of the task.
+        kind: The kind of the task.
         outputs: How many classes or labels it has.
         values: The numbers.
     """

@@ -23,7 +23,7 @@ _PROBABILITY, _TRUTH = "probability ", "truth "
 
 @dataclasses.dataclass(frozen=True)
 class SampleNames:
-    """What the samples of a table are called.
+    """The names of the samples of a table.
 
     Args:
         files: File name of each sample; empty where there are no files.
@@ -81,13 +81,13 @@ def read_probabilities(
 def tabulate_measures(split: Split, measures: MaskMeasures, split_name: str) -> pd.DataFrame:
     """Returns one row per image: its index, file and patient where known, its measures, and the pixels of each class.
 
-    Cells are empty where there is nothing to measure: Dice and IoU of a class that is neither there nor predicted, and
-    distances of a class that is not both.
+    Cells are empty where there is nothing to measure: Dice and IoU of a class that is neither present nor predicted,
+    and distances of a class that is not both.
     """
     columns = _sample_columns(split, split_name)
     columns |= {"dice": measures.mean_dice(), "iou": defined_mean(measures.iou.T)}
     columns["pixel_error"] = measures.wrong / measures.pixels
-    of_classes = {
+    class_measures = {
         "dice": measures.dice,
         "iou": measures.iou,
         metric_name("hd95", measures): measures.hausdorff,
@@ -97,7 +97,7 @@ def tabulate_measures(split: Split, measures: MaskMeasures, split_name: str) -> 
         "common_pixels": measures.common.astype(np.int64),
     }
     for place, name in enumerate(measures.class_names):
-        columns |= {f"{metric} {name}": values[:, place] for metric, values in of_classes.items()}
+        columns |= {f"{metric} {name}": values[:, place] for metric, values in class_measures.items()}
     return pd.DataFrame(columns)
 
 

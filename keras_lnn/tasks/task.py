@@ -40,10 +40,10 @@ def list_losses() -> tuple[str, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class LabelColumns:
-    """What the table of the classes or labels shows on the terminal.
+    """The columns of the table of classes or labels on the terminal.
 
     Args:
-        noun: What a row is, ``class`` or ``label``.
+        noun: The heading of the rows, ``class`` or ``label``.
         counts: Heading of each count by its name in the results.
         estimates: Heading of each metric by its name in the results.
     """
@@ -123,7 +123,7 @@ class Task(abc.ABC):
 
     @property
     def outputs(self) -> int:
-        """How many logits a model gives to an image or a pixel."""
+        """Returns the number of logits that a model outputs per image or pixel."""
         return len(self.class_names)
 
     def loss(self, name: str = "cross-entropy", weights: np.ndarray | None = None) -> Any:
@@ -178,8 +178,8 @@ class Task(abc.ABC):
         """Returns weights under which rare classes count as much as frequent ones.
 
         Args:
-            labels: Of the training split.
-            loss: Which is to be weighed.
+            labels: The labels of the training split.
+            loss: The name of the loss to be weighted.
 
         Returns:
             Class weights for ``fit``, which multiplies the loss of each sample, and weights for :meth:`loss`, where a
@@ -230,7 +230,7 @@ class Task(abc.ABC):
 
     @property
     def has_thresholds(self) -> bool:
-        """Whether decisions are made by thresholds that can be chosen."""
+        """Returns whether decisions are made by thresholds that can be chosen."""
         return self.threshold_rule is not None
 
     def are_thresholds(self, values: Sequence[float]) -> bool:

@@ -79,7 +79,7 @@ class Recorder(keras.callbacks.Callback):
         return self._seconds_before + (time.monotonic() - self._begun if self._begun else 0.0)
 
     def _given(self, name: str) -> int:
-        """Returns how many steps or epochs Keras was told to take."""
+        """Returns the number of steps or epochs that Keras was given."""
         return cast("dict[str, int]", self.params)[name]
 
     def is_finished(self, epochs: int) -> bool:

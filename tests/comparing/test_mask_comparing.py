@@ -108,14 +108,14 @@ def test_dice_of_each_image_is_the_mean_over_seeds(folder):
     both = [read_mask_run(folder / "unet" / f"seed-{seed}").measures.dice for seed in range(2)]
     defined = ~np.isnan(both[0]) & ~np.isnan(both[1])
     assert np.allclose(found["unet"][defined], np.mean(both, axis=0)[defined])
-    figure = plots.plot_dice_of_models(found, ("liver", "tumour"))
+    figure = plots.plot_dice_by_model(found, ("liver", "tumour"))
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["liver", "tumour"]
     known = found["unet"][:, 0]
     known = known[~np.isnan(known)]
     reported = [label.get_text().splitlines() for label in figure.axes[0].get_yticklabels()]
     assert reported[0] == ["unet", f"median {np.median(known):.3f}, {len(known)} of 24 images"]
     with pytest.raises(InputError, match=r"for each model, one column per class. Received: \(24, 2\)"):
-        plots.plot_dice_of_models(found, ["liver"])
+        plots.plot_dice_by_model(found, ["liver"])
 
 
 def test_a_model_does_not_differ_from_itself(folder, tmp_path):

@@ -162,17 +162,15 @@ class _Worker:
 
     def decode(self, start: int, files: Sequence[Path]) -> Decoded:
         try:
-            answer = self._ask(start, files)
+            reply = self._ask(start, files)
         except (OSError, ValueError):  # the process has closed its end of the pipes
             self._stop()
             self._start()
         else:
-            if "error" in answer:
-                raise InputError(answer["error"])
-            by_row: dict[str, Any] = {
-                name: {int(row): value for row, value in answer[name].items()} for name in _BY_ROW
-            }
-            return Decoded(**{**answer, **by_row})
+            if "error" in reply:
+                raise InputError(reply["error"])
+            by_row: dict[str, Any] = {name: {int(row): value for row, value in reply[name].items()} for name in _BY_ROW}
+            return Decoded(**{**reply, **by_row})
         if len(files) == 1:
             return Decoded({start: CRASH})
         parts = [self.decode(start + row, [file]) for row, file in enumerate(files)]
@@ -187,7 +185,7 @@ class _Worker:
     def _ask(self, start: int, files: Sequence[Path]) -> dict[str, Any]:
         self._orders.write(json.dumps([start, [os.fspath(file) for file in files]]).encode() + b"\n")
         self._orders.flush()
-        return json.loads(self._answers.readline())
+        return json.loads(self._replies.readline())
 
     def _start(self) -> None:
         target = self._target
@@ -202,13 +200,13 @@ class _Worker:
         )
         assert self._process.stdin is not None  # both are pipes
         assert self._process.stdout is not None
-        self._orders, self._answers = self._process.stdin, self._process.stdout
+        self._orders, self._replies = self._process.stdin, self._process.stdout
         self._orders.write(json.dumps(order).encode() + b"\n")
 
     def _stop(self) -> None:
         with contextlib.suppress(OSError):
             self._orders.close()
-        self._answers.close()
+        self._replies.close()
         self._process.wait()
 
 
@@ -227,7 +225,7 @@ def _serve() -> None:
     for line in sys.stdin:
         start, files = json.loads(line)
         try:
-            answer = dataclasses.asdict(target.fill(start, files, 1))
+            reply = dataclasses.asdict(target.fill(start, files, 1))
         except InputError as error:
-            answer = {"error": str(error)}
-        print(json.dumps(answer), flush=True)
+            reply = {"error": str(error)}
+        print(json.dumps(reply), flush=True)

@@ -100,9 +100,9 @@ def has_slices(dataset: Any) -> bool:
 
 def find_group(dataset: Any, index: int, name: str) -> Any:
     """Returns what an enhanced file states for a frame, or else for all frames; an empty mapping if nothing."""
-    of_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    of_all = dataset.get("SharedFunctionalGroupsSequence") or []
-    for groups in (of_frame[index : index + 1], of_all[:1]):
+    frames = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    shared = dataset.get("SharedFunctionalGroupsSequence") or []
+    for groups in (frames[index : index + 1], shared[:1]):
         for group in groups:
             if group.get(name):
                 return group[name].value[0]

@@ -73,10 +73,10 @@ class _WrongChecksum(Exception):
 
 def _fetch(url: str, path: Path, timeout_seconds: float, progress: Callable[[float], None] | None) -> str:
     digest = hashlib.md5()
-    with urllib.request.urlopen(url, timeout=timeout_seconds) as answer, open(path, "wb") as target:
-        expected = int(answer.headers.get("Content-Length") or 0)
+    with urllib.request.urlopen(url, timeout=timeout_seconds) as response, open(path, "wb") as target:
+        expected = int(response.headers.get("Content-Length") or 0)
         received = 0
-        while piece := answer.read(_PIECE_BYTES):
+        while piece := response.read(_PIECE_BYTES):
             target.write(piece)
             digest.update(piece)
             received += len(piece)

@@ -112,10 +112,10 @@ def _read_manifest(root: Path, table: TextTable, options: OwnImages) -> MaskedFi
     masks: list[tuple[Path | None, ...]]
     if mask_columns:
         read = table.column if columns else lambda name: require_filled(table, name, "a mask")
-        columns_of_masks = [read(name) for name in mask_columns]
-        for cells in columns_of_masks:
+        mask_cells = [read(name) for name in mask_columns]
+        for cells in mask_cells:
             require_inside(cells, table, _WHOLE_PATHS)
-        cells = zip(*columns_of_masks, strict=True)
+        cells = zip(*mask_cells, strict=True)
         masks = [tuple(_resolve(cell, root, MASKS) if cell else None for cell in row) for row in cells]
     elif (root / MASKS).is_dir():
         by_stem = _masks_by_stem(root)
