@@ -63,6 +63,7 @@ def render_table(name: str) -> str:
             table(head, rows),
             "::::",
             "",
+            *([prose(found.facts["findings"]), ""] if "findings" in found.facts else []),
             _sentence(facts),
             "",
             "```bash",
