@@ -91,7 +91,7 @@ def render_data() -> str:
 
 
 def render_losses() -> str:
-    """Returns the losses by their names for ``--loss``, and the classes behind those that Keras does not have."""
+    """Returns the losses by their names for ``--loss``, and the classes of those that Keras does not have."""
     own = {"focal": "keras_lnn.losses:FocalCrossentropy", "asymmetric": "keras_lnn.losses:MultiLabelCrossentropy"}
     classes = own | PROBABILITY_LOSSES
     rows = []
