@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,7 +143,7 @@ def plot_roc_by_network(results: pd.DataFrame, data: str) -> Figure:
 def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
     """Draws AUC (Dice for segmentation) against the number of parameters, with the spread over seeds.
 
-    The published figures are drawn besides.
+    The published figures are drawn beside them.
 
     Args:
         summary: Rows of ``summary.csv`` of one data set.
@@ -151,16 +151,35 @@ def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
         data: The data set's name.
     """
     metric = measured_metrics(summary.dropna(axis="columns", how="all"), "_mean")[0]
-    label = metric_label(metric)
     names = [str(name) for name in summary["network"]]
     numbered = len(names) > _MOST_NAMED
     figure = new_figure(7.5 + (2.6 * -(-len(names) // _KEY_ROWS) if numbered else 0.0), 4.9)
     axes = figure.subplots()
-    spread = summary[f"{metric}_sd"].fillna(0.0)
+    _draw_measured_sizes(axes, summary, metric)
+    _draw_published_sizes(axes, summary, metric, study.benchmarks.get(data, {}))
+    _scale_to_parameters(axes, summary["parameters"])
+    label = metric_label(metric)
+    style_axes(axes, f"{data}: {label} against number of parameters", "parameters", f"{label}, test split")
+    keep_within_unit(axes, "y")
+    figure.legend(loc="outside lower left", ncols=3, fontsize=SMALL_SIZE + 0.5, frameon=False)
+    points = summary[["parameters", f"{metric}_mean"]].to_numpy(float)
+    spread = summary[f"{metric}_sd"].fillna(0.0).to_numpy(float)
+    if numbered:
+        # The key is sorted by size, in the order in which one reads along the axis.
+        order = np.argsort(points[:, 0], kind="stable")
+        points, spread = points[order], spread[order]
+        _write_key(figure, [names[row] for row in order])
+        names = [str(number) for number in range(1, len(order) + 1)]
+    label_points(axes, points, names, spread)
+    return figure
+
+
+def _draw_measured_sizes(axes: Axes, summary: pd.DataFrame, metric: str) -> None:
+    """Draws the mean of each network with its standard deviation over the seeds."""
     axes.errorbar(
         summary["parameters"],
         summary[f"{metric}_mean"],
-        yerr=spread,
+        yerr=summary[f"{metric}_sd"].fillna(0.0),
         fmt="o",
         color=BLUE,
         markersize=5,
@@ -169,6 +188,12 @@ def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
         label="measured here, mean and SD over seeds",
         zorder=3,
     )
+
+
+def _draw_published_sizes(
+    axes: Axes, summary: pd.DataFrame, metric: str, benchmarks: Mapping[str, Mapping[str, float]]
+) -> None:
+    """Draws the published figure of each network, and a line at the best published figure of others."""
     published = summary.dropna(subset=[f"{metric}_published"])
     if len(published):
         axes.scatter(
@@ -180,29 +205,21 @@ def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
             label="published",
             zorder=2,
         )
-    known = {name: figures[metric] for name, figures in study.benchmarks.get(data, {}).items() if metric in figures}
+    known = {name: figures[metric] for name, figures in benchmarks.items() if metric in figures}
     best = max(known.items(), key=lambda item: item[1], default=None)
     if best is not None:
         axes.axhline(best[1], color=GREY, linestyle="--", linewidth=1.0, label=f"{best[0]}, published")
+
+
+def _scale_to_parameters(axes: Axes, parameters: pd.Series) -> None:
+    """Makes the horizontal axis logarithmic, with readable ticks and room for the names at the right."""
     axes.set_xscale("log")
-    low, high = summary["parameters"].min(), summary["parameters"].max()
-    axes.set_xlim(low / 1.4, high * 2.0)
+    low, high = parameters.min() / 1.4, parameters.max() * 2.0
+    axes.set_xlim(low, high)
     decades = [digit * 10**power for power in range(2, 12) for digit in (1, 2, 5)]
-    ticks = [value for value in decades if low / 1.4 <= value <= high * 2.0]
+    ticks = [value for value in decades if low <= value <= high]
     axes.set_xticks(ticks, [_short_count(value) for value in ticks])
     axes.minorticks_off()
-    style_axes(axes, f"{data}: {label} against number of parameters", "parameters", f"{label}, test split")
-    keep_within_unit(axes, "y")
-    figure.legend(loc="outside lower left", ncols=3, fontsize=SMALL_SIZE + 0.5, frameon=False)
-    points = summary[["parameters", f"{metric}_mean"]].to_numpy(float)
-    if numbered:
-        # The key is sorted by size, in the order in which one reads along the axis.
-        order = np.argsort(points[:, 0], kind="stable")
-        points, spread = points[order], spread.iloc[order]
-        _write_key(figure, [names[row] for row in order])
-        names = [str(number) for number in range(1, len(order) + 1)]
-    label_points(axes, points, names, spread.to_numpy(float))
-    return figure
 
 
 def _write_key(figure: Figure, names: Sequence[str]) -> None:
