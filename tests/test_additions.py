@@ -49,13 +49,13 @@ def run(monkeypatch):
         table.update(content)
 
 
-def test_a_model(run):
+def test_the_example_of_a_model_is_built(run):
     run("A model")
     assert "two-layers" in model_names()
     assert build_model("two-layers", (8, 8, 1), 2, units=3).output_shape == (None, 2)
 
 
-def test_a_data_set(run):
+def test_the_example_of_a_data_set_is_loaded(run):
     run("A data set")
     from keras_lnn.data import load_data
 
@@ -64,7 +64,7 @@ def test_a_data_set(run):
     assert len(data.splits["test"]) == 8
 
 
-def test_a_source_of_images(run):
+def test_the_example_of_a_source_of_images_is_loaded(run):
     added = run("A source of images")
     source, place = split_own("archive:somewhere")
     assert (source.loader, place) == ("additions:load_archive", "somewhere")
@@ -72,7 +72,7 @@ def test_a_source_of_images(run):
     assert is_own("archive:somewhere")
 
 
-def test_a_metric_of_the_test(run):
+def test_the_example_of_a_metric_is_evaluated(run):
     run("A metric of the test")
     truth, probabilities = np.array([0, 0, 1, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.1, 0.9]])
     found = evaluate_predictions(truth, probabilities, task="binary", class_names=("no", "yes"))
@@ -89,14 +89,14 @@ def test_a_metric_of_each_epoch(run):
     assert found == {"npv": 0.5, "npv_a": 0.5, "npv_b": 0.5}
 
 
-def test_a_loss(run):
+def test_the_example_of_a_loss_is_used(run):
     run("A loss")
     assert TrainConfig(loss="absolute-error").loss == "absolute-error"
     loss = make_task("binary", ("no", "yes")).loss("absolute-error")
     assert float(loss(np.array([1]), np.array([[0.0, 0.0]], np.float32))) == pytest.approx(0.5)
 
 
-def test_an_augmentation(run):
+def test_the_example_of_an_augmentation_is_applied(run):
     run("An augmentation")
     images = np.full((2, 8, 8, 1), 200.0, np.float32)
     augment = make_augmentation("invert", (8, 8, 1), 0)
@@ -104,14 +104,14 @@ def test_an_augmentation(run):
     np.testing.assert_array_equal(np.asarray(found[0] if isinstance(found, tuple) else found), 55.0)
 
 
-def test_a_task(run):
+def test_the_example_of_a_task_is_used(run):
     run("A task")
     assert make_task("stages", ("I", "II", "III")).outputs == 3
     assert "val_stages" in list_monitors()
     assert TrainConfig(monitor="val_stages").monitor == "val_stages"
 
 
-def test_a_command(run, capsys):
+def test_the_example_of_a_command_is_run(run, capsys):
     run("A command", "keras_lnn.cli.hello")
     assert main(["hello", "--name", "Ada"]) == 0
     assert capsys.readouterr().out == "hello Ada\n"
@@ -119,7 +119,7 @@ def test_a_command(run, capsys):
     assert "hello" in capsys.readouterr().out
 
 
-def test_an_export_format(run, tmp_path):
+def test_the_example_of_an_export_format_is_written(run, tmp_path):
     run("A model", "other")
     run("An export format")
     signature = Signature("two-layers", {}, "binary", ("no", "yes"), (8, 8, 1), "d", None, "", "", 1, 0, 1, "a test")

@@ -111,7 +111,7 @@ def test_no_modules_import_each_other_in_a_circle():
     assert circles == []
 
 
-def test_the_root_holds_few_modules_and_every_room_says_what_it_is_for():
+def test_the_root_has_few_modules_and_each_package_a_docstring():
     assert len(list(PACKAGE.glob("*.py"))) <= 8
     for room in {module.parent for module in PACKAGE.rglob("*.py")}:
         init = room / "__init__.py"

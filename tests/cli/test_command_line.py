@@ -195,7 +195,7 @@ def test_help_names_every_field(run_train):
         (["--precision", "float8"], "precision must be 'float32'"),
     ],
 )
-def test_a_mistake_is_one_line_and_status_2(run_train, arguments, message, tmp_path, monkeypatch):
+def test_a_user_error_is_one_line_and_status_2(run_train, arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status, _, err = run_train(*arguments)
     assert status == 2
@@ -260,7 +260,7 @@ def test_overview_and_unknown_commands(run_program):
         assert f"usage: python -m keras_lnn {name}" in out
 
 
-def test_list_of_models(run_program, monkeypatch):
+def test_list_models_shows_every_model(run_program, monkeypatch):
     # Models that are new are counted, and those that are known are not.
     monkeypatch.setattr(model_list, "_read", lambda file: SHIPPED if file == model_list._SHIPPED else [])
     status, out, err = run_program("list", "models", "--json")
@@ -275,7 +275,7 @@ def test_list_of_models(run_program, monkeypatch):
     assert keras.layers.Dense(2)(np.ones((1, 3))).shape == (1, 2)
 
 
-def test_list_of_data(run_program, real_data_dir):
+def test_list_data_shows_every_data_set(run_program, real_data_dir):
     rows = {
         row["name"]: row
         for row in json.loads(run_program("list", "data", "--json", "--data-dir", str(real_data_dir))[1])

@@ -120,7 +120,7 @@ def test_run_folders_of_equal_name_get_separate_pages(run_compare, tmp_path):
         (["runs", "--output", "file"], "must be a folder that can be written to"),
     ],
 )
-def test_mistakes_are_one_line(run_compare, runs, tmp_path, monkeypatch, arguments, message):
+def test_user_errors_are_one_line(run_compare, runs, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").symlink_to(runs)
     (tmp_path / "file").write_text("", encoding="utf-8")

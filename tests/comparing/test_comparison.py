@@ -163,7 +163,7 @@ def test_runs_are_compared_by_patient_where_patients_are_known(tmp_path):
         load_runs([tmp_path])
 
 
-def test_means_over_seeds(seeds):
+def test_models_of_several_seeds_are_compared_by_their_means(seeds):
     model = seeds.models[0]
     areas = [roc_auc_score(TRUTH, run.probabilities[:, 1]) for run in model.runs]
     assert model.seeds == 4
@@ -316,7 +316,7 @@ def test_tables_and_json_hold_the_same_numbers(seeds):
     assert set(pairs.columns) >= {"metric", "first", "second", "difference", "low", "high", "p", "corrected", "test"}
 
 
-def test_mistakes(three, tmp_path):
+def test_invalid_comparisons_are_refused(three, tmp_path):
     runs = [model.runs[0] for model in three.models]
     with pytest.raises(InputError, match=r"reference must be one of the models\. Received: cn\. Did you mean cnn"):
         compare(runs, "cn")

@@ -74,7 +74,7 @@ def test_a_repeated_seed_is_left_out(tmp_path):
     assert [run.path.name for run in group.left_out] == ["b"]
 
 
-def test_an_argument_named_like_a_field_stays_apart(tmp_path):
+def test_an_argument_named_like_a_field_is_kept_separate(tmp_path):
     write(tmp_path / "a", size=28, model_args={"size": 5})
     write(tmp_path / "b", size=28, model_args={"size": 6})
     assert set(names(tmp_path)) == {"lnn model_args.size=5", "lnn model_args.size=6"}

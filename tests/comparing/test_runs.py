@@ -102,7 +102,7 @@ def test_runs_with_different_samples_are_refused(tmp_path, change, message):
     refuse(message, tmp_path)
 
 
-def test_other_splits_of_own_images_name_the_remedy(tmp_path):
+def test_runs_with_different_splits_of_own_images_name_the_remedy(tmp_path):
     write(tmp_path / "a", data="folder:mine")
     write(tmp_path / "b", 1, truth=np.roll(TRUTH, 1), data="folder:mine")
     refuse("trained with the same --split-seed", tmp_path)

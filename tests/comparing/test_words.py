@@ -90,7 +90,7 @@ def test_many_models_are_reported_against_the_reference(tmp_path):
     assert words.describe_reference(reported) == "Reference: network-0, as requested."
 
 
-def test_cautions(two, tmp_path):
+def test_cautions_are_listed_in_full(two, tmp_path):
     once = "Each model was trained once: the results describe these trained models, not the training method."
     assert words.describe_cautions(two) == [once]
     constant = np.tile([0.4, 0.6], (len(TRUTH), 1))
@@ -109,7 +109,7 @@ def test_cautions(two, tmp_path):
     assert "The epochs were chosen on validation, so its metrics are too good." in validation
 
 
-def test_patients_are_named_where_they_are_known(tmp_path):
+def test_sentences_refer_to_patients_where_they_are_known(tmp_path):
     patients = [f"P{index // 4}" for index in range(len(TRUTH))]
     for place, model in enumerate(["lnn", "cnn"]):
         write_run(tmp_path / model, TRUTH, binary_probabilities(TRUTH, 1.0, place), model=model, groups=patients)
@@ -120,13 +120,13 @@ def test_patients_are_named_where_they_are_known(tmp_path):
     assert "With 156 test samples of 39 patients, only differences above" in words.describe_all(comparison)["auc"][0]
 
 
-def test_without_patients_each_image_counts(two):
+def test_sentences_count_images_where_patients_are_unknown(two):
     assert words.describe_basis(two) == (
         "Intervals and tests are over 156 images: no patients are known, so each image counts as independent."
     )
 
 
-def test_perfect_models_are_named(tmp_path):
+def test_models_with_perfect_metrics_are_named(tmp_path):
     perfect = np.where(TRUTH == 1, 0.9, 0.1)
     write_run(tmp_path / "a", TRUTH, np.stack([1 - perfect, perfect], axis=1), model="lnn")
     write_run(tmp_path / "b", TRUTH, binary_probabilities(TRUTH, 1.0, 1), model="cnn")
@@ -135,7 +135,7 @@ def test_perfect_models_are_named(tmp_path):
     assert not any(text.startswith(("No error", "cnn: No error")) for text in cautions)
 
 
-def test_seeds_are_named_where_they_limit_what_can_be_seen(tmp_path):
+def test_sentences_name_seeds_where_they_limit_the_detectable_difference(tmp_path):
     folder = write_breast_runs(tmp_path, {"lnn": 1.0, "dnn": 1.0}, seeds=2)
     sentence = words.describe_all(compare(load_runs([folder])))["auc"][0]
     assert "With 156 test samples and 2 seeds each, only differences above about" in sentence

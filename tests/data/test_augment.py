@@ -54,7 +54,7 @@ def test_augmentation_is_equal_eagerly_and_in_tf_data(name, shape):
 
 
 @pytest.mark.parametrize("name", [name for name in augmentation_names() if name != "none"])
-def test_values_stay_in_their_range(name):
+def test_augmented_values_keep_their_range(name):
     images = np.where(IMAGES > 128, 255, 0).astype(np.float32)
     changed = apply(name, images)
     assert changed.min() >= 0
@@ -62,7 +62,7 @@ def test_values_stay_in_their_range(name):
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if name not in ("noise", "brightness")])
-def test_an_even_image_stays_as_it_is(name):
+def test_a_uniform_image_is_unchanged(name):
     images = np.full((8, 12, 12, 2), 77, np.float32)
     np.testing.assert_allclose(apply(name, images), images, rtol=1e-5)
 

@@ -103,7 +103,7 @@ def test_slices_are_rescaled_windowed_and_inverted_as_their_files_say(tmp_path):
 
 
 @pytest.mark.parametrize(("frame", "place"), [("first", 0), ("middle", 2), ("5", 4)])
-def test_one_slice_may_be_asked_for_in_order_of_position(tmp_path, frame, place):
+def test_one_slice_can_be_chosen_by_order_of_position(tmp_path, frame, place):
     values = make_values()
     folder = write_series(tmp_path / "scan", values)
     assert not medical_files.is_volume(folder, frame)
@@ -188,7 +188,7 @@ def test_folders_of_slices_below_those_of_classes_are_volumes(tmp_path):
     assert (each.image_shape, sum(map(len, each.splits.values()))) == ((8, 8, 1), 100)
 
 
-def test_a_series_is_known_by_its_content(tmp_path):
+def test_a_dicom_series_is_recognised_by_content(tmp_path):
     folder = write_series(tmp_path / "a", make_values(), SOPInstanceUID="1.2.3.4")
     before = digest_series(folder)
     (folder / "000.dcm").rename(folder / "zzz.dcm")

@@ -32,14 +32,14 @@ def read(path, channels=1):
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "gif", "tif", "tiff", "PNG"])
-def test_lossless_formats_come_back_exactly(tmp_path, suffix):
+def test_lossless_formats_are_read_exactly(tmp_path, suffix):
     path = save(tmp_path / f"scan.{suffix}", GREY)
     assert np.array_equal(read(path)[..., 0], GREY)
     assert np.array_equal(read(path, channels=3), np.repeat(GREY[..., None], 3, axis=2))
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_deflate", "packbits"])
-def test_compressed_tiff(tmp_path, compression):
+def test_compressed_tiff_files_are_read(tmp_path, compression):
     assert np.array_equal(read(save(tmp_path / "scan.tiff", COLOUR, compression=compression), channels=3), COLOUR)
 
 
@@ -68,7 +68,7 @@ def test_16_bits_are_divided_by_257(tmp_path):
     assert guess_channels([tmp_path / "scan.png"]) == 1
 
 
-def test_palettes(tmp_path):
+def test_images_with_palettes_are_read(tmp_path):
     quantised = Image.fromarray(COLOUR).quantize(16)
     quantised.save(tmp_path / "colour.png")
     expected = np.asarray(quantised.convert("RGB"))
@@ -96,7 +96,7 @@ def test_transparent_pixels_are_blended_with_black(tmp_path):
     assert guess_channels([path]) == 3
 
 
-def test_one_bit_and_cmyk(tmp_path):
+def test_one_bit_and_cmyk_images_are_read(tmp_path):
     save(tmp_path / "mask.png", GREY > 100)
     assert np.array_equal(read(tmp_path / "mask.png")[..., 0], np.where(GREY > 100, 255, 0))
     Image.new("CMYK", (10, 12), (0, 255, 255, 0)).save(tmp_path / "print.jpg")
@@ -227,7 +227,7 @@ def test_32_bits_are_refused_with_the_reason(tmp_path):
         read(path)
 
 
-def test_huge_images(tmp_path, monkeypatch):
+def test_huge_images_are_read_up_to_a_limit(tmp_path, monkeypatch):
     path = save(tmp_path / "scan.png", GREY)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with warnings.catch_warnings():
@@ -260,7 +260,7 @@ def test_guess_channels_reads_only_headers(tmp_path):
     assert guess_channels([cut]) == 3
 
 
-def test_find_images(tmp_path):
+def test_find_images_lists_images_in_natural_order(tmp_path):
     for name in ("b/2.PNG", "b/10.jpeg", "a/deep/x.tif", "a.gif", "z.bmp", "notes.txt", "Thumbs.db", ".DS_Store"):
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -125,7 +125,7 @@ def test_an_unused_class_keeps_its_index(root):
     assert any("no image of train has class 2" in warning for warning in data.check.warnings)
 
 
-def test_patients_are_never_in_two_splits_and_known_of_each_sample(root):
+def test_each_sample_has_a_patient_and_no_patient_is_in_two_splits(root):
     write_pairs(root)
     write_manifest(root, patients=10)
     for seed in range(5):
@@ -306,7 +306,7 @@ def test_many_masks_are_decoded_by_processes(root):
 
 
 @pytest.mark.parametrize("fit", ["stretch", "pad"])
-def test_nifti_volumes_come_back(root, fit):
+def test_nifti_volumes_with_masks_are_read(root, fit):
     nibabel = pytest.importorskip("nibabel")
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True)
@@ -642,7 +642,7 @@ def test_faults_of_a_manifest_are_reported(root):
     refused(("image", "mask"), rows, r"77.png \(missing\)")
 
 
-def test_mistakes_on_the_command_line_are_one_line(root, capfd, monkeypatch):
+def test_user_errors_on_the_command_line_are_one_line(root, capfd, monkeypatch):
     write_pairs(root)
     (root / "masks" / "03.png").unlink()
     arguments = ["--model", "cnn", "--data", f"masks:{root}", "--run-dir", str(root / "run")]

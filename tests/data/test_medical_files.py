@@ -186,7 +186,7 @@ def box():
     return values
 
 
-def test_a_volume_is_resampled_with_its_axes_as_images_have_them(tmp_path):
+def test_a_volume_is_resampled_to_the_axes_of_images(tmp_path):
     volume = medical_files.read_volume(write_nifti(tmp_path / "a.nii.gz", box()), (8, 8, 8, 1), Rendering())
     assert volume.dtype == np.uint8
     bright = np.zeros((8, 8, 8, 1), np.uint8)
@@ -330,7 +330,7 @@ def bundled(name):
 
 
 @pytest.mark.parametrize("name", ["MR_small_jpeg_ls_lossless.dcm", "JPGExtended.dcm"])
-def test_a_decoder_that_is_not_installed_is_named_and_may_come_later(monkeypatch, name):
+def test_a_missing_decoder_is_named_and_can_be_installed_later(monkeypatch, name):
     from pydicom.pixels import get_decoder
 
     decoder = get_decoder(pydicom.dcmread(bundled(name), stop_before_pixels=True).file_meta.TransferSyntaxUID)

@@ -54,7 +54,7 @@ def test_every_image_keeps_its_label_and_no_patient_is_divided():
     assert len(seen) == 60
 
 
-def test_the_seed_makes_the_splits_and_given_ones_stay():
+def test_the_seed_determines_the_splits_and_given_ones_are_kept():
     name = register_arrays("mine", IMAGES, LABELS)
     first, again, other = (load_data(name, seed=seed).splits["test"].images[:] for seed in (0, 0, 1))
     assert np.array_equal(first, again)
@@ -91,7 +91,7 @@ def test_label_names_follow_the_order_of_the_class_names():
             assert data.class_names[label] == names[row]
 
 
-def test_the_same_call_again_changes_nothing_and_other_data_need_another_name():
+def test_repeated_registration_is_idempotent_and_other_data_need_another_name():
     register_arrays("mine", IMAGES, LABELS)
     checksum = load_data("mine").checksum
     register_arrays("mine", IMAGES.copy(), LABELS.copy())

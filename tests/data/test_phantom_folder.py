@@ -29,7 +29,7 @@ def test_the_folder_holds_the_images_and_their_classes(tmp_path):
     assert found == written
 
 
-def test_images_with_masks_come_back_with_their_patients_and_splits(tmp_path):
+def test_images_with_masks_are_read_back_with_patients_and_splits(tmp_path):
     folder = tmp_path / "scans"
     reported = write_folder(FolderCommand(folder=folder, data="phantom-liver", splits="train,val,test", images=390))
     phantom, read = load_data("phantom-liver"), load_data(f"masks:{folder}", size=64)
@@ -52,7 +52,7 @@ def test_only_images_with_one_class_can_be_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_exists_is_left_alone(tmp_path):
+def test_an_existing_folder_is_not_changed(tmp_path):
     with pytest.raises(InputError, match="must be new"):
         write_folder(FolderCommand(folder=tmp_path))
     assert not list(tmp_path.iterdir())

@@ -58,7 +58,7 @@ def test_a_configuration_and_a_reading_have_the_same_fields():
     assert Reading().with_options(TrainConfig()) == Reading().with_options(DataOptions()) == Reading()
 
 
-def test_options_that_were_not_given_keep_what_is_known():
+def test_options_that_are_not_given_keep_earlier_values():
     known = Reading(size=32, seed=4, own=OwnImages(fit="pad", skip_bad=True, window=(1.0, 2.0)))
     options = DataOptions(window="3,4", skip_bad=False, size=None)
     own = OwnImages(fit="pad", skip_bad=False, window=(3.0, 4.0))

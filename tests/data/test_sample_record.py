@@ -70,7 +70,7 @@ def test_each_split_holds_the_same_contents_and_labels_after_any_shuffle(samples
     found.require_the_same("table:x")
 
 
-def test_a_record_comes_back_whole():
+def test_a_sample_record_is_restored_completely():
     digests = [letter * 64 for letter in "abc"]
     record = record_of(digests, np.array([0, 1, 0]), ["train", "val", "test"])
     assert stored(record, "csv") == record

@@ -47,7 +47,7 @@ def test_the_class_column_is_found(tmp_path, separator, header):
     assert_consistent(data, lambda k: "malignant" if k % 2 else "benign")
 
 
-def test_the_seed_makes_the_splits_and_the_catalog_knows_the_name(tmp_path):
+def test_the_seed_determines_the_splits_and_the_catalog_has_the_name(tmp_path):
     table = write_classes(tmp_path)
     names = [load(table, seed=seed).splits["test"].names for seed in (0, 0, 1)]
     assert names[0] == names[1] != names[2]

@@ -185,7 +185,7 @@ def test_failed_preparation_is_reported(tmp_path, monkeypatch, error, message):
     assert "\n" not in str(caught.value)
 
 
-def test_without_a_network_it_fails_at_once(tmp_path, monkeypatch):
+def test_loading_without_a_network_fails_at_once(tmp_path, monkeypatch):
     import requests
 
     def no_network(url, timeout):

@@ -9,7 +9,7 @@ from keras_lnn.evaluation.class_curves import ClassCurves
 NAMES = ("no liver", "liver", "lesion")
 
 
-def test_accuracy_is_recall_and_correlates_as_numpy_says():
+def test_class_accuracy_is_recall_with_correlations_as_in_numpy():
     matrices = np.random.default_rng(0).integers(0, 9, (6, 3, 3)) + 1
     curves = ClassCurves(list(matrices), 6, NAMES)
     accuracy = curves.accuracy()

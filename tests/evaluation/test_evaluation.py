@@ -279,7 +279,7 @@ def test_binary_metrics_read_the_last_column_where_rounding_makes_the_columns_di
     assert metrics["accuracy"].value == pytest.approx(2 / 3)
 
 
-def test_known_calibration_and_brier():
+def test_calibration_error_and_brier_score_equal_known_values():
     truth = np.array([1] * 9 + [0])
     metrics = evaluate(truth, np.tile([0.1, 0.9], (10, 1)), "binary").metrics
     assert metrics["expected_calibration_error"].value == pytest.approx(0, abs=1e-12)

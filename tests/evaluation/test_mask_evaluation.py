@@ -72,7 +72,7 @@ def test_overlap_agrees_with_scikit_learn(seed, shape):
     assert same(found.metrics["pixel_error"].value, np.mean(truth != predicted))
 
 
-def test_two_images_by_hand():
+def test_metrics_of_two_images_equal_hand_computed_values():
     truth, predicted = np.zeros((2, 2, 4, 4), np.uint8)
     truth[0, :2], predicted[0, 1:3] = 1, 1  # 8 pixels each, 4 in common
     truth[1, 0, 0] = 2  # missed

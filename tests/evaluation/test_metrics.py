@@ -48,7 +48,7 @@ def test_a_new_metric_is_measured_labelled_and_compared(monkeypatch, tmp_path):
     assert list_tested_metrics(METRICS)[-1] == f"npv{TUNED}"
 
 
-def test_a_new_metric_of_masks_is_measured_and_labelled(monkeypatch):
+def test_a_new_segmentation_metric_is_measured_and_labelled(monkeypatch):
     missed = MaskMetric(
         label="missed pixels",
         of_class=lambda counts: (counts.truth - counts.common) / counts.truth,

@@ -57,7 +57,7 @@ def test_a_square_moved_by_three_pixels_is_three_pixels_away():
     assert surface_distances(truth, truth) == (0.0, 0.0)
 
 
-def test_two_single_pixels_are_as_far_apart_as_they_look():
+def test_two_single_pixels_have_their_euclidean_distance():
     truth, predicted = np.zeros((2, 10, 10), bool)
     truth[1, 1] = predicted[4, 5] = True
     assert surface_distances(truth, predicted) == pytest.approx((5.0, 5.0))

@@ -38,7 +38,7 @@ def test_every_text_of_a_table_is_safe_and_numbers_are_numbers():
     assert to_csv(index, index=True) == "class,'=a\n'=b,1.0\n"
 
 
-def test_the_samples_of_a_run_come_back(tmp_path):
+def test_the_samples_of_a_run_are_read_back(tmp_path):
     digests = [f"{number:064x}" for number in range(3)]
     record = SampleRecord(["train", "val", "test"], digests, ["0"] * 3, ["=1.png", "'=1.png", "a"], ["-1", "-2", "'-1"])
     (tmp_path / "samples.csv").write_text(record.to_csv(), encoding="utf-8")
@@ -46,7 +46,7 @@ def test_the_samples_of_a_run_come_back(tmp_path):
     assert '"\'=1.png"' in record.to_csv()
 
 
-def test_files_and_patients_of_a_run_come_back(tmp_path):
+def test_files_and_patients_of_a_run_are_read_back(tmp_path):
     truth = make_truth(20, 10)
     names, groups = [f"={row}.png" for row in range(20)], [f"-{row % 8}" for row in range(20)]
     path = write_run(tmp_path / "run", truth, binary_probabilities(truth, 2.0, 0), names=names, groups=groups)

@@ -85,7 +85,7 @@ def test_a_folder_is_locked_by_one_process_until_it_ends(tmp_path):
         pass
 
 
-def test_what_a_killed_process_was_writing_is_removed_and_what_others_write_is_not(tmp_path):
+def test_partial_files_of_killed_processes_are_removed_and_others_kept(tmp_path):
     script = "import os, sys\nfrom keras_lnn.files.atomic import atomic_path\n"
     script += "with atomic_path(sys.argv[1]) as path:\n    path.write_text('half')\n    os._exit(9)"
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "export")], check=False)

@@ -117,7 +117,7 @@ def test_results_are_written_into_a_pipe(tmp_path):
     assert not is_stream(tmp_path)
 
 
-def test_standard_output_is_written_to_wherever_it_goes(tmp_path, capfd):
+def test_results_are_written_to_redirected_standard_output(tmp_path, capfd):
     output = "/dev/stdout"
     assert not require_free_table(output)
     print("before")

@@ -131,7 +131,7 @@ def test_one_wiring_serves_layers_of_different_input_sizes():
 
 
 @pytest.mark.parametrize("wiring", [AutoNCP(12, 2, 0.4, 3), FullyConnected(6, 2), Random(8, 2, 0.5, 7)])
-def test_a_wiring_comes_back_from_its_configuration(wiring):
+def test_a_wiring_is_restored_from_its_configuration(wiring):
     again = build_wiring(deserialize_wiring(serialize_wiring(wiring)), 5)
     built = build_wiring(wiring, 5)
     np.testing.assert_array_equal(again.adjacency_matrix, built.adjacency_matrix)
@@ -155,7 +155,7 @@ def test_unknown_wirings_are_refused():
         CfC(5),
     ],
 )
-def test_a_configuration_comes_back_with_every_field(layer):
+def test_a_configuration_is_restored_with_every_field(layer):
     config = layer.get_config()
     again = CfC.from_config(config)
     assert again.get_config() == config
@@ -164,7 +164,7 @@ def test_a_configuration_comes_back_with_every_field(layer):
 
 
 @pytest.mark.parametrize("units", [AutoNCP(12, 2), 5])
-def test_a_model_comes_back_from_its_file(units, tmp_path):
+def test_a_model_is_restored_from_its_file(units, tmp_path):
     inputs = keras.Input((6, 4))
     model = keras.Model(inputs, CfC(units)(inputs))
     randomise(model)

@@ -58,7 +58,7 @@ def make_model(*parts):
     return model
 
 
-def test_one_object_serves_layers_of_different_input_sizes_and_stays_as_it_is():
+def test_one_wiring_serves_several_layers_without_being_changed():
     wiring = Ring(5, 2)
     for kind in (LTC, CfC):
         for features in (FEATURES, 7):

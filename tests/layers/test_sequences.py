@@ -152,7 +152,7 @@ def test_overlapping_or_incomplete_patches_have_no_inverse(layer):
         layer.inverse((8, 8, 1))
 
 
-def test_layers_come_back_from_their_file(tmp_path):
+def test_sequence_layers_are_restored_from_a_file(tmp_path):
     inputs = keras.Input((8, 8, 4))
     outputs = [
         layer(inputs) for layer in (Rows(reverse=True), Columns(), Channels(2), Patches(3, 2, "hilbert", reverse=True))
@@ -168,7 +168,7 @@ def test_layers_come_back_from_their_file(tmp_path):
     assert isinstance(again.layers[-1], RestoreMaps)
 
 
-def test_every_slice_goes_through_the_same_block():
+def test_every_slice_is_processed_by_the_same_block():
     inputs = keras.Input((3, 4, 4, 1))
     convolution = keras.layers.Conv2D(2, 3)
     model = keras.Model(inputs, apply_to_slices(convolution, inputs))

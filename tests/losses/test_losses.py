@@ -319,7 +319,7 @@ def test_sample_weights_are_refused_by_losses_of_a_whole_batch(weights):
         (lambda: SoftF1()(np.zeros(2), np.zeros((2, 4, 4, 3))), "or 0/1 of the predictions' shape"),
     ],
 )
-def test_mistakes_are_reported(make, message):
+def test_invalid_arguments_are_reported(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 

@@ -249,7 +249,7 @@ def test_all_arguments_are_saved_and_loaded():
     assert again.get_config() == metric.get_config()
 
 
-def test_a_model_is_trained_with_it_and_logs_each_result_by_its_name():
+def test_a_model_trains_with_the_metrics_and_logs_each_result():
     keras.utils.set_random_seed(0)
     truth, probabilities, _ = draw("multi-label", 32, 2)
     model = keras.Sequential([keras.Input((LABELS,)), keras.layers.Dense(LABELS, activation="sigmoid")])

@@ -120,7 +120,7 @@ def test_exact_curves_are_equal_when_compiled_by_jax(kind):
     share=st.sampled_from([0.5, 0.02]),
     bins=st.sampled_from([2, 50, 2000]),
 )
-def test_the_histogram_bounds_its_own_error(kind, seed, scale, offset, share, bins):
+def test_the_histogram_keeps_its_error_bound(kind, seed, scale, offset, share, bins):
     truth, logits, exact = draw_scores(kind, 500, seed, scale, offset, share)
     metric = ClassificationMetrics(kind, CURVES[kind], from_logits=True, bins=bins, exact_samples=400)
     for rows in np.array_split(np.arange(500), 3):

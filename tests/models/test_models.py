@@ -98,7 +98,7 @@ def test_predictions_do_not_depend_on_the_rest_of_the_batch():
 
 
 @pytest.mark.parametrize(("side", "steps"), [(28, 16), (64, 16), (128, 16), (224, 16)])
-def test_the_sequence_stays_the_same_for_larger_images(side, steps):
+def test_the_sequence_length_does_not_grow_with_the_image(side, steps):
     model = build_model("lnn", (side, side, 1), 2)
     assert model.get_layer("cfc").input.shape == (None, 32, steps)
     assert trainable(model) == 263_048

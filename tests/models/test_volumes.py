@@ -104,7 +104,7 @@ def test_an_empty_volume_has_a_finite_prediction():
     assert np.isfinite(outputs_of(model, np.zeros((1, *SHAPE), np.float32))).all()
 
 
-def test_erosion_leaves_the_inside():
+def test_erosion_keeps_the_inside_of_a_region():
     ball = np.zeros((1, 7, 7, 7, 1), np.float32)
     ball[0, 2:5, 2:5, 2:5] = 1
     inside = keras.ops.convert_to_numpy(_erode(ball))

@@ -59,7 +59,7 @@ def test_confusion_shows_small_shares_as_nonzero():
     assert texts(figure.axes[0]) == ["999\n>99%", "1\n<1%", "0", "1\n100%"]
 
 
-def test_confusion_of_very_many_classes_leaves_the_numbers_out():
+def test_confusion_of_very_many_classes_omits_the_numbers():
     truth, probabilities = predict_classes(25)
     figure = plots.plot_confusion(truth, probabilities, "multi-class", [str(index) for index in range(25)])
     assert texts(figure.axes[0]) == []

@@ -52,7 +52,7 @@ def steps_of(present, probability):
         [0.5, 0.5, 0.5, 0.5, 0.5, 0.9, 0.1, 0.1],  # ties
     ],
 )
-def test_precision_recall_has_no_vertical_line_where_nothing_more_is_found(scores):
+def test_precision_recall_has_no_vertical_line_where_recall_is_constant(scores):
     truth, scores = np.array([0, 1, 1, 1, 0, 0, 0, 0]), np.array(scores)
     ((_, line),) = labelled_lines(plots.plot_precision_recall(truth, scores, "binary", ["no", "yes"]).axes[0]).items()
     recall, precision = line.get_xdata(), line.get_ydata()
@@ -62,7 +62,7 @@ def test_precision_recall_has_no_vertical_line_where_nothing_more_is_found(score
     assert area == pytest.approx(metrics.average_precision_score(truth, scores))
 
 
-def test_precision_recall_of_several_classes_leaves_out_an_absent_one():
+def test_precision_recall_omits_an_absent_class():
     truth, probabilities = predict_classes(4, present=3)
     figure = plots.plot_precision_recall(truth, probabilities, "multi-class", [*TISSUE, "_absent $x$ one"])
     axes = figure.axes[0]
@@ -105,7 +105,7 @@ def test_twelve_curves_share_a_panel_and_differ_in_look():
     assert len(looks) == 12
 
 
-def test_very_many_curves_show_the_lowest_and_say_so():
+def test_very_many_curves_show_only_the_lowest_and_report_it():
     truth, probabilities = predict_classes(33, samples=200)
     figure = plots.plot_roc(truth, probabilities, "multi-class", [str(index) for index in range(33)])
     areas = sorted(metrics.roc_auc_score(truth == index, probabilities[:, index]) for index in range(33))
@@ -114,7 +114,7 @@ def test_very_many_curves_show_the_lowest_and_say_so():
     assert "the 30 lowest of 33" in heading(figure)
 
 
-def test_truth_of_one_class_only_says_that_no_curve_is_defined():
+def test_truth_of_a_single_class_reports_that_no_curve_is_defined():
     figure = plots.plot_roc([1, 1, 1], [0.5, 0.6, 0.7], "binary", ["no", "yes"])
     assert texts(figure.axes[0]) == ["no curve is defined"]
     assert "yes (everywhere in the truth)" in figure.axes[0].get_title(loc="left").replace("\n", " ")

@@ -26,7 +26,7 @@ def test_examples_are_the_surest_right_the_least_sure_and_the_surest_wrong():
     assert colours[0] == colours[1] == colours[3] != colours[2] == colours[4] == colours[5]
 
 
-def test_examples_without_a_wrong_one_say_so():
+def test_examples_report_that_no_prediction_is_wrong():
     truth = np.array([0, 1, 1])
     figure = plots.plot_examples(numbered_images(3), truth, np.eye(2)[truth], "binary", ["no", "yes"], count=8)
     assert len(figure.axes) == 6
@@ -128,7 +128,7 @@ def test_contact_sheet_of_several_labels_shows_an_image_under_each():
     ],
     ids=["lengths", "class outside", "no index", "count", "no channels", "empty"],
 )
-def test_sheets_refuse_what_does_not_fit(images, labels, count):
+def test_sheets_refuse_unsuitable_images(images, labels, count):
     with pytest.raises(InputError, match="Received"):
         plots.plot_contact_sheet(images, labels, ["no", "yes"], count)
     with pytest.raises(InputError, match="Received"):

@@ -96,7 +96,7 @@ def test_a_path_that_does_not_end_in_png_is_refused(tmp_path):
         plots.save_figure(plots.plot_history(make_history(), None), tmp_path / "history.pdf")
 
 
-def test_importing_is_cheap_and_drawing_touches_nothing_global():
+def test_plots_import_quickly_and_change_no_global_state():
     program = (
         "import sys; from keras_lnn import plots\n"
         "heavy = {'matplotlib', 'sklearn', 'pandas', 'scipy'} & set(sys.modules)\n"

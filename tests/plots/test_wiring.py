@@ -81,7 +81,7 @@ def test_outputs_are_classes_unless_a_later_layer_mixes_them(tail, count, expect
     assert tuple(_name_outputs(model, layer, layer.built_wiring.output_dim, ("no", "yes"))) == expected
 
 
-def test_wiring_with_very_many_inputs_thins_them_and_says_so():
+def test_wiring_with_very_many_inputs_shows_some_and_reports_it():
     wiring = built(AutoNCP(60, 5), 512)
     figure = plots.plot_wiring(wiring, "Large")
     shown = len(neurons(figure)["sensory"])

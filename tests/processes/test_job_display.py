@@ -59,7 +59,7 @@ def test_a_time_budget_limits_the_time_left(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "epoch,loss\n", "epoch,loss\n1", "epoch,loss\nnan,0.5\n", "epoch\nsoon\n"])
-def test_a_history_that_cannot_be_read_now_shows_nothing(tmp_path, text):
+def test_no_progress_is_shown_for_an_unreadable_history(tmp_path, text):
     assert read_reached(make_job(write_history(tmp_path / "run", text))) is None
 
 

@@ -54,7 +54,7 @@ def wait_for_stop(job, stop):
     return Outcome(interrupted=True)
 
 
-def test_every_job_runs_once_and_its_outcome_comes_back():
+def test_every_job_runs_once_and_returns_its_outcome():
     supply = Supply([make_job(str(number)) for number in range(20)])
     Pool([Resource(name) for name in "abc"], supply).run()
     assert sorted(supply.outcomes, key=int) == [str(number) for number in range(20)]
@@ -79,7 +79,7 @@ def test_a_supply_without_a_job_now_is_asked_again():
     assert list(supply.outcomes) == ["first", "second"]
 
 
-def test_running_jobs_are_listed_in_the_order_of_the_resources_until_the_watch_stops_them():
+def test_running_jobs_are_listed_by_resource_until_the_watch_stops_them():
     supply = Supply([make_job(name) for name in "abcdef"])
     pool = Pool([Resource("first", wait_for_stop), Resource("second", wait_for_stop)], supply)
     looks = []

@@ -266,7 +266,7 @@ def test_all_processes_end_when_the_search_is_killed(tmp_path):
     assert_no_sleepers()
 
 
-def test_a_helper_that_cannot_begin_says_why(tmp_path):
+def test_a_helper_that_cannot_start_reports_the_reason(tmp_path):
     runner = ProcessRunner({"KERAS_BACKEND": "no-such-backend"})
     try:
         outcome = run(runner, tmp_path, "none")

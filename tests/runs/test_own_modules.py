@@ -73,7 +73,7 @@ def test_a_configuration_imports_its_own_modules(own_module, tmp_path):
     assert TrainConfig.from_yaml(tmp_path / "config.yaml").imports == (own_module,)
 
 
-def test_names_are_checked_before_the_import_as_far_as_they_can_be(own_module):
+def test_names_are_checked_before_importing_modules_where_possible(own_module):
     require_names(TrainConfig(model="own-net", imports=(own_module,)))
     assert own_module not in sys.modules
     with pytest.raises(InputError, match=r"There is no model 'own-net'.* Your own models need --imports\."):
@@ -126,7 +126,7 @@ def test_every_command_takes_modules(own_module, tmp_path, monkeypatch, capsys, 
     assert reported.count("\n") == 1
 
 
-def test_what_a_module_registers_is_listed(own_module, monkeypatch, capsys):
+def test_models_registered_by_a_module_are_listed(own_module, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["program", "list", "data", "--imports", own_module])
     with pytest.raises(SystemExit):
         run_main(program.main)

@@ -65,7 +65,7 @@ def exported(liquid):
     return export_model(liquid, liquid.parent / "exported")
 
 
-def test_a_signature_comes_back_with_every_field():
+def test_a_signature_is_restored_with_every_field():
     two = {"thresholds": (0.3, 0.7), "threshold_rule": "youden", "positive_class": "malignant"}
     for signature in (make_signature(**two), make_signature(task="multi-label", thresholds=(0.25, 0.5))):
         content = json.loads(json.dumps(signature.to_json()))

@@ -50,7 +50,7 @@ def copy(exported, tmp_path):
 
 
 @pytest.mark.parametrize("format", ["saved_model", "keras"])
-def test_an_export_to_a_full_disk_is_one_line_and_leaves_nothing(exported, tmp_path, format):
+def test_an_export_to_a_full_disk_is_one_line_and_leaves_no_files(exported, tmp_path, format):
     source = exported.parent / "best.keras"
     with zipfile.ZipFile(source) as archive:
         room = archive.getinfo("model.weights.h5").file_size  # which Keras unpacks to read it

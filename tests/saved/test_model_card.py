@@ -55,7 +55,7 @@ def test_the_card_has_the_metadata_of_model_hubs(task, pipeline):
     assert text.startswith("\n# ")
 
 
-def test_the_card_says_how_many_images_and_patients_each_split_has():
+def test_the_card_lists_images_and_patients_of_each_split():
     splits = {
         "train": {"images": 1200, "patients": 30, "classes": {"a": 1200}},
         "test": {"images": 20, "patients": None, "classes": {"a": 20}},

@@ -86,7 +86,7 @@ def test_volumes_of_either_order_are_read(tmp_path, shape, order):
     assert files == [tmp_path / "a.npy"]
 
 
-def test_a_volume_that_promises_more_than_it_holds_is_a_fault(tmp_path):
+def test_a_volume_shorter_than_its_header_states_is_a_fault(tmp_path):
     for name, shape, kept in (("a.npy", (4, 4, 4), 100), ("b.npy", (10**6, 10**6), None), ("c.npy", (4, 4), None)):
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         with open(tmp_path / name, "wb") as stream:

@@ -240,7 +240,7 @@ def put(name, value):
         (lambda arrays: [arrays.pop(name) for name in list(arrays) if name.startswith("conv4")], "none is left"),
     ],
 )
-def test_a_misfit_changes_nothing(model, damage, message):
+def test_weights_that_do_not_fit_leave_the_model_unchanged(model, damage, message):
     before = model.get_weights()
     arrays = published_layout(model, seed=5)
     damage(arrays)

@@ -246,7 +246,7 @@ def test_seeds_that_err_on_different_samples_depend_less_on_the_samples():
     assert narrow.high - narrow.low < 0.05
 
 
-def test_seeds_of_which_some_are_perfect_have_an_interval():
+def test_partly_perfect_seeds_have_an_interval():
     runs = Measured([Estimate(1.0, 0.9, 1.0), Estimate(0.98, 0.88, 1.0)], np.zeros((2, 4)))
     found = mean_over_runs(runs)
     assert 0.8 < found.low < 0.9

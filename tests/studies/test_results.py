@@ -125,7 +125,7 @@ def test_the_summary_without_completed_runs_is_empty(tmp_path):
     assert isinstance(results_table(lay_out(STUDY, tmp_path), {}), pd.DataFrame)
 
 
-def test_figures_of_other_images_are_shown_and_not_judged(results):
+def test_published_figures_of_other_images_are_shown_without_a_verdict(results):
     figures = {"elsewhere": {"dnn": {"accuracy": 0.2}}}
     study = Study(**STUDY.model_dump() | {"published": figures, "published_note": "Of other patients."})
     summary = summary_table(results, study)
@@ -136,7 +136,7 @@ def test_figures_of_other_images_are_shown_and_not_judged(results):
     assert "0.200 no" not in text
 
 
-def test_an_epoch_that_was_cut_short_counts_as_far_as_it_came(results, tmp_path):
+def test_a_shortened_epoch_counts_by_its_share(results, tmp_path):
     run = lay_out(STUDY, tmp_path)[0]
     metrics = json.loads((run.folder / "metrics.json").read_text())
     (run.folder / "metrics.json").write_text(json.dumps(metrics | {"epochs_trained": 2.5}))

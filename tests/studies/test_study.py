@@ -133,7 +133,7 @@ def test_a_study_writes_tables_pictures_and_a_comparison(study, seeds, request):
 
 
 @pytest.mark.slow
-def test_the_same_command_trains_nothing_again(whole, tmp_path):
+def test_repeating_a_study_retrains_no_run(whole, tmp_path):
     folder, _ = whole
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("metrics.json")}
     printed = run(folder, "--show")
@@ -149,7 +149,7 @@ def test_the_same_command_trains_nothing_again(whole, tmp_path):
     assert len(pd.read_csv(copy / "results.csv")) == 5  # nor are seeds beyond those that are asked for now
 
 
-def test_a_folder_in_which_a_study_runs_is_left_alone(tmp_path):
+def test_the_folder_of_a_running_study_is_not_changed(tmp_path):
     file = tmp_path / "small.yaml"
     file.write_text(STUDY)
     folder = tmp_path / "study"
@@ -159,7 +159,7 @@ def test_a_folder_in_which_a_study_runs_is_left_alone(tmp_path):
 
 
 @pytest.mark.slow
-def test_other_options_are_reported_and_nothing_is_lost(whole):
+def test_changed_options_are_reported_and_no_result_is_lost(whole):
     folder, _ = whole
     before = sorted(folder.rglob("*"))
     printed = run(folder, "--quick", status=2)  # other epochs
@@ -254,7 +254,7 @@ def test_a_run_that_fails_is_named_and_tried_again(tmp_path):
         (("--fields", "seed=3"), "error: A study sets data, seed"),
     ],
 )
-def test_a_mistake_is_one_line_and_nothing_is_written(tmp_path, options, message):
+def test_a_user_error_is_one_line_and_writes_no_files(tmp_path, options, message):
     folder = tmp_path / "study"
     printed = run_here(folder, *options, status=2)
     assert message in printed

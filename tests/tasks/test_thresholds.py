@@ -121,7 +121,7 @@ def test_invalid_threshold_rules_are_refused(text):
         parse_threshold(text)
 
 
-def test_evaluation_gives_f1_at_them_with_intervals():
+def test_evaluation_reports_f1_at_the_thresholds_with_intervals():
     generator = np.random.default_rng(0)
     truth = (generator.random((200, 2)) < 0.2).astype(int)
     scores = np.clip(0.2 * truth + 0.3 * generator.random((200, 2)), 0, 1)

@@ -55,7 +55,7 @@ def test_several_labels_can_be_merged():
     assert found.splits["test"].labels.dtype == np.uint8
 
 
-def test_pixels_of_masks_are_renumbered():
+def test_mask_pixels_are_renumbered():
     data = data_of("segmentation", ("background", "tumour", "liver"), [0])
     masks = np.array([[[0, 1], [2, 1]]], np.uint8)
     data = dataclasses.replace(data, splits={"test": Split(np.zeros((1, 28, 28, 1), np.uint8), masks)})

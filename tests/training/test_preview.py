@@ -38,7 +38,7 @@ def test_the_sheet_shows_the_stream_of_the_run(tiny_data, asked, done):
     assert words[1:3] == ["#0: level", "#12: level"]
 
 
-def test_without_augmentation_the_images_stay_as_they_are(tiny_data):
+def test_images_are_unchanged_without_augmentation(tiny_data):
     config = complete_config(TrainConfig.create({"data": tiny_data, "augmentation": "none"}))
     rows = drawn(draw_augmentation(config, load_data(tiny_data)))
     assert (rows == rows[:, :1]).all()

@@ -201,7 +201,7 @@ def test_other_data_are_measured_whole_without_training_images(place, tmp_path):
         evaluate_model(place / "run", data=data)
 
 
-def test_other_data_with_splits_of_their_own_may_be_measured_in_them(place, tmp_path):
+def test_other_data_can_be_measured_in_their_own_splits(place, tmp_path):
     data = external(tmp_path / "other", place, old=4, split=lambda number: "test" if number >= 20 else "train")
     found = evaluate_model(place / "run", data=data, split="test", map_classes=SPELLED)
     assert (found["data_is"], found["images"], found["left_out_training_images"]) == (OTHER_DATA, 10, 4)

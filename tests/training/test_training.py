@@ -303,13 +303,13 @@ def check_kills(tmp_path: Path, kills: int, epochs: int) -> None:
 
 
 @pytest.mark.slow
-def test_sigkill_loses_nothing(tmp_path):
+def test_sigkill_loses_no_progress(tmp_path):
     check_kills(tmp_path, kills=1, epochs=10)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(10 * 3600)
-def test_sigkill_at_twenty_moments_loses_nothing(tmp_path):
+def test_sigkill_at_twenty_moments_loses_no_progress(tmp_path):
     check_kills(tmp_path, kills=20, epochs=40)
 
 
@@ -709,7 +709,7 @@ def test_a_mistake_is_reported_before_anything_is_written(tiny_data, tmp_path, c
 
 
 @pytest.mark.skipif(not xla_slows_convolutions(), reason="only a CPU computes convolutions slower under XLA")
-def test_xla_compiles_no_convolutions_for_a_cpu_and_says_so(tiny_data, tmp_path, console):
+def test_xla_skips_convolutions_on_a_cpu_and_reports_it(tiny_data, tmp_path, console):
     config = complete_config(
         config_for(tiny_data, tmp_path, xla=True, deterministic=False, model="lnn", model_args={"units": 8})
     )

@@ -141,7 +141,7 @@ def test_hyperband_promotes_the_best_of_each_round(tmp_path):
     assert rounds[2, 2][0].hyperparameters.values["rate"] == best.hyperparameters.values["rate"]
 
 
-def test_hyperband_goes_on_with_failed_trials_among_them(tmp_path):
+def test_hyperband_continues_after_failed_trials(tmp_path):
     failed = []
 
     def fails(trial):

@@ -191,7 +191,7 @@ def test_a_search_killed_at_random_moments_gives_the_same_result(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_search_that_is_killed_goes_on(tmp_path):
+def test_a_killed_search_is_resumed(tmp_path):
     folder = tmp_path / "search"
     first = start(command(folder, "--max-trials", "4"))
     wait_for(folder / "trial_1" / "seed-0")
@@ -320,7 +320,7 @@ def wait_for(path):
 
 
 @pytest.mark.slow
-def test_a_search_is_held_by_one_process_and_goes_on_as_it_began(faults):
+def test_a_search_is_locked_by_one_process_and_keeps_its_settings(faults):
     import fcntl
 
     result, _ = faults
@@ -362,7 +362,7 @@ def test_a_search_ends_when_its_time_is_up(tmp_path, runner):
         (["--space", "no.yaml"], "must be a YAML file that can be read"),
     ],
 )
-def test_a_mistake_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, capsys, options, message):
+def test_a_user_error_is_one_line_and_writes_no_files(tmp_path, monkeypatch, capsys, options, message):
     from keras_lnn.cli.parsing import run_main
     from tuning import __main__ as program
 

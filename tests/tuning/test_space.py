@@ -83,14 +83,14 @@ def test_a_file_narrows_widens_fixes_and_adds(tmp_path):
         ("- a", "lines 'field: value'"),
     ],
 )
-def test_a_mistake_is_one_line(tmp_path, text, message):
+def test_a_user_error_is_one_line(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as caught:
         make_space(config_for(), write(tmp_path, text))
     assert "\n" not in str(caught.value)
     assert "Received" in str(caught.value) or "no hyperparameter" in str(caught.value)
 
 
-def test_ranges_do_not_change_what_an_argument_takes():
+def test_ranges_do_not_change_the_types_of_arguments():
     import typing
 
     types = typing.get_type_hints(trial_models.quick_net, include_extras=True)
