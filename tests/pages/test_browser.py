@@ -20,7 +20,10 @@ def browser():
         yield found
 
 
-@pytest.mark.parametrize("write", [write_hostile_run, write_hostile_label_run, write_mask_page_run])
+@pytest.mark.parametrize(
+    "write",
+    [write_hostile_run, pytest.param(write_hostile_label_run, marks=pytest.mark.slow), write_mask_page_run],
+)
 def test_a_browser_shows_the_page_of_a_run(browser, write, tmp_path):
     folder = RunFolder(write(tmp_path))
     assert_sound(browser, write_run_page(folder, folder.read_metrics()))
