@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import keras
 
 Builder = Callable[..., "keras.Model"]
+# What a model takes: images or volumes, or series of images with the time of each frame.
+READS = ("images", "series")
 
 
 class NamedBuilder(Protocol):
@@ -61,13 +63,14 @@ class ModelEntry:
     reference_data: str
     protocol: Mapping[str, Any]
     predicts: str = "classes"
+    reads: str = "images"
 
 
 _MODELS: dict[str, ModelEntry] = {}
 
 
 def register_model(
-    *, family: str, reference_data: str, predicts: str = "classes", **protocol: Any
+    *, family: str, reference_data: str, predicts: str = "classes", reads: str = "images", **protocol: Any
 ) -> Callable[[NamedBuilder], NamedBuilder]:
     """Registers a builder under its own name (``lnn_small`` becomes ``lnn-small``).
 
@@ -80,11 +83,13 @@ def register_model(
         reference_data: Catalog name of the data set for which it was published or made.
         predicts: ``classes`` if it predicts the classes of a whole image, ``masks`` for segmentation: then the logits
             have the shape of the image with ``outputs`` in the place of its channels.
+        reads: ``images``, or ``series`` for a model with two inputs: ``image_shape`` is then (frames, height, width,
+            channels), and the second input holds the times of the frames.
         **protocol: Training defaults, fields of :class:`~keras_lnn.config.TrainConfig`.
     """
 
     def register(builder: NamedBuilder) -> NamedBuilder:
-        _add_model(public_name(builder.__name__), family, builder, reference_data, protocol, predicts)
+        _add_model(public_name(builder.__name__), family, builder, reference_data, protocol, predicts, reads)
         return builder
 
     return register
@@ -121,6 +126,7 @@ def _add_model(
     reference_data: str,
     protocol: Mapping[str, Any],
     predicts: str = "classes",
+    reads: str = "images",
 ) -> None:
     if name in _MODELS:
         known = _MODELS[name].builder
@@ -129,8 +135,10 @@ def _add_model(
         raise ValueError(
             f"What a model predicts must be of a task. Received: {predicts!r}. {suggest(predicts, list_forms())}"
         )
+    if reads not in READS:
+        raise ValueError(f"What a model reads must be one of {', '.join(READS)}. Received: {reads!r}.")
     summary = (inspect.getdoc(builder) or "").partition("\n")[0]
-    _MODELS[name] = ModelEntry(name, family, summary, builder, reference_data, protocol, predicts)
+    _MODELS[name] = ModelEntry(name, family, summary, builder, reference_data, protocol, predicts, reads)
 
 
 def get_model(name: str) -> ModelEntry:

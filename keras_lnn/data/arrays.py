@@ -30,11 +30,104 @@ class ImageArray(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
+class SeriesArray:
+    """Series of frames of one size, which are padded when they are read; an ``ImageArray`` of series.
+
+    The frames of all series lie one after another, so that padding takes no memory and each frame is kept once.
+
+    Args:
+        frames: uint8, (frames, height, width, channels).
+        starts: First frame of each series, (series,).
+        lengths: Number of frames of each series, (series,), at least 1.
+        frame_times: Time of each frame since the first one of its series, in ``unit``; never falling within a series.
+        steps: Number of frames that a series is padded to; at least the longest length.
+        unit: The unit of the times, such as ``minutes``.
+    """
+
+    frames: ImageArray
+    starts: np.ndarray
+    lengths: np.ndarray
+    frame_times: np.ndarray
+    steps: int
+    unit: str
+
+    @classmethod
+    def join(
+        cls, series: Sequence[np.ndarray], times: Sequence[np.ndarray], unit: str, steps: int | None = None
+    ) -> SeriesArray:
+        """Returns series that are given one by one.
+
+        Args:
+            series: Frames of each series, uint8 (frames, height, width, channels).
+            times: Times of each series' frames; the first one becomes 0.
+            unit: The unit of the times.
+            steps: Number of frames that each series is padded to; the longest length if not given.
+        """
+        lengths = np.array([len(frames) for frames in series], np.int64)
+        relative = [np.asarray(one, np.float64) - one[0] for one in times]
+        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        return cls(np.concatenate(series), starts, lengths, np.concatenate(relative), steps or int(lengths.max()), unit)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Returns (series, steps, height, width, channels)."""
+        return (len(self), self.steps, *self.frames.shape[1:])
+
+    @property
+    def dtype(self) -> Any:
+        """Returns the type of the pixels."""
+        return self.frames.dtype
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """Returns series (..., steps, height, width, channels), whose last frame is repeated up to the end.
+
+        A repeated frame is an image like others, so that layers which normalise batches are not fed black ones.
+        """
+        return self.read(rows, self.steps)
+
+    def read(self, rows: Any, steps: int) -> np.ndarray:
+        """Returns series as indexing does, padded or cut to another number of steps."""
+        starts, lengths = np.asarray(self.starts[rows]), np.asarray(self.lengths[rows])
+        places = starts[..., None] + np.minimum(np.arange(steps), lengths[..., None] - 1)
+        # Each frame is read once, in the order of the file.
+        unique, inverse = np.unique(places, return_inverse=True)
+        return np.asarray(self.frames[unique])[inverse.reshape(places.shape)]
+
+    def times(self, rows: Any = slice(None), steps: int | None = None) -> np.ndarray:
+        """Returns the times of series' frames, float64 (..., steps), NaN where there is no frame."""
+        starts, lengths = np.asarray(self.starts[rows]), np.asarray(self.lengths[rows])
+        step = np.arange(steps or self.steps)
+        places = starts[..., None] + np.minimum(step, lengths[..., None] - 1)
+        return np.where(step < lengths[..., None], self.frame_times[places], np.nan)
+
+    def take(self, rows: Any) -> SeriesArray:
+        """Returns a part of the series, which share their frames with these."""
+        return dataclasses.replace(self, starts=self.starts[rows], lengths=self.lengths[rows])
+
+    def beginnings(self) -> SeriesArray:
+        """Returns each series as it was after each of its frames, in order: the first frame, the first two, and so on.
+
+        They share their frames with these series; there are as many as the series have frames.
+        """
+        counts = np.concatenate([np.arange(1, length + 1) for length in self.lengths])
+        return dataclasses.replace(self, starts=np.repeat(self.starts, self.lengths), lengths=counts)
+
+    def intervals(self) -> np.ndarray:
+        """Returns all times from one frame to the next one of the same series."""
+        gaps = np.diff(self.times(), axis=1)
+        return gaps[np.isfinite(gaps)]
+
+
+@dataclasses.dataclass(frozen=True)
 class Split:
     """Images with their labels.
 
     Args:
-        images: uint8, (samples, height, width, channels) or (samples, depth, height, width, channels).
+        images: uint8, (samples, height, width, channels) or (samples, depth, height, width, channels); for series of
+            images in time, a ``SeriesArray``, which reads (samples, frames, height, width, channels) and has times.
         labels: int64 class indices (samples,); for several labels per image uint8 0/1 (samples, labels); for
             segmentation masks, uint8 class indices of the shape of the images without their channels.
         names: The origin of each sample (file names), or None if its position identifies it.
@@ -101,6 +194,28 @@ class ImageData:
     positive_class: str | None = None
 
     @property
+    def series(self) -> SeriesArray | None:
+        """Returns the series of images of the training split, or of all samples; None for data of single images."""
+        images = self.splits["train" if "train" in self.splits else ALL].images
+        return images if isinstance(images, SeriesArray) else None
+
+    @property
     def image_shape(self) -> tuple[int, ...]:
         """Returns the shape of one image, channels last."""
         return tuple(next(iter(self.splits.values())).images.shape[1:])
+
+
+def name_samples(images: ImageArray) -> str:
+    """Returns what the samples of a data set are, in the plural: ``images`` or ``series``."""
+    return "series" if isinstance(images, SeriesArray) else "images"
+
+
+def network_inputs(images: ImageArray, rows: Any) -> tuple[np.ndarray, ...]:
+    """Returns what a network reads: images, or series of images with the times of their frames, float32.
+
+    Args:
+        images: Images, or series.
+        rows: Which of them.
+    """
+    pixels = np.ascontiguousarray(images[rows])
+    return (pixels, images.times(rows).astype(np.float32)) if isinstance(images, SeriesArray) else (pixels,)

@@ -79,6 +79,7 @@ class DataEntry:
         licence: Licence of the images.
         sources: For each size the address and the MD5 of its file; empty if nothing is downloaded.
         depth: Number of slices of a volume if it differs from its side.
+        frames: Number of images in the longest series, for data whose samples are series of images in time.
         positive_class: Which of two classes is the positive one, for sensitivity; None for the second one.
     """
 
@@ -95,12 +96,14 @@ class DataEntry:
     licence: str = ""
     sources: Mapping[int, tuple[str, str]] = dataclasses.field(default_factory=dict)
     depth: int | None = None
+    frames: int | None = None
     positive_class: str | None = None
 
     def image_shape(self, size: int | None = None) -> tuple[int, ...]:
         """Returns the shape of one image, channels last; of the first size if none is given."""
         sides = (size or self.sizes[0],) * self.dimensions
-        return (*(sides if self.depth is None else (self.depth, *sides[1:])), self.channels)
+        first = () if self.frames is None else (self.frames,)
+        return (*first, *(sides if self.depth is None else (self.depth, *sides[1:])), self.channels)
 
 
 _ENTRIES = (
@@ -187,6 +190,48 @@ _ENTRIES = (
         samples={"train": 320, "val": 60, "test": 120},
         loader="keras_lnn.data.phantoms.liver:phantom_liver_classes",
         licence="Apache-2.0 (generated)",
+    ),
+    DataEntry(
+        name="phantom-perfusion",
+        title="generated: series of a lesion after contrast agent, which goes on brightening or washes out",
+        task="binary",
+        class_names=("persistent", "wash-out"),
+        channels=1,
+        dimensions=2,
+        sizes=(28,),
+        samples={"train": 1000, "val": 200, "test": 400},
+        loader="keras_lnn.data.phantoms.series:phantom_perfusion",
+        augmentation="mirror",
+        licence="Apache-2.0 (generated)",
+        frames=12,
+    ),
+    DataEntry(
+        name="phantom-perfusion-curves",
+        title="generated: the same kind of series by three types of curves",
+        task="multi-class",
+        class_names=("persistent", "plateau", "wash-out"),
+        channels=1,
+        dimensions=2,
+        sizes=(28,),
+        samples={"train": 1000, "val": 200, "test": 400},
+        loader="keras_lnn.data.phantoms.series:phantom_perfusion_curves",
+        augmentation="mirror",
+        licence="Apache-2.0 (generated)",
+        frames=12,
+    ),
+    DataEntry(
+        name="phantom-growth",
+        title="generated: series of a lesion that grows slowly or fast, seen at uneven months",
+        task="binary",
+        class_names=("slow", "fast"),
+        channels=1,
+        dimensions=2,
+        sizes=(28,),
+        samples={"train": 1000, "val": 200, "test": 400},
+        loader="keras_lnn.data.phantoms.series:phantom_growth",
+        augmentation="mirror",
+        licence="Apache-2.0 (generated)",
+        frames=8,
     ),
 )
 

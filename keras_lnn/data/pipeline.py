@@ -3,11 +3,12 @@
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from keras_lnn.data.arrays import Split
+from keras_lnn.data.arrays import SeriesArray, Split, network_inputs
 from keras_lnn.data.augment.operations import Augmentation, make_augmentation
 
 
@@ -34,7 +35,8 @@ def training_batches(
         augmentation: Names of :mod:`keras_lnn.data.augment.operations`, joined by ``+``.
 
     Returns:
-        Batches of float32 pixel values 0..255, and labels or, for masks, uint8 class indices.
+        Batches of float32 pixel values 0..255, and labels or, for masks, uint8 class indices. The images of
+        series come with the times of their frames, float32 (series, frames).
     """
     steps = steps_per_epoch(split, batch_size)
 
@@ -47,7 +49,7 @@ def training_batches(
         return order(epoch)[batch * batch_size : (batch + 1) * batch_size]
 
     numbers = tf.data.Dataset.range(first_epoch * steps, epochs * steps)
-    return _batches(split, numbers, rows, make_augmentation(augmentation, split.images.shape[1:], seed))
+    return _batches(split, numbers, rows, _make_augmentation(split, augmentation, seed))
 
 
 def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
@@ -73,27 +75,34 @@ def seen_in_training(
         augmentation: Names of :mod:`keras_lnn.data.augment.operations`, joined by ``+``.
 
     Returns:
-        float32 (samples, epochs, ...shape of an image), and the masks if each pixel has a label, uint8 (samples,
-        epochs, ...shape of a mask), else None.
+        float32 (samples, epochs, ...shape of an image), and what changes with them, else None: the masks if each pixel
+        has a label, uint8 (samples, epochs, ...shape of a mask); of series the times of their frames, float32 (samples,
+        epochs, frames).
     """
-    augment = make_augmentation(augmentation, split.images.shape[1:], seed)
+    augment = _make_augmentation(split, augmentation, seed)
     steps = steps_per_epoch(split, batch_size)
-    seen = np.zeros((len(samples), epochs, *split.images.shape[1:]), np.float32)
-    masks = np.zeros((*seen.shape[:2], *split.labels.shape[1:]), np.uint8) if split.labels_are_pixels else None
+    parts: list[np.ndarray] = []
     for epoch in range(epochs):
         order = _order(split, seed, epoch)
         batches, places = np.divmod(np.argsort(order)[list(samples)], batch_size)
         for batch in np.unique(batches):
             rows, chosen = order[batch * batch_size : (batch + 1) * batch_size], batches == batch
-            images, labels = split.images[rows].astype(np.float32), split.labels[rows]
-            if augment and masks is not None:
-                images, labels = (part.numpy() for part in augment(images, epoch * steps + batch, labels))
-            elif augment:
-                images = augment(images, epoch * steps + batch).numpy()
-            seen[chosen, epoch] = images[places[chosen]]
-            if masks is not None:
-                masks[chosen, epoch] = labels[places[chosen]]
-    return seen, masks
+            images, *times = network_inputs(split.images, rows)
+            beside = {"masks": split.labels[rows]} if split.labels_are_pixels else {}
+            beside |= {"times": times[0]} if times else {}
+            changed: Any = (images.astype(np.float32), *beside.values())
+            if augment:
+                changed = augment(images, epoch * steps + batch, **beside)
+                changed = [part.numpy() for part in (changed if beside else [changed])]
+            if not parts:
+                parts = [np.zeros((len(samples), epochs, *part.shape[1:]), part.dtype) for part in changed]
+            for seen, part in zip(parts, changed, strict=True):
+                seen[chosen, epoch] = part[places[chosen]]
+    return parts[0], parts[1] if len(parts) > 1 else None
+
+
+def _make_augmentation(split: Split, name: str, seed: int) -> Augmentation | None:
+    return make_augmentation(name, split.images.shape[1:], seed, series=isinstance(split.images, SeriesArray))
 
 
 def _order(split: Split, seed: int, epoch: int) -> np.ndarray:
@@ -103,18 +112,22 @@ def _order(split: Split, seed: int, epoch: int) -> np.ndarray:
 def _batches(
     split: Split, numbers: tf.data.Dataset, rows: Callable[[int], np.ndarray | slice], augment: Augmentation | None
 ) -> tf.data.Dataset:
-    def read(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
+    def read(step: np.int64) -> tuple[np.ndarray, ...]:
         chosen = rows(int(step))
-        return np.ascontiguousarray(split.images[chosen]), split.labels[chosen]
+        return *network_inputs(split.images, chosen), split.labels[chosen]
 
-    def load(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        types = (tf.uint8, tf.as_dtype(split.labels.dtype))
-        images, labels = tf.numpy_function(read, [step], types, stateful=False)
+    def load(step: tf.Tensor) -> tuple[Any, tf.Tensor]:
+        times = (tf.float32,) if isinstance(split.images, SeriesArray) else ()
+        types = (tf.uint8, *times, tf.as_dtype(split.labels.dtype))
+        images, *times, labels = tf.numpy_function(read, [step], types, stateful=False)
         images.set_shape((None, *split.images.shape[1:]))
         labels.set_shape((None, *split.labels.shape[1:]))
         images = tf.cast(images, tf.float32)
-        if augment is None:
-            return images, labels
-        return augment(images, step, labels) if split.labels_are_pixels else (augment(images, step), labels)
+        if augment is not None and split.labels_are_pixels:
+            return augment(images, step, labels)
+        if not times:
+            return (images if augment is None else augment(images, step)), labels
+        times[0].set_shape((None, split.images.shape[1]))
+        return ((images, *times) if augment is None else augment(images, step, times=times[0])), labels
 
     return numbers.map(load, num_parallel_calls=2, deterministic=True).prefetch(tf.data.AUTOTUNE)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_lnn.data.arrays import SPLITS, ImageArray, Split
+from keras_lnn.data.arrays import SPLITS, ImageArray, SeriesArray, Split
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import atomic_path, remove_partial_files
 
@@ -123,7 +123,8 @@ def take_samples(split: Split, rows: np.ndarray) -> Split:
     lists = {name: getattr(split, name) for name in ("names", "groups", "digests")}
     chosen = {name: None if values is None else [values[row] for row in rows] for name, values in lists.items()}
     spacing = None if split.spacing is None else split.spacing[rows]
-    images = SelectedRows(split.images, np.asarray(rows, int))
+    rows = np.asarray(rows, int)
+    images = split.images.take(rows) if isinstance(split.images, SeriesArray) else SelectedRows(split.images, rows)
     return dataclasses.replace(split, images=images, labels=split.labels[rows], spacing=spacing, **chosen)
 
 

@@ -39,22 +39,25 @@ class Basis:
     """The units over which intervals are computed.
 
     Args:
-        unit: ``images``, or ``patients`` where it is known which images are of one patient.
+        unit: What the samples are, or ``patients`` where it is known which samples are of one patient.
         count: How many of them there are.
-        images: How many images there are.
+        images: How many samples there are.
+        samples: What the samples are, in the plural: ``images`` or ``series``.
     """
 
     unit: str
     count: int
     images: int
+    samples: str = "images"
 
     @classmethod
-    def of(cls, images: int, groups: Sequence[str] | None) -> Basis:
-        """Returns the basis of images with the patient of each, or None where nobody knows."""
-        return cls("images", images, images) if groups is None else cls("patients", len(set(groups)), images)
+    def of(cls, images: int, groups: Sequence[str] | None, samples: str = "images") -> Basis:
+        """Returns the basis of samples with the patient of each, or None where nobody knows."""
+        unit, count = (samples, images) if groups is None else ("patients", len(set(groups)))
+        return cls(unit, count, images, samples)
 
     def __str__(self) -> str:
-        return f"{self.count:,} {self.unit}" + (f" ({self.images:,} images)" if self.unit != "images" else "")
+        return f"{self.count:,} {self.unit}" + (f" ({self.images:,} {self.samples})" if self.unit == "patients" else "")
 
 
 def find_warnings(
@@ -77,7 +80,7 @@ def find_warnings(
 
 def _few_patients(basis: Basis) -> str:
     """Returns a warning where there are so few patients that intervals are mostly guesses, else nothing."""
-    if basis.unit == "images" or basis.count >= FEW_SAMPLES:
+    if basis.unit != "patients" or basis.count >= FEW_SAMPLES:
         return ""
     return f"There are {basis.count} patients: intervals that rest on fewer than {FEW_SAMPLES} are unreliable."
 

@@ -62,6 +62,7 @@ def evaluate_predictions(
     groups: Sequence[str] | None = None,
     confidence: float = 0.95,
     positive_class: str | None = None,
+    samples: str = "images",
 ) -> Evaluation:
     """Computes all metrics with their intervals.
 
@@ -86,6 +87,7 @@ def evaluate_predictions(
         groups: The patient of each sample, (samples,); None where they are unknown.
         confidence: Coverage of the intervals.
         positive_class: One of two classes; the second one if not given.
+        samples: What the samples are, in the plural: ``images`` or ``series``.
 
     Returns:
         The metrics over all and for each class, with warnings.
@@ -101,7 +103,7 @@ def evaluate_predictions(
     overall, by_class = measure_predictions(predictions, groups, confidence)
     per_class = _describe_classes(predictions, by_class, thresholds)
     metrics = {name: measurement.estimate for name, measurement in overall.items()}
-    basis = Basis.of(len(predictions.positive), groups)
+    basis = Basis.of(len(predictions.positive), groups, samples)
     areas = [part.estimate for part in by_class["auc"]]
     positive = predictions.class_names[predictions.positive_index] if predictions.two_classes else None
     return Evaluation(

@@ -2,6 +2,7 @@
 
 from keras_lnn.layers.cfc import CfC
 from keras_lnn.layers.cfc_cell import CfCCell, lecun_tanh
+from keras_lnn.layers.elapsed_time import ElapsedTime
 from keras_lnn.layers.learned_scale import LearnedScale
 from keras_lnn.layers.ltc import LTC
 from keras_lnn.layers.ltc_cell import LTCCell
@@ -27,6 +28,7 @@ __all__ = [
     "CfCCell",
     "Channels",
     "Columns",
+    "ElapsedTime",
     "FlippedViews",
     "LTCCell",
     "LearnedScale",

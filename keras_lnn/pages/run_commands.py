@@ -10,12 +10,13 @@ from keras_lnn.files.atomic import as_text
 from keras_lnn.runs.folder import RunFolder
 
 
-def list_commands(folder: RunFolder, config: TrainConfig) -> list[tuple[str, str]]:
+def list_commands(folder: RunFolder, config: TrainConfig, samples: str = "images") -> list[tuple[str, str]]:
     """Returns what each command does, and the command.
 
     Args:
         folder: The run.
         config: Its configuration.
+        samples: What its samples are, in the plural.
     """
     run = _quote(folder.path)
     longer = _quote(folder.path.with_name(f"{folder.name}-longer"))
@@ -26,10 +27,13 @@ def list_commands(folder: RunFolder, config: TrainConfig) -> list[tuple[str, str
     further += ["--early-stopping 0"] if config.early_stopping else []
     train_on = f"--config {_quote(folder.config)} --start-from {run} --run-dir {longer} {' '.join(further)}"
     return [
-        ("Predict images of your own", f"keras-lnn predict {run} my_images/"),
-        ("Measure it again, or with --data on other images", f"keras-lnn evaluate {run}"),
+        (
+            f"Predict {samples} of your own",
+            f"keras-lnn predict {run} my_{samples}{'.npz' if samples == 'series' else '/'}",
+        ),
+        (f"Measure it again, or with --data on other {samples}", f"keras-lnn evaluate {run}"),
         ("Export the model for use without this package", f"keras-lnn export {run} --format saved_model"),
-        ("Compare it with another run on the same images", f"keras-lnn compare {run} runs/ANOTHER-RUN"),
+        (f"Compare it with another run on the same {samples}", f"keras-lnn compare {run} runs/ANOTHER-RUN"),
         ("Train on for as many epochs again, in a new folder", f"keras-lnn train {train_on}"),
         (
             "Resume it if it is interrupted; of a complete run this makes only this page anew",

@@ -20,7 +20,7 @@ from keras_lnn.runs.contents import CONTENTS
 from keras_lnn.runs.epoch_shares import describe_epochs, is_cut_short
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.card import describe_model, describe_use
-from keras_lnn.saved.results import describe_result, measured_split, split_in_words
+from keras_lnn.saved.results import describe_result, measured_split, name_samples, split_in_words
 from keras_lnn.saved.signature import Signature, read_signature, short_data_name
 from keras_lnn.tasks.kinds import find_kind_of
 
@@ -71,13 +71,14 @@ def run_page(folder: RunFolder, metrics: dict[str, Any], signature: Signature | 
         note=task.note_on_results,
         labels=run_tables.labels_table(metrics, split),
         data=data,
+        samples=name_samples(metrics),
         splits=run_tables.splits_table(metrics),
         check=metrics.get("data_check", {"notes": [], "warnings": []}),
         pictures=_read_pictures(folder),
         hard=run_tables.hard_cases_table(folder, task, split, signature),
         facts=_list_facts(config, metrics, signature),
         use=describe_use(task),
-        commands=list_commands(folder, config),
+        commands=list_commands(folder, config, name_samples(metrics)),
         files=_list_files(folder),
     )
 

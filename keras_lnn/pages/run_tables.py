@@ -13,6 +13,7 @@ from keras_lnn.saved.results import (
     describe_basis,
     describe_decisions,
     name_class,
+    name_samples,
     read_estimate,
     split_in_words,
 )
@@ -26,7 +27,7 @@ from keras_lnn.tasks.thresholds import TUNED
 # Longer tables of classes are folded.
 _MOST_CLASSES_OPEN = 20
 # The columns of hard cases that hold words; numbers follow them.
-_WORDS = ("image", "patient", "label", "truth", "predicted")
+_WORDS = ("image", "series", "patient", "label", "truth", "predicted")
 
 
 def splits_table(metrics: Mapping[str, Any]) -> Table | None:
@@ -34,16 +35,17 @@ def splits_table(metrics: Mapping[str, Any]) -> Table | None:
     splits = metrics.get("splits")
     if not splits:
         return None
-    rows = [["all images", *(f"{split['images']:,}" for split in splits.values())]]
+    samples = name_samples(metrics)
+    rows = [[f"all {samples}", *(f"{split['images']:,}" for split in splits.values())]]
     if all(split["patients"] is not None for split in splits.values()):
         rows.append(["patients", *(f"{split['patients']:,}" for split in splits.values())])
     for name in next(iter(splits.values()))["classes"]:
         rows.append([name, *(_share(split["classes"][name], split["images"]) for split in splits.values())])
-    return Table("Images per split and class", ["", *map(split_in_words, splits)], rows)
+    return Table(f"{samples.capitalize()} per split and class", ["", *map(split_in_words, splits)], rows)
 
 
-def _share(count: int, images: int) -> str:
-    return f"{count:,}" if images == 0 else f"{count:,}\n{count / images:.1%}"
+def _share(count: int, samples: int) -> str:
+    return f"{count:,}" if samples == 0 else f"{count:,}\n{count / samples:.1%}"
 
 
 def metrics_table(metrics: dict[str, Any], split: str) -> Table:
@@ -81,7 +83,7 @@ def labels_table(metrics: Mapping[str, Any], split: str) -> Table:
 
 
 def hard_cases_table(folder: RunFolder, task: Task, split: str, signature: Signature | None) -> Table | None:
-    """Returns the images that the model is most wrong about; None where it is wrong about none or nobody knows."""
+    """Returns the samples that the model is most wrong about; None where it is wrong about none or nobody knows."""
     try:
         thresholds = None if signature is None else signature.thresholds
         cases = task.find_hard_cases(folder.predictions, split, thresholds)
@@ -92,7 +94,9 @@ def hard_cases_table(folder: RunFolder, task: Task, split: str, signature: Signa
     noun = "case" if len(cases) == 1 else "cases"
     caption = f"The {len(cases)} {noun} that the model is most wrong about; predictions.csv has all"
     words = sum(name in _WORDS for name in cases[0])
-    return Table(caption, list(cases[0]), [list(case.values()) for case in cases], texts=words)
+    is_series = signature is not None and signature.samples == "series"
+    head = ["series" if is_series and name == "image" else name for name in cases[0]]
+    return Table(caption, head, [list(case.values()) for case in cases], texts=words)
 
 
 def _cell(estimate: Mapping[str, Any] | None) -> str:

@@ -14,6 +14,7 @@ from keras_lnn.plots.overlap import plot_dice_by_model, plot_dice_history, plot_
 from keras_lnn.plots.reliability import plot_reliability
 from keras_lnn.plots.samples import plot_contact_sheet, plot_examples
 from keras_lnn.plots.sequence import plot_sequence
+from keras_lnn.plots.series import plot_course
 from keras_lnn.plots.style import require_free_picture, require_png, save_figure
 from keras_lnn.plots.wiring import plot_wiring
 
@@ -24,6 +25,7 @@ __all__ = [
     "plot_class_correlation",
     "plot_confusion",
     "plot_contact_sheet",
+    "plot_course",
     "plot_dice_by_model",
     "plot_dice_history",
     "plot_dice_spread",

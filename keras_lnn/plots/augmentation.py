@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_lnn.data.arrays import SeriesArray, name_samples
 from keras_lnn.errors import InputError
 from keras_lnn.plots.arguments import check_images
 from keras_lnn.plots.masks import name_colours, outline_classes
 from keras_lnn.plots.samples import view_of
+from keras_lnn.plots.series import FRAME_INCHES, frame_cells
 from keras_lnn.plots.sheet import IMAGES_IN_A_ROW, Block, Cell, draw_sheet
 
 if TYPE_CHECKING:
@@ -26,18 +28,20 @@ def plot_augmentation(
     title: str,
     masks: np.ndarray | None = None,
     class_names: Sequence[str] = (),
+    captions: Sequence[Sequence[str]] | None = None,
 ) -> Figure:
     """Draws one row per image: the original, followed by its augmented version in each epoch.
 
     Args:
         images: (samples, height, width, channels), or volumes (samples, depth, height, width, channels), of which the
-            middle slice is drawn; 1 or 3 channels, values 0..255.
+            middle slice is drawn; 1 or 3 channels, values 0..255. Of series, each version is a row of frames.
         versions: (samples, epochs, ...shape of an image), values 0..255; seven epochs at most.
         names: Title of each row.
         title: Beginning of the heading.
         masks: Class indices of each image and of its versions, (samples, 1 + epochs, ...shape of an image without
             channels), whose classes are outlined.
         class_names: Names of the classes of the masks, the background first.
+        captions: Text below each image and each of its versions, (samples, 1 + epochs).
 
     Returns:
         The figure.
@@ -45,8 +49,8 @@ def plot_augmentation(
     Raises:
         InputError: If the arguments do not fit together.
     """
-    images, versions = np.asarray(images), np.asarray(versions)
-    count = check_images(images)
+    count, versions = check_images(images), np.asarray(versions)
+    images = images if isinstance(images, SeriesArray) else np.asarray(images)
     most = IMAGES_IN_A_ROW - 1
     if versions.shape != (count, *versions.shape[1:2], *images.shape[1:]) or len(names) != count:
         raise InputError(
@@ -61,21 +65,36 @@ def plot_augmentation(
             f"{masks.shape} for versions {versions.shape}. Give those of the same images."
         )
     blocks = []
-    for number, (image, row, name) in enumerate(zip(images, versions, names, strict=True)):
+    for number, (row, name) in enumerate(zip(versions, names, strict=True)):
+        seen = (images[number], *row)
+        if isinstance(images, SeriesArray):
+            blocks.append(Block(name, _series_cells(images, number, seen), ""))
+            continue
         words = ["original", *(f"epoch {epoch}" for epoch in range(1, len(row) + 1))] if number == 0 else None
         cells = [
             Cell(
                 _picture(one),
                 words[place] if words else "",
+                captions[number][place] if captions else "",
                 outlines=()
                 if masks is None
                 else outline_classes(_middle(masks[number, place], 2), len(class_names) - 1),
             )
-            for place, one in enumerate((image, *row))
+            for place, one in enumerate(seen)
         ]
         blocks.append(Block(name, cells, ""))
-    heading = f"{title}: images as seen in training{view_of(images)}"
-    return draw_sheet(heading, blocks, IMAGE_INCHES, name_colours(class_names[1:]))
+    heading = f"{title}: {name_samples(images)} as seen in training{view_of(images)}"
+    inches = FRAME_INCHES if isinstance(images, SeriesArray) else IMAGE_INCHES
+    return draw_sheet(heading, blocks, inches, name_colours(class_names[1:]))
+
+
+def _series_cells(series: SeriesArray, number: int, versions: Sequence[np.ndarray]) -> list[Cell]:
+    """Returns a row of frames of each version of a series, the original first."""
+    times, cells = series.times(number), []
+    for epoch, frames in enumerate(versions):
+        above = f"epoch {epoch}" if epoch else "original"
+        cells += frame_cells(_picture(frames, 4), times, series.unit, above=above)
+    return cells
 
 
 def _middle(array: np.ndarray, axes: int) -> np.ndarray:
@@ -83,5 +102,5 @@ def _middle(array: np.ndarray, axes: int) -> np.ndarray:
     return array[len(array) // 2] if array.ndim > axes else array
 
 
-def _picture(image: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(_middle(image, 3)), 0, 255).astype(np.uint8)
+def _picture(image: np.ndarray, axes: int = 3) -> np.ndarray:
+    return np.clip(np.rint(_middle(image, axes)), 0, 255).astype(np.uint8)

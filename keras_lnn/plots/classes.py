@@ -51,7 +51,7 @@ def plot_class_accuracy(accuracy: pandas.DataFrame, best_epoch: int | None, mult
     _require_some(accuracy)
     figure = new_figure(7.0, max(3.2, 0.2 * accuracy.shape[1] + 1.6))
     axes = figure.subplots()
-    meaning = "share of images classified correctly" if multi_label else "share of its images that are found (recall)"
+    meaning = "share of samples classified correctly" if multi_label else "share of its samples that are found (recall)"
     if draw_class_accuracy(axes, accuracy, best_epoch, meaning):
         figure.legend(loc="outside right center", frameon=False, fontsize=LABEL_SIZE - 1)
     best = "" if best_epoch is None else f", best epoch {best_epoch}"
@@ -91,7 +91,7 @@ def draw_class_accuracy(
     else:
         axes.locator_params(axis="x", integer=True, nbins=6)
     if not np.isfinite(accuracy.to_numpy(dtype=np.float64)).any():
-        write_note(axes, "no image of any class")
+        write_note(axes, "no sample of any class")
     return True
 
 

@@ -109,14 +109,14 @@ def _plot_labels(predictions: Predictions) -> Figure:
         _draw_outcomes(axes, outcomes.T)
         axes.set_xticks([0, 1], columns, fontsize=LABEL_SIZE - 0.5)
         axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
-        axes.set_title(f"of the images {kind} the label", loc="left", fontsize=LABEL_SIZE)
+        axes.set_title(f"of the samples {kind} the label", loc="left", fontsize=LABEL_SIZE)
         for spine in axes.spines.values():
             spine.set_visible(False)
     labels = [f"{wrap_name(name, 26, 1)} ({there})" for name, there in zip(names, found + missed, strict=True)]
     panels[0].set_yticks(range(len(names)), labels, fontsize=LABEL_SIZE - 0.5)
     above = "0.5" if predictions.thresholds is None else "its threshold"
     count = len(predictions.truth)
-    set_heading(figure, f"Labels of {count} images, predicted above {above} (blue: right, orange: wrong)")
+    set_heading(figure, f"Labels of {count} samples, predicted above {above} (blue: right, orange: wrong)")
     return figure
 
 

@@ -23,7 +23,7 @@ class Reading:
     Args:
         part: What it is about.
         title: Its heading.
-        sentence: What it shows and what to look for.
+        sentence: What it shows and what to look for; ``{samples}`` stands for what the samples are, in the plural.
     """
 
     part: Part
@@ -35,8 +35,8 @@ class Reading:
 _READINGS = {
     "images": Reading(
         Part.DATA,
-        "Training images",
-        "A few training images as the network gets them: check that none is cut off, too dark or wrongly labelled.",
+        "Training {samples}",
+        "A few training {samples} as the network gets them: check that none is cut off, too dark or wrongly labelled.",
     ),
     "history": Reading(
         Part.TRAINING,
@@ -53,7 +53,7 @@ _READINGS = {
     "class_accuracy": Reading(
         Part.TRAINING,
         "Each class over the epochs",
-        "Share of validation images that were right for each class or label after each epoch: one that stays low is "
+        "Share of validation {samples} that were right for each class or label after each epoch: one that stays low is "
         "not being learned.",
     ),
     "class_correlation": Reading(
@@ -77,14 +77,14 @@ _READINGS = {
     "precision_recall": Reading(
         Part.TEST,
         "Precision and recall",
-        "How many of the images above a threshold are right (precision) against how many of the class are found "
+        "How many of the {samples} above a threshold are right (precision) against how many of the class are found "
         "(recall): the nearer to the upper right corner the better; for rare classes it says more than the ROC curve.",
     ),
     "confusion": Reading(
         Part.TEST,
         "Confusion",
-        "What the images of each true class were taken for: what is right is on the diagonal or blue, and every other "
-        "cell is a kind of error.",
+        "What the {samples} of each true class were taken for: what is right is on the diagonal or blue, and every "
+        "other cell is a kind of error.",
     ),
     "reliability": Reading(
         Part.TEST,
@@ -113,6 +113,20 @@ _READINGS = {
         "The surest right, the least sure and the surest wrong predictions (blue right, orange wrong): surely wrong "
         "ones are often wrong labels, or a kind of image that training has too few of.",
     ),
+    "series": Reading(
+        Part.CASES,
+        "Sure, unsure and wrong predictions",
+        "The frames of a series in a row, each below its time; the surest right, the least sure and the surest wrong "
+        "predictions (blue right, orange wrong): look for what can be seen in none of the frames, for pauses in which "
+        "it was missed, and for wrong labels.",
+    ),
+    "course": Reading(
+        Part.CASES,
+        "Predictions while frames arrive",
+        "The probability after each frame, from that frame and those before it alone: on the left some series, on the "
+        "right the mean of each true class with a band that holds the middle half of its series. Where the classes "
+        "part, the model has seen enough; after its last frame a series keeps its prediction.",
+    ),
 }
 # Pictures of a layer, whose names end in that of the layer.
 _OF_LAYERS = {
@@ -136,9 +150,16 @@ def order_pictures(names: list[str]) -> dict[str, Reading]:
     Args:
         names: Names of the pictures' files without their ending.
     """
-    found = {name: reading for name, reading in _READINGS.items() if name in names}
+    # Only runs on series have a picture of series.
+    samples = "series" if "series" in names else "images"
+    found = {name: _name_samples(reading, samples) for name, reading in _READINGS.items() if name in names}
     for kind, reading in _OF_LAYERS.items():
         for name in sorted(name for name in names if name.startswith(f"{kind}_")):
             title = reading.title.replace("{}", name.removeprefix(f"{kind}_"))
             found[name] = dataclasses.replace(reading, title=title)
     return found
+
+
+def _name_samples(reading: Reading, samples: str) -> Reading:
+    texts = {name: getattr(reading, name).replace("{samples}", samples) for name in ("title", "sentence")}
+    return dataclasses.replace(reading, **texts)

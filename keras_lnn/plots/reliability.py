@@ -62,7 +62,7 @@ def plot_reliability(
     _draw_diagram(diagram, counts, mean_confidence, share_right, start)
     style_axes(diagram, "", "", "share with the label" if by_label else "share right")
     _draw_histogram(histogram, counts, start)
-    unit = "labels" if by_label else "images"
+    unit = "labels" if by_label else "samples"
     style_axes(
         histogram, "", "probability of a label" if by_label else "confidence (probability of the predicted class)", unit
     )

@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_lnn.data.arrays import SeriesArray, name_samples
 from keras_lnn.errors import InputError
 from keras_lnn.plots.arguments import Predictions, check_images, check_indices, check_predictions
+from keras_lnn.plots.series import FRAME_INCHES, describe_strips, frame_cells
 from keras_lnn.plots.sheet import Block, Cell, draw_sheet
-from keras_lnn.plots.style import BLUE, VERMILLION, shorten_name, wrap_name
+from keras_lnn.plots.style import BLUE, DARK_GREY, VERMILLION, shorten_name, wrap_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EXAMPLE_INCHES, CONTACT_INCHES = 1.3, 0.8
 CAPTION_WIDTH = 22
+# A series takes a row of a sheet.
+IMAGES_OF_A_KIND, SERIES_OF_A_KIND = 8, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +49,7 @@ def plot_examples(
     task: str,
     class_names: Sequence[str],
     names: Sequence[str] | None = None,
-    count: int = 8,
+    count: int | None = None,
     seed: int = 0,
     thresholds: Sequence[float] | None = None,
 ) -> Figure:
@@ -56,13 +60,13 @@ def plot_examples(
 
     Args:
         images: uint8 (samples, height, width, channels), or volumes (samples, depth, height, width, channels), of which
-            the middle slice is drawn; 1 or 3 channels.
+            the middle slice is drawn; 1 or 3 channels. Of series, the frames are drawn in a row with their times.
         truth: Class indices (samples,), or 0/1 (samples, labels).
         probabilities: (samples, classes or labels); for two classes also (samples,) of class 1.
         task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
         class_names: One name per class or label.
         names: Caption of each image, such as its file name; None means its position.
-        count: Number of images of each kind.
+        count: Number of images of each kind; 8 if not given, 3 for series.
         seed: Seed for the choice between images of equal probability.
         thresholds: Decision thresholds of two classes or of several labels; 0.5 if not given.
 
@@ -79,16 +83,17 @@ def plot_examples(
             "images, truth and names must have the same length. Received: "
             f"{total}, {len(predictions.truth)}, {total if names is None else len(names)}. Give those of one split."
         )
+    count = (SERIES_OF_A_KIND if isinstance(images, SeriesArray) else IMAGES_OF_A_KIND) if count is None else count
     if count < 1:
         raise InputError(f"count must be at least 1. Received: {count}. Ask for at least one image of each kind.")
-    rows = _choose_labels(predictions, count, seed) if predictions.is_multi_label else _choose(predictions, count, seed)
-    blocks = []
-    for row in rows:
-        captions = _captions(row, predictions, names)
-        cells = [Cell(picture, *words) for picture, words in zip(_pictures(images, row.samples), captions, strict=True)]
-        blocks.append(Block(row.title, cells, row.note))
-    heading = f"Examples among {total} images{view_of(images)} (blue: right, orange: wrong)"
-    return draw_sheet(heading, blocks, EXAMPLE_INCHES)
+    noun = "series" if isinstance(images, SeriesArray) else "image"
+    choose = _choose_labels if predictions.is_multi_label else _choose
+    blocks = [
+        Block(row.title, _cells(images, row.samples, _captions(row, predictions, names)), row.note)
+        for row in choose(predictions, count, seed, noun)
+    ]
+    heading = f"Examples among {total} {name_samples(images)}{view_of(images)} (blue: right, orange: wrong)"
+    return draw_sheet(heading, blocks, FRAME_INCHES if isinstance(images, SeriesArray) else EXAMPLE_INCHES)
 
 
 def plot_contact_sheet(
@@ -103,7 +108,7 @@ def plot_contact_sheet(
 
     Args:
         images: uint8 (samples, height, width, channels), or volumes (samples, depth, height, width, channels), of which
-            the middle slice is drawn; 1 or 3 channels.
+            the middle slice is drawn; 1 or 3 channels. Of series, the frames are drawn in a row with their times.
         labels: Class indices (samples,), or 0/1 (samples, labels); an image with several labels appears under each.
         class_names: One name per class or label.
         count: Number of images of each class.
@@ -134,14 +139,14 @@ def plot_contact_sheet(
     blocks = []
     for name, indices in list(zip(class_names, members, strict=True))[:most_classes]:
         spread = np.linspace(0, len(indices) - 1, min(count, len(indices))).round().astype(np.int64)
-        cells = [Cell(picture) for picture in _pictures(images, indices[spread])]
+        cells = _cells(images, indices[spread])
         blocks.append(Block(f"{name} ({len(indices)} of {total})", cells, "no image has this label"))
-    heading = f"{title or 'Examples of each class'}: {total} images{view_of(images)}"
+    heading = f"{title or 'Examples of each class'}: {total} {name_samples(images)}{view_of(images)}"
     heading += f", {len(blocks)} of {len(class_names)} classes" if len(blocks) < len(class_names) else ""
-    return draw_sheet(heading, blocks, CONTACT_INCHES)
+    return draw_sheet(heading, blocks, FRAME_INCHES if isinstance(images, SeriesArray) else CONTACT_INCHES)
 
 
-def _choose(predictions: Predictions, count: int, seed: int) -> list[Row]:
+def _choose(predictions: Predictions, count: int, seed: int, noun: str) -> list[Row]:
     sureness = predictions.sureness
     right = predictions.predicted == predictions.truth
     shuffled = np.random.default_rng(seed).permutation(len(sureness))
@@ -154,14 +159,14 @@ def _choose(predictions: Predictions, count: int, seed: int) -> list[Row]:
             f"Most confident correct (of {int(right.sum())} right)",
             surest_right,
             none,
-            "no image is classified correctly",
+            f"no {noun} is classified correctly",
         ),
         Row("Least confident (right or wrong)", least_sure, none, ""),
-        Row(f"Most confident wrong (of {wrong} wrong)", surest_wrong, none, "no image is misclassified"),
+        Row(f"Most confident wrong (of {wrong} wrong)", surest_wrong, none, f"no {noun} is misclassified"),
     ]
 
 
-def _choose_labels(predictions: Predictions, count: int, seed: int) -> list[Row]:
+def _choose_labels(predictions: Predictions, count: int, seed: int, noun: str) -> list[Row]:
     truth = predictions.truth.ravel()
     labels = len(predictions.class_names)
     shuffled = np.random.default_rng(seed).permutation(len(truth))
@@ -206,6 +211,19 @@ def _file_caption(name: str) -> str:
     return "\n".join(shorten_name(part, CAPTION_WIDTH) for part in (name[:half], name[half:]) if part)
 
 
+def _cells(images: Any, samples: np.ndarray, captions: Sequence[tuple[str, str, str]] | None = None) -> list[Cell]:
+    """Returns the chosen images with their captions; a row of frames of each one of series."""
+    words = captions or [("", "", DARK_GREY)] * len(samples)
+    if not isinstance(images, SeriesArray):
+        return [Cell(picture, *lines) for picture, lines in zip(_pictures(images, samples), words, strict=True)]
+    cells: list[Cell] = []
+    for sample, (above, below, colour) in zip(samples, words, strict=True):
+        below = below.replace("\n", ", ")
+        frames, times = images[int(sample)], images.times(int(sample))
+        cells += frame_cells(frames, times, images.unit, above=above, below=below, colour=colour)
+    return cells
+
+
 def _pictures(images: Any, samples: np.ndarray) -> np.ndarray:
     """Returns the chosen images (samples, height, width, channels), read in the rising order that disk arrays need."""
     if not len(samples):
@@ -218,5 +236,7 @@ def _pictures(images: Any, samples: np.ndarray) -> np.ndarray:
 
 
 def view_of(images: Any) -> str:
-    """Returns the note that a heading adds where the images are volumes, otherwise an empty string."""
+    """Returns the note that a heading adds where the images are series or volumes, otherwise an empty string."""
+    if isinstance(images, SeriesArray):
+        return describe_strips(images)
     return ", middle slice of each volume" if len(images.shape) == 5 else ""

@@ -57,6 +57,7 @@ class Cell:
         below: Lines of text below the image; may be empty.
         colour: Colour of the text below.
         outlines: Outlines drawn on the image, the later ones on top.
+        begins_row: Whether the image begins a new row; its text below is then that of the row.
     """
 
     picture: np.ndarray
@@ -64,6 +65,7 @@ class Cell:
     below: str = ""
     colour: str = DARK_GREY
     outlines: Sequence[Outline] = ()
+    begins_row: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +81,15 @@ class Block:
     title: str
     cells: Sequence[Cell]
     note: str
+
+    def rows(self) -> list[list[Cell]]:
+        """Returns the images of each row."""
+        rows: list[list[Cell]] = []
+        for cell in self.cells:
+            if not rows or cell.begins_row or len(rows[-1]) == IMAGES_IN_A_ROW:
+                rows.append([])
+            rows[-1].append(cell)
+        return rows
 
 
 def draw_sheet(
@@ -97,7 +108,7 @@ def draw_sheet(
     """
     from matplotlib.figure import Figure
 
-    columns = max(1, min(IMAGES_IN_A_ROW, max(len(block.cells) for block in blocks)))
+    columns = max((len(row) for block in blocks for row in block.rows()), default=1)
     width = max(columns * (image_inches + GAP) - GAP + 2 * MARGIN, LEAST_WIDTH)
     heading = wrap_heading(heading, width)
     head = MARGIN + 0.21 * (heading.count("\n") + 1)
@@ -133,8 +144,7 @@ def _draw_block(figure: Figure, block: Block, top: float, image_inches: float) -
     top += TITLE_INCHES
     if not block.cells:
         figure.text(MARGIN / width, 1 - top / height, block.note, va="top", fontsize=LABEL_SIZE, color=DARK_GREY)
-    for start in range(0, len(block.cells), IMAGES_IN_A_ROW):
-        strip = block.cells[start : start + IMAGES_IN_A_ROW]
+    for strip in block.rows():
         above, picture, _ = _strip_inches(strip, image_inches)
         for column, cell in enumerate(strip):
             left = MARGIN + column * (image_inches + GAP)
@@ -154,7 +164,8 @@ def _draw_cell(figure: Figure, cell: Cell, place: tuple[float, float, float, flo
     if cell.above:
         axes.set_title(cell.above, fontsize=SMALL_SIZE - 0.5, color=DARK_GREY, pad=2)
     if cell.below:
-        axes.set_xlabel(cell.below, fontsize=SMALL_SIZE, color=cell.colour, labelpad=2, linespacing=1.15)
+        place = "left" if cell.begins_row else "center"
+        axes.set_xlabel(cell.below, fontsize=SMALL_SIZE, color=cell.colour, labelpad=2, linespacing=1.15, loc=place)
 
 
 def _draw_outline(axes: Axes, outline: Outline) -> None:
@@ -182,6 +193,6 @@ def _lines(text: str) -> int:
 
 
 def _block_height(block: Block, image_inches: float) -> float:
-    strips = [block.cells[start : start + IMAGES_IN_A_ROW] for start in range(0, len(block.cells), IMAGES_IN_A_ROW)]
-    content = sum(sum(_strip_inches(strip, image_inches)) for strip in strips) if strips else 2 * LINE_INCHES
+    content = sum(sum(_strip_inches(strip, image_inches)) for strip in block.rows())
+    content = content if block.cells else 2 * LINE_INCHES
     return TITLE_INCHES + content

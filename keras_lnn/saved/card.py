@@ -14,6 +14,18 @@ from keras_lnn.tasks.task import Task
 from keras_lnn.tasks.thresholds import TUNED, describe_rule
 
 CARD_FILE = "README.md"
+# What comes before the use of a model of series.
+_USE_OF_SERIES = {
+    "outputs": """# times: float32, (samples, {steps}), of each frame in {unit}, never falling
+# lengths: int32, (samples,), the frames of each series, 1 to {steps}; images and times after them are not read
+""",
+    "predictor": """# frames: of each series its frames in order, uint8, (1 to {steps}, {frame})
+# times: of each series the times of its frames in {unit}, never falling
+from keras_lnn.data.arrays import SeriesArray
+
+images = SeriesArray.join(frames, times, "{unit}", steps={steps})
+""",
+}
 
 
 def shown_metrics(metrics: dict[str, Any], split: str) -> dict[str, str]:
@@ -47,16 +59,7 @@ def model_card(
         format: Name of its export format.
         logit_scale: The learned factor of bounded outputs; None if there is none.
     """
-    shape = f"(samples, {', '.join(map(str, signature.image_shape))})"
-    sides = ", ".join(map(str, signature.image_shape[:-1]))
     task = signature.get_task()
-    use = (FORMATS[format].loading + task.usage[FORMATS[format].gives]).format(
-        folder="path/to/this/folder",
-        shape=shape,
-        classes=len(signature.class_names),
-        pixels=f"(samples, {sides})",
-        pixels_of_classes=f"(samples, {sides}, {len(signature.class_names)})",
-    )
     facts = describe_model(signature, metrics, logit_scale)
     title = escape_markdown(f"{signature.model} on {signature.data}")
     lines = [*_front_matter(signature), f"# {title}", "", "| | |", "| --- | --- |"]
@@ -70,7 +73,7 @@ def model_card(
         "## Use",
         "",
         "```python",
-        use,
+        _usage(signature, format),
         "```",
         "",
     ]
@@ -81,6 +84,28 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _usage(signature: Signature, format: str) -> str:
+    """Returns Python code that loads a model of this format and predicts."""
+    shape, sides, classes = (
+        signature.image_shape,
+        ", ".join(map(str, signature.image_shape[:-1])),
+        signature.class_names,
+    )
+    gives, unit = FORMATS[format].gives, signature.time_unit
+    before = "" if unit is None else _USE_OF_SERIES[gives]
+    return (before + FORMATS[format].loading + signature.get_task().usage[gives]).format(
+        folder="path/to/this/folder",
+        inputs="images" if unit is None else "images, times, lengths",
+        shape=f"(samples, {', '.join(map(str, shape))})",
+        classes=len(classes),
+        pixels=f"(samples, {sides})",
+        pixels_of_classes=f"(samples, {sides}, {len(classes)})",
+        frame=", ".join(map(str, shape[1:])),
+        steps=shape[0],
+        unit=unit,
+    )
 
 
 def _front_matter(signature: Signature) -> list[str]:
@@ -107,10 +132,11 @@ def describe_model(
         "Model": f"{signature.model}, {signature.parameters:,} trainable parameters",
         "Arguments": ", ".join(f"{name}={value}" for name, value in signature.model_args.items()) or "defaults",
         "Task": f"{signature.task}; {classes}",
-        "Input": f"raw uint8 images {shape}, values from 0 to 255; the preprocessing is part of the model",
+        "Input": f"raw uint8 {signature.samples} {shape}, values from 0 to 255; the preprocessing is part of the model",
+        "Times": _describe_times(signature),
         "Scale of the logits": _scale(logit_scale),
         "Trained on": f"{signature.data} ({signature.checksum})",
-        "Splits": _splits(metrics),
+        "Splits": _splits(metrics, signature.samples),
         "Colours of the classes": _list_by_class(signature, signature.colours),
         "Values of the classes in masks": _list_by_class(signature, signature.mask_values),
         "Licence of the data": signature.licence or "not stated",
@@ -141,12 +167,23 @@ def describe_thresholds(signature: Signature) -> str | None:
     return f"{rules}; {describe_rule(signature.threshold_rule)}"
 
 
-def _splits(metrics: dict[str, Any] | None) -> str | None:
-    """Returns the number of images and patients in each split of own images; None if it is not known."""
+def _describe_times(signature: Signature) -> str | None:
+    """Returns what the times of series are, in words; None for images."""
+    if signature.time_unit is None:
+        return None
+    learned = "" if signature.median_interval is None else f", {signature.median_interval:.3g} in the training data"
+    return (
+        f"of each frame in {signature.time_unit}, from any start; 1 to {signature.image_shape[0]} frames; the model"
+        f" divides the time between frames by its median{learned}"
+    )
+
+
+def _splits(metrics: dict[str, Any] | None, samples: str) -> str | None:
+    """Returns the number of samples and patients in each split; None if it is not known."""
     found = []
     for name, split in ((metrics or {}).get("splits") or {}).items():
         patients = "" if split["patients"] is None else f" of {split['patients']:,} patients"
-        found.append(f"{name} {split['images']:,} images{patients}")
+        found.append(f"{name} {split['images']:,} {samples}{patients}")
     return ", ".join(found) or None
 
 
@@ -168,7 +205,7 @@ def _list_by_class(signature: Signature, values: Sequence[object] | None) -> str
 def _basis(metrics: dict[str, Any]) -> str:
     """Returns the units that the intervals of the test split rest on; older versions did not record them."""
     basis = metrics.get("intervals_over", {}).get("test")
-    return "its images" if basis is None else f"{basis['count']:,} {basis['unit']}"
+    return "its samples" if basis is None else f"{basis['count']:,} {basis['unit']}"
 
 
 def _results(metrics: dict[str, Any] | None, note: str | None) -> list[str]:

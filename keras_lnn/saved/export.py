@@ -8,13 +8,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_lnn.data.arrays import ImageArray, SeriesArray
 from keras_lnn.errors import InputError, suggest
 from keras_lnn.files.atomic import atomic_path, remove_partial_files, require_no_pattern, write_json, write_text
 from keras_lnn.layers import LearnedScale
 from keras_lnn.saved.card import CARD_FILE, model_card
 from keras_lnn.saved.formats import FORMATS, NO_EXPORT, list_exports
 from keras_lnn.saved.predictor import KerasPredictor, find_model, load_predictor
-from keras_lnn.saved.signature import SIGNATURE_FILE, read_samples
+from keras_lnn.saved.signature import SIGNATURE_FILE, Signature, read_samples
 
 # Two ways through the same float32 arithmetic differ by rounding alone.
 _TOLERANCE = 1e-5
@@ -119,5 +120,19 @@ def require_backend(format: str, remedy: str) -> None:
 
 
 def _difference(predictor: KerasPredictor, folder: Path) -> float:
-    images = np.random.default_rng(0).integers(0, 256, (8, *predictor.signature.image_shape), dtype=np.uint8)
+    images = _draw_inputs(predictor.signature)
     return float(np.abs(load_predictor(folder).predict(images) - predictor.predict(images)).max())
+
+
+def _draw_inputs(signature: Signature) -> ImageArray:
+    """Returns eight random images, or series of different lengths at uneven times."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (8, *signature.image_shape), dtype=np.uint8)
+    if signature.time_unit is None:
+        return images
+    steps = signature.image_shape[0]
+    lengths = np.linspace(1, steps, len(images)).round().astype(np.int64)
+    times = np.cumsum(generator.exponential(signature.median_interval or 1.0, images.shape[:2]), axis=1)
+    series = [part[:length] for part, length in zip(images, lengths, strict=True)]
+    kept = [part[:length] for part, length in zip(times, lengths, strict=True)]
+    return SeriesArray.join(series, kept, signature.time_unit, steps)

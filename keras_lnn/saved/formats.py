@@ -75,7 +75,7 @@ FORMATS = {
         loading="""import tensorflow as tf
 
 model = tf.saved_model.load("{folder}")
-result = model.serve(images)  # uint8, {shape}, pixel values as they are
+result = model.serve({inputs})  # images: uint8, {shape}, pixel values as they are
 """,
         gives="outputs",
         backend="TensorFlow",

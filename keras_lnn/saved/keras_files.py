@@ -22,7 +22,9 @@ def write(predictor: KerasPredictor, folder: Path, samples: SampleRecord | None)
 def load(path: Path, signature: Signature) -> KerasPredictor:
     """Loads a ``.keras`` file, whose shapes must be those of its signature."""
     model = load_keras(path)
-    shapes = [tensors[0].shape if len(tensors) == 1 else () for tensors in (model.inputs, model.outputs)]
+    expected = (1 if signature.time_unit is None else 2, 1)
+    tensors = zip((model.inputs, model.outputs), expected, strict=True)
+    shapes = [found[0].shape if len(found) == number else () for found, number in tensors]
     require_fit(path, signature, *shapes)
     return KerasPredictor(model, signature)
 

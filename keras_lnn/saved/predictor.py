@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from keras_lnn.data.arrays import ImageArray
+from keras_lnn.data.arrays import ImageArray, SeriesArray, network_inputs
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import OwnModules
 from keras_lnn.fields.values import validate
@@ -66,9 +66,8 @@ def predict_probabilities(model: Any, images: ImageArray, task: Task) -> np.ndar
     """Returns probabilities of raw uint8 images as float64, from a Keras model that outputs logits."""
     from keras import ops
 
-    def one_batch(batch: np.ndarray) -> np.ndarray:
-        logits = model.predict_on_batch(batch.astype("float32"))
-        return ops.convert_to_numpy(task.probabilities(logits))
+    def one_batch(*inputs: np.ndarray) -> np.ndarray:
+        return ops.convert_to_numpy(task.probabilities(_predict_on_batch(model, inputs)))
 
     return in_batches(images, one_batch).astype(np.float64)
 
@@ -80,17 +79,40 @@ def predict_compact(model: Any, images: ImageArray, task: Task) -> np.ndarray:
     memory.
     """
 
-    def one_batch(batch: np.ndarray) -> np.ndarray:
-        return task.compact(task.probabilities(model.predict_on_batch(batch.astype("float32"))))
+    def one_batch(*inputs: np.ndarray) -> np.ndarray:
+        return task.compact(task.probabilities(_predict_on_batch(model, inputs)))
 
     return in_batches(images, one_batch)
 
 
-def in_batches(images: ImageArray, predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Applies a function to one batch after the other."""
+def predict_courses(predict: Callable[[SeriesArray], np.ndarray], series: SeriesArray) -> np.ndarray:
+    """Returns what is predicted after each frame of series, (series, steps, ...), NaN where there is no frame.
+
+    Args:
+        predict: Gives the probabilities of series, such as :meth:`Predictor.predict`.
+        series: The series.
+    """
+    found = predict(series.beginnings())
+    courses = np.full((len(series), series.steps, *found.shape[1:]), np.nan)
+    courses[np.isfinite(series.times())] = found
+    return courses
+
+
+def _predict_on_batch(model: Any, inputs: tuple[np.ndarray, ...]) -> Any:
+    images, *times = inputs
+    return model.predict_on_batch([images.astype("float32"), *times] if times else images.astype("float32"))
+
+
+def in_batches(images: ImageArray, predict: Callable[..., np.ndarray]) -> np.ndarray:
+    """Applies a function to one batch after the other.
+
+    Args:
+        images: Images, or series of images.
+        predict: Takes a batch of images; of series also the times of their frames.
+    """
     size = batch_size_for(images.shape[1:])
-    parts = [predict(np.ascontiguousarray(images[start : start + size])) for start in range(0, len(images), size)]
-    return np.concatenate(parts)
+    batches = (network_inputs(images, slice(start, start + size)) for start in range(0, len(images), size))
+    return np.concatenate([predict(*batch) for batch in batches])
 
 
 def find_model(name: str | Path) -> Path:

@@ -62,8 +62,14 @@ def describe_basis(metrics: Mapping[str, Any], split: str) -> str:
     name, how = split_in_words(split), find_kind_of(metrics).interval_words
     if basis is None:  # an older version has not written it down
         return f"{how} the {name} split"
-    images = "" if basis["unit"] == "images" else f" ({basis['images']:,} images)"
-    return f"{how} {basis['count']:,} {name} {basis['unit']}{images}"
+    whole = f" ({basis['images']:,} {name_samples(metrics)})" if basis["unit"] == "patients" else ""
+    return f"{how} {basis['count']:,} {name} {basis['unit']}{whole}"
+
+
+def name_samples(metrics: Mapping[str, Any]) -> str:
+    """Returns what the samples of a run are, in the plural: ``images`` or ``series``."""
+    bases = metrics.get("intervals_over") or {}
+    return next((basis["samples"] for basis in bases.values() if "samples" in basis), "images")
 
 
 def name_class(metric: str, positive_class: str | None) -> str:

@@ -22,8 +22,11 @@ def write(predictor: KerasPredictor, folder: Path, samples: SampleRecord | None)
     model, signature = predictor.model, predictor.signature
     task = signature.get_task()
 
-    def serve(images: Any) -> dict[str, Any]:
-        logits = model(tf.cast(images, tf.float32), training=False)
+    def serve(images: Any, times: Any = None, lengths: Any = None) -> dict[str, Any]:
+        inputs = tf.cast(images, tf.float32)
+        if signature.time_unit is not None:
+            inputs = [inputs, tf.where(tf.sequence_mask(lengths, tf.shape(times)[1]), times, float("nan"))]
+        logits = model(inputs, training=False)
         probabilities = task.probabilities(logits)
         decision = task.serve(probabilities, signature.thresholds)
         return {"probabilities": probabilities, **decision, "class_names": tf.constant(signature.class_names)}
@@ -32,7 +35,10 @@ def write(predictor: KerasPredictor, folder: Path, samples: SampleRecord | None)
     module: Any = tf.Module()
     module.weights = [variable.value for variable in model.variables]
     shape = (None, *signature.image_shape)
-    module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, tf.uint8, name="images")])
+    specs = [tf.TensorSpec(shape, tf.uint8, name="images")]
+    if signature.time_unit is not None:
+        specs += [tf.TensorSpec(shape[:2], tf.float32, name="times"), tf.TensorSpec((None,), tf.int32, name="lengths")]
+    module.serve = tf.function(serve, input_signature=specs)
     with plain_graphs(loops=True):
         tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
     if samples is not None:
@@ -71,9 +77,15 @@ class SavedModelPredictor:
 
     def predict(self, images: ImageArray) -> np.ndarray:
         """Returns probabilities (samples, ..., classes) of raw uint8 images as float64, for segmentation per pixel."""
-        return in_batches(images, lambda batch: self._model.serve(batch)["probabilities"].numpy()).astype(np.float64)
+        return in_batches(images, lambda *batch: self._serve(*batch)["probabilities"].numpy()).astype(np.float64)
 
     def predict_compact(self, images: ImageArray) -> np.ndarray:
         """Returns probabilities, or for segmentation the most probable class of each pixel as uint8."""
         task = self.signature.get_task()
-        return in_batches(images, lambda batch: task.read_served(self._model.serve(batch)))
+        return in_batches(images, lambda *batch: task.read_served(self._serve(*batch)))
+
+    def _serve(self, images: np.ndarray, times: np.ndarray | None = None) -> Any:
+        if times is None:
+            return self._model.serve(images)
+        is_frame = np.isfinite(times)
+        return self._model.serve(images, np.where(is_frame, times, 0), is_frame.sum(axis=1).astype(np.int32))

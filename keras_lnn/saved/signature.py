@@ -58,6 +58,8 @@ class Signature:
         colours: The colour of each class in coloured masks, as ``#rrggbb``; None for class indices.
         mask_values: The grey value of each class in masks that do not hold class indices; None for indices.
         own: The options for reading own images, which also apply to files to predict; paths are not stored.
+        time_unit: For series of images, the unit of the times of their frames, such as ``minutes``; None for images.
+        median_interval: For series, the median time from one frame to the next in the training data.
     """
 
     model: str
@@ -80,6 +82,13 @@ class Signature:
     colours: tuple[str, ...] | None = None
     mask_values: tuple[int, ...] | None = None
     own: OwnImages = dataclasses.field(default_factory=OwnImages)
+    time_unit: str | None = None
+    median_interval: float | None = None
+
+    @property
+    def samples(self) -> str:
+        """Returns what the samples are, in the plural: ``images`` or ``series``."""
+        return "images" if self.time_unit is None else "series"
 
     def get_task(self) -> Task:
         """Returns what the model has learned to predict."""
@@ -91,15 +100,22 @@ class Signature:
         own = fields.pop("own")
         task, shape = self.get_task(), [None, *self.image_shape]
         output = [None, *task.output_shape(self.image_shape)]
+        series = {} if self.time_unit is None else {"times": self._describe_times()}
         return {
             "format": _FORMAT,
             "made_by": "keras-lnn",
+            **series,
             "input": {"name": "images", "dtype": "uint8", "shape": shape, "values": "0..255, no preprocessing"},
             "output": {"name": "probabilities", "dtype": "float32", "shape": output},
             "decision": task.describe_decision(self.image_shape),
             **fields,
             **{name: own[name] for name in _RECORDED_OPTIONS},
         }
+
+    def _describe_times(self) -> dict[str, Any]:
+        """Returns what the inputs beside the images of series are."""
+        times = {"name": "times", "dtype": "float32", "shape": [None, self.image_shape[0]], "unit": self.time_unit}
+        return {"times": times, "lengths": {"name": "lengths", "dtype": "int32", "shape": [None]}}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Signature":
@@ -179,6 +195,13 @@ def _check_options(signature: Signature) -> None:
     for name in ("file_column", "split_column", "group_column"):
         if not isinstance(getattr(signature.own, name), str | None):
             raise ValueError(f"{name} must be text")
+    unit, interval = signature.time_unit, signature.median_interval
+    if unit is not None and not (isinstance(unit, str) and re.fullmatch(r"[\w%/. -]{1,40}", unit)):
+        raise ValueError("time_unit must be the name of a unit")
+    if interval is not None and not (_is_number(interval) and interval > 0):
+        raise ValueError("median_interval must be a positive number")
+    if unit is not None and len(signature.image_shape) != 4:
+        raise ValueError("image_shape of series must be (frames, height, width, channels)")
     if signature.own.label_columns is not None and not _are_texts(signature.own.label_columns):
         raise ValueError("label_columns must be names")
 

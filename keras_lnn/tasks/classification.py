@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # A look at the training images shows so many.
 _IMAGES_SHOWN, _OF_A_CLASS_SHOWN, _CLASSES_SHOWN = 24, 6, 24
+# Of series, each of which takes a row of frames, so many.
+_SERIES_SHOWN, _SERIES_OF_A_CLASS_SHOWN, _CLASSES_OF_SERIES_SHOWN = 12, 3, 12
 # An update of the metrics copies all scores that are kept: so many, 8 MiB with their labels, take it 1 to 2 ms.
 MOST_KEPT_SCORES = 2**20
 
@@ -87,6 +89,7 @@ result["predicted"]  # bool, of the same shape: whether each class is predicted,
         positive_class: str | None = None,
     ) -> Evaluation:
         """Measures probabilities, (samples, classes or labels)."""
+        from keras_lnn.data.arrays import name_samples
         from keras_lnn.evaluation.predictions import evaluate_predictions
 
         return evaluate_predictions(
@@ -97,6 +100,7 @@ result["predicted"]  # bool, of the same shape: whether each class is predicted,
             thresholds=thresholds,
             groups=split.groups,
             positive_class=positive_class,
+            samples=name_samples(split.images),
         )
 
     def tabulate(self, split: Split, predicted: np.ndarray, found: Evaluation | None, split_name: str) -> pd.DataFrame:
@@ -140,9 +144,12 @@ result["predicted"]  # bool, of the same shape: whether each class is predicted,
     def draw_images(self, split: Split) -> Figure:
         """Draws a few images of each class or label."""
         from keras_lnn import plots
+        from keras_lnn.data.arrays import SeriesArray
 
-        count = max(1, min(_OF_A_CLASS_SHOWN, _IMAGES_SHOWN // self.outputs))
-        limits = {"count": count, "most_classes": _CLASSES_SHOWN}
+        shown, of_a_class, classes = _IMAGES_SHOWN, _OF_A_CLASS_SHOWN, _CLASSES_SHOWN
+        if isinstance(split.images, SeriesArray):
+            shown, of_a_class, classes = _SERIES_SHOWN, _SERIES_OF_A_CLASS_SHOWN, _CLASSES_OF_SERIES_SHOWN
+        limits = {"count": max(1, min(of_a_class, shown // self.outputs)), "most_classes": classes}
         return plots.plot_contact_sheet(split.images, split.labels, self.class_names, title="Training", **limits)
 
     def draw_test(
@@ -155,8 +162,10 @@ result["predicted"]  # bool, of the same shape: whether each class is predicted,
     ) -> dict[str, Figure]:
         """Draws curves, confusion, calibration and examples of the test split."""
         from keras_lnn import plots
+        from keras_lnn.data.arrays import name_samples
         from keras_lnn.files.atomic import without_nan
 
+        examples = "series" if name_samples(split.images) == "series" else "examples"
         about = (split.labels, predicted, self.kind, self.class_names)
         calibration = found.metrics["expected_calibration_error"].value
         return {
@@ -165,7 +174,7 @@ result["predicted"]  # bool, of the same shape: whether each class is predicted,
             "precision_recall": plots.plot_precision_recall(*about, positive_class),
             "confusion": plots.plot_confusion(*about, thresholds),
             "reliability": plots.plot_reliability(*about, expected_calibration_error=calibration),
-            "examples": plots.plot_examples(split.images, *about, names=split.names, thresholds=thresholds),
+            examples: plots.plot_examples(split.images, *about, names=split.names, thresholds=thresholds),
         }
 
     @classmethod

@@ -12,6 +12,7 @@ from keras_lnn.data.arrays import ALL
 from keras_lnn.data.samples import SplitPlan
 from keras_lnn.fields.options import DataOptions
 from keras_lnn.saved.predictor import load_predictor
+from keras_lnn.saved.results import name_samples
 from keras_lnn.saved.signature import Signature
 from keras_lnn.training.class_names import with_classes_of
 from keras_lnn.training.report import measure_split, metrics_of_split
@@ -100,10 +101,11 @@ def _describe(chosen: ChosenSamples, measured: Split) -> dict[str, Any]:
 
 def describe_measured(metrics: dict[str, Any]) -> str:
     """Returns a title for the metrics of :func:`evaluate_model`: model, split, data and number of images."""
-    which = "all images" if metrics["split"] == ALL else f"the {metrics['split']} split"
+    samples = name_samples(metrics)
+    which = f"all {samples}" if metrics["split"] == ALL else f"the {metrics['split']} split"
     patients = "" if metrics["patients"] is None else f" of {metrics['patients']:,} patients"
     return (
-        f"{metrics['model']} on {which} of {metrics['data']} ({metrics['data_is']}): {metrics['images']:,} images"
+        f"{metrics['model']} on {which} of {metrics['data']} ({metrics['data_is']}): {metrics['images']:,} {samples}"
         f"{patients}"
     )
 

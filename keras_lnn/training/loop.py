@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from rich.console import Console
 from rich.text import Text
 
@@ -19,6 +20,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.fields.roles import Trait, fields_with
 from keras_lnn.fields.values import parse_duration
 from keras_lnn.files.atomic import require_writable
+from keras_lnn.layers import ElapsedTime
 from keras_lnn.pages.run_page import write_run_page
 from keras_lnn.registry import build_model, count_parameters, get_model, list_models, require_memory_for_model
 from keras_lnn.runs.checkpoints import Checkpoint
@@ -215,6 +217,41 @@ def load_images(config: TrainConfig, console: Console, plan: SplitPlan = "seeded
     return data
 
 
+def _require_reads(model: str, data: ImageData) -> None:
+    """Checks that the model reads what the data are: images, or series of images."""
+    reads, given = get_model(model).reads, "series" if data.series is not None else "images"
+    if reads != given:
+        others = [entry.name for entry in list_models() if entry.reads == given]
+        few = len(others) <= _MOST_MODELS_NAMED
+        remedy = f"Choose one of {', '.join(others)}" if few else f"Choose another model, or data of {reads}"
+        raise InputError(f"{model} reads {reads}. Received: {data.name}, whose samples are {given}. {remedy}.")
+
+
+def _learn_intervals(model: keras.Model, data: ImageData) -> None:
+    """Gives the model the median time between frames of the training data, by which it divides elapsed times."""
+    for layer in model.layers:
+        if isinstance(layer, ElapsedTime) and data.series is not None:
+            layer.adapt(data.series.times())
+
+
+def _describe_times(data: ImageData) -> dict[str, Any]:
+    """Returns the fields of a signature that series have."""
+    if data.series is None:
+        return {}
+    gaps = data.series.intervals()
+    # As the model learns it; where all series have one frame, there is none.
+    gaps = gaps[gaps > 0]
+    return {"time_unit": data.series.unit, "median_interval": float(np.median(gaps)) if len(gaps) else None}
+
+
+def _describe_samples(data: ImageData) -> str:
+    """Returns what the samples are, and of which shape, such as ``images of 28x28x1``."""
+    shape = "x".join(map(str, data.image_shape if data.series is None else data.image_shape[1:]))
+    if data.series is None:
+        return f"images of {shape}"
+    return f"series of up to {data.series.steps} frames of {shape} with times in {data.series.unit}"
+
+
 class _Trainer:
     """The training of one run, from its configuration to its report."""
 
@@ -224,6 +261,7 @@ class _Trainer:
         self.console = console
         self.task = make_task(data.task, data.class_names)
         _require_form(config.model, self.task, data.name)
+        _require_reads(config.model, data)
         _require_operating_point(config, self.task)
         # Reported now instead of after the last epoch.
         if config.export != "none":
@@ -232,6 +270,7 @@ class _Trainer:
         require_memory_for_model(config.model, data.image_shape, self.task.outputs, **config.model_args)
         prepare_backend(config.seed, config.deterministic, config.precision)
         self.model = build_model(config.model, data.image_shape, self.task.outputs, **config.model_args)
+        _learn_intervals(self.model, data)
         total = self.steps * config.epochs
         train_labels, validation = data.splits["train"].labels, data.splits["val"]
         self.class_weights = compile_model(self.model, self.task, config, total, train_labels, len(validation))
@@ -308,11 +347,10 @@ class _Trainer:
 
     def _introduce(self, folder: RunFolder, start: Checkpoint | None) -> None:
         config, splits = self.config, self.data.splits
-        shape = "x".join(map(str, self.data.image_shape))
         counts = ", ".join(f"{len(splits[name]):,} {name}" for name in splits)
         self.console.print(
             f"{config.model} ({count_parameters(self.model):,} parameters) on {config.data}: "
-            f"{counts} images of {shape}, {len(self.task.class_names)} classes ({self.task.kind})"
+            f"{counts} {_describe_samples(self.data)}, {len(self.task.class_names)} classes ({self.task.kind})"
         )
         begin = f"from epoch {start.epoch + 1}, " if start else ""
         self.console.print(
@@ -348,4 +386,5 @@ class _Trainer:
             colours=self.data.colours,
             mask_values=self.data.mask_values,
             own=without_places(Reading().with_options(self.config).own),
+            **_describe_times(self.data),
         )

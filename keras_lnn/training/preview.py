@@ -53,7 +53,7 @@ def draw_augmentation(config: CompleteConfig, data: ImageData) -> Figure:
     config = name_augmentation(config, data)
     split = data.splits["train"]
     samples = np.unique(np.linspace(0, len(split) - 1, _SAMPLES).round().astype(np.int64))
-    versions, masks = seen_in_training(
+    versions, beside = seen_in_training(
         split,
         samples.tolist(),
         epochs=_EPOCHS,
@@ -62,10 +62,21 @@ def draw_augmentation(config: CompleteConfig, data: ImageData) -> Figure:
         augmentation=config.augmentation,
     )
     names = [_name(data, sample) for sample in samples]
-    if masks is not None:
-        masks = np.concatenate([split.labels[samples][:, None], masks], axis=1)
+    if data.series is not None and beside is not None:
+        times = np.concatenate([data.series.times(samples)[:, None], beside], axis=1)
+        captions = [[_describe_frames(one, data.series.unit) for one in row] for row in times]
+        # A series ends in repetitions of its last frame.
+        last, title = split.images[samples][:, -1], f"{_title(config)}, last frames of series"
+        return plot_augmentation(last, versions[:, :, -1], names, title, captions=captions)
+    masks = None if beside is None else np.concatenate([split.labels[samples][:, None], beside], axis=1)
     classes = () if masks is None else data.class_names
     return plot_augmentation(split.images[samples], versions, names, _title(config), masks, classes)
+
+
+def _describe_frames(times: np.ndarray, unit: str) -> str:
+    """Returns how many frames a series has, and how long it takes."""
+    known = times[np.isfinite(times)]
+    return f"{len(known)} frames\n{known[-1]:.3g} {unit}"
 
 
 def _title(config: CompleteConfig) -> str:

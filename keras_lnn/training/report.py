@@ -12,7 +12,7 @@ import pandas as pd
 from rich.console import Console
 
 from keras_lnn.config import CompleteConfig
-from keras_lnn.data.arrays import ImageData, Split
+from keras_lnn.data.arrays import ImageData, SeriesArray, Split
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.class_curves import ClassCurves
@@ -23,11 +23,14 @@ from keras_lnn.pages.run_page import describe_end, write_run_page
 from keras_lnn.runs.epoch_shares import count_epochs, is_cut_short
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.runs.selection import Selection
-from keras_lnn.saved.predictor import predict_compact
+from keras_lnn.saved.predictor import predict_compact, predict_courses, predict_probabilities
 from keras_lnn.saved.signature import Signature, read_signature, save_keras
 from keras_lnn.tasks.thresholds import choose_thresholds
 from keras_lnn.terminal import loading, print_labels, print_metrics, print_written
 from keras_lnn.training.variables import assign_variables, model_variables
+
+# The courses of so many series are predicted, each after every frame.
+_COURSES = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,11 +243,24 @@ def _draw(
     figures |= task.draw_epochs(history, signature.best_epoch, None if predicted is None else curves)
     if predicted is not None and found is not None:
         figures |= task.draw_test(test, predicted, found, signature.thresholds, signature.positive_class)
+        if isinstance(test.images, SeriesArray):
+            figures["course"] = _draw_course(model, test.images, test.labels, signature)
         figures |= _draw_layers(model, test.images[:1], report.config.model, signature.class_names)
     with atomic_path(report.folder.plots) as temporary:
         temporary.mkdir()
         for name, figure in figures.items():
             plots.save_figure(figure, temporary / f"{name}.png")
+
+
+def _draw_course(model: Any, series: SeriesArray, labels: np.ndarray, signature: Signature) -> Any:
+    """Returns a picture of how predictions develop in some test series, spread evenly over the split."""
+    from keras_lnn import plots
+
+    rows = np.unique(np.linspace(0, len(series) - 1, _COURSES).round().astype(np.int64))
+    some, task = series.take(rows), signature.get_task()
+    courses = predict_courses(lambda images: predict_probabilities(model, images, task), some)
+    about = (task.kind, task.class_names, signature.thresholds, signature.positive_class)
+    return plots.plot_course(labels[rows], courses, some.times(), some.unit, *about)
 
 
 def _draw_layers(model: Any, images: np.ndarray, name: str, class_names: Sequence[str]) -> dict[str, Any]:

@@ -9,12 +9,14 @@ import tensorflow as tf
 
 from keras_lnn.data.augment.operations import RECIPES, augmentation_names, list_operations, make_augmentation
 from keras_lnn.data.augment.step_seed import StepSeed
+from keras_lnn.data.augment.times import TIME_OPERATIONS
 from keras_lnn.data.catalog import catalog
 from keras_lnn.errors import InputError
 
 IMAGES = np.random.default_rng(0).uniform(0, 255, (16, 20, 20, 3)).astype(np.float32)
 SHAPE = IMAGES.shape[1:]
-OPERATIONS = [name for name in augmentation_names() if name not in RECIPES and name != "none"]
+NAMES = [name for name in augmentation_names() if name not in TIME_OPERATIONS and name != "none"]
+OPERATIONS = [name for name in NAMES if name not in RECIPES]
 VALUE_OPERATIONS = ["noise", "blur", "brightness", "contrast"]
 GRID_OPERATIONS = ["flip-shift", "turn-right-angles"]
 GRID_ONLY = [*GRID_OPERATIONS, "turn-right-angles+flip-shift"]
@@ -35,7 +37,7 @@ def test_the_augmentation_none_changes_nothing():
     assert make_augmentation("none", SHAPE, 0) is None
 
 
-@pytest.mark.parametrize("name", [name for name in augmentation_names() if name != "none"])
+@pytest.mark.parametrize("name", NAMES)
 def test_augmentation_depends_only_on_seed_and_step(name):
     first, other, again = apply_steps(name, IMAGES, 0, 5, 6, 5)
     np.testing.assert_array_equal(first, again)
@@ -46,14 +48,14 @@ def test_augmentation_depends_only_on_seed_and_step(name):
 
 
 @pytest.mark.parametrize("shape", [SHAPE, (6, 20, 20, 1)], ids=["images", "volumes"])
-@pytest.mark.parametrize("name", [name for name in augmentation_names() if name != "none"])
+@pytest.mark.parametrize("name", NAMES)
 def test_augmentation_is_equal_eagerly_and_in_tf_data(name, shape):
     images = np.random.default_rng(0).uniform(0, 255, (4, *shape)).astype(np.float32)
     augment = make_augmentation(name, shape, 0)
     np.testing.assert_allclose(augment(images, 5), apply_steps(name, images, 0, 5)[0], atol=1e-3)
 
 
-@pytest.mark.parametrize("name", [name for name in augmentation_names() if name != "none"])
+@pytest.mark.parametrize("name", NAMES)
 def test_augmented_values_keep_their_range(name):
     images = np.where(IMAGES > 128, 255, 0).astype(np.float32)
     changed = apply(name, images)

@@ -41,14 +41,14 @@ def test_many_classes_have_one_row_each(tmp_path):
     assert texts(axes) == [f"{value:.2f}" for value in accuracy.loc[4]]
     # Epoch 1 is the column around 1.
     assert tuple(axes.images[0].get_extent()[:2]) == (0.5, 5.5)
-    assert figure.axes[1].get_ylabel() == "share of its images that are found (recall) (numbers: epoch 4)"
+    assert figure.axes[1].get_ylabel() == "share of its samples that are found (recall) (numbers: epoch 4)"
     plots.save_figure(figure, tmp_path / "rows.png")
-    assert texts(plots.plot_class_accuracy(accuracy * np.nan, None).axes[0]) == ["no image of any class"]
+    assert texts(plots.plot_class_accuracy(accuracy * np.nan, None).axes[0]) == ["no sample of any class"]
 
 
 def test_a_class_without_images_is_reported():
     accuracy = make_class_accuracy(2, ["a"]) * np.nan
-    assert texts(plots.plot_class_accuracy(accuracy, None).axes[0]) == ["no image of any class"]
+    assert texts(plots.plot_class_accuracy(accuracy, None).axes[0]) == ["no sample of any class"]
 
 
 def test_the_matrix_has_its_numbers_and_a_dash_where_there_is_none():

@@ -42,7 +42,7 @@ def test_confusion_of_fourteen_labels_has_one_row_each():
         assert [int(text.split()[0]) for text in texts(axes)] == cells.ravel().tolist()
         shares = np.round(100 * cells / cells.sum(axis=1, keepdims=True))
         assert texts(axes)[0].endswith(f"{shares[0, 0]:.0f}%")
-    assert "150 images, predicted above 0.5" in heading(figure)
+    assert "150 samples, predicted above 0.5" in heading(figure)
 
 
 def test_a_label_that_no_image_has_is_drawn_without_shares():

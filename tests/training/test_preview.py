@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_series import register_tiny_series
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.data import load_data
@@ -65,6 +66,23 @@ def test_images_are_captioned_by_the_classes_in_their_masks(model, data):
     assert len(reported) == 6
     for sample, words in (text[1:].split(": ") for text in reported):
         assert words == (", ".join(("liver", "tumour")[: masks[int(sample)].max()]) or "-")
+
+
+def test_the_last_frame_of_series_is_shown_with_the_number_of_frames_that_stay():
+    name = register_tiny_series()
+    config = complete_config(
+        TrainConfig.create({"model": "lnn-series", "data": name, "augmentation": "drop-frames+noise"})
+    )
+    data = load_data(name)
+    figure = draw_augmentation(config, data)
+    split = data.splits["train"]
+    np.testing.assert_array_equal(drawn(figure)[0, 0], split.images[0][-1, ..., 0])
+    words = [text.get_text() for text in figure.texts]
+    assert "last frames of series" in " ".join(words[0].split())
+    first = split.images.times(0)
+    captions = [axes.get_xlabel() for axes in figure.axes]
+    assert captions[0] == f"6 frames\n{first[5]:.3g} minutes"
+    assert len({text.partition(" frames\n")[0] for text in captions[:8]}) > 1
 
 
 def test_the_preview_file_is_a_picture(tiny_data, tmp_path):

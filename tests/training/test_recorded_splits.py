@@ -82,7 +82,7 @@ def test_intervals_of_a_run_are_over_its_patients(place):
     known = {name: case for name, _, case in read_rows(place / "data" / "labels.csv")}
     assert list(predictions["patient"]) == [known[name] for name in predictions["file"]]
     for split, rows in predictions.groupby("split"):
-        counts = {"unit": "patients", "count": rows["patient"].nunique(), "images": len(rows)}
+        counts = {"unit": "patients", "count": rows["patient"].nunique(), "images": len(rows), "samples": "images"}
         assert metrics["intervals_over"][split] == counts
     (run,) = load_runs([place / "run"])
     assert run.groups == tuple(predictions.loc[predictions["split"] == "test", "patient"])

@@ -1,11 +1,12 @@
 """Named augmentation pipelines, whose results depend on (seed, step) alone, also in a resumed run."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from keras_lnn.data.augment.affine import AFFINE_OPERATIONS, affine_stage
 from keras_lnn.data.augment.grid import GRID_OPERATIONS, RIGHT_ANGLES, equal_axes, grid_stage
+from keras_lnn.data.augment.times import TIME_OPERATIONS, time_stage
 from keras_lnn.data.augment.values import VALUE_OPERATIONS, value_stage
 from keras_lnn.errors import InputError, suggest
 
@@ -17,7 +18,12 @@ RECIPES = {
     "flip-turn-shift": "turn-right-angles+flip-shift",
 }
 # Operations by name, with the function that combines consecutive operations of one kind.
-_STAGES = ((AFFINE_OPERATIONS, affine_stage), (GRID_OPERATIONS, grid_stage), (VALUE_OPERATIONS, value_stage))
+_STAGES: tuple[tuple[Mapping[str, Any], Any], ...] = (
+    (AFFINE_OPERATIONS, affine_stage),
+    (GRID_OPERATIONS, grid_stage),
+    (VALUE_OPERATIONS, value_stage),
+    (TIME_OPERATIONS, time_stage),
+)
 _MOST_OPERATIONS = 32
 _NONE, _AUTO = "none", "auto"
 
@@ -57,7 +63,9 @@ def list_operations(name: str) -> list[str]:
     return operations
 
 
-def make_augmentation(name: str, image_shape: tuple[int, ...], seed: int) -> Augmentation | None:
+def make_augmentation(
+    name: str, image_shape: tuple[int, ...], seed: int, *, series: bool = False
+) -> Augmentation | None:
     """Returns a function that augments a batch of images at random, for use in tf.data.
 
     Operations:
@@ -65,26 +73,32 @@ def make_augmentation(name: str, image_shape: tuple[int, ...], seed: int) -> Aug
         right; ``flip-both`` left and right, top and bottom; ``resized-crop`` of 80 to 100% of the area, resized to the
         image's size; ``noise`` of up to 5% of the range; ``blur`` over 3, 5 or 7 pixels; ``brightness`` and
         ``contrast`` by up to 20%; ``flip-shift``, mirrors and shifts by whole pixels along every axis, including the
-        slices'; ``turn-right-angles`` between all axes of equal length.
+        slices'; ``turn-right-angles`` between all axes of equal length; of series alone: ``drop-frames``, up to half of
+        them; ``jitter-times`` by up to a tenth of the median interval; ``start-later``, at a frame of the first half;
+        ``frame-rate``, all frames, every second or every third one.
 
     Recipes:
         ``shift-rotate``; ``mirror`` (left and right as well); ``any-orientation`` (both mirrors and any angle);
         ``crnet`` (resized crop, flip, rotation, noise, blur, brightness and contrast); ``flip-turn-shift`` (every
         mirror image and rotation of a volume that keeps its voxels whole).
 
-    Consecutive operations that move pixels are combined, so pixels are interpolated once. All slices of a volume change
-    in the same way.
+    Consecutive operations that move pixels are combined, so pixels are interpolated once. All slices of a volume and
+    all frames of a series change in the same way. The last frame of a series stays, and so do at least two frames.
 
     Args:
         name: ``none``, or operations and recipes joined by ``+``, which are applied in this order.
-        image_shape: (height, width, channels) or (depth, height, width, channels).
+        image_shape: (height, width, channels), (depth, height, width, channels) or, for series, (frames, height, width,
+            channels).
         seed: Seed; the result depends on it and on the step alone.
+        series: Whether the images are series of frames.
 
     Returns:
-        None if there are no operations, else ``augment(images, step, masks=None)``: it takes a batch of images with
-        values 0..255 and the number of the training step, and returns the augmented images, float32. With integer masks
-        of the images' shape without channels, it returns (images, masks): operations that move pixels move the masks
-        alike, by nearest neighbours, and operations that change values leave them unchanged.
+        None if there are no operations, else ``augment(images, step, masks=None, times=None)``: it takes a batch of
+        images with values 0..255 and the number of the training step, and returns the augmented images, float32. With
+        integer masks of the images' shape without channels, it returns (images, masks): operations that move pixels
+        move the masks alike, by nearest neighbours, and operations that change values leave them unchanged. Series
+        need the times of their frames, float32 (batch, frames) with NaN where there is no frame; it returns (images,
+        times).
 
     Raises:
         InputError: If there is no such name, or an operation does not apply to images of this shape.
@@ -95,6 +109,7 @@ def make_augmentation(name: str, image_shape: tuple[int, ...], seed: int) -> Aug
             "Images must be (height, width, channels) or (depth, height, width, channels). Received: "
             f"{tuple(image_shape)}. Reshape them."
         )
+    _require_suitable(operations, tuple(image_shape), series)
     if RIGHT_ANGLES in operations and not equal_axes(image_shape[:-1]):
         raise InputError(
             f"{RIGHT_ANGLES} needs two axes of equal length. Received: images of {'x'.join(map(str, image_shape))}. "
@@ -105,15 +120,27 @@ def make_augmentation(name: str, image_shape: tuple[int, ...], seed: int) -> Aug
     return _pipeline(operations, tuple(image_shape), seed)
 
 
+def _require_suitable(operations: Sequence[str], shape: tuple[int, ...], series: bool) -> None:
+    """Checks that operations in time are for series, and those that exchange or move frames for others."""
+    unsuited, reason, given = GRID_OPERATIONS, "moves along the first axis, which in series is time", "series"
+    if not series:
+        unsuited, reason = TIME_OPERATIONS, "changes the frames and times of series"
+        given = f"images of {'x'.join(map(str, shape))}"
+    found = next((name for name in operations if name in unsuited), None)
+    if found is not None:
+        raise InputError(f"{found} {reason}. Received: {given}. Leave it out of --augmentation.")
+
+
 def _pipeline(operations: Sequence[str], shape: tuple[int, ...], seed: int) -> Augmentation:
     from keras_lnn.data.augment.step_seed import StepSeed
 
     stages = [
-        make_stage(list(names)) for make_stage, names in itertools.groupby(operations, _stages_by_name().__getitem__)
+        (make_stage is time_stage, make_stage(list(names)))
+        for make_stage, names in itertools.groupby(operations, _stages_by_name().__getitem__)
     ]
     draw = StepSeed(seed)
 
-    def augment(images: Any, step: Any, masks: Any = None) -> Any:
+    def augment(images: Any, step: Any, masks: Any = None, times: Any = None) -> Any:
         import tensorflow as tf
 
         # tf.data computes on the CPU; on another device the same call would differ in its last bits.
@@ -121,9 +148,16 @@ def _pipeline(operations: Sequence[str], shape: tuple[int, ...], seed: int) -> A
             draw.begin(step)
             images = tf.ensure_shape(tf.cast(images, tf.float32), (None, *shape))
             marks = None if masks is None else _take_masks(masks, shape)
-            for apply in stages:
-                images, marks = apply(images, marks, draw)
+            if times is not None:
+                times = tf.ensure_shape(tf.cast(times, tf.float32), (None, shape[0]))
+            for is_of_times, apply in stages:
+                if is_of_times:
+                    images, times = apply(images, times, draw)
+                else:
+                    images, marks = apply(images, marks, draw)
             images = tf.ensure_shape(images, (None, *shape))
+            if times is not None:
+                return images, times
             return images if masks is None else (images, _give_masks(marks, masks, shape))
 
     return augment

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from keras_lnn.data.arrays import SPLITS, Split
+from keras_lnn.data.arrays import SPLITS, SeriesArray, Split
 
 
 def make_generator(seed: int, stream: int) -> np.random.Generator:
@@ -25,7 +25,11 @@ def checksum_of(splits: Mapping[str, Split]) -> str:
     """Returns the checksum of all images and labels."""
     digest = hashlib.sha256()
     for name in SPLITS:
-        digest.update(np.ascontiguousarray(splits[name].images).tobytes())
+        images = splits[name].images
+        if isinstance(images, SeriesArray):
+            digest.update(images.frame_times.astype("<f8").tobytes() + images.lengths.astype("<i8").tobytes())
+            images = images.frames
+        digest.update(np.ascontiguousarray(images).tobytes())
         digest.update(splits[name].labels.astype("<i8").tobytes())
     return f"sha256:{digest.hexdigest()}"
 

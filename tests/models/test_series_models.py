@@ -1,0 +1,163 @@
+"""Networks of series: every head learns, stops where a series ends, and depends on elapsed times as it says."""
+
+import re
+import typing
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import tiny_stripes
+from forward import outputs_before_and_after, outputs_of, without_values
+from tiny_series import make_series_data
+
+from keras_lnn.data.arrays import network_inputs
+from keras_lnn.errors import InputError
+from keras_lnn.models.series import Head
+from keras_lnn.registry import build_model, count_parameters, get_model, register_model
+from keras_lnn.training.loop import _require_reads
+
+HEADS = typing.get_args(Head)
+heads = pytest.mark.parametrize("head", HEADS)
+DATA = make_series_data(samples=8, frames=4)
+IMAGES, TIMES = network_inputs(DATA.splits["train"].images, slice(0, 4))
+IMAGES = IMAGES.astype(np.float32)
+IS_FRAME = np.isfinite(TIMES)
+USES_TIMES = {head: "feature" if head in ("lstm", "gru", "mean", "last") else "elapsed" for head in HEADS}
+
+
+def build(**arguments):
+    keras.utils.set_random_seed(3)
+    model = build_model("lnn-series", DATA.image_shape, 2, **{"features": 8, "units": 6, **arguments})
+    model.get_layer("elapsed_time").adapt(TIMES)
+    return model
+
+
+def outputs(model, images=IMAGES, times=TIMES):
+    return outputs_of(model, [images, times])
+
+
+@heads
+def test_it_learns_all_its_weights_and_comes_back_from_a_file(head, tmp_path):
+    model = build(head=head)
+    assert [tensor.shape for tensor in model.inputs] == [(None, *DATA.image_shape), (None, DATA.image_shape[0])]
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model([IMAGES, TIMES], training=True) - 1.0))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+    assert np.mean([np.abs(gradient).max() > 0 for gradient in gradients]) > 0.9
+    before = outputs_before_and_after(model, [IMAGES, TIMES], tmp_path / "model.keras", compiled=False)
+    keras.optimizers.SGD(0.1).apply(gradients, model.trainable_variables)
+    assert before.shape == (4, 2)
+    assert (outputs(model) != before).any(axis=1).all()
+
+
+@heads
+@pytest.mark.parametrize("arguments", [{}, {"times": "feature"}], ids=["as it is", "time as a feature"])
+def test_what_comes_after_the_end_of_a_series_changes_no_bit(head, arguments):
+    model = build(head=head, **arguments)
+    assert not IS_FRAME.all()
+    changed = np.where(IS_FRAME[..., None, None, None], IMAGES, np.float32(255.0) - IMAGES)
+    np.testing.assert_array_equal(outputs(model, changed), outputs(model))
+
+
+@heads
+def test_times_count_from_any_origin(head):
+    model = build(head=head, times=USES_TIMES[head])
+    np.testing.assert_allclose(outputs(model, times=TIMES + 64), outputs(model), rtol=1e-3, atol=1e-4)
+
+
+@heads
+def test_intervals_change_the_prediction_where_they_are_read_and_nowhere_else(head):
+    model = build(head=head, times=USES_TIMES[head])
+    difference = np.abs(outputs(model, times=2 * TIMES) - outputs(model)).max(axis=1)
+    assert (difference[IS_FRAME.sum(axis=1) > 1] > 1e-5).all()
+    blind = build(head=head, times="none")
+    np.testing.assert_array_equal(outputs(blind, times=2 * TIMES), outputs(blind))
+
+
+@pytest.mark.parametrize("features", [16, 32, 64])
+@pytest.mark.parametrize("size", ["heads", "with mixed memory"])
+def test_heads_are_of_the_same_size(features, size):
+    arguments: dict[str, dict] = {head: {} for head in HEADS}
+    if size == "with mixed memory":
+        arguments = {"lstm": {}, "cfc": {"mixed_memory": True}, "ltc": {"mixed_memory": True}}
+    convolutions = 80 + 1_168 + 3_480 + 25 * features
+    with without_values():
+        models = {
+            head: build_model("lnn-series", (4, 28, 28, 1), 2, head=head, features=features, **given)
+            for head, given in arguments.items()
+        }
+        sizes = {head: count_parameters(model) - convolutions for head, model in models.items()}
+    assert 8_000 < min(sizes.values()) < max(sizes.values()) < 9_600
+    assert max(sizes.values()) < 1.15 * min(sizes.values()), sizes
+
+
+def test_any_network_of_images_reads_the_frames():
+    model = build(backbone="cnn")
+    changed = np.where(IS_FRAME[..., None, None, None], IMAGES, np.float32(0))
+    assert outputs(model).shape == (4, 2)
+    np.testing.assert_array_equal(outputs(model, changed), outputs(model))
+
+
+@pytest.mark.slow
+def test_a_deep_network_reads_the_frames():
+    shape = (3, 32, 32, 1)
+    model = build_model("lnn-series", shape, 2, backbone="resnet18", features=16)
+    assert outputs(model, np.zeros((2, *shape), np.float32), TIMES[:2, :3]).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"head": "lstm", "wired": True}, "wired is an option of liquid heads. Received: head=lstm."),
+        ({"head": "mean", "mixed_memory": True}, "mixed_memory is an option of liquid heads. Received: head=mean."),
+        ({"head": "gru", "times": "elapsed"}, "times=elapsed needs a head that takes times by its equations"),
+        ({"backbone": "unet"}, "backbone must be a network of images that predicts classes. Received: unet."),
+        (
+            {"backbone": "lnn-series"},
+            "backbone must be a network of images that predicts classes. Received: lnn-series",
+        ),
+    ],
+)
+def test_what_cannot_be_is_one_clear_line(arguments, message):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}[^\n]*$"):
+        build(**arguments)
+
+
+def test_an_image_is_no_series():
+    with pytest.raises(InputError, match=r"^Model lnn-series reads series \(frames, height, width, channels\)[^\n]*$"):
+        build_model("lnn-series", (28, 28, 1), 2)
+
+
+@pytest.mark.parametrize("wired", [False, True])
+@pytest.mark.parametrize("head", ["cfc", "ltc"])
+def test_liquid_heads_are_wired_or_dense_and_have_a_memory(head, wired):
+    model = build(head=head, wired=wired, mixed_memory=True, units=8)
+    assert (model.get_layer(head).built_wiring is not None) == (wired or head == "ltc")
+    assert model.get_layer(head).mixed_memory
+    assert np.isfinite(outputs(model)).all()
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "message"),
+    [
+        ("cnn", make_series_data(samples=4), "cnn reads images. Received: tiny-series, whose samples are series."),
+        ("lnn-series", tiny_stripes(), "lnn-series reads series. Received: tiny-stripes, whose samples are images."),
+    ],
+)
+def test_models_of_images_and_data_of_series_do_not_fit(model, data, message):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}[^\n]*$"):
+        _require_reads(model, data)
+
+
+def test_a_model_reads_images_or_series_and_nothing_else():
+    assert get_model("cnn").reads == "images"
+    assert get_model("lnn-series").reads == "series"
+    with pytest.raises(ValueError, match=r"^What a model reads must be one of images, series. Received: 'films'.$"):
+        register_model(family="test", reference_data="phantom-growth", reads="films")(make_films)
+
+
+def make_films(image_shape: tuple[int, ...], outputs: int) -> keras.Model:
+    """Returns nothing, since it is never registered."""
+    raise NotImplementedError
