@@ -16,10 +16,12 @@ _SHOWN_PREDICTIONS = 20
 
 
 class PredictCommand(OwnModules, Command):
-    """Predict the class probabilities of image files, or their masks; folders are searched for images."""
+    """Predict the class probabilities of image files or series, or masks; folders are searched for images."""
 
     model: CliPositionalArg[str] = pydantic.Field(description="run, .keras file, exported folder or name of a model")
-    images: CliPositionalArg[list[Path]] = pydantic.Field(description="image files and folders; .npy for volumes")
+    images: CliPositionalArg[list[Path]] = pydantic.Field(
+        description="image files and folders; .npy for volumes, .npz for series"
+    )
     output: Path | None = pydantic.Field(
         None,
         description="CSV file to write; for a segmentation model, the folder for its masks and a CSV file (default: "
@@ -34,12 +36,12 @@ def run_predict(command: PredictCommand) -> None:
     from keras_lnn.files.written import is_standard_output
     from keras_lnn.saved.card import describe_thresholds
     from keras_lnn.saved.file_writers import find_writer
-    from keras_lnn.saved.image_files import check_headers, find_files
+    from keras_lnn.saved.image_files import check_headers, find_inputs
     from keras_lnn.saved.predictor import find_model, load_predictor
     from keras_lnn.saved.signature import read_signature
 
     signature = read_signature(find_model(command.model))
-    files = find_files(command.images, volumes=len(signature.image_shape) == 4)
+    files = find_inputs(command.images, signature)
     writer = find_writer(signature.get_task(), command.model, command.overlay)
     output = command.output or writer.default_output
     replaced = writer.require_free(files, command.images, output, command.overlay)

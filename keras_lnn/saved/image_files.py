@@ -18,9 +18,17 @@ from keras_lnn.data.decode.medical_files import is_medical, is_nifti, is_volume
 from keras_lnn.data.disk import read_npy_header
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, is_file, require_file
+from keras_lnn.saved.series_files import check_series_header, find_series_files
 from keras_lnn.saved.signature import Signature
 
 _FILES_AT_A_TIME = 256
+
+
+def find_inputs(paths: Sequence[Path], signature: Signature) -> list[Path]:
+    """Returns the files that a model predicts: of series ``.npz`` files, else those of :func:`find_files`."""
+    if signature.time_unit is not None:
+        return find_series_files(paths)
+    return find_files(paths, volumes=len(signature.image_shape) == 4)
 
 
 def find_files(paths: Sequence[Path], volumes: bool) -> list[Path]:
@@ -53,7 +61,10 @@ def check_headers(files: Sequence[Path], signature: Signature, skip_bad: bool) -
 
     def find_fault(file: Path) -> str | None:
         try:
-            _read_header(file, signature.image_shape)
+            if signature.time_unit is None:
+                _read_header(file, signature.image_shape)
+            else:
+                check_series_header(file, signature)
         except Exception as error:  # what decoders raise on damaged files has no common class
             return name_fault(error)
         return None

@@ -13,11 +13,12 @@ from keras_lnn.files.atomic import as_text, atomic_path
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.files.written import is_stream, open_stream
 from keras_lnn.saved.image_files import FileReader, find_files
+from keras_lnn.saved.prediction_columns import COLUMNS, OF_SERIES, PROBABILITY, tabulate_predictions
 from keras_lnn.saved.predictor import Predictor
+from keras_lnn.saved.series_predictions import predict_series_files
 
 _LONGEST_HEADER = 2**20
 _SHOWN_CLASSES = 3
-_COLUMNS, _PROBABILITY = ["file", "predicted"], "probability "
 
 
 def predict_files(
@@ -28,44 +29,45 @@ def predict_files(
     skip_bad: bool = False,
     warn: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
-    """Returns the class probabilities of image files.
+    """Returns the class probabilities of image files, or of files of series for a model of series.
 
     Args:
         predictor: A loaded model.
-        paths: Image files, and folders that are searched for them; ``.npy`` and NIfTI files for a model of volumes.
+        paths: Image files, and folders that are searched for them; ``.npy`` and NIfTI files for a model of volumes;
+            ``.npz`` files for a model of series.
         progress: Called with the fraction done.
         skip_bad: Whether files that cannot be read are left out; else they are an error.
         warn: Called with each sentence on what may spoil the predictions.
 
     Returns:
-        One row per file: its path, what the model predicts, and a column of probabilities for each class.
+        One row per file: its path, what the model predicts, and a column of probabilities for each class; for series
+        one row per series, as :func:`~keras_lnn.saved.series_predictions.predict_series` returns it.
     """
     signature = predictor.signature
+    if signature.time_unit is not None:
+        return predict_series_files(predictor, paths, progress, skip_bad=skip_bad, warn=warn)
     files = find_files(paths, volumes=len(signature.image_shape) == 4)
     read, parts = [], []
     for images, piece in FileReader(files, signature, skip_bad, warn).read(progress):
         parts.append(predictor.predict(images))
         read += piece
     probabilities = np.concatenate(parts)
-    names, task = signature.class_names, signature.get_task()
-    predicted = task.name_decision(task.decide(probabilities, signature.thresholds))
-    columns = dict(zip(_COLUMNS, ([as_text(file) for file in read], predicted), strict=True))
-    return pd.DataFrame(columns | {_PROBABILITY + name: probabilities[:, i] for i, name in enumerate(names)})
+    return tabulate_predictions([as_text(file) for file in read], probabilities, signature)
 
 
 def shorten_predictions(table: pd.DataFrame) -> pd.DataFrame:
     """Returns a table of predictions that fits a terminal: of more than three classes only the three likeliest."""
-    columns = [name for name in table if name.startswith(_PROBABILITY)]
+    columns = [name for name in table if name.startswith(PROBABILITY)]
     if len(columns) <= _SHOWN_CLASSES:
         return table
-    names = [name.removeprefix(_PROBABILITY) for name in columns]
+    names = [name.removeprefix(PROBABILITY) for name in columns]
     values = table[columns].to_numpy()
     places = np.argsort(-values, axis=1, kind="stable")[:, :_SHOWN_CLASSES]
     likeliest = [
         ", ".join(f"{names[place]} {row[place]:.4f}" for place in order)
         for row, order in zip(values, places, strict=True)
     ]
-    return table[_COLUMNS].assign(**{f"{_SHOWN_CLASSES} of {len(columns)} probabilities": likeliest})
+    return table[COLUMNS].assign(**{f"{_SHOWN_CLASSES} of {len(columns)} probabilities": likeliest})
 
 
 def require_free_table(path: Path) -> bool:
@@ -86,7 +88,7 @@ def require_free_table(path: Path) -> bool:
             header = next(csv.reader([stream.readline(_LONGEST_HEADER)]), [])
     except (OSError, UnicodeDecodeError, csv.Error):
         header = []
-    if header[:2] != _COLUMNS or not all(name.startswith(_PROBABILITY) for name in header[2:]):
+    if header[:2] != COLUMNS or not all(name.startswith((PROBABILITY, *OF_SERIES)) for name in header[2:]):
         raise InputError(
             f"Only an earlier table of predictions is replaced. Received: {path}, which is none. Choose another"
             " --output, or move it away."

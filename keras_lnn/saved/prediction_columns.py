@@ -1,0 +1,29 @@
+"""The columns of a table of predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from keras_lnn.saved.signature import Signature
+
+COLUMNS, PROBABILITY = ["file", "predicted"], "probability "
+# What follows the probabilities of series.
+OF_SERIES = ("frames", "first time (", "last time (")
+
+
+def tabulate_predictions(names: Sequence[str], probabilities: np.ndarray, signature: Signature) -> pd.DataFrame:
+    """Returns one row per sample: its name, what is predicted, and a column of probabilities for each class.
+
+    Args:
+        names: Name of each sample.
+        probabilities: (samples, classes or labels).
+        signature: Of the model.
+    """
+    task = signature.get_task()
+    predicted = task.name_decision(task.decide(probabilities, signature.thresholds))
+    columns = dict(zip(COLUMNS, (list(names), predicted), strict=True))
+    of_classes = {PROBABILITY + name: probabilities[:, place] for place, name in enumerate(signature.class_names)}
+    return pd.DataFrame(columns | of_classes)

@@ -1,0 +1,157 @@
+"""Series through a saved model: thinned to the frames that it reads, predicted, one row per series."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from keras_lnn.data.arrays import SeriesArray
+from keras_lnn.data.checking import name_some
+from keras_lnn.data.decode.faults import describe_faults
+from keras_lnn.data.thinning import thin_evenly
+from keras_lnn.errors import InputError
+from keras_lnn.files.atomic import as_text
+from keras_lnn.saved.prediction_columns import tabulate_predictions
+from keras_lnn.saved.predictor import Predictor
+from keras_lnn.saved.series_files import find_series_files, read_series_file
+
+# Where the median interval of a series is so many times that of the training data, or such a part, it is far off.
+FAR_OFF = 5.0
+
+
+def predict_series(
+    predictor: Predictor,
+    series: SeriesArray,
+    names: Sequence[str],
+    begins: np.ndarray | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Returns the class probabilities of series.
+
+    Series with more frames than the model reads are thinned evenly in time.
+
+    Args:
+        predictor: A loaded model of series.
+        series: The series, with times in the unit that the model has learned.
+        names: Name of each series, such as its file.
+        begins: Time of the first frame of each series; 0 if not given.
+        warn: Called with each sentence on what may spoil the predictions.
+
+    Returns:
+        One row per series: its name, what the model predicts, a column of probabilities for each class, the number of
+        frames that were read, and the times of the first and the last one.
+    """
+    signature = predictor.signature
+    if signature.time_unit is None:
+        raise InputError(
+            f"Series need a model of series. Received: {signature.model}, which reads images. Train lnn-series."
+        )
+    if series.unit != signature.time_unit or series.shape[2:] != signature.image_shape[1:]:
+        raise InputError(
+            f"Series must be as the model has learned them, frames of {signature.image_shape[1:]} with times in"
+            f" {signature.time_unit}. Received: {series.shape[2:]} in {series.unit}. Bring them into that form."
+        )
+    read = thin_series(series, signature.image_shape[0])
+    if warn is not None:
+        for sentence in _find_cautions(series, read, names, signature.median_interval):
+            warn(sentence)
+    table = tabulate_predictions(names, predictor.predict(read), signature)
+    first = np.zeros(len(series)) if begins is None else begins
+    table["frames"] = read.lengths
+    table[f"first time ({series.unit})"] = first
+    table[f"last time ({series.unit})"] = first + np.nanmax(read.times(), axis=1)
+    return table
+
+
+def predict_series_files(
+    predictor: Predictor,
+    paths: Sequence[Path],
+    progress: Callable[[float], None] | None = None,
+    *,
+    skip_bad: bool = False,
+    warn: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Returns the class probabilities of the series in ``.npz`` files, as :func:`predict_series` does.
+
+    Args:
+        predictor: A loaded model of series.
+        paths: The files.
+        progress: Called with the fraction done.
+        skip_bad: Whether files that cannot be read are left out; else they are an error.
+        warn: Called with each sentence on what may spoil the predictions.
+    """
+    files = find_series_files(paths)
+    tables, faults = [], {}
+    for place, path in enumerate(files):
+        try:
+            series, begins = read_series_file(path, predictor.signature)
+        except InputError as error:
+            faults[place] = str(error)
+            if not skip_bad:
+                break
+        else:
+            whole = as_text(path)
+            names = [whole] if len(series) == 1 else [f"{whole}#{row}" for row in range(len(series))]
+            tables.append(predict_series(predictor, series, names, begins, warn))
+        if progress:
+            progress((place + 1) / len(files))
+    if faults and (not skip_bad or not tables):
+        remedy = "" if skip_bad else "Replace or remove them, or skip them with --skip-bad."
+        raise InputError(describe_faults(faults, files, remedy))
+    if faults and warn:
+        bad = [f"{files[place]} ({fault})" for place, fault in faults.items()]
+        warn(f"left out {len(bad)} of {len(files)} files: {name_some(bad)}")
+    return pd.concat(tables, ignore_index=True)
+
+
+def thin_series(series: SeriesArray, steps: int) -> SeriesArray:
+    """Returns series of at most so many frames, which are spread evenly in time; shorter ones are unchanged.
+
+    Args:
+        series: The series.
+        steps: The number of frames that each series is padded to.
+    """
+    if series.lengths.max() <= steps:
+        return dataclasses.replace(series, steps=steps)
+    bounds = zip(series.starts, series.lengths, strict=True)
+    kept = [start + thin_evenly(series.frame_times[start : start + length], steps) for start, length in bounds]
+    places = np.concatenate(kept)
+    return SeriesArray(
+        frames=np.asarray(series.frames[places]),
+        starts=np.concatenate([[0], np.cumsum([len(part) for part in kept])[:-1]]),
+        lengths=np.array([len(part) for part in kept]),
+        frame_times=series.frame_times[places],
+        steps=steps,
+        unit=series.unit,
+    )
+
+
+def _find_cautions(series: SeriesArray, read: SeriesArray, names: Sequence[str], learned: float | None) -> list[str]:
+    """Returns sentences on series that were thinned, and on those with other intervals than the model has learned."""
+    found = []
+    longer = np.flatnonzero(series.lengths > read.lengths)
+    if len(longer):
+        shown = name_some([f"{names[row]} ({series.lengths[row]:,})" for row in longer])
+        found.append(
+            f"{len(longer):,} of {len(series):,} series have more than the {read.steps} frames that the model reads and"
+            f" were thinned to as many, evenly in time: {shown}"
+        )
+    if learned is None:
+        return found
+    far = []
+    for row in range(len(read)):
+        gaps = np.diff(read.times(row))
+        gaps = gaps[np.isfinite(gaps) & (gaps > 0)]
+        if len(gaps) and not learned / FAR_OFF <= np.median(gaps) <= learned * FAR_OFF:
+            far.append(f"{names[row]} ({np.median(gaps):.3g} {series.unit})")
+    if far:
+        found.append(
+            f"{len(far):,} of {len(series):,} series have a median interval more than {FAR_OFF:g} times above or below"
+            f" {learned:.3g} {series.unit}, that of the training data, so predictions for them are uncertain:"
+            f" {name_some(far)}"
+        )
+    return found
