@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.saved.card import shown_metrics
 from keras_lnn.saved.results import describe_decisions, measured_split, name_class
 from keras_lnn.tasks.kinds import find_kind
@@ -98,6 +99,28 @@ def print_metrics(console: Console, metrics: dict[str, Any], title: str) -> None
     console.print(table)
     if tuned:
         console.print(describe_decisions(metrics, split))
+
+
+def print_sampling(console: Console, rows: Sequence[dict[str, Any]], metric: str) -> None:
+    """Prints a metric under each sampling, one column per model.
+
+    Args:
+        console: Console that is printed to.
+        rows: The rows of sampling.csv.
+        metric: Name of the metric.
+    """
+    models = dict.fromkeys(row["model"] for row in rows)
+    title = f"{metric_label(metric)} by sampling, with 95% intervals"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("sampling")
+    for name in ("amount", "frames", *models):
+        table.add_column(Text(name), justify="right", overflow="fold")
+    for kind, amount in dict.fromkeys((row["sampling"], row["amount"]) for row in rows):
+        found = {row["model"]: row for row in rows if (row["sampling"], row["amount"]) == (kind, amount)}
+        names = {"value": metric, "low": f"{metric}_low", "high": f"{metric}_high"}
+        cells = [_short_estimate({end: found[model][name] for end, name in names.items()}) for model in models]
+        table.add_row(kind, f"{amount:g}", f"{next(iter(found.values()))['mean_frames']:.1f}", *cells)
+    console.print(table)
 
 
 def _estimate_cells(estimate: dict[str, float | None]) -> tuple[str, str]:

@@ -20,8 +20,9 @@ def make_series_data(samples: int = 24, frames: int = 6, side: int = 12, seed: i
         series = []
         for label, taken in zip(labels, times, strict=True):
             pixels = random.uniform(40, 80, (len(taken), side, side, 1))
-            course = (2 * label - 1) * taken / taken[-1]
-            pixels[:, side // 4 : side // 2, side // 4 : side // 2] += 90 + 80 * course[:, None, None, None]
+            # How bright it is at first differs more than how it changes, so that no single frame tells the classes.
+            course = random.uniform(50, 130) + (2 * label - 1) * random.uniform(0, 45) * taken / taken[-1]
+            pixels[:, side // 4 : side // 2, side // 4 : side // 2] += course[:, None, None, None]
             series.append(pixels.astype(np.uint8))
         splits[name] = Split(SeriesArray.join(series, times, "minutes", steps=frames), labels)
     return ImageData(TINY_SERIES, "binary", ("falling", "rising"), splits, "md5:tiny-series")

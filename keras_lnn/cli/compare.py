@@ -14,7 +14,7 @@ from pydantic_settings import CliPositionalArg
 
 from keras_lnn.errors import InputError, suggest
 from keras_lnn.files.atomic import require_writable
-from keras_lnn.terminal import loading, make_console, print_written
+from keras_lnn.terminal import loading, make_console, print_written, start_keras
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,6 +44,11 @@ class CompareCommand(pydantic.BaseModel):
     reference: str | None = pydantic.Field(
         None, description="model that the others are compared with (default: the best by mean validation AUC or Dice)"
     )
+    sampling: bool = pydantic.Field(
+        False,
+        description="for series: load the models, measure them on the same series with fewer frames as well, and write "
+        "sampling.csv and a picture",
+    )
     json_output: bool = pydantic.Field(
         False, alias="json", description="print one JSON object, or a list of them for several data sets"
     )
@@ -59,11 +64,16 @@ def run_compare(command: CompareCommand) -> None:
     console, quiet = make_console(), make_console(stderr=True)
     parts = _read_parts(command, quiet)
     references = _find_references(command.reference, parts)
+    if command.sampling:
+        _require_series(parts)
     with loading(quiet, "comparing") as progress:
         results = [
             compare(part, reference, progress=lambda done, place=place: progress((place + done) / len(parts)))
             for place, (part, reference) in enumerate(zip(parts, references, strict=True))
         ]
+    if command.sampling:
+        start_keras(quiet)
+        results = _measure_samplings(results, command.split, quiet)
     outputs = _find_outputs(command, results)
     for output in outputs:
         require_writable(output, "The output")
@@ -90,6 +100,32 @@ def _read_parts(command: CompareCommand, quiet: Console) -> list[list[ComparedRu
         for part in parts:
             check_same_samples(part)
         return parts
+
+
+def _require_series(parts: Sequence[Sequence[ComparedRun]]) -> None:
+    """Checks that all runs are of series, whose models can be loaded."""
+    from keras_lnn.saved.predictor import find_model
+    from keras_lnn.saved.signature import read_signature
+
+    for run in itertools.chain.from_iterable(parts):
+        read_signature(find_model(run.path)).require_series(str(run.path), "--sampling")
+
+
+def _measure_samplings(results: Sequence[Comparison], split: str, quiet: Console) -> list[Comparison]:
+    """Returns the comparisons with each model's leading metric under each sampling."""
+    from keras_lnn.comparing.sampling import with_sampling
+    from keras_lnn.training.evaluate import LastLoaded, predict_run_samplings
+
+    measured, load = [], LastLoaded()
+    with loading(quiet, "measuring samplings") as progress:
+        for place, result in enumerate(results):
+            runs = [run for model in result.models for run in model.runs]
+            predicted = {}
+            for number, run in enumerate(runs):
+                predicted[run.path] = predict_run_samplings(run.path, split, run.truth, load)
+                progress((place + (number + 1) / len(runs)) / len(results))
+            measured.append(with_sampling(result, predicted))
+    return measured
 
 
 def _find_references(reference: str | None, parts: Sequence[Sequence[ComparedRun]]) -> list[str | None]:

@@ -1,16 +1,20 @@
 """``keras-lnn evaluate``: the metrics of a trained model on the data that it was trained on, or on other data."""
 
 import json
-from typing import TYPE_CHECKING, Literal
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 from pydantic_settings import CliPositionalArg
 
 from keras_lnn.cli.starting import Command, start
 from keras_lnn.data.catalog import require_data, require_source
+from keras_lnn.errors import InputError
 from keras_lnn.fields.options import DataOptions, OwnModules
 from keras_lnn.fields.values import Side, parse_classes
-from keras_lnn.terminal import loading, make_console, print_metrics
+from keras_lnn.files.atomic import require_writable
+from keras_lnn.terminal import loading, make_console, print_metrics, print_sampling, print_written
 
 if TYPE_CHECKING:
     from keras_lnn.training.samples import LearnedData
@@ -35,6 +39,14 @@ class EvaluateCommand(OwnModules, Command, DataOptions):
         description="which of two classes is the positive one in sensitivity, specificity, precision and F1 (default: "
         "that of the model's training)",
     )
+    sampling: bool = pydantic.Field(
+        False,
+        description="for series: also measure the model on the same series with fewer frames, and write sampling.csv "
+        "and sampling.png",
+    )
+    output: Path | None = pydantic.Field(
+        None, description="folder for the table and the picture of --sampling (default: sampling/DATA-MODEL)"
+    )
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object")
 
     @pydantic.field_validator("map_classes", mode="after")
@@ -53,7 +65,13 @@ def run_evaluate(command: EvaluateCommand) -> None:
     from keras_lnn.training.samples import LearnedData
 
     signature = read_signature(find_model(command.model))
+    if command.output is not None and not command.sampling:
+        raise InputError(f"--output is for the files of --sampling. Received: {command.output} without --sampling.")
+    if command.sampling:
+        signature.require_series(command.model, "--sampling")
     _require_data(command, LearnedData.of(command.model, signature))
+    if command.output is not None:
+        require_writable(command.output, "--output")
     start(command, quiet)
     from keras_lnn.training.evaluate import describe_measured, evaluate_model
 
@@ -65,12 +83,28 @@ def run_evaluate(command: EvaluateCommand) -> None:
             options=command,
             map_classes=parse_classes(command.map_classes),
             positive_class=command.positive_class,
+            sampling=command.sampling,
             progress=progress,
         )
+    leading = signature.get_task().leading
+    written = _write_sampling(command, metrics, leading) if command.sampling else {}
     if command.json_output:
         print(json.dumps(metrics, indent=2, ensure_ascii=False))
     else:
         print_metrics(console, metrics, describe_measured(metrics))
+    if written and not command.json_output:
+        print_sampling(console, metrics["sampling"], leading)
+        print_written(console, written)
+
+
+def _write_sampling(command: EvaluateCommand, metrics: dict[str, Any], metric: str) -> dict[str, Path]:
+    """Writes the table and the picture of the samplings, and returns their paths."""
+    from keras_lnn.training.sampling import write_sampling
+
+    data, model = Path(metrics["data"].rpartition(":")[2]).stem, Path(command.model).stem
+    name = re.sub(r"[^A-Za-z0-9._=-]+", "-", f"{data}-{model}").strip("-.")[:100]
+    title = f"{metrics['model']} on {metrics['data']}"
+    return write_sampling(metrics["sampling"], metric, title, command.output or Path("sampling") / name)
 
 
 def _require_data(command: EvaluateCommand, learned: "LearnedData") -> None:

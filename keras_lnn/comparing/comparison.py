@@ -156,6 +156,7 @@ class Comparison:
         left_out: Runs that repeat a seed of their model.
         positive_class: The class that sensitivity, precision and F1 refer to in a binary task; None for other tasks.
         label_pairs: Each pair of models with each metric of each label; empty unless the task is multi-label.
+        sampling: For series, the leading metric of each model under each sampling; None where that was not measured.
     """
 
     models: tuple[Model, ...]
@@ -165,6 +166,7 @@ class Comparison:
     left_out: tuple[ComparedRun, ...]
     positive_class: str | None = None
     label_pairs: tuple[Pair, ...] = ()
+    sampling: pd.DataFrame | None = None
 
     @property
     def example(self) -> ComparedRun:
@@ -244,6 +246,7 @@ class Comparison:
                 "pairs": [pair.to_row() for pair in self.pairs],
                 "label_pairs": [pair.to_row() for pair in self.label_pairs],
                 "left_out": [str(run.path) for run in self.left_out],
+                **({} if self.sampling is None else {"sampling": self.sampling.to_dict("records")}),
             }
         )
 

@@ -22,6 +22,8 @@ _CAPTIONS = {
     "roc": "ROC curves of all models in one plot.",
     "dice": "Dice of each image as the mean over the seeds, and its distribution over the images.",
     "metrics": "Every metric of every model, with 95% intervals.",
+    "sampling": "The same series with fewer frames: means over the seeds with 95% intervals; at the left of each panel "
+    "all frames are kept. sampling.csv has the numbers.",
 }
 _DIFFERENCES = "differences_"
 _METRICS_IN_A_TABLE = 6
@@ -51,12 +53,16 @@ def comparison_page(comparison: Comparison, figures: Mapping[str, Figure], folde
         findings=_findings(comparison),
         label_sentences=words.describe_labels(comparison) if comparison.label_pairs else [],
         models=[*_models_tables(comparison), _facts_table(comparison)],
-        pictures=[_picture(name, figures[name]) for name in comparison.example.pictures],
+        pictures=[_picture(name, figures[name]) for name in (*comparison.example.pictures, *_sampled(figures))],
         maps=[_picture(name, figures[name]) for name in maps] if comparison.pairs else [],
         differences=_differences_tables(comparison),
         runs=_runs_table(comparison, folder),
         methods=_methods(comparison),
     )
+
+
+def _sampled(figures: Mapping[str, Figure]) -> list[str]:
+    return ["sampling"] if "sampling" in figures else []
 
 
 def _describe_samples(comparison: Comparison) -> str:

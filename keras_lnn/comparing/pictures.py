@@ -11,9 +11,11 @@ from keras_lnn.comparing.compared_run import ComparedRun
 from keras_lnn.comparing.comparison import SIGNIFICANT, Comparison, Model, Pair, is_better
 from keras_lnn.comparing.mask_runs import MaskRun, mean_dice
 from keras_lnn.comparing.runs import Run
+from keras_lnn.data.thinning import SAMPLING_KINDS
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.metrics import is_lower_better, metric_label
 from keras_lnn.plots import plot_dice_by_model
+from keras_lnn.plots.sampling import plot_sampling
 from keras_lnn.plots.style import (
     BLACK,
     BLUE,
@@ -67,6 +69,10 @@ def draw_all(comparison: Comparison) -> dict[str, Figure]:
     if len(comparison.models) > 2:
         reported = comparison.reported_metrics
         figures |= {f"differences_{metric}": plot_differences(comparison, metric) for metric in reported}
+    if comparison.sampling is not None:
+        labels = {kind: known.label for kind, known in SAMPLING_KINDS.items()}
+        leading, data = comparison.example.leading, comparison.example.config.data
+        figures["sampling"] = plot_sampling(comparison.sampling, leading, metric_label(leading), labels, data)
     return figures
 
 

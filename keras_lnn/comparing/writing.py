@@ -18,11 +18,11 @@ from keras_lnn.comparing.words import (
     describe_summary,
 )
 from keras_lnn.evaluation.metrics import metric_label
-from keras_lnn.files.atomic import writing_to
+from keras_lnn.files.atomic import without_nan, writing_to
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.files.written import OTHER_FOLDER, WrittenFiles
 from keras_lnn.statistics.texts import interval
-from keras_lnn.terminal import loading
+from keras_lnn.terminal import loading, print_sampling
 
 _MOST_SENTENCES = 6
 
@@ -47,6 +47,8 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike, console:
     written |= {"pairs": folder / "pairs.csv", "pictures": folder / "plots"}
     if comparison.label_pairs:
         written["labels"] = folder / "label_pairs.csv"
+    if comparison.sampling is not None:
+        written["sampling"] = folder / "sampling.csv"
     files = WrittenFiles(folder, OTHER_FOLDER)
     if not written["page"].exists():  # otherwise a comparison of an older version may be there, which kept no list
         files.require_free(written.values())
@@ -61,6 +63,8 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike, console:
         files.write_text(written["pairs"], to_csv(comparison.pairs_table()))
         if comparison.label_pairs:
             files.write_text(written["labels"], to_csv(comparison.label_pairs_table()))
+        if comparison.sampling is not None:
+            files.write_text(written["sampling"], to_csv(comparison.sampling))
         # The page is written last, so that its presence implies that of all other files.
         files.write_text(written["page"], comparison_page(comparison, figures, folder))
     return written
@@ -93,3 +97,5 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             console.print(f"- {len(sentences) - _MOST_SENTENCES} more in the page")
     for sentence in describe_labels(comparison)[:_MOST_SENTENCES]:
         console.print(sentence)
+    if comparison.sampling is not None:
+        print_sampling(console, without_nan(comparison.sampling.to_dict("records")), example.leading)

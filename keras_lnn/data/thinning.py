@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import numpy as np
+
+from keras_lnn.data.arrays import SeriesArray
+from keras_lnn.data.splitting import SelectedRows
+
+# A thinned series keeps as many, since the times of a single frame say nothing.
+FEWEST_FRAMES = 2
 
 
 def thin_evenly(times: np.ndarray, steps: int) -> np.ndarray:
@@ -33,3 +44,116 @@ def thin_evenly(times: np.ndarray, steps: int) -> np.ndarray:
         before = max(after - 1, first)
         kept[number] = before if wanted - times[before] <= times[after] - wanted else after
     return kept
+
+
+def keep_share(series: SeriesArray, share: float, seed: int | None = None) -> SeriesArray:
+    """Returns series with a share of their frames, at least two of each and the last one always.
+
+    Args:
+        series: The series; they are not changed.
+        share: Share of the frames of each series, above 0 and up to 1.
+        seed: Seed by which the frames are drawn at random; None for frames that are even in time.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"The share of frames that is kept must be above 0 and up to 1. Received: {share}.")
+
+    def choose(row: int, times: np.ndarray) -> np.ndarray:
+        count = min(max(int(share * len(times) + 0.5), FEWEST_FRAMES), len(times))
+        if seed is None:
+            return thin_evenly(times, count)
+        drawn = np.random.default_rng([seed, row]).permutation(len(times) - 1)[: count - 1]
+        return np.append(np.sort(drawn), len(times) - 1)
+
+    return _select_frames(series, choose)
+
+
+def every_nth(series: SeriesArray, step: int) -> SeriesArray:
+    """Returns series with every ``step``-th frame, counted back from the last one; at least two of each are kept."""
+    if step < 1:
+        raise ValueError(f"Every first, second, third ... frame can be kept. Received: {step}.")
+
+    def choose(row: int, times: np.ndarray) -> np.ndarray:
+        last = len(times) - 1
+        return np.arange(last, -1, -min(step, max(last, 1)))[::-1]
+
+    return _select_frames(series, choose)
+
+
+def start_later(series: SeriesArray, share: float) -> SeriesArray:
+    """Returns series without the share of frames that come first; at least two of each are kept."""
+    if not 0 <= share < 1:
+        raise ValueError(f"The share of frames that is left out must be at least 0 and below 1. Received: {share}.")
+
+    def choose(row: int, times: np.ndarray) -> np.ndarray:
+        return np.arange(max(min(int(share * len(times)), len(times) - FEWEST_FRAMES), 0), len(times))
+
+    return _select_frames(series, choose)
+
+
+def _select_frames(series: SeriesArray, choose: Callable[[int, np.ndarray], np.ndarray]) -> SeriesArray:
+    """Returns series of some of the frames, which are read when they are accessed.
+
+    Args:
+        series: The series.
+        choose: Returns which frames of a series are kept, by its number and the times of its frames.
+    """
+    kept = []
+    for row, (start, length) in enumerate(zip(series.starts, series.lengths, strict=True)):
+        kept.append(start + choose(row, series.frame_times[start : start + length]))
+    lengths = np.array([len(places) for places in kept], np.int64)
+    places = np.concatenate(kept)
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    times = series.frame_times[places] - np.repeat(series.frame_times[places[starts]], lengths)
+    frames = SelectedRows(series.frames, places)
+    return dataclasses.replace(series, frames=frames, starts=starts, lengths=lengths, frame_times=times)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """One way in which series could have been sampled.
+
+    Args:
+        kind: A name in ``SAMPLING_KINDS``.
+        amount: How much: a share of the frames, or one of how many frames.
+    """
+
+    kind: str
+    amount: float
+
+    @property
+    def keeps_all(self) -> bool:
+        """Returns whether all frames are kept."""
+        return self.amount == SAMPLING_KINDS[self.kind].amounts[0]
+
+    def apply(self, series: SeriesArray) -> SeriesArray:
+        """Returns the series as they would be with this sampling."""
+        return series if self.keeps_all else SAMPLING_KINDS[self.kind].thin(series, self.amount)
+
+
+class SamplingKind(NamedTuple):
+    """How series are thinned, and by how much.
+
+    Args:
+        label: What the amount is, in words.
+        amounts: The amounts, that of all frames first.
+        thin: Returns thinned series.
+    """
+
+    label: str
+    amounts: tuple[float, ...]
+    thin: Callable[[SeriesArray, Any], SeriesArray]
+
+
+SAMPLING_KINDS = {
+    "evenly": SamplingKind("share of frames kept, evenly in time", (1, 0.75, 0.5, 0.25), keep_share),
+    "at random": SamplingKind(
+        "share of frames kept, at random", (1, 0.75, 0.5, 0.25), functools.partial(keep_share, seed=0)
+    ),
+    "every nth": SamplingKind("one of how many frames is kept", (1, 2, 3), every_nth),
+    "start later": SamplingKind("share of frames left out at the start", (0, 0.25, 0.5), start_later),
+}
+
+
+def list_samplings() -> list[Sampling]:
+    """Returns the samplings by which the robustness of models is measured."""
+    return [Sampling(kind, amount) for kind, known in SAMPLING_KINDS.items() for amount in known.amounts]

@@ -112,6 +112,19 @@ class Signature:
             **{name: own[name] for name in _RECORDED_OPTIONS},
         }
 
+    def require_series(self, model: str, option: str) -> None:
+        """Checks that the model reads series.
+
+        Args:
+            model: Name of the model, for the message.
+            option: The option that needs series.
+        """
+        if self.time_unit is None:
+            raise InputError(
+                f"{option} is for models of series of images in time. Received: {model}, which reads images. Leave it"
+                " out."
+            )
+
     def _describe_times(self) -> dict[str, Any]:
         """Returns what the inputs beside the images of series are."""
         times = {"name": "times", "dtype": "float32", "shape": [None, self.image_shape[0]], "unit": self.time_unit}

@@ -1,6 +1,7 @@
 """The evaluation of a saved model on the data of its training, as at the end of its run, or on other data."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,93 @@ import numpy as np
 
 from keras_lnn.data import ImageData, Split, load_data
 from keras_lnn.data.arrays import ALL
+from keras_lnn.data.reading import Reading
 from keras_lnn.data.samples import SplitPlan
+from keras_lnn.errors import InputError
+from keras_lnn.evaluation.sampling import SampledPredictions
 from keras_lnn.fields.options import DataOptions
-from keras_lnn.saved.predictor import load_predictor
+from keras_lnn.files.atomic import without_nan
+from keras_lnn.saved.predictor import Predictor, find_model, load_predictor
 from keras_lnn.saved.results import name_samples
-from keras_lnn.saved.signature import Signature
+from keras_lnn.saved.signature import Signature, read_signature
 from keras_lnn.training.class_names import with_classes_of
 from keras_lnn.training.report import measure_split, metrics_of_split
 from keras_lnn.training.samples import LEARNED_DATA, ChosenSamples, LearnedData, choose_samples
+from keras_lnn.training.sampling import measure_samplings, predict_samplings
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelOnData:
+    """A saved model with the samples that it is measured on.
+
+    Args:
+        predictor: The model.
+        signature: Its signature.
+        name: Name of the data.
+        chosen: The samples.
+        warnings: Reasons to doubt what is measured on them, one sentence each.
+    """
+
+    predictor: Predictor
+    signature: Signature
+    name: str
+    chosen: ChosenSamples
+    warnings: list[str]
+
+
+class LastLoaded:
+    """Loads data as :func:`keras_lnn.data.load_data` does, and keeps the last ones for runs on the same data."""
+
+    def __init__(self) -> None:
+        self._known: tuple[Any, ImageData] | None = None
+
+    def __call__(self, name: str, reading: Reading, *, plan: SplitPlan) -> ImageData:
+        if self._known is None or self._known[0] != (name, reading, plan):
+            self._known = (name, reading, plan), load_data(name, reading, plan=plan)
+        return self._known[1]
+
+
+def open_model(
+    model: str | Path,
+    *,
+    data: str | None = None,
+    split: str | None = None,
+    options: DataOptions = DataOptions(),  # noqa: B008, it is frozen
+    map_classes: Mapping[str, str] | None = None,
+    positive_class: str | None = None,
+    load: Callable[..., ImageData] = load_data,
+) -> ModelOnData:
+    """Loads a saved model and the samples to measure it on; the arguments are those of :func:`evaluate_model`.
+
+    Args:
+        model: The model.
+        data: Data set.
+        split: Name of a split, or ``all``.
+        options: Options for reading the data.
+        map_classes: The model's class name for each class that has another name in the data.
+        positive_class: The positive one of two classes.
+        load: Loads data, as :func:`keras_lnn.data.load_data` does from their name, a reading and a plan.
+    """
+    predictor = load_predictor(model)
+    signature = predictor.signature
+    if positive_class is not None:
+        signature.get_task().require_positive_class(positive_class)
+        signature = _with_positive_class(positive_class, signature)
+    learned = LearnedData.of(model, signature)
+    name = data or learned.name
+    reading = learned.reading(name, options)
+
+    def load_with_classes(plan: SplitPlan) -> ImageData:
+        return with_classes_of(signature, load(name, reading, plan=plan), map_classes or {})
+
+    loaded = load_with_classes("whole")
+    if ALL in loaded.splits and learned.samples is None and learned.is_same(loaded, name):
+        # A version that kept no list of samples split them in the order of their table.
+        loaded = load_with_classes("as listed")
+    # Masks that get their size in another way have other pixels.
+    compare_labels = not signature.get_task().resizes_labels or reading.own.fit == signature.own.fit
+    chosen = choose_samples(learned, loaded, name, split, compare_labels)
+    return ModelOnData(predictor, signature, name, chosen, _warnings(chosen, learned, loaded))
 
 
 def evaluate_model(
@@ -27,6 +107,7 @@ def evaluate_model(
     options: DataOptions = DataOptions(),  # noqa: B008, it is frozen
     map_classes: Mapping[str, str] | None = None,
     positive_class: str | None = None,
+    sampling: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Any]:
     """Measures a saved model.
@@ -43,38 +124,48 @@ def evaluate_model(
         options: Options for reading the data; missing values are those of the training.
         map_classes: The model's class name for each class that has another name in the data.
         positive_class: The positive one of two classes; that of its training if not given.
+        sampling: Whether a model of series is also measured on the same series with fewer frames.
         progress: Called with the fraction done.
 
     Returns:
         The content that metrics.json has for a split, with what was measured: ``model``, ``data``, ``data_is`` (in
         words), ``split``, ``images``, ``patients`` (None where unknown), ``left_out_training_images``, ``new_images``
-        and ``missing_images``.
+        and ``missing_images``; where asked for also ``sampling``, one row per sampling.
     """
-    predictor = load_predictor(model)
-    signature = predictor.signature
-    if positive_class is not None:
-        signature.get_task().require_positive_class(positive_class)
-        signature = _with_positive_class(positive_class, signature)
-    learned = LearnedData.of(model, signature)
-    name = data or learned.name
-    reading = learned.reading(name, options)
-
-    def load(plan: SplitPlan) -> ImageData:
-        loaded = load_data(name, reading, plan=plan, progress=progress)
-        return with_classes_of(signature, loaded, map_classes or {})
-
-    loaded = load("whole")
-    if ALL in loaded.splits and learned.samples is None and learned.is_same(loaded, name):
-        # A version that kept no list of samples split them in the order of their table.
-        loaded = load("as listed")
-    # Masks that get their size in another way have other pixels.
-    compare_labels = not signature.get_task().resizes_labels or reading.own.fit == signature.own.fit
-    chosen = choose_samples(learned, loaded, name, split, compare_labels)
+    if sampling:
+        read_signature(find_model(model)).require_series(str(model), "--sampling")
+    about = {"data": data, "split": split, "options": options, "map_classes": map_classes}
+    load = functools.partial(load_data, progress=progress)
+    opened = open_model(model, **about, positive_class=positive_class, load=load)
+    predictor, signature, chosen = opened.predictor, opened.signature, opened.chosen
     predicted = np.concatenate([predictor.predict_compact(part.images) for part in chosen.parts])
     measured = chosen.joined()
     metrics = metrics_of_split(measure_split(measured, predicted, signature), signature, chosen.split)
-    metrics["warnings"] = [*_warnings(chosen, learned, loaded), *metrics["warnings"]]
-    return {"model": str(model), "data": name, **_describe(chosen, measured), **metrics}
+    metrics["warnings"] = [*opened.warnings, *metrics["warnings"]]
+    if sampling:
+        samplings = predict_samplings(predictor, chosen.parts, predicted)
+        metrics["sampling"] = without_nan(measure_samplings(Path(model).name, measured, signature, samplings))
+    return {"model": str(model), "data": opened.name, **_describe(chosen, measured), **metrics}
+
+
+def predict_run_samplings(
+    run: Path, split: str, truth: np.ndarray, load: Callable[..., ImageData] = load_data
+) -> list[SampledPredictions]:
+    """Returns what the kept model of a run predicts for its own samples under each sampling.
+
+    Args:
+        run: The run's folder.
+        split: ``test`` or ``val``.
+        truth: The labels by which the run was measured; the samples must still have them.
+        load: Loads data, as in :func:`open_model`.
+    """
+    opened = open_model(run, split=split, load=load)
+    if not np.array_equal(opened.chosen.joined().labels, truth):
+        raise InputError(
+            f"--sampling needs the {split} samples that a run was measured on. Received: {run}, whose data"
+            f" {opened.name} have other samples or labels now. Restore them, or leave out --sampling."
+        )
+    return predict_samplings(opened.predictor, opened.chosen.parts)
 
 
 def _with_positive_class(positive_class: str, signature: Signature) -> Signature:

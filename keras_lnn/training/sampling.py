@@ -1,0 +1,90 @@
+"""Robustness to sampling: what saved models predict for series of which frames are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from keras_lnn.data.arrays import SeriesArray, Split
+from keras_lnn.data.thinning import SAMPLING_KINDS, list_samplings
+from keras_lnn.errors import InputError
+from keras_lnn.evaluation.metrics import metric_label
+from keras_lnn.evaluation.sampling import SampledPredictions, sampling_row
+from keras_lnn.files.atomic import writing_to
+from keras_lnn.files.csv_tables import to_csv
+from keras_lnn.files.written import OTHER_FOLDER, WrittenFiles
+from keras_lnn.plots.sampling import plot_sampling
+from keras_lnn.plots.style import save_figure
+from keras_lnn.saved.predictor import Predictor
+from keras_lnn.saved.signature import Signature
+from keras_lnn.training.report import measure_split
+
+
+def predict_samplings(
+    predictor: Predictor, parts: Sequence[Split], predicted: np.ndarray | None = None
+) -> list[SampledPredictions]:
+    """Returns what a model predicts for series under each sampling.
+
+    Args:
+        predictor: The model.
+        parts: Its samples, in one part or several.
+        predicted: What it predicts for them with all frames; predicted if not given.
+    """
+    series = [part.images for part in parts if isinstance(part.images, SeriesArray)]
+    if len(series) < len(parts):
+        raise InputError("--sampling is for data of series of images in time. Received: images. Leave it out.")
+
+    def predict(sampled: Sequence[SeriesArray]) -> np.ndarray:
+        return np.concatenate([predictor.predict_compact(images) for images in sampled])
+
+    whole = predict(series) if predicted is None else predicted
+    found = []
+    for sampling in list_samplings():
+        sampled = [sampling.apply(images) for images in series]
+        frames = float(np.concatenate([images.lengths for images in sampled]).mean())
+        result = whole if sampling.keeps_all else predict(sampled)
+        found.append(SampledPredictions(sampling.kind, sampling.amount, frames, result))
+    return found
+
+
+def measure_samplings(
+    model: str, measured: Split, signature: Signature, samplings: Sequence[SampledPredictions]
+) -> list[dict[str, Any]]:
+    """Returns the leading metric of one model under each sampling, as the rows of sampling.csv.
+
+    Args:
+        model: Name of the model.
+        measured: The labels, and the patients where they are known.
+        signature: Signature of the model.
+        samplings: What the model predicts.
+    """
+    metric, rows = signature.get_task().leading, []
+    for sampled in samplings:
+        estimate = measure_split(measured, sampled.predicted, signature).metrics[metric]
+        rows.append(sampling_row(model, sampled, 1, metric, estimate))
+    return rows
+
+
+def write_sampling(rows: Sequence[dict[str, Any]], metric: str, title: str, folder: Path) -> dict[str, Path]:
+    """Writes sampling.csv and sampling.png to a folder, and returns their paths.
+
+    Args:
+        rows: The rows of the table.
+        metric: Name of its metric.
+        title: Beginning of the picture's heading.
+        folder: The folder; files that the package wrote there before are replaced.
+    """
+    table = pd.DataFrame(rows).astype(dict.fromkeys((metric, f"{metric}_low", f"{metric}_high"), float))
+    written = {"sampling": folder / "sampling.csv", "picture": folder / "sampling.png"}
+    files = WrittenFiles(folder, OTHER_FOLDER)
+    files.require_free(written.values())
+    labels = {kind: known.label for kind, known in SAMPLING_KINDS.items()}
+    with writing_to(folder):
+        with files.write(written["picture"]) as temporary:
+            save_figure(plot_sampling(table, metric, metric_label(metric), labels, title), temporary)
+        files.write_text(written["sampling"], to_csv(table))
+    return written
