@@ -25,6 +25,10 @@ OFF_DEFAULT = {
     "label_columns": ("mass", "edema"),
     "split_column": "part",
     "group_column": "patient",
+    "series_column": "examination",
+    "time_column": "taken",
+    "time_unit": "minutes",
+    "max_steps": 12,
     "fit": "pad",
     "window": "40,400",
     "frame": "middle",
@@ -90,6 +94,7 @@ def test_roles_and_traits_find_fields_in_the_order_of_declaration():
     assert fields_with(TrainConfig, Trait.COLUMN, Role.MODEL) == (
         *("model", "model_args"),
         *("file_column", "label_columns", "split_column", "group_column"),
+        *("series_column", "time_column"),
     )
 
 

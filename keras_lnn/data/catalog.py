@@ -22,14 +22,14 @@ class OwnSource:
         summary: What the images are, for the list of data sets.
         loader: ``module:function`` that loads them from the place and a
             :class:`~keras_lnn.data.reading.Reading`.
-        in_file: Whether the place is a file; else it is a folder.
+        in_file: Whether the place is a file; else it is a folder. None if it may be either.
         columns: ``module:function`` that returns the names of the columns of its table; None if there is no table.
     """
 
     place: str
     summary: str
     loader: str
-    in_file: bool = False
+    in_file: bool | None = False
     columns: str | None = None
 
 
@@ -54,6 +54,13 @@ OWN_SOURCES = {
         "the same images, classified by the highest class in their masks",
         "keras_lnn.data.sources.masks:load_mask_classes",
         columns="keras_lnn.data.sources.mask_files:list_manifest_columns",
+    ),
+    "series:": OwnSource(
+        "PATH",
+        "series of own images in time, in a table with their times or in one folder per class and series",
+        "keras_lnn.data.sources.series:load_series",
+        in_file=None,
+        columns="keras_lnn.data.sources.series:list_series_columns",
     ),
 }
 OTHER_SOURCES = {prefix + source.place: source.summary for prefix, source in OWN_SOURCES.items()}
@@ -325,9 +332,10 @@ def require_source(name: str, image_dir: Path | None = None) -> None:
         return
     source, place = split_own(name)
     path = Path(place)
-    if source.in_file:
+    if source.in_file is not False:
         if not path.exists():
-            raise InputError(f"The table must exist. Received: {path}. Check the path.")
+            what = "table" if source.in_file else "table or the folder of series"
+            raise InputError(f"The {what} must exist. Received: {path}. Check the path.")
     elif not path.is_dir():
         raise InputError(f"The folder of images must exist. Received: {path}. Check the path.")
     if image_dir is not None and not image_dir.is_dir():

@@ -35,7 +35,7 @@ class Rendering:
 
 @dataclasses.dataclass(frozen=True)
 class OwnImages:
-    """The options of ``folder:``, ``table:`` and ``masks:``, named as in a configuration.
+    """The options of ``folder:``, ``table:``, ``masks:`` and ``series:``, named as in a configuration.
 
     Args:
         image_dir: Folder of the files of a table; None for the table's own folder.
@@ -43,6 +43,10 @@ class OwnImages:
         label_columns: Names of the columns of labels; None to detect them.
         split_column: Name of the column of splits; None to detect it, if there is one.
         group_column: Name of the column of groups, such as patients; None to detect it, if there is one.
+        series_column: Name of the column of series; None to detect it.
+        time_column: Name of the column of times; None to detect it.
+        time_unit: Unit of the times of series, such as ``minutes``; None for that of the column or of the files.
+        max_steps: Number of images to which longer series are thinned, evenly in time.
         fit: As in :class:`Rendering`.
         window: As in :class:`Rendering`.
         skip_bad: Whether missing and unreadable files are left out.
@@ -55,6 +59,10 @@ class OwnImages:
     label_columns: Sequence[str] | None = None
     split_column: str | None = None
     group_column: str | None = None
+    series_column: str | None = None
+    time_column: str | None = None
+    time_unit: str | None = None
+    max_steps: int = 32
     fit: str = "stretch"
     window: tuple[float, float] | None = None
     skip_bad: bool = False

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from keras_lnn.fields.roles import Role, Trait
-from keras_lnn.fields.values import Side, parse_frame, parse_window, split_names
+from keras_lnn.fields.values import MOST, Side, parse_frame, parse_time_unit, parse_window, split_names
 
 
 class OwnModules(pydantic.BaseModel):
@@ -52,6 +52,21 @@ class DataOptions(pydantic.BaseModel):
     group_column: Annotated[str | None, Role.DATA, Trait.COLUMN] = pydantic.Field(
         None, description="column of the table, such as patient; images with the same value stay in one split"
     )
+    series_column: Annotated[str | None, Role.DATA, Trait.COLUMN] = pydantic.Field(
+        None, description="column of the table of series:FILE that names the series of each image"
+    )
+    time_column: Annotated[str | None, Role.DATA, Trait.COLUMN] = pydantic.Field(
+        None, description="column of the table of series:FILE with the time or date of each image"
+    )
+    time_unit: Annotated[str | None, Role.SETTING] = pydantic.Field(
+        None,
+        description="unit in which the times of series are learned, such as seconds, minutes, days or months; it is"
+        " also that of numbers in a column whose name has none (default: that in the name, such as time_minutes; for"
+        " dates, one that suits their span)",
+    )
+    max_steps: Annotated[Annotated[int, pydantic.Field(ge=1, le=MOST)] | None, Role.SETTING] = pydantic.Field(
+        None, description="number of images to which longer series are thinned, evenly in time (default: 32)"
+    )
     fit: Annotated[Literal["stretch", "pad"] | None, Role.SETTING] = pydantic.Field(
         None, description="how own images are resized; pad: keep the aspect ratio and fill the rest with black"
     )
@@ -80,6 +95,11 @@ class DataOptions(pydantic.BaseModel):
     def _window(cls, value: str | None) -> str | None:
         parse_window(value)
         return value
+
+    @pydantic.field_validator("time_unit", mode="after")
+    @classmethod
+    def _time_unit(cls, value: str | None) -> str | None:
+        return parse_time_unit(value)
 
     @pydantic.field_validator("frame", mode="before")
     @classmethod

@@ -22,6 +22,17 @@ Seed = Annotated[int, pydantic.Field(ge=0, lt=2**31)]
 Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
 PositiveNumber = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 NumberOrZero = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
+# The names of units of time with their other spellings; m is left out, since it may be minutes or months.
+TIME_UNITS = {
+    "milliseconds": ("ms", "msec", "msecs", "millisecond"),
+    "seconds": ("s", "sec", "secs", "second"),
+    "minutes": ("min", "mins", "minute"),
+    "hours": ("h", "hr", "hrs", "hour"),
+    "days": ("d", "day"),
+    "weeks": ("w", "wk", "wks", "week"),
+    "months": ("mo", "mos", "month"),
+    "years": ("y", "yr", "yrs", "year"),
+}
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
@@ -85,6 +96,17 @@ def parse_memory(text: str | int | float | None) -> float | None:
     if not 0 < size < float("inf"):
         raise ValueError("must be finite and more than zero")
     return size
+
+
+def parse_time_unit(text: str | None) -> str | None:
+    """Returns the name of a unit of time, in the plural, of any of its spellings such as ``min``."""
+    if text is None:
+        return None
+    plain = str(text).strip().lower()
+    found = next((unit for unit, spellings in TIME_UNITS.items() if plain in (unit, *spellings)), None)
+    if found is None:
+        raise ValueError(f"must be a unit of time: {', '.join(TIME_UNITS)}")
+    return found
 
 
 def parse_window(text: str | None) -> tuple[float, float] | None:

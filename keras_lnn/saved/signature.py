@@ -26,9 +26,12 @@ _MOST_UNPACKED = 20
 # What a signature can say: more is no model, and would be allocated.
 _MOST_CLASSES, _LARGEST_SIDE, _MOST_VALUES = 10_000, 2**14, 2**28
 
-# Options of own images that a model remembers, as fields of its file. Paths are private, and differ between machines.
+# Options of own images that a model remembers, as fields of its file. Paths are private, and differ between machines;
+# the unit of times is that of the model, whether or not it was asked for.
 _RECORDED_OPTIONS = tuple(
-    field.name for field in dataclasses.fields(OwnImages) if field.name not in fields_with(DataOptions, Trait.PLACE)
+    field.name
+    for field in dataclasses.fields(OwnImages)
+    if field.name not in (*fields_with(DataOptions, Trait.PLACE), "time_unit")
 )
 
 
@@ -205,9 +208,11 @@ def _check_options(signature: Signature) -> None:
             raise ValueError(f"{name} must be a whole number")
     if not _is_whole(signature.parameters) or not isinstance(signature.own.skip_bad, bool):
         raise ValueError("parameters must be a whole number and skip_bad true or false")
-    for name in ("file_column", "split_column", "group_column"):
+    for name in ("file_column", "split_column", "group_column", "series_column", "time_column"):
         if not isinstance(getattr(signature.own, name), str | None):
             raise ValueError(f"{name} must be text")
+    if not _is_whole(signature.own.max_steps) or signature.own.max_steps < 1:
+        raise ValueError("max_steps must be a whole number of at least 1")
     unit, interval = signature.time_unit, signature.median_interval
     if unit is not None and not (isinstance(unit, str) and re.fullmatch(r"[\w%/. -]{1,40}", unit)):
         raise ValueError("time_unit must be the name of a unit")

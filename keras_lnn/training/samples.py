@@ -114,6 +114,12 @@ class LearnedData:
         known = Reading(own=self.signature.own) if self.config is None else Reading().with_options(self.config)
         if not self.is_named(name):
             known = dataclasses.replace(known, own=_with_columns_of(name, known.own))
+        if self.signature.time_unit is not None:
+            # Times are read in the model's unit, whatever suits the span of other data.
+            own = dataclasses.replace(
+                known.own, time_unit=self.signature.time_unit, max_steps=self.signature.image_shape[0]
+            )
+            known = dataclasses.replace(known, own=own)
         known = dataclasses.replace(
             known, size=self.signature.size, channels=self.signature.image_shape[-1], seed=self.seed
         )

@@ -17,7 +17,8 @@ from keras_lnn.data.arrays import ImageArray
 from keras_lnn.data.decode.copies import fingerprint
 from keras_lnn.data.decode.decoding_pool import PixelFile, decode_to_file
 from keras_lnn.data.decode.faults import Decoded
-from keras_lnn.data.decode.images import DECODING, Progress
+from keras_lnn.data.decode.file_frames import FileFrame, share_windows
+from keras_lnn.data.decode.images import DECODING, Progress, quiet_decoders, worker_count
 from keras_lnn.data.disk import DiskArray, are_as_stamped, stamp_files
 from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
@@ -40,11 +41,12 @@ class CachedImages:
 
 
 def open_or_decode(
-    files: Sequence[Path],
+    files: Sequence[Path] | Sequence[FileFrame],
     digests: Sequence[str],
     shape: tuple[int, ...],
     rendering: Rendering,
     *,
+    series: Sequence[int] | None = None,
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> CachedImages:
@@ -59,6 +61,7 @@ def open_or_decode(
         digests: A hash of the content of each file.
         shape: The shape of one image or volume.
         rendering: How the files become pixels.
+        series: The number of the series of each image; None if images do not belong to series.
         folder: Folder of the cache; the folder of own images in the usual one if not given.
         progress: Called with the fraction of the images that is decoded.
 
@@ -66,12 +69,16 @@ def open_or_decode(
         The images in the order of the files.
     """
     kinds = [digest + file.suffix.lower() for file, digest in zip(files, digests, strict=True)]
-    key = hashlib.sha256(repr((DECODING, kinds, shape, dataclasses.astuple(rendering))).encode()).hexdigest()[:32]
+    depends_on = (DECODING, kinds, shape, dataclasses.astuple(rendering), *([] if series is None else [series]))
+    key = hashlib.sha256(repr(depends_on).encode()).hexdigest()[:32]
     folder = (cache_folder() / "own-images" if folder is None else folder) / key
     images_file, prints_file, facts_file = folder / "images.npy", folder / "prints.npy", folder / "facts.json"
     written = [images_file, *([prints_file] if rendering.classes is None else [])]
     decoded = _read_facts(facts_file)
     if decoded is None:
+        if series is not None and rendering.window is None:
+            with quiet_decoders():
+                files = share_windows(files, series, worker_count())
         decoded = _write(images_file, files, shape, rendering, progress)
         if prints_file in written:
             with atomic_path(prints_file) as temporary:

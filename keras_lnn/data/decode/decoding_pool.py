@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from keras_lnn.data.decode.faults import CRASH, Decoded
+from keras_lnn.data.decode.file_frames import FileFrame
 from keras_lnn.data.decode.images import Progress, decode_images
 from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
@@ -183,7 +184,7 @@ class _Worker:
         return found
 
     def _ask(self, start: int, files: Sequence[Path]) -> dict[str, Any]:
-        self._orders.write(json.dumps([start, [os.fspath(file) for file in files]]).encode() + b"\n")
+        self._orders.write(json.dumps([start, [_to_json(file) for file in files]]).encode() + b"\n")
         self._orders.flush()
         return json.loads(self._replies.readline())
 
@@ -225,7 +226,18 @@ def _serve() -> None:
     for line in sys.stdin:
         start, files = json.loads(line)
         try:
-            reply = dataclasses.asdict(target.fill(start, files, 1))
+            reply = dataclasses.asdict(target.fill(start, [_from_json(file) for file in files], 1))
         except InputError as error:
             reply = {"error": str(error)}
         print(json.dumps(reply), flush=True)
+
+
+def _to_json(file: str | os.PathLike) -> Any:
+    return [os.fspath(file), file.index, file.window] if isinstance(file, FileFrame) else os.fspath(file)
+
+
+def _from_json(content: Any) -> str | FileFrame:
+    if isinstance(content, str):
+        return content
+    path, index, window = content
+    return FileFrame(Path(path), index, None if window is None else tuple(window))

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,15 @@ def read_values(path: str | os.PathLike) -> np.ndarray:
     from pydicom import pixels
 
     return np.asarray(pixels.apply_modality_lut(values, dataset), np.float32)
+
+
+def read_frames(path: str | os.PathLike, indices: Sequence[int]) -> list[np.ndarray]:
+    """Reads some frames of a grey file, in its units; frames in colour are as they are stored."""
+    from pydicom import pixels
+
+    dataset = open_file(path)
+    frames = (decode_frame(dataset, index) for index in indices)
+    return [frame if frame.ndim == 3 else pixels.apply_modality_lut(frame, dataset) for frame in frames]
 
 
 def _mean_of(frames: list[np.ndarray]) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_lnn.data.decode import medical_files, picture_files
 from keras_lnn.data.decode.faults import Decoded, ImageSource, describe_faults, is_obstacle, name_fault
+from keras_lnn.data.decode.file_frames import FileFrame
 from keras_lnn.data.decode.file_values import FileFacts, apply_window
 from keras_lnn.data.decode.mask_pixels import read_mask
 from keras_lnn.data.decode.picture_files import fitted_size, open_image, with_channels
@@ -143,7 +144,8 @@ def decode_images(
                 into[row] = _decode(sources[row], into.shape[1:], rendering, facts)
                 digests[row] = facts.digest
                 brightest.extend([] if facts.brightest is None else [facts.brightest])
-                if facts.frames > 1:
+                # A frame that was asked for by its number is one image of a series.
+                if facts.frames > 1 and getattr(sources[row], "index", None) is None:
                     frames[row] = facts.frames
             except Exception as error:  # errors of decoders for damaged files have no common class
                 faults[row] = name_fault(error)
@@ -210,6 +212,8 @@ def _has_grey_header(path: str | os.PathLike) -> bool:
 def _decode(source: ImageSource, shape: tuple[int, ...], rendering: Rendering, facts: FileFacts) -> np.ndarray:
     from PIL import Image
 
+    if isinstance(source, FileFrame):
+        source, rendering = source.path, source.choose(rendering)
     if rendering.classes is not None:
         return read_mask(source, shape, rendering)
     if len(shape) == 4:

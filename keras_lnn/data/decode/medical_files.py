@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
@@ -106,6 +107,16 @@ def read_slice(
     if values.ndim != 2:
         raise InputError("a volume among images")
     return show_values(values, window)
+
+
+def read_range(path: str | os.PathLike, indices: Sequence[int]) -> tuple[float, float]:
+    """Returns the lowest and the highest value of some frames or times of a file, in the file's units."""
+    if is_nifti(path):
+        frames = [_read_nifti(path, str(index + 1), FileFacts())[0] for index in indices]
+    else:
+        frames = dicom_files.read_frames(path, indices)
+    finite = [frame[np.isfinite(frame)] for frame in frames]
+    return min(float(frame.min()) for frame in finite), max(float(frame.max()) for frame in finite)
 
 
 def read_volume(

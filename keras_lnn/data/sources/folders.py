@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import re
@@ -49,7 +50,29 @@ def load_folder(path: str | os.PathLike, reading: Reading = Reading()) -> ImageD
     """
     root = Path(path)
     unreadable: list[str] = []
-    splits, class_names = _find_classes(root, reading.own, unreadable)
+    files, labelled = label_folder(root, reading.own, unreadable)
+    found = FoundImages(
+        name=f"folder:{os.fspath(path)}",
+        files=files,
+        labelled=dataclasses.replace(labelled, notes=_describe_series(files, reading.own.frame)),
+        checksum=lambda kept, digests: _checksum(root, kept.names, digests),
+        warnings=(f"left out folders that cannot be read: {name_some(unreadable)}",) if unreadable else (),
+    )
+    return load_own_images(found, reading)
+
+
+def label_folder(root: Path, options: OwnImages, unreadable: list[str]) -> tuple[list[Path], LabelledFiles]:
+    """Finds the images in the folders of their classes.
+
+    Args:
+        root: The folder.
+        options: Whether folders of DICOM slices are volumes, and whether unreadable folders are left out.
+        unreadable: Receives the folders that cannot be read.
+
+    Returns:
+        The files, and their labels.
+    """
+    splits, class_names = _find_classes(root, options, unreadable)
     files = [file for by_class in splits.values() for images in by_class.values() for file in images]
     given = [split for split, by_class in splits.items() for images in by_class.values() for _ in images]
     labelled = LabelledFiles(
@@ -58,16 +81,8 @@ def load_folder(path: str | os.PathLike, reading: Reading = Reading()) -> ImageD
         class_names=tuple(as_text(name) for name in class_names),
         labels=np.concatenate([_labels(by_class, class_names) for by_class in splits.values()]),
         splits=None if len(splits) == 1 else given,
-        notes=_describe_series(files, reading.own.frame),
     )
-    found = FoundImages(
-        name=f"folder:{os.fspath(path)}",
-        files=files,
-        labelled=labelled,
-        checksum=lambda kept, digests: _checksum(root, kept.names, digests),
-        warnings=(f"left out folders that cannot be read: {name_some(unreadable)}",) if unreadable else (),
-    )
-    return load_own_images(found, reading)
+    return files, labelled
 
 
 def _find_classes(
@@ -78,7 +93,7 @@ def _find_classes(
         raise InputError(f"The folder of images must exist. Received: {root}. Check the path.")
     if not root.is_dir():
         raise InputError(f"folder:PATH must name a folder. Received: {root}, which is a file. Name the folder above.")
-    folders = _split_folders(root)
+    folders = split_folders(root)
     splits = {split: _find_images_by_class(folder, options, unreadable) for split, folder in folders.items()}
     class_names = tuple(splits["train"])
     require_different_names(class_names, f"class folders of {folders['train']}")
@@ -93,7 +108,7 @@ def _find_classes(
     return splits, class_names
 
 
-def _split_folders(root: Path) -> dict[str, Path]:
+def split_folders(root: Path) -> dict[str, Path]:
     """Returns the folders of the splits that exist, or the folder itself as train if it has none."""
     found: dict[str, Path] = {}
     for folder in _folders(root):

@@ -21,7 +21,8 @@ def load_data(name: str, reading: Reading = Reading(), **fields: Any) -> ImageDa
     Args:
         name: A name of the catalog, ``folder:PATH`` (images in one folder per class), ``table:FILE`` (images listed in
             a CSV or TSV file), ``masks:DIR`` (images with masks), ``mask-classes:DIR`` (the same images by the highest
-            class in their masks) or ``tfds:NAME``.
+            class in their masks), ``series:PATH`` (series of images in time, in a table or in folders) or
+            ``tfds:NAME``.
         reading: How it is read.
         **fields: Fields of :class:`~keras_lnn.data.reading.Reading` that replace those of ``reading``.
 

@@ -15,15 +15,17 @@ import numpy as np
 from keras_lnn.data.arrays import ALL, SPLITS, ImageArray, ImageData, Split
 from keras_lnn.data.checking import DataCheck, check_splits, name_some
 from keras_lnn.data.decode import medical_files
-from keras_lnn.data.decode.copies import digests_of, find_near_copies
+from keras_lnn.data.decode.copies import find_near_copies
 from keras_lnn.data.decode.decoded_cache import CachedImages, open_or_decode
 from keras_lnn.data.decode.dicom_volumes import digest_series
 from keras_lnn.data.decode.faults import describe_faults
+from keras_lnn.data.decode.file_frames import FileFrame
 from keras_lnn.data.decode.images import guess_channels, image_shape
 from keras_lnn.data.grouping import complete_grouped_splits, describe_torn, require_each_class
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.reading import Reading
 from keras_lnn.data.samples import SampleRecord, SplitPlan
+from keras_lnn.data.sources.own_frames import FileRows, SeriesFiles
 from keras_lnn.data.sources.patients import find_patients
 from keras_lnn.data.splitting import SelectedRows, complete_splits
 from keras_lnn.errors import InputError
@@ -33,6 +35,7 @@ from keras_lnn.files.atomic import as_text, file_digest
 _HOW_TO_NAME_PATIENTS = {
     "folder": "Write a table with a column patient, or make the splits yourself",
     "table": "Add a column patient, or name yours with --group-column",
+    "series": "Write a table with a column patient, or name yours with --group-column",
     "masks": "Name the patients in a column of manifest.csv",
     "mask-classes": "Name the patients in a column of manifest.csv",
 }
@@ -94,21 +97,23 @@ class LabelledFiles:
 
 @dataclasses.dataclass(frozen=True)
 class FoundImages:
-    """What a source of own images finds, with one entry per file; :func:`load_own_images` reads it.
+    """What a source of own images finds, with one entry per sample; :func:`load_own_images` reads it.
 
     Args:
         name: Name of the data set.
-        files: One path per entry; it need not exist.
+        files: One path per entry, which need not exist; or the images of one series per entry.
         labelled: Labels and metadata of each file.
         checksum: Computes the data set's checksum from the files that stay and the SHA-256 of the content of each.
         warnings: Warnings found before, one sentence each.
+        time_unit: For series, the unit of their times.
     """
 
     name: str
-    files: Sequence[Path]
+    files: Sequence[Path] | Sequence[SeriesFiles]
     labelled: LabelledFiles
     checksum: Callable[[LabelledFiles, Sequence[str]], str]
     warnings: tuple[str, ...] = ()
+    time_unit: str | None = None
 
 
 def load_own_images(found: FoundImages, reading: Reading) -> ImageData:
@@ -121,19 +126,24 @@ def load_own_images(found: FoundImages, reading: Reading) -> ImageData:
     Returns:
         The images with a report on them.
     """
-    files, labelled = _prepare(found, reading)
-    digests, faults = digest_files(files)
-    if len(faults) == len(files):
+    samples, labelled = _prepare(found, reading)
+    every = FileRows.of(samples)
+    digests, faults = digest_files(every.files)
+    if len(faults) == len(every.files):
         raise InputError(
-            describe_faults(faults, files, "Check the folder; for a table, --image-dir and the column of files.")
+            describe_faults(faults, every.files, "Check the folder; for a table, --image-dir and the column of files.")
         )
-    cached, places = _decode(files, digests, reading, faults)
-    left_out = _leave_out(labelled.names, files, faults, reading.own.skip_bad)
-    kept = [row for row in range(len(files)) if row not in faults]
-    labelled, digests = labelled.take(kept), [digests[row] for row in kept]
+    cached, places = _decode(every, digests, reading, faults)
+    left_out = _leave_out(every.names(labelled.names), every.files, faults, reading.own.skip_bad)
+    kept = [row for row in range(len(every.files)) if row not in faults]
+    files = every.take(kept)
+    labelled = labelled.take(np.unique(every.owners[kept]))
+    digests = files.digest([digests[row] for row in kept])
     rows = _choose_splits(found.name, labelled, digests, reading)
     stored = np.array([places[row] for row in kept])
-    images = {split: SelectedRows(cached.images, stored[part]) for split, part in rows.items()}
+    # Series that a model is measured on are padded to its own number of images, to which they were thinned.
+    steps = reading.own.max_steps if reading.plan == "whole" else None
+    images = {split: files.arrange(cached.images, stored, part, found.time_unit, steps) for split, part in rows.items()}
     # Data that were not split cannot have copies in two splits, and need not contain every class.
     checked = {} if reading.plan == "whole" else rows
     warnings = [*found.warnings, *left_out, *_describe_patients(found.name, labelled, reading.plan)]
@@ -146,12 +156,12 @@ def load_own_images(found: FoundImages, reading: Reading) -> ImageData:
         splits={split: labelled.to_split(images[split], digests, part) for split, part in rows.items()},
         checksum=found.checksum(identified, digests),
         given_splits=tuple(split for split in SPLITS if labelled.splits is not None and split in labelled.splits),
-        check=_look_over(labelled, cached, stored, checked, reading.own, warnings),
+        check=_look_over(labelled, cached, files, stored, checked, reading.own, warnings),
     )
 
 
-def _prepare(found: FoundImages, reading: Reading) -> tuple[Sequence[Path], LabelledFiles]:
-    """Returns the files in the order in which they are split, with their patients, and checks that they can be split.
+def _prepare(found: FoundImages, reading: Reading) -> tuple[Sequence[Path | SeriesFiles], LabelledFiles]:
+    """Returns the files of all samples in the order in which they are split, with their patients, if that is possible.
 
     What is wrong with the splits is reported before thousands of files are decoded.
     """
@@ -169,6 +179,7 @@ def _prepare(found: FoundImages, reading: Reading) -> tuple[Sequence[Path], Labe
 def _look_over(
     labelled: LabelledFiles,
     cached: CachedImages,
+    files: FileRows,
     stored: np.ndarray,
     rows: Mapping[str, np.ndarray],
     options: OwnImages,
@@ -181,15 +192,16 @@ def _look_over(
     if rows:
         parts = np.empty(len(stored), np.int64)
         for number, part in enumerate(rows.values()):
-            parts[part] = number
+            parts[np.isin(files.owners, part)] = number
         near = find_near_copies(prints, SelectedRows(cached.images, stored), parts)
+        near = files.pair_samples([*files.find_shared(prints, parts), *near])
     frames = [cached.decoded.frames[place] for place in stored.tolist() if place in cached.decoded.frames]
     return check_splits(
         labelled.indicators(),
         rows,
         labelled.class_names,
         names=labelled.names,
-        digests=digests_of(prints),
+        digests=files.digest_pixels(prints),
         near=near,
         groups=labelled.groups,
         brightest=cached.decoded.brightest if options.window is None else None,
@@ -209,7 +221,9 @@ def _describe_frames(frames: Sequence[int], files: int, frame: str | None) -> li
     return [f"{len(frames):,} of {files:,} files have several frames ({lengths}), of which {read} is read{choose}"]
 
 
-def _sort_by_name(files: Sequence[Path], labelled: LabelledFiles) -> tuple[Sequence[Path], LabelledFiles]:
+def _sort_by_name(
+    files: Sequence[Path | SeriesFiles], labelled: LabelledFiles
+) -> tuple[Sequence[Path | SeriesFiles], LabelledFiles]:
     """Sorts files by name, so that sorting a table by another column does not move samples between splits."""
     order = sorted(range(len(files)), key=labelled.names.__getitem__)
     if order == list(range(len(files))):
@@ -217,11 +231,11 @@ def _sort_by_name(files: Sequence[Path], labelled: LabelledFiles) -> tuple[Seque
     return [files[row] for row in order], labelled.take(order)
 
 
-def _with_patients(files: Sequence[Path], labelled: LabelledFiles) -> LabelledFiles:
+def _with_patients(files: Sequence[Path | SeriesFiles], labelled: LabelledFiles) -> LabelledFiles:
     """Adds the patients named in the files themselves if no groups are given."""
     if labelled.groups is not None:
         return labelled
-    found = find_patients(files)
+    found = find_patients([file.frames[0].path if isinstance(file, SeriesFiles) else file for file in files])
     notes = (*labelled.notes, found.note) if found.note else labelled.notes
     return dataclasses.replace(labelled, notes=notes, groups=found.names, groups_guessed=found.names is not None)
 
@@ -290,43 +304,61 @@ def _make_splits(labelled: LabelledFiles, seed: int) -> dict[str, np.ndarray]:
     return rows
 
 
-def digest_files(files: Sequence[Path]) -> tuple[list[str], dict[int, str]]:
+def digest_files(files: Sequence[Path] | Sequence[FileFrame]) -> tuple[list[str], dict[int, str]]:
     """Returns the hash of each file's content, and the faults of files that cannot be read."""
-    faults: dict[int, str] = {}
+    # A file with several images of a series is read once.
+    paths = [file.path if isinstance(file, FileFrame) else file for file in files]
+    unique = list(dict.fromkeys(paths))
+    wrong: dict[Path, str] = {}
 
-    def digest(row: int) -> str:
+    def digest(path: Path) -> str:
         try:
-            mode = os.stat(files[row]).st_mode
+            mode = os.stat(path).st_mode
             if stat.S_ISDIR(mode):
-                return digest_series(files[row])
+                return digest_series(path)
             if not stat.S_ISREG(mode):
                 raise OSError(0, "not a file")
-            return file_digest(files[row])
+            return file_digest(path)
         except FileNotFoundError:
-            faults[row] = "missing"
+            wrong[path] = "missing"
         except OSError as error:
             if error.errno in _SHORTAGES:
                 reason = (error.strerror or "unreadable").lower()
                 raise InputError(
-                    f"Every file must be readable. Received: {files[row]} ({reason}), for a reason outside of"
+                    f"Every file must be readable. Received: {path} ({reason}), for a reason outside of"
                     " the file. Close other programs, or raise the limit, and try again."
                 ) from None
-            faults[row] = (error.strerror or "unreadable").lower()
+            wrong[path] = (error.strerror or "unreadable").lower()
         return ""
 
     with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
-        return list(pool.map(digest, range(len(files)), chunksize=64)), faults
+        digests = dict(zip(unique, pool.map(digest, unique, chunksize=64), strict=True))
+    return [digests[path] for path in paths], {row: wrong[path] for row, path in enumerate(paths) if path in wrong}
 
 
 def _decode(
-    files: Sequence[Path], digests: Sequence[str], reading: Reading, faults: dict[int, str]
+    rows: FileRows, digests: Sequence[str], reading: Reading, faults: dict[int, str]
 ) -> tuple[CachedImages, list[int]]:
-    """Returns the decoded images, and the index of each file among them; files of the same content share one."""
+    """Returns the decoded images, and the index of each file among them; files of the same content share one.
+
+    The images of a series have a window in common, so only series of the same content share them.
+    """
+    of_series = rows.times is not None
     # In the order of the hashes, so that the cached file depends neither on the order of the files nor on their labels.
-    by_content = {digests[row] + files[row].suffix.lower(): row for row in range(len(files)) if row not in faults}
-    order = sorted(by_content)
-    unique = [files[by_content[key]] for key in order]
+    series = rows.digest(digests) if of_series else []
+    keys = [
+        (series[rows.owners[row]] if of_series else "", digests[row] + file.suffix.lower())
+        for row, file in enumerate(rows.files)
+    ]
+    by_content = {keys[row]: row for row in range(len(keys)) if row not in faults}
+    # A series' images stay in their order, whose middle may name the window.
+    order = sorted(by_content, key=lambda key: (key[0], by_content[key] if of_series else 0, key[1]))
+    unique = [rows.files[by_content[key]] for key in order]
     volumes = medical_files.is_volume(unique[0], reading.own.frame)
+    if volumes and of_series:
+        raise InputError(
+            f"The images of a series must have two dimensions. Received: {unique[0]}, a volume. Cut out one slice."
+        )
     channels = reading.channels
     if channels is None:
         channels = 1 if volumes else guess_channels(unique)
@@ -337,16 +369,19 @@ def _decode(
         [digests[by_content[key]] for key in order],
         shape,
         reading.own.rendering,
+        series=np.unique([key[0] for key in order], return_inverse=True)[1].tolist() if of_series else None,
         progress=reading.progress,
     )
     cached.decoded.require_no_obstacles(unique)
     numbers = {key: place for place, key in enumerate(order)}
-    places = [numbers.get(digest + file.suffix.lower(), -1) for file, digest in zip(files, digests, strict=True)]
+    places = [numbers.get(key, -1) for key in keys]
     faults |= {row: cached.decoded.faults[place] for row, place in enumerate(places) if place in cached.decoded.faults}
     return cached, places
 
 
-def _leave_out(names: Sequence[str], files: Sequence[Path], faults: dict[int, str], skip_bad: bool) -> list[str]:
+def _leave_out(
+    names: Sequence[str], files: Sequence[Path] | Sequence[FileFrame], faults: dict[int, str], skip_bad: bool
+) -> list[str]:
     """Returns a warning of the bad files if they may be left out, else raises an error."""
     if faults and (not skip_bad or len(faults) == len(files)):
         remedy = "" if skip_bad else "Replace or remove them, or skip them with --skip-bad."

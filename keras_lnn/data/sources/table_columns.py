@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from keras_lnn.data.grouping import require_whole_groups
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.sources.folders import SPLIT_SPELLINGS, natural_order
 from keras_lnn.data.sources.own_images import LabelledFiles
-from keras_lnn.data.sources.table_file import TextTable
+from keras_lnn.data.sources.series_times import TIME_NAMES
+from keras_lnn.data.sources.table_file import MISSING, TextTable
 from keras_lnn.errors import InputError, suggest
 
 # Compared without case, blanks, underscores and hyphens, so that "Image Index" becomes imageindex.
@@ -65,23 +66,26 @@ _LIKE_GROUPS = re.compile(
 
 _BETWEEN_NAMES = "|"
 _NO_LABEL = "nofinding"
-_MISSING = frozenset({"", "nan", "na", "n/a", "nat"})
 _BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 _NAMED_AT_MOST = 5
 
 
-def read_columns(table: TextTable, options: OwnImages, *, guess_groups: bool = True) -> LabelledFiles:
+def read_columns(
+    table: TextTable, options: OwnImages, *, guess_groups: bool = True, others: Mapping[str, str] | None = None
+) -> LabelledFiles:
     """Finds the columns and reads their cells; each mistake is reported in one sentence with its line.
 
     Args:
         table: The table.
         options: Roles of its columns.
         guess_groups: Whether a column that looks like one of patients is used as such.
+        others: Columns of further roles by their role, which are no labels: those of series and times.
     """
     file_column = find_file_column(table, options.file_column)
     split_column = find_column(table, "split", options.split_column, SPLIT_NAMES)
     group_column = find_column(table, "group", options.group_column, GROUP_NAMES)
     taken = [name for name in (file_column, split_column, group_column) if name is not None]
+    taken += (others or {}).values()
     guessed = [] if group_column is not None or not guess_groups else _guess_groups(table, taken)
     guessed = [name for name in guessed if name not in (options.label_columns or ())]
     if len(guessed) == 1:
@@ -96,7 +100,7 @@ def read_columns(table: TextTable, options: OwnImages, *, guess_groups: bool = T
         labels=labels,
         splits=None if split_column is None else read_splits(table, split_column),
         groups=None if group_column is None else require_filled(table, group_column, "a group"),
-        notes=_describe_use(table, file_column, label_columns, split_column, group_column, guessed),
+        notes=_describe_use(table, file_column, label_columns, split_column, group_column, guessed, others),
         groups_guessed=len(guessed) == 1,
     )
     if labelled.splits is not None and labelled.groups is not None and group_column is not None and not guessed:
@@ -109,7 +113,7 @@ def _guess_groups(table: TextTable, taken: Sequence[str]) -> list[str]:
 
     def is_filled(cells: Sequence[str]) -> bool:
         found = {cell.lower() for cell in cells}
-        return len(found) >= max(3, min(10, len(cells) // 3)) and not found & _MISSING
+        return len(found) >= max(3, min(10, len(cells) // 3)) and not found & MISSING
 
     free = [name for name in table.columns if name and name not in taken]
     return [name for name in free if _LIKE_GROUPS.fullmatch(plain_name(name)) and is_filled(table.column(name))]
@@ -122,15 +126,30 @@ def _describe_use(
     split: str | None,
     group: str | None,
     guessed_groups: Sequence[str],
+    others: Mapping[str, str] | None,
 ) -> tuple[str, ...]:
-    roles = {"file": (file,), "labels": labels, "split": (split,), "group": (group,)}
+    roles: dict[str, tuple[str | None, ...]] = {role: (name,) for role, name in (others or {}).items()}
+    roles |= {"file": (file,), "labels": labels, "split": (split,), "group": (group,)}
     used = {role: [name for name in names if name is not None] for role, names in roles.items() if names != (None,)}
     notes = [f"columns used: {'; '.join(f'{role}: {name_some(names)}' for role, names in used.items())}"]
     every = {name for names in used.values() for name in names}
     ignored = [name or "(no name)" for name in table.columns if name not in every]
+    if others is None and group is not None:
+        notes += _offer_series(table, group, ignored)
     if len(guessed_groups) > 1:
         notes.append(f"columns that may name patients: {name_some(guessed_groups)}; choose one with --group-column")
     return tuple(notes + ([f"columns ignored: {name_some(ignored)}"] if ignored else []))
+
+
+def _offer_series(table: TextTable, group: str, ignored: Sequence[str]) -> list[str]:
+    """Returns a sentence on how to read the images of a patient as a series, if they seem to have times."""
+    times = [name for name in ignored if plain_name(name) in TIME_NAMES]
+    if not times or len(set(table.column(group))) == len(table.rows):
+        return []
+    return [
+        f"the images seem to have times (column {name_some(times)}): --data series:{table.path} reads those of each"
+        f" {group} as a series in time"
+    ]
 
 
 def find_file_column(table: TextTable, named: str | None) -> str:
@@ -245,7 +264,7 @@ def _read_joined_names(table: TextTable, column: str) -> tuple[str, tuple[str, .
     for row, cell in enumerate(table.column(column)):
         names = {part.strip() for part in cell.split(_BETWEEN_NAMES)} - {""}
         labels = {name for name in names if plain_name(name) != _NO_LABEL}
-        if any(name.lower() in _MISSING for name in labels) or (labels and labels != names):
+        if any(name.lower() in MISSING for name in labels) or (labels and labels != names):
             raise InputError(
                 f"A cell must hold names joined by |, or nothing, or No Finding alone. Received: {cell!r} in column"
                 f" {column}, {table.place(row)} of {table.path}. Correct the cell."
@@ -284,7 +303,7 @@ def read_splits(table: TextTable, column: str) -> list[str]:
 def require_filled(table: TextTable, column: str, what: str) -> list[str]:
     """Returns the cells of a column, and checks that none is empty."""
     cells = table.column(column)
-    _require_all(table, column, [cell.lower() not in _MISSING for cell in cells], f"Every row must name {what}")
+    _require_all(table, column, [cell.lower() not in MISSING for cell in cells], f"Every row must name {what}")
     return cells
 
 

@@ -13,6 +13,8 @@ from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import require_file
 
 MOST_COLUMNS = 10_000
+# Cells that hold nothing, in lower case.
+MISSING = frozenset({"", "nan", "na", "n/a", "nat"})
 SEPARATORS = (",", ";", "\t")
 _ENCODING_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK\x03\x04": "a spreadsheet or an archive"}
 

@@ -46,7 +46,7 @@ def load_table(path: str | os.PathLike, reading: Reading = Reading()) -> ImageDa
     table = read_table(table_path)
     labelled = read_columns(table, reading.own, guess_groups=reading.plan != "as listed")
     root = table_path.parent if reading.own.image_dir is None else Path(reading.own.image_dir)
-    listed = _find_table_files(labelled.names, root, table)
+    listed = find_table_files(labelled.names, root, table)
     if listed.unnamed:
         notes = (*labelled.notes, f"{listed.unnamed:,} image files in the folder are not in the table")
         labelled = dataclasses.replace(labelled, notes=notes)
@@ -55,17 +55,19 @@ def load_table(path: str | os.PathLike, reading: Reading = Reading()) -> ImageDa
         name=f"table:{os.fspath(path)}",
         files=[listed.files[row] for row in rows],
         labelled=labelled.take(rows),
-        checksum=_checksum,
-        warnings=(*doubled, *_describe_unreadable(listed.unreadable)),
+        checksum=checksum_rows,
+        warnings=(*doubled, *describe_unreadable(listed.unreadable)),
     )
     return load_own_images(found, reading)
 
 
-def _describe_unreadable(folders: Sequence[str]) -> list[str]:
+def describe_unreadable(folders: Sequence[str]) -> list[str]:
+    """Returns a warning of folders that could not be searched."""
     return [f"folders in which no files could be looked for: {name_some(folders)}"] if folders else []
 
 
-def _checksum(labelled: LabelledFiles, digests: Sequence[str]) -> str:
+def checksum_rows(labelled: LabelledFiles, digests: Sequence[str]) -> str:
+    """Returns the checksum of samples with their names, digests, labels, splits and groups, in any order."""
     indicators = labelled.indicators()
     splits = labelled.splits or [""] * len(digests)
     groups = labelled.groups or [""] * len(digests)
@@ -77,7 +79,7 @@ def _checksum(labelled: LabelledFiles, digests: Sequence[str]) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class _TableFiles:
+class TableFiles:
     """The files of a table.
 
     Args:
@@ -91,7 +93,7 @@ class _TableFiles:
     unreadable: list[str] = dataclasses.field(default_factory=list)
 
 
-def _find_table_files(cells: Sequence[str], root: Path, table: TextTable) -> _TableFiles:
+def find_table_files(cells: Sequence[str], root: Path, table: TextTable) -> TableFiles:
     """Finds the files that the cells of a table name.
 
     Args:
@@ -115,7 +117,7 @@ def _find_table_files(cells: Sequence[str], root: Path, table: TextTable) -> _Ta
     files = [_find_file(cell, root, by_path, by_name, table.place(row)) for row, cell in enumerate(cells)]
     named = set(files)
     series = {file for file in named if file.is_dir()}
-    return _TableFiles(files, sum(image not in named and image.parent not in series for image in images), unreadable)
+    return TableFiles(files, sum(image not in named and image.parent not in series for image in images), unreadable)
 
 
 def _find_file(cell: str, root: Path, by_path: dict[str, Path], by_name: dict[str, list[Path]], place: str) -> Path:

@@ -1,0 +1,71 @@
+"""Series whose files say themselves when their images were taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from keras_lnn.data.decode import medical_files
+from keras_lnn.data.decode.faults import is_obstacle, name_fault
+from keras_lnn.data.decode.file_frames import FileFrame
+from keras_lnn.data.decode.frame_times import count_frames, join_moments, read_frame_times, read_moments
+from keras_lnn.data.decode.images import quiet_decoders, worker_count
+from keras_lnn.errors import InputError
+
+_Item, _Result = TypeVar("_Item"), TypeVar("_Result")
+
+
+def map_files(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
+    """Returns the results of a function that reads the headers of files, in several threads."""
+    with quiet_decoders(), ThreadPoolExecutor(worker_count()) as pool:
+        return list(pool.map(function, items, chunksize=16))
+
+
+def has_frames(path: Path) -> bool:
+    """Returns whether a file holds several images in time; one that cannot be opened counts as one image."""
+    try:
+        return medical_files.is_medical(path) and path.is_file() and count_frames(path) > 1
+    except Exception:  # reported when the file is decoded
+        return False
+
+
+def read_file_times(
+    files: Sequence[Path], seconds_per_unit: float | None = None
+) -> tuple[list[FileFrame], np.ndarray] | str:
+    """Returns the images of a series with their times in seconds, or in words why they have none.
+
+    Args:
+        files: One file of several frames, or files of one image each.
+        seconds_per_unit: Length of the unit of a NIfTI file's times if the file states none.
+    """
+    try:
+        return _read_times(files, seconds_per_unit)
+    except Exception as error:  # errors of readers for damaged files have no common class
+        if is_obstacle(error):
+            raise InputError(
+                f"The times of a series must be readable. Received: {files[0]} ({name_fault(error)}). Remove the cause."
+            ) from None
+        return name_fault(error)
+
+
+def _read_times(files: Sequence[Path], seconds_per_unit: float | None) -> tuple[list[FileFrame], np.ndarray]:
+    if len(files) == 1:
+        times = read_frame_times(files[0], seconds_per_unit) if medical_files.is_medical(files[0]) else None
+        if times is None:  # one image needs no time
+            return [FileFrame(files[0])], np.zeros(1)
+        return [FileFrame(files[0], index) for index in range(len(times))], times
+    strangers = sorted({file.suffix for file in files if not medical_files.is_medical(file)})
+    if strangers:
+        raise InputError(f"{', '.join(strangers)} files, whose names are no times")
+    if any(map(medical_files.is_nifti, files)):
+        raise InputError("NIfTI files of one time each, which do not say when")
+    if any(count_frames(file) > 1 for file in files):
+        raise InputError("a file of several frames among others")
+    seconds = join_moments([read_moments(file) for file in files])
+    if seconds is None:
+        raise InputError("DICOM files without the time of their acquisition")
+    return [FileFrame(file) for file in files], seconds

@@ -1,0 +1,121 @@
+"""Series sorted by time and thinned, with sentences on all that is odd about them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_lnn.data.checking import name_some
+from keras_lnn.data.decode.file_frames import FileFrame
+from keras_lnn.data.thinning import thin_evenly
+from keras_lnn.errors import InputError
+
+# A gap of more than this many median intervals is more likely a mistake than a pause.
+_LONG_GAP = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class SortedSeries:
+    """Series in the order of their times.
+
+    Args:
+        rows: Which of the listed series they are; those without any time are left out.
+        series: The images of each series with their times, which never fall.
+        notes: What was done, one sentence each.
+        warnings: What is odd, one sentence each.
+    """
+
+    rows: list[int]
+    series: list[tuple[list[FileFrame], np.ndarray]]
+    notes: list[str]
+    warnings: list[str]
+
+
+def sort_series(
+    names: Sequence[str],
+    frames: Sequence[Sequence[FileFrame]],
+    times: Sequence[np.ndarray],
+    unit: str,
+    max_steps: int,
+) -> SortedSeries:
+    """Sorts the images of series by time, leaves out those without a time and thins long series.
+
+    Args:
+        names: Name of each series.
+        frames: The images of each series as they are listed.
+        times: The time of each image; NaN where it is missing.
+        unit: Their unit, for the report.
+        max_steps: The greatest number of images that a series keeps.
+    """
+    rows, sorted_times, series = [], [], []
+    odd: dict[str, list[str]] = {kind: [] for kind in ("missing", "lost", "unsorted", "same", "single", "long")}
+    for row, (name, images, listed) in enumerate(zip(names, frames, times, strict=True)):
+        known = np.flatnonzero(np.isfinite(listed))
+        if len(known) < len(listed):
+            odd["missing" if len(known) else "lost"].append(name)
+        if not len(known):
+            continue
+        order = known[np.argsort(listed[known], kind="stable")]
+        moments = listed[order]
+        facts = {
+            "unsorted": (np.diff(order) < 0).any(),
+            "same": len(np.unique(moments)) < len(moments),
+            "single": len(order) == 1,
+        }
+        for kind, is_so in facts.items():
+            odd[kind] += [name] if is_so else []
+        kept = thin_evenly(moments, max_steps)
+        odd["long"] += [f"{name} ({len(order):,})"] if len(kept) < len(order) else []
+        rows.append(row)
+        sorted_times.append(moments)
+        series.append(([images[place] for place in order[kept].tolist()], moments[kept]))
+    if not series:
+        raise InputError("Series must have times. Received: none of any image. Fill the column of times.")
+    notes = [
+        f"{len(odd['long']):,} of {len(series):,} series have more than {max_steps} images and are thinned to as many,"
+        f" evenly in time: {name_some(odd['long'])}; change this with --max-steps"
+    ]
+    gaps = _describe_gaps([names[row] for row in rows], sorted_times, unit)
+    return SortedSeries(rows, series, notes if odd["long"] else [], [*_describe_odd(odd), *gaps])
+
+
+def _describe_odd(odd: dict[str, list[str]]) -> list[str]:
+    """Returns a sentence for each kind of what is odd."""
+
+    def describe(kind: str, one: str, many: str) -> list[str]:
+        found = odd[kind]
+        return [f"{len(found):,} series {one if len(found) == 1 else many}: {name_some(found)}"] if found else []
+
+    return [
+        *describe("lost", "has no times and is left out", "have no times and are left out"),
+        *describe(
+            "missing", "has images without a time, which are left out", "have images without a time, which are left out"
+        ),
+        *describe(
+            "unsorted",
+            "is not listed in the order of time, and is sorted",
+            "are not listed in the order of time, and are sorted",
+        ),
+        *describe("same", "has several images at one time", "have several images at one time"),
+        *describe("single", "has one image only", "have one image only"),
+    ]
+
+
+def _describe_gaps(names: Sequence[str], times: Sequence[np.ndarray], unit: str) -> list[str]:
+    intervals = [np.diff(each) for each in times]
+    every = np.concatenate(intervals)
+    positive = every[every > 0]
+    if not len(positive):
+        return []
+    median = float(np.median(positive))
+    widest = [float(each.max(initial=0)) for each in intervals]
+    found = [f"{name} ({gap:.3g} {unit})" for name, gap in zip(names, widest, strict=True) if gap > _LONG_GAP * median]
+    if not found:
+        return []
+    kind = "series has" if len(found) == 1 else "series have"
+    return [
+        f"{len(found):,} {kind} a gap of more than {_LONG_GAP} times the median interval, {median:.3g} {unit}:"
+        f" {name_some(found)}"
+    ]
