@@ -159,8 +159,11 @@ def _draw_series(axes: Axes, found: Predictions, courses: np.ndarray, times: np.
     if found.task == "binary":
         level = 0.5 if found.thresholds is None else found.thresholds[next(iter(_classes_drawn(found).values()))[1]]
         axes.axhline(level, color=GREY, linewidth=0.9, linestyle=":")
-    words = {"-": "right at the end", "--": "wrong at the end"}
-    handles = [Line2D([], [], color=BLACK, linestyle=style, label=words[style]) for style in words if style in styles]
+    handles = []
+    if "-" in styles:
+        handles.append(Line2D([], [], color=BLACK, linestyle="-", label="right at the end"))
+    if "--" in styles:
+        handles.append(Line2D([], [], color=BLACK, linestyle="--", label="wrong at the end"))
     if found.task == "binary":
         handles.append(Line2D([], [], color=GREY, linestyle=":", label="threshold"))
     _add_legend(axes, handles)

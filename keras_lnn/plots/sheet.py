@@ -164,8 +164,8 @@ def _draw_cell(figure: Figure, cell: Cell, place: tuple[float, float, float, flo
     if cell.above:
         axes.set_title(cell.above, fontsize=SMALL_SIZE - 0.5, color=DARK_GREY, pad=2)
     if cell.below:
-        place = "left" if cell.begins_row else "center"
-        axes.set_xlabel(cell.below, fontsize=SMALL_SIZE, color=cell.colour, labelpad=2, linespacing=1.15, loc=place)
+        side = "left" if cell.begins_row else "center"
+        axes.set_xlabel(cell.below, fontsize=SMALL_SIZE, color=cell.colour, labelpad=2, linespacing=1.15, loc=side)
 
 
 def _draw_outline(axes: Axes, outline: Outline) -> None:

@@ -107,6 +107,7 @@ def test_the_diameters_that_are_drawn_are_independent_of_the_class():
 def test_contrast_rises_in_all_and_falls_again_in_one_class():
     data = phantoms.phantom_perfusion()
     images, labels = data.splits["test"].images, data.splits["test"].labels
+    assert isinstance(images, SeriesArray)
     last = images.lengths - 1
     pixels = images[:][..., 0].astype(float)
     # The brightest part of the frame, beside its median: the lesion.

@@ -79,7 +79,8 @@ def test_the_last_frame_of_series_is_shown_with_the_number_of_frames_that_stay()
     np.testing.assert_array_equal(drawn(figure)[0, 0], split.images[0][-1, ..., 0])
     words = [text.get_text() for text in figure.texts]
     assert "last frames of series" in " ".join(words[0].split())
-    first = split.images.times(0)
+    assert data.series is not None
+    first = data.series.times(0)
     captions = [axes.get_xlabel() for axes in figure.axes]
     assert captions[0] == f"6 frames\n{first[5]:.3g} minutes"
     assert len({text.partition(" frames\n")[0] for text in captions[:8]}) > 1

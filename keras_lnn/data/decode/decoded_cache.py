@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from keras_lnn.data.arrays import ImageArray
 from keras_lnn.data.decode.copies import fingerprint
 from keras_lnn.data.decode.decoding_pool import PixelFile, decode_to_file
 from keras_lnn.data.decode.faults import Decoded
-from keras_lnn.data.decode.file_frames import FileFrame, share_windows
+from keras_lnn.data.decode.file_frames import FileFrame, ImageFile, share_windows
 from keras_lnn.data.decode.images import DECODING, Progress, quiet_decoders, worker_count
 from keras_lnn.data.disk import DiskArray, are_as_stamped, stamp_files
 from keras_lnn.data.options import Rendering
@@ -41,7 +42,7 @@ class CachedImages:
 
 
 def open_or_decode(
-    files: Sequence[Path] | Sequence[FileFrame],
+    files: Sequence[ImageFile],
     digests: Sequence[str],
     shape: tuple[int, ...],
     rendering: Rendering,
@@ -78,7 +79,7 @@ def open_or_decode(
     if decoded is None:
         if series is not None and rendering.window is None:
             with quiet_decoders():
-                files = share_windows(files, series, worker_count())
+                files = share_windows(cast("Sequence[FileFrame]", files), series, worker_count())
         decoded = _write(images_file, files, shape, rendering, progress)
         if prints_file in written:
             with atomic_path(prints_file) as temporary:
@@ -105,7 +106,11 @@ def _read_facts(file: Path) -> Decoded | None:
 
 
 def _write(
-    file: Path, files: Sequence[Path], shape: tuple[int, ...], rendering: Rendering, progress: Progress | None
+    file: Path,
+    files: Sequence[ImageFile],
+    shape: tuple[int, ...],
+    rendering: Rendering,
+    progress: Progress | None,
 ) -> Decoded:
     file.parent.mkdir(parents=True, exist_ok=True)
     for folder in (file.parent, *file.parent.parent.iterdir()):

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from keras_lnn.data.decode.faults import CRASH, Decoded
-from keras_lnn.data.decode.file_frames import FileFrame
+from keras_lnn.data.decode.file_frames import FileFrame, ImageFile
 from keras_lnn.data.decode.images import Progress, decode_images
 from keras_lnn.data.options import Rendering
 from keras_lnn.errors import InputError
@@ -77,7 +77,7 @@ class PixelFile:
         return Decoded(faults, found.brightest, [start + row for row in found.obstacles], digests, frames)
 
 
-def decode_to_file(files: Sequence[Path], target: PixelFile, progress: Progress | None = None) -> Decoded:
+def decode_to_file(files: Sequence[ImageFile], target: PixelFile, progress: Progress | None = None) -> Decoded:
     """Decodes image files into a file of pixels, in their order.
 
     Args:
@@ -111,7 +111,7 @@ def _join(parts: Sequence[Decoded]) -> Decoded:
     )
 
 
-def _decode_chunks(starts: range, take: Callable[[int], Sequence[Path]], target: PixelFile, count: int) -> Any:
+def _decode_chunks(starts: range, take: Callable[[int], Sequence[ImageFile]], target: PixelFile, count: int) -> Any:
     """Yields the findings of each chunk, with its number of files, in any order."""
     workers = min(os.cpu_count() or 1, 32)
     if count < _FEW_FILES or workers == 1:
@@ -161,7 +161,7 @@ class _Worker:
     def __exit__(self, *_: object) -> None:
         self._stop()
 
-    def decode(self, start: int, files: Sequence[Path]) -> Decoded:
+    def decode(self, start: int, files: Sequence[ImageFile]) -> Decoded:
         try:
             reply = self._ask(start, files)
         except (OSError, ValueError):  # the process has closed its end of the pipes
@@ -183,7 +183,7 @@ class _Worker:
             )
         return found
 
-    def _ask(self, start: int, files: Sequence[Path]) -> dict[str, Any]:
+    def _ask(self, start: int, files: Sequence[ImageFile]) -> dict[str, Any]:
         self._orders.write(json.dumps([start, [_to_json(file) for file in files]]).encode() + b"\n")
         self._orders.flush()
         return json.loads(self._replies.readline())

@@ -51,6 +51,10 @@ class FileFrame(os.PathLike):
         return dataclasses.replace(rendering, frame=frame, window=rendering.window or self.window)
 
 
+# Whatever is decoded to one image.
+ImageFile = Path | FileFrame
+
+
 def share_windows(files: Sequence[FileFrame], series: Sequence[int], workers: int) -> list[FileFrame]:
     """Returns images with one window for each series: that of the middle image, else the range of all of them.
 

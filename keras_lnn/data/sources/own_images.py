@@ -19,7 +19,7 @@ from keras_lnn.data.decode.copies import find_near_copies
 from keras_lnn.data.decode.decoded_cache import CachedImages, open_or_decode
 from keras_lnn.data.decode.dicom_volumes import digest_series
 from keras_lnn.data.decode.faults import describe_faults
-from keras_lnn.data.decode.file_frames import FileFrame
+from keras_lnn.data.decode.file_frames import FileFrame, ImageFile
 from keras_lnn.data.decode.images import guess_channels, image_shape
 from keras_lnn.data.grouping import complete_grouped_splits, describe_torn, require_each_class
 from keras_lnn.data.options import OwnImages
@@ -304,7 +304,7 @@ def _make_splits(labelled: LabelledFiles, seed: int) -> dict[str, np.ndarray]:
     return rows
 
 
-def digest_files(files: Sequence[Path] | Sequence[FileFrame]) -> tuple[list[str], dict[int, str]]:
+def digest_files(files: Sequence[ImageFile]) -> tuple[list[str], dict[int, str]]:
     """Returns the hash of each file's content, and the faults of files that cannot be read."""
     # A file with several images of a series is read once.
     paths = [file.path if isinstance(file, FileFrame) else file for file in files]
@@ -379,9 +379,7 @@ def _decode(
     return cached, places
 
 
-def _leave_out(
-    names: Sequence[str], files: Sequence[Path] | Sequence[FileFrame], faults: dict[int, str], skip_bad: bool
-) -> list[str]:
+def _leave_out(names: Sequence[str], files: Sequence[ImageFile], faults: dict[int, str], skip_bad: bool) -> list[str]:
     """Returns a warning of the bad files if they may be left out, else raises an error."""
     if faults and (not skip_bad or len(faults) == len(files)):
         remedy = "" if skip_bad else "Replace or remove them, or skip them with --skip-bad."

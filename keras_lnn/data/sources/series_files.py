@@ -16,7 +16,8 @@ from keras_lnn.data.decode.frame_times import count_frames, join_moments, read_f
 from keras_lnn.data.decode.images import quiet_decoders, worker_count
 from keras_lnn.errors import InputError
 
-_Item, _Result = TypeVar("_Item"), TypeVar("_Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 def map_files(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
