@@ -42,7 +42,7 @@ _READINGS = {
         Part.TRAINING,
         "Loss and metrics",
         "Training and validation after each epoch: validation that gets worse while training gets better means that "
-        "the network learns its images by heart; the dotted line is the epoch that was kept.",
+        "the network learns its {samples} by heart; the dotted line is the epoch that was kept.",
     ),
     "dice": Reading(
         Part.TRAINING,
