@@ -77,11 +77,11 @@ def test_intervals_change_the_prediction_where_they_are_read_and_nowhere_else(he
 
 
 @pytest.mark.parametrize("features", [16, 32, 64])
-@pytest.mark.parametrize("size", ["heads", "with mixed memory"])
+@pytest.mark.parametrize("size", ["heads", "other memories"])
 def test_heads_are_of_the_same_size(features, size):
     arguments: dict[str, dict] = {head: {} for head in HEADS}
-    if size == "with mixed memory":
-        arguments = {"lstm": {}, "cfc": {"mixed_memory": True}, "ltc": {"mixed_memory": True}}
+    if size == "other memories":
+        arguments = {"lstm": {}, "cfc": {"mixed_memory": False}, "ltc": {"mixed_memory": False}}
     convolutions = 80 + 1_168 + 3_480 + 25 * features
     with without_values():
         models = {
@@ -137,6 +137,16 @@ def test_liquid_heads_are_wired_or_dense_and_have_a_memory(head, wired):
     assert (model.get_layer(head).built_wiring is not None) == (wired or head == "ltc")
     assert model.get_layer(head).mixed_memory
     assert np.isfinite(outputs(model)).all()
+
+
+def test_liquid_heads_read_times_in_both_ways_and_have_a_memory_unless_told():
+    cfc, ltc = build().get_layer("cfc"), build(head="ltc").get_layer("ltc")
+    assert cfc.mixed_memory
+    assert ltc.mixed_memory
+    assert not build(head="ltc", mixed_memory=False).get_layer("ltc").mixed_memory
+    for layer in (cfc, ltc):
+        frames, elapsed = layer.input if isinstance(layer.input, list | tuple) else (layer.input, None)
+        assert (frames.shape[-1], elapsed.shape[-1]) == (8 + 1, 1)
 
 
 @pytest.mark.parametrize(
