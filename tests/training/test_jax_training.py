@@ -1,4 +1,4 @@
-"""Training on the JAX backend, in a process of its own: a step of every layer with weights, a whole run, losses."""
+"""Training on the JAX backend, in a process of its own: a step of layers with weights, whole runs, losses."""
 
 import importlib.util
 import itertools
@@ -23,23 +23,25 @@ from keras_lnn.saved.export import export_model
 from keras_lnn.training.compiling import compiles_whole_step
 
 IS_JAX = keras.backend.backend() == "jax"
-# What every backend is tested for, and cheaply.
-ALSO_ON_JAX = ["tests/losses/test_focal_losses.py"]
+# The slow tests of this file, and what every backend is tested for.
+SLOW_ON_JAX = ["-m", "slow or not slow", "tests/losses/test_focal_losses.py"]
 on_jax = pytest.mark.skipif(not IS_JAX, reason="it is run in the process with JAX")
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(IS_JAX, reason="this is the process")
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
-@pytest.mark.parametrize("more", [[], pytest.param(ALSO_ON_JAX, marks=pytest.mark.slow)], ids=["", "losses"])
-def test_layers_and_runs_are_trained_on_jax(more):
+@pytest.mark.parametrize(
+    ("more", "skipped"), [([], 1), pytest.param(SLOW_ON_JAX, 2, marks=pytest.mark.slow)], ids=["few", "all"]
+)
+def test_layers_and_runs_are_trained_on_jax(more, skipped):
     # Programs that run once are compiled without optimisation.
     jax = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
     environment = {**os.environ, **jax}
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", __file__, *more]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stdout[-4000:]
-    assert ", 1 skipped" in done.stdout  # the one that starts this process
+    assert f", {skipped} skipped" in done.stdout  # those that start this process
 
 
 def make_layers() -> dict[str, keras.layers.Layer]:
@@ -54,18 +56,29 @@ def make_layers() -> dict[str, keras.layers.Layer]:
     }
 
 
+# Compiling takes most of the time, so that the other layers are trained with the slow tests.
+FEW_LAYERS = ("ltc-wired-mixed", "cfc-wired")
+
+
+def tiny_linear(image_shape: tuple[int, ...], outputs: int) -> keras.Model:
+    """Returns a linear network, which is compiled quickly."""
+    inputs = keras.Input(image_shape)
+    return keras.Model(inputs, keras.layers.Dense(outputs)(keras.layers.Flatten()(inputs)))
+
+
 def tiny_ltc(image_shape: tuple[int, ...], outputs: int) -> keras.Model:
-    """An LTC over the rows of a small map."""
+    """Returns a network with an LTC over the rows of a small map."""
     inputs = keras.Input(image_shape)
     maps = keras.layers.AveragePooling2D(14)(keras.layers.Rescaling(1 / 255)(inputs))
     return keras.Model(inputs, keras.layers.Dense(outputs)(LTC(AutoNCP(5, 1), ode_unfolds=2)(Rows()(maps))))
 
 
 @on_jax
-def test_a_step_of_fit_trains_every_layer():
+@pytest.mark.parametrize("names", [FEW_LAYERS, pytest.param(tuple(make_layers()), marks=pytest.mark.slow)], ids=len)
+def test_a_step_of_fit_trains_every_layer(names):
     keras.utils.set_random_seed(0)
     images, times, mask = keras.Input((2, 2, 2)), keras.Input((2,)), keras.Input((2,), dtype="bool")
-    layers, features = make_layers(), []
+    layers, features = {name: layer for name, layer in make_layers().items() if name in names}, []
     # One model of them all, since most of the time goes into compiling.
     for (name, layer), sequence in zip(layers.items(), itertools.cycle([Rows(), Columns(), Channels()]), strict=False):
         steps = sequence(images)
@@ -88,12 +101,13 @@ def test_a_step_of_fit_trains_every_layer():
 
 
 @on_jax
-def test_a_whole_run_of_an_ltc_is_trained_and_exported(tiny_data, tmp_path, monkeypatch):
+@pytest.mark.parametrize("network", [tiny_linear, pytest.param(tiny_ltc, marks=pytest.mark.slow)])
+def test_a_whole_run_is_trained_and_exported(network, tiny_data, tmp_path, monkeypatch):
     monkeypatch.setattr("keras_lnn.training.report._draw", lambda *_: None)  # NumPy draws, whatever the backend is
-    register_model(family="test", reference_data="phantom-breast", epochs=1, batch_size=16)(tiny_ltc)
+    register_model(family="test", reference_data="phantom-breast", epochs=1, batch_size=16)(network)
     folders = f"--run-dir {tmp_path / 'run'} --export-dir {tmp_path / 'exported'}"
     simple = "--epochs 1 --batch-size 10 --augmentation none --loss cross-entropy --monitor val_auc --no-tensorboard"
-    options = f"--model tiny-ltc --data {tiny_data} {simple} {folders}".split()
+    options = f"--model {network.__name__.replace('_', '-')} --data {tiny_data} {simple} {folders}".split()
     with pytest.raises(InputError, match=r"needs the TensorFlow backend. Received: jax. Give --export keras or"):
         train.main(options)
     assert not list(tmp_path.iterdir())
