@@ -79,7 +79,7 @@ def value_and_slopes(loss, compiled=False):
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", ["images", "pixels", pytest.param("voxels", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("name", LOSSES)
 def test_loss_values_equal_their_formulas(name, kind, shape, weights):
@@ -141,13 +141,18 @@ EXTREMES = np.array([[1e4, -1e4, 0], [-1e4, 1e4, -1e4], [1e4, 1e4, 1e4], [-60, 6
 
 
 @pytest.mark.parametrize(
-    ("dtype", "compiled"),
+    ("kind", "dtype", "compiled"),
     [
-        *(("float16", False), ("float16", True)),
-        *(pytest.param(dtype, False, marks=pytest.mark.slow) for dtype in ("bfloat16", "float32")),
+        *((kind, "float16", False) for kind in ("softmax", "sigmoid", "given")),
+        *((kind, "float16", True) for kind in ("softmax", "sigmoid")),
+        pytest.param("given", "float16", True, marks=pytest.mark.slow),
+        *(
+            pytest.param(kind, dtype, False, marks=pytest.mark.slow)
+            for kind in ("softmax", "sigmoid", "given")
+            for dtype in ("bfloat16", "float32")
+        ),
     ],
 )
-@pytest.mark.parametrize("kind", ["softmax", "sigmoid", "given"])
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_are_finite_at_extreme_logits(name, kind, dtype, compiled):
     predictions = tf.cast(np.clip(EXTREMES, 0, 1) if kind == "given" else EXTREMES, dtype)
@@ -187,7 +192,7 @@ def test_sums_of_many_pixels_do_not_overflow_half_precision():
     assert float(SoftF1()(truth, logits)) == pytest.approx(expit(-10), rel=1e-2)
 
 
-@pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("kind", ["softmax", pytest.param("sigmoid", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_are_equal_under_xla(name, kind):
     truth, logits = draw((3, 4), kind)
@@ -216,8 +221,11 @@ def draw_task(count=60):
 @pytest.mark.parametrize(
     ("name", "policy", "compiled"),
     [
-        *((name, "mixed_float16", False) for name in ("bce-dice", "soft-f1")),
-        *(pytest.param(name, "mixed_float16", False, marks=pytest.mark.slow) for name in ("focal-tversky", "squared")),
+        ("bce-dice", "mixed_float16", False),
+        *(
+            pytest.param(name, "mixed_float16", False, marks=pytest.mark.slow)
+            for name in ("focal-tversky", "soft-f1", "squared")
+        ),
         pytest.param("bce-dice", "mixed_bfloat16", True, marks=pytest.mark.slow),
     ],
 )
@@ -256,7 +264,11 @@ def test_every_argument_is_serialized(loss):
     assert again.get_config() == loss.get_config()
 
 
-@pytest.mark.parametrize("name", LOSSES)
+# One is computed over a whole batch, the other over each sample.
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in ("soft-f1", "squared") else pytest.mark.slow) for name in LOSSES],
+)
 def test_a_last_smaller_batch_counts_by_its_size_in_the_mean_over_an_epoch(name):
     images, truth = draw_task(50)
     loss = LOSSES[name]()
