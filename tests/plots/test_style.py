@@ -51,9 +51,20 @@ OTHER_PICTURES = {
 }
 
 
-@pytest.mark.parametrize("case", ["two classes", "eleven classes", "fourteen labels"])
+PICTURES = ("roc", "precision_recall", "confusion", "reliability", "examples", "contact_sheet")
+# Long names of many classes; the others have a panel or a line per class, as those of fourteen labels.
+SHOW_CLASSES = ("confusion", "examples")
+
+
 @pytest.mark.parametrize(
-    "picture", ["roc", "precision_recall", "confusion", "reliability", "examples", "contact_sheet"]
+    ("picture", "case"),
+    [
+        *((picture, case) for picture in PICTURES for case in ("two classes", "fourteen labels")),
+        *(
+            pytest.param(picture, "eleven classes", marks=[] if picture in SHOW_CLASSES else pytest.mark.slow)
+            for picture in PICTURES
+        ),
+    ],
 )
 def test_every_picture_of_predictions_is_saved_whole(tmp_path, picture, case):
     check_saved(draw(picture, case), tmp_path)
