@@ -65,6 +65,18 @@ def exported(liquid):
     return export_model(liquid, liquid.parent / "exported")
 
 
+HIDDEN = ("keras", "tf_keras", "ncps", "keras_lnn", "custom_metrics")
+
+
+@pytest.fixture(scope="module")
+def served(exported):
+    """The exported model, loaded once where neither Keras nor this package can be imported."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name in HIDDEN:
+            patched.setitem(sys.modules, name, None)
+        return tf.saved_model.load(str(exported))
+
+
 def test_a_signature_is_restored_with_every_field():
     two = {"thresholds": (0.3, 0.7), "threshold_rule": "youden", "positive_class": "malignant"}
     for signature in (make_signature(**two), make_signature(task="multi-label", thresholds=(0.25, 0.5))):
@@ -85,7 +97,7 @@ def test_a_signature_is_restored_with_every_field():
 
 def test_predicted_labels_use_the_chosen_thresholds(tmp_path):
     keras.utils.set_random_seed(0)
-    model = build_model("cnn", (28, 28, 1), 3, filters=2)
+    model = build_model("tiny-dense", (28, 28, 1), 3)
     labels = {"task": "multi-label", "class_names": ("a", "b", "c")}
     save_keras(model, make_signature(**labels), tmp_path / "plain.keras")
     probabilities = load_predictor(tmp_path / "plain.keras").predict(IMAGES)
@@ -129,8 +141,7 @@ def test_binary_predictions_use_the_threshold_in_every_format(saved, tmp_path):
     assert list(predict_files(load_predictor(tmp_path / "tuned.keras"), paths)["predicted"]) == list(names)
 
 
-def test_one_of_several_classes_is_predicted(exported):
-    served = tf.saved_model.load(str(exported))
+def test_one_of_several_classes_is_predicted(served):
     answer = served.serve(IMAGES)
     np.testing.assert_array_equal(
         np.argmax(answer["predicted"].numpy(), axis=1), np.argmax(answer["probabilities"].numpy(), axis=1)
@@ -192,10 +203,23 @@ def test_both_formats_reproduce_the_model(liquid, exported):
     assert predictor.model.jit_compile != xla_slows_convolutions()
 
 
-def test_an_export_predicts_without_keras_and_this_package(liquid, exported, tmp_path):
+def test_an_export_predicts_where_keras_and_this_package_cannot_be_imported(liquid, served, monkeypatch):
+    expected = load_predictor(liquid).predict(IMAGES)
+    with monkeypatch.context() as patched:
+        for name in HIDDEN:
+            patched.setitem(sys.modules, name, None)
+        by_signature = served.signatures["serving_default"](images=tf.constant(IMAGES))
+        answer = served.serve(IMAGES)
+    assert [name.decode() for name in answer["class_names"].numpy()] == ["malignant", "normal, benign"]
+    np.testing.assert_array_equal(by_signature["probabilities"], answer["probabilities"])
+    np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_an_export_predicts_in_a_process_without_keras_and_this_package(liquid, exported, tmp_path):
     code = f"""
 import sys
-for name in ("keras", "tf_keras", "ncps", "keras_lnn", "custom_metrics"):
+for name in {HIDDEN!r}:
     sys.modules[name] = None
 import numpy as np, tensorflow as tf
 model = tf.saved_model.load({str(exported)!r})
@@ -212,12 +236,11 @@ np.save({str(tmp_path / "answer.npy")!r}, answer["probabilities"].numpy())
     np.testing.assert_allclose(np.load(tmp_path / "answer.npy"), load_predictor(liquid).predict(IMAGES), atol=1e-6)
 
 
-def test_the_endpoint_takes_raw_bytes_of_any_number(exported):
-    model = tf.saved_model.load(str(exported))
-    specification = model.signatures["serving_default"].structured_input_signature[1]["images"]
+def test_the_endpoint_takes_raw_bytes_of_any_number(served):
+    specification = served.signatures["serving_default"].structured_input_signature[1]["images"]
     assert specification.dtype == tf.uint8
     assert tuple(specification.shape) == (None, 28, 28, 1)
-    assert model.serve(IMAGES[:1])["probabilities"].shape == (1, 2)
+    assert served.serve(IMAGES[:1])["probabilities"].shape == (1, 2)
 
 
 def test_an_export_holds_a_card_and_a_signature(saved, exported, tmp_path):
