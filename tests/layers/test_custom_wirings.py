@@ -40,7 +40,6 @@ class Narrow(AutoNCP):
 
 
 WIRINGS = {"ring": lambda: Ring(5, 2), "narrow": lambda: Narrow(6)}
-wirings = pytest.mark.parametrize("wiring", WIRINGS)
 
 
 def draw_inputs(features=FEATURES):
@@ -71,8 +70,10 @@ def test_one_wiring_serves_several_layers_without_being_changed():
     assert not wiring.is_built()
 
 
-@layers
-@wirings
+@pytest.mark.parametrize(
+    ("kind", "wiring"),
+    [(LTC, "ring"), (CfC, "ring"), (CfC, "narrow"), pytest.param(LTC, "narrow", marks=pytest.mark.slow)],
+)
 def test_a_model_is_cloned_saved_and_read_back(kind, wiring, tmp_path):
     model = make_model(kind(WIRINGS[wiring](), return_sequences=True), keras.layers.Bidirectional(kind(Ring(4, 1))))
     inputs = draw_inputs()

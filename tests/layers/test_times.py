@@ -17,7 +17,7 @@ KINDS = {
     "cfc-dense": lambda **arguments: CfC(1, backbone_units=3, **arguments),
     "ltc-memory": lambda **arguments: LTC(1, mixed_memory=True, ode_unfolds=2, **arguments),
 }
-# An own solver for all steps, another for neurons in layers, and a loop.
+# An own solver for all steps, another for neurons in layers, and a loop; of compiled ones the first is a default test.
 COMPILED = ("ltc", "cfc", "cfc-dense")
 kinds = pytest.mark.parametrize("kind", KINDS)
 
@@ -46,7 +46,7 @@ def make_model(kinds, **arguments):
     return keras.Model([*sequences, mask], outputs)
 
 
-@pytest.fixture(scope="module", params=[("ltc", "cfc-dense"), pytest.param(COMPILED, marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=[("ltc",), pytest.param(COMPILED, marks=pytest.mark.slow)], ids=len)
 def model(request):
     """A model that is compiled once for all tests."""
     return make_model(request.param)
