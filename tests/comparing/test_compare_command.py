@@ -15,6 +15,7 @@ import keras_lnn
 from keras_lnn import __main__ as program
 from keras_lnn.cli.main import COMMANDS
 from keras_lnn.cli.parsing import run_main
+from keras_lnn.comparing import pictures
 from keras_lnn.files.written import LIST_FILE
 
 ROOT = Path(keras_lnn.__file__).parents[1]
@@ -29,6 +30,16 @@ def run_compare(monkeypatch, capfd):
         return (caught.value.code, *capfd.readouterr())
 
     return run
+
+
+@pytest.fixture
+def few_pictures(monkeypatch):
+    """Draws no map of differences for each metric, where the pictures are not what is tested."""
+
+    def draw_few(comparison):
+        return {name: pictures._PICTURES[name](comparison) for name in comparison.example.pictures}
+
+    monkeypatch.setattr(pictures, "draw_all", draw_few)
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +61,11 @@ def test_compare_writes_a_page_tables_and_pictures(run_compare, runs, tmp_path):
             assert image.format == "PNG"
     assert "lnn has a higher AUC than dnn" in out
     assert str(folder / "comparison.html") in out
-    status, _, _ = run_compare(runs, "--output", folder)
+    status, _, _ = run_compare(runs / "lnn-0", "--output", folder)
     assert status == 0
 
 
+@pytest.mark.usefixtures("few_pictures")
 def test_compare_names_its_folder_and_prints_json(run_compare, runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status, out, _ = run_compare(runs / "lnn-0", runs / "dnn-0", "--json")
@@ -64,6 +76,7 @@ def test_compare_names_its_folder_and_prints_json(run_compare, runs, tmp_path, m
     assert (tmp_path / "comparisons" / "breastmnist-dnn-lnn" / "comparison.html").is_file()
 
 
+@pytest.mark.usefixtures("few_pictures")
 def test_compare_takes_a_split_and_a_reference_model(run_compare, runs, tmp_path):
     status, out, _ = run_compare(runs, "--split", "val", "--reference", "dnn", "--output", tmp_path / "out")
     assert status == 0
@@ -83,6 +96,7 @@ def write_other_data(folder, **config):
     return write_run(folder, truth, binary_probabilities(truth, 1.0, 0), checksum="sha256:b", **config)
 
 
+@pytest.mark.usefixtures("few_pictures")
 def test_each_data_set_has_a_page_of_its_own(run_compare, runs, tmp_path):
     other = write_other_data(tmp_path / "other", model="mlp", data="folder:elsewhere/scans")
     moved = shutil.copytree(runs / "lnn-0", tmp_path / "moved" / "lnn-0")  # the same samples under another name
@@ -101,6 +115,7 @@ def test_each_data_set_has_a_page_of_its_own(run_compare, runs, tmp_path):
     assert [content["data"] for content in json.loads(out)] == ["folder:moved/breast", "folder:elsewhere/scans"]
 
 
+@pytest.mark.usefixtures("few_pictures")
 def test_run_folders_of_equal_name_get_separate_pages(run_compare, tmp_path):
     first = write_other_data(tmp_path / "first", data="folder:a/scans")
     truth = make_truth(60, 40)

@@ -152,6 +152,7 @@ def saved(page, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_a_browser_shows_the_page_within_the_window_without_errors(browser, saved):
     assert_sound(browser, saved)
 
