@@ -32,7 +32,7 @@ from custom_metrics import ClassificationMetrics
 
 
 @kinds
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     samples=st.integers(1, 60),
@@ -286,7 +286,7 @@ def test_invalid_arguments_are_reported(arguments, message):
 
 
 @kinds
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 10**6), skew=st.sampled_from([0.0, 0.2, 0.5, 1.0]), outputs=st.sampled_from([1, 2]))
 def test_confusion_equals_that_of_scikit_learn(kind, seed, skew, outputs):
     metric = ClassificationMetrics(kind, ["accuracy"], keep_confusion=True)

@@ -35,7 +35,7 @@ def draw_scores(kind: str, samples: int, seed: int, scale: float, offset: float 
 
 
 @kinds
-@settings(max_examples=7, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     scale=st.sampled_from([1e-4, 1.0, 1e4]),
@@ -116,7 +116,7 @@ def test_exact_curves_are_equal_when_compiled_by_jax(kind):
 
 
 @kinds
-@settings(max_examples=7, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     scale=st.sampled_from([1e-6, 1e-4, 1.0, 1e4, 1e6]),
