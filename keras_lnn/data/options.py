@@ -43,15 +43,15 @@ class OwnImages:
         label_columns: Names of the columns of labels; None to detect them.
         split_column: Name of the column of splits; None to detect it, if there is one.
         group_column: Name of the column of groups, such as patients; None to detect it, if there is one.
-        series_column: Name of the column of series; None to detect it.
-        time_column: Name of the column of times; None to detect it.
-        time_unit: Unit of the times of series, such as ``minutes``; None for that of the column or of the files.
-        max_steps: Number of images to which longer series are thinned, evenly in time.
         fit: As in :class:`Rendering`.
         window: As in :class:`Rendering`.
         skip_bad: Whether missing and unreadable files are left out.
         mask_threshold: As ``threshold`` in :class:`Rendering`.
         frame: As in :class:`Rendering`.
+        series_column: Name of the column of series; None to detect it.
+        time_column: Name of the column of times; None to detect it.
+        time_unit: Unit of the times of series, such as ``minutes``; None for that of the column or of the files.
+        max_steps: Number of images to which longer series are thinned, evenly in time.
     """
 
     image_dir: str | Path | None = None
@@ -59,15 +59,15 @@ class OwnImages:
     label_columns: Sequence[str] | None = None
     split_column: str | None = None
     group_column: str | None = None
-    series_column: str | None = None
-    time_column: str | None = None
-    time_unit: str | None = None
-    max_steps: int = 32
     fit: str = "stretch"
     window: tuple[float, float] | None = None
     skip_bad: bool = False
     mask_threshold: float | None = None
     frame: str | None = None
+    series_column: str | None = None
+    time_column: str | None = None
+    time_unit: str | None = None
+    max_steps: int = 32
 
     @property
     def rendering(self) -> Rendering:
