@@ -1,5 +1,8 @@
 """SavedModels: folders that TensorFlow alone loads, from raw images to probabilities and decisions."""
 
+import contextlib
+import logging
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +67,8 @@ class SavedModelPredictor:
         self.signature = signature
         require_harmless(folder)
         try:
-            self._model = tf.saved_model.load(str(folder))
+            with _without_gradient_warnings():
+                self._model = tf.saved_model.load(str(folder))
             served = self._model.signatures["serving_default"]
             image_shape = served.structured_input_signature[1]["images"].shape
             output_shape = served.structured_outputs["probabilities"].shape
@@ -89,3 +93,15 @@ class SavedModelPredictor:
             return self._model.serve(images)
         is_frame = np.isfinite(times)
         return self._model.serve(images, np.where(is_frame, times, 0), is_frame.sum(axis=1).astype(np.int32))
+
+
+@contextlib.contextmanager
+def _without_gradient_warnings() -> Generator[None]:
+    """Suppresses the warning that liquid layers have gradients of their own: a SavedModel is only called."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -11,6 +11,7 @@ from rich.console import Console
 from tiny_series import make_series_data, register_tiny_series
 
 from keras_lnn.config import TrainConfig
+from keras_lnn.data.arrays import SeriesArray
 from keras_lnn.data.pipeline import training_batches
 from keras_lnn.layers import ElapsedTime
 from keras_lnn.registry import build_model
@@ -97,6 +98,7 @@ def test_the_scale_of_time_and_the_state_of_dropout_are_kept_in_checkpoints():
 
 def test_series_of_one_frame_have_no_interval():
     train_split = DATA.splits["train"]
+    assert isinstance(train_split.images, SeriesArray)
     single = dataclasses.replace(train_split.images, lengths=np.ones_like(train_split.images.lengths))
     splits = {**DATA.splits, "train": dataclasses.replace(train_split, images=single)}
     assert _describe_times(dataclasses.replace(DATA, splits=splits)) == {
