@@ -28,7 +28,7 @@ def plot_augmentation(
     title: str,
     masks: np.ndarray | None = None,
     class_names: Sequence[str] = (),
-    captions: Sequence[Sequence[str]] | None = None,
+    times: np.ndarray | None = None,
 ) -> Figure:
     """Draws one row per image: the original, followed by its augmented version in each epoch.
 
@@ -41,7 +41,8 @@ def plot_augmentation(
         masks: Class indices of each image and of its versions, (samples, 1 + epochs, ...shape of an image without
             channels), whose classes are outlined.
         class_names: Names of the classes of the masks, the background first.
-        captions: Text below each image and each of its versions, (samples, 1 + epochs).
+        times: Of series, the times of the frames of each version, (samples, epochs, steps), NaN where there is no
+            frame; those of the originals if not given.
 
     Returns:
         The figure.
@@ -68,14 +69,13 @@ def plot_augmentation(
     for number, (row, name) in enumerate(zip(versions, names, strict=True)):
         seen = (images[number], *row)
         if isinstance(images, SeriesArray):
-            blocks.append(Block(name, _series_cells(images, number, seen), ""))
+            blocks.append(Block(name, _series_cells(images, number, seen, times), ""))
             continue
         words = ["original", *(f"epoch {epoch}" for epoch in range(1, len(row) + 1))] if number == 0 else None
         cells = [
             Cell(
                 _picture(one),
                 words[place] if words else "",
-                captions[number][place] if captions else "",
                 outlines=()
                 if masks is None
                 else outline_classes(_middle(masks[number, place], 2), len(class_names) - 1),
@@ -88,12 +88,15 @@ def plot_augmentation(
     return draw_sheet(heading, blocks, inches, name_colours(class_names[1:]))
 
 
-def _series_cells(series: SeriesArray, number: int, versions: Sequence[np.ndarray]) -> list[Cell]:
+def _series_cells(
+    series: SeriesArray, number: int, versions: Sequence[np.ndarray], times: np.ndarray | None
+) -> list[Cell]:
     """Returns a row of frames of each version of a series, the original first."""
-    times, cells = series.times(number), []
+    cells: list[Cell] = []
     for epoch, frames in enumerate(versions):
         above = f"epoch {epoch}" if epoch else "original"
-        cells += frame_cells(_picture(frames, 4), times, series.unit, above=above)
+        own = series.times(number) if epoch == 0 or times is None else times[number, epoch - 1]
+        cells += frame_cells(_picture(frames, 4), own, series.unit, above=above)
     return cells
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SAMPLES, _EPOCHS = 6, 7
+# Each version of a series takes a row of frames.
+_SERIES, _EPOCHS_OF_SERIES = 3, 2
 
 
 def show_augmentation(config: TrainConfig, path: Path, console: Console | None = None) -> None:
@@ -52,31 +54,22 @@ def draw_augmentation(config: CompleteConfig, data: ImageData) -> Figure:
     """
     config = name_augmentation(config, data)
     split = data.splits["train"]
-    samples = np.unique(np.linspace(0, len(split) - 1, _SAMPLES).round().astype(np.int64))
+    count, epochs = (_SAMPLES, _EPOCHS) if data.series is None else (_SERIES, _EPOCHS_OF_SERIES)
+    samples = np.unique(np.linspace(0, len(split) - 1, count).round().astype(np.int64))
     versions, beside = seen_in_training(
         split,
         samples.tolist(),
-        epochs=_EPOCHS,
+        epochs=epochs,
         batch_size=config.batch_size,
         seed=config.seed,
         augmentation=config.augmentation,
     )
     names = [_name(data, sample) for sample in samples]
-    if data.series is not None and beside is not None:
-        times = np.concatenate([data.series.times(samples)[:, None], beside], axis=1)
-        captions = [[_describe_frames(one, data.series.unit) for one in row] for row in times]
-        # A series ends in repetitions of its last frame.
-        last, title = split.images[samples][:, -1], f"{_title(config)}, last frames of series"
-        return plot_augmentation(last, versions[:, :, -1], names, title, captions=captions)
+    if data.series is not None:
+        return plot_augmentation(data.series.take(samples), versions, names, _title(config), times=beside)
     masks = None if beside is None else np.concatenate([split.labels[samples][:, None], beside], axis=1)
     classes = () if masks is None else data.class_names
     return plot_augmentation(split.images[samples], versions, names, _title(config), masks, classes)
-
-
-def _describe_frames(times: np.ndarray, unit: str) -> str:
-    """Returns how many frames a series has, and how long it takes."""
-    known = times[np.isfinite(times)]
-    return f"{len(known)} frames\n{known[-1]:.3g} {unit}"
 
 
 def _title(config: CompleteConfig) -> str:

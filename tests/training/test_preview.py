@@ -68,22 +68,27 @@ def test_images_are_captioned_by_the_classes_in_their_masks(model, data):
         assert words == (", ".join(("liver", "tumour")[: masks[int(sample)].max()]) or "-")
 
 
-def test_the_last_frame_of_series_is_shown_with_the_number_of_frames_that_stay():
+def test_series_are_shown_as_rows_of_the_frames_that_stay_with_their_times():
     name = register_tiny_series()
     config = complete_config(
         TrainConfig.create({"model": "lnn-series", "data": name, "augmentation": "drop-frames+noise"})
     )
     data = load_data(name)
     figure = draw_augmentation(config, data)
-    split = data.splits["train"]
-    np.testing.assert_array_equal(drawn(figure)[0, 0], split.images[0][-1, ..., 0])
+    shown = np.asarray(figure.axes[0].images[0].get_array())
+    np.testing.assert_array_equal(shown, data.splits["train"].images[0][0, ..., 0])
     words = [text.get_text() for text in figure.texts]
-    assert "last frames of series" in " ".join(words[0].split())
+    assert "series as seen in training" in " ".join(words[0].split())
     assert data.series is not None
+    titles = [axes.get_title() for axes in figure.axes]
+    starts = [place for place, title in enumerate(titles) if "\n" in title]
+    assert [titles[place].partition("\n")[0] for place in starts] == ["original", "epoch 1", "epoch 2"] * 3
     first = data.series.times(0)
-    captions = [axes.get_xlabel() for axes in figure.axes]
-    assert captions[0] == f"6 frames\n{first[5]:.3g} minutes"
-    assert len({text.partition(" frames\n")[0] for text in captions[:8]}) > 1
+    assert titles[1 : starts[1]] == [f"{time:.3g}" for time in first[1:] if np.isfinite(time)]
+    # Frames are left out.
+    counts = np.diff([*starts, len(titles)]).reshape(3, 3)
+    assert (counts[:, 1:] <= counts[:, :1]).all()
+    assert (counts[:, 1:] < counts[:, :1]).any()
 
 
 def test_the_preview_file_is_a_picture(tiny_data, tmp_path):
