@@ -145,7 +145,7 @@ def test_liquid_heads_read_times_in_both_ways_and_have_a_memory_unless_told():
     assert ltc.mixed_memory
     assert not build(head="ltc", mixed_memory=False).get_layer("ltc").mixed_memory
     for layer in (cfc, ltc):
-        frames, elapsed = layer.input if isinstance(layer.input, list | tuple) else (layer.input, None)
+        frames, elapsed, *_ = layer.input
         assert (frames.shape[-1], elapsed.shape[-1]) == (8 + 1, 1)
 
 
