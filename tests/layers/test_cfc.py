@@ -189,7 +189,7 @@ def test_dropout_acts_in_training_only():
     [
         (lambda: CfCCell(3, "fast"), "mode must be"),
         (lambda: CfCCell(0), "units must be at least 1"),
-        (lambda: CfCCell(3, sparsity_mask=np.ones((4, 3))), "without a backbone"),
+        (lambda: CfCCell(3, sparsity_mask=np.ones((4, 3))), "cannot be combined with a backbone"),
         (lambda: CfC(AutoNCP(12, 2), backbone_units=3), "no backbone and no mask. Received: backbone_units"),
     ],
 )

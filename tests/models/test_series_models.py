@@ -37,7 +37,10 @@ def outputs(model, images=IMAGES, times=TIMES):
     return outputs_of(model, [images, times])
 
 
-@heads
+@pytest.mark.parametrize(
+    "head",
+    ["cfc", "ltc", *(pytest.param(head, marks=pytest.mark.slow) for head in HEADS if head not in ("cfc", "ltc"))],
+)
 def test_it_learns_all_its_weights_and_comes_back_from_a_file(head, tmp_path):
     model = build(head=head)
     assert [tensor.shape for tensor in model.inputs] == [(None, *DATA.image_shape), (None, DATA.image_shape[0])]

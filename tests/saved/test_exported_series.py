@@ -98,14 +98,18 @@ def test_a_saved_model_gives_the_probabilities_of_its_model_in_plain_tensorflow(
     np.testing.assert_allclose(load_predictor(exported).predict(series), expected, atol=1e-5)
 
 
-def test_a_reloaded_keras_file_gives_the_same(predictor, saved, tmp_path):
+@pytest.fixture(scope="module")
+def exported_keras(saved, tmp_path_factory):
+    """The model as a ``.keras`` file with its card."""
+    return export_model(saved, tmp_path_factory.mktemp("keras") / "exported", "keras")
+
+
+def test_a_reloaded_keras_file_gives_the_same(predictor, exported_keras):
     series = uneven_series()
-    folder = export_model(saved, tmp_path / "exported", "keras")
-    assert find_model(folder).suffix == ".keras"
-    for path in (saved, folder):
-        again = load_predictor(path)
-        assert again.signature == predictor.signature
-        np.testing.assert_array_equal(again.predict(series), predictor.predict(series))
+    assert find_model(exported_keras).suffix == ".keras"
+    again = load_predictor(exported_keras)
+    assert again.signature == predictor.signature
+    np.testing.assert_array_equal(again.predict(series), predictor.predict(series))
 
 
 @pytest.mark.slow
@@ -129,16 +133,15 @@ def run_card(folder, names):
     return names
 
 
-def test_the_code_of_a_card_runs(predictor, saved, exported, tmp_path):
+def test_the_code_of_a_card_runs(predictor, exported, exported_keras):
     series = uneven_series()
     lengths = series.lengths.astype(np.int32)
     given = {"images": series[:], "times": np.nan_to_num(series.times()).astype(np.float32), "lengths": lengths}
     served = run_card(exported, dict(given))["result"]
     np.testing.assert_allclose(served["probabilities"], predictor.predict(series), atol=1e-5)
-    folder = export_model(saved, tmp_path / "exported", "keras")
     lists = {"frames": [series[row][:n] for row, n in enumerate(lengths)]}
     lists["times"] = [series.times(row)[:n] for row, n in enumerate(lengths)]
-    names = run_card(folder, lists)
+    names = run_card(exported_keras, lists)
     np.testing.assert_array_equal(names["model"].predict(names["images"]), predictor.predict(series))
 
 
