@@ -86,6 +86,10 @@ def test_the_files_of_the_run_hold_the_predictions(run, test_split):
 
 def test_validation_dice_of_the_kept_epoch_is_that_of_the_report(run):
     metrics, history = run.read_metrics(), pd.read_csv(run.history).set_index("epoch")
+    assert history["val_dice"].idxmax() == metrics["best_epoch"]
+    mean = (history["val_dice_liver"] + history["val_dice_tumour"]) / 2
+    assert list(history["val_dice"]) == pytest.approx(list(mean), abs=1e-6)
+    assert list(history["val_pixel_error"]) == pytest.approx(list(1 - history["val_accuracy"]), abs=1e-6)
     kept = history.loc[metrics["best_epoch"]]
     assert metrics["val"]["dice"]["value"] == pytest.approx(kept["val_dice"], abs=2e-4)
     assert metrics["val"]["dice_liver"]["value"] == pytest.approx(kept["val_dice_liver"], abs=2e-4)

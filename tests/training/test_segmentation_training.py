@@ -71,6 +71,7 @@ def make_trainer(config):
     return _Trainer(config, tiny_squares(), Console(quiet=True))
 
 
+@pytest.mark.slow
 def test_segmentation_learns_and_keeps_the_epoch_of_best_dice(squares, tmp_path):
     fields = {"epochs": 8, "batch_size": 3, "learning_rate": 3e-2, "augmentation": "none"}
     config = config_for(tmp_path, loss="bce-dice", **fields)

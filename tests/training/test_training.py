@@ -391,6 +391,7 @@ def test_a_run_killed_after_a_shortened_epoch_ends_there(tiny_data, tmp_path, co
     assert (again.metrics["epochs_trained"], again.metrics["stopped_because"]) == (1.75, CUT_THERE)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
 def test_a_budget_spent_after_the_last_step_starts_no_epoch(tiny_data, tmp_path, console, monkeypatch):
     def late(self, logs=None):
@@ -404,6 +405,7 @@ def test_a_budget_spent_after_the_last_step_starts_no_epoch(tiny_data, tmp_path,
     assert "stopped after epoch 1: the time budget of 3600 s is spent: 1 whole epoch" in printed(console)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
 def test_a_continued_run_has_its_own_budget(last_runs, tiny_data, tmp_path, console):
     first = RunFolder(shutil.copytree(last_runs[0].folder.path, tmp_path / "first"))
