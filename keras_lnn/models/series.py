@@ -112,25 +112,39 @@ def lnn_series(
     if times in ("feature", "both"):
         frames = keras.layers.Concatenate()([frames, elapsed])
     units = units or find_units(head, frames.shape[-1], outputs, mixed_memory=mixed_memory)
-    liquid = CfC if head == "cfc" else LTC
+    known = elapsed if times in ("elapsed", "both") else None
     if head in ("cfc", "ltc"):
         width = AutoNCP(units, max(units // 4, 1), seed=wiring_seed) if wired else units
-        sequence = (frames, elapsed) if times in ("elapsed", "both") else frames
-        options: dict[str, Any] = {"initialization_ranges": _WEAK_SYNAPSES} if head == "ltc" else {}
-        options |= {"backbone_layers": 0} if head == "cfc" and not wired else {}
-        read = liquid(width, mixed_memory=mixed_memory, name=head, **options)(sequence, mask=is_frame)
-    elif head == "gru-d":
-        alike = elapsed if times in ("elapsed", "both") else keras.ops.ones_like(elapsed)
-        read = DecayingGRU(units, name="gru_d")(frames, alike, mask=is_frame)
-    elif head == "transformer":
-        read = _transform(frames, elapsed if times in ("elapsed", "both") else None, is_frame, units)
-    elif head in ("lstm", "gru"):
-        layer = keras.layers.LSTM if head == "lstm" else keras.layers.GRU
-        read = layer(units, name=head)(frames, mask=is_frame)
+        read = _read_by_liquid_layer(head, width, mixed_memory, frames, known, is_frame)
     else:
-        hidden = keras.layers.Dense(units, activation="relu")(frames)
-        read = (MeanOfFrames() if head == "mean" else LastFrame())(hidden, is_frame)
+        read = _read_by_other_head(head, units, frames, known, is_frame)
     return keras.Model([images, taken], keras.layers.Dense(outputs, name="logits")(read))
+
+
+def _read_by_liquid_layer(
+    head: Head, width: int | AutoNCP, mixed_memory: bool, frames: Any, elapsed: Any, is_frame: Any
+) -> Any:
+    """Returns the output of a liquid layer after the last frame; without elapsed times all intervals are alike."""
+    options: dict[str, Any] = {"mixed_memory": mixed_memory, "name": head}
+    if head == "ltc":
+        layer = LTC(width, initialization_ranges=_WEAK_SYNAPSES, **options)
+    else:
+        layer = CfC(width, backbone_layers=0, **options) if isinstance(width, int) else CfC(width, **options)
+    return layer(frames if elapsed is None else (frames, elapsed), mask=is_frame)
+
+
+def _read_by_other_head(head: Head, units: int, frames: Any, elapsed: Any, is_frame: Any) -> Any:
+    """Returns what a head without differential equations reads of frames (batch, steps, features)."""
+    if head == "gru-d":
+        intervals = keras.ops.ones_like(frames[..., :1]) if elapsed is None else elapsed
+        return DecayingGRU(units, name="gru_d")(frames, intervals, mask=is_frame)
+    if head == "transformer":
+        return _transform(frames, elapsed, is_frame, units)
+    if head in ("lstm", "gru"):
+        layer = keras.layers.LSTM if head == "lstm" else keras.layers.GRU
+        return layer(units, name=head)(frames, mask=is_frame)
+    hidden = keras.layers.Dense(units, activation="relu")(frames)
+    return (MeanOfFrames() if head == "mean" else LastFrame())(hidden, is_frame)
 
 
 def find_units(

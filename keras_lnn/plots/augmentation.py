@@ -52,19 +52,7 @@ def plot_augmentation(
     """
     count, versions = check_images(images), np.asarray(versions)
     images = images if isinstance(images, SeriesArray) else np.asarray(images)
-    most = IMAGES_IN_A_ROW - 1
-    if versions.shape != (count, *versions.shape[1:2], *images.shape[1:]) or len(names) != count:
-        raise InputError(
-            "versions must be (samples, epochs, ...shape of an image) with one name per sample. Received: "
-            f"{versions.shape} and {len(names)} names for images {images.shape}. Give those of the same images."
-        )
-    if not 1 <= versions.shape[1] <= most:
-        raise InputError(f"versions must be of 1 to {most} epochs. Received: {versions.shape[1]}. Leave some out.")
-    if masks is not None and masks.shape != (count, 1 + versions.shape[1], *images.shape[1:-1]):
-        raise InputError(
-            "masks must be given for each image and each of its versions, (samples, 1 + epochs, ...). Received: "
-            f"{masks.shape} for versions {versions.shape}. Give those of the same images."
-        )
+    _require_fit(count, images, versions, names, masks)
     blocks = []
     for number, (row, name) in enumerate(zip(versions, names, strict=True)):
         seen = (images[number], *row)
@@ -86,6 +74,23 @@ def plot_augmentation(
     heading = f"{title}: {name_samples(images)} as seen in training{view_of(images)}"
     inches = FRAME_INCHES if isinstance(images, SeriesArray) else IMAGE_INCHES
     return draw_sheet(heading, blocks, inches, name_colours(class_names[1:]))
+
+
+def _require_fit(count: int, images: Any, versions: np.ndarray, names: Sequence[str], masks: np.ndarray | None) -> None:
+    """Checks that versions, names and masks are those of the images."""
+    most = IMAGES_IN_A_ROW - 1
+    if versions.shape != (count, *versions.shape[1:2], *images.shape[1:]) or len(names) != count:
+        raise InputError(
+            "versions must be (samples, epochs, ...shape of an image) with one name per sample. Received: "
+            f"{versions.shape} and {len(names)} names for images {images.shape}. Give those of the same images."
+        )
+    if not 1 <= versions.shape[1] <= most:
+        raise InputError(f"versions must be of 1 to {most} epochs. Received: {versions.shape[1]}. Leave some out.")
+    if masks is not None and masks.shape != (count, 1 + versions.shape[1], *images.shape[1:-1]):
+        raise InputError(
+            "masks must be given for each image and each of its versions, (samples, 1 + epochs, ...). Received: "
+            f"{masks.shape} for versions {versions.shape}. Give those of the same images."
+        )
 
 
 def _series_cells(

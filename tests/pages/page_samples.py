@@ -59,7 +59,7 @@ def write_hostile_label_run(parent):
 
 
 def write_mask_page_run(parent):
-    """Writes a run of masks."""
+    """Writes a segmentation run."""
     truth = make_masks()
     folder = write_mask_run(parent / "masks", truth, predict_masks(truth, 0.3, 1))
     return with_details(folder, ("history", "dice", "gallery", "spread"))

@@ -1,4 +1,4 @@
-"""Pictures of masks: their texts, their outlines, and undefined values."""
+"""Pictures of segmentations: their texts, their outlines, and undefined values."""
 
 import numpy as np
 import pandas as pd

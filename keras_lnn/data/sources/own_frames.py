@@ -1,4 +1,4 @@
-"""The image files behind samples: one of each image, or several of a series, with their times."""
+"""The image files of samples: one per image, or several of a series, with their times."""
 
 from __future__ import annotations
 
