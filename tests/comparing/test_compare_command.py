@@ -96,6 +96,7 @@ def write_other_data(folder, **config):
     return write_run(folder, truth, binary_probabilities(truth, 1.0, 0), checksum="sha256:b", **config)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_pictures")
 def test_each_data_set_has_a_page_of_its_own(run_compare, runs, tmp_path):
     other = write_other_data(tmp_path / "other", model="mlp", data="folder:elsewhere/scans")

@@ -523,6 +523,7 @@ def one_sided_stripes() -> ImageData:
     return dataclasses.replace(data, splits=data.splits | {"val": Split(data.splits["val"].images, level)})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
 def test_a_run_with_only_nan_epochs_is_reported(tmp_path, console):
     if "one-sided-stripes" not in catalog():
@@ -663,6 +664,7 @@ def draw_images(folder: Path, count: int, classes: tuple[str, str]) -> None:
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
 def test_own_folders_keep_their_classes_and_splits(tmp_path, console, monkeypatch):
     first, second = tmp_path / "a", tmp_path / "b"
