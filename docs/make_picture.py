@@ -15,10 +15,10 @@ from PIL import Image
 
 # What the picture shows, and where it lies in the run's folder.
 PANELS = {
-    "every epoch": "history.png",
+    "training, epoch by epoch": "history.png",
     "ROC curve of the test": "roc.png",
-    "what was taken for what": "confusion.png",
-    "whether probabilities hold": "reliability.png",
+    "confusion matrix": "confusion.png",
+    "calibration": "reliability.png",
     "wrong and right examples": "examples.png",
     "the wiring": "wiring_cfc.png",
 }
