@@ -27,6 +27,7 @@ ROOMS = (
     ("data",),
     ("models", "runs"),
     ("saved",),
+    ("explaining",),
     ("pages",),
     ("terminal",),
     ("training", "comparing"),

@@ -1,0 +1,1 @@
+"""Explanations of trained models: where they look, whether that is true, and what their liquid layers do."""
