@@ -228,7 +228,7 @@ def test_all_that_is_odd_is_named_at_once(tmp_path):
 
     data = load(write_series(tmp_path, change=spoil))
     assert warnings_of(data)[:6] == (
-        "1 series has several labels, of which that of the last image counts: s3",
+        "1 series has several labels, of which the last counts: s3",
         "1 series has images without a time, which are left out: s2",
         "1 series is not listed in the order of time, and is sorted: s1",
         "1 series has several images at one time: s0",
@@ -248,6 +248,70 @@ def test_the_label_is_that_of_the_image_that_is_last_in_time(tmp_path):
     data = load(write_series(tmp_path, change=spoil))
     labels = {n: part.labels[row] for part in data.splits.values() for row, n in enumerate(part.names)}
     assert data.class_names[labels["s0"]] == "b"
+
+
+def keep_label(name, place):
+    """Leaves the label of a series on one of its rows only; on none if there is no place."""
+
+    def change(rows):
+        series = [row for row in rows if row[0] == name]
+        for row in series:
+            row[3] = row[3] if place is not None and row is series[place] else ""
+
+    return change
+
+
+def keep_last_labels(rows):
+    for row, after in zip(rows, [*rows[1:], [None]], strict=True):
+        row[3] = row[3] if after[0] != row[0] else ""
+
+
+def test_the_last_image_alone_may_have_the_label(tmp_path):
+    whole, last = (load(write_series(tmp_path, change=change)) for change in (None, keep_last_labels))
+    assert warnings_of(last) == ()
+    assert last.checksum == whole.checksum
+    for name, part in whole.splits.items():
+        np.testing.assert_array_equal(last.splits[name].labels, part.labels)
+
+
+@pytest.mark.parametrize("header", [("a", "b"), ("malignant",)])
+def test_columns_of_0_and_1_may_be_filled_on_the_last_images_only(tmp_path, header):
+    rows = list_rows()
+    keep_last_labels(rows)
+    for row in rows:
+        row[3:4] = [str(int(name == row[3])) if row[3] else "" for name in ("a", "b")][-len(header) :]
+    data = load(write_series(tmp_path, rows, (*HEADER[:3], *header, "patient")))
+    split = data.splits["train"]
+    truth = [int(name[1:]) // 2 % 2 for name in split.names]
+    assert (split.labels if len(header) == 1 else split.labels[:, 1]).tolist() == truth
+    assert data.task == ("binary" if len(header) == 1 else "multi-label")
+
+
+def test_a_label_on_an_earlier_image_only_counts_and_is_reported(tmp_path):
+    data = load(write_series(tmp_path, change=keep_label("s2", 1)))
+    labels = {n: part.labels[row] for part in data.splits.values() for row, n in enumerate(part.names)}
+    assert data.class_names[labels["s2"]] == "b"
+    assert warnings_of(data) == ("1 series has no label on its last image, and that of an earlier one counts: s2",)
+
+
+def test_the_last_of_several_labels_is_taken_in_time_and_not_in_the_order_of_rows(tmp_path):
+    def spoil(rows):
+        series = [row for row in rows if row[0] == "s0"]
+        for row, time, label in zip(series, ("1", "0", "2"), ("b", "a", ""), strict=True):
+            row[2:4] = time, label
+
+    data = load(write_series(tmp_path, change=spoil))
+    labels = {n: part.labels[row] for part in data.splits.values() for row, n in enumerate(part.names)}
+    assert data.class_names[labels["s0"]] == "b"
+
+
+def test_all_series_without_a_label_are_named_at_once(tmp_path):
+    def spoil(rows):
+        for name in ("s0", "s7"):
+            keep_label(name, None)(rows)
+
+    with pytest.raises(InputError, match=r"Every series must have a label\..* of s0 \(line 4\), s7 \(line 32\) of "):
+        load(write_series(tmp_path, change=spoil))
 
 
 def test_an_image_in_series_of_two_splits_is_reported(tmp_path):

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +55,7 @@ class LabelledFiles:
         splits: ``train``, ``val`` or ``test``; None if not given.
         groups: The group of each file; None if not given.
         groups_guessed: Whether the groups were guessed; then the checksum of the data does not include them.
+        has_label: Whether each file has a label; None if all have.
         notes: Decisions that were taken, one sentence each.
         present: Whether each class is in each mask, 0 or 1; None if labels are not masks.
         spacing: As in :class:`~keras_lnn.data.arrays.Split`.
@@ -69,6 +71,7 @@ class LabelledFiles:
     present: np.ndarray | None = None
     spacing: np.ndarray | None = None
     groups_guessed: bool = False
+    has_label: np.ndarray | None = None
 
     def indicators(self) -> np.ndarray:
         """Returns the labels as 0 or 1, one column per class."""
@@ -78,15 +81,21 @@ class LabelledFiles:
             return self.labels
         return (self.labels[:, None] == np.arange(len(self.class_names))).astype(np.uint8)
 
+    def is_labelled(self, row: int) -> bool:
+        """Returns whether a file has a label."""
+        return self.has_label is None or bool(self.has_label[row])
+
     def take(self, rows: Sequence[int] | np.ndarray) -> LabelledFiles:
         """Returns some of the files."""
-        chosen = {
+        chosen: dict[str, Any] = {
             name: None if getattr(self, name) is None else [getattr(self, name)[row] for row in rows]
             for name in ("names", "splits", "groups")
         }
         places = np.asarray(rows, int)
-        present, spacing = (None if part is None else part[places] for part in (self.present, self.spacing))
-        return dataclasses.replace(self, labels=self.labels[places], present=present, spacing=spacing, **chosen)
+        for name in ("present", "spacing", "has_label"):
+            part = getattr(self, name)
+            chosen[name] = None if part is None else part[places]
+        return dataclasses.replace(self, labels=self.labels[places], **chosen)
 
     def to_split(self, images: ImageArray, digests: Sequence[str], rows: np.ndarray) -> Split:
         """Returns a split of some of the files with the given images."""

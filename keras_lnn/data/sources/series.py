@@ -19,7 +19,7 @@ from keras_lnn.data.sources.folders import label_folder, split_folders
 from keras_lnn.data.sources.own_frames import SeriesFiles
 from keras_lnn.data.sources.own_images import FoundImages, LabelledFiles, load_own_images
 from keras_lnn.data.sources.series_files import has_frames, map_files, read_file_times
-from keras_lnn.data.sources.series_sorting import sort_series
+from keras_lnn.data.sources.series_sorting import describe_series, sort_series
 from keras_lnn.data.sources.series_times import SECONDS, TIME_NAMES, ReadTimes, choose_unit, read_times
 from keras_lnn.data.sources.table_columns import GROUP_NAMES, find_column, list_columns, read_columns, require_filled
 from keras_lnn.data.sources.table_file import MISSING, TextTable, list_table_columns, read_table
@@ -73,18 +73,28 @@ class _Rows:
         self, names: Sequence[str], frames: list[list[FileFrame]], seconds: list[np.ndarray], unit: str | None
     ) -> _Listed:
         """Returns some of the series with their images and times, and the label of the last image of each."""
-        last, changed = [], []
+        last, changed, early = [], [], []
         for name, times in zip(names, seconds, strict=True):
             part = self.members[name]
             # A file of several frames has one label; images of one time have the order of the table.
             keys = {row: -np.inf if np.isnan(time) else time for row, time in zip(part, times, strict=False)}
-            last.append(max(part, key=lambda row: (keys[row], row)))
-            if len(np.unique(self.labelled.labels[part], axis=0)) > 1:
-                changed.append(name)
-        kind = "series has" if len(changed) == 1 else "series have"
-        warning = f"{len(changed)} {kind} several labels, of which that of the last image counts: {name_some(changed)}"
-        labelled = dataclasses.replace(self.labelled.take(last), names=list(names))
-        return _Listed(labelled, frames, seconds, unit, (*self.warnings, *([warning] if changed else [])))
+            ordered = sorted(part, key=lambda row: (keys[row], row))
+            labelled = [row for row in ordered if self.labelled.is_labelled(row)]
+            last.append(labelled[-1])
+            changed += [name] if len(np.unique(self.labelled.labels[labelled], axis=0)) > 1 else []
+            early += [name] if labelled[-1] != ordered[-1] else []
+        warnings = [
+            *describe_series(
+                changed, "has several labels, of which the last counts", "have several labels, of which the last counts"
+            ),
+            *describe_series(
+                early,
+                "has no label on its last image, and that of an earlier one counts",
+                "have no label on their last image, and that of an earlier one counts",
+            ),
+        ]
+        chosen = dataclasses.replace(self.labelled.take(last), names=list(names), has_label=None)
+        return _Listed(chosen, frames, seconds, unit, (*self.warnings, *warnings))
 
 
 def load_series(path: str | os.PathLike, reading: Reading = Reading()) -> ImageData:  # noqa: B008, it is frozen
@@ -98,7 +108,7 @@ def load_series(path: str | os.PathLike, reading: Reading = Reading()) -> ImageD
     several frames is a series of its own.
 
     Images are sorted by time, and series of more than ``max_steps`` images are thinned evenly in time before they are
-    decoded. The label of a series is that of its last image. What is odd is in the report on the data.
+    decoded. The label of a series is that of its last image that has one. What is odd is in the report on the data.
 
     Args:
         path: The table or the folder.
@@ -188,7 +198,9 @@ def _list_table(path: Path, reading: Reading) -> _Listed:
         )
     table = _fill_groups(table, group_column, series_column)
     others = {role: name for role, name in (("series", series_column), ("time", time_column)) if name is not None}
-    labelled = read_columns(table, options, guess_groups=reading.plan != "as listed", others=others)
+    labelled = read_columns(
+        table, options, guess_groups=reading.plan != "as listed", others=others, may_lack_labels=True
+    )
     root = path.parent if options.image_dir is None else Path(options.image_dir)
     listed = find_table_files(labelled.names, root, table)
     # Without a column of series each row is one, such as a file of several frames.
@@ -196,6 +208,7 @@ def _list_table(path: Path, reading: Reading) -> _Listed:
     rows: dict[str, list[int]] = {}
     for row, cell in enumerate(cells):
         rows.setdefault(cell, []).append(row)
+    _require_labels(rows, labelled, table)
     _require_agreement(rows, labelled, table)
     _require_one_series(rows, listed.files, table)
     if listed.unnamed:
@@ -253,6 +266,18 @@ def _fill_groups(table: TextTable, group_column: str | None, series_column: str 
         if row[place].lower() in MISSING:
             row[place] = f"series {name}"
     return dataclasses.replace(table, rows=filled)
+
+
+def _require_labels(rows: dict[str, list[int]], labelled: LabelledFiles, table: TextTable) -> None:
+    """Checks that some image of each series has a label."""
+    without = [
+        f"{name} ({table.place(part[-1])})" for name, part in rows.items() if not any(map(labelled.is_labelled, part))
+    ]
+    if without:
+        raise InputError(
+            f"Every series must have a label. Received: none in the rows of {name_some(without)} of {table.path}."
+            " Fill the label of the last image of each, or remove its rows."
+        )
 
 
 def _require_agreement(rows: dict[str, list[int]], labelled: LabelledFiles, table: TextTable) -> None:

@@ -81,12 +81,22 @@ def sort_series(
     return SortedSeries(rows, series, notes if odd["long"] else [], [*_describe_odd(odd), *gaps])
 
 
+def describe_series(names: Sequence[str], one: str, many: str) -> list[str]:
+    """Returns a sentence on some of the series; none if there are no such series.
+
+    Args:
+        names: Names of the series.
+        one: What is so of a single one, such as ``has one image only``.
+        many: The same of several.
+    """
+    return [f"{len(names):,} series {one if len(names) == 1 else many}: {name_some(names)}"] if names else []
+
+
 def _describe_odd(odd: dict[str, list[str]]) -> list[str]:
     """Returns a sentence for each kind of what is odd."""
 
     def describe(kind: str, one: str, many: str) -> list[str]:
-        found = odd[kind]
-        return [f"{len(found):,} series {one if len(found) == 1 else many}: {name_some(found)}"] if found else []
+        return describe_series(odd[kind], one, many)
 
     return [
         *describe("lost", "has no times and is left out", "have no times and are left out"),

@@ -71,7 +71,12 @@ _NAMED_AT_MOST = 5
 
 
 def read_columns(
-    table: TextTable, options: OwnImages, *, guess_groups: bool = True, others: Mapping[str, str] | None = None
+    table: TextTable,
+    options: OwnImages,
+    *,
+    guess_groups: bool = True,
+    others: Mapping[str, str] | None = None,
+    may_lack_labels: bool = False,
 ) -> LabelledFiles:
     """Finds the columns and reads their cells; each mistake is reported in one sentence with its line.
 
@@ -80,6 +85,7 @@ def read_columns(
         options: Roles of its columns.
         guess_groups: Whether a column that looks like one of patients is used as such.
         others: Columns of further roles by their role, which are no labels: those of series and times.
+        may_lack_labels: Whether the label cells of rows may be empty.
     """
     file_column = find_file_column(table, options.file_column)
     split_column = find_column(table, "split", options.split_column, SPLIT_NAMES)
@@ -91,13 +97,17 @@ def read_columns(
     if len(guessed) == 1:
         (group_column,) = guessed
         taken.append(group_column)
-    label_columns = _find_labels(table, options.label_columns, taken)
-    task, class_names, labels = _read_labels(table, label_columns)
+    label_columns = _find_labels(table, options.label_columns, taken, may_lack_labels)
+    has_label = _find_labelled(table, label_columns) if may_lack_labels else np.ones(len(table.rows), bool)
+    task, class_names, labels = _read_labels(_take_rows(table, has_label), label_columns)
+    every_label = np.zeros((len(table.rows), *labels.shape[1:]), labels.dtype)
+    every_label[has_label] = labels
     labelled = LabelledFiles(
         names=require_filled(table, file_column, "a file"),
         task=task,
         class_names=class_names,
-        labels=labels,
+        labels=every_label,
+        has_label=None if has_label.all() else has_label,
         splits=None if split_column is None else read_splits(table, split_column),
         groups=None if group_column is None else require_filled(table, group_column, "a group"),
         notes=_describe_use(table, file_column, label_columns, split_column, group_column, guessed, others),
@@ -190,7 +200,25 @@ def require_column(table: TextTable, named: str, option: str) -> str:
     return found[0]
 
 
-def _find_labels(table: TextTable, named: Sequence[str] | None, taken: Sequence[str]) -> tuple[str, ...]:
+def _find_labelled(table: TextTable, columns: Sequence[str]) -> np.ndarray:
+    """Returns whether each row has a label; where cells hold joined names, an empty cell is one: none of the names."""
+    cells = [table.column(name) for name in columns]
+    if len(cells) == 1 and any(_BETWEEN_NAMES in cell for cell in cells[0]):
+        return np.ones(len(table.rows), bool)
+    return np.array([any(cell.lower() not in MISSING for cell in row) for row in zip(*cells, strict=True)], bool)
+
+
+def _take_rows(table: TextTable, chosen: np.ndarray) -> TextTable:
+    """Returns a table with some of the rows; with all of them if none is chosen, so that they are reported."""
+    if chosen.all() or not chosen.any():
+        return table
+    rows = np.flatnonzero(chosen)
+    return TextTable(table.path, table.columns, [table.rows[k] for k in rows], [table.lines[k] for k in rows])
+
+
+def _find_labels(
+    table: TextTable, named: Sequence[str] | None, taken: Sequence[str], may_lack_labels: bool
+) -> tuple[str, ...]:
     if named is not None:
         chosen = tuple(require_column(table, name, "--label-columns") for name in named)
         doubled = [name for name in chosen if chosen.count(name) > 1 or name in taken]
@@ -212,8 +240,12 @@ def _find_labels(table: TextTable, named: Sequence[str] | None, taken: Sequence[
     bits = {name: [_bit(cell) is not None for cell in table.column(name)] for name in free}
     # A column of bits with a few other cells is more likely a mistake than a column to be ignored.
     nearly = [name for name in free if sum(bits[name]) * 2 > len(bits[name])]
+    if not nearly and may_lack_labels:
+        filled = {name: sum(cell.lower() not in MISSING for cell in table.column(name)) for name in free}
+        nearly = [name for name in free if sum(bits[name]) * 2 > filled[name]]
+    labelled = _take_rows(table, _find_labelled(table, nearly)) if may_lack_labels and nearly else table
     for name in nearly:
-        _read_bits(table, name)
+        _read_bits(labelled, name)
     if not nearly:
         raise InputError(
             f"A table must have a class column, named such as label, class or diagnosis, or columns of 0 and 1."
