@@ -15,6 +15,7 @@ from keras_lnn.data.decode.images import Progress, quiet_decoders, worker_count
 from keras_lnn.data.decode.mask_pixels import MaskValue, native_grid
 from keras_lnn.data.decode.medical_files import Grid, is_nifti
 from keras_lnn.data.options import OwnImages
+from keras_lnn.data.sources.decoded_samples import digest_files
 from keras_lnn.data.sources.mask_classes import (
     BACKGROUND,
     MaskClasses,
@@ -25,7 +26,7 @@ from keras_lnn.data.sources.mask_classes import (
     split_by_brightness,
 )
 from keras_lnn.data.sources.mask_files import CLASSES, MaskedFiles, find_masked_files
-from keras_lnn.data.sources.own_images import LabelledFiles, digest_files
+from keras_lnn.data.sources.own_images import LabelledFiles
 from keras_lnn.errors import InputError
 
 _BLACK = (0, "#000000")

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
-import os
-import stat
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_lnn.data.arrays import ALL, SPLITS, ImageArray, ImageData, Split
-from keras_lnn.data.checking import DataCheck, check_splits, name_some
-from keras_lnn.data.decode import medical_files
+from keras_lnn.data.checking import DataCheck, check_splits
 from keras_lnn.data.decode.copies import find_near_copies
-from keras_lnn.data.decode.decoded_cache import CachedImages, open_or_decode
-from keras_lnn.data.decode.dicom_volumes import digest_series
-from keras_lnn.data.decode.faults import describe_faults
-from keras_lnn.data.decode.file_frames import FileFrame, ImageFile
-from keras_lnn.data.decode.images import guess_channels, image_shape
 from keras_lnn.data.grouping import complete_grouped_splits, describe_torn, require_each_class
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.reading import Reading
 from keras_lnn.data.samples import SampleRecord, SplitPlan
-from keras_lnn.data.sources.own_frames import FileRows, SeriesFiles
+from keras_lnn.data.sources.decoded_samples import DecodedSamples, decode_samples
+from keras_lnn.data.sources.own_frames import SeriesFiles
 from keras_lnn.data.sources.patients import find_patients
 from keras_lnn.data.splitting import SelectedRows, complete_splits
 from keras_lnn.errors import InputError
-from keras_lnn.files.atomic import as_text, file_digest
+from keras_lnn.files.atomic import as_text
 
 # How users name patients in each kind of own images.
 _HOW_TO_NAME_PATIENTS = {
@@ -40,7 +31,6 @@ _HOW_TO_NAME_PATIENTS = {
     "masks": "Name the patients in a column of manifest.csv",
     "mask-classes": "Name the patients in a column of manifest.csv",
 }
-_SHORTAGES = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOMEM])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,36 +126,25 @@ def load_own_images(found: FoundImages, reading: Reading) -> ImageData:
         The images with a report on them.
     """
     samples, labelled = _prepare(found, reading)
-    every = FileRows.of(samples)
-    digests, faults = digest_files(every.files)
-    if len(faults) == len(every.files):
-        raise InputError(
-            describe_faults(faults, every.files, "Check the folder; for a table, --image-dir and the column of files.")
-        )
-    cached, places = _decode(every, digests, reading, faults)
-    left_out = _leave_out(every.names(labelled.names), every.files, faults, reading.own.skip_bad)
-    kept = [row for row in range(len(every.files)) if row not in faults]
-    files = every.take(kept)
-    labelled = labelled.take(np.unique(every.owners[kept]))
-    digests = files.digest([digests[row] for row in kept])
-    rows = _choose_splits(found.name, labelled, digests, reading)
-    stored = np.array([places[row] for row in kept])
+    decoded = decode_samples(samples, labelled.names, reading)
+    labelled = labelled.take(decoded.rows)
+    rows = _choose_splits(found.name, labelled, decoded.digests, reading)
     # Series that a model is measured on are padded to its own number of images, to which they were thinned.
     steps = reading.own.max_steps if reading.plan == "whole" else None
-    images = {split: files.arrange(cached.images, stored, part, found.time_unit, steps) for split, part in rows.items()}
+    images = {split: decoded.arrange(part, found.time_unit, steps) for split, part in rows.items()}
     # Data that were not split cannot have copies in two splits, and need not contain every class.
     checked = {} if reading.plan == "whole" else rows
-    warnings = [*found.warnings, *left_out, *_describe_patients(found.name, labelled, reading.plan)]
+    warnings = [*found.warnings, *decoded.left_out, *_describe_patients(found.name, labelled, reading.plan)]
     # Guessed groups are not part of what identifies the data.
     identified = dataclasses.replace(labelled, groups=None) if labelled.groups_guessed else labelled
     return ImageData(
         name=found.name,
         task=labelled.task,
         class_names=labelled.class_names,
-        splits={split: labelled.to_split(images[split], digests, part) for split, part in rows.items()},
-        checksum=found.checksum(identified, digests),
+        splits={split: labelled.to_split(images[split], decoded.digests, part) for split, part in rows.items()},
+        checksum=found.checksum(identified, decoded.digests),
         given_splits=tuple(split for split in SPLITS if labelled.splits is not None and split in labelled.splits),
-        check=_look_over(labelled, cached, files, stored, checked, reading.own, warnings),
+        check=_look_over(labelled, decoded, checked, reading.own, warnings),
     )
 
 
@@ -187,14 +166,13 @@ def _prepare(found: FoundImages, reading: Reading) -> tuple[Sequence[Path | Seri
 
 def _look_over(
     labelled: LabelledFiles,
-    cached: CachedImages,
-    files: FileRows,
-    stored: np.ndarray,
+    samples: DecodedSamples,
     rows: Mapping[str, np.ndarray],
     options: OwnImages,
     warnings: Sequence[str],
 ) -> DataCheck:
     """Returns a report on the splits."""
+    cached, files, stored = samples.cached, samples.files, samples.stored
     if cached.prints is None:
         raise ValueError("Images must be cached with their fingerprints. Received: none. Decode them without classes.")
     prints, near = cached.prints[stored], []
@@ -311,87 +289,3 @@ def _make_splits(labelled: LabelledFiles, seed: int) -> dict[str, np.ndarray]:
     if labelled.labels.ndim == 1:
         require_each_class(indicators, rows, labelled.class_names)
     return rows
-
-
-def digest_files(files: Sequence[ImageFile]) -> tuple[list[str], dict[int, str]]:
-    """Returns the hash of each file's content, and the faults of files that cannot be read."""
-    # A file with several images of a series is read once.
-    paths = [file.path if isinstance(file, FileFrame) else file for file in files]
-    unique = list(dict.fromkeys(paths))
-    wrong: dict[Path, str] = {}
-
-    def digest(path: Path) -> str:
-        try:
-            mode = os.stat(path).st_mode
-            if stat.S_ISDIR(mode):
-                return digest_series(path)
-            if not stat.S_ISREG(mode):
-                raise OSError(0, "not a file")
-            return file_digest(path)
-        except FileNotFoundError:
-            wrong[path] = "missing"
-        except OSError as error:
-            if error.errno in _SHORTAGES:
-                reason = (error.strerror or "unreadable").lower()
-                raise InputError(
-                    f"Every file must be readable. Received: {path} ({reason}), for a reason outside of"
-                    " the file. Close other programs, or raise the limit, and try again."
-                ) from None
-            wrong[path] = (error.strerror or "unreadable").lower()
-        return ""
-
-    with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
-        digests = dict(zip(unique, pool.map(digest, unique, chunksize=64), strict=True))
-    return [digests[path] for path in paths], {row: wrong[path] for row, path in enumerate(paths) if path in wrong}
-
-
-def _decode(
-    rows: FileRows, digests: Sequence[str], reading: Reading, faults: dict[int, str]
-) -> tuple[CachedImages, list[int]]:
-    """Returns the decoded images, and the index of each file among them; files of the same content share one.
-
-    The images of a series have a window in common, so only series of the same content share them.
-    """
-    of_series = rows.times is not None
-    # In the order of the hashes, so that the cached file depends neither on the order of the files nor on their labels.
-    series = rows.digest(digests) if of_series else []
-    keys = [
-        (series[rows.owners[row]] if of_series else "", digests[row] + file.suffix.lower())
-        for row, file in enumerate(rows.files)
-    ]
-    by_content = {keys[row]: row for row in range(len(keys)) if row not in faults}
-    # A series' images stay in their order, whose middle may name the window.
-    order = sorted(by_content, key=lambda key: (key[0], by_content[key] if of_series else 0, key[1]))
-    unique = [rows.files[by_content[key]] for key in order]
-    volumes = medical_files.is_volume(unique[0], reading.own.frame)
-    if volumes and of_series:
-        raise InputError(
-            f"The images of a series must have two dimensions. Received: {unique[0]}, a volume. Cut out one slice."
-        )
-    channels = reading.channels
-    if channels is None:
-        channels = 1 if volumes else guess_channels(unique)
-    shape = image_shape(reading.own_side, channels)
-    shape = (shape[0], *shape) if volumes else shape
-    cached = open_or_decode(
-        unique,
-        [digests[by_content[key]] for key in order],
-        shape,
-        reading.own.rendering,
-        series=np.unique([key[0] for key in order], return_inverse=True)[1].tolist() if of_series else None,
-        progress=reading.progress,
-    )
-    cached.decoded.require_no_obstacles(unique)
-    numbers = {key: place for place, key in enumerate(order)}
-    places = [numbers.get(key, -1) for key in keys]
-    faults |= {row: cached.decoded.faults[place] for row, place in enumerate(places) if place in cached.decoded.faults}
-    return cached, places
-
-
-def _leave_out(names: Sequence[str], files: Sequence[ImageFile], faults: dict[int, str], skip_bad: bool) -> list[str]:
-    """Returns a warning of the bad files if they may be left out, else raises an error."""
-    if faults and (not skip_bad or len(faults) == len(files)):
-        remedy = "" if skip_bad else "Replace or remove them, or skip them with --skip-bad."
-        raise InputError(describe_faults(faults, files, remedy))
-    bad = [f"{names[row]} ({faults[row]})" for row in sorted(faults)]
-    return [f"left out {len(bad)} of {len(files)} files: {name_some(bad)}"] if bad else []

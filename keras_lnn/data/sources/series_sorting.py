@@ -23,14 +23,23 @@ class SortedSeries:
     Args:
         rows: Which of the listed series they are; those without any time are left out.
         series: The images of each series with their times, which never fall.
-        notes: What was done, one sentence each.
         warnings: What is odd, one sentence each.
+        long: The series that were thinned, with the number of images that they had.
+        max_steps: The number of images to which they were thinned.
     """
 
     rows: list[int]
     series: list[tuple[list[FileFrame], np.ndarray]]
-    notes: list[str]
     warnings: list[str]
+    long: list[str]
+    max_steps: int
+
+    def describe_thinned(self) -> str:
+        """Returns a sentence on the series that were thinned, without its end."""
+        return (
+            f"{len(self.long):,} of {len(self.series):,} series have more than {self.max_steps} images and are thinned"
+            f" to as many, evenly in time: {name_some(self.long)}"
+        )
 
 
 def sort_series(
@@ -73,12 +82,8 @@ def sort_series(
         series.append(([images[place] for place in order[kept].tolist()], moments[kept]))
     if not series:
         raise InputError("Series must have times. Received: none of any image. Fill the column of times.")
-    notes = [
-        f"{len(odd['long']):,} of {len(series):,} series have more than {max_steps} images and are thinned to as many,"
-        f" evenly in time: {name_some(odd['long'])}; change this with --max-steps"
-    ]
     gaps = _describe_gaps([names[row] for row in rows], sorted_times, unit)
-    return SortedSeries(rows, series, notes if odd["long"] else [], [*_describe_odd(odd), *gaps])
+    return SortedSeries(rows, series, [*_describe_odd(odd), *gaps], odd["long"], max_steps)
 
 
 def describe_series(names: Sequence[str], one: str, many: str) -> list[str]:
