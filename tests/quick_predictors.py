@@ -38,3 +38,17 @@ class Brightness:
         return near / near.sum(axis=1, keepdims=True)
 
     predict_compact = predict
+
+
+class LastTime:
+    """Gives class 1 a probability that rises with the time of the last frame, and with its brightness."""
+
+    def __init__(self, **changes):
+        series = {"time_unit": "minutes", "median_interval": 1.0, "image_shape": (4, 5, 5, 1), "task": "binary"}
+        self.signature = make_signature(model="lnn-series", **series | changes)
+        self.read = []
+
+    def predict(self, images):
+        self.read.append(images)
+        share = np.nanmax(images.times(), axis=1) / 100 + images[:][:, -1].mean(axis=(1, 2, 3)) / 1000
+        return np.stack([1 - share, share], axis=-1)

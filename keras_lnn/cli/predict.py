@@ -1,6 +1,7 @@
 """``keras-lnn predict``: the probabilities or masks of image files and folders."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 from pydantic_settings import CliPositionalArg
@@ -8,19 +9,25 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_lnn.cli.starting import Command, start
+from keras_lnn.data.options import OwnImages
 from keras_lnn.fields.options import OwnModules
+from keras_lnn.fields.values import parse_time_unit
 from keras_lnn.terminal import loading, make_console
+
+if TYPE_CHECKING:
+    from keras_lnn.saved.signature import Signature
 
 # At most this many predictions are shown on the terminal.
 _SHOWN_PREDICTIONS = 20
+_OF_SERIES = ("image_dir", "file_column", "series_column", "time_column", "time_unit")
 
 
 class PredictCommand(OwnModules, Command):
-    """Predict the class probabilities of image files or series, or masks; folders are searched for images."""
+    """Predict the class probabilities of images or series of images, or masks; folders are searched for images."""
 
     model: CliPositionalArg[str] = pydantic.Field(description="run, .keras file, exported folder or name of a model")
     images: CliPositionalArg[list[Path]] = pydantic.Field(
-        description="image files and folders; .npy for volumes, .npz for series"
+        description="image files and folders; .npy for volumes; tables, folders of series and .npz for series"
     )
     output: Path | None = pydantic.Field(
         None,
@@ -29,6 +36,26 @@ class PredictCommand(OwnModules, Command):
     )
     overlay: bool = pydantic.Field(False, description="also write pictures of each mask drawn on its image")
     skip_bad: bool = pydantic.Field(False, description="skip image files that are unreadable")
+    image_dir: Path | None = pydantic.Field(
+        None, description="for series: folder of the images of a table (default: the table's folder)"
+    )
+    file_column: str | None = pydantic.Field(None, description="for series: column of the table that names the files")
+    series_column: str | None = pydantic.Field(
+        None, description="for series: column of the table that names the series of each image, such as patient"
+    )
+    time_column: str | None = pydantic.Field(
+        None, description="for series: column of the table with the time or date of each image"
+    )
+    time_unit: str | None = pydantic.Field(
+        None,
+        description="for series: unit of times that state none, such as minutes; they are converted to the model's "
+        "unit (default: for numbers in a table the model's unit)",
+    )
+
+    @pydantic.field_validator("time_unit", mode="after")
+    @classmethod
+    def _time_unit(cls, value: str | None) -> str | None:
+        return parse_time_unit(value)
 
 
 def run_predict(command: PredictCommand) -> None:
@@ -41,7 +68,8 @@ def run_predict(command: PredictCommand) -> None:
     from keras_lnn.saved.signature import read_signature
 
     signature = read_signature(find_model(command.model))
-    files = find_inputs(command.images, signature)
+    own = _read_own_options(command, signature)
+    files = find_inputs(command.images, signature, own)
     writer = find_writer(signature.get_task(), command.model, command.overlay)
     output = command.output or writer.default_output
     replaced = writer.require_free(files, command.images, output, command.overlay)
@@ -53,7 +81,8 @@ def run_predict(command: PredictCommand) -> None:
         predictor = load_predictor(command.model)
     warnings: list[str] = []
     with loading(console, "predicting") as progress:
-        options = {"skip_bad": command.skip_bad, "warn": warnings.append, "progress": progress}
+        options: dict[str, Any] = {"skip_bad": command.skip_bad, "warn": warnings.append, "progress": progress}
+        options |= {} if own is None else {"own": own}
         table = writer.write(predictor, command.images, output, command.overlay, **options)
     for warning in warnings:
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))
@@ -71,3 +100,11 @@ def run_predict(command: PredictCommand) -> None:
     note = "  (replaced earlier predictions)" if replaced else ""
     what = f"{writer.noun}{'s' if len(table) != 1 else ''}"
     console.print(f"{len(table)} {what}  {output}{note}")
+
+
+def _read_own_options(command: PredictCommand, signature: "Signature") -> OwnImages | None:
+    """Returns the options of series of own images; None for a model of images, which has none."""
+    given = {name: value for name in _OF_SERIES if (value := getattr(command, name)) is not None}
+    for name in given:
+        signature.require_series(command.model, f"--{name.replace('_', '-')}")
+    return None if signature.time_unit is None else OwnImages(**given, skip_bad=command.skip_bad)

@@ -51,6 +51,7 @@ class OwnImages:
         series_column: Name of the column of series; None to detect it.
         time_column: Name of the column of times; None to detect it.
         time_unit: Unit of the times of series, such as ``minutes``; None for that of the column or of the files.
+        model_unit: Unit into which the times of series are brought for a model; None for ``time_unit``.
         max_steps: Number of images to which longer series are thinned, evenly in time.
     """
 
@@ -67,6 +68,7 @@ class OwnImages:
     series_column: str | None = None
     time_column: str | None = None
     time_unit: str | None = None
+    model_unit: str | None = None
     max_steps: int = 32
 
     @property

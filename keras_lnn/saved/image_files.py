@@ -16,18 +16,30 @@ from keras_lnn.data.decode.images import decode_images, quiet_decoders, worker_c
 from keras_lnn.data.decode.mask_pixels import native_grid
 from keras_lnn.data.decode.medical_files import is_medical, is_nifti, is_volume
 from keras_lnn.data.disk import read_npy_header
+from keras_lnn.data.options import OwnImages
+from keras_lnn.data.sources.own_images import describe_frames
+from keras_lnn.data.sources.series_files import is_series_file
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, is_file, require_file
-from keras_lnn.saved.series_files import check_series_header, find_series_files
+from keras_lnn.saved.own_series import OwnSeries, find_series
+from keras_lnn.saved.series_files import check_series_header
 from keras_lnn.saved.signature import Signature
 
 _FILES_AT_A_TIME = 256
+_OF_SERIES = (".csv", ".tsv", ".npz")
 
 
-def find_inputs(paths: Sequence[Path], signature: Signature) -> list[Path]:
-    """Returns the files that a model predicts: of series ``.npz`` files, else those of :func:`find_files`."""
+def find_inputs(paths: Sequence[Path], signature: Signature, own: OwnImages | None = None) -> list[Path]:
+    """Returns the files that a model predicts.
+
+    Args:
+        paths: What was named on a command line.
+        signature: The signature of the model.
+        own: Columns, folders and the unit of tables of series as the user gives them.
+    """
     if signature.time_unit is not None:
-        return find_series_files(paths)
+        found = find_series(paths, signature, own or OwnImages())
+        return [file for each in found for file in (each.list_files() if isinstance(each, OwnSeries) else [each])]
     return find_files(paths, volumes=len(signature.image_shape) == 4)
 
 
@@ -63,8 +75,11 @@ def check_headers(files: Sequence[Path], signature: Signature, skip_bad: bool) -
         try:
             if signature.time_unit is None:
                 _read_header(file, signature.image_shape)
-            else:
+            elif file.suffix.lower() == ".npz":
                 check_series_header(file, signature)
+            elif not is_medical(file):  # the times of others have been read from their headers
+                file.stat()
+                _read_header(file, signature.image_shape[1:])
         except Exception as error:  # what decoders raise on damaged files has no common class
             return name_fault(error)
         return None
@@ -94,6 +109,7 @@ class FileReader:
         self._warn = warn
         self._faults: dict[int, str] = {}
         self._brightest: int | None = None
+        self._frames: dict[int, int] = {}
 
     def read(self, progress: Callable[[float], None] | None = None) -> Iterator[tuple[np.ndarray, list[Path]]]:
         """Gives images, uint8, with their files, until all are read.
@@ -106,6 +122,7 @@ class FileReader:
             images = np.zeros((len(piece), *self._signature.image_shape), np.uint8)
             found = _read_pixels(piece, images, self._signature)
             self._faults |= {start + row: fault for row, fault in found.faults.items()}
+            self._frames |= {start + row: count for row, count in found.frames.items()}
             self._brightest = max((self._brightest or 0, found.brightest or 0)) or None
             if not self._skip_bad:
                 _require_readable(self._faults, self._files, False)
@@ -123,11 +140,20 @@ class FileReader:
         if self._faults:
             bad = [f"{self._files[row]} ({self._faults[row]})" for row in sorted(self._faults)]
             self._warn(f"left out {len(bad)} of {len(self._files)} files: {name_some(bad)}")
+        if self._frames:
+            self._warn(self._describe_frames())
         if self._brightest is not None and self._signature.own.window is None and is_dark(self._brightest):
             self._warn(
                 f"the brightest value of all 16-bit files is {self._brightest}, so the images are nearly black for this"
                 " model, which has no window: its predictions hold for such files only if it learned from such files"
             )
+
+    def _describe_frames(self) -> str:
+        """Returns a sentence on files with several frames, and on models that read all of them."""
+        said = describe_frames(list(self._frames.values()), len(self._files), self._signature.own.frame)
+        of_times = any(is_series_file(self._files[row]) for row in self._frames)
+        offer = "; a model of series, such as lnn-series, reads all of them with their times"
+        return said + (offer if of_times and not self._signature.get_task().resizes_labels else "")
 
 
 def _require_readable(faults: Mapping[int, str], files: Sequence[Path], skip_bad: bool) -> None:
@@ -140,6 +166,8 @@ def _read_header(file: Path, image_shape: tuple[int, ...]) -> None:
     """Checks that a file is an image or a volume, as the model reads them, as far as its first bytes say."""
     from PIL import Image
 
+    if file.suffix.lower() in _OF_SERIES:
+        raise InputError("no image, but a table or an archive, which only models of series read")
     if not is_file(file) and not (file.is_dir() and is_volume(file)):
         raise InputError("not a file")
     if len(image_shape) == 4 and not is_medical(file):

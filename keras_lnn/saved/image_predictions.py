@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from keras_lnn.data.options import OwnImages
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import as_text, atomic_path
 from keras_lnn.files.csv_tables import to_csv
@@ -26,6 +27,7 @@ def predict_files(
     paths: Sequence[Path],
     progress: Callable[[float], None] | None = None,
     *,
+    own: OwnImages | None = None,
     skip_bad: bool = False,
     warn: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
@@ -34,8 +36,9 @@ def predict_files(
     Args:
         predictor: A loaded model.
         paths: Image files, and folders that are searched for them; ``.npy`` and NIfTI files for a model of volumes;
-            ``.npz`` files for a model of series.
+            for a model of series ``.npz`` files, tables, folders of series, and DICOM and NIfTI files.
         progress: Called with the fraction done.
+        own: For a model of series, columns, folder and unit of tables; None for what is found in them.
         skip_bad: Whether files that cannot be read are left out; else they are an error.
         warn: Called with each sentence on what may spoil the predictions.
 
@@ -45,7 +48,9 @@ def predict_files(
     """
     signature = predictor.signature
     if signature.time_unit is not None:
-        return predict_series_files(predictor, paths, progress, skip_bad=skip_bad, warn=warn)
+        return predict_series_files(predictor, paths, progress, own=own, skip_bad=skip_bad, warn=warn)
+    if own is not None:
+        signature.require_series(signature.model, "own")
     files = find_files(paths, volumes=len(signature.image_shape) == 4)
     read, parts = [], []
     for images, piece in FileReader(files, signature, skip_bad, warn).read(progress):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,25 +11,11 @@ import numpy as np
 from keras_lnn.data.arrays import SeriesArray
 from keras_lnn.data.disk import ArrayHeader, read_npy_header
 from keras_lnn.errors import InputError
-from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, require_file
+from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS
 from keras_lnn.saved.signature import Signature
 
 # The arrays of a file: the frames of all series one after another, the time of each, and the frames of each series.
 _ARRAYS = ("frames", "times", "lengths")
-
-
-def find_series_files(paths: Sequence[Path]) -> list[Path]:
-    """Returns the files of series that are named, after checking that they are there."""
-    for path in paths:
-        if not path.exists():
-            raise InputError(f"A file of series must exist. Received: {path}, which does not.")
-        if path.suffix.lower() != ".npz":
-            raise InputError(
-                "A model of series predicts .npz files with frames, times and lengths. Received: "
-                f"{path}. Save the series with numpy.savez."
-            )
-        require_file(path, "A file of series")
-    return list(paths)
 
 
 def check_series_header(path: Path, signature: Signature) -> None:

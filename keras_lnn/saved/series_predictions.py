@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,12 +13,14 @@ import pandas as pd
 from keras_lnn.data.arrays import SeriesArray
 from keras_lnn.data.checking import name_some
 from keras_lnn.data.decode.faults import describe_faults
+from keras_lnn.data.options import OwnImages
 from keras_lnn.data.thinning import thin_evenly
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import as_text
+from keras_lnn.saved.own_series import OwnSeries, find_series
 from keras_lnn.saved.prediction_columns import tabulate_predictions
 from keras_lnn.saved.predictor import Predictor
-from keras_lnn.saved.series_files import find_series_files, read_series_file
+from keras_lnn.saved.series_files import read_series_file
 
 # Where the median interval of a series is so many times that of the training data, or such a part, it is far off.
 FAR_OFF = 5.0
@@ -72,40 +75,58 @@ def predict_series_files(
     paths: Sequence[Path],
     progress: Callable[[float], None] | None = None,
     *,
+    own: OwnImages | None = None,
     skip_bad: bool = False,
     warn: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
-    """Returns the class probabilities of the series in ``.npz`` files, as :func:`predict_series` does.
+    """Returns the class probabilities of series in files, tables and folders, as :func:`predict_series` does.
 
     Args:
         predictor: A loaded model of series.
-        paths: The files.
+        paths: ``.npz`` files; tables of series; folders of series; DICOM and NIfTI files.
         progress: Called with the fraction done.
+        own: Columns, folder and unit of tables; None for what is found in them.
         skip_bad: Whether files that cannot be read are left out; else they are an error.
         warn: Called with each sentence on what may spoil the predictions.
     """
-    files = find_series_files(paths)
+    given = dataclasses.replace(own or OwnImages(), skip_bad=skip_bad)
+    sources = find_series(paths, predictor.signature, given)
     tables, faults = [], {}
-    for place, path in enumerate(files):
-        try:
-            series, begins = read_series_file(path, predictor.signature)
-        except InputError as error:
-            faults[place] = str(error)
-            if not skip_bad:
-                break
-        else:
-            whole = as_text(path)
-            names = [whole] if len(series) == 1 else [f"{whole}#{row}" for row in range(len(series))]
+    for place, source in enumerate(sources):
+        if isinstance(source, OwnSeries):
+            part = None if progress is None else functools.partial(_report_part, progress, place, len(sources))
+            series, names, begins = source.read(part, warn)
             tables.append(predict_series(predictor, series, names, begins, warn))
+        else:
+            try:
+                series, begins = read_series_file(source, predictor.signature)
+            except InputError as error:
+                faults[place] = str(error)
+                if not skip_bad:
+                    break
+            else:
+                whole = as_text(source)
+                names = [whole] if len(series) == 1 else [f"{whole}#{row}" for row in range(len(series))]
+                tables.append(predict_series(predictor, series, names, begins, warn))
         if progress:
-            progress((place + 1) / len(files))
+            progress((place + 1) / len(sources))
     if faults and (not skip_bad or not tables):
         remedy = "" if skip_bad else "Replace or remove them, or skip them with --skip-bad."
-        raise InputError(describe_faults(faults, files, remedy))
+        raise InputError(describe_faults(faults, _name_sources(sources), remedy))
     if faults and warn:
-        bad = [f"{files[place]} ({fault})" for place, fault in faults.items()]
-        warn(f"left out {len(bad)} of {len(files)} files: {name_some(bad)}")
+        bad = [f"{sources[place]} ({fault})" for place, fault in faults.items()]
+        warn(f"left out {len(bad)} of {len(sources)} files: {name_some(bad)}")
     return pd.concat(tables, ignore_index=True)
+
+
+def _report_part(progress: Callable[[float], None], place: int, count: int, fraction: float) -> None:
+    # Decoding takes nearly all of the time.
+    progress((place + fraction) / count)
+
+
+def _name_sources(sources: Sequence[Path | OwnSeries]) -> list[Path]:
+    """Returns a path for each source, for messages; only those of files are shown."""
+    return [Path() if isinstance(source, OwnSeries) else source for source in sources]
 
 
 def thin_series(series: SeriesArray, steps: int) -> SeriesArray:

@@ -31,7 +31,7 @@ _MOST_CLASSES, _LARGEST_SIDE, _MOST_VALUES = 10_000, 2**14, 2**28
 _RECORDED_OPTIONS = tuple(
     field.name
     for field in dataclasses.fields(OwnImages)
-    if field.name not in (*fields_with(DataOptions, Trait.PLACE), "time_unit")
+    if field.name not in (*fields_with(DataOptions, Trait.PLACE), "time_unit", "model_unit")
 )
 
 

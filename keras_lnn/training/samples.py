@@ -12,14 +12,12 @@ import numpy as np
 from keras_lnn.config import TrainConfig
 from keras_lnn.data.arrays import ALL, SPLITS, ImageData, Split
 from keras_lnn.data.catalog import is_own
-from keras_lnn.data.options import OwnImages
 from keras_lnn.data.reading import Reading
 from keras_lnn.data.samples import SHORT, FoundSamples, SampleRecord
-from keras_lnn.data.sources.loading import read_columns_of
+from keras_lnn.data.sources.loading import with_columns_of
 from keras_lnn.data.splitting import take_samples
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import DataOptions
-from keras_lnn.fields.roles import Trait, fields_with
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.predictor import find_model
 from keras_lnn.saved.signature import Signature, read_samples, short_data_name
@@ -113,29 +111,16 @@ class LearnedData:
         """
         known = Reading(own=self.signature.own) if self.config is None else Reading().with_options(self.config)
         if not self.is_named(name):
-            known = dataclasses.replace(known, own=_with_columns_of(name, known.own))
+            known = dataclasses.replace(known, own=with_columns_of(name, known.own))
         if self.signature.time_unit is not None:
-            # Times are read in the model's unit, whatever suits the span of other data.
-            own = dataclasses.replace(
-                known.own, time_unit=self.signature.time_unit, max_steps=self.signature.image_shape[0]
-            )
+            # Times are read in the model's unit, whatever suits the span of other data or is the unit of their numbers.
+            unit, steps = self.signature.time_unit, self.signature.image_shape[0]
+            own = dataclasses.replace(known.own, time_unit=unit, model_unit=unit, max_steps=steps)
             known = dataclasses.replace(known, own=own)
         known = dataclasses.replace(
             known, size=self.signature.size, channels=self.signature.image_shape[-1], seed=self.seed
         )
         return known.with_options(given)
-
-
-def _with_columns_of(name: str, own: OwnImages) -> OwnImages:
-    """Returns how images are read from another table, which need not have the columns of the model's own one."""
-    columns = {column.lower() for column in read_columns_of(name)}
-    absent = {}
-    for field in fields_with(DataOptions, Trait.COLUMN):
-        named = getattr(own, field) or ()
-        wanted = (named,) if isinstance(named, str) else named
-        if not columns.issuperset(column.lower() for column in wanted):
-            absent[field] = None
-    return dataclasses.replace(own, image_dir=None, **absent)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -124,12 +124,12 @@ def test_the_report_names_the_frame_that_is_read(tmp_path):
         # Some of the six have equal content, and all count.
         assert notes[-1] == (
             "6 of 20 files have several frames (2 to 4), of which the first one is read; choose with --frame first,"
-            " middle, mean or a number"
+            f" middle, mean or a number; --data series:{table} reads all frames of a file as a series in time"
         )
     assert (
         load_table(table, Reading(own=OwnImages(frame="2"), size=8))
         .check.notes[-1]
-        .endswith("of which number 2 is read")
+        .endswith(f"of which number 2 is read; --data series:{table} reads all frames of a file as a series in time")
     )
 
 

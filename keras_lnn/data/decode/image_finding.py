@@ -32,7 +32,7 @@ def find_images(path: str | os.PathLike, unreadable: list[str] | None = None) ->
     if not path.is_dir():
         raise InputError(f"The folder of images must exist. Received: {path}. Check the path.")
     folders = walk_folders(path, unreadable)
-    found = [folder / name for folder, names in folders for name in names if _is_image_name(name)]
+    found = [folder / name for folder, names in folders for name in names if is_image_name(name)]
     return sorted(found, key=lambda file: file.relative_to(path).parts)
 
 
@@ -71,7 +71,8 @@ def require_readable_folders(unreadable: Sequence[str], remedy: str = "") -> Non
         )
 
 
-def _is_image_name(name: str) -> bool:
+def is_image_name(name: str) -> bool:
+    """Returns whether a file has the suffix of an image, and is not hidden."""
     return not name.startswith(".") and _has_image_suffix(name)
 
 

@@ -11,8 +11,11 @@ import numpy as np
 
 from keras_lnn.data.arrays import ALL, SPLITS, ImageData
 from keras_lnn.data.catalog import TFDS, DataEntry, get_entry, is_own, split_own
+from keras_lnn.data.options import OwnImages
 from keras_lnn.data.reading import Reading
 from keras_lnn.errors import InputError
+from keras_lnn.fields.options import DataOptions
+from keras_lnn.fields.roles import Trait, fields_with
 
 
 def load_data(name: str, reading: Reading = Reading(), **fields: Any) -> ImageData:  # noqa: B008, it is frozen
@@ -95,6 +98,23 @@ def read_columns_of(name: str) -> tuple[str, ...]:
         return ()
     source, path = split_own(name)
     return () if source.columns is None else _find(source.columns, name)(Path(path))
+
+
+def with_columns_of(name: str, own: OwnImages) -> OwnImages:
+    """Returns how images are read from another table, which need not have the columns of the model's own one.
+
+    Args:
+        name: Name of the data.
+        own: How the images are read that the model has learned from.
+    """
+    columns = {column.lower() for column in read_columns_of(name)}
+    absent = {}
+    for field in fields_with(DataOptions, Trait.COLUMN):
+        named = getattr(own, field) or ()
+        wanted = (named,) if isinstance(named, str) else named
+        if not columns.issuperset(column.lower() for column in wanted):
+            absent[field] = None
+    return dataclasses.replace(own, image_dir=None, **absent)
 
 
 def _check_kind_of_labels(data: ImageData, name: str) -> None:

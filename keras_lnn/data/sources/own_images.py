@@ -17,8 +17,9 @@ from keras_lnn.data.options import OwnImages
 from keras_lnn.data.reading import Reading
 from keras_lnn.data.samples import SampleRecord, SplitPlan
 from keras_lnn.data.sources.decoded_samples import DecodedSamples, decode_samples
-from keras_lnn.data.sources.own_frames import SeriesFiles
+from keras_lnn.data.sources.own_frames import FileRows, SeriesFiles
 from keras_lnn.data.sources.patients import find_patients
+from keras_lnn.data.sources.series_files import is_series_file
 from keras_lnn.data.splitting import SelectedRows, complete_splits
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import as_text
@@ -31,6 +32,8 @@ _HOW_TO_NAME_PATIENTS = {
     "masks": "Name the patients in a column of manifest.csv",
     "mask-classes": "Name the patients in a column of manifest.csv",
 }
+# Sources whose data can also be read as series:PATH.
+_SOURCES_OF_IMAGES = ("folder", "table")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +147,7 @@ def load_own_images(found: FoundImages, reading: Reading) -> ImageData:
         splits={split: labelled.to_split(images[split], decoded.digests, part) for split, part in rows.items()},
         checksum=found.checksum(identified, decoded.digests),
         given_splits=tuple(split for split in SPLITS if labelled.splits is not None and split in labelled.splits),
-        check=_look_over(labelled, decoded, checked, reading.own, warnings),
+        check=_look_over(found.name, labelled, decoded, checked, reading.own, warnings),
     )
 
 
@@ -165,6 +168,7 @@ def _prepare(found: FoundImages, reading: Reading) -> tuple[Sequence[Path | Seri
 
 
 def _look_over(
+    name: str,
     labelled: LabelledFiles,
     samples: DecodedSamples,
     rows: Mapping[str, np.ndarray],
@@ -182,7 +186,8 @@ def _look_over(
             parts[np.isin(files.owners, part)] = number
         near = find_near_copies(prints, SelectedRows(cached.images, stored), parts)
         near = files.pair_samples([*files.find_shared(prints, parts), *near])
-    frames = [cached.decoded.frames[place] for place in stored.tolist() if place in cached.decoded.frames]
+    several = [row for row, place in enumerate(stored.tolist()) if place in cached.decoded.frames]
+    counts = {row: cached.decoded.frames[int(stored[row])] for row in several}
     return check_splits(
         labelled.indicators(),
         rows,
@@ -192,20 +197,43 @@ def _look_over(
         near=near,
         groups=labelled.groups,
         brightest=cached.decoded.brightest if options.window is None else None,
-        notes=[*labelled.notes, *_describe_frames(frames, len(stored), options.frame)],
+        notes=[*labelled.notes, *_describe_several(name, files, counts, options.frame)],
         warnings=warnings,
     )
 
 
-def _describe_frames(frames: Sequence[int], files: int, frame: str | None) -> list[str]:
-    """Returns a sentence on which frame is read from files with several frames."""
-    if not frames:
+def _describe_several(name: str, files: FileRows, counts: Mapping[int, int], frame: str | None) -> list[str]:
+    """Returns a sentence on which frame is read from files with several frames, and on what reads others.
+
+    Args:
+        name: Name of the data.
+        files: All files.
+        counts: Number of frames of each file that has several.
+        frame: As in :class:`~keras_lnn.data.options.Rendering`.
+    """
+    if not counts:
         return []
+    said = describe_frames(list(counts.values()), len(files.files), frame)
+    choose = "" if frame else "; choose with --frame first, middle, mean or a number"
+    source, _, path = name.partition(":")
+    of_times = source in _SOURCES_OF_IMAGES and any(is_series_file(Path(files.files[row])) for row in counts)
+    offer = f"; --data series:{path} reads all frames of a file as a series in time" if of_times else ""
+    return [said + choose + offer]
+
+
+def describe_frames(frames: Sequence[int], files: int, frame: str | None) -> str:
+    """Returns a sentence on which frame is read from files with several frames, without its end.
+
+    Args:
+        frames: Number of frames of each of these files.
+        files: Number of all files.
+        frame: As in :class:`~keras_lnn.data.options.Rendering`.
+    """
     which = {"mean": "the mean of all", "middle": "the middle one", "first": "the first one"}
     read = which.get(frame or "first", f"number {frame}")
     lengths = f"{min(frames):,} to {max(frames):,}" if min(frames) < max(frames) else f"{frames[0]:,}"
-    choose = "" if frame else "; choose with --frame first, middle, mean or a number"
-    return [f"{len(frames):,} of {files:,} files have several frames ({lengths}), of which {read} is read{choose}"]
+    have = "file has" if files == 1 else "files have"
+    return f"{len(frames):,} of {files:,} {have} several frames ({lengths}), of which {read} is read"
 
 
 def _sort_by_name(

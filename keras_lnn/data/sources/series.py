@@ -49,7 +49,7 @@ def load_series(path: str | os.PathLike, reading: Reading = Reading()) -> ImageD
     """
     place, options = Path(path), reading.own
     listed, labelled = _list_folder(place, options) if place.is_dir() else _list_table(place, reading)
-    unit = options.time_unit or listed.unit or choose_unit(listed.spans())
+    unit = options.model_unit or options.time_unit or listed.unit or choose_unit(listed.spans())
     sorted_series = listed.sort(unit, options.max_steps)
     if reading.plan != "whole" and all(len(frames) == 1 for frames, _ in sorted_series.series):
         raise InputError(

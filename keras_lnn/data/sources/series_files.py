@@ -34,6 +34,11 @@ def has_frames(path: Path) -> bool:
         return False
 
 
+def is_series_file(path: Path) -> bool:
+    """Returns whether a file holds several images in time of two dimensions, which are a series of its own."""
+    return has_frames(path) and not (medical_files.is_nifti(path) and medical_files.is_volume(path))
+
+
 def read_file_times(
     files: Sequence[Path], seconds_per_unit: float | None = None
 ) -> tuple[list[FileFrame], np.ndarray] | str:
