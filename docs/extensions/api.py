@@ -32,6 +32,7 @@ TYPES = (
     "keras_lnn.config.DataOptions",
     "keras_lnn.registry.ModelEntry",
     "keras_lnn.layers.recurrence.LiquidRNN",
+    "keras_lnn.layers.traces.Trace",
     "keras_lnn.saved.predictor.Predictor",
     "keras_lnn.evaluation.predictions.Evaluation",
     "keras_lnn.comparing.compared_run.ComparedRun",
@@ -52,6 +53,8 @@ _FIELDS = {
     "SearchSettings": "most_trials, role",
     "DataOptions": "",
 }
+# Classes with methods of their own that belong to the interface.
+_METHODS = {"LiquidRNN": "trace", "Trace": "mean_flows"}
 
 
 def render_api() -> str:
@@ -96,5 +99,6 @@ def _directive(path: str, value: Any, members: str | None) -> str:
         raise ValueError(f"Every public name must have a docstring. Received: {path} without.")
     kind = "class" if inspect.isclass(value) else "function"
     fields = "(**fields)" if members is not None else ""
+    members = members or _METHODS.get(path.rpartition(".")[2])
     options = [f"   :members: {members}"] if members else []
     return "\n".join(["```{eval-rst}", f".. auto{kind}:: {path}{fields}", *options, "```"])

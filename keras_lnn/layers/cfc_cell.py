@@ -6,10 +6,12 @@ Hasani et al., "Closed-form continuous-time neural networks", Nature Machine Int
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_lnn.layers.cfc_solver import MODES, ClosedForm, Mode, solve_steps, with_ones
 from keras_lnn.layers.recurrence import VERSIONS, LiquidCell, Version, check_choice, check_units, shape_of_inputs
+from keras_lnn.layers.traces import sigmoid, to_numpy
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
@@ -231,6 +233,60 @@ class CfCCell(LiquidCell):
             heads = ops.concatenate([heads[:-1], gate[None]])
         after, _ = self.closed_form.apply(heads, times[0] if times else 1.0, folded["constants"])
         return [ops.transpose(after)]
+
+    def trace_steps(self, inputs: Any, elapsed_time: Any, before: list[Any], after: list[Any]) -> dict[str, Any]:
+        values = np.concatenate([to_numpy(inputs), to_numpy(before[0])], axis=-1)
+        elapsed = 1.0 if elapsed_time is None else to_numpy(elapsed_time)
+        read = values if self.backbone_fn is None else to_numpy(self.backbone_outputs(values))
+        masked = 1.0 if self.sparsity_mask is None else to_numpy(self.sparsity_mask)
+        kernels = [to_numpy(self.ff1_kernel) * masked]
+        first = read @ kernels[0] + to_numpy(self.ff1_bias)
+        traced: dict[str, Any] = {"states": to_numpy(after[0]), "types": ("motor",) * self.units}
+        weights = [np.ones_like(first)]
+        if self.mode == "pure":
+            traced["time_constants"] = 1.0 / (np.abs(to_numpy(self.w_tau)) + np.abs(first))
+        else:
+            kernels.append(to_numpy(self.ff2_kernel) * masked)
+            second = read @ kernels[1] + to_numpy(self.ff2_bias)
+            by_time, fixed = (read @ to_numpy(a.kernel) + to_numpy(a.bias) for a in (self.time_a, self.time_b))
+            gate = sigmoid((by_time if self.version == "paper" else -by_time) * elapsed + fixed)
+            # The gate of a neuron whose gate does not depend on time has an endless time constant.
+            traced["time_constants"] = 1.0 / np.maximum(np.abs(by_time), np.finfo("float32").tiny)
+            weights = [np.ones_like(gate) if self.mode == "no_gate" else 1.0 - gate, gate]
+            if self.version == "paper":
+                first, second = np.tanh(first), np.tanh(second)
+            traced |= {"gate": gate, "second": second}
+        return {**traced, "first": first, **self._trace_synapses(values, kernels, weights, masked)}
+
+    def _trace_synapses(
+        self, values: np.ndarray, kernels: list[np.ndarray], weights: list[np.ndarray], masked: Any
+    ) -> dict[str, Any]:
+        """Returns the synapses and what they carry; with a backbone there are none between two neurons.
+
+        Args:
+            values: Inputs and states, (batch, steps, inputs + neurons).
+            kernels: The kernel of each head, (inputs + neurons, neurons).
+            weights: The weight of each head in the new state, (batch, steps, neurons).
+            masked: Which synapses exist, (inputs + neurons, neurons), or 1 for all.
+        """
+        inputs = values.shape[-1] - self.units
+        exists = np.broadcast_to(np.asarray(masked) != 0, (values.shape[-1], self.units)) & (self.backbone_fn is None)
+        traced: dict[str, Any] = {"inputs": inputs}
+        for prefix, chosen, offset in (("sensory_", exists[:inputs], 0), ("", exists[inputs:], inputs)):
+            sources, targets = np.nonzero(chosen)
+            strength = sum(
+                kernel[sources + offset, targets] * weight[..., targets]
+                for kernel, weight in zip(kernels if len(sources) else (), weights, strict=False)
+            )
+            traced[f"{prefix}synapses"] = np.stack([sources, targets], axis=1)
+            traced[f"{prefix}currents"] = values[..., sources + offset] * strength
+        return traced
+
+    def backbone_outputs(self, values: Any) -> Any:
+        """Returns the outputs of the backbone for inputs and states (..., features), without dropout."""
+        for layer in self.backbone_fn.layers[::2]:
+            values = self.activate(ops.matmul(values, self.read(layer.kernel)) + self.read(layer.bias))
+        return values
 
     def get_config(self) -> dict[str, Any]:
         return {

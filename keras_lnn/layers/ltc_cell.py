@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import keras
+import numpy as np
 from keras import ops
 from ncps.wirings import Wiring
 
 from keras_lnn.layers.ltc_solver import solve_steps
 from keras_lnn.layers.recurrence import LiquidCell, check_choice, shape_of_inputs
 from keras_lnn.layers.synapses import Synapses, apply_synapses
+from keras_lnn.layers.traces import sigmoid, sum_by_target, to_numpy
 from keras_lnn.layers.wiring import check_wiring, deserialize_wiring, serialize_wiring
 
 Mapped = Literal["affine", "linear"] | None
@@ -170,6 +172,34 @@ class LTCCell(LiquidCell):
 
     def step(self, prepared: tuple[Any, ...], folded: dict[str, Any], states: list[Any]) -> list[Any]:
         return self.step_of_run(prepared, folded, states)
+
+    def trace_steps(self, inputs: Any, elapsed_time: Any, before: list[Any], after: list[Any]) -> dict[str, Any]:
+        wiring: Any = self.built_wiring
+        values, potentials = to_numpy(inputs), to_numpy(after[0])
+        values = values * to_numpy(self.input_w) if self.input_mapping is not None else values
+        values = values + to_numpy(self.input_b) if self.input_mapping == "affine" else values
+        conductance, traced = to_numpy(self.gleak), {}
+        for prefix, sources, adjacency in (
+            ("", potentials, wiring.adjacency_matrix),
+            ("sensory_", values, wiring.sensory_adjacency_matrix),
+        ):
+            at = np.nonzero(adjacency)
+            sigma, mu, weight, reversal = (
+                to_numpy(getattr(self, prefix + name))[at] for name in ("sigma", "mu", "w", "erev")
+            )
+            opened = weight * sigmoid(sigma * (sources[..., at[0]] - mu))
+            conductance = conductance + sum_by_target(opened, at[1], wiring.units)
+            traced[f"{prefix}synapses"] = np.stack(at, axis=1)
+            traced[f"{prefix}currents"] = opened * (reversal - potentials[..., at[1]])
+        types = tuple(wiring.get_type_of_neuron(neuron) for neuron in range(wiring.units))
+        time_constants = to_numpy(self.cm) / conductance
+        return {
+            "states": potentials,
+            "time_constants": time_constants,
+            "types": types,
+            "inputs": values.shape[-1],
+            **traced,
+        }
 
     def read_out(self, states: list[Any]) -> Any:
         outputs = states[0][..., : self.output_size]

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_lnn.layers.recurrence import VERSIONS, LiquidCell, Version, check_choice, shape_of_inputs
+from keras_lnn.layers.traces import to_numpy
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
@@ -103,6 +104,13 @@ class MixedMemoryCell(LiquidCell):
         inner = self.rnn_cell.prepare(given[:, None], elapsed_time, noise, folded["inputs"])
         inner = keras.tree.map_structure(lambda values: values[0], inner)
         return [memory, *self.rnn_cell.step(inner, folded["rnn_cell"], [state])]
+
+    def trace_steps(self, inputs: Any, elapsed_time: Any, before: list[Any], after: list[Any]) -> dict[str, Any]:
+        gates = ops.matmul(inputs, self.read(self.input_kernel)) + self.read(self.bias)
+        gates = gates + ops.matmul(before[1], self.read(self.recurrent_kernel))
+        given = ops.tanh(after[0]) * ops.sigmoid(ops.split(gates, 4, axis=-1)[3])
+        read, state = (inputs, given) if self.version == "paper" else (given, before[1])
+        return {**self.rnn_cell.trace_steps(read, elapsed_time, [state], after[1:]), "memory": to_numpy(after[0])}
 
     def read_out(self, states: list[Any]) -> Any:
         return self.rnn_cell.read_out(states[1:])

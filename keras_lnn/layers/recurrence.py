@@ -7,9 +7,11 @@ import keras
 from keras import ops
 from ncps.wirings import Wiring
 
-from keras_lnn.backend import builds_plain_graphs, call_compiled, is_known, scan_states
+from keras_lnn.backend import builds_plain_graphs, call_compiled, scan_states
 from keras_lnn.layers.custom_wirings import MissingWiring
 from keras_lnn.layers.scanning import scan_steps
+from keras_lnn.layers.step_times import add_last_axis, require_not_negative, split_elapsed_time
+from keras_lnn.layers.traces import Trace, flip_steps, hide_masked, to_numpy
 from keras_lnn.layers.wiring import BuiltWiring, build_wiring, deserialize_wiring, is_custom, serialize_wiring
 
 Version = Literal["paper", "ncps.keras"]
@@ -98,6 +100,17 @@ class LiquidCell(keras.layers.Layer):
         """Returns the outputs (..., output_size) for states (..., size)."""
         return states[0]
 
+    def trace_steps(self, inputs: Any, elapsed_time: Any, before: list[Any], after: list[Any]) -> dict[str, Any]:
+        """Returns the values of a :class:`~keras_lnn.layers.traces.Trace` that the cell knows, by name.
+
+        Args:
+            inputs: (batch, steps, features).
+            elapsed_time: (batch, steps, 1), or None where every step takes a time of one.
+            before: States (batch, steps, size) before each step.
+            after: States after each step.
+        """
+        raise NotImplementedError
+
     def run(self, prepared: Any, folded: dict[str, Any], is_valid: Any, states: list[Any], unroll: bool) -> list[Any]:
         """Returns the states (batch, steps, size) after each step.
 
@@ -143,36 +156,6 @@ class LiquidCell(keras.layers.Layer):
         prepared = keras.tree.map_structure(lambda values: values[0], prepared)
         states = self.step(prepared, self.fold(elapsed_time is not None), states)
         return self.read_out(states), states
-
-
-def split_elapsed_time(sequences: Any, dtype: str) -> tuple[Any, Any]:
-    """Splits ``inputs`` or ``(inputs, elapsed_time)`` into inputs and elapsed time, which is None if not given."""
-    if not isinstance(sequences, list | tuple):
-        return ops.cast(sequences, dtype), None
-    if len(sequences) != 2:
-        raise ValueError(f"Inputs must be a tensor or (inputs, elapsed_time). Received: {len(sequences)} tensors.")
-    inputs, elapsed_time = sequences
-    return ops.cast(inputs, dtype), ops.cast(elapsed_time, dtype)
-
-
-def require_not_negative(elapsed_time: Any) -> Any:
-    """Raises an error for negative times where values are known; a compiled program turns them into NaN.
-
-    Not every backend lets a compiled program raise. There all times of a sequence with a negative time become NaN, so
-    that LTC and CfC behave alike and the mistake shows, while clipping at zero would hide it.
-
-    Args:
-        elapsed_time: (batch, steps, 1), without NaN at masked steps.
-    """
-    is_negative = elapsed_time < 0
-    if is_known(is_negative) and bool(ops.any(is_negative)):
-        smallest = float(ops.min(ops.where(is_negative, elapsed_time, ops.zeros_like(elapsed_time))))
-        raise ValueError(
-            f"elapsed_time must not be negative. Received: {smallest}. Give the time since the step before, or mask "
-            f"the step."
-        )
-    nan = ops.cast(float("nan"), elapsed_time.dtype)
-    return ops.where(ops.any(is_negative, axis=1, keepdims=True), nan, elapsed_time)
 
 
 def shape_of_inputs(shape: Any) -> tuple[Any, ...]:
@@ -262,7 +245,7 @@ class LiquidRNN(keras.layers.RNN):
     def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
         inputs, elapsed_time = split_elapsed_time(sequences, self.cell.compute_dtype)
         if elapsed_time is not None:
-            elapsed_time = _per_step(elapsed_time, inputs)
+            elapsed_time = add_last_axis(elapsed_time, inputs)
         mask = next((part for part in keras.tree.flatten(mask) if part is not None), None)
         states = self._first_states(inputs, initial_state)
 
@@ -293,8 +276,44 @@ class LiquidRNN(keras.layers.RNN):
                 f"A stateful layer needs the batch size that it was built with, {expected}. Received: {received}."
             )
 
-    def _run(self, inputs: Any, elapsed_time: Any, mask: Any, states: list[Any], training: bool) -> tuple[Any, Any]:
-        is_valid = None
+    def trace(self, sequences: Any, mask: Any = None, initial_state: Any = None) -> Trace:
+        """Returns the inner values of the layer for some sequences: what each neuron and each synapse did at each step.
+
+        The layer is not changed, nor is a state that it keeps. Currents need memory for each synapse, step and
+        sequence, so trace a few sequences at a time.
+
+        Args:
+            sequences: ``inputs`` (batch, steps, features) or ``(inputs, elapsed_time)``, as for a call of the layer.
+            mask: (batch, steps), false where a step is not read; None if every step is.
+            initial_state: The states before the first step, as for a call of the layer.
+
+        Returns:
+            NumPy arrays, with the steps in the order of the inputs, even if the layer goes backwards.
+
+        Raises:
+            ValueError: If the layer has not been built.
+        """
+        if not self.built:
+            raise ValueError(
+                f"A layer must be built before it is traced. Received: {self.name}, which has no weights yet. "
+                f"Call it or load them first."
+            )
+        inputs, elapsed_time = split_elapsed_time(sequences, self.cell.compute_dtype)
+        elapsed_time = None if elapsed_time is None else add_last_axis(elapsed_time, inputs)
+        first = self._first_states(inputs, initial_state)
+        inputs, elapsed_time, mask = self._order_steps(inputs, elapsed_time, mask)
+        after = self._run_cell(inputs, elapsed_time, mask, first, training=False)
+        before = [
+            ops.concatenate([state[:, None], states[:, :-1]], axis=1)
+            for state, states in zip(first, after, strict=True)
+        ]
+        values = self.cell.trace_steps(inputs, elapsed_time, before, after)
+        values |= {"outputs": to_numpy(self.cell.read_out(after))}
+        values = values if mask is None else hide_masked(values, to_numpy(mask))
+        return Trace(**(flip_steps(values) if self.go_backwards else values))
+
+    def _order_steps(self, inputs: Any, elapsed_time: Any, mask: Any) -> tuple[Any, Any, Any]:
+        """Returns inputs, times and mask in the order of reading, without the values of masked steps."""
         if mask is not None:
             mask = ops.reshape(ops.cast(mask, "bool"), ops.shape(inputs)[:2])
             # The value of a masked step, even NaN, must reach neither outputs nor gradients.
@@ -303,17 +322,25 @@ class LiquidRNN(keras.layers.RNN):
                 elapsed_time = ops.where(mask[..., None], elapsed_time, ops.ones_like(elapsed_time))
         if elapsed_time is not None:
             elapsed_time = require_not_negative(elapsed_time)
-        if self.go_backwards:
-            inputs, elapsed_time, mask = (
-                part if part is None else ops.flip(part, axis=1) for part in (inputs, elapsed_time, mask)
-            )
-        if mask is not None:
-            is_valid = ops.cast(ops.transpose(mask)[..., None], inputs.dtype)
+        if not self.go_backwards:
+            return inputs, elapsed_time, mask
+        inputs, elapsed_time, mask = (
+            part if part is None else ops.flip(part, axis=1) for part in (inputs, elapsed_time, mask)
+        )
+        return inputs, elapsed_time, mask
+
+    def _run_cell(self, inputs: Any, elapsed_time: Any, mask: Any, states: list[Any], training: bool) -> list[Any]:
+        """Returns the states (batch, steps, size) after each step, in the order of reading."""
+        is_valid = None if mask is None else ops.cast(ops.transpose(mask)[..., None], inputs.dtype)
         batch, steps, _ = ops.shape(inputs)
         noise = self.cell.draw_noise(batch, steps, training)
         prepared = self.cell.prepare(inputs, elapsed_time, noise, self.cell.fold_inputs())
         folded = self.cell.fold(elapsed_time is not None)
-        history = self.cell.run(prepared, folded, is_valid, states, self.unroll)
+        return self.cell.run(prepared, folded, is_valid, states, self.unroll)
+
+    def _run(self, inputs: Any, elapsed_time: Any, mask: Any, states: list[Any], training: bool) -> tuple[Any, Any]:
+        inputs, elapsed_time, mask = self._order_steps(inputs, elapsed_time, mask)
+        history = self._run_cell(inputs, elapsed_time, mask, states, training)
         last = [states[:, -1] for states in history]
         if not self.return_sequences and mask is None:
             return self.cell.read_out(last), last
@@ -331,15 +358,3 @@ class LiquidRNN(keras.layers.RNN):
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
-
-
-def _per_step(elapsed_time: Any, inputs: Any) -> Any:
-    rank = len(elapsed_time.shape)
-    if rank not in (2, 3) or (rank == 3 and elapsed_time.shape[-1] != 1):
-        raise ValueError(
-            f"elapsed_time must be (batch, steps) or (batch, steps, 1). Received: shape {tuple(elapsed_time.shape)}."
-        )
-    known = (elapsed_time.shape[1], inputs.shape[1])
-    if None not in known and known[0] != known[1]:
-        raise ValueError(f"elapsed_time must have the {known[1]} steps of the inputs. Received: {known[0]} steps.")
-    return elapsed_time if rank == 3 else elapsed_time[..., None]

@@ -3,12 +3,14 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 from ncps.wirings import Wiring
 
 from keras_lnn.layers.cfc_cell import CfCCell, named
 from keras_lnn.layers.cfc_solver import MODES, Mode, solve_steps
 from keras_lnn.layers.recurrence import VERSIONS, LiquidCell, Version, check_choice, shape_of_inputs
+from keras_lnn.layers.traces import to_numpy
 from keras_lnn.layers.wiring import check_wiring, deserialize_wiring, layer_masks, serialize_wiring
 
 
@@ -140,6 +142,39 @@ class WiredCfCCell(LiquidCell):
 
     def step(self, prepared: tuple[Any, ...], folded: dict[str, Any], states: list[Any]) -> list[Any]:
         return self.step_of_run(prepared, folded, states)
+
+    def trace_steps(self, inputs: Any, elapsed_time: Any, before: list[Any], after: list[Any]) -> dict[str, Any]:
+        wiring: Any = self.built_wiring
+        layers = [np.asarray(wiring.get_neurons_of_layer(layer)) for layer in range(wiring.num_layers)]
+        ends = np.cumsum([len(neurons) for neurons in layers])[:-1]
+        before, after = (np.split(to_numpy(states[0]), ends, axis=-1) for states in (before, after))
+        read, sources, parts = to_numpy(inputs), None, []
+        for cell, neurons, old, new in zip(self._cfc_layers, layers, before, after, strict=True):
+            part = cell.trace_steps(read, elapsed_time, [old], [new])
+            # A layer's inputs are those of the network or the neurons of the layer before; both get their own numbers.
+            part["synapses"] = neurons[part["synapses"]]
+            if sources is not None:
+                incoming = part["sensory_synapses"]
+                incoming = np.stack([sources[incoming[:, 0]], neurons[incoming[:, 1]]], axis=1)
+                part["synapses"] = np.concatenate([incoming, part["synapses"]])
+                part["currents"] = np.concatenate([part["sensory_currents"], part["currents"]], axis=-1)
+            else:
+                sensory = part["sensory_synapses"]
+                sensory[:, 1] = neurons[sensory[:, 1]]
+            parts.append(part)
+            read, sources = new, neurons
+        return self._join_layers(parts, np.argsort(np.concatenate(layers)))
+
+    def _join_layers(self, parts: list[dict[str, Any]], order: np.ndarray) -> dict[str, Any]:
+        """Returns the values of all layers together, with neurons in the order of the wiring."""
+        wiring: Any = self.built_wiring
+        traced = {name: parts[0][name] for name in ("sensory_synapses", "sensory_currents", "inputs")}
+        traced["synapses"] = np.concatenate([part["synapses"] for part in parts])
+        traced["currents"] = np.concatenate([part["currents"] for part in parts], axis=-1)
+        for name in {"states", "time_constants", "gate", "first", "second"} & set(parts[0]):
+            traced[name] = np.concatenate([part[name] for part in parts], axis=-1)[..., order]
+        traced["types"] = tuple(wiring.get_type_of_neuron(neuron) for neuron in range(wiring.units))
+        return traced
 
     def read_out(self, states: list[Any]) -> Any:
         motor = states[0][..., self.state_size - self._cfc_layers[-1].units :]
