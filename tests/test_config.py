@@ -29,6 +29,7 @@ OFF_DEFAULT = {
     "time_column": "taken",
     "time_unit": "minutes",
     "max_steps": 12,
+    "label_of": "image",
     "fit": "pad",
     "window": "40,400",
     "frame": "middle",

@@ -10,7 +10,7 @@ from pathlib import Path
 from keras_lnn.data.augment.operations import list_operations
 from keras_lnn.errors import InputError, suggest
 
-TFDS = "tfds:"
+TFDS, SERIES = "tfds:", "series:"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ OWN_SOURCES = {
         "keras_lnn.data.sources.masks:load_mask_classes",
         columns="keras_lnn.data.sources.mask_files:list_manifest_columns",
     ),
-    "series:": OwnSource(
+    SERIES: OwnSource(
         "PATH",
         "series of own images in time, in a table with their times or in one folder per class and series",
         "keras_lnn.data.sources.series:load_series",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 FITS = ("stretch", "pad")
+LABELS_OF = ("series", "image")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +54,7 @@ class OwnImages:
         time_unit: Unit of the times of series, such as ``minutes``; None for that of the column or of the files.
         model_unit: Unit into which the times of series are brought for a model; None for ``time_unit``.
         max_steps: Number of images to which longer series are thinned, evenly in time.
+        label_of: What has a label in data of series: each ``series``, or each ``image``.
     """
 
     image_dir: str | Path | None = None
@@ -70,6 +72,7 @@ class OwnImages:
     time_unit: str | None = None
     model_unit: str | None = None
     max_steps: int = 32
+    label_of: str = "series"
 
     @property
     def rendering(self) -> Rendering:

@@ -67,6 +67,12 @@ class DataOptions(pydantic.BaseModel):
     max_steps: Annotated[Annotated[int, pydantic.Field(ge=1, le=MOST)] | None, Role.SETTING] = pydantic.Field(
         None, description="number of images to which longer series are thinned, evenly in time (default: 32)"
     )
+    label_of: Annotated[Literal["series", "image"] | None, Role.DATA] = pydantic.Field(
+        None,
+        description="what the labels of series:FILE are of; image: each image has a label, which is learned from the"
+        " series up to that image, and images whose label cell is empty are seen without being predicted (default:"
+        " series, the last label of each)",
+    )
     fit: Annotated[Literal["stretch", "pad"] | None, Role.SETTING] = pydantic.Field(
         None, description="how own images are resized; pad: keep the aspect ratio and fill the rest with black"
     )

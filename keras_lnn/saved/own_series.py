@@ -172,7 +172,7 @@ def _sort(timed: TimedSeries, signature: Signature, options: OwnImages) -> OwnSe
     thinned = [f"{found.describe_thinned()}, the number that the model reads"] if found.long else []
     return OwnSeries(
         names=[as_text(timed.names[row]) for row in found.rows],
-        series=[SeriesFiles(tuple(frames), times) for frames, times in found.series],
+        series=found.samples,
         begins=starts,
         reading=Reading(size=(height, width), channels=channels, own=options),
         warnings=(*timed.warnings, *found.warnings, *thinned),

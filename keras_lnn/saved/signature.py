@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from keras_lnn.data.options import FITS, OwnImages
+from keras_lnn.data.options import FITS, LABELS_OF, OwnImages
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import DataOptions
@@ -213,6 +213,8 @@ def _check_options(signature: Signature) -> None:
             raise ValueError(f"{name} must be text")
     if not _is_whole(signature.own.max_steps) or signature.own.max_steps < 1:
         raise ValueError("max_steps must be a whole number of at least 1")
+    if signature.own.label_of not in LABELS_OF:
+        raise ValueError("label_of must be one of " + ", ".join(LABELS_OF))
     unit, interval = signature.time_unit, signature.median_interval
     if unit is not None and not (isinstance(unit, str) and re.fullmatch(r"[\w%/. -]{1,40}", unit)):
         raise ValueError("time_unit must be the name of a unit")

@@ -200,7 +200,7 @@ def test_dates_are_read_in_the_unit_asked_for_and_numbers_are_converted(tmp_path
 def test_a_hundred_thousand_images_are_thinned_before_any_is_opened(tmp_path):
     frames = [FileFrame(tmp_path / "absent.dcm", index) for index in range(100_000)]
     found = sort_series(["long"], [frames], [np.arange(100_000.0)], "seconds", 32)
-    assert len(found.series[0][0]) == 32
+    assert len(found.samples[0].frames) == 32
     assert found.describe_thinned() == (
         "1 of 1 series have more than 32 images and are thinned to as many, evenly in time: long (100,000)"
     )

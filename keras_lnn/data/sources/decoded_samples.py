@@ -30,7 +30,7 @@ _SHORTAGES = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOMEM])
 
 @dataclasses.dataclass(frozen=True)
 class DecodedSamples:
-    """Samples of which at least one file could be read.
+    """Samples of which at least one file could be read; where each image has a label, the one with its label.
 
     Args:
         rows: Which of the given samples they are.
@@ -57,7 +57,7 @@ def decode_samples(samples: Sequence[Path | SeriesFiles], names: Sequence[str], 
     """Decodes the files of samples, or finds them decoded in the cache.
 
     Args:
-        samples: One path per sample, which need not exist; or the images of one series per sample.
+        samples: One path per sample, which need not exist; or the images of a series per sample.
         names: The name of each sample for messages.
         reading: How the files become pixels, and whether bad ones are left out.
     """
@@ -70,9 +70,9 @@ def decode_samples(samples: Sequence[Path | SeriesFiles], names: Sequence[str], 
     cached, places = _decode(every, digests, reading, faults)
     left_out = _leave_out(every.names(names), every.files, faults, reading.own.skip_bad)
     kept = [row for row in range(len(every.files)) if row not in faults]
-    files = every.take(kept)
+    files, samples_left = every.take(kept)
     return DecodedSamples(
-        rows=np.unique(every.owners[kept]),
+        rows=samples_left,
         files=files,
         digests=files.digest([digests[row] for row in kept]),
         cached=cached,
@@ -122,7 +122,7 @@ def _decode(
     """
     of_series = rows.times is not None
     # In the order of the hashes, so that the cached file depends neither on the order of the files nor on their labels.
-    series = rows.digest(digests) if of_series else []
+    series = rows.digest_series(digests) if of_series else []
     keys = [
         (series[rows.owners[row]] if of_series else "", digests[row] + file.suffix.lower())
         for row, file in enumerate(rows.files)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_lnn.data.arrays import ALL, SPLITS, ImageData
-from keras_lnn.data.catalog import TFDS, DataEntry, get_entry, is_own, split_own
+from keras_lnn.data.catalog import SERIES, TFDS, DataEntry, get_entry, is_own, split_own
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.reading import Reading
 from keras_lnn.errors import InputError
@@ -33,6 +33,10 @@ def load_data(name: str, reading: Reading = Reading(), **fields: Any) -> ImageDa
         Images and labels of the splits; images stay uint8.
     """
     reading = dataclasses.replace(reading, **fields)
+    if reading.own.label_of == "image" and not name.startswith(SERIES):
+        raise InputError(
+            f"--label-of image is for series of own images, series:FILE or series:DIR. Received: {name}. Leave it out."
+        )
     if is_own(name):
         source, path = split_own(name)
         data = _find(source.loader, path)(path, reading)
@@ -114,7 +118,8 @@ def with_columns_of(name: str, own: OwnImages) -> OwnImages:
         wanted = (named,) if isinstance(named, str) else named
         if not columns.issuperset(column.lower() for column in wanted):
             absent[field] = None
-    return dataclasses.replace(own, image_dir=None, **absent)
+    label_of = own.label_of if name.startswith(SERIES) else OwnImages.label_of
+    return dataclasses.replace(own, image_dir=None, label_of=label_of, **absent)
 
 
 def _check_kind_of_labels(data: ImageData, name: str) -> None:

@@ -48,6 +48,7 @@ class LabelledFiles:
         splits: ``train``, ``val`` or ``test``; None if not given.
         groups: The group of each file; None if not given.
         groups_guessed: Whether the groups were guessed; then the checksum of the data does not include them.
+        groups_are_series: Whether the groups are the series of images in time, since no patients are known.
         has_label: Whether each file has a label; None if all have.
         notes: Decisions that were taken, one sentence each.
         present: Whether each class is in each mask, 0 or 1; None if labels are not masks.
@@ -64,6 +65,7 @@ class LabelledFiles:
     present: np.ndarray | None = None
     spacing: np.ndarray | None = None
     groups_guessed: bool = False
+    groups_are_series: bool = False
     has_label: np.ndarray | None = None
 
     def indicators(self) -> np.ndarray:
@@ -103,7 +105,7 @@ class FoundImages:
 
     Args:
         name: Name of the data set.
-        files: One path per entry, which need not exist; or the images of one series per entry.
+        files: One path per entry, which need not exist; or the images of a series per entry.
         labelled: Labels and metadata of each file.
         checksum: Computes the data set's checksum from the files that stay and the SHA-256 of the content of each.
         warnings: Warnings found before, one sentence each.
@@ -138,8 +140,9 @@ def load_own_images(found: FoundImages, reading: Reading) -> ImageData:
     # Data that were not split cannot have copies in two splits, and need not contain every class.
     checked = {} if reading.plan == "whole" else rows
     warnings = [*found.warnings, *decoded.left_out, *_describe_patients(found.name, labelled, reading.plan)]
-    # Guessed groups are not part of what identifies the data.
-    identified = dataclasses.replace(labelled, groups=None) if labelled.groups_guessed else labelled
+    # Guessed groups, and those that follow from the names, are not part of what identifies the data.
+    derived = labelled.groups_guessed or labelled.groups_are_series
+    identified = dataclasses.replace(labelled, groups=None) if derived else labelled
     return ImageData(
         name=found.name,
         task=labelled.task,
@@ -162,6 +165,7 @@ def _prepare(found: FoundImages, reading: Reading) -> tuple[Sequence[Path | Seri
     else:
         files, labelled = _sort_by_name(files, labelled)
         labelled = _with_patients(files, labelled)
+    labelled = _with_series(files, labelled)
     if reading.plan in ("seeded", "as listed"):
         _make_splits(labelled, reading.seed)
     return files, labelled
@@ -183,7 +187,7 @@ def _look_over(
     if rows:
         parts = np.empty(len(stored), np.int64)
         for number, part in enumerate(rows.values()):
-            parts[np.isin(files.owners, part)] = number
+            parts[files.of_samples(part)] = number
         near = find_near_copies(prints, SelectedRows(cached.images, stored), parts)
         near = files.pair_samples([*files.find_shared(prints, parts), *near])
     several = [row for row, place in enumerate(stored.tolist()) if place in cached.decoded.frames]
@@ -239,8 +243,13 @@ def describe_frames(frames: Sequence[int], files: int, frame: str | None) -> str
 def _sort_by_name(
     files: Sequence[Path | SeriesFiles], labelled: LabelledFiles
 ) -> tuple[Sequence[Path | SeriesFiles], LabelledFiles]:
-    """Sorts files by name, so that sorting a table by another column does not move samples between splits."""
-    order = sorted(range(len(files)), key=labelled.names.__getitem__)
+    """Sorts files by name, so that sorting a table by another column does not move samples between splits.
+
+    The samples of one series stay in the order of time.
+    """
+    pairs = zip(files, labelled.names, strict=True)
+    names = [file.series if isinstance(file, SeriesFiles) else name for file, name in pairs]
+    order = sorted(range(len(files)), key=names.__getitem__)
     if order == list(range(len(files))):
         return files, labelled
     return [files[row] for row in order], labelled.take(order)
@@ -250,16 +259,32 @@ def _with_patients(files: Sequence[Path | SeriesFiles], labelled: LabelledFiles)
     """Adds the patients named in the files themselves if no groups are given."""
     if labelled.groups is not None:
         return labelled
-    found = find_patients([file.frames[0].path if isinstance(file, SeriesFiles) else file for file in files])
+    # One file stands for all samples of a series.
+    keys = [file.series if isinstance(file, SeriesFiles) else row for row, file in enumerate(files)]
+    firsts = dict(zip(keys, files, strict=True))
+    found = find_patients([file.frames[0].path if isinstance(file, SeriesFiles) else file for file in firsts.values()])
     notes = (*labelled.notes, found.note) if found.note else labelled.notes
-    return dataclasses.replace(labelled, notes=notes, groups=found.names, groups_guessed=found.names is not None)
+    if found.names is None:
+        return dataclasses.replace(labelled, notes=notes)
+    patients = dict(zip(firsts, found.names, strict=True))
+    groups = [patients[key] for key in keys]
+    return dataclasses.replace(labelled, notes=notes, groups=groups, groups_guessed=True)
+
+
+def _with_series(files: Sequence[Path | SeriesFiles], labelled: LabelledFiles) -> LabelledFiles:
+    """Makes each series a group where it is several samples and no patients are known."""
+    of_images = [file.series for file in files if isinstance(file, SeriesFiles) and file.seen is not None]
+    if labelled.groups is not None or not of_images:
+        return labelled
+    return dataclasses.replace(labelled, groups=of_images, groups_are_series=True)
 
 
 def _describe_patients(name: str, labelled: LabelledFiles, plan: SplitPlan) -> tuple[str, ...]:
     """Returns a warning if images of one patient are in two splits, or may be."""
     if labelled.groups_guessed:
         return describe_torn(labelled.groups, labelled.splits, named=False)
-    if labelled.groups is not None or plan == "whole" or set(SPLITS) <= set(labelled.splits or ()):
+    are_known = labelled.groups is not None and not labelled.groups_are_series
+    if are_known or plan == "whole" or set(SPLITS) <= set(labelled.splits or ()):
         return ()
     remedy = _HOW_TO_NAME_PATIENTS[name.partition(":")[0]]
     return (

@@ -10,13 +10,13 @@ import numpy as np
 
 from keras_lnn.data.arrays import ImageData
 from keras_lnn.data.checking import name_some
+from keras_lnn.data.decode.medical_files import is_medical
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.reading import Reading
 from keras_lnn.data.sources.folders import label_folder, split_folders
-from keras_lnn.data.sources.own_frames import SeriesFiles
 from keras_lnn.data.sources.own_images import FoundImages, LabelledFiles, load_own_images
 from keras_lnn.data.sources.series_finding import FoundSeries, SeriesTable, TimedSeries, join_files, read_times_of_files
-from keras_lnn.data.sources.series_sorting import describe_series
+from keras_lnn.data.sources.series_sorting import SortedSeries, describe_series
 from keras_lnn.data.sources.series_times import choose_unit
 from keras_lnn.data.sources.table_columns import GROUP_NAMES, find_column, read_columns
 from keras_lnn.data.sources.table_file import MISSING, TextTable, list_table_columns
@@ -37,7 +37,9 @@ def load_series(path: str | os.PathLike, reading: Reading = Reading()) -> ImageD
     several frames is a series of its own.
 
     Images are sorted by time, and series of more than ``max_steps`` images are thinned evenly in time before they are
-    decoded. The label of a series is that of its last image that has one. What is odd is in the report on the data.
+    decoded. The label of a series is that of its last image that has one. With ``label_of="image"`` each image that has
+    a label gives a sample: the series up to that image, with its label. All samples of a series are in one split. What
+    is odd is in the report on the data.
 
     Args:
         path: The table or the folder.
@@ -45,15 +47,19 @@ def load_series(path: str | os.PathLike, reading: Reading = Reading()) -> ImageD
 
     Returns:
         The series with a report on them; the names of the samples are the cells of the column of series, or the paths
-        of the folders.
+        of the folders; where each image has a label, with its number in the series, such as ``SERIES#2``.
     """
-    place, options = Path(path), reading.own
-    listed, labelled = _list_folder(place, options) if place.is_dir() else _list_table(place, reading)
+    place, options, of_images = Path(path), reading.own, reading.own.label_of == "image"
+    listed, members, labelled = _list_folder(place, options) if place.is_dir() else _list_table(place, reading)
+    # All images of a file of several frames have its label.
+    rows = [np.resize(members[name], len(each)) for name, each in zip(listed.names, listed.seconds, strict=True)]
+    has_label = [np.array([labelled.is_labelled(row) for row in part.tolist()]) for part in rows]
     unit = options.model_unit or options.time_unit or listed.unit or choose_unit(listed.spans())
-    sorted_series = listed.sort(unit, options.max_steps)
-    if reading.plan != "whole" and all(len(frames) == 1 for frames, _ in sorted_series.series):
+    sorted_series = listed.sort(unit, options.max_steps, has_label if of_images else None)
+    if reading.plan != "whole" and all(len(sample.frames) == 1 for sample in sorted_series.samples):
         raise InputError(
-            f"Series must have several images. Received: one in each of {len(sorted_series.series):,} series in {path}."
+            f"Series must have several images. Received: one in each of {len(set(sorted_series.rows)):,} series in"
+            f" {path}."
             " Name the column that joins images to series with --series-column, or read them as table:FILE."
         )
     notes = [f"times are in {unit}"]
@@ -61,13 +67,17 @@ def load_series(path: str | os.PathLike, reading: Reading = Reading()) -> ImageD
         notes.append(f"{sorted_series.describe_thinned()}; change this with --max-steps")
     if listed.unit not in (None, unit):
         notes[0] += f", converted from {listed.unit}"
-    labelled = labelled.take(sorted_series.rows)
+    labelled, warnings = (_label_images if of_images else _label_series)(listed, rows, labelled, sorted_series)
+    if of_images and options.window is None and any(is_medical(frames[0].path) for frames in listed.frames):
+        warnings.append(
+            "the images of a series share a window, on which later images have an influence, too; --window fixes one"
+        )
     found = FoundImages(
         name=f"series:{os.fspath(path)}",
-        files=[SeriesFiles(tuple(frames), times) for frames, times in sorted_series.series],
+        files=sorted_series.samples,
         labelled=dataclasses.replace(labelled, notes=(*labelled.notes, *notes)),
         checksum=checksum_rows,
-        warnings=(*listed.warnings, *sorted_series.warnings),
+        warnings=(*listed.warnings, *warnings, *sorted_series.warnings),
         time_unit=unit,
     )
     return load_own_images(found, reading)
@@ -78,8 +88,8 @@ def list_series_columns(path: Path) -> tuple[str, ...]:
     return () if path.is_dir() else list_table_columns(path)
 
 
-def _list_folder(root: Path, options: OwnImages) -> tuple[TimedSeries, LabelledFiles]:
-    """Returns the series in the folders of their classes, with their labels."""
+def _list_folder(root: Path, options: OwnImages) -> tuple[TimedSeries, dict[str, list[int]], LabelledFiles]:
+    """Returns the series in the folders of their classes, the files of each, and the labels of the files."""
     unreadable: list[str] = []
     # The slices of a DICOM series are separate images here.
     files, labelled = label_folder(root, dataclasses.replace(options, frame="each"), unreadable)
@@ -94,11 +104,11 @@ def _list_folder(root: Path, options: OwnImages) -> tuple[TimedSeries, LabelledF
     warnings = (f"left out folders that cannot be read: {name_some(unreadable)}",) if unreadable else ()
     named = {place.relative_to(root).as_posix(): part for place, part in members.items()}
     found = FoundSeries(named, files, warnings=warnings)
-    return _add_labels(read_times_of_files(found, options, _REMEDY), found, labelled)
+    return read_times_of_files(found, options, _REMEDY), found.members, labelled
 
 
-def _list_table(path: Path, reading: Reading) -> tuple[TimedSeries, LabelledFiles]:
-    """Returns the series of a table, with their labels."""
+def _list_table(path: Path, reading: Reading) -> tuple[TimedSeries, dict[str, list[int]], LabelledFiles]:
+    """Returns the series of a table, the rows of each, and the labels of the rows."""
     options = reading.own
     opened = SeriesTable.open(path, options)
     table = _fill_groups(opened.table, options, opened.series_column)
@@ -111,24 +121,26 @@ def _list_table(path: Path, reading: Reading) -> tuple[TimedSeries, LabelledFile
     if found.unnamed:
         notes = (*labelled.notes, f"{found.unnamed:,} image files in the folder are not in the table")
         labelled = dataclasses.replace(labelled, notes=notes)
-    return _add_labels(opened.add_times(found, options, _REMEDY), found, labelled)
+    return opened.add_times(found, options, _REMEDY), found.members, labelled
 
 
-def _add_labels(timed: TimedSeries, found: FoundSeries, labelled: LabelledFiles) -> tuple[TimedSeries, LabelledFiles]:
-    """Returns the series, and as labels those of the last image of each that has one.
+def _label_series(
+    timed: TimedSeries, rows: list[np.ndarray], labelled: LabelledFiles, found: SortedSeries
+) -> tuple[LabelledFiles, list[str]]:
+    """Returns the last label of each series, with what is odd about it.
 
     Args:
-        timed: Those of the series whose times are known.
-        found: The series.
-        labelled: The labels of the files.
+        timed: The series.
+        rows: The row of the labels that each image of a series belongs to.
+        labelled: The labels.
+        found: The samples.
     """
     last, changed, early = [], [], []
-    for name, times in zip(timed.names, timed.seconds, strict=True):
-        part = found.members[name]
-        # A file of several frames has one label; images of one time have the order of the table.
-        keys = {row: -np.inf if np.isnan(time) else time for row, time in zip(part, times, strict=False)}
-        ordered = sorted(part, key=lambda row: (keys[row], row))
-        with_label = [row for row in ordered if labelled.is_labelled(row)]
+    for row in found.rows:
+        name, seconds = timed.names[row], timed.seconds[row]
+        # Images of one time have the order of the table; those without a time come first.
+        ordered = rows[row][np.lexsort((rows[row], np.where(np.isnan(seconds), -np.inf, seconds)))].tolist()
+        with_label = [each for each in ordered if labelled.is_labelled(each)]
         last.append(with_label[-1])
         changed += [name] if len(np.unique(labelled.labels[with_label], axis=0)) > 1 else []
         early += [name] if with_label[-1] != ordered[-1] else []
@@ -142,8 +154,19 @@ def _add_labels(timed: TimedSeries, found: FoundSeries, labelled: LabelledFiles)
             "have no label on their last image, and that of an earlier one counts",
         ),
     ]
-    chosen = dataclasses.replace(labelled.take(last), names=list(timed.names), has_label=None)
-    return dataclasses.replace(timed, warnings=(*timed.warnings, *warnings)), chosen
+    names = [timed.names[row] for row in found.rows]
+    return dataclasses.replace(labelled.take(last), names=names, has_label=None), warnings
+
+
+def _label_images(
+    timed: TimedSeries, rows: list[np.ndarray], labelled: LabelledFiles, found: SortedSeries
+) -> tuple[LabelledFiles, list[str]]:
+    """Returns the label of the image that each sample ends with; the arguments are those of :func:`_label_series`."""
+    last = [int(rows[row][end]) for row, end in zip(found.rows, found.ends, strict=True)]
+    names = [f"{timed.names[row]}#{number}" for row, number in zip(found.rows, found.numbers, strict=True)]
+    note = f"{len(names):,} images of {len(set(found.rows)):,} series, each with its label"
+    chosen = dataclasses.replace(labelled.take(last), names=names, has_label=None, notes=(*labelled.notes, note))
+    return chosen, []
 
 
 def _fill_groups(table: TextTable, options: OwnImages, series_column: str | None) -> TextTable:

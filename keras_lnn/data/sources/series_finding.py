@@ -76,15 +76,16 @@ class TimedSeries:
         known = [each[np.isfinite(each)] for each in self.seconds]
         return np.array([float(np.ptp(each)) if len(each) else 0.0 for each in known])
 
-    def sort(self, unit: str, max_steps: int) -> SortedSeries:
+    def sort(self, unit: str, max_steps: int, has_label: Sequence[np.ndarray] | None = None) -> SortedSeries:
         """Returns the series sorted by their times since the first image, and thinned.
 
         Args:
             unit: The unit of the sorted times.
-            max_steps: The greatest number of images that a series keeps.
+            max_steps: The greatest number of images that a sample keeps.
+            has_label: As in :func:`~keras_lnn.data.sources.series_sorting.sort_series`.
         """
         times = [(each - start) / SECONDS[unit] for each, start in zip(self.seconds, self.starts(), strict=True)]
-        return sort_series(self.names, self.frames, times, unit, max_steps)
+        return sort_series(self.names, self.frames, times, unit, max_steps, has_label)
 
 
 @dataclasses.dataclass(frozen=True)

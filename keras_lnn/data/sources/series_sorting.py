@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_lnn.data.checking import name_some
 from keras_lnn.data.decode.file_frames import FileFrame
+from keras_lnn.data.sources.own_frames import SeriesFiles
 from keras_lnn.data.thinning import thin_evenly
 from keras_lnn.errors import InputError
 
@@ -18,18 +19,22 @@ _LONG_GAP = 100
 
 @dataclasses.dataclass(frozen=True)
 class SortedSeries:
-    """Series in the order of their times.
+    """Samples of series in the order of their times.
 
     Args:
-        rows: Which of the listed series they are; those without any time are left out.
-        series: The images of each series with their times, which never fall.
+        samples: The samples, whose times never fall.
+        rows: Which of the listed series each sample is of; those without any time are left out.
+        ends: Which of the listed images of its series each sample ends with.
+        numbers: The number of that image in the order of times, from 1.
         warnings: What is odd, one sentence each.
         long: The series that were thinned, with the number of images that they had.
         max_steps: The number of images to which they were thinned.
     """
 
+    samples: list[SeriesFiles]
     rows: list[int]
-    series: list[tuple[list[FileFrame], np.ndarray]]
+    ends: list[int]
+    numbers: list[int]
     warnings: list[str]
     long: list[str]
     max_steps: int
@@ -37,8 +42,8 @@ class SortedSeries:
     def describe_thinned(self) -> str:
         """Returns a sentence on the series that were thinned, without its end."""
         return (
-            f"{len(self.long):,} of {len(self.series):,} series have more than {self.max_steps} images and are thinned"
-            f" to as many, evenly in time: {name_some(self.long)}"
+            f"{len(self.long):,} of {len(set(self.rows)):,} series have more than {self.max_steps} images and are"
+            f" thinned to as many, evenly in time: {name_some(self.long)}"
         )
 
 
@@ -48,18 +53,25 @@ def sort_series(
     times: Sequence[np.ndarray],
     unit: str,
     max_steps: int,
+    has_label: Sequence[np.ndarray] | None = None,
 ) -> SortedSeries:
     """Sorts the images of series by time, leaves out those without a time and thins long series.
+
+    A sample that ends with an image consists of that image and those before it. It is thinned as if the series ended
+    there, so that no later image has an influence on it.
 
     Args:
         names: Name of each series.
         frames: The images of each series as they are listed.
         times: The time of each image; NaN where it is missing.
         unit: Their unit, for the report.
-        max_steps: The greatest number of images that a series keeps.
+        max_steps: The greatest number of images that a sample keeps.
+        has_label: Which images of each series have a label, so that a sample ends with them; None if each series is
+            one sample.
     """
-    rows, sorted_times, series = [], [], []
-    odd: dict[str, list[str]] = {kind: [] for kind in ("missing", "lost", "unsorted", "same", "single", "long")}
+    kinds = ("missing", "lost", "unlabelled", "unsorted", "same", "single", "long")
+    odd: dict[str, list[str]] = {kind: [] for kind in kinds}
+    samples, rows, ends, numbers, moments_of = [], [], [], [], {}
     for row, (name, images, listed) in enumerate(zip(names, frames, times, strict=True)):
         known = np.flatnonzero(np.isfinite(listed))
         if len(known) < len(listed):
@@ -67,23 +79,33 @@ def sort_series(
         if not len(known):
             continue
         order = known[np.argsort(listed[known], kind="stable")]
-        moments = listed[order]
+        moments = moments_of[name] = listed[order]
+        labelled = [len(order) - 1] if has_label is None else np.flatnonzero(has_label[row][order]).tolist()
         facts = {
+            "unlabelled": not labelled,
             "unsorted": (np.diff(order) < 0).any(),
             "same": len(np.unique(moments)) < len(moments),
             "single": len(order) == 1,
         }
         for kind, is_so in facts.items():
             odd[kind] += [name] if is_so else []
-        kept = thin_evenly(moments, max_steps)
-        odd["long"] += [f"{name} ({len(order):,})"] if len(kept) < len(order) else []
-        rows.append(row)
-        sorted_times.append(moments)
-        series.append(([images[place] for place in order[kept].tolist()], moments[kept]))
-    if not series:
+        if not labelled:
+            continue
+        odd["long"] += [f"{name} ({len(order):,})"] if labelled[-1] >= max_steps else []
+        seen = [thin_evenly(moments[: last + 1], max_steps) for last in labelled]
+        used = np.array(sorted(set(np.concatenate(seen).tolist())))
+        series = SeriesFiles(name, tuple(images[place] for place in order[used].tolist()), moments[used])
+        samples += [
+            series if has_label is None else dataclasses.replace(series, seen=np.searchsorted(used, part))
+            for part in seen
+        ]
+        rows += [row] * len(labelled)
+        ends += order[labelled].tolist()
+        numbers += [last + 1 for last in labelled]
+    if not samples:
         raise InputError("Series must have times. Received: none of any image. Fill the column of times.")
-    gaps = _describe_gaps([names[row] for row in rows], sorted_times, unit)
-    return SortedSeries(rows, series, [*_describe_odd(odd), *gaps], odd["long"], max_steps)
+    warnings = [*_describe_odd(odd), *_describe_gaps(list(moments_of), list(moments_of.values()), unit)]
+    return SortedSeries(samples, rows, ends, numbers, warnings, odd["long"], max_steps)
 
 
 def describe_series(names: Sequence[str], one: str, many: str) -> list[str]:
@@ -107,6 +129,11 @@ def _describe_odd(odd: dict[str, list[str]]) -> list[str]:
         *describe("lost", "has no times and is left out", "have no times and are left out"),
         *describe(
             "missing", "has images without a time, which are left out", "have images without a time, which are left out"
+        ),
+        *describe(
+            "unlabelled",
+            "has no label on an image with a time and is left out",
+            "have no label on an image with a time and are left out",
         ),
         *describe(
             "unsorted",
