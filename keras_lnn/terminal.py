@@ -135,12 +135,12 @@ def _over(metrics: dict[str, Any], split: str) -> str:
 
 
 def print_check(console: Console, check: "DataCheck") -> None:
-    """Prints one row per class with its images in each split, then notes and warnings."""
-    table = Table(title="images per class and split", title_justify="left", title_style="bold")
+    """Prints one row per class with its samples in each split, then notes and warnings."""
+    table = Table(title=f"{check.noun} per class and split", title_justify="left", title_style="bold")
     table.add_column("class", overflow="fold")
     for split, samples in check.samples.items():
         patients = "" if check.patients is None else f"\n{check.patients[split]:,} patients"
-        table.add_column(f"{split}\n{samples:,} images{patients}", justify="right")
+        table.add_column(f"{split}\n{samples:,} {check.noun}{patients}", justify="right")
     for name in next(iter(check.counts.values())):
         table.add_row(Text(name), *(f"{counts[name]:,}" for counts in check.counts.values()))
     console.print(table)

@@ -155,8 +155,9 @@ def describe_basis(comparison: Comparison) -> str:
     """Returns a sentence that says what intervals and tests rest on."""
     basis = comparison.example.basis
     if basis.unit == "patients":
-        return f"Intervals and tests are over {basis}: images of one patient count together."
-    return f"Intervals and tests are over {basis}: no patients are known, so each image counts as independent."
+        return f"Intervals and tests are over {basis}: {basis.samples} of one patient count together."
+    sample = "image" if basis.samples == "images" else basis.samples
+    return f"Intervals and tests are over {basis}: no patients are known, so each {sample} counts as independent."
 
 
 def describe_reference(comparison: Comparison) -> str:

@@ -31,6 +31,7 @@ class DataCheck:
         notes: Decisions that were taken, one sentence each.
         warnings: Faults that may spoil the results, one sentence each.
         patients: Number of patients (or other groups) in each split; None if they are not known.
+        noun: What the samples are, in the plural: ``images`` or ``series``.
     """
 
     counts: Mapping[str, Mapping[str, int]]
@@ -38,6 +39,7 @@ class DataCheck:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     patients: Mapping[str, int] | None = None
+    noun: str = "images"
 
     def describe_splits(self) -> dict[str, dict[str, Any]]:
         """Returns the images, the patients (None if unknown) and the images of each class for each split."""
@@ -63,6 +65,7 @@ def check_splits(
     brightest: int | None = None,
     notes: Sequence[str] = (),
     warnings: Sequence[str] = (),
+    noun: str = "images",
 ) -> DataCheck:
     """Counts and compares the images of the splits.
 
@@ -77,6 +80,7 @@ def check_splits(
         brightest: The highest value in 16-bit files that were shown without a window.
         notes: Sentences to add to the report.
         warnings: Warnings to add to the report.
+        noun: What the samples are, in the plural.
     """
     counts = {
         split: dict(zip(class_names, map(int, indicators[part].sum(axis=0)), strict=True))
@@ -86,18 +90,18 @@ def check_splits(
     patients = None if groups is None else {split: len({groups[row] for row in rows[split]}) for split in rows}
     found = [
         *warnings,
-        *_copies(rows, names, digests),
-        *_near_copies(rows, names, near),
-        *_contradictions(indicators, class_names, names, digests),
-        *_absent(counts),
-        *_unlike(counts, samples, patients),
+        *_copies(rows, names, digests, noun),
+        *_near_copies(rows, names, near, noun),
+        *_contradictions(indicators, class_names, names, digests, noun),
+        *_absent(counts, noun),
+        *_unlike(counts, samples, patients, noun),
     ]
     if brightest is not None and is_dark(brightest):
         found.append(
             f"the brightest value of all 16-bit files is {brightest}, so the images are nearly black; use"
             f" --window {brightest / 2:g},{max(brightest, 1)} to fill the range"
         )
-    return DataCheck(counts, samples, tuple(notes), tuple(found), patients)
+    return DataCheck(counts, samples, tuple(notes), tuple(found), patients, noun)
 
 
 def is_dark(brightest: int) -> bool:
@@ -141,7 +145,7 @@ def name_some(names: Sequence[str]) -> str:
     return f"{', '.join(names[:_NAMED_AT_MOST])}{more}"
 
 
-def _copies(rows: Mapping[str, np.ndarray], names: Sequence[str], digests: Sequence[str]) -> list[str]:
+def _copies(rows: Mapping[str, np.ndarray], names: Sequence[str], digests: Sequence[str], noun: str) -> list[str]:
     """Returns a warning of images in two splits: a model predicts a test image seen in training from memory."""
     first: dict[str, tuple[str, str]] = {}
     pairs = []
@@ -152,22 +156,26 @@ def _copies(rows: Mapping[str, np.ndarray], names: Sequence[str], digests: Seque
                 pairs.append(f"{other} ({other_split}) = {names[row]} ({split})")
     if not pairs:
         return []
-    kind = "pair of identical images is" if len(pairs) == 1 else "pairs of identical images are"
+    kind = f"pair of identical {noun} is" if len(pairs) == 1 else f"pairs of identical {noun} are"
     return [f"{len(pairs)} {kind} in two splits, so the results are too good: {name_some(pairs)}"]
 
 
-def _near_copies(rows: Mapping[str, np.ndarray], names: Sequence[str], near: Sequence[tuple[int, int]]) -> list[str]:
+def _near_copies(
+    rows: Mapping[str, np.ndarray], names: Sequence[str], near: Sequence[tuple[int, int]], noun: str
+) -> list[str]:
     """Returns a warning of images that were perhaps saved again, or taken just after each other."""
     if not near:
         return []
     splits = {row: split for split, part in rows.items() for row in part.tolist()}
     pairs = [" ~ ".join(f"{names[row]} ({splits[row]})" for row in pair) for pair in near]
-    kind = "pair of nearly identical images is" if len(pairs) == 1 else "pairs of nearly identical images are"
+    # Two series are alike if they share one image.
+    which = "nearly identical images" if noun == "images" else f"{noun} with nearly identical images"
+    kind = f"pair of {which} is" if len(pairs) == 1 else f"pairs of {which} are"
     return [f"{len(pairs)} {kind} in two splits, so the results may be too good: {name_some(pairs)}"]
 
 
 def _contradictions(
-    indicators: np.ndarray, class_names: Sequence[str], names: Sequence[str], digests: Sequence[str]
+    indicators: np.ndarray, class_names: Sequence[str], names: Sequence[str], digests: Sequence[str], noun: str
 ) -> list[str]:
     """Returns a warning of identical images with different labels."""
 
@@ -182,22 +190,23 @@ def _contradictions(
             pairs.append(f"{describe(other)} = {describe(row)}")
     if not pairs:
         return []
-    kind = "pair of identical images has" if len(pairs) == 1 else "pairs of identical images have"
+    kind = f"pair of identical {noun} has" if len(pairs) == 1 else f"pairs of identical {noun} have"
     return [f"{len(pairs)} {kind} different labels: {name_some(pairs)}"]
 
 
-def _absent(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+def _absent(counts: Mapping[str, Mapping[str, int]], noun: str) -> list[str]:
     found = []
     for split, by_class in counts.items():
         absent = [name for name, count in by_class.items() if count == 0]
         if absent:
             whose = "its" if len(absent) == 1 else "their"
-            found.append(f"no image of {split} has {name_some(absent)}: {whose} metrics are not defined there")
+            sample = "image" if noun == "images" else noun
+            found.append(f"no {sample} of {split} has {name_some(absent)}: {whose} metrics are not defined there")
     return found
 
 
 def _unlike(
-    counts: Mapping[str, Mapping[str, int]], samples: Mapping[str, int], patients: Mapping[str, int] | None
+    counts: Mapping[str, Mapping[str, int]], samples: Mapping[str, int], patients: Mapping[str, int] | None, noun: str
 ) -> list[str]:
     """Returns a warning for each split that does not represent the whole."""
     whole, found = sum(samples.values()), []
@@ -209,11 +218,11 @@ def _unlike(
             is_far = abs(count - expected) > max(_FEW_IMAGES, _UNLIKE_SHARE * size)
             is_frequent = not expected / _UNLIKE_TIMES <= count <= expected * _UNLIKE_TIMES
             if count and (is_far or (is_frequent and expected >= _FEW_EXPECTED)):
-                odd.append(f"{name} is in {count / size:.1%} of its images, but in {total / whole:.1%} of all images")
+                odd.append(f"{name} is in {count / size:.1%} of its {noun}, but in {total / whole:.1%} of all {noun}")
         if patients is not None and min(patients.values()):
             each, mean = size / patients[split], whole / sum(patients.values())
             if not mean / _UNLIKE_TIMES <= each <= mean * _UNLIKE_TIMES:
-                odd.append(f"it has {each:.1f} images per patient, but all splits together have {mean:.1f}")
+                odd.append(f"it has {each:.1f} {noun} per patient, but all splits together have {mean:.1f}")
         if odd:
             found.append(f"{split} is unlike the other splits: {name_some(odd)}")
     return found

@@ -27,10 +27,7 @@ def list_commands(folder: RunFolder, config: TrainConfig, samples: str = "images
     further += ["--early-stopping 0"] if config.early_stopping else []
     train_on = f"--config {_quote(folder.config)} --start-from {run} --run-dir {longer} {' '.join(further)}"
     return [
-        (
-            f"Predict {samples} of your own",
-            f"keras-lnn predict {run} my_{samples}{'.npz' if samples == 'series' else '/'}",
-        ),
+        (f"Predict {samples} of your own", f"keras-lnn predict {run} my_{samples}/"),
         (f"Measure it again, or with --data on other {samples}", f"keras-lnn evaluate {run}"),
         ("Export the model for use without this package", f"keras-lnn export {run} --format saved_model"),
         (f"Compare it with another run on the same {samples}", f"keras-lnn compare {run} runs/ANOTHER-RUN"),

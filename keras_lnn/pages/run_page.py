@@ -77,7 +77,7 @@ def run_page(folder: RunFolder, metrics: dict[str, Any], signature: Signature | 
         pictures=_read_pictures(folder),
         hard=run_tables.hard_cases_table(folder, task, split, signature),
         facts=_list_facts(config, metrics, signature),
-        use=describe_use(task),
+        use=describe_use(task, name_samples(metrics)),
         commands=list_commands(folder, config, name_samples(metrics)),
         files=_list_files(folder),
     )

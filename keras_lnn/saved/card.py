@@ -80,7 +80,7 @@ def model_card(
     lines += [
         "## Intended use",
         "",
-        "{} **{}**: {}".format(*describe_use(task)),
+        "{} **{}**: {}".format(*describe_use(task, signature.samples)),
         "",
     ]
     return "\n".join(lines)
@@ -148,13 +148,18 @@ def describe_model(
     return {name: str(value) for name, value in facts.items() if value is not None}
 
 
-def describe_use(task: Task) -> tuple[str, str, str]:
-    """Returns what a model may be used for, what it is not for, and why not."""
+def describe_use(task: Task, samples: str) -> tuple[str, str, str]:
+    """Returns what a model may be used for, what it is not for, and why not.
+
+    Args:
+        task: What it has learned to predict.
+        samples: What its samples are, in the plural.
+    """
     return (
-        "Research and teaching with images like those that the model was trained on.",
+        f"Research and teaching with {samples} like those that the model was trained on.",
         "Not for diagnosis",
         "it is not a medical device and was not validated on other patients, scanners or hospitals than those of its"
-        f" data set. For images of another kind it still gives {task.prediction_noun}, which mean nothing.",
+        f" data set. For {samples} of another kind it still gives {task.prediction_noun}, which mean nothing.",
     )
 
 

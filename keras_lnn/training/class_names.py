@@ -22,9 +22,15 @@ def with_classes_of(signature: Signature, data: ImageData, renamed: Mapping[str,
     Raises:
         InputError: If images or classes are not those of the model.
     """
+    samples = "images" if data.series is None else "series"
+    if samples != signature.samples:
+        raise InputError(
+            f"{data.name} must have {signature.samples}, which the model reads. Received: {samples}. Choose other data,"
+            " or another model."
+        )
     if data.image_shape != signature.image_shape:
         raise InputError(
-            f"{data.name} must have images of the model's shape, {signature.image_shape}. Received: "
+            f"{data.name} must have {samples} of the model's shape, {signature.image_shape}. Received: "
             f"{data.image_shape}. Set --size or choose other data."
         )
     _check_names(signature, data, renamed)

@@ -210,6 +210,6 @@ def _warnings(chosen: ChosenSamples, learned: LearnedData, loaded: ImageData) ->
         found.insert(
             0,
             f"{loaded.name} no longer contains the data that the model was trained on: {there} of"
-            f" {len(learned.samples)} images are left.",
+            f" {len(learned.samples)} {learned.signature.samples} are left.",
         )
     return found + ([] if loaded.check is None else [f"{warning}." for warning in loaded.check.warnings])

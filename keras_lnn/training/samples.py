@@ -56,8 +56,8 @@ class LearnedData:
         if is_own(name) and not Path(name.partition(":")[2]).exists():
             short = "" if self.config is not None else " (the model without its run keeps only this short name)"
             raise InputError(
-                f"The images that a model was trained on must exist to measure it on them. Received: {name}{short}, "
-                "which does not exist here. Give their place with --data."
+                f"The {self.signature.samples} that a model was trained on must exist to measure it on them. Received:"
+                f" {name}{short}, which does not exist here. Give their place with --data."
             )
         return name
 
@@ -181,12 +181,12 @@ def choose_samples(
         return _choose_from_other_data(learned, data, split or ALL)
     found = learned.find(data)
     if found is not None:
-        return _choose_recorded(found, data, split or "test", compare_labels)
+        return _choose_recorded(found, data, split or "test", compare_labels, learned.signature.samples)
     changed = ()
     if learned.signature.best_epoch is not None and data.checksum != learned.signature.checksum:
         changed = (
             f"{name} has changed since the model was trained on it (checksum {data.checksum}, before "
-            f"{learned.signature.checksum}): images of this split may have been in its training.",
+            f"{learned.signature.checksum}): {learned.signature.samples} of this split may have been in its training.",
         )
     if split == ALL:
         left_out = sum(len(data.splits[name]) for name in _TRAINED)
@@ -194,7 +194,9 @@ def choose_samples(
     return ChosenSamples(split or "test", [data.splits[split or "test"]], LEARNED_DATA, warnings=changed)
 
 
-def _choose_recorded(found: FoundSamples, data: ImageData, split: str, compare_labels: bool) -> ChosenSamples:
+def _choose_recorded(
+    found: FoundSamples, data: ImageData, split: str, compare_labels: bool, noun: str
+) -> ChosenSamples:
     every = data.splits[ALL]
     fitted = found.record.knows(every.require_digests(), _TRAINED)
     if split == ALL:
@@ -203,21 +205,21 @@ def _choose_recorded(found: FoundSamples, data: ImageData, split: str, compare_l
         rows, missing, new, left_out = found.rows(split), len(found.missing(split)), int((found.places < 0).sum()), 0
     if not len(rows):
         raise InputError(
-            f"There must be images to measure the model on. Received: {data.name}, of whose {len(every)} images none is"
+            f"There must be {noun} to measure the model on. Received: {data.name}, of whose {len(every)} {noun} none is"
             f" in the model's {split} split. Choose another --split or other data."
         )
     relabelled = int(found.is_relabelled[rows].sum()) if compare_labels else 0
     warnings = []
     if new:
         warnings.append(
-            f"{new} of {len(every)} images were added to {data.name} after the model was trained on it, and are not"
+            f"{new} of {len(every)} {noun} were added to {data.name} after the model was trained on it, and are not"
             f" measured; --split {ALL} measures them together with the test split."
         )
     if missing:
-        warnings.append(f"{missing} of {missing + len(rows)} images of the {split} split are missing or changed.")
+        warnings.append(f"{missing} of {missing + len(rows)} {noun} of the {split} split are missing or changed.")
     if relabelled:
         warnings.append(
-            f"{relabelled} of {len(rows)} images had other labels when the model was trained on {data.name}."
+            f"{relabelled} of {len(rows)} {noun} had other labels when the model was trained on {data.name}."
         )
     if split == ALL and found.record.groups is not None and every.groups is not None:
         pairs = zip(found.record.groups, found.record.splits, strict=True)
@@ -225,7 +227,7 @@ def _choose_recorded(found: FoundSamples, data: ImageData, split: str, compare_l
         familiar = sum(every.groups[row] in patients for row in rows)
         if familiar:
             warnings.append(
-                f"{familiar} of {len(rows)} images show patients with other images in the model's training or"
+                f"{familiar} of {len(rows)} {noun} show patients with other {noun} in the model's training or"
                 " validation."
             )
     return ChosenSamples(split, [take_samples(every, rows)], LEARNED_DATA, left_out, new, missing, tuple(warnings))
@@ -242,21 +244,21 @@ def _choose_from_other_data(learned: LearnedData, data: ImageData, split: str) -
             f"--split must be a split of the data's own. Received: {split} of {data.name}, which the model was not "
             f"trained on and which has {known} of its own. Choose --split {ALL}."
         )
-    warnings, left_out = [], 0
+    warnings, left_out, noun = [], 0, learned.signature.samples
     if learned.samples is not None and ALL in data.splits:
         (part,) = parts
         fitted = learned.samples.knows(part.require_digests(), _TRAINED)
         left_out = int(fitted.sum())
         if left_out == len(part):
             raise InputError(
-                f"There must be images that the model was not trained on. Received: {data.name}, whose {len(part)}"
-                f" images of {split} were all in its training or validation. Choose other data."
+                f"There must be {noun} that the model was not trained on. Received: {data.name}, whose {len(part)}"
+                f" {noun} of {split} were all in its training or validation. Choose other data."
             )
         if left_out:
             parts = [take_samples(part, np.flatnonzero(~fitted))]
             warnings.append(
-                f"{left_out} of {len(part)} images were in the model's training or validation, and are left out."
+                f"{left_out} of {len(part)} {noun} were in the model's training or validation, and are left out."
             )
     elif is_own(learned.signature.data) and ALL in data.splits:
-        warnings.append("The model has no list of its training images, so they could not be found and left out.")
+        warnings.append(f"The model has no list of its training {noun}, so they could not be found and left out.")
     return ChosenSamples(split, parts, OTHER_DATA, left_out, warnings=tuple(warnings))

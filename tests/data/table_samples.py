@@ -43,4 +43,4 @@ def sizes(data):
 
 def warnings_of(data):
     """Returns the warnings except the one that patients are unknown."""
-    return tuple(warning for warning in data.check.warnings if "it is not known which images" not in warning)
+    return tuple(warning for warning in data.check.warnings if "it is not known which" not in warning)

@@ -56,6 +56,22 @@ def test_a_split_of_other_classes_is_named(ill, expected):
     assert all(warning.startswith(expected) for warning in warnings)
 
 
+def test_the_report_on_series_calls_them_series():
+    names = list("abcdef")
+    rows = {"train": np.arange(2), "val": np.arange(2, 4), "test": np.arange(4, 6)}
+    labels = np.array([0, 1, 0, 0, 1, 1])[:, None] == np.arange(2)
+    about = {"names": names, "digests": list("122345"), "near": [(0, 2)], "noun": "series"}
+    found = check_splits(labels.astype(np.uint8), rows, ("well", "ill"), **about)
+    assert found.warnings == (
+        "1 pair of identical series is in two splits, so the results are too good: b (train) = c (val)",
+        "1 pair of series with nearly identical images is in two splits, so the results may be too good: a (train) ~ c"
+        " (val)",
+        "1 pair of identical series has different labels: b (ill) = c (well)",
+        "no series of val has ill: its metrics are not defined there",
+        "no series of test has well: its metrics are not defined there",
+    )
+
+
 def test_a_rare_class_that_is_more_frequent_in_a_split_is_named():
     classes = np.zeros(400, int)
     classes[:13] = classes[320:332] = 1

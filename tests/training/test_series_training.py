@@ -1,6 +1,9 @@
 """Runs on series of images in time: what they leave, and that a stopped one goes on as if it had not been stopped."""
 
 import dataclasses
+import html
+import re
+import sys
 from pathlib import Path
 
 import keras
@@ -10,6 +13,9 @@ import pytest
 from rich.console import Console
 from tiny_series import make_series_data, register_tiny_series
 
+from keras_lnn.comparing.comparison import compare
+from keras_lnn.comparing.runs import load_runs
+from keras_lnn.comparing.writing import write_comparison
 from keras_lnn.config import TrainConfig
 from keras_lnn.data.arrays import SeriesArray
 from keras_lnn.data.pipeline import training_batches
@@ -18,8 +24,13 @@ from keras_lnn.registry import build_model
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.predictor import load_model, load_predictor
 from keras_lnn.saved.signature import read_signature
+from keras_lnn.training.evaluate import describe_measured, evaluate_model
 from keras_lnn.training.loop import _describe_samples, _describe_times, _learn_intervals, resume, train
 from keras_lnn.training.variables import model_variables
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+
+from series_samples import write_series
 
 DATA = make_series_data()
 STEPS = DATA.image_shape[0]
@@ -133,3 +144,31 @@ def test_a_run_on_series_leaves_their_pictures_and_a_page(tmp_path, console):
     test = pd.read_csv(result.folder.predictions).query("split == 'test'")
     found = load_predictor(tmp_path / "exported" / "run").predict(DATA.splits["test"].images)
     np.testing.assert_allclose(found, test[[f"probability {name}" for name in DATA.class_names]], atol=1e-5)
+
+
+def texts_of(page):
+    """The visible text of a page."""
+    return html.unescape(re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL))
+
+
+@pytest.mark.slow
+def test_no_text_on_a_run_of_own_series_calls_them_images(tmp_path, console, monkeypatch):
+    monkeypatch.setenv("KERAS_LNN_CACHE", str(tmp_path / "cache"))
+    table = write_series(tmp_path)
+    fields = {"data": f"series:{table}", "size": 12, "epochs": 1, "export": "saved_model"}
+    runs = [
+        train(config_for(tmp_path / f"run-{seed}", **fields, seed=seed, export_dir=tmp_path / "exported"), console)
+        for seed in range(2)
+    ]
+    compared = compare(load_runs([run.folder.path for run in runs]))
+    write_comparison(compared, tmp_path / "comparison", console)
+    metrics = evaluate_model(runs[0].folder.path, split="all")
+    texts = [
+        texts_of(runs[0].folder.report.read_text(encoding="utf-8")),
+        texts_of((tmp_path / "comparison" / "comparison.html").read_text(encoding="utf-8")),
+        next((tmp_path / "exported").rglob("README.md")).read_text(encoding="utf-8"),
+        Path(console.file.name).read_text(encoding="utf-8"),
+        "\n".join([describe_measured(metrics), *metrics["warnings"]]),
+    ]
+    calls = re.compile(r"[^\n]*\b(?:(?:all|test|training|own|of|the|wrong|these|\d) images|each image)\b[^\n]*")
+    assert [found for text in texts for found in calls.findall(text)] == []

@@ -139,7 +139,7 @@ def load_own_images(found: FoundImages, reading: Reading) -> ImageData:
     images = {split: decoded.arrange(part, found.time_unit, steps) for split, part in rows.items()}
     # Data that were not split cannot have copies in two splits, and need not contain every class.
     checked = {} if reading.plan == "whole" else rows
-    warnings = [*found.warnings, *decoded.left_out, *_describe_patients(found.name, labelled, reading.plan)]
+    warnings = [*found.warnings, *decoded.left_out, *_describe_patients(found, labelled, reading.plan)]
     # Guessed groups, and those that follow from the names, are not part of what identifies the data.
     derived = labelled.groups_guessed or labelled.groups_are_series
     identified = dataclasses.replace(labelled, groups=None) if derived else labelled
@@ -201,6 +201,7 @@ def _look_over(
         near=near,
         groups=labelled.groups,
         brightest=cached.decoded.brightest if options.window is None else None,
+        noun=_name_samples(files),
         notes=[*labelled.notes, *_describe_several(name, files, counts, options.frame)],
         warnings=warnings,
     )
@@ -279,16 +280,21 @@ def _with_series(files: Sequence[Path | SeriesFiles], labelled: LabelledFiles) -
     return dataclasses.replace(labelled, groups=of_images, groups_are_series=True)
 
 
-def _describe_patients(name: str, labelled: LabelledFiles, plan: SplitPlan) -> tuple[str, ...]:
-    """Returns a warning if images of one patient are in two splits, or may be."""
+def _name_samples(files: FileRows) -> str:
+    return "images" if files.times is None else "series"
+
+
+def _describe_patients(found: FoundImages, labelled: LabelledFiles, plan: SplitPlan) -> tuple[str, ...]:
+    """Returns a warning if samples of one patient are in two splits, or may be."""
     if labelled.groups_guessed:
         return describe_torn(labelled.groups, labelled.splits, named=False)
     are_known = labelled.groups is not None and not labelled.groups_are_series
     if are_known or plan == "whole" or set(SPLITS) <= set(labelled.splits or ()):
         return ()
-    remedy = _HOW_TO_NAME_PATIENTS[name.partition(":")[0]]
+    remedy = _HOW_TO_NAME_PATIENTS[found.name.partition(":")[0]]
+    noun = "images" if found.time_unit is None else "series"
     return (
-        "it is not known which images show the same patient: if images of one patient are in two splits, the results"
+        f"it is not known which {noun} show the same patient: if {noun} of one patient are in two splits, the results"
         f" are too good. {remedy}",
     )
 
