@@ -59,9 +59,11 @@ def lnn_series(
     *,
     backbone: str = "",
     features: Annotated[int, Ge(1), Choice((16, 32, 64))] = 32,
-    head: Head = "cfc",
+    # A search proposes nothing that is impossible beside arguments that the user gives: other heads are not wired, and
+    # take times in other ways.
+    head: Annotated[Head, Choice(("cfc", "ltc"))] = "cfc",
     times: Times | None = None,
-    units: Annotated[int, Ge(1)] | None = None,
+    units: Annotated[int, Ge(1), Range(8, 64, 8)] | None = None,
     wired: bool = False,
     mixed_memory: bool | None = None,
     dropout: Annotated[float, Ge(0), Lt(1), Range(0.0, 0.5)] = 0.1,

@@ -25,6 +25,10 @@ from tuning.searching import search
 from tuning.settings import SearchSettings
 from tuning.space import Space
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+
+from series_samples import write_series
+
 pytestmark = pytest.mark.filterwarnings("ignore:(currentThread|getName)\\(\\) is deprecated:DeprecationWarning")
 
 HERE = Path(__file__).parent
@@ -317,6 +321,21 @@ def wait_for(path):
     while not path.exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_search_of_series_tries_heads_and_says_which_cannot_take_times(tmp_path, runner):
+    config = {"model": "lnn-series", "data": f"series:{write_series(tmp_path)}", "size": 12, "epochs": 1}
+    config |= {"batch_size": 8, "model_args": {"features": 4, "units": 4}}
+    space = Space("lnn-series", {"head": Choice(("cfc", "lstm")), "times": Choice(("elapsed", "feature"))})
+    folder = tmp_path / "search"
+    trials = run_search(TrainConfig.create(config), space, folder, tuner="grid", runner=runner).trials
+    failed = trials[trials["status"] == "failed"]
+    assert failed[["head", "times"]].to_numpy().tolist() == [["lstm", "elapsed"]]
+    (reason,) = failed["failure"]
+    assert reason.startswith("times=elapsed needs a head that takes times by its equations: cfc, ltc")
+    assert trials.loc[trials["status"] == "completed", "val_auc"].between(0, 1).all()
+    assert len(trials) == 4
 
 
 @pytest.mark.slow

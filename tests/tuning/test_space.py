@@ -6,6 +6,7 @@ from pydantic import TypeAdapter
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
+from keras_lnn.models import series
 from keras_lnn.models.ranges import Choice, Range
 from keras_lnn.registry import list_models
 from keras_lnn.training.protocol import complete_config
@@ -33,6 +34,25 @@ def test_every_model_has_ranges_and_its_published_values_are_the_defaults(model)
     assert found.get("batch_size") == config.batch_size
     assert found.get("learning_rate") == config.learning_rate
     assert space.apply(config, found.values).batch_size == config.batch_size
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        *({"times": times} for times in ("elapsed", "feature", "both", "none")),
+        *({"head": head} for head in ("lstm", "gru-d", "mean")),
+        {"wired": True},
+        {"mixed_memory": True},
+    ],
+)
+def test_a_search_of_series_proposes_only_heads_that_are_possible(given):
+    space = make_space(config_for("lnn-series", data="phantom-perfusion", model_args=given))
+    assert {"features", "units", "dropout"} < set(space.ranges)
+    assert ("head" in space.ranges) == ("head" not in given)
+    for head in space.ranges["head"].values if "head" in space.ranges else [given["head"]]:
+        times = given.get("times") or series._DEFAULT_TIMES.get(head, "feature")
+        series._require_possible(head, times, given.get("wired", False), given.get("mixed_memory", False))
 
 
 def test_values_reach_only_the_builder_and_the_fields():
