@@ -17,6 +17,7 @@ from keras_lnn.data.decode.frame_times import join_moments, read_frame_times, re
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.reading import Reading
 from keras_lnn.data.samples import SampleRecord
+from keras_lnn.data.sources.folders import load_folder
 from keras_lnn.data.sources.series_sorting import sort_series
 from keras_lnn.data.sources.series_times import choose_unit, guess_unit, read_times
 from keras_lnn.data.sources.tables import load_table
@@ -392,6 +393,11 @@ def test_a_table_with_patients_and_dates_is_offered_as_series(tmp_path):
         f"the images seem to have times (column visit date): --data series:{table} reads those of each patient as a"
         " series in time"
     ) in notes
+    by_cine = write_classes(
+        tmp_path, header=("file", "label", "cine", "time_ms"), extra=lambda k: (f"c{k // 4}", f"{40 * k}")
+    )
+    notes = load_table(by_cine, load_reading(tmp_path)).check.notes
+    assert any("(column time_ms)" in note and "reads those of each cine as a series" in note for note in notes)
     alone = write_classes(tmp_path, header=header, extra=lambda k: (f"p{k}", "2024-01-01"))
     assert not any("series" in note for note in load_table(alone, load_reading(tmp_path)).check.notes)
 
@@ -445,6 +451,21 @@ def test_the_middle_image_gives_a_series_its_window(cines):
     assert data.splits["test"].images[0].mean(axis=(1, 2, 3)).tolist() == [0, 64, 128]
     widened = load(cines, window=(200.0, 400.0))
     assert widened.splits["test"].images[0].mean(axis=(1, 2, 3)).tolist() == [0, 32, 64]
+
+
+def test_folders_of_cines_are_offered_as_series(cines):
+    (note,) = [note for note in load_folder(cines, Reading(size=8)).check.notes if "several frames" in note]
+    assert note == (
+        "24 of 24 files have several frames (3 to 4), of which the first one is read; choose with --frame first,"
+        f" middle, mean or a number; --data series:{cines} reads all frames of a file as a series in time"
+    )
+
+
+@pytest.mark.parametrize("slices", [1, 3])
+def test_folders_of_images_but_not_of_volumes_at_several_times_are_offered_as_series(write_times, slices):
+    folder = write_times("sec", slices=slices)
+    (note,) = [note for note in load_folder(folder, Reading(size=8)).check.notes if "several frames" in note]
+    assert (f"--data series:{folder} reads all frames" in note) == (slices == 1)
 
 
 @pytest.mark.parametrize(

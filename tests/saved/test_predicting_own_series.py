@@ -28,11 +28,6 @@ SHAPE = (4, 8, 8, 1)
 SERIES = 6
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_LNN_CACHE", str(tmp_path / "cache"))
-
-
 def make_predictor(**changes):
     return LastTime(**{"image_shape": SHAPE, "size": 8, "median_interval": None} | changes)
 

@@ -16,18 +16,12 @@ from keras_lnn.data.options import OwnImages
 from keras_lnn.data.sources.series_files import has_frames, map_files, read_file_times
 from keras_lnn.data.sources.series_sorting import SortedSeries, sort_series
 from keras_lnn.data.sources.series_times import SECONDS, TIME_NAMES, read_times
-from keras_lnn.data.sources.table_columns import GROUP_NAMES, find_column, list_columns, require_filled
+from keras_lnn.data.sources.table_columns import GROUP_NAMES, SERIES_NAMES, find_column, list_columns, require_filled
 from keras_lnn.data.sources.table_file import TextTable, read_table
 from keras_lnn.data.sources.tables import describe_unreadable, find_table_files
 from keras_lnn.errors import InputError
 
 _Key = TypeVar("_Key")
-SERIES_NAMES = frozenset(
-    [
-        *("series", "seriesid", "seriesname", "seriesnumber", "seriesuid", "seriesinstanceuid", "seriesdescription"),
-        *("sequence", "sequenceid", "cine", "cineid", "clip", "clipid", "video", "videoid"),
-    ]
-)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,6 +59,12 @@ _CLASS_NAMES = frozenset(
 )
 SPLIT_NAMES = frozenset(["split", "splits", "subset", "partition"])
 GROUP_NAMES = frozenset(["group", "groupid", "patient", "patientid", "patients", "subject", "subjectid"])
+SERIES_NAMES = frozenset(
+    [
+        *("series", "seriesid", "seriesname", "seriesnumber", "seriesuid", "seriesinstanceuid", "seriesdescription"),
+        *("sequence", "sequenceid", "cine", "cineid", "clip", "clipid", "video", "videoid"),
+    ]
+)
 # Less usual names of columns of patients; such a column is used if it is the only one with such a name.
 _LIKE_GROUPS = re.compile(
     r"(patient|pat|subject|participant|person|case)s?(id|no|nr|num|number|key|uid|code|name)?|pid|mrn|medicalrecordnumber"
@@ -144,21 +150,28 @@ def _describe_use(
     notes = [f"columns used: {'; '.join(f'{role}: {name_some(names)}' for role, names in used.items())}"]
     every = {name for names in used.values() for name in names}
     ignored = [name or "(no name)" for name in table.columns if name not in every]
-    if others is None and group is not None:
+    if others is None:
         notes += _offer_series(table, group, ignored)
     if len(guessed_groups) > 1:
         notes.append(f"columns that may name patients: {name_some(guessed_groups)}; choose one with --group-column")
     return tuple(notes + ([f"columns ignored: {name_some(ignored)}"] if ignored else []))
 
 
-def _offer_series(table: TextTable, group: str, ignored: Sequence[str]) -> list[str]:
-    """Returns a sentence on how to read the images of a patient as a series, if they seem to have times."""
+def _offer_series(table: TextTable, group: str | None, ignored: Sequence[str]) -> list[str]:
+    """Returns a sentence on how to read the images of a series or a patient as one, if they seem to have times.
+
+    Args:
+        table: The table.
+        group: Its column of patients.
+        ignored: Its columns that have no role.
+    """
     times = [name for name in ignored if plain_name(name) in TIME_NAMES]
-    if not times or len(set(table.column(group))) == len(table.rows):
+    joined = next((name for name in ignored if plain_name(name) in SERIES_NAMES), group)
+    if not times or joined is None or len(set(table.column(joined))) == len(table.rows):
         return []
     return [
         f"the images seem to have times (column {name_some(times)}): --data series:{table.path} reads those of each"
-        f" {group} as a series in time"
+        f" {joined} as a series in time"
     ]
 
 
