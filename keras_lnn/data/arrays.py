@@ -86,20 +86,16 @@ class SeriesArray:
 
         A repeated frame is an image like others, so that layers which normalise batches are not fed black ones.
         """
-        return self.read(rows, self.steps)
-
-    def read(self, rows: Any, steps: int) -> np.ndarray:
-        """Returns series as indexing does, padded or cut to another number of steps."""
         starts, lengths = np.asarray(self.starts[rows]), np.asarray(self.lengths[rows])
-        places = starts[..., None] + np.minimum(np.arange(steps), lengths[..., None] - 1)
+        places = starts[..., None] + np.minimum(np.arange(self.steps), lengths[..., None] - 1)
         # Each frame is read once, in the order of the file.
         unique, inverse = np.unique(places, return_inverse=True)
         return np.asarray(self.frames[unique])[inverse.reshape(places.shape)]
 
-    def times(self, rows: Any = slice(None), steps: int | None = None) -> np.ndarray:
+    def times(self, rows: Any = slice(None)) -> np.ndarray:
         """Returns the times of series' frames, float64 (..., steps), NaN where there is no frame."""
         starts, lengths = np.asarray(self.starts[rows]), np.asarray(self.lengths[rows])
-        step = np.arange(steps or self.steps)
+        step = np.arange(self.steps)
         places = starts[..., None] + np.minimum(step, lengths[..., None] - 1)
         return np.where(step < lengths[..., None], self.frame_times[places], np.nan)
 
@@ -114,11 +110,6 @@ class SeriesArray:
         """
         counts = np.concatenate([np.arange(1, length + 1) for length in self.lengths])
         return dataclasses.replace(self, starts=np.repeat(self.starts, self.lengths), lengths=counts)
-
-    def intervals(self) -> np.ndarray:
-        """Returns all times from one frame to the next one of the same series."""
-        gaps = np.diff(self.times(), axis=1)
-        return gaps[np.isfinite(gaps)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,19 @@ import numpy as np
 from keras import ops
 
 
+def find_median_interval(times: np.ndarray) -> float | None:
+    """Returns the median time from one frame to the next one of the same series; None if no time passes in any of them.
+
+    Frames at the same time do not count.
+
+    Args:
+        times: Times of frames (series, steps), NaN where there is no frame.
+    """
+    gaps = np.diff(times, axis=1)
+    gaps = gaps[np.isfinite(gaps) & (gaps > 0)]
+    return float(np.median(gaps)) if len(gaps) else None
+
+
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class ElapsedTime(keras.layers.Layer):
     """Turns the times of frames (batch, steps) into the time since the frame before, (batch, steps, 1), and a mask.
@@ -39,9 +52,7 @@ class ElapsedTime(keras.layers.Layer):
         Args:
             times: Times of frames (series, steps), NaN where there is no frame.
         """
-        gaps = np.diff(times, axis=1)
-        gaps = gaps[np.isfinite(gaps) & (gaps > 0)]
-        self.unit_time.assign(float(np.median(gaps)) if len(gaps) else 1.0)
+        self.unit_time.assign(find_median_interval(times) or 1.0)
 
     def call(self, times: Any) -> tuple[Any, Any]:
         is_frame = ops.logical_not(ops.isnan(times))

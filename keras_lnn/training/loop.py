@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from rich.console import Console
 from rich.text import Text
 
@@ -20,7 +19,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.fields.roles import Trait, fields_with
 from keras_lnn.fields.values import parse_duration
 from keras_lnn.files.atomic import require_writable
-from keras_lnn.layers import ElapsedTime
+from keras_lnn.layers.elapsed_time import ElapsedTime, find_median_interval
 from keras_lnn.pages.run_page import write_run_page
 from keras_lnn.registry import build_model, count_parameters, get_model, list_models, require_memory_for_model
 from keras_lnn.runs.checkpoints import Checkpoint
@@ -238,10 +237,7 @@ def _describe_times(data: ImageData) -> dict[str, Any]:
     """Returns the fields of a signature that series have."""
     if data.series is None:
         return {}
-    gaps = data.series.intervals()
-    # As the model learns it; where all series have one frame, there is none.
-    gaps = gaps[gaps > 0]
-    return {"time_unit": data.series.unit, "median_interval": float(np.median(gaps)) if len(gaps) else None}
+    return {"time_unit": data.series.unit, "median_interval": find_median_interval(data.series.times())}
 
 
 def _describe_samples(data: ImageData) -> str:

@@ -1,5 +1,7 @@
 """Series of images as an array: padded when they are read, with times, in parts, and as inputs of a network."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from tiny_series import make_series_data
@@ -44,12 +46,15 @@ def test_times_begin_at_0_and_are_missing_where_there_is_no_frame(series):
     np.testing.assert_array_equal(series.times(), expected)
     for rows in (1, slice(0, 2), np.array([2, 0])):
         np.testing.assert_array_equal(series.times(rows), expected[rows])
-    np.testing.assert_array_equal(series.times(0, steps=2), [0, 1])
 
 
 def test_series_are_read_with_another_number_of_steps(series):
-    np.testing.assert_array_equal(series.read([0, 2], 2)[..., 0, 0, 0], [[0, 1], [4, 5]])
-    np.testing.assert_array_equal(series.read(1, 6)[..., 0, 0, 0], [3] * 6)
+    shorter = dataclasses.replace(series.take([0, 2]), lengths=np.array([2, 2]), steps=2)
+    np.testing.assert_array_equal(shorter[:][..., 0, 0, 0], [[0, 1], [4, 5]])
+    np.testing.assert_array_equal(shorter.times(0), [0, 1])
+    longer = dataclasses.replace(series, steps=6)
+    np.testing.assert_array_equal(longer[1][..., 0, 0, 0], [3] * 6)
+    np.testing.assert_array_equal(longer.times(1), [0, *[np.nan] * 5])
 
 
 def test_each_frame_is_read_once():
@@ -72,11 +77,6 @@ def test_a_part_shares_its_frames_with_the_whole(series):
     np.testing.assert_array_equal(part[:], series[[2, 1]])
     np.testing.assert_array_equal(part.times(), series.times([2, 1]))
     assert (part.steps, part.unit) == (4, "minutes")
-
-
-def test_intervals_are_those_within_series(series):
-    np.testing.assert_array_equal(series.intervals(), [1.0, 3.0, 0.5])
-    assert series.take([1]).intervals().shape == (0,)
 
 
 def test_a_network_reads_pixels_and_times_of_a_batch(series):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_lnn.layers import ElapsedTime
+from keras_lnn.layers.elapsed_time import find_median_interval
 
 TIMES = np.array([[0.0, 1.0, 4.0, np.nan], [0.0, 0.5, np.nan, np.nan], [0.0, np.nan, np.nan, np.nan]], np.float32)
 
@@ -45,8 +46,15 @@ def test_data_without_intervals_leave_the_unit_at_1(times):
 
 def test_images_at_the_same_time_do_not_count_in_the_median():
     layer = ElapsedTime()
-    layer.adapt(np.array([[0.0, 0.0, 0.0, 2.0, 6.0]]))
-    assert float(layer.unit_time) == 3.0
+    times = np.array([[0.0, 0.0, 0.0, 2.0, 6.0]])
+    layer.adapt(times)
+    assert float(layer.unit_time) == find_median_interval(times) == 3.0
+
+
+def test_intervals_are_those_within_series():
+    assert find_median_interval(TIMES) == 1.0  # of 1, 3 and 0.5
+    assert find_median_interval(TIMES[:1]) == 2.0
+    assert find_median_interval(TIMES[2:]) is None
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
