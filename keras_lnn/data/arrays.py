@@ -139,6 +139,11 @@ class Split:
         return len(self.labels)
 
     @property
+    def series(self) -> SeriesArray | None:
+        """Returns the series of images in time; None if the samples are single images."""
+        return as_series(self.images)
+
+    @property
     def labels_are_pixels(self) -> bool:
         """Returns whether each pixel has a label."""
         return self.labels.ndim > 2
@@ -187,8 +192,7 @@ class ImageData:
     @property
     def series(self) -> SeriesArray | None:
         """Returns the series of images of the training split, or of all samples; None for data of single images."""
-        images = self.splits["train" if "train" in self.splits else ALL].images
-        return images if isinstance(images, SeriesArray) else None
+        return self.splits["train" if "train" in self.splits else ALL].series
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -196,9 +200,14 @@ class ImageData:
         return tuple(next(iter(self.splits.values())).images.shape[1:])
 
 
+def as_series(images: ImageArray) -> SeriesArray | None:
+    """Returns series of images in time as such; None for images. Ask this, or a split for its ``series``."""
+    return images if isinstance(images, SeriesArray) else None
+
+
 def name_samples(images: ImageArray) -> str:
     """Returns what the samples of a data set are, in the plural: ``images`` or ``series``."""
-    return "series" if isinstance(images, SeriesArray) else "images"
+    return "images" if as_series(images) is None else "series"
 
 
 def network_inputs(images: ImageArray, rows: Any) -> tuple[np.ndarray, ...]:
@@ -208,5 +217,5 @@ def network_inputs(images: ImageArray, rows: Any) -> tuple[np.ndarray, ...]:
         images: Images, or series.
         rows: Which of them.
     """
-    pixels = np.ascontiguousarray(images[rows])
-    return (pixels, images.times(rows).astype(np.float32)) if isinstance(images, SeriesArray) else (pixels,)
+    pixels, series = np.ascontiguousarray(images[rows]), as_series(images)
+    return (pixels,) if series is None else (pixels, series.times(rows).astype(np.float32))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_lnn.data.arrays import SeriesArray, Split, network_inputs
+from keras_lnn.data.arrays import Split, network_inputs
 from keras_lnn.data.augment.operations import Augmentation, make_augmentation
 
 
@@ -102,7 +102,7 @@ def seen_in_training(
 
 
 def _make_augmentation(split: Split, name: str, seed: int) -> Augmentation | None:
-    return make_augmentation(name, split.images.shape[1:], seed, series=isinstance(split.images, SeriesArray))
+    return make_augmentation(name, split.images.shape[1:], seed, series=split.series is not None)
 
 
 def _order(split: Split, seed: int, epoch: int) -> np.ndarray:
@@ -117,7 +117,7 @@ def _batches(
         return *network_inputs(split.images, chosen), split.labels[chosen]
 
     def load(step: tf.Tensor) -> tuple[Any, tf.Tensor]:
-        times = (tf.float32,) if isinstance(split.images, SeriesArray) else ()
+        times = () if split.series is None else (tf.float32,)
         types = (tf.uint8, *times, tf.as_dtype(split.labels.dtype))
         images, *times, labels = tf.numpy_function(read, [step], types, stateful=False)
         images.set_shape((None, *split.images.shape[1:]))

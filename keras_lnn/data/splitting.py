@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_lnn.data.arrays import SPLITS, ImageArray, SeriesArray, Split
+from keras_lnn.data.arrays import SPLITS, ImageArray, Split
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import atomic_path, remove_partial_files
 
@@ -124,7 +124,7 @@ def take_samples(split: Split, rows: np.ndarray) -> Split:
     chosen = {name: None if values is None else [values[row] for row in rows] for name, values in lists.items()}
     spacing = None if split.spacing is None else split.spacing[rows]
     rows = np.asarray(rows, int)
-    images = split.images.take(rows) if isinstance(split.images, SeriesArray) else SelectedRows(split.images, rows)
+    images = SelectedRows(split.images, rows) if split.series is None else split.series.take(rows)
     return dataclasses.replace(split, images=images, labels=split.labels[rows], spacing=spacing, **chosen)
 
 

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_lnn.data.arrays import SeriesArray, name_samples
+from keras_lnn.data.arrays import as_series, name_samples
 from keras_lnn.errors import InputError
 from keras_lnn.plots.arguments import check_images
 from keras_lnn.plots.masks import name_colours, outline_classes
-from keras_lnn.plots.samples import view_of
-from keras_lnn.plots.series import FRAME_INCHES, frame_cells
-from keras_lnn.plots.sheet import IMAGES_IN_A_ROW, Block, Cell, draw_sheet
+from keras_lnn.plots.sheet import IMAGES_IN_A_ROW, Block, draw_sheet
+from keras_lnn.plots.views import middle_slice, view_samples
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,29 +50,15 @@ def plot_augmentation(
         InputError: If the arguments do not fit together.
     """
     count, versions = check_images(images), np.asarray(versions)
-    images = images if isinstance(images, SeriesArray) else np.asarray(images)
+    images = np.asarray(images) if as_series(images) is None else images
     _require_fit(count, images, versions, names, masks)
-    blocks = []
+    view, blocks, classes = view_samples(images), [], len(class_names) - 1
     for number, (row, name) in enumerate(zip(versions, names, strict=True)):
-        seen = (images[number], *row)
-        if isinstance(images, SeriesArray):
-            blocks.append(Block(name, _series_cells(images, number, seen, times), ""))
-            continue
-        words = ["original", *(f"epoch {epoch}" for epoch in range(1, len(row) + 1))] if number == 0 else None
-        cells = [
-            Cell(
-                _picture(one),
-                words[place] if words else "",
-                outlines=()
-                if masks is None
-                else outline_classes(_middle(masks[number, place], 2), len(class_names) - 1),
-            )
-            for place, one in enumerate(seen)
-        ]
+        outlines = [] if masks is None else [outline_classes(middle_slice(one, 2), classes) for one in masks[number]]
+        cells = view.version_cells(number, row, outlines, None if times is None else times[number])
         blocks.append(Block(name, cells, ""))
-    heading = f"{title}: {name_samples(images)} as seen in training{view_of(images)}"
-    inches = FRAME_INCHES if isinstance(images, SeriesArray) else IMAGE_INCHES
-    return draw_sheet(heading, blocks, inches, name_colours(class_names[1:]))
+    heading = f"{title}: {name_samples(images)} as seen in training{view.note}"
+    return draw_sheet(heading, blocks, view.inches(IMAGE_INCHES), name_colours(class_names[1:]))
 
 
 def _require_fit(count: int, images: Any, versions: np.ndarray, names: Sequence[str], masks: np.ndarray | None) -> None:
@@ -91,24 +76,3 @@ def _require_fit(count: int, images: Any, versions: np.ndarray, names: Sequence[
             "masks must be given for each image and each of its versions, (samples, 1 + epochs, ...). Received: "
             f"{masks.shape} for versions {versions.shape}. Give those of the same images."
         )
-
-
-def _series_cells(
-    series: SeriesArray, number: int, versions: Sequence[np.ndarray], times: np.ndarray | None
-) -> list[Cell]:
-    """Returns a row of frames of each version of a series, the original first."""
-    cells: list[Cell] = []
-    for epoch, frames in enumerate(versions):
-        above = f"epoch {epoch}" if epoch else "original"
-        own = series.times(number) if epoch == 0 or times is None else times[number, epoch - 1]
-        cells += frame_cells(_picture(frames, 4), own, series.unit, above=above)
-    return cells
-
-
-def _middle(array: np.ndarray, axes: int) -> np.ndarray:
-    """Returns the middle slice of an array that has more than ``axes`` axes, and any other array unchanged."""
-    return array[len(array) // 2] if array.ndim > axes else array
-
-
-def _picture(image: np.ndarray, axes: int = 3) -> np.ndarray:
-    return np.clip(np.rint(_middle(image, axes)), 0, 255).astype(np.uint8)

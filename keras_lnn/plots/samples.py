@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_lnn.data.arrays import SeriesArray, name_samples
+from keras_lnn.data.arrays import name_samples
 from keras_lnn.errors import InputError
 from keras_lnn.plots.arguments import Predictions, check_images, check_indices, check_predictions
-from keras_lnn.plots.series import FRAME_INCHES, describe_strips, frame_cells
-from keras_lnn.plots.sheet import Block, Cell, draw_sheet
-from keras_lnn.plots.style import BLUE, DARK_GREY, VERMILLION, shorten_name, wrap_name
+from keras_lnn.plots.sheet import Block, draw_sheet
+from keras_lnn.plots.style import BLUE, VERMILLION, shorten_name, wrap_name
+from keras_lnn.plots.views import Caption, view_samples
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EXAMPLE_INCHES, CONTACT_INCHES = 1.3, 0.8
 CAPTION_WIDTH = 22
-# A series takes a row of a sheet.
-IMAGES_OF_A_KIND, SERIES_OF_A_KIND = 8, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,17 +81,17 @@ def plot_examples(
             "images, truth and names must have the same length. Received: "
             f"{total}, {len(predictions.truth)}, {total if names is None else len(names)}. Give those of one split."
         )
-    count = (SERIES_OF_A_KIND if isinstance(images, SeriesArray) else IMAGES_OF_A_KIND) if count is None else count
+    view = view_samples(images)
+    count = view.of_a_kind if count is None else count
     if count < 1:
         raise InputError(f"count must be at least 1. Received: {count}. Ask for at least one image of each kind.")
-    noun = "series" if isinstance(images, SeriesArray) else "image"
     choose = _choose_labels if predictions.is_multi_label else _choose
     blocks = [
-        Block(row.title, _cells(images, row.samples, _captions(row, predictions, names)), row.note)
-        for row in choose(predictions, count, seed, noun)
+        Block(row.title, view.cells(row.samples, _captions(row, predictions, names)), row.note)
+        for row in choose(predictions, count, seed, view.noun)
     ]
-    heading = f"Examples among {total} {name_samples(images)}{view_of(images)} (blue: right, orange: wrong)"
-    return draw_sheet(heading, blocks, FRAME_INCHES if isinstance(images, SeriesArray) else EXAMPLE_INCHES)
+    heading = f"Examples among {total} {name_samples(images)}{view.note} (blue: right, orange: wrong)"
+    return draw_sheet(heading, blocks, view.inches(EXAMPLE_INCHES))
 
 
 def plot_contact_sheet(
@@ -136,14 +134,14 @@ def plot_contact_sheet(
     members = [
         np.flatnonzero(labels[:, index] if labels.ndim == 2 else labels == index) for index in range(len(class_names))
     ]
-    blocks = []
+    view, blocks = view_samples(images), []
     for name, indices in list(zip(class_names, members, strict=True))[:most_classes]:
         spread = np.linspace(0, len(indices) - 1, min(count, len(indices))).round().astype(np.int64)
-        cells = _cells(images, indices[spread])
+        cells = view.cells(indices[spread])
         blocks.append(Block(f"{name} ({len(indices)} of {total})", cells, "no image has this label"))
-    heading = f"{title or 'Examples of each class'}: {total} {name_samples(images)}{view_of(images)}"
+    heading = f"{title or 'Examples of each class'}: {total} {name_samples(images)}{view.note}"
     heading += f", {len(blocks)} of {len(class_names)} classes" if len(blocks) < len(class_names) else ""
-    return draw_sheet(heading, blocks, FRAME_INCHES if isinstance(images, SeriesArray) else CONTACT_INCHES)
+    return draw_sheet(heading, blocks, view.inches(CONTACT_INCHES))
 
 
 def _choose(predictions: Predictions, count: int, seed: int, noun: str) -> list[Row]:
@@ -185,7 +183,7 @@ def _choose_labels(predictions: Predictions, count: int, seed: int, noun: str) -
     return rows
 
 
-def _captions(row: Row, predictions: Predictions, names: Sequence[str] | None) -> list[tuple[str, str, str]]:
+def _captions(row: Row, predictions: Predictions, names: Sequence[str] | None) -> list[Caption]:
     """Returns the captions above and below each image of a row, and the colour that marks it as right or wrong."""
     captions = []
     for position, sample in enumerate(row.samples):
@@ -209,34 +207,3 @@ def _file_caption(name: str) -> str:
     name = PurePath(name).name
     half = -(-len(name) // 2) if len(name) > CAPTION_WIDTH else len(name)
     return "\n".join(shorten_name(part, CAPTION_WIDTH) for part in (name[:half], name[half:]) if part)
-
-
-def _cells(images: Any, samples: np.ndarray, captions: Sequence[tuple[str, str, str]] | None = None) -> list[Cell]:
-    """Returns the chosen images with their captions; a row of frames of each one of series."""
-    words = captions or [("", "", DARK_GREY)] * len(samples)
-    if not isinstance(images, SeriesArray):
-        return [Cell(picture, *lines) for picture, lines in zip(_pictures(images, samples), words, strict=True)]
-    cells: list[Cell] = []
-    for sample, (above, below, colour) in zip(samples, words, strict=True):
-        below = below.replace("\n", ", ")
-        frames, times = images[int(sample)], images.times(int(sample))
-        cells += frame_cells(frames, times, images.unit, above=above, below=below, colour=colour)
-    return cells
-
-
-def _pictures(images: Any, samples: np.ndarray) -> np.ndarray:
-    """Returns the chosen images (samples, height, width, channels), read in the rising order that disk arrays need."""
-    if not len(samples):
-        return np.zeros((0, 1, 1, 1), dtype=np.uint8)
-    rising, position = np.unique(samples, return_inverse=True)
-    pictures = np.asarray(images[rising])[position]
-    if pictures.ndim == 5:
-        pictures = pictures[:, pictures.shape[1] // 2]
-    return pictures
-
-
-def view_of(images: Any) -> str:
-    """Returns the note that a heading adds where the images are series or volumes, otherwise an empty string."""
-    if isinstance(images, SeriesArray):
-        return describe_strips(images)
-    return ", middle slice of each volume" if len(images.shape) == 5 else ""

@@ -144,10 +144,9 @@ result["predicted"]  # bool, of the same shape: whether each class is predicted,
     def draw_images(self, split: Split) -> Figure:
         """Draws a few images of each class or label."""
         from keras_lnn import plots
-        from keras_lnn.data.arrays import SeriesArray
 
         shown, of_a_class, classes = _IMAGES_SHOWN, _OF_A_CLASS_SHOWN, _CLASSES_SHOWN
-        if isinstance(split.images, SeriesArray):
+        if split.series is not None:
             shown, of_a_class, classes = _SERIES_SHOWN, _SERIES_OF_A_CLASS_SHOWN, _CLASSES_OF_SERIES_SHOWN
         limits = {"count": max(1, min(of_a_class, shown // self.outputs)), "most_classes": classes}
         return plots.plot_contact_sheet(split.images, split.labels, self.class_names, title="Training", **limits)

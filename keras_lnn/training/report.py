@@ -243,8 +243,8 @@ def _draw(
     figures |= task.draw_epochs(history, signature.best_epoch, None if predicted is None else curves)
     if predicted is not None and found is not None:
         figures |= task.draw_test(test, predicted, found, signature.thresholds, signature.positive_class)
-        if isinstance(test.images, SeriesArray):
-            figures["course"] = _draw_course(model, test.images, test.labels, signature)
+        if test.series is not None:
+            figures["course"] = _draw_course(model, test.series, test.labels, signature)
         figures |= _draw_layers(model, test.images[:1], report.config.model, signature.class_names)
     with atomic_path(report.folder.plots) as temporary:
         temporary.mkdir()

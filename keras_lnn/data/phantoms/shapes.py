@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from keras_lnn.data.arrays import SPLITS, SeriesArray, Split
+from keras_lnn.data.arrays import SPLITS, Split
 
 
 def make_generator(seed: int, stream: int) -> np.random.Generator:
@@ -25,10 +25,10 @@ def checksum_of(splits: Mapping[str, Split]) -> str:
     """Returns the checksum of all images and labels."""
     digest = hashlib.sha256()
     for name in SPLITS:
-        images = splits[name].images
-        if isinstance(images, SeriesArray):
-            digest.update(images.frame_times.astype("<f8").tobytes() + images.lengths.astype("<i8").tobytes())
-            images = images.frames
+        images, series = splits[name].images, splits[name].series
+        if series is not None:
+            digest.update(series.frame_times.astype("<f8").tobytes() + series.lengths.astype("<i8").tobytes())
+            images = series.frames
         digest.update(np.ascontiguousarray(images).tobytes())
         digest.update(splits[name].labels.astype("<i8").tobytes())
     return f"sha256:{digest.hexdigest()}"
