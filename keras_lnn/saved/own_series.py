@@ -70,7 +70,7 @@ class OwnSeries:
         if not isinstance(series, SeriesArray) or decoded.files.times is None:
             raise TypeError("Files of series must give series. Received: images.")
         # An image that cannot be read may have been the first one.
-        begins = self.begins[decoded.rows] + decoded.files.times[series.starts]
+        begins = self.begins[decoded.rows] + decoded.files.times[decoded.files.rows[series.starts]]
         return series, [self.names[row] for row in decoded.rows.tolist()], begins
 
 
