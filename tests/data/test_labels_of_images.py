@@ -78,7 +78,7 @@ def test_a_series_whose_patient_is_not_known_is_a_group(tmp_path):
         assert group == name.partition("#")[0]
         splits.setdefault(group, set()).add(split)
     assert all(len(found) == 1 for found in splits.values())
-    assert any(warning.startswith("it is not known which images show") for warning in data.check.warnings)
+    assert any(warning.startswith("it is not known which series show") for warning in data.check.warnings)
     names = data.splits["test"].names
     assert names == sorted(names, key=lambda name: (name.partition("#")[0], int(name.partition("#")[2])))
 
