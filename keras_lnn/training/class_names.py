@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from keras_lnn.data.arrays import ImageData
+from keras_lnn.data.arrays import ImageData, name_samples
 from keras_lnn.errors import InputError, suggest
 from keras_lnn.saved.signature import Signature
 from keras_lnn.tasks.kinds import find_kind
@@ -22,7 +22,7 @@ def with_classes_of(signature: Signature, data: ImageData, renamed: Mapping[str,
     Raises:
         InputError: If images or classes are not those of the model.
     """
-    samples = "images" if data.series is None else "series"
+    samples = name_samples(next(iter(data.splits.values())).images)
     if samples != signature.samples:
         raise InputError(
             f"{data.name} must have {signature.samples}, which the model reads. Received: {samples}. Choose other data,"

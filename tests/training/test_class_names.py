@@ -108,3 +108,11 @@ def test_class_pairs_are_parsed(text, expected):
 def test_invalid_class_pairs_are_refused(text):
     with pytest.raises(ValueError, match="must be THEIRS=OURS"):
         parse_classes(text)
+
+
+def test_a_model_of_series_is_not_measured_on_images():
+    of_series = dataclasses.replace(
+        signature("binary", ("a", "b")), image_shape=(4, 28, 28, 1), time_unit="minutes", median_interval=1.0
+    )
+    with pytest.raises(InputError, match=r"must have series, which the model reads\. Received: images\. Choose"):
+        with_classes_of(of_series, data_of("binary", ("a", "b"), [0, 1]), {})
