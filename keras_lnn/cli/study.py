@@ -9,7 +9,7 @@ import pydantic
 from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
-from keras_lnn.data.catalog import require_source
+from keras_lnn.data.catalog import is_series, require_source
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import OwnModules
 from keras_lnn.fields.values import MOST_WORKERS, parse_duration, parse_memory
@@ -24,7 +24,8 @@ from keras_lnn.studies.memory import FILE, recall, recall_imports, remember
 from keras_lnn.terminal import make_console, start_keras
 
 _TABLES = ("table.txt", "table.md", "table.tex", "table.html", "study.html")
-_REPLACED = ("results.csv", "differences.csv", "summary.csv", *_TABLES, "plots")
+_SAMPLING = ("sampling.csv", "sampling_differences.csv", "sampling.txt", "sampling.md", "sampling.tex")
+_REPLACED = ("results.csv", "differences.csv", "summary.csv", *_TABLES, *_SAMPLING, "plots")
 
 
 class StudyCommand(OwnModules):
@@ -84,6 +85,11 @@ def run_study(command: StudyCommand) -> None:
     require_own_folder(folder, FILE, _REPLACED, "--study-dir")
     for run in runs:  # names are checked before Keras is imported
         require_names(run.config)
+        if study.sampling and not is_series(run.config.data):
+            raise InputError(
+                f"A study that declares sampling must have series of images in time. Received: {run.config.data}."
+                " Leave sampling out, or name other data."
+            )
         if not command.show:
             require_source(run.config.data, run.config.image_dir)
     console = make_console()
@@ -123,6 +129,8 @@ def _run_study(
             with display:
                 calls = {"introduce": display.introduce, "watch": display.watch, "ended": display.report_run}
                 progress = run_all(runs, runner, workers=command.workers, limits=limits, **calls)
+            shown = _list_shown(study, command, folder, runs)
+            unmeasured = _measure_samplings(study, shown, runner, console, command.workers, limits)
         except KeyboardInterrupt:
             console.print("stopped; the same command continues the study")
             raise
@@ -131,9 +139,6 @@ def _run_study(
             runner.close()
     from keras_lnn.studies.output import write_results  # it imports what draws, which the first runs need not wait for
 
-    shown = [*runs, *_done_before(study, command, folder, runs)]
-    order = list(study.networks)
-    shown.sort(key=lambda run: (run.config.data, order.index(run.base), run.config.seed))  # stable within the grid
     protocol = study.protocols[command.protocol or next(iter(study.protocols))]
     notes = [note for note in (protocol.note, *notes) if note]
     options = {"figures": protocol.figures, "notes": notes, "quick": command.quick}
@@ -144,6 +149,25 @@ def _run_study(
             f"All runs of a study must succeed. Received: {len(progress.failures)} failed runs, with their reasons"
             " above. The same command tries them again."
         )
+    if unmeasured:
+        raise InputError(
+            f"All runs must be measured under other samplings. Received: {len(unmeasured)} networks that could not be,"
+            " with their reasons above. The same command tries them again."
+        )
+
+
+def _measure_samplings(
+    study: Study, runs: list[StudyRun], runner: ProcessRunner, console: Console, workers: int, limits: Limits
+) -> dict[str, str]:
+    """Measures the finished runs under other samplings if the study declares it; returns the reasons of failures."""
+    from keras_lnn.studies.running import is_done
+    from keras_lnn.studies.sampling import measure_left
+
+    if not study.sampling:
+        return {}
+    # The limit of time is meant for a run's training.
+    done = [run for run in runs if is_done(run)]
+    return measure_left(done, runner, console, workers=workers, limits=Limits(memory_bytes=limits.memory_bytes))
 
 
 def _lay_out(study: Study, command: StudyCommand) -> tuple[list[StudyRun], Path]:
@@ -165,13 +189,15 @@ def _common(command: StudyCommand, folder: Path) -> dict[str, Any]:
     return {"protocol": command.protocol, "quick": command.quick, "fields": fields}
 
 
-def _done_before(study: Study, command: StudyCommand, folder: Path, runs: list[StudyRun]) -> list[StudyRun]:
-    """Returns the completed runs in the folder that were not requested now, so that the tables keep them."""
+def _list_shown(study: Study, command: StudyCommand, folder: Path, runs: list[StudyRun]) -> list[StudyRun]:
+    """Returns the runs of the tables: those requested now, and completed ones in the folder that were not."""
     from keras_lnn.studies.running import is_done
 
     asked = {run.folder for run in runs}
     known = recall(study, folder, **_common(command, folder))
-    return [run for run in known if run.folder not in asked and is_done(run)]
+    shown = [*runs, *(run for run in known if run.folder not in asked and is_done(run))]
+    order = list(study.networks)
+    return sorted(shown, key=lambda run: (run.config.data, order.index(run.base), run.config.seed))  # stable in a grid
 
 
 def _describe_shares(runs: list[StudyRun], workers: int) -> list[str]:

@@ -157,6 +157,7 @@ class Comparison:
         positive_class: The class that sensitivity, precision and F1 refer to in a binary task; None for other tasks.
         label_pairs: Each pair of models with each metric of each label; empty unless the task is multi-label.
         sampling: For series, the leading metric of each model under each sampling; None where that was not measured.
+        sampling_differences: Each model minus the reference under each sampling; None where that was not measured.
     """
 
     models: tuple[Model, ...]
@@ -167,6 +168,7 @@ class Comparison:
     positive_class: str | None = None
     label_pairs: tuple[Pair, ...] = ()
     sampling: pd.DataFrame | None = None
+    sampling_differences: pd.DataFrame | None = None
 
     @property
     def example(self) -> ComparedRun:
@@ -231,6 +233,11 @@ class Comparison:
         """Returns one row per pair, metric and label."""
         return pd.DataFrame([pair.to_row() for pair in self.label_pairs])
 
+    def sampling_tables(self) -> dict[str, pd.DataFrame]:
+        """Returns the tables about other samplings by their names, where they were measured."""
+        tables = {"sampling": self.sampling, "sampling_differences": self.sampling_differences}
+        return {name: table for name, table in tables.items() if table is not None and not table.empty}
+
     def to_json(self) -> dict[str, Any]:
         """Returns everything as plain JSON content."""
         example = self.example
@@ -246,7 +253,7 @@ class Comparison:
                 "pairs": [pair.to_row() for pair in self.pairs],
                 "label_pairs": [pair.to_row() for pair in self.label_pairs],
                 "left_out": [str(run.path) for run in self.left_out],
-                **({} if self.sampling is None else {"sampling": self.sampling.to_dict("records")}),
+                **{name: table.to_dict("records") for name, table in self.sampling_tables().items()},
             }
         )
 
@@ -302,7 +309,7 @@ def _measure(group: Group, positive_class: str | None, progress: Callable[[float
 def _test_all(models: Sequence[Model], reference: str) -> list[Pair]:
     """Tests every pair of models on each metric that all of them have, corrected within each metric."""
     shared = [metric for metric in models[0].runs[0].tested if all(metric in model.measured for model in models)]
-    return [pair for metric in shared for pair in _test_family(metric, ("",), models, reference)]
+    return [pair for metric in shared for pair in compare_pairs(metric, ("",), models, reference)]
 
 
 def _test_labels(models: Sequence[Model], reference: str) -> list[Pair]:
@@ -310,10 +317,18 @@ def _test_labels(models: Sequence[Model], reference: str) -> list[Pair]:
     labels = tuple(models[0].labels)
     known = [set(metrics) for model in models for metrics in model.labels.values()]
     shared = sorted(set.intersection(*known)) if known else []
-    return [pair for metric in shared for pair in _test_family(metric, labels, models, reference)]
+    return [pair for metric in shared for pair in compare_pairs(metric, labels, models, reference)]
 
 
-def _test_family(metric: str, labels: Sequence[str], models: Sequence[Model], reference: str) -> list[Pair]:
+def compare_pairs(metric: str, labels: Sequence[str], models: Sequence[Model], reference: str) -> list[Pair]:
+    """Returns every pair of models with one metric, and p corrected for all of them and for those with the reference.
+
+    Args:
+        metric: Name of the metric.
+        labels: The labels to compare on; one empty name for the metric over all labels or classes.
+        models: The models.
+        reference: Name of one of them.
+    """
     model_pairs = list(itertools.combinations(models, 2))
     pairs = [_test(metric, *two, label) for label in labels for two in model_pairs]
     with_reference = np.array([reference in (pair.first, pair.second) for pair in pairs], dtype=bool)

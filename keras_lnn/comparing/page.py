@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_lnn.comparing import words
 from keras_lnn.comparing.comparison import Comparison, Model, Pair
+from keras_lnn.comparing.sampling import describe_sampling
 from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.pages.rendering import Link, Picture, Table, relative_link, render
 from keras_lnn.runs.folder import RunFolder
@@ -23,7 +24,7 @@ _CAPTIONS = {
     "dice": "Dice of each image as the mean over the seeds, and its distribution over the images.",
     "metrics": "Every metric of every model, with 95% intervals.",
     "sampling": "The same series with fewer frames: means over the seeds with 95% intervals; at the left of each panel "
-    "all frames are kept. sampling.csv has the numbers.",
+    "all frames are kept. sampling.csv has the numbers, and sampling_differences.csv the differences.",
 }
 _DIFFERENCES = "differences_"
 _METRICS_IN_A_TABLE = 6
@@ -51,6 +52,7 @@ def comparison_page(comparison: Comparison, figures: Mapping[str, Figure], folde
         reference=words.describe_reference(comparison) if several else "",
         cautions=words.describe_cautions(comparison),
         findings=_findings(comparison),
+        sampling_sentences=describe_sampling(comparison.sampling_differences),
         label_sentences=words.describe_labels(comparison) if comparison.label_pairs else [],
         models=[*_models_tables(comparison), _facts_table(comparison)],
         pictures=[_picture(name, figures[name]) for name in (*comparison.example.pictures, *_sampled(figures))],
@@ -205,6 +207,12 @@ def _methods(comparison: Comparison) -> list[str]:
         ),
         "If no difference is shown, there may still be one: the interval shows how large it may be.",
     ]
+    if comparison.sampling_differences is not None:
+        points.insert(
+            3,
+            f"Under each sampling each model is compared with {comparison.reference} by the same tests; p is corrected "
+            "for the number of models, not of samplings.",
+        )
     if several:
         points.insert(
             2,

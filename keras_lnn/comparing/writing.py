@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_lnn.comparing.comparison import Comparison
+from keras_lnn.comparing.sampling import describe_sampling
 from keras_lnn.comparing.words import (
     describe_all,
     describe_cautions,
@@ -47,8 +48,8 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike, console:
     written |= {"pairs": folder / "pairs.csv", "pictures": folder / "plots"}
     if comparison.label_pairs:
         written["labels"] = folder / "label_pairs.csv"
-    if comparison.sampling is not None:
-        written["sampling"] = folder / "sampling.csv"
+    sampling = comparison.sampling_tables()
+    written |= {name.replace("_", " "): folder / f"{name}.csv" for name in sampling}
     files = WrittenFiles(folder, OTHER_FOLDER)
     if not written["page"].exists():  # otherwise a comparison of an older version may be there, which kept no list
         files.require_free(written.values())
@@ -63,8 +64,8 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike, console:
         files.write_text(written["pairs"], to_csv(comparison.pairs_table()))
         if comparison.label_pairs:
             files.write_text(written["labels"], to_csv(comparison.label_pairs_table()))
-        if comparison.sampling is not None:
-            files.write_text(written["sampling"], to_csv(comparison.sampling))
+        for name, table in sampling.items():
+            files.write_text(folder / f"{name}.csv", to_csv(table))
         # The page is written last, so that its presence implies that of all other files.
         files.write_text(written["page"], comparison_page(comparison, figures, folder))
     return written
@@ -99,3 +100,5 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(sentence)
     if comparison.sampling is not None:
         print_sampling(console, without_nan(comparison.sampling.to_dict("records")), example.leading)
+        for sentence in describe_sampling(comparison.sampling_differences):
+            console.print(f"- {sentence}")

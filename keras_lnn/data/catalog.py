@@ -304,6 +304,13 @@ def is_own(name: str) -> bool:
     return name.startswith(tuple(OWN_SOURCES))
 
 
+def is_series(name: str) -> bool:
+    """Returns whether the samples of a data set are series of images in time."""
+    if is_own(name):
+        return name.startswith("series:")
+    return not name.startswith(TFDS) and get_entry(name).frames is not None
+
+
 def split_own(name: str) -> tuple[OwnSource, str]:
     """Returns the kind of a user's own images, and the place that their name gives."""
     prefix = next(prefix for prefix in OWN_SOURCES if name.startswith(prefix))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS = 2
+# The key of more models has two columns.
+_MOST_IN_ONE_COLUMN = 6
 
 
 def plot_sampling(table: pd.DataFrame, metric: str, metric_name: str, labels: Mapping[str, str], title: str) -> Figure:
@@ -46,7 +48,8 @@ def plot_sampling(table: pd.DataFrame, metric: str, metric_name: str, labels: Ma
             f"A table of samplings must have rows of {', '.join(labels)}. Received: {', '.join(kinds) or 'none'}."
         )
     rows = -(-len(kinds) // _COLUMNS)
-    figure = new_figure(7.2, 2.4 * rows + 0.6 + 0.19 * len(models))
+    key_columns = 1 if len(models) <= _MOST_IN_ONE_COLUMN else 2
+    figure = new_figure(7.2, 2.4 * rows + 0.6 + 0.19 * -(-len(models) // key_columns))
     panels = figure.subplots(rows, _COLUMNS, squeeze=False, sharey=True).ravel()
     for axes in panels[len(kinds) :]:
         axes.set_visible(False)
@@ -65,6 +68,6 @@ def plot_sampling(table: pd.DataFrame, metric: str, metric_name: str, labels: Ma
         axes.set_xticks(amounts, [f"{amount:g}" for amount in amounts])
         if amounts[0] > amounts[-1]:
             axes.invert_xaxis()
-    figure.legend(loc="outside lower left", fontsize=LABEL_SIZE - 0.5, frameon=False)
+    figure.legend(loc="outside lower left", ncols=key_columns, fontsize=LABEL_SIZE - 0.5, frameon=False)
     set_heading(figure, f"{title}: {metric_name} by sampling, with 95% intervals")
     return figure

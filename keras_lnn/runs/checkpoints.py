@@ -88,5 +88,5 @@ def read_arrays(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]
         meta = json.loads(str(stored["meta"]))
         for key in sorted(stored.files):
             if key != "meta":
-                groups[key.split("/")[0]].append(stored[key])
+                groups.setdefault(key.split("/")[0], []).append(stored[key])
     return groups, meta

@@ -8,6 +8,7 @@ CONTENTS = {
     "history.csv": "losses and metrics of every epoch",
     "metrics.json": "all metrics with their intervals; written last, so that it marks a complete run",
     "predictions.csv": "truth and prediction of every validation and test image",
+    "sampling.npz": "predictions for the test series under other samplings, if a study has measured them",
     "labels.csv": "metrics of each class or label with their intervals",
     "confusion.csv": "what was taken for what on validation after each epoch",
     "class_accuracy.csv": "validation accuracy of each class or label after each epoch",

@@ -131,6 +131,11 @@ class RunFolder:
         return self.path / "predictions.csv"
 
     @property
+    def sampling(self) -> Path:
+        """Returns the path of the predictions for the test series under other samplings, which a study may keep."""
+        return self.path / "sampling.npz"
+
+    @property
     def labels(self) -> Path:
         """Returns the path of the metrics of each class or label, on the test split if tested, else on validation."""
         return self.path / "labels.csv"

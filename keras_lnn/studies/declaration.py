@@ -75,6 +75,7 @@ class Study(pydantic.BaseModel):
         seeds: Number of runs of each network on each data set.
         reference: The network that the others are compared with; the one with the best validation AUC if not given.
         shuffled_splits: Whether each seed has its own split of the data sets that have no splits of their own.
+        sampling: Whether the runs are also measured on the test series under other samplings.
         protocols: Settings shared by all networks, by the name of the protocol; a study follows the first by default.
         networks: The training fields of each network by its name, including ``model``, which is the name if not given.
         published: Published metrics by data set and network; those under ``elsewhere`` were measured on other images.
@@ -90,6 +91,7 @@ class Study(pydantic.BaseModel):
     seeds: int = pydantic.Field(5, ge=1)
     reference: str | None = None
     shuffled_splits: bool = False
+    sampling: bool = False
     protocols: dict[str, Protocol] = pydantic.Field(default={"published": Protocol()}, min_length=1)
     networks: dict[str, dict[str, Any]] = pydantic.Field(min_length=1)
     published: dict[str, dict[str, Figures]] = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
+from rich.text import Text
 
 from keras_lnn.comparing import write_comparison
 from keras_lnn.files.atomic import remove_partial_files, write_text
@@ -16,6 +17,8 @@ from keras_lnn.studies.differences import RESAMPLED, compare_networks
 from keras_lnn.studies.page import study_page
 from keras_lnn.studies.pictures import write_pictures
 from keras_lnn.studies.results import results_table, summary_table
+from keras_lnn.studies.sampling import SampledNetworks, compare_sampled
+from keras_lnn.studies.sampling_tables import SamplingContent
 from keras_lnn.studies.tables import FORMATS, Content, print_summary
 from keras_lnn.terminal import loading
 
@@ -53,7 +56,7 @@ def write_results(
     summary = summary_table(results, study)
     if summary.empty:
         return written
-    differences, pages = _compare(folder, study, results, console)
+    differences, pages, sampled = _compare(folder, study, results, console)
     if not differences.empty:
         write_text(folder / "differences.csv", to_csv(differences))
         written["differences"] = folder / "differences.csv"
@@ -67,32 +70,51 @@ def write_results(
     for suffix, write in FORMATS.items():
         write_text(folder / f"table.{suffix}", write(content))
     print_summary(console, content)
+    sampling = SamplingContent(title, sampled) if sampled.data else None
+    written |= _write_sampling(folder, sampling, console)
     with loading(console, "drawing"):
         fields = list(dict.fromkeys(field for run in runs for field in run.point.values))
         drawn = study.model_copy(update={"published": {}, "benchmarks": {}}) if quick else study
         means = summary_table(results, drawn)
-        write_pictures(folder / "plots", drawn, results, means, figures=figures, fields=fields)
-    write_text(folder / "study.html", study_page(content, results, folder, pages))
+        write_pictures(folder / "plots", drawn, results, means, figures=figures, fields=fields, sampled=sampled)
+    write_text(folder / "study.html", study_page(content, results, folder, pages, sampling))
     (folder / "table.html").unlink(missing_ok=True)  # an older version has written it, and nobody would renew it
     compared = {f"compared on {data}": path for data, path in pages.items()}
     paths = {"page": folder / "study.html", "tables": folder / "table.txt", "pictures": folder / "plots"}
     return written | paths | compared
 
 
+def _write_sampling(folder: Path, content: SamplingContent | None, console: Console) -> dict[str, Path]:
+    """Writes the tables of the networks under other samplings and prints what they show, if there are any."""
+    if content is None:
+        return {}
+    write_text(folder / "sampling.csv", to_csv(content.sampled.table))
+    write_text(folder / "sampling_differences.csv", to_csv(content.sampled.differences))
+    for suffix, write in FORMATS.items():
+        write_text(folder / f"sampling.{suffix}", write(content))
+    for remark in content.remarks:
+        console.print(Text(remark))
+    return {"sampling": folder / "sampling.txt"}
+
+
 def _compare(
     folder: Path, study: Study, results: pd.DataFrame, console: Console
-) -> tuple[pd.DataFrame, dict[str, Path]]:
-    """Returns the differences between the networks and the reference, and one page of comparison per data set."""
-    found, pages = [], {}
+) -> tuple[pd.DataFrame, dict[str, Path], SampledNetworks]:
+    """Returns the networks' differences from the reference, pages of comparison by data set, and other samplings."""
+    found, pages, sampled = [], {}, []
     done = results[results["status"] == "done"]
     for data, rows in done.groupby("data", sort=False):
         if rows["network"].nunique() < 2:
             continue
         with loading(console, f"comparing on {data}") as progress:
             comparison, differences = compare_networks(rows, study.reference, progress)
+            if study.sampling:
+                comparison, under = compare_sampled(comparison, str(data), list(dict.fromkeys(rows["network"])))
+                sampled.append(under)
         found.append(differences.assign(data=data))
         if comparison is not None:
             output = folder / f"comparison-{path_name(str(data))}"
             write_comparison(comparison, output, console)
             pages[str(data)] = output / "comparison.html"
-    return (pd.concat(found, ignore_index=True) if found else pd.DataFrame()), pages
+    joined = pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+    return joined, pages, SampledNetworks.join(sampled)

@@ -14,6 +14,7 @@ from keras_lnn.saved.results import describe_metric
 from keras_lnn.studies.declaration import path_name
 from keras_lnn.studies.pictures import describe_picture
 from keras_lnn.studies.results import measured_metrics
+from keras_lnn.studies.sampling_tables import SamplingContent
 from keras_lnn.studies.tables import Content
 
 # Longer tables of runs are folded.
@@ -21,7 +22,11 @@ _MOST_RUNS_OPEN = 12
 
 
 def study_page(
-    content: Content, results: pd.DataFrame, folder: Path, comparisons: Mapping[str, Path] | None = None
+    content: Content,
+    results: pd.DataFrame,
+    folder: Path,
+    comparisons: Mapping[str, Path] | None = None,
+    sampling: SamplingContent | None = None,
 ) -> str:
     """Returns the page.
 
@@ -30,6 +35,7 @@ def study_page(
         results: The rows of ``results.csv``.
         folder: Folder of the study, which holds the pictures and in which the page will be.
         comparisons: The page of the comparison on each data set.
+        sampling: The tables of the networks under other samplings, where they were measured.
     """
     comparisons = comparisons or {}
     return render(
@@ -40,7 +46,17 @@ def study_page(
         comparisons={data: Link("comparison.html", relative_link(path, folder)) for data, path in comparisons.items()},
         pictures={data: _read_pictures(folder / "plots", data) for data in content.tables},
         runs=_runs_table(results, folder),
+        samplings=[] if sampling is None else _sampling_tables(sampling),
+        sampling_remarks=[] if sampling is None else sampling.remarks,
     )
+
+
+def _sampling_tables(content: SamplingContent) -> list[Table]:
+    """Returns the tables of samplings, with the intervals below the values."""
+    return [
+        Table(name, content.head, [[cell.replace(" (", "\n", 1).rstrip(")") for cell in row] for row in rows])
+        for name, rows in content.tables.items()
+    ]
 
 
 def _runs_table(results: pd.DataFrame, folder: Path) -> Table:

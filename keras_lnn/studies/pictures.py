@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from keras_lnn.data.thinning import SAMPLING_KINDS
 from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.files.atomic import atomic_path
 from keras_lnn.plots.labelling import label_points
+from keras_lnn.plots.sampling import plot_sampling
 from keras_lnn.plots.style import (
     BLUE,
     DARK_GREY,
@@ -31,6 +33,7 @@ from keras_lnn.plots.style import (
 from keras_lnn.studies.declaration import CLASSES, Study, path_name
 from keras_lnn.studies.figures import plot_along, plot_class_accuracy_by_network
 from keras_lnn.studies.results import measured_metrics
+from keras_lnn.studies.sampling import SampledNetworks
 from keras_lnn.tasks.kinds import make_task
 
 if TYPE_CHECKING:
@@ -52,6 +55,8 @@ def describe_picture(name: str) -> str:
         "seeds": "Each run is a dot: networks whose boxes overlap may differ by their seeds alone.",
         "roc": "Sensitivity against the false positive rate of each network: the nearer to the upper left corner the "
         "better, the diagonal is guessing; thin lines are single seeds.",
+        "sampling": "The same test series with fewer frames: means over the seeds with 95% intervals; at the left of "
+        "each panel all frames are kept.",
         path_name(CLASSES): "How well each network predicts each class over the epochs, as means over the seeds.",
     }
     return readings.get(name, "The networks along the values of the grid that the protocol declares.")
@@ -65,6 +70,7 @@ def write_pictures(
     *,
     figures: Sequence[str] = (),
     fields: Sequence[str] = (),
+    sampled: SampledNetworks | None = None,
 ) -> None:
     """Draws every figure of every data set.
 
@@ -75,6 +81,7 @@ def write_pictures(
         summary: The result of :func:`~keras_lnn.studies.results.summary_table`.
         figures: Further figures that the protocol asks for.
         fields: Fields of the protocol's grid.
+        sampled: The networks under other samplings, where they were measured.
     """
     done = results[results["status"] == "done"]
     with atomic_path(folder) as temporary:
@@ -84,6 +91,8 @@ def write_pictures(
             drawn = {"size": plot_size(means, study, str(data)), "seeds": plot_seeds(rows, study, str(data))}
             if "auc" in _metrics_of(rows):
                 drawn["roc"] = plot_roc_by_network(rows, str(data))
+            if sampled is not None and str(data) in sampled.data:
+                drawn["sampling"] = plot_sampled_networks(sampled, str(data))
             rows = rows.dropna(subset=list(fields))
             for name in figures if len(rows) else ():
                 classes = name == CLASSES
@@ -138,6 +147,18 @@ def plot_roc_by_network(results: pd.DataFrame, data: str) -> Figure:
     figure.supylabel("sensitivity", fontsize=LABEL_SIZE)
     set_heading(figure, f"{data}: ROC curve of each seed (thin) and their mean")
     return figure
+
+
+def plot_sampled_networks(sampled: SampledNetworks, data: str) -> Figure:
+    """Draws the leading metric of each network against the sampling, one panel per kind of sampling.
+
+    Args:
+        sampled: The networks under other samplings.
+        data: The data set's name.
+    """
+    labels = {kind: known.label for kind, known in SAMPLING_KINDS.items()}
+    rows = sampled.table[sampled.table["data"] == data]
+    return plot_sampling(rows, sampled.metric, metric_label(sampled.metric), labels, data)
 
 
 def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 from rich import box
@@ -20,6 +20,31 @@ from keras_lnn.studies.results import measured_metrics
 
 Cells = list[list[str]]
 _ANY_WIDTH = 10_000
+
+
+class Tables(Protocol):
+    """What a table file says: a title, one table per name with the same columns, and remarks below them."""
+
+    @property
+    def title(self) -> str:
+        """Returns the title."""
+        ...
+
+    @property
+    def head(self) -> list[str]:
+        """Returns the names of the columns."""
+        ...
+
+    @property
+    def tables(self) -> dict[str, Cells]:
+        """Returns the rows of each table as text."""
+        ...
+
+    @property
+    def remarks(self) -> list[str]:
+        """Returns the sentences below the tables."""
+        ...
+
 
 _CAPTION = (
     "Means over the seeds on the test split, standard deviations over the seeds, and 95% intervals of the means"
@@ -166,7 +191,7 @@ def _make_table(content: Content, data: str) -> Table:
     return table
 
 
-def to_text(content: Content) -> str:
+def to_text(content: Tables) -> str:
     """Returns the summary as plain text with aligned columns."""
     head = content.head
     parts = [content.title]
@@ -177,7 +202,7 @@ def to_text(content: Content) -> str:
     return "\n\n".join([*parts, *content.remarks]) + "\n"
 
 
-def to_markdown(content: Content) -> str:
+def to_markdown(content: Tables) -> str:
     """Returns the summary as Markdown, with a heading and a table per data set."""
     head = content.head
 
@@ -191,7 +216,7 @@ def to_markdown(content: Content) -> str:
     return "\n\n".join([*parts, *map(escape_markdown, content.remarks)]) + "\n"
 
 
-def to_latex(content: Content) -> str:
+def to_latex(content: Tables) -> str:
     """Returns the summary as LaTeX, one table environment per data set, for documents that load booktabs."""
     head = content.head
 
@@ -232,7 +257,7 @@ _LATEX = str.maketrans(
     }
 )
 
-FORMATS: dict[str, Callable[[Content], str]] = {
+FORMATS: dict[str, Callable[[Tables], str]] = {
     "txt": to_text,
     "md": to_markdown,
     "tex": to_latex,

@@ -12,10 +12,12 @@ from keras_lnn.data import ImageData, Split, load_data
 from keras_lnn.data.arrays import ALL
 from keras_lnn.data.reading import Reading
 from keras_lnn.data.samples import SplitPlan
+from keras_lnn.data.thinning import list_samplings
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.sampling import SampledPredictions
 from keras_lnn.fields.options import DataOptions
 from keras_lnn.files.atomic import without_nan
+from keras_lnn.runs.sampled_predictions import read_sampled
 from keras_lnn.saved.predictor import Predictor, find_model, load_predictor
 from keras_lnn.saved.results import name_samples
 from keras_lnn.saved.signature import Signature, read_signature
@@ -159,6 +161,9 @@ def predict_run_samplings(
         truth: The labels by which the run was measured; the samples must still have them.
         load: Loads data, as in :func:`open_model`.
     """
+    kept = read_sampled(run, list_samplings()) if split == "test" else None
+    if kept is not None:
+        return kept
     opened = open_model(run, split=split, load=load)
     if not np.array_equal(opened.chosen.joined().labels, truth):
         raise InputError(

@@ -1,6 +1,7 @@
 """Robustness to sampling: what is measured of a model of series, and what the commands write."""
 
 import json
+import shutil
 import sys
 import zipfile
 
@@ -17,7 +18,7 @@ from keras_lnn import __main__ as program
 from keras_lnn.cli.parsing import run_main
 from keras_lnn.comparing.comparison import compare
 from keras_lnn.comparing.runs import load_runs
-from keras_lnn.comparing.sampling import with_sampling
+from keras_lnn.comparing.sampling import describe_sampling, with_sampling
 from keras_lnn.data import load_data
 from keras_lnn.data.arrays import network_inputs
 from keras_lnn.data.thinning import list_samplings
@@ -25,7 +26,10 @@ from keras_lnn.errors import InputError
 from keras_lnn.evaluation.predictions import evaluate_predictions
 from keras_lnn.plots.sampling import plot_sampling
 from keras_lnn.registry import build_model
+from keras_lnn.runs.sampled_predictions import has_sampled, read_sampled
 from keras_lnn.saved.signature import save_keras
+from keras_lnn.statistics.paired_tests import compare_auc
+from keras_lnn.studies.sampling import measure_runs
 from keras_lnn.training.evaluate import LastLoaded, predict_run_samplings
 from keras_lnn.training.sampling import measure_samplings, predict_samplings
 
@@ -122,6 +126,81 @@ def test_evaluate_writes_a_table_and_a_picture(runs, tmp_path, monkeypatch, capf
     assert str(folder.relative_to(tmp_path) / "sampling.csv") in out
 
 
+def test_each_model_is_compared_with_the_reference_under_each_sampling(runs):
+    known = [run for run in load_runs([runs]) if run.path.name in ("mean-0", "last-0")]
+    load = LastLoaded()
+    predicted = {run.path: predict_run_samplings(run.path, "test", run.truth, load) for run in known}
+    compared = with_sampling(compare(known, "lnn-series head=last"), predicted)
+    table = compared.sampling_differences
+    assert len(table) == len(list_samplings())
+    assert set(table["model"]) == {"lnn-series head=mean"}
+    mean, last = (next(run for run in known if run.path.name == name) for name in ("mean-0", "last-0"))
+    for place, row in enumerate(table.to_dict("records")):
+        scores = (predicted[run.path][place].predicted[:, 1] for run in (mean, last))
+        expected = compare_auc(mean.truth == 1, *scores)
+        assert row["test"] == "DeLong"
+        found = (row["difference"], row["low"], row["high"], row["p"], row["corrected"])
+        assert found == pytest.approx((expected.value, expected.low, expected.high, expected.p, expected.p))
+    with_all = next(pair for pair in compared.pairs if pair.metric == "auc").seen_from("lnn-series head=mean")
+    assert table["difference"].iloc[0] == pytest.approx(with_all.difference.value, abs=1e-6)
+    assert "sampling_differences" in compared.to_json()
+
+
+def make_differences(model, with_all, others, corrected):
+    """Returns rows of one model: its difference with all frames, and under four other samplings."""
+    names = [("evenly", 1), ("evenly", 0.5), ("at random", 1), ("at random", 0.5), ("every nth", 2), ("every nth", 3)]
+    values = [with_all, others, with_all, others, others, others]
+    p_values = [corrected[0], corrected[1], corrected[0], *corrected[2:]]
+    return [
+        {"sampling": kind, "amount": amount, "model": model, "reference": "r", "metric": "auc", "difference": value}
+        | {"low": value - 0.05, "high": value + 0.05, "corrected": p}
+        for (kind, amount), value, p in zip(names, values, p_values, strict=True)
+    ]
+
+
+def test_sentences_say_which_models_differ_with_all_frames_and_under_other_samplings():
+    rows = make_differences("both", -0.2, -0.1, (0.01, 0.01, 0.01, 0.01, 0.01))
+    rows += make_differences("whole", -0.2, -0.1, (0.01, 0.5, 0.5, 0.5, 0.5))
+    rows += make_differences("thinned", -0.01, -0.1, (0.9, 0.01, 0.5, 0.5, 0.01))
+    rows += make_differences("one", 0.0, 0.0, (1.0,) * 5) + make_differences("other", 0.0, 0.0, (1.0,) * 5)
+    assert describe_sampling(pd.DataFrame(rows)) == [
+        "both differs from r in AUC with all frames (−.200, 95% interval −.250 to −.150), and under all 4 other"
+        " samplings: evenly 0.5 (−.100), at random 0.5 (−.100), every nth 2 (−.100), every nth 3 (−.100).",
+        "whole differs from r in AUC with all frames (−.200, 95% interval −.250 to −.150), but under none of the other"
+        " samplings.",
+        "With all frames the data do not show that thinned differs from r in AUC (−.010, 95% interval −.060 to +.040),"
+        " but they do under 2 of 4 other samplings: evenly 0.5 (−.100), every nth 3 (−.100).",
+        "Neither with all frames nor under another sampling do the data show that any of one, other differs from r in"
+        " AUC.",
+    ]
+    assert describe_sampling(None) == []
+
+
+def test_predictions_are_kept_for_the_model_that_made_them(runs, tmp_path):
+    run = tmp_path / "last-0"
+    shutil.copytree(runs / "last-0", run)
+    samplings = list_samplings()
+    assert not has_sampled(run, samplings)
+    truth = load_data(register_tiny_series()).splits["test"].labels
+    assert measure_runs({"runs": [str(run)]}) == {"runs": 1}
+    assert has_sampled(run, samplings)
+    assert not has_sampled(run, samplings[:-1])
+
+    def never(*arguments, **options):
+        raise AssertionError("The data are read again.")
+
+    kept = predict_run_samplings(run, "test", truth, never)
+    for one, expected in zip(kept, predict_run_samplings(runs / "last-0", "test", truth), strict=True):
+        assert one[:3] == expected[:3]
+        np.testing.assert_array_equal(one.predicted, expected.predicted)
+    with (run / "best.keras").open("ab") as model:
+        model.write(b"another model")
+    assert not has_sampled(run, samplings)
+    assert read_sampled(run, samplings) is None
+    (run / "sampling.npz").write_bytes(b"damaged")
+    assert read_sampled(run, samplings) is None
+
+
 def test_models_are_compared_by_the_means_of_their_seeds(runs):
     known = load_runs([runs])
     load = LastLoaded()
@@ -156,6 +235,8 @@ def test_compare_writes_a_table_and_a_picture(runs, tmp_path, monkeypatch, capfd
     status, out, _ = run_program(monkeypatch, capfd, "compare", runs, "--sampling", "--output", output)
     assert status == 0, out
     assert len(pd.read_csv(output / "sampling.csv")) == 2 * len(list_samplings())
+    assert len(pd.read_csv(output / "sampling_differences.csv")) == len(list_samplings())
+    assert "Under other samplings" in (output / "comparison.html").read_text()
     assert (output / "plots" / "sampling.png").is_file()
     assert "The same series with fewer frames" in (output / "comparison.html").read_text()
     assert "AUC by sampling" in out
