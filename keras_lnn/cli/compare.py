@@ -46,7 +46,7 @@ class CompareCommand(pydantic.BaseModel):
     )
     sampling: bool = pydantic.Field(
         False,
-        description="for series: load the models, measure them on the same series with fewer frames as well, and write "
+        description="for series: load the models, measure them on the same series with other frames as well, and write "
         "sampling.csv and a picture",
     )
     json_output: bool = pydantic.Field(

@@ -88,6 +88,7 @@ class DataEntry:
         depth: Number of slices of a volume if it differs from its side.
         frames: Number of images in the longest series, for data whose samples are series of images in time.
         positive_class: Which of two classes is the positive one, for sensitivity; None for the second one.
+        denser: For series, name of the data that have the same series with more frames in the same time, if any.
     """
 
     name: str
@@ -105,6 +106,7 @@ class DataEntry:
     depth: int | None = None
     frames: int | None = None
     positive_class: str | None = None
+    denser: str | None = None
 
     def image_shape(self, size: int | None = None) -> tuple[int, ...]:
         """Returns the shape of one image, channels last; of the first size if none is given."""
@@ -211,6 +213,7 @@ _ENTRIES = (
         augmentation="mirror",
         licence="Apache-2.0 (generated)",
         frames=12,
+        denser="phantom-perfusion-dense",
     ),
     DataEntry(
         name="phantom-perfusion-curves",
@@ -239,6 +242,35 @@ _ENTRIES = (
         augmentation="mirror",
         licence="Apache-2.0 (generated)",
         frames=8,
+        denser="phantom-growth-dense",
+    ),
+    DataEntry(
+        name="phantom-perfusion-dense",
+        title="generated: the series of phantom-perfusion with about twice as many frames in the same time",
+        task="binary",
+        class_names=("persistent", "wash-out"),
+        channels=1,
+        dimensions=2,
+        sizes=(28,),
+        samples={"train": 1000, "val": 200, "test": 400},
+        loader="keras_lnn.data.phantoms.series:phantom_perfusion_dense",
+        augmentation="mirror",
+        licence="Apache-2.0 (generated)",
+        frames=23,
+    ),
+    DataEntry(
+        name="phantom-growth-dense",
+        title="generated: the series of phantom-growth with about twice as many visits in the same time",
+        task="binary",
+        class_names=("slow", "fast"),
+        channels=1,
+        dimensions=2,
+        sizes=(28,),
+        samples={"train": 1000, "val": 200, "test": 400},
+        loader="keras_lnn.data.phantoms.series:phantom_growth_dense",
+        augmentation="mirror",
+        licence="Apache-2.0 (generated)",
+        frames=15,
     ),
 )
 
@@ -309,6 +341,12 @@ def is_series(name: str) -> bool:
     if is_own(name):
         return name.startswith("series:")
     return not name.startswith(TFDS) and get_entry(name).frames is not None
+
+
+def find_denser(name: str) -> str | None:
+    """Returns the name of the data with the same series at a higher frame rate; None if there are none."""
+    entry = catalog().get(name)
+    return None if entry is None else entry.denser
 
 
 def split_own(name: str) -> tuple[OwnSource, str]:

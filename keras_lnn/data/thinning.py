@@ -1,4 +1,4 @@
-"""Which frames of a series are kept where series are thinned."""
+"""The samplings of series: which frames are kept where they are thinned, and denser series where there are some."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_lnn.data.arrays import SeriesArray
+from keras_lnn.data.catalog import find_denser
 from keras_lnn.data.splitting import SelectedRows
 
 # A thinned series keeps as many, since the times of a single frame say nothing.
@@ -65,6 +66,13 @@ def keep_share(series: SeriesArray, share: float, seed: int | None = None) -> Se
         return np.append(np.sort(drawn), len(times) - 1)
 
     return _select_frames(series, choose)
+
+
+def keep_at_most(series: SeriesArray, steps: int) -> SeriesArray:
+    """Returns series that are read as so many steps: longer ones are thinned evenly in time, shorter ones padded."""
+    if series.lengths.max(initial=0) > steps:
+        series = _select_frames(series, lambda row, times: thin_evenly(times, steps))
+    return dataclasses.replace(series, steps=steps)
 
 
 def every_nth(series: SeriesArray, step: int) -> SeriesArray:
@@ -125,9 +133,19 @@ class Sampling:
         """Returns whether all frames are kept."""
         return self.amount == SAMPLING_KINDS[self.kind].amounts[0]
 
+    @property
+    def needs_denser(self) -> bool:
+        """Returns whether the frames must come from denser data of the same series."""
+        return not self.keeps_all and SAMPLING_KINDS[self.kind].thin is None
+
     def apply(self, series: SeriesArray) -> SeriesArray:
-        """Returns the series as they would be with this sampling."""
-        return series if self.keeps_all else SAMPLING_KINDS[self.kind].thin(series, self.amount)
+        """Returns the series as they would be with this sampling, which must not need denser series."""
+        thin = SAMPLING_KINDS[self.kind].thin
+        if self.keeps_all:
+            return series
+        if thin is None:
+            raise ValueError(f"Series can be thinned, but not made denser. Received: {self.kind} {self.amount:g}.")
+        return thin(series, self.amount)
 
 
 class SamplingKind(NamedTuple):
@@ -136,12 +154,12 @@ class SamplingKind(NamedTuple):
     Args:
         label: What the amount is, in words.
         amounts: The amounts, that of all frames first.
-        thin: Returns thinned series.
+        thin: Returns thinned series; None where the frames must come from denser data of the same series.
     """
 
     label: str
     amounts: tuple[float, ...]
-    thin: Callable[[SeriesArray, Any], SeriesArray]
+    thin: Callable[[SeriesArray, Any], SeriesArray] | None
 
 
 SAMPLING_KINDS = {
@@ -151,9 +169,20 @@ SAMPLING_KINDS = {
     ),
     "every nth": SamplingKind("one of how many frames is kept", (1, 2, 3), every_nth),
     "start later": SamplingKind("share of frames left out at the start", (0, 0.25, 0.5), start_later),
+    "frame rate": SamplingKind("frames in the same time, as a multiple of those of training", (1, 2), None),
 }
 
 
-def list_samplings() -> list[Sampling]:
-    """Returns the samplings by which the robustness of models is measured."""
-    return [Sampling(kind, amount) for kind, known in SAMPLING_KINDS.items() for amount in known.amounts]
+def list_samplings(*, denser: bool = False) -> list[Sampling]:
+    """Returns the samplings by which the robustness of models is measured.
+
+    Args:
+        denser: Whether there are data with the same series at twice the frame rate.
+    """
+    kinds = {kind: known for kind, known in SAMPLING_KINDS.items() if denser or known.thin is not None}
+    return [Sampling(kind, amount) for kind, known in kinds.items() for amount in known.amounts]
+
+
+def samplings_of(data: str) -> list[Sampling]:
+    """Returns the samplings under which models of a data set are measured, by its name."""
+    return list_samplings(denser=find_denser(data) is not None)

@@ -1,5 +1,6 @@
 """Saved models at work: a run, a ``.keras`` file or an exported folder, from raw images to probabilities or masks."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -57,9 +58,38 @@ class KerasPredictor:
         """Returns probabilities (samples, ..., classes) of raw uint8 images as float64, for segmentation per pixel."""
         return predict_probabilities(self.model, images, self.signature.get_task())
 
+    def with_steps(self, steps: int) -> "KerasPredictor":
+        """Returns the same model for series of up to another number of frames: built again, with the same weights."""
+        from keras_lnn.registry import build_model
+
+        known, outputs = self.signature, self.model.output_shape[-1]
+        image_shape = (steps, *known.image_shape[1:])
+        model: Any = build_model(known.model, image_shape, outputs, **known.model_args)
+        weights = self.model.get_weights()
+        if [one.shape for one in model.get_weights()] != [one.shape for one in weights]:
+            raise InputError(
+                f"A model that reads longer series must not have weights for each of its steps. Received: {known.model}"
+                f" for {steps} instead of {known.image_shape[0]} frames. Leave out --max-steps, and they are thinned."
+            )
+        model.set_weights(weights)
+        model.jit_compile = self.model.jit_compile
+        return KerasPredictor(model, dataclasses.replace(known, image_shape=image_shape))
+
     def predict_compact(self, images: ImageArray) -> np.ndarray:
         """Returns probabilities, or for segmentation the most probable class of each pixel as uint8."""
         return predict_compact(self.model, images, self.signature.get_task())
+
+
+def read_as_steps(predictor: Predictor, steps: int) -> Predictor:
+    """Returns a model of series as one for series of up to another number of frames, with the same weights."""
+    if steps == predictor.signature.image_shape[0]:
+        return predictor
+    if not isinstance(predictor, KerasPredictor):
+        raise InputError(
+            f"Only a run or a .keras file reads series of another number of frames. Received: {steps} frames for an"
+            f" exported model of {predictor.signature.image_shape[0]}. Leave out --max-steps, and they are thinned."
+        )
+    return predictor.with_steps(steps)
 
 
 def predict_probabilities(model: Any, images: ImageArray, task: Task) -> np.ndarray:

@@ -14,7 +14,7 @@ from rich.console import Console
 from keras_lnn.comparing.comparison import Comparison
 from keras_lnn.comparing.runs import read_any_run
 from keras_lnn.comparing.sampling import with_sampling
-from keras_lnn.data.thinning import list_samplings
+from keras_lnn.data.thinning import samplings_of
 from keras_lnn.processes.display import JobDisplay
 from keras_lnn.processes.pool import Job, NoJob, Pool, Resource, local_resources
 from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner
@@ -50,10 +50,9 @@ def measure_left(
     Returns:
         The reason of each failure, by the name of the network and the data.
     """
-    samplings = list_samplings()
     by_network: dict[tuple[str, str], list[StudyRun]] = {}
     for run in runs:
-        if not has_sampled(run.folder, samplings):
+        if not has_sampled(run.folder, samplings_of(str(run.config.data))):
             by_network.setdefault((run.network, str(run.config.data)), []).append(run)
     if not by_network:
         return {}
@@ -158,7 +157,7 @@ def compare_sampled(
         return None, _leave_out(f"{data}: other samplings are compared only where all runs have the same test samples.")
     predicted = {}
     for run in (run for model in comparison.models for run in model.runs):
-        found = read_sampled(run.path, list_samplings())
+        found = read_sampled(run.path, samplings_of(data))
         if found is None:
             return comparison, _leave_out(f"{data}: not all runs could be measured under other samplings.")
         predicted[run.path] = found

@@ -1,11 +1,12 @@
-"""Conversion of the classes of loaded data to the names and the order of a model's classes."""
+"""Conversion of loaded data to what a model reads: its classes in their order, and series of its number of steps."""
 
 import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 
-from keras_lnn.data.arrays import ImageData, name_samples
+from keras_lnn.data.arrays import ImageData, SeriesArray, name_samples
+from keras_lnn.data.thinning import keep_at_most
 from keras_lnn.errors import InputError, suggest
 from keras_lnn.saved.signature import Signature
 from keras_lnn.tasks.kinds import find_kind
@@ -51,6 +52,19 @@ def with_classes_of(signature: Signature, data: ImageData, renamed: Mapping[str,
         for name, split in data.splits.items()
     }
     return dataclasses.replace(data, task=signature.task, class_names=signature.class_names, splits=splits)
+
+
+def with_steps_of(signature: Signature, data: ImageData) -> ImageData:
+    """Returns series of images as a model reads them: longer ones are thinned evenly in time; other data unchanged."""
+    if signature.time_unit is None:
+        return data
+    splits = {
+        name: dataclasses.replace(split, images=keep_at_most(split.images, signature.image_shape[0]))
+        if isinstance(split.images, SeriesArray)
+        else split
+        for name, split in data.splits.items()
+    }
+    return dataclasses.replace(data, splits=splits)
 
 
 def _check_names(signature: Signature, data: ImageData, renamed: Mapping[str, str]) -> None:

@@ -8,20 +8,23 @@ from typing import Any
 
 import numpy as np
 
+from keras_lnn.config import TrainConfig
 from keras_lnn.data import ImageData, Split, load_data
-from keras_lnn.data.arrays import ALL
+from keras_lnn.data.arrays import ALL, SPLITS, SeriesArray
+from keras_lnn.data.catalog import find_denser
 from keras_lnn.data.reading import Reading
 from keras_lnn.data.samples import SplitPlan
-from keras_lnn.data.thinning import list_samplings
+from keras_lnn.data.thinning import samplings_of
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.sampling import SampledPredictions
 from keras_lnn.fields.options import DataOptions
 from keras_lnn.files.atomic import without_nan
+from keras_lnn.runs.folder import RunFolder
 from keras_lnn.runs.sampled_predictions import read_sampled
-from keras_lnn.saved.predictor import Predictor, find_model, load_predictor
+from keras_lnn.saved.predictor import Predictor, find_model, load_predictor, read_as_steps
 from keras_lnn.saved.results import name_samples
 from keras_lnn.saved.signature import Signature, read_signature
-from keras_lnn.training.class_names import with_classes_of
+from keras_lnn.training.class_names import with_classes_of, with_steps_of
 from keras_lnn.training.report import measure_split, metrics_of_split
 from keras_lnn.training.samples import LEARNED_DATA, ChosenSamples, LearnedData, choose_samples
 from keras_lnn.training.sampling import measure_samplings, predict_samplings
@@ -47,15 +50,21 @@ class ModelOnData:
 
 
 class LastLoaded:
-    """Loads data as :func:`keras_lnn.data.load_data` does, and keeps the last ones for runs on the same data."""
+    """Loads data as :func:`keras_lnn.data.load_data` does, and keeps the last two for runs on the same data.
+
+    They are two because data may have a denser companion.
+    """
 
     def __init__(self) -> None:
-        self._known: tuple[Any, ImageData] | None = None
+        self._known: list[tuple[Any, ImageData]] = []
 
     def __call__(self, name: str, reading: Reading, *, plan: SplitPlan) -> ImageData:
-        if self._known is None or self._known[0] != (name, reading, plan):
-            self._known = (name, reading, plan), load_data(name, reading, plan=plan)
-        return self._known[1]
+        asked = (name, reading, plan)
+        found = next((data for key, data in self._known if key == asked), None)
+        if found is None:
+            found = load_data(name, reading, plan=plan)
+            self._known = [*self._known[-1:], (asked, found)]
+        return found
 
 
 def open_model(
@@ -87,9 +96,13 @@ def open_model(
     learned = LearnedData.of(model, signature)
     name = data or learned.name
     reading = learned.reading(name, options)
+    if signature.time_unit is not None and reading.own.max_steps != signature.image_shape[0]:
+        predictor = read_as_steps(predictor, reading.own.max_steps)
+        signature = dataclasses.replace(signature, image_shape=predictor.signature.image_shape)
 
     def load_with_classes(plan: SplitPlan) -> ImageData:
-        return with_classes_of(signature, load(name, reading, plan=plan), map_classes or {})
+        loaded = with_steps_of(signature, load(name, reading, plan=plan))
+        return with_classes_of(signature, loaded, map_classes or {})
 
     loaded = load_with_classes("whole")
     if ALL in loaded.splits and learned.samples is None and learned.is_same(loaded, name):
@@ -126,7 +139,7 @@ def evaluate_model(
         options: Options for reading the data; missing values are those of the training.
         map_classes: The model's class name for each class that has another name in the data.
         positive_class: The positive one of two classes; that of its training if not given.
-        sampling: Whether a model of series is also measured on the same series with fewer frames.
+        sampling: Whether a model of series is also measured on the same series under other samplings.
         progress: Called with the fraction done.
 
     Returns:
@@ -145,7 +158,7 @@ def evaluate_model(
     metrics = metrics_of_split(measure_split(measured, predicted, signature), signature, chosen.split)
     metrics["warnings"] = [*opened.warnings, *metrics["warnings"]]
     if sampling:
-        samplings = predict_samplings(predictor, chosen.parts, predicted)
+        samplings = predict_samplings(predictor, chosen.parts, predicted, find_denser_series(opened, load))
         metrics["sampling"] = without_nan(measure_samplings(Path(model).name, measured, signature, samplings))
     return {"model": str(model), "data": opened.name, **_describe(chosen, measured), **metrics}
 
@@ -161,16 +174,33 @@ def predict_run_samplings(
         truth: The labels by which the run was measured; the samples must still have them.
         load: Loads data, as in :func:`open_model`.
     """
-    kept = read_sampled(run, list_samplings()) if split == "test" else None
-    if kept is not None:
-        return kept
+    if split == "test":
+        kept = read_sampled(run, samplings_of(TrainConfig.from_yaml(RunFolder(run).config).data))
+        if kept is not None:
+            return kept
     opened = open_model(run, split=split, load=load)
     if not np.array_equal(opened.chosen.joined().labels, truth):
         raise InputError(
             f"--sampling needs the {split} samples that a run was measured on. Received: {run}, whose data"
             f" {opened.name} have other samples or labels now. Restore them, or leave out --sampling."
         )
-    return predict_samplings(opened.predictor, opened.chosen.parts)
+    return predict_samplings(opened.predictor, opened.chosen.parts, denser=find_denser_series(opened, load))
+
+
+def find_denser_series(opened: ModelOnData, load: Callable[..., ImageData] = load_data) -> SeriesArray | None:
+    """Returns the samples of a model's data at twice the frame rate, where the data have such a companion.
+
+    Args:
+        opened: The model with its samples.
+        load: Loads data, as in :func:`open_model`.
+    """
+    name = find_denser(opened.name)
+    if name is None or opened.chosen.split not in SPLITS:
+        return None
+    split = load(name, Reading(), plan="whole").splits[opened.chosen.split]
+    if len(split) != len(opened.chosen.joined()) or not isinstance(split.images, SeriesArray):
+        raise ValueError(f"Denser data must have the same series. Received: {name} for {opened.name}.")
+    return split.images
 
 
 def _with_positive_class(positive_class: str, signature: Signature) -> Signature:

@@ -19,13 +19,16 @@ from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.files.written import OTHER_FOLDER, WrittenFiles
 from keras_lnn.plots.sampling import plot_sampling
 from keras_lnn.plots.style import save_figure
-from keras_lnn.saved.predictor import Predictor
+from keras_lnn.saved.predictor import Predictor, read_as_steps
 from keras_lnn.saved.signature import Signature
 from keras_lnn.training.report import measure_split
 
 
 def predict_samplings(
-    predictor: Predictor, parts: Sequence[Split], predicted: np.ndarray | None = None
+    predictor: Predictor,
+    parts: Sequence[Split],
+    predicted: np.ndarray | None = None,
+    denser: SeriesArray | None = None,
 ) -> list[SampledPredictions]:
     """Returns what a model predicts for series under each sampling.
 
@@ -33,6 +36,7 @@ def predict_samplings(
         predictor: The model.
         parts: Its samples, in one part or several.
         predicted: What it predicts for them with all frames; predicted if not given.
+        denser: The same series at twice the frame rate, where there are some.
     """
     series = [part.images for part in parts if isinstance(part.images, SeriesArray)]
     if len(series) < len(parts):
@@ -43,10 +47,14 @@ def predict_samplings(
 
     whole = predict(series) if predicted is None else predicted
     found = []
-    for sampling in list_samplings():
-        sampled = [sampling.apply(images) for images in series]
+    for sampling in list_samplings(denser=denser is not None):
+        is_denser = sampling.needs_denser and denser is not None
+        sampled = [denser] if is_denser else [sampling.apply(images) for images in series]
         frames = float(np.concatenate([images.lengths for images in sampled]).mean())
-        result = whole if sampling.keeps_all else predict(sampled)
+        if is_denser:
+            result = read_as_steps(predictor, denser.steps).predict_compact(denser)
+        else:
+            result = whole if sampling.keeps_all else predict(sampled)
         found.append(SampledPredictions(sampling.kind, sampling.amount, frames, result))
     return found
 

@@ -8,11 +8,16 @@ from sklearn.metrics import roc_auc_score
 from keras_lnn.data.arrays import SPLITS, ImageData, SeriesArray
 from keras_lnn.data.catalog import get_entry
 from keras_lnn.data.phantoms import series as phantoms
+from keras_lnn.data.phantoms.shapes import make_generator
 
 CHECKSUMS = {
     "phantom-perfusion": "sha256:180b89dd2b72e72fda8dfb90d65c4e460177404340b8a2ff666fc4fb2434f77d",
     "phantom-perfusion-curves": "sha256:e24f7fa3986f513110020e40e8eff4afca6844fdab6e3975814899278b49a7c6",
     "phantom-growth": "sha256:aa3975c3e66df96569188ceb2686978e04ae7f213a61bda2211fe93428e6f565",
+}
+DENSE_CHECKSUMS = {
+    "phantom-perfusion-dense": "sha256:769bb9c74393316c968bfb46476152c6b4b299de5e169494c88c63af30abffa1",
+    "phantom-growth-dense": "sha256:ef069627f6df76c398d95f4b19725162bb7d1f0005edd41ce7bea832d8f09d88",
 }
 MAKERS = {
     "phantom-perfusion": phantoms.phantom_perfusion,
@@ -117,3 +122,42 @@ def test_contrast_rises_in_all_and_falls_again_in_one_class():
     falls = course.max(axis=1) - course[rows, last]
     assert 0.6 < roc_auc_score(labels, falls) < 0.95
     assert abs(roc_auc_score(labels, course[:, 0]) - 0.5) < 0.08
+
+
+DENSE = {
+    "phantom-perfusion": (phantoms._draw_perfusion, phantoms.phantom_perfusion_dense),
+    "phantom-growth": (phantoms._draw_growth, phantoms.phantom_growth_dense),
+}
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_denser_series_have_the_same_lesions_at_the_same_times_and_between(name):
+    draw, _ = DENSE[name]
+    labels = np.arange(30) % 2
+    frames, times, lengths = draw(make_generator(1, 0), labels, 2, None)
+    denser, denser_times, denser_lengths = draw(make_generator(1, 0), labels, 2, make_generator(2, 0))
+    np.testing.assert_array_equal(denser_lengths, 2 * lengths - 1)
+    np.testing.assert_allclose(denser_times[:, ::2], times)
+    within = np.arange(times.shape[1] - 1) < lengths[:, None] - 1
+    before, between, after = (denser_times[:, place::2] for place in (0, 1, 2))
+    assert (between - before[:, :-1])[within].min() > 0
+    assert (after - between)[within].min() > 0
+    # What differs between frames of one time is noise; other lesions differ by far more.
+    apart = np.abs(uniform_filter(denser[:, ::2] - frames, (0, 0, 5, 5))).mean()
+    assert 0 < 3 * apart < np.abs(uniform_filter(denser[:, ::2] - frames[::-1], (0, 0, 5, 5))).mean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DENSE)
+def test_denser_data_are_the_companions_of_the_same_series(name):
+    usual, dense = MAKERS[name](), DENSE[name][1]()
+    entry = get_entry(dense.name)
+    assert get_entry(name).denser == dense.name
+    assert (dense.task, dense.class_names, dense.image_shape) == (entry.task, entry.class_names, entry.image_shape())
+    assert dense.checksum == DENSE_CHECKSUMS[dense.name]
+    for split in SPLITS:
+        images, denser = (data.splits[split].images for data in (usual, dense))
+        assert isinstance(images, SeriesArray)
+        assert isinstance(denser, SeriesArray)
+        np.testing.assert_array_equal(2 * images.lengths - 1, denser.lengths)
+        np.testing.assert_array_equal(usual.splits[split].labels, dense.splits[split].labels)

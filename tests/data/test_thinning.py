@@ -7,8 +7,10 @@ from keras_lnn.data.arrays import SeriesArray
 from keras_lnn.data.thinning import (
     Sampling,
     every_nth,
+    keep_at_most,
     keep_share,
     list_samplings,
+    samplings_of,
     start_later,
     thin_evenly,
 )
@@ -99,3 +101,18 @@ def test_all_frames_come_first_in_each_kind_of_sampling():
     first = [sampling for place, sampling in enumerate(list_samplings()) if sampling.kind not in kinds[:place]]
     assert all(sampling.keeps_all for sampling in first)
     assert Sampling("evenly", 0.25) in list_samplings()
+
+
+def test_longer_series_are_thinned_to_the_steps_that_a_model_reads_and_shorter_ones_padded():
+    assert list_kept(keep_at_most(SERIES, 3)) == [[0], [0, 1], [0, 1, 2], [0, 8, 11]]
+    assert keep_at_most(SERIES, 3).steps == 3
+    longer = keep_at_most(SERIES, 20)
+    assert longer.steps == 20
+    assert list_kept(longer) == list_kept(SERIES)
+
+
+def test_a_higher_frame_rate_needs_denser_data_of_the_same_series():
+    assert [one for one in samplings_of("phantom-growth") if one.needs_denser] == [Sampling("frame rate", 2)]
+    assert samplings_of("series:own") == list_samplings()
+    with pytest.raises(ValueError, match="can be thinned, but not made denser"):
+        Sampling("frame rate", 2).apply(SERIES)

@@ -9,12 +9,14 @@ import pytest
 import tensorflow as tf
 from conftest import tiny_stripes
 from forward import outputs_before_and_after, outputs_of, without_values
+from quick_predictors import make_signature
 from tiny_series import make_series_data
 
 from keras_lnn.data.arrays import network_inputs
 from keras_lnn.errors import InputError
 from keras_lnn.models.series import Head
 from keras_lnn.registry import build_model, count_parameters, get_model, register_model
+from keras_lnn.saved.predictor import KerasPredictor
 from keras_lnn.training.loop import _require_reads
 
 HEADS = typing.get_args(Head)
@@ -94,6 +96,25 @@ def test_heads_are_of_the_same_size(features, size):
         sizes = {head: count_parameters(model) - convolutions for head, model in models.items()}
     assert 8_000 < min(sizes.values()) < max(sizes.values()) < 9_600
     assert max(sizes.values()) < 1.15 * min(sizes.values()), sizes
+
+
+@pytest.mark.parametrize(
+    "head", [head if head == "cfc" else pytest.param(head, marks=pytest.mark.slow) for head in HEADS]
+)
+def test_the_same_weights_read_more_frames(head):
+    model, arguments = build(head=head), {"features": 8, "units": 6, "head": head}
+    about = {"class_names": ("a", "b"), "image_shape": DATA.image_shape, "time_unit": "minutes"}
+    predictor = KerasPredictor(model, make_signature(model="lnn-series", model_args=arguments, **about))
+    longer = predictor.with_steps(7)
+    assert longer.signature.image_shape == (7, *DATA.image_shape[1:])
+    images = np.concatenate([IMAGES, IMAGES[:, :3]], axis=1)
+    padded = np.pad(TIMES, ((0, 0), (0, 3)), constant_values=np.nan)
+    np.testing.assert_allclose(outputs(longer.model, images, padded), outputs(model), rtol=1e-5, atol=1e-6)
+    # The frames that were left out before are read.
+    continued = np.concatenate([TIMES, np.nanmax(TIMES, axis=1, keepdims=True) + np.arange(1, 4)], axis=1)
+    whole = np.isfinite(TIMES).all(axis=1)
+    more = outputs(longer.model, images, continued.astype(np.float32))
+    assert np.abs(more - outputs(model))[whole].max() > 1e-4
 
 
 def test_any_network_of_images_reads_the_frames():

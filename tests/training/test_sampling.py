@@ -20,17 +20,18 @@ from keras_lnn.comparing.comparison import compare
 from keras_lnn.comparing.runs import load_runs
 from keras_lnn.comparing.sampling import describe_sampling, with_sampling
 from keras_lnn.data import load_data
-from keras_lnn.data.arrays import network_inputs
-from keras_lnn.data.thinning import list_samplings
+from keras_lnn.data.arrays import SeriesArray, network_inputs
+from keras_lnn.data.thinning import keep_at_most, list_samplings
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.predictions import evaluate_predictions
+from keras_lnn.fields.options import DataOptions
 from keras_lnn.plots.sampling import plot_sampling
 from keras_lnn.registry import build_model
 from keras_lnn.runs.sampled_predictions import has_sampled, read_sampled
 from keras_lnn.saved.signature import save_keras
 from keras_lnn.statistics.paired_tests import compare_auc
 from keras_lnn.studies.sampling import measure_runs
-from keras_lnn.training.evaluate import LastLoaded, predict_run_samplings
+from keras_lnn.training.evaluate import LastLoaded, evaluate_model, open_model, predict_run_samplings
 from keras_lnn.training.sampling import measure_samplings, predict_samplings
 
 CLASSES = ("falling", "rising")
@@ -99,6 +100,30 @@ def test_a_model_is_measured_on_thinned_series_of_the_same_samples():
         "auc_low": known.low,
         "auc_high": known.high,
     }
+
+
+def test_denser_series_are_predicted_as_a_higher_frame_rate():
+    split = make_series_data().splits["test"]
+    denser = make_series_data(seed=1).splits["test"].images
+    assert isinstance(denser, SeriesArray)
+    found = predict_samplings(CountedFrames(), [split], denser=denser)
+    assert [(one.kind, one.amount) for one in found[-2:]] == [("frame rate", 1), ("frame rate", 2)]
+    np.testing.assert_array_equal(found[-2].predicted, found[0].predicted)
+    np.testing.assert_allclose(found[-1].predicted[:, 1], denser.lengths / 6)
+    assert found[-1].frames == pytest.approx(denser.lengths.mean())
+    with pytest.raises(InputError, match=r"Only a run or a \.keras file reads series of another number of frames"):
+        predict_samplings(CountedFrames(), [split], denser=keep_at_most(denser, 9))
+
+
+def test_a_model_reads_more_steps_or_thinned_series_on_request(runs):
+    known = evaluate_model(runs / "mean-0")["test"]["auc"]["value"]
+    longer = evaluate_model(runs / "mean-0", options=DataOptions(max_steps=9))["test"]["auc"]["value"]
+    assert longer == pytest.approx(known)
+    opened = open_model(runs / "mean-0", options=DataOptions(max_steps=3))
+    assert opened.signature.image_shape[0] == opened.predictor.signature.image_shape[0] == 3
+    series = opened.chosen.parts[0].images
+    assert isinstance(series, SeriesArray)
+    assert (series.steps, series.lengths.max()) == (3, 3)
 
 
 def test_images_are_not_sampled_in_time():
@@ -238,7 +263,7 @@ def test_compare_writes_a_table_and_a_picture(runs, tmp_path, monkeypatch, capfd
     assert len(pd.read_csv(output / "sampling_differences.csv")) == len(list_samplings())
     assert "Under other samplings" in (output / "comparison.html").read_text()
     assert (output / "plots" / "sampling.png").is_file()
-    assert "The same series with fewer frames" in (output / "comparison.html").read_text()
+    assert "The same series sampled otherwise" in (output / "comparison.html").read_text()
     assert "AUC by sampling" in out
 
 
