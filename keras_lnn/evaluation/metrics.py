@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -27,6 +28,10 @@ from keras_lnn.statistics.measurements import (
 from keras_lnn.tasks.thresholds import TUNED
 
 CALIBRATION_BINS = 15
+# What is reported before and after calibration.
+CALIBRATION_METRICS = ("brier", "log_loss", "expected_calibration_error")
+# Models give probabilities in float32: a smaller one counts as this, so that the log loss has a limit.
+_LEAST_PROBABILITY = float(np.finfo(np.float32).eps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,6 +186,19 @@ def _brier(scored: Scored) -> Measurement:
     return measure_loss(losses, predictions.highest_brier, imperfect, scored.units, scored.confidence)
 
 
+def _log_loss(scored: Scored) -> Measurement:
+    """Measures the mean negative logarithm of the probability of the truth; of several labels the mean over them."""
+    predictions = scored.predictions
+    if predictions.task == "multi-label":
+        probabilities = predictions.probabilities
+        of_truth = np.where(predictions.positive, probabilities, 1 - probabilities)
+    else:
+        of_truth = predictions.probabilities[predictions.positive][:, None]
+    losses = -np.log(of_truth.clip(_LEAST_PROBABILITY, 1.0)).mean(axis=1)
+    imperfect = not bool((predictions.predicted == predictions.positive).all())
+    return measure_loss(losses, -math.log(_LEAST_PROBABILITY), imperfect, scored.units, scored.confidence)
+
+
 def _calibration_error(scored: Scored) -> Measurement:
     """Measures the mean distance of confidence and share of right predictions over the bins; labels are pooled."""
     predictions = scored.predictions
@@ -240,6 +258,7 @@ METRICS: dict[str, ClassMetric] = {
     "balanced_accuracy": ClassMetric(label="balanced accuracy", measure=_balanced_accuracy, of_decisions=True),
     "average_precision": ClassMetric(label="average precision", of_class=_from_scores(measure_average_precision)),
     "brier": ClassMetric(label="Brier score", measure=_brier, lower_is_better=True),
+    "log_loss": ClassMetric(label="log loss", measure=_log_loss, lower_is_better=True, compared=False, tested=False),
     "expected_calibration_error": ClassMetric(
         label="expected calibration error", measure=_calibration_error, lower_is_better=True, compared=False
     ),

@@ -70,7 +70,8 @@ def evaluate_predictions(
     ``sensitivity``, ``specificity`` and ``average_precision`` speak of the positive class, else they are means over
     classes or labels. Ratios with nothing below the line are 0; an AUC that lacks one of its two sides is nan and is
     left out of the mean. ``brier`` is the mean squared error of class 1 for two classes, its sum over several classes,
-    its mean over labels. ``expected_calibration_error`` has 15 bins, open below and closed above, over the confidence
+    its mean over labels; ``log_loss`` is the mean negative logarithm of the probability of the truth, over labels the
+    mean of theirs. ``expected_calibration_error`` has 15 bins, open below and closed above, over the confidence
     in the predicted class (for labels over all their probabilities together); it has no interval, since binning makes
     it larger than it is by an amount that depends on the model.
 

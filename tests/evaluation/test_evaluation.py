@@ -80,6 +80,7 @@ def naive_metrics(truth, probabilities, task):
         accuracy = np.mean(truth == answer)
         balanced = np.mean([balanced_accuracy_score(truth[:, label], answer[:, label]) for label in classes])
         brier = np.mean([brier_score_loss(truth[:, label], probabilities[:, label]) for label in classes])
+        loss = np.mean([naive_log_loss(np.where(truth == 1, probabilities, 1 - probabilities)[:, k]) for k in classes])
         confidence, correct = probabilities.ravel(), truth.ravel()
         found = answer
     else:
@@ -93,6 +94,7 @@ def naive_metrics(truth, probabilities, task):
             brier = brier_score_loss(truth, probabilities[:, 1])
         else:
             brier = brier_score_loss(truth, probabilities, labels=classes)
+        loss = naive_log_loss(probabilities[np.arange(len(truth)), truth])
         confidence, correct = probabilities[np.arange(len(truth)), answer], truth == answer
         found = (answer[:, None] == np.array(classes)).astype(int)
     aucs = [roc_auc_score(positive[:, label], probabilities[:, label]) for label in classes]
@@ -111,8 +113,13 @@ def naive_metrics(truth, probabilities, task):
         "balanced_accuracy": balanced,
         "average_precision": precisions[1] if two else np.mean(precisions),
         "brier": brier,
+        "log_loss": loss,
         "expected_calibration_error": naive_calibration_error(confidence, correct),
     }
+
+
+def naive_log_loss(of_truth):
+    return -np.mean([np.log(max(value, 2.0**-23)) for value in of_truth])
 
 
 def naive_calibration_error(confidence, correct):

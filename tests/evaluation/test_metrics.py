@@ -87,8 +87,8 @@ def test_metric_labels_are_readable(name, label):
 def test_metrics_know_whether_they_are_compared_and_which_way_is_better():
     assert list_compared_metrics(MASK_METRICS) == ("dice", "iou", "dice_per_image")
     assert list_tested_metrics(MASK_METRICS) == ("dice", "iou")
-    assert set(METRICS) - set(list_compared_metrics(METRICS)) == {"expected_calibration_error"}
-    assert [name for name in METRICS if not METRICS[name].tested] == ["f1_macro", "precision"]
+    assert set(METRICS) - set(list_compared_metrics(METRICS)) == {"log_loss", "expected_calibration_error"}
+    assert [name for name in METRICS if not METRICS[name].tested] == ["f1_macro", "precision", "log_loss"]
     assert [name for name in ("auc", "brier", "hd95_mm", "accuracy_tuned", "dice_liver") if is_lower_better(name)] == [
         "brier",
         "hd95_mm",
