@@ -7,7 +7,7 @@ import pydantic
 import yaml
 
 from keras_lnn.fields.options import DataOptions, OwnModules
-from keras_lnn.fields.roles import InTrials, Role, Trait
+from keras_lnn.fields.roles import Before, InTrials, Role, Trait
 from keras_lnn.fields.values import (
     Count,
     CountOrZero,
@@ -27,6 +27,7 @@ from keras_lnn.tasks.thresholds import parse_threshold
 
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "nadam", "lion"]
 Schedule = Literal["constant", "cosine", "cosine-restarts", "warmup-cosine", "exponential", "steps"]
+Calibrating = Literal["none", "temperature", "vector"]
 MODEL_DEFAULT = "(default: the model's published protocol)"
 
 
@@ -120,6 +121,12 @@ class TrainConfig(OwnModules, DataOptions, _Subject):
         description="rule that chooses the decision threshold on validation, for two classes or several labels per "
         "image: youden, f1, sensitivity=.9, specificity=.9; or the threshold itself as a number (default: youden for "
         "two classes, f1 for each label)",
+    )
+    calibration: Annotated[Calibrating | None, Role.SETTING, Before("none")] = pydantic.Field(
+        None,
+        description="calibration of the probabilities, fitted on validation after training; temperature: one number "
+        "by which all logits are divided, for several labels one each, which changes no ranking; vector: also offsets, "
+        "and for several classes a scale for each (default: temperature; none for models with a published protocol)",
     )
     positive_class: Annotated[str | None, Role.MEASURE] = pydantic.Field(
         None,
@@ -226,6 +233,7 @@ if TYPE_CHECKING:
         early_stopping_margin: float
         keep: Literal["best", "last"]
         weight_average: float
+        calibration: Calibrating
 
 else:
     CompleteConfig = TrainConfig

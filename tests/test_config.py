@@ -51,6 +51,7 @@ OFF_DEFAULT = {
     "early_stopping_margin": 0.001,
     "keep": "last",
     "weight_average": 0.99,
+    "calibration": "vector",
     "threshold": "sensitivity=.9",
     "positive_class": "malignant",
     "split_seed": 4,

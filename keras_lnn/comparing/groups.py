@@ -11,7 +11,7 @@ from typing import Any
 
 from keras_lnn.comparing.compared_run import ComparedRun
 from keras_lnn.config import TrainConfig
-from keras_lnn.fields.roles import Role, fields_with
+from keras_lnn.fields.roles import Role, fields_with, values_before
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +62,7 @@ def _settings(run: ComparedRun) -> dict[str, Any]:
     values = run.config.model_dump(mode="json")
     # Where things are and what is written make no other model, and the data are the same for all.
     found = {name: values[name] for name in fields_with(TrainConfig, Role.SETTING, Role.PART)}
+    found |= {name: value for name, value in values_before(TrainConfig).items() if found.get(name, value) is None}
     # Each seed continues a run of its own, so only whether it continues one distinguishes models, not which.
     found["start_from"] = found["start_from"] is not None
     # A builder's argument may have the same name as a field of the configuration.

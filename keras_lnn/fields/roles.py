@@ -44,6 +44,17 @@ class InTrials:
     value: Any
 
 
+@dataclasses.dataclass(frozen=True)
+class Before:
+    """Says what a field of a finished run or a begun search is where a version without that field wrote it.
+
+    Args:
+        value: The value.
+    """
+
+    value: Any
+
+
 def fields_with(model_class: type[pydantic.BaseModel], *marks: Role | Trait) -> tuple[str, ...]:
     """Returns the names of the fields that have at least one of the roles and traits, in the order of declaration."""
     return tuple(
@@ -53,9 +64,18 @@ def fields_with(model_class: type[pydantic.BaseModel], *marks: Role | Trait) -> 
 
 def values_in_trials(model_class: type[pydantic.BaseModel]) -> dict[str, Any]:
     """Returns the values that a search gives to fields in each of its trials, by name."""
+    return _values_of(model_class, InTrials)
+
+
+def values_before(model_class: type[pydantic.BaseModel]) -> dict[str, Any]:
+    """Returns the values of fields that older versions did not have and that mean what these did, by name."""
+    return _values_of(model_class, Before)
+
+
+def _values_of(model_class: type[pydantic.BaseModel], kind: type[InTrials | Before]) -> dict[str, Any]:
     return {
         name: mark.value
         for name, field in model_class.model_fields.items()
         for mark in field.metadata
-        if isinstance(mark, InTrials)
+        if isinstance(mark, kind)
     }

@@ -14,7 +14,7 @@ from keras_lnn.registry import register_model
 _PROTOCOL: dict[str, Any] = {"epochs": 50, "batch_size": 128, "optimizer": "adam", "learning_rate": 1e-3}
 
 
-@register_model(family="dense", reference_data="breastmnist", **_PROTOCOL)
+@register_model(family="dense", reference_data="breastmnist", **_PROTOCOL, calibration="none")
 def dnn(
     image_shape: tuple[int, ...],
     outputs: int,

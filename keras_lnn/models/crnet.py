@@ -44,6 +44,7 @@ _PROTOCOL: dict[str, Any] = {
     "restart_epochs": 10,
     "monitor": "val_score",
     "augmentation": "crnet",
+    "calibration": "none",
 }
 
 

@@ -25,6 +25,7 @@ PROTOCOL: dict[str, Any] = {
     "learning_rate": 1e-4,
     "weight_decay": 1e-5,
     "augmentation": "any-orientation",
+    "calibration": "none",
 }
 SMALLEST_SIDE = 28
 _SMALLEST_DEPTH = 12

@@ -21,6 +21,7 @@ from keras_lnn.registry import register_model
     batch_size=128,
     optimizer="adam",
     learning_rate=1e-3,
+    calibration="none",
 )
 def lnn(
     image_shape: tuple[int, ...],

@@ -10,7 +10,13 @@ from keras_lnn.models.blocks import require_image_shape
 from keras_lnn.models.ranges import Choice, Range
 from keras_lnn.registry import register_model
 
-_PROTOCOL: dict[str, Any] = {"epochs": 50, "batch_size": 32, "optimizer": "adam", "learning_rate": 1e-3}
+_PROTOCOL: dict[str, Any] = {
+    "epochs": 50,
+    "batch_size": 32,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "calibration": "none",
+}
 _SLOW_PROTOCOL: dict[str, Any] = {**_PROTOCOL, "learning_rate": 1e-4}
 
 

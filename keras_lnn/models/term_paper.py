@@ -80,6 +80,7 @@ def _describe(facts: Mapping[str, Any]) -> str:
     batch_size=64,
     optimizer="adam",
     learning_rate=5e-4,
+    calibration="none",
     monitor="val_loss",
     early_stopping=10,
     early_stopping_margin=1e-3,

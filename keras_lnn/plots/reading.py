@@ -90,7 +90,7 @@ _READINGS = {
         Part.TEST,
         "Reliability",
         "Whether predictions are right as often as their probability says: dots on the dotted line are, predictions of "
-        "dots below it are too sure.",
+        "dots below it are too sure. Grey dots, where there are any, are those before calibration.",
     ),
     "spread": Reading(
         Part.TEST,

@@ -25,6 +25,7 @@ def plot_reliability(
     task: str,
     class_names: Sequence[str],
     expected_calibration_error: float | None = None,
+    uncalibrated: Any = None,
 ) -> Figure:
     """Draws how often predictions of each confidence are right, and how many predictions have it.
 
@@ -37,6 +38,7 @@ def plot_reliability(
         task: ``binary``, ``multi-class``, ``ordinal`` or ``multi-label``.
         class_names: One name per class or label.
         expected_calibration_error: Value for the title; None computes it from the 15 bins that are drawn.
+        uncalibrated: The probabilities before calibration, whose means are drawn in grey; None for no such line.
 
     Returns:
         The figure.
@@ -59,6 +61,8 @@ def plot_reliability(
     by_label = predictions.is_multi_label
     # The likeliest of C classes has a probability of at least 1/C, so that the bins below are always empty.
     start = 0.0 if by_label else np.floor(BINS / len(predictions.class_names) + 1e-9) / BINS
+    if uncalibrated is not None:
+        _draw_means_before(diagram, check_predictions(truth, uncalibrated, task, class_names))
     _draw_diagram(diagram, counts, mean_confidence, share_right, start)
     style_axes(diagram, "", "", "share with the label" if by_label else "share right")
     _draw_histogram(histogram, counts, start)
@@ -113,6 +117,13 @@ def _draw_diagram(
     axes.plot(x, y, color=BLUE, linewidth=1.6, marker="o", markersize=5, label="mean of each bin")
     axes.set_xlim(start - 0.01, 1.01)
     axes.set_ylim(-0.02, 1.02)
+
+
+def _draw_means_before(axes: Axes, predictions: Predictions) -> None:
+    counts, x, y = _fill_bins(*_confidence_and_truth(predictions))
+    filled = counts > 0
+    style: dict[str, Any] = {"color": DARK_GREY, "linewidth": 1.0, "marker": "o", "markersize": 3, "alpha": 0.7}
+    axes.plot(x[filled], y[filled], label="before calibration", **style)
 
 
 def _draw_histogram(axes: Axes, counts: np.ndarray, start: float) -> None:

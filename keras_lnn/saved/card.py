@@ -143,6 +143,7 @@ def describe_model(
         "Seed": signature.seed,
         "Epoch chosen on validation": signature.best_epoch,
         "Thresholds": describe_thresholds(signature),
+        "Calibration": _describe_calibration(signature),
         "Created by": signature.trained_by,
     }
     return {name: str(value) for name, value in facts.items() if value is not None}
@@ -170,6 +171,13 @@ def describe_thresholds(signature: Signature) -> str | None:
     shown = signature.get_task().described_classes(signature.positive_class)
     rules = ", ".join(f"{signature.class_names[place]} above {signature.thresholds[place]:.3f}" for place in shown)
     return f"{rules}; {describe_rule(signature.threshold_rule)}"
+
+
+def _describe_calibration(signature: Signature) -> str | None:
+    """Returns how the probabilities are calibrated, in words; None for not at all."""
+    if signature.calibration is None:
+        return None
+    return f"{signature.calibration.describe(signature.class_names)}, fitted on validation"
 
 
 def _describe_times(signature: Signature) -> str | None:

@@ -92,6 +92,25 @@ def read_as_steps(predictor: Predictor, steps: int) -> Predictor:
     return predictor.with_steps(steps)
 
 
+def predict_logits(
+    model: Any, images: ImageArray, thin: Callable[[np.ndarray], np.ndarray] | None = None
+) -> np.ndarray:
+    """Returns the logits of raw uint8 images as float32, without any calibration.
+
+    Args:
+        model: The Keras model.
+        images: The images.
+        thin: Chooses what is kept of the logits of a batch; None for all.
+    """
+    from keras import ops
+
+    def one_batch(*inputs: np.ndarray) -> np.ndarray:
+        logits = ops.convert_to_numpy(ops.cast(_predict_on_batch(model, inputs), "float32"))
+        return logits if thin is None else thin(logits)
+
+    return in_batches(images, one_batch)
+
+
 def predict_probabilities(model: Any, images: ImageArray, task: Task) -> np.ndarray:
     """Returns probabilities of raw uint8 images as float64, from a Keras model that outputs logits."""
     from keras import ops

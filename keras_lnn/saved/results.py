@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_lnn.saved.card import metric_label
-from keras_lnn.statistics.texts import number
+from keras_lnn.statistics import Estimate
+from keras_lnn.statistics.texts import interval, number
+from keras_lnn.tasks.calibration import Calibration
 from keras_lnn.tasks.kinds import find_kind_of
 from keras_lnn.tasks.thresholds import describe_rule
 
 _SPLITS = ("test", "val", "train", "all")
 _IN_WORDS = {"val": "validation"}
 _PARTS = ("value", "low", "high")
+# Of more classes or labels a sentence does not give the numbers of each.
+_MOST_SCALES = 5
 _OF_ONE_CLASS = ("f1", "precision", "sensitivity", "specificity", "average_precision")
 
 
@@ -75,6 +79,27 @@ def name_samples(metrics: Mapping[str, Any]) -> str:
 def name_class(metric: str, positive_class: str | None) -> str:
     """Returns the class that a metric is of, in brackets; empty for metrics of all classes."""
     return f" ({positive_class})" if positive_class and metric in _OF_ONE_CLASS else ""
+
+
+def describe_calibration(metrics: Mapping[str, Any], split: str) -> str:
+    """Returns a sentence on how probabilities were calibrated and what that changed; empty where they were not."""
+    found = metrics.get("calibration")
+    if not found:
+        return ""
+    calibration = Calibration(found["method"], tuple(found["scales"]), tuple(found["offsets"]))
+    numbers = calibration.describe(metrics["classes"]) if len(calibration.scales) < _MOST_SCALES else "one scale each"
+    samples = find_kind_of(metrics).calibrated_samples or name_samples(metrics)
+    text = f"Probabilities are calibrated on {found['fitted_on']:,} validation {samples} ({numbers})"
+    before = found["before"].get(split, {})
+    changes = [
+        f"{metric_label(name)} {_short(estimate)} before, {_short(metrics[split][name])} after"
+        for name, estimate in before.items()
+    ]
+    return text + (f": {'; '.join(changes)}." if changes else ".")
+
+
+def _short(estimate: Mapping[str, Any]) -> str:
+    return interval(Estimate(*read_estimate(estimate)))
 
 
 def describe_decisions(metrics: Mapping[str, Any], split: str) -> str:

@@ -14,6 +14,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.fields.options import DataOptions
 from keras_lnn.fields.roles import Trait, fields_with
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, atomic_path, is_file
+from keras_lnn.tasks.calibration import Calibration
 from keras_lnn.tasks.kinds import KINDS, make_task
 from keras_lnn.tasks.task import Task
 from keras_lnn.tasks.thresholds import parse_threshold
@@ -56,6 +57,8 @@ class Signature:
         thresholds: The probability above which each of two classes or of several labels is predicted, chosen on
             validation; None for 0.5.
         threshold_rule: How they were chosen, as ``--threshold`` takes it; None where they were not.
+        calibration: What is done to the logits before they become probabilities, fitted on validation; None for
+            nothing. A ``.keras`` model gives the logits as they were before.
         positive_class: The class to which sensitivity, precision and F1 refer; None for the second of two classes.
         split_seed: The seed of the splits of data without splits of their own; None for the seed of the run.
         colours: The colour of each class in coloured masks, as ``#rrggbb``; None for class indices.
@@ -80,6 +83,7 @@ class Signature:
     trained_by: str
     thresholds: tuple[float, ...] | None = None
     threshold_rule: str | None = None
+    calibration: Calibration | None = None
     positive_class: str | None = None
     split_seed: int | None = None
     colours: tuple[str, ...] | None = None
@@ -94,8 +98,8 @@ class Signature:
         return "images" if self.time_unit is None else "series"
 
     def get_task(self) -> Task:
-        """Returns what the model has learned to predict."""
-        return make_task(self.task, self.class_names)
+        """Returns what the model has learned to predict, with its calibration."""
+        return make_task(self.task, self.class_names, self.calibration)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the signature as plain JSON content, in which the options of own images stand beside the others."""
@@ -146,10 +150,22 @@ class Signature:
             for name in (*(field.name for field in fields), *_RECORDED_OPTIONS)
             if name in required | content.keys()
         }
+        if values.get("calibration") is not None:
+            values["calibration"] = _read_calibration(values["calibration"])
         own = OwnImages(**{name: values.pop(name) for name in _RECORDED_OPTIONS if name in values})
         found = cls(**values, own=own)
         _check_content(found)
         return found
+
+
+def _read_calibration(content: Any) -> Calibration:
+    """Returns the calibration of a signature in JSON."""
+    if not isinstance(content, dict) or set(content) != {"method", "scales", "offsets"}:
+        raise ValueError("calibration must have method, scales and offsets")
+    numbers = (content["scales"], content["offsets"])
+    if not all(isinstance(values, list | tuple) and all(map(_is_number, values)) for values in numbers):
+        raise ValueError("scales and offsets of a calibration must be numbers")
+    return Calibration(content["method"], tuple(content["scales"]), tuple(content["offsets"]))
 
 
 def _check_content(signature: Signature) -> None:
@@ -193,6 +209,10 @@ def _check_decisions(signature: Signature) -> None:
         if not isinstance(rule, str):
             raise ValueError("threshold_rule must be text")
         parse_threshold(rule)
+    if signature.calibration is not None and not (
+        signature.calibration.method in task.calibrations and signature.calibration.fits(task.outputs)
+    ):
+        raise ValueError("calibration must have positive scales and offsets, one for all or one for each class")
     positive = signature.positive_class
     if positive is not None and not (task.has_positive_class and positive in task.class_names):
         raise ValueError("positive_class must be one of two classes")

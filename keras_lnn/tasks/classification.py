@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from keras_lnn.tasks.calibration import METHODS
 from keras_lnn.tasks.decisions import CLASSIFICATIONS
 from keras_lnn.tasks.task import PROBABILITY_LOSSES, LabelColumns, Task, build_metric
 from keras_lnn.tasks.thresholds import TUNED
@@ -34,7 +35,8 @@ class SingleLabelTask(Task):
     # What is recorded after each epoch, results of ``custom_metrics``; each can be monitored.
     epoch_results = ("accuracy", "f1", "auc")
     monitors = ("val_loss", *(f"val_{name}" for name in epoch_results), "val_score")
-    defaults: ClassVar[Mapping[str, Any]] = {"monitor": "val_auc"}
+    defaults: ClassVar[Mapping[str, Any]] = {"monitor": "val_auc", "calibration": METHODS[1]}
+    calibrations = METHODS
     usage: ClassVar[Mapping[str, str]] = {
         "outputs": """result["probabilities"]  # (samples, {classes}), in the order of result["class_names"]
 result["predicted"]  # bool, of the same shape: whether each class is predicted, by the thresholds above or 0.5""",
@@ -158,6 +160,7 @@ result["predicted"]  # bool, of the same shape: whether each class is predicted,
         found: Evaluation,
         thresholds: Sequence[float] | None = None,
         positive_class: str | None = None,
+        uncalibrated: np.ndarray | None = None,
     ) -> dict[str, Figure]:
         """Draws curves, confusion, calibration and examples of the test split."""
         from keras_lnn import plots
@@ -172,7 +175,9 @@ result["predicted"]  # bool, of the same shape: whether each class is predicted,
             "roc": plots.plot_roc(*about, positive_class),
             "precision_recall": plots.plot_precision_recall(*about, positive_class),
             "confusion": plots.plot_confusion(*about, thresholds),
-            "reliability": plots.plot_reliability(*about, expected_calibration_error=calibration),
+            "reliability": plots.plot_reliability(
+                *about, expected_calibration_error=calibration, uncalibrated=uncalibrated
+            ),
             examples: plots.plot_examples(split.images, *about, names=split.names, thresholds=thresholds),
         }
 
@@ -234,10 +239,10 @@ class MultiLabelTask(SingleLabelTask):
         return renumbered
 
     def probabilities(self, logits: Any) -> Any:
-        """Returns the sigmoid of each logit, in float32."""
+        """Returns the sigmoid of each calibrated logit, in float32."""
         from keras import ops
 
-        return ops.sigmoid(ops.cast(logits, "float32"))
+        return ops.sigmoid(self._calibrated(logits))
 
     def name_decision(self, decision: Any) -> Any:
         """Returns the names of the labels that each image has, with | between them."""

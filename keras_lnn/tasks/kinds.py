@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from keras_lnn.errors import InputError
+from keras_lnn.tasks.calibration import Calibration
 from keras_lnn.tasks.classification import BinaryTask, MultiLabelTask, SingleLabelTask
 from keras_lnn.tasks.segmentation import SegmentationTask
 from keras_lnn.tasks.task import Task
@@ -17,19 +18,20 @@ KINDS: dict[str, type[Task]] = {
 }
 
 
-def make_task(kind: str, class_names: Iterable[str]) -> Task:
+def make_task(kind: str, class_names: Iterable[str], calibration: Calibration | None = None) -> Task:
     """Returns the task of a kind.
 
     Args:
         kind: ``binary``, ``multi-class``, ``ordinal``, ``multi-label`` or ``segmentation``.
         class_names: One name for each class or label.
+        calibration: What is done to the logits of a model before they become probabilities; None for nothing.
     """
     if kind not in KINDS:
         *others, last = KINDS
         raise InputError(
             f"A model's task must be {', '.join(others)} or {last}. Received: {kind}. Choose data for one of these."
         )
-    return KINDS[kind](kind, tuple(class_names))
+    return KINDS[kind](kind, tuple(class_names), calibration)
 
 
 def find_kind(kind: str | None) -> type[Task]:
@@ -61,6 +63,12 @@ def list_monitors(predicts: str | None = None) -> list[str]:
         predicts: What the model gives a class to, as it is registered; None for all values of all models.
     """
     return list(dict.fromkeys(name for task in _tasks_predicting(predicts) for name in task.monitors))
+
+
+def list_calibrations(predicts: str) -> list[str]:
+    """Returns the methods by which every task of a model can be calibrated; ``predicts`` as before."""
+    (first, *others) = _tasks_predicting(predicts)
+    return [name for name in first.calibrations if all(name in task.calibrations for task in others)]
 
 
 def list_defaults(predicts: str) -> dict[str, Any]:

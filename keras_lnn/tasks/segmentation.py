@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from keras_lnn.tasks.calibration import METHODS
 from keras_lnn.tasks.decisions import decide_likeliest
 from keras_lnn.tasks.task import LabelColumns, Task, build_metric
 
@@ -33,9 +34,13 @@ class SegmentationTask(Task):
     labels_are = "masks"
     resizes_labels = True
     monitors = ("val_loss", "val_dice", "val_iou", "val_accuracy")
-    defaults: ClassVar[Mapping[str, Any]] = {"monitor": "val_dice"}
+    defaults: ClassVar[Mapping[str, Any]] = {"monitor": "val_dice", "calibration": METHODS[1]}
     # Each image has thousands of labels here, and volumes fill the memory.
     search_ranges: ClassVar[Mapping[str, tuple[Any, ...]]] = {"batch_size": (4, 8, 16, 32)}
+    # One temperature, which changes no mask; a scale for each class would move the edges between them.
+    calibrations = METHODS[:2]
+    calibrated_samples = "pixels"
+    keeps_logits = False
     prediction_noun = "masks"
     leading = "dice"
     hub_pipeline = "image-segmentation"
@@ -131,6 +136,7 @@ result["probabilities"]  # {pixels_of_classes}""",
         found: Evaluation,
         thresholds: Sequence[float] | None = None,
         positive_class: str | None = None,
+        uncalibrated: np.ndarray | None = None,
     ) -> dict[str, Figure]:
         """Draws masks on their images, the best and the worst ones, and how their Dice is spread."""
         from keras_lnn import plots

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from keras_lnn.errors import InputError
+from keras_lnn.tasks.calibration import METHODS, Calibration
 from keras_lnn.tasks.decisions import are_thresholds, positive_index, require_positive_class
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Task(abc.ABC):
     Args:
         kind: The name of the kind in the table.
         class_names: One name for each class or label.
+        calibration: What is done to the logits of a model before they become probabilities; None for nothing.
 
     Attributes:
         predicts: What a model must give a class to: to whole images (``classes``) or to each pixel (``masks``).
@@ -76,6 +78,9 @@ class Task(abc.ABC):
         search_ranges: What a search chooses from in the place of its ranges for every model.
         fewest_classes: The fewest classes or labels that it can have.
         most_classes: The most classes that it can have; None for any number.
+        calibrations: The methods by which its probabilities can be calibrated.
+        calibrated_samples: What a calibration is fitted on, in the plural; None for the samples themselves.
+        keeps_logits: Whether the logits of a whole split are few enough to keep.
         threshold_rule: How the thresholds of its decisions are chosen on validation where nobody says how; None where
             decisions are made without.
         exclusive: Whether an image or a pixel has exactly one of the classes.
@@ -92,6 +97,7 @@ class Task(abc.ABC):
 
     kind: str
     class_names: tuple[str, ...]
+    calibration: Calibration | None = None
 
     predicts: ClassVar[str] = "classes"
     file_writer: ClassVar[str] = "keras_lnn.saved.file_writers:TableWriter"
@@ -102,6 +108,9 @@ class Task(abc.ABC):
     search_ranges: ClassVar[Mapping[str, tuple[Any, ...]]] = types.MappingProxyType({})
     fewest_classes: ClassVar[int] = 2
     most_classes: ClassVar[int | None] = None
+    calibrations: ClassVar[tuple[str, ...]] = METHODS[:1]
+    keeps_logits: ClassVar[bool] = True
+    calibrated_samples: ClassVar[str | None] = None
     threshold_rule: ClassVar[str | None] = None
     exclusive: ClassVar[bool] = True
     resizes_labels: ClassVar[bool] = False
@@ -200,10 +209,22 @@ class Task(abc.ABC):
     # What it predicts.
 
     def probabilities(self, logits: Any) -> Any:
-        """Returns logits as probabilities, in float32 whatever the precision of the model; tensors of any backend."""
+        """Returns calibrated probabilities, in float32 whatever the precision of the model; tensors of any backend.
+
+        Nothing else turns logits into probabilities: what is measured, written, served and exported comes from here.
+
+        Args:
+            logits: (..., classes or labels).
+        """
         from keras import ops
 
-        return ops.softmax(ops.cast(logits, "float32"), axis=-1)
+        return ops.softmax(self._calibrated(logits), axis=-1)
+
+    def _calibrated(self, logits: Any) -> Any:
+        from keras import ops
+
+        logits = ops.cast(logits, "float32")
+        return logits if self.calibration is None else self.calibration.apply(logits)
 
     @abc.abstractmethod
     def decide(self, probabilities: Any, thresholds: Sequence[float] | None = None) -> Any:
@@ -341,6 +362,7 @@ class Task(abc.ABC):
         found: Evaluation,
         thresholds: Sequence[float] | None = None,
         positive_class: str | None = None,
+        uncalibrated: np.ndarray | None = None,
     ) -> dict[str, Figure]:
         """Draws the predictions for the test split, by the name of each picture; arguments as in :meth:`measure`.
 
@@ -350,6 +372,7 @@ class Task(abc.ABC):
             found: What :meth:`measure` found.
             thresholds: By which decisions are made; None for one half.
             positive_class: Which of two classes the curves speak of; None for the second one.
+            uncalibrated: What would be predicted without calibration; None where nothing was calibrated.
         """
 
     @classmethod

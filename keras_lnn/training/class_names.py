@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from keras_lnn.data.arrays import ImageData, SeriesArray, name_samples
+from keras_lnn.data.arrays import ImageData, name_samples
 from keras_lnn.data.thinning import keep_at_most
 from keras_lnn.errors import InputError, suggest
 from keras_lnn.saved.signature import Signature
@@ -59,8 +59,8 @@ def with_steps_of(signature: Signature, data: ImageData) -> ImageData:
     if signature.time_unit is None:
         return data
     splits = {
-        name: dataclasses.replace(split, images=keep_at_most(split.images, signature.image_shape[0]))
-        if isinstance(split.images, SeriesArray)
+        name: dataclasses.replace(split, images=keep_at_most(split.series, signature.image_shape[0]))
+        if split.series is not None
         else split
         for name, split in data.splits.items()
     }

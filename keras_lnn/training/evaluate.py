@@ -198,9 +198,9 @@ def find_denser_series(opened: ModelOnData, load: Callable[..., ImageData] = loa
     if name is None or opened.chosen.split not in SPLITS:
         return None
     split = load(name, Reading(), plan="whole").splits[opened.chosen.split]
-    if len(split) != len(opened.chosen.joined()) or not isinstance(split.images, SeriesArray):
+    if len(split) != len(opened.chosen.joined()) or split.series is None:
         raise ValueError(f"Denser data must have the same series. Received: {name} for {opened.name}.")
-    return split.images
+    return split.series
 
 
 def _with_positive_class(positive_class: str, signature: Signature) -> Signature:

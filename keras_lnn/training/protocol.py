@@ -12,7 +12,7 @@ from keras_lnn.data.catalog import require_data
 from keras_lnn.errors import InputError
 from keras_lnn.registry import check_arguments, get_model, require_model
 from keras_lnn.runs.own_modules import import_modules
-from keras_lnn.tasks.kinds import list_defaults, list_monitors
+from keras_lnn.tasks.kinds import list_calibrations, list_defaults, list_monitors
 
 # Defaults for the fields that neither a model's protocol nor its task sets.
 DEFAULTS = {
@@ -29,6 +29,8 @@ DEFAULTS = {
     "early_stopping_margin": 0.0,
     "keep": "best",
     "weight_average": 0.0,
+    # Tasks that have probabilities calibrate them; models with a published protocol do not, as published.
+    "calibration": "none",
 }
 
 
@@ -46,6 +48,12 @@ def complete_config(config: TrainConfig) -> CompleteConfig:
         raise InputError(
             f"--monitor of a model that predicts {entry.predicts} must be one of {', '.join(monitors)}. "
             f"Received: {complete.monitor} for {config.model}. Choose one of these."
+        )
+    if complete.calibration not in list_calibrations(entry.predicts):
+        raise InputError(
+            f"--calibration of a model that predicts {entry.predicts} must be one of "
+            f"{', '.join(list_calibrations(entry.predicts))}. Received: {complete.calibration} for {config.model}."
+            " Choose one of these."
         )
     if complete.augmentation != "auto":
         list_operations(complete.augmentation)

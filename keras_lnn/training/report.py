@@ -16,6 +16,7 @@ from keras_lnn.data.arrays import ImageData, SeriesArray, Split
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.class_curves import ClassCurves
+from keras_lnn.evaluation.metrics import CALIBRATION_METRICS
 from keras_lnn.evaluation.predictions import Evaluation
 from keras_lnn.files.atomic import atomic_path, without_nan, write_json, write_text
 from keras_lnn.files.csv_tables import to_csv
@@ -23,10 +24,11 @@ from keras_lnn.pages.run_page import describe_end, write_run_page
 from keras_lnn.runs.epoch_shares import count_epochs, is_cut_short
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.runs.selection import Selection
-from keras_lnn.saved.predictor import predict_compact, predict_courses, predict_probabilities
+from keras_lnn.saved.predictor import predict_courses, predict_probabilities
 from keras_lnn.saved.signature import Signature, read_signature, save_keras
 from keras_lnn.tasks.thresholds import choose_thresholds
 from keras_lnn.terminal import loading, print_labels, print_metrics, print_written
+from keras_lnn.training.calibrating import CalibratedPredictions, predict_calibrated
 from keras_lnn.training.variables import assign_variables, model_variables
 
 # The courses of so many series are predicted, each after every frame.
@@ -118,7 +120,8 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
         kept_epoch, kept_value = selection.choose(report.history)
         assign_variables(model_variables(model), folder.read_best(kept_epoch))
         splits = {name: report.data.splits[name] for name in measured}
-        predicted = {name: predict_compact(model, split.images, task) for name, split in splits.items()}
+        calibrated = predict_calibrated(model, splits, report.signature, report.config.calibration)
+        report, predicted = dataclasses.replace(report, signature=calibrated.signature), calibrated.predicted
         if task.has_thresholds:
             report = dataclasses.replace(report, signature=_with_thresholds(report, splits["val"], predicted["val"]))
         save_keras(model, report.signature, folder.best_model, samples)
@@ -126,10 +129,12 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
         tables = [task.tabulate(splits[name], predicted[name], found[name], name) for name in measured]
         write_text(folder.predictions, to_csv(pd.concat(tables)))
     metrics = _gather(report, {name: metrics_of_split(found[name], report.signature, name) for name in measured})
+    metrics["calibration"] = _describe_calibration(calibrated, splits)
+    metrics["warnings"] += [calibrated.note] if calibrated.note else []
     curves = _write_curves(report)
     write_text(folder.labels, to_csv(labels_table(metrics["per_class"][shown])))
     with loading(console, "drawing"):
-        _draw(report, model, predicted.get("test"), found.get("test"), curves)
+        _draw(report, model, calibrated, found.get("test"), curves)
     written = {"run": folder.path, "pictures": folder.plots}
     if report.config.export != "none":
         from keras_lnn.saved.export import export_model
@@ -163,6 +168,24 @@ def _with_thresholds(report: RunReport, validation: Split, probabilities: np.nda
     positive = task.positive_index(signature.positive_class)
     thresholds = choose_thresholds(validation.labels, probabilities, rule, positive)
     return dataclasses.replace(signature, thresholds=thresholds, threshold_rule=rule)
+
+
+def _describe_calibration(calibrated: CalibratedPredictions, splits: dict[str, Split]) -> dict[str, Any] | None:
+    """Returns how probabilities are calibrated, and what would be measured of each split without; None for not."""
+    calibration, plain = calibrated.signature.calibration, dataclasses.replace(calibrated.signature, calibration=None)
+    if calibration is None:
+        return None
+    before = {
+        name: measure_split(splits[name], predicted, plain).to_json()
+        for name, predicted in calibrated.uncalibrated.items()
+    }
+    return without_nan(
+        {
+            **dataclasses.asdict(calibration),
+            "fitted_on": calibrated.samples,
+            "before": {name: {key: found[key] for key in CALIBRATION_METRICS} for name, found in before.items()},
+        }
+    )
 
 
 def _export_path(parent: Path, name: str, signature: Signature) -> Path:
@@ -232,17 +255,22 @@ def _write_curves(report: RunReport) -> ClassCurves | None:
 
 
 def _draw(
-    report: RunReport, model: Any, predicted: np.ndarray | None, found: Evaluation | None, curves: ClassCurves | None
+    report: RunReport,
+    model: Any,
+    calibrated: CalibratedPredictions,
+    found: Evaluation | None,
+    curves: ClassCurves | None,
 ) -> None:
     from keras_lnn import plots
 
     signature, history, test = report.signature, pd.DataFrame(report.history), report.data.splits["test"]
-    task = signature.get_task()
+    task, predicted = signature.get_task(), calibrated.predicted.get("test")
     figures = {"images": task.draw_images(report.data.splits["train"])}
     figures |= {"history": plots.plot_history(history, signature.best_epoch)}
     figures |= task.draw_epochs(history, signature.best_epoch, None if predicted is None else curves)
     if predicted is not None and found is not None:
-        figures |= task.draw_test(test, predicted, found, signature.thresholds, signature.positive_class)
+        about = (signature.thresholds, signature.positive_class, calibrated.uncalibrated.get("test"))
+        figures |= task.draw_test(test, predicted, found, *about)
         if test.series is not None:
             figures["course"] = _draw_course(model, test.series, test.labels, signature)
         figures |= _draw_layers(model, test.images[:1], report.config.model, signature.class_names)

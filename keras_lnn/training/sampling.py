@@ -38,7 +38,7 @@ def predict_samplings(
         predicted: What it predicts for them with all frames; predicted if not given.
         denser: The same series at twice the frame rate, where there are some.
     """
-    series = [part.images for part in parts if isinstance(part.images, SeriesArray)]
+    series = [part.series for part in parts if part.series is not None]
     if len(series) < len(parts):
         raise InputError("--sampling is for data of series of images in time. Received: images. Leave it out.")
 

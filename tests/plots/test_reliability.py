@@ -59,6 +59,17 @@ def test_reliability_intervals_equal_those_of_wilson():
         np.testing.assert_allclose(segment[:, 1], interval, atol=1e-6)
 
 
+def test_reliability_before_calibration_is_a_line_of_its_own():
+    truth, probabilities = predict_classes(4)
+    flat = 0.5 * probabilities + 0.125
+    lines = labelled_lines(
+        plots.plot_reliability(truth, probabilities, "multi-class", list("abcd"), None, flat).axes[0]
+    )
+    alone = labelled_lines(plots.plot_reliability(truth, flat, "multi-class", list("abcd")).axes[0])
+    assert "before calibration" not in alone
+    np.testing.assert_array_equal(lines["before calibration"].get_xydata(), alone["mean of each bin"].get_xydata())
+
+
 def test_reliability_shows_the_given_calibration_error():
     truth, probabilities = predict_classes(2)
     figure = plots.plot_reliability(truth, probabilities, "binary", ["no", "yes"], expected_calibration_error=0.123)

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 import tiny_models  # noqa: F401, registers the networks
 from PIL import Image
+from scipy.special import expit
 
 from keras_lnn.backend import xla_slows_convolutions
 from keras_lnn.errors import InputError
@@ -20,6 +21,7 @@ from keras_lnn.saved.export import export_model
 from keras_lnn.saved.image_predictions import predict_files
 from keras_lnn.saved.predictor import KerasPredictor, find_model, load_model, load_predictor
 from keras_lnn.saved.signature import SIGNATURE_FILE, Signature, save_keras
+from keras_lnn.tasks.calibration import Calibration
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), dtype=np.uint8)
 
@@ -79,7 +81,9 @@ def served(exported):
 
 def test_a_signature_is_restored_with_every_field():
     two = {"thresholds": (0.3, 0.7), "threshold_rule": "youden", "positive_class": "malignant"}
-    for signature in (make_signature(**two), make_signature(task="multi-label", thresholds=(0.25, 0.5))):
+    both = Calibration("vector", (0.5, 2.0), (0.0, -1.5))
+    of_labels = make_signature(task="multi-label", thresholds=(0.25, 0.5), calibration=both)
+    for signature in (make_signature(**two, calibration=Calibration("temperature", (0.5,))), of_labels):
         content = json.loads(json.dumps(signature.to_json()))
         assert Signature.from_json(content) == signature
     # Two classes have one decision, so that one threshold follows from the other.
@@ -87,29 +91,41 @@ def test_a_signature_is_restored_with_every_field():
         ({"thresholds": [0.3, 0.3]}, "must sum to one"),
         ({"positive_class": "c"}, "positive_class must be one of two classes"),
         ({"task": "multi-class", "thresholds": [0.5, 0.5]}, "each of two classes or of several labels"),
+        ({"calibration": {"method": "temperature"}}, "must have method, scales and offsets"),
+        ({"calibration": {"method": "isotonic", "scales": [1.0], "offsets": []}}, "calibration must have positive"),
+        ({"calibration": {"method": ["vector"], "scales": [1.0], "offsets": []}}, "calibration must have positive"),
+        ({"calibration": {"method": "vector", "scales": [1.0], "offsets": [1.0]}}, "calibration must have positive"),
+        ({"calibration": {"method": "vector", "scales": [-1.0, 1.0], "offsets": []}}, "calibration must have positive"),
+        ({"calibration": {"method": "vector", "scales": ["1"], "offsets": []}}, "must be numbers"),
     ):
         with pytest.raises(ValueError, match=rule):
             Signature.from_json(make_signature().to_json() | wrong)
-    # Of a version that knew no thresholds.
-    older = Signature.from_json({name: content[name] for name in content if name not in two})
-    assert (older.thresholds, older.threshold_rule, older.positive_class) == (None, None, None)
+    # Of a version that knew no thresholds and no calibration.
+    older = Signature.from_json({name: content[name] for name in content if name not in (*two, "calibration")})
+    assert (older.thresholds, older.threshold_rule, older.positive_class, older.calibration) == (None,) * 4
 
 
 def test_predicted_labels_use_the_chosen_thresholds(tmp_path):
     keras.utils.set_random_seed(0)
     model = build_model("tiny-dense", (28, 28, 1), 3)
-    labels = {"task": "multi-label", "class_names": ("a", "b", "c")}
+    calibration = Calibration("vector", (2.0, 1.0, 0.5), (0.0, 1.0, -1.0))
+    labels = {"task": "multi-label", "class_names": ("a", "b", "c"), "calibration": calibration}
     save_keras(model, make_signature(**labels), tmp_path / "plain.keras")
     probabilities = load_predictor(tmp_path / "plain.keras").predict(IMAGES)
+    logits = model.predict_on_batch(IMAGES.astype("float32"))
+    np.testing.assert_allclose(probabilities, expit(logits * [2.0, 1.0, 0.5] + [0.0, 1.0, -1.0]), atol=1e-6)
     thresholds = tuple(float(np.median(column)) for column in probabilities.T)
     save_keras(model, make_signature(**labels, thresholds=thresholds), tmp_path / "tuned.keras")
     folder = export_model(tmp_path / "tuned.keras", tmp_path / "served")
     served = tf.saved_model.load(str(folder))
     answer = served.serve(IMAGES)
+    np.testing.assert_allclose(answer["probabilities"], probabilities, atol=1e-6)
     above = answer["probabilities"].numpy().astype(np.float64) > thresholds
     np.testing.assert_array_equal(answer["predicted"], above)
     assert 0 < above.sum() < above.size
-    assert "a above 0." in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert "a above 0." in card
+    assert "| Calibration | temperatures a 0.5, b 1, c 2; offsets b +1, c -1, fitted on validation |" in card
     for index, image in enumerate(IMAGES):
         Image.fromarray(image[..., 0]).save(tmp_path / f"{index}.png")
     predictor = load_predictor(folder)

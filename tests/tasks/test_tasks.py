@@ -27,6 +27,7 @@ from keras_lnn.registry import register_model
 from keras_lnn.saved.card import model_card, shown_metrics
 from keras_lnn.saved.file_writers import find_writer
 from keras_lnn.saved.signature import Signature
+from keras_lnn.tasks.calibration import Calibration
 from keras_lnn.tasks.classification import SingleLabelTask
 from keras_lnn.tasks.decisions import decide_likeliest
 from keras_lnn.tasks.kinds import KINDS, list_forms, list_monitors, make_task
@@ -49,6 +50,30 @@ def test_classes_use_a_softmax(kind):
     (metric,) = task.metrics()
     metric.update_state(labels, LOGITS)
     assert list(metric.result()) == ["accuracy", "f1", "auc", "score"]
+
+
+def test_probabilities_are_those_of_the_calibrated_logits():
+    offset = Calibration("vector", (2.0, 0.5, 1.0), (0.0, -1.0, 1.0))
+    scaled = LOGITS * [2.0, 0.5, 1.0] + [0.0, -1.0, 1.0]
+    for kind, expected in (("multi-class", softmax(scaled, axis=1)), ("multi-label", expit(scaled))):
+        task = make_task(kind, ("a", "b", "c"), offset)
+        for logits in (LOGITS, keras.ops.convert_to_tensor(LOGITS)):
+            np.testing.assert_allclose(task.probabilities(logits), expected, rtol=1e-5)
+    masks = make_task("segmentation", ("a", "b", "c"), Calibration("temperature", (0.5,)))
+    np.testing.assert_allclose(masks.probabilities(LOGITS), softmax(LOGITS / 2, axis=1), rtol=1e-5)
+
+
+def test_published_models_are_not_calibrated_unless_asked_to_be():
+    def method(model, **fields):
+        return complete_config(TrainConfig(model=model, **fields)).calibration
+
+    assert [method(name) for name in ("lnn", "crnet-1fc", "resnet18", "multilabel-cnn")] == ["none"] * 4
+    assert [method(name) for name in ("cnn", "unet")] == ["temperature"] * 2
+    assert method("lnn", calibration="vector") == "vector"
+    with pytest.raises(
+        InputError, match=r"predicts masks must be one of none, temperature\. Received: vector for unet"
+    ):
+        method("unet", calibration="vector")
 
 
 def test_labels_use_sigmoids():
