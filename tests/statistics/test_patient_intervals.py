@@ -1,0 +1,167 @@
+"""Coverage of 95% intervals where several images belong to one patient, by patients and by images."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from keras_lnn.evaluation.predictions import evaluate_predictions
+from keras_lnn.statistics.deviations import Units, auc_deviations, welch_degrees
+from keras_lnn.statistics.measurements import measure_auc, measure_loss, measure_proportion
+from keras_lnn.statistics.paired_tests import Measured, compare_means
+
+METRICS = ("auc", "accuracy", "sensitivity", "specificity", "brier", "log_loss")
+
+
+@dataclasses.dataclass(frozen=True)
+class Patients:
+    """A population of patients with unequal numbers of images.
+
+    Args:
+        images: Images of an experiment, on average.
+        by_patient: Whether all images of a patient have one class.
+        correlation: Correlation of the scores of two images of one patient.
+        mean_images: Images of a patient, on average: from one to nearly twice as many.
+    """
+
+    images: int
+    by_patient: bool = True
+    correlation: float = 0.6
+    mean_images: int = 5
+
+    def draw(self, generator, images=None):
+        """Draws truth, scores and the patient of each image."""
+        count = (images or self.images) // self.mean_images
+        patient = np.repeat(np.arange(count), generator.integers(1, 2 * self.mean_images, count))
+        positive = generator.random(count)[patient] < 0.4 if self.by_patient else generator.random(len(patient)) < 0.4
+        return positive, 1.6 * (positive - 0.5) + self.draw_noise(generator, patient), patient
+
+    def draw_noise(self, generator, patient):
+        """Draws what a score has of its patient and of its image."""
+        common, own = generator.standard_normal(patient.max() + 1)[patient], generator.standard_normal(len(patient))
+        return np.sqrt(self.correlation) * common + np.sqrt(1 - self.correlation) * own
+
+
+def measure(positive, scores, patient, names):
+    """The metrics by the functions of an evaluation, without the others, which take most of its time."""
+    units = Units(len(positive), patient)
+    predicted, probability = scores > 0, expit(1.6 * scores)
+    every = np.ones(len(positive), bool)
+    possible = {
+        "auc": lambda: measure_auc(positive, scores, units, 0.95),
+        "accuracy": lambda: measure_proportion(predicted == positive, every, units, 0.95),
+        "sensitivity": lambda: measure_proportion(predicted, positive, units, 0.95),
+        "specificity": lambda: measure_proportion(~predicted, ~positive, units, 0.95),
+        "brier": lambda: measure_loss((probability - positive) ** 2, 1.0, True, units, 0.95),
+        "log_loss": lambda: measure_loss(np.logaddexp(0, -1.6 * scores * (2 * positive - 1)), 15.9, True, units, 0.95),
+    }
+    return {name: possible[name]().estimate for name in names}
+
+
+def find_coverage(population, experiments, names=METRICS, seed=0):
+    """The share of experiments whose interval holds the true value, by patients and by images, for each metric."""
+    generator = np.random.default_rng(seed)
+    positive, scores, _ = population.draw(generator, 1_000_000)
+    true = {name: estimate.value for name, estimate in measure(positive, scores, None, names).items()}
+    held = {unit: dict.fromkeys(names, 0) for unit in ("patients", "images")}
+    for _ in range(experiments):
+        positive, scores, patient = population.draw(generator)
+        for unit, groups in (("patients", patient), ("images", None)):
+            for name, found in measure(positive, scores, groups, names).items():
+                held[unit][name] += found.low <= true[name] <= found.high
+    return {unit: {name: count / experiments for name, count in counts.items()} for unit, counts in held.items()}
+
+
+def test_the_quick_way_measures_what_an_evaluation_reports():
+    positive, scores, patient = Patients(100).draw(np.random.default_rng(1))
+    probabilities = np.stack([expit(-1.6 * scores), expit(1.6 * scores)], axis=1)
+    about = {"task": "binary", "class_names": ("no", "yes"), "groups": patient}
+    expected = evaluate_predictions(positive.astype(int), probabilities, **about).metrics
+    for name, found in measure(positive, scores, patient, METRICS).items():
+        assert dataclasses.astuple(found) == pytest.approx(dataclasses.astuple(expected[name]), abs=1e-3), name
+
+
+def test_intervals_by_patient_hold_where_those_by_image_do_not():
+    held = find_coverage(Patients(200), 300, ("auc", "accuracy"))
+    # Of 300 shares of .95 one in a hundred lies beyond these.
+    assert all(0.91 <= share <= 0.98 for share in held["patients"].values()), held
+    assert all(share < 0.85 for share in held["images"].values()), held
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by_patient", [True, False])
+@pytest.mark.parametrize("images", [100, 200, 500, 1000])
+def test_intervals_by_patient_have_their_coverage(images, by_patient):
+    held = find_coverage(Patients(images, by_patient), 3000)
+    print(images, by_patient, held)
+    # Of 20 patients the largest losses are rarely among those seen.
+    loose = ("brier", "log_loss") if images == 100 else ()
+    wrong = {
+        name: share for name, share in held["patients"].items() if abs(share - 0.95) > 0.015 + 0.015 * (name in loose)
+    }
+    assert wrong == {}
+    assert all(share < 0.935 for share in held["images"].values())
+
+
+def find_rejections(population, experiments, seed=0):
+    """The share of p-values below .05 for two models that are equally good, by patients and by images."""
+    generator = np.random.default_rng(seed)
+    rejected = {unit: dict.fromkeys(("auc", "accuracy"), 0) for unit in ("patients", "images")}
+    for _ in range(experiments):
+        positive, first, patient = population.draw(generator)
+        # The same images, and as much noise of the second model's own as is common to both.
+        second = 0.5 * first + 0.8 * (positive - 0.5) + np.sqrt(0.75) * population.draw_noise(generator, patient)
+        for unit, groups in (("patients", patient), ("images", None)):
+            units = Units(len(positive), groups)
+            for name, measured in measure_both(positive, first, second, units).items():
+                apart = measured[0].deviations - measured[1].deviations
+                runs = [Measured([one.estimate], one.deviations[None]) for one in measured]
+                strata = units.strata(positive.astype(int)) if name == "auc" else None
+                degrees = units.count - 1 if strata is None else welch_degrees(apart, strata)
+                rejected[unit][name] += compare_means(*runs, degrees=degrees).p < 0.05
+    return {unit: {name: count / experiments for name, count in counts.items()} for unit, counts in rejected.items()}
+
+
+def measure_both(positive, first, second, units):
+    every = np.ones(len(positive), bool)
+    return {
+        "auc": [measure_auc(positive, scores, units, 0.95) for scores in (first, second)],
+        "accuracy": [measure_proportion((scores > 0) == positive, every, units, 0.95) for scores in (first, second)],
+    }
+
+
+def test_paired_tests_by_patient_err_as_rarely_as_they_say():
+    rejected = find_rejections(Patients(200), 150)
+    assert all(share <= 0.1 for share in rejected["patients"].values()), rejected
+    assert all(share > 0.12 for share in rejected["images"].values()), rejected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("images", [100, 200, 500, 1000])
+def test_paired_tests_by_patient_have_their_error_rate(images):
+    rejected = find_rejections(Patients(images), 3000)
+    print(images, rejected)
+    # Of two areas of 20 or 40 patients the test is careful: it errs in 2 to 3% of cases.
+    least = 0.01 if images < 500 else 0.035
+    assert all(least <= share <= 0.065 for share in rejected["patients"].values())
+    assert all(share > 0.12 for share in rejected["images"].values())
+
+
+def test_the_variance_of_an_area_is_that_of_obuchowski():
+    positive, scores, patient = Patients(60, by_patient=False).draw(np.random.default_rng(3))
+    # By comparing every pair, as in Obuchowski (1997), Biometrics 53, 567, equations for clustered data.
+    above = (scores[positive][:, None] > scores[~positive]) + 0.5 * (scores[positive][:, None] == scores[~positive])
+    area, m, n = above.mean(), positive.sum(), (~positive).sum()
+    count = patient.max() + 1
+    of_positive = np.bincount(patient[positive], above.mean(axis=1) - area, count)
+    of_negative = np.bincount(patient[~positive], above.mean(axis=0) - area, count)
+    with_positive, with_negative = (len(np.unique(patient[side])) for side in (positive, ~positive))
+    expected = with_positive / ((with_positive - 1) * m**2) * (of_positive**2).sum()
+    expected += with_negative / ((with_negative - 1) * n**2) * (of_negative**2).sum()
+    expected += 2 * count / ((count - 1) * m * n) * (of_positive * of_negative).sum()
+    found, deviations = auc_deviations(positive, scores)
+    ours = (Units(len(positive), patient).gather(deviations, count) ** 2).sum()
+    assert found == pytest.approx(area)
+    # The corrections for small numbers differ: by images of each side here, by patients of each side there.
+    assert ours == pytest.approx(expected, rel=0.05)
