@@ -72,26 +72,57 @@ def phantom_vessel() -> ImageData:
     )
 
 
+def breast_lesions(split: str) -> np.ndarray:
+    """Returns where the lesion of each image of :func:`phantom_breast` is, bool (samples, 28, 28).
+
+    Images of normal tissue have no lesion.
+
+    Args:
+        split: Name of the split.
+    """
+    return _draw_split(_BREAST_SEED, _BREAST_SAMPLES, _BREAST_SHARE_OF_CLASS_1, _draw_breast_lesions, split)[1]
+
+
+def vessel_sacs(split: str) -> np.ndarray:
+    """Returns where the sac of each volume of :func:`phantom_vessel` is, bool (samples, 28, 28, 28).
+
+    Healthy vessels have none.
+
+    Args:
+        split: Name of the split.
+    """
+    return _draw_split(_VESSEL_SEED, _VESSEL_SAMPLES, _VESSEL_SHARE_OF_CLASS_1, _draw_vessel_sacs, split)[1]
+
+
+_Draw = Callable[[np.random.Generator, np.ndarray], np.ndarray]
+
+
 def _draw_splits(
-    seed: int,
-    samples: Mapping[str, int],
-    share_of_class_1: float,
-    draw_images: Callable[[np.random.Generator, np.ndarray], np.ndarray],
+    seed: int, samples: Mapping[str, int], share_of_class_1: float, draw_images: _Draw
 ) -> dict[str, Split]:
     splits = {}
-    for index, name in enumerate(SPLITS):
-        generator = make_generator(seed, index)
-        labels = np.zeros(samples[name], np.int64)
-        labels[: round(samples[name] * share_of_class_1)] = 1
-        labels = labels[generator.permutation(len(labels))]
-        splits[name] = Split(images=draw_images(generator, labels), labels=labels)
+    for name in SPLITS:
+        labels, images = _draw_split(seed, samples, share_of_class_1, draw_images, name)
+        splits[name] = Split(images=images, labels=labels)
     return splits
+
+
+def _draw_split(
+    seed: int, samples: Mapping[str, int], share_of_class_1: float, draw: _Draw, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the labels of a split, and what is drawn for them from the same random numbers."""
+    generator = make_generator(seed, SPLITS.index(name))
+    labels = np.zeros(samples[name], np.int64)
+    labels[: round(samples[name] * share_of_class_1)] = 1
+    labels = labels[generator.permutation(len(labels))]
+    return labels, draw(generator, labels)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Lesions:
     """One lesion per image; every field has the shape (samples, 1, 1), lengths are in pixels."""
 
+    present: np.ndarray
     row: np.ndarray
     column: np.ndarray
     half_width: np.ndarray
@@ -108,6 +139,13 @@ class _Lesions:
 def _draw_breast_images(generator: np.random.Generator, labels: np.ndarray) -> np.ndarray:
     lesions = _draw_lesions(generator, labels)
     return _render_ultrasound(generator, lesions)
+
+
+def _draw_breast_lesions(generator: np.random.Generator, labels: np.ndarray) -> np.ndarray:
+    """Returns masks; the outlines are the first random numbers that an image's rendering takes after its lesion."""
+    lesions = _draw_lesions(generator, labels)
+    inside, _, _ = _lesion_masks(generator, lesions)
+    return (inside >= 0.5) & lesions.present
 
 
 def _draw_lesions(generator: np.random.Generator, labels: np.ndarray) -> _Lesions:
@@ -128,6 +166,7 @@ def _draw_lesions(generator: np.random.Generator, labels: np.ndarray) -> _Lesion
     half_width = np.sqrt(area / tallness)
     present = malignant | (between(0.0, 1.0) > _SHARE_WITHOUT_LESION)
     return _Lesions(
+        present=present,
         row=between(6.0, 16.0),
         column=between(5.0, 22.0),
         half_width=half_width,
@@ -239,6 +278,12 @@ def _posterior_factor(lesions: _Lesions, rows: np.ndarray, columns: np.ndarray) 
 def _draw_vessel_volumes(generator: np.random.Generator, labels: np.ndarray) -> np.ndarray:
     tubes, sacs = _draw_vessels(generator, labels)
     return _render_spheres(len(labels), (tubes, 9), (sacs, 15))
+
+
+def _draw_vessel_sacs(generator: np.random.Generator, labels: np.ndarray) -> np.ndarray:
+    """Returns masks of the sacs, which are drawn like the volumes but without the vessels."""
+    _, sacs = _draw_vessels(generator, labels)
+    return _render_spheres(len(labels), (sacs, 15))[..., 0] >= 128
 
 
 def _draw_vessels(generator: np.random.Generator, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

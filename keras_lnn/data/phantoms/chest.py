@@ -25,11 +25,26 @@ def phantom_chest() -> ImageData:
         2,000, 400 and 1,000 images for training, validation and test; the same bytes each time.
     """
     splits = {}
-    for index, name in enumerate(SPLITS):
-        generator = make_generator(_SEED, index)
-        labels = _draw_findings(generator, _SAMPLES[name])
-        splits[name] = Split(images=_draw_radiographs(generator, labels), labels=labels.astype(np.uint8))
+    for name in SPLITS:
+        labels, images, _ = _draw_split(name)
+        splits[name] = Split(images=images, labels=labels.astype(np.uint8))
     return ImageData("phantom-chest", "multi-label", FINDINGS, splits, checksum=checksum_of(splits))
+
+
+def chest_findings(split: str) -> np.ndarray:
+    """Returns where each finding of each image of :func:`phantom_chest` is, bool (samples, 28, 28, findings).
+
+    Args:
+        split: Name of the split.
+    """
+    return _draw_split(split)[2]
+
+
+def _draw_split(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the findings of a split, its images, and masks of the findings."""
+    generator = make_generator(_SEED, SPLITS.index(name))
+    findings = _draw_findings(generator, _SAMPLES[name])
+    return findings, *_draw_radiographs(generator, findings)
 
 
 def _draw_findings(generator: np.random.Generator, samples: int) -> np.ndarray:
@@ -45,7 +60,8 @@ def _draw_findings(generator: np.random.Generator, samples: int) -> np.ndarray:
     return np.stack([heart, fluid, infiltration, nodule, air, device, hernia], axis=1)
 
 
-def _draw_radiographs(generator: np.random.Generator, findings: np.ndarray) -> np.ndarray:
+def _draw_radiographs(generator: np.random.Generator, findings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns images and masks of their findings, in the order of ``FINDINGS``."""
     samples = len(findings)
 
     def between(low: float, high: float) -> np.ndarray:
@@ -99,7 +115,8 @@ def _draw_radiographs(generator: np.random.Generator, findings: np.ndarray) -> n
     # Exposure, contrast and grain of the film.
     grain = between(0.015, 0.04) * smooth_noise(generator, (samples, _SIZE, _SIZE), (1, 1))
     picture = (picture - 0.45) * between(0.8, 1.15) + between(0.4, 0.5) + grain
-    return as_bytes(picture)[..., None]
+    shares = np.stack([shadow, pool, cloud * lungs, spot, rim, wire, wall], axis=-1)
+    return as_bytes(picture)[..., None], (shares >= 0.5) & findings[:, None, None, :]
 
 
 def _lungs(y: np.ndarray, x: np.ndarray, half_width: np.ndarray, half_height: np.ndarray) -> tuple:
