@@ -45,6 +45,28 @@ def call_compiled(function: Callable[..., Any], *arguments: Any) -> Any:
     return tf.function(function, jit_compile=True, autograph=False)(*arguments)
 
 
+def gradients_of(function: Callable[[list[Any]], Any], values: list[Any]) -> list[Any]:
+    """Returns the gradient of the sum of a function's result with respect to each of some tensors.
+
+    Args:
+        function: Function of a list of tensors; a tensor that it does not use has a gradient of zeros.
+        values: The tensors.
+    """
+    values = [keras.ops.convert_to_tensor(value) for value in values]
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.grad(lambda tensors: keras.ops.sum(function(tensors)))(values)
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(f"Gradients need TensorFlow or JAX. Received: {keras.backend.backend()}. Set KERAS_BACKEND.")
+    import tensorflow as tf
+
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(values)
+        result = keras.ops.sum(function(values))
+    return tape.gradient(result, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+
 def xla_slows_convolutions() -> bool:
     """Returns whether convolutions are slower when compiled by XLA, as TensorFlow's are on a CPU.
 

@@ -201,6 +201,12 @@ class BinaryTask(SingleLabelTask):
     def _scores(self) -> int:
         return 1
 
+    def target_weights(
+        self, logits: np.ndarray, target: int | None = None, thresholds: Sequence[float] | None = None
+    ) -> np.ndarray:
+        """Returns weights of 1 and -1: the number that is explained is the class's logit minus that of the other."""
+        return 2 * super().target_weights(logits, target, thresholds) - 1
+
 
 class MultiLabelTask(SingleLabelTask):
     """Several labels to an image, one sigmoid each."""
@@ -243,6 +249,21 @@ class MultiLabelTask(SingleLabelTask):
         from keras import ops
 
         return ops.sigmoid(self._calibrated(logits))
+
+    def target_weights(
+        self, logits: np.ndarray, target: int | None = None, thresholds: Sequence[float] | None = None
+    ) -> np.ndarray:
+        """Returns weights for the logit of a label, of the most probable one if none is given.
+
+        With one label only, the predicted side is explained: where the label is not predicted, its weight is -1.
+        """
+        weights = super().target_weights(logits, target, thresholds)
+        if target is not None or self.outputs > 1:
+            return weights
+        return weights * (2 * super()._predicted_target(logits, thresholds) - 1).astype(weights.dtype)
+
+    def _predicted_target(self, logits: np.ndarray, thresholds: Sequence[float] | None) -> np.ndarray:
+        return logits.argmax(axis=-1)
 
     def name_decision(self, decision: Any) -> Any:
         """Returns the names of the labels that each image has, with | between them."""

@@ -76,6 +76,24 @@ result["probabilities"]  # {pixels_of_classes}""",
         """Returns the likeliest class of each pixel, (...)."""
         return decide_likeliest(probabilities)
 
+    def target_weights(
+        self, logits: np.ndarray, target: int | None = None, thresholds: Sequence[float] | None = None
+    ) -> np.ndarray:
+        """Returns weights for the sum of a class's logits over the pixels where it is predicted, else over all pixels.
+
+        If no class is given, it is the class beside the background that is predicted for most pixels of an image.
+        """
+        import numpy as np
+
+        samples = np.arange(len(logits))
+        predicted = super().target_weights(logits).reshape(len(logits), -1, logits.shape[-1])
+        counts = predicted.sum(axis=1)
+        chosen = np.full(len(logits), target) if target is not None else 1 + counts[:, 1:].argmax(axis=1)
+        nowhere = counts[samples, chosen] == 0
+        weights = np.zeros_like(predicted)
+        weights[samples, :, chosen] = np.where(nowhere[:, None], 1, predicted[samples, :, chosen])
+        return weights.reshape(logits.shape)
+
     def describe_label(self, label: Any) -> str:
         """Returns the names of the classes besides the background that a mask has."""
         import numpy as np

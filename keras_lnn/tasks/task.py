@@ -239,6 +239,32 @@ class Task(abc.ABC):
             Class indices (...), or for several labels whether each is predicted (..., labels).
         """
 
+    def target_weights(
+        self, logits: np.ndarray, target: int | None = None, thresholds: Sequence[float] | None = None
+    ) -> np.ndarray:
+        """Returns the weights of the logits in the number that an explanation is about, of the shape of the logits.
+
+        That number is the logit of the class.
+
+        Args:
+            logits: (samples, ..., classes or labels).
+            target: Index of a class or label; None for what is predicted for each sample.
+            thresholds: By which decisions are made; None for one half.
+        """
+        import numpy as np
+
+        if target is not None:
+            chosen = np.full(logits.shape[:-1], target)
+        else:
+            chosen = self._predicted_target(logits, thresholds)
+        return np.eye(logits.shape[-1], dtype=np.float32)[chosen]
+
+    def _predicted_target(self, logits: np.ndarray, thresholds: Sequence[float] | None) -> np.ndarray:
+        """Returns the index of the class that is predicted for each sample."""
+        from keras import ops
+
+        return self.decide(ops.convert_to_numpy(self.probabilities(logits)), thresholds)
+
     def name_decision(self, decision: Any) -> Any:
         """Returns the names of what :meth:`decide` gives for some images, one text for each class index."""
         import numpy as np

@@ -1,0 +1,255 @@
+"""Maps of where a model looks, against cases whose answer is known."""
+
+import keras
+import numpy as np
+import pytest
+from explained_models import draw_images, make_convolutions, make_linear, make_predictor
+from scipy.ndimage import gaussian_filter
+
+from keras_lnn.data.arrays import SeriesArray
+from keras_lnn.errors import InputError
+from keras_lnn.explaining.feature_maps import FeatureMaps
+from keras_lnn.explaining.maps import METHODS, explain, make_subject
+from keras_lnn.explaining.positions import interpolate
+from keras_lnn.layers import LTC, CfC, FlippedViews, MeanOfViews, Rows, apply_to_slices
+from keras_lnn.registry import build_model, get_model, list_models
+
+IMAGES = draw_images(4, 6, 6, 1)
+LARGER = draw_images(3, 8, 8, 1)
+
+
+@pytest.fixture(scope="module")
+def linear():
+    model, weights = make_linear()
+    return make_predictor(model), weights
+
+
+@pytest.fixture(scope="module")
+def convolutions():
+    return make_predictor(make_convolutions())
+
+
+def maps_of(model, *names):
+    """Returns the outputs of some layers for ``LARGER``."""
+    inner = keras.Model(model.input, [model.get_layer(name).output for name in names])
+    found = inner(LARGER.astype("float32"))
+    return [keras.ops.convert_to_numpy(maps) for maps in keras.tree.flatten(found)]
+
+
+def test_integrated_gradients_of_a_linear_network_are_weight_times_pixel(linear):
+    predictor, weights = linear
+    margin = weights[..., 1] - weights[..., 0]
+    maps = explain(predictor, IMAGES, "integrated-gradients", target=1)
+    np.testing.assert_allclose(maps, IMAGES[..., 0] * margin, rtol=1e-4, atol=1e-3)
+    assert maps.dtype == np.float32
+
+
+def test_integrated_gradients_sum_to_the_difference_of_the_logits(convolutions):
+    maps = explain(convolutions, LARGER, "integrated-gradients", target="b")
+    logits = make_subject(convolutions).logits
+    both = logits([LARGER.astype("float32")]) - logits([np.zeros((1, 8, 8, 1), np.float32)])
+    np.testing.assert_allclose(maps.sum(axis=(1, 2)), both[:, 1] - both[:, 0], rtol=0.02)
+
+
+def test_the_predicted_side_of_two_classes_is_explained(linear):
+    predictor, _ = linear
+    logits = make_subject(predictor).logits([IMAGES.astype("float32")])
+    assert len(set(logits.argmax(axis=1))) == 2  # or this test shows nothing
+    chosen = explain(predictor, IMAGES, "integrated-gradients")
+    sides = [explain(predictor, IMAGES, "integrated-gradients", target=side) for side in (0, 1)]
+    np.testing.assert_array_equal(chosen, np.stack([sides[side][row] for row, side in enumerate(logits.argmax(1))]))
+    np.testing.assert_array_equal(sides[0], -sides[1])
+
+
+@pytest.mark.parametrize("target", [2, -1, "z"])
+def test_an_unknown_target_or_method_is_one_line(linear, target):
+    with pytest.raises(InputError, match=r"target must be a class or an index from 0 to 1\. Received"):
+        explain(linear[0], IMAGES, "occlusion", target=target)
+    with pytest.raises(InputError, match=r"There is no method 'gradcam'. Did you mean grad-cam"):
+        explain(linear[0], IMAGES, "gradcam")
+
+
+def test_occlusion_of_a_network_that_reads_one_pixel_shows_the_windows_around_it():
+    inputs = keras.Input((9, 9, 1))
+    logit = inputs[:, 4, 4] / 255.0
+    predictor = make_predictor(keras.Model(inputs, keras.ops.concatenate([-logit, logit], axis=-1)))
+    images = np.zeros((1, 9, 9, 1), np.uint8)
+    images[0, 4, 4] = 255
+    (found,) = explain(predictor, images, "occlusion", target="b")
+    # Windows of two pixels a side move by one: the pixel lies in four, each of its neighbours in some of these.
+    fall = 2 * (1 - 1 / 81)
+    expected = np.zeros((9, 9))
+    expected[3:6, 3:6] = fall * np.outer([0.5, 1, 0.5], [0.5, 1, 0.5])
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_grad_cam_by_hand(convolutions):
+    (maps,) = maps_of(convolutions.model, "second_relu")
+    dense = convolutions.model.get_layer("logits").get_weights()[0]
+    # The gradient of the mean over 16 cells is the dense weight by 16, in each cell; the second logit counts 1.
+    weights = (dense[:, 1] - dense[:, 0]) / 16
+    coarse = np.maximum((maps * weights).sum(axis=-1), 0)
+    centres, wanted = 0.5 + 2 * np.arange(4), np.arange(8)
+    rows = np.stack([[np.interp(wanted, centres, row) for row in sample] for sample in coarse])
+    expected = np.stack([[np.interp(wanted, centres, column) for column in sample.T] for sample in rows])
+    found = explain(convolutions, LARGER, "grad-cam", target=1)
+    np.testing.assert_allclose(found, expected.swapaxes(1, 2), rtol=1e-4, atol=1e-5)
+
+
+def test_visual_backprop_by_hand(convolutions):
+    first, second = maps_of(convolutions.model, "first", "second_relu")
+    means = second.mean(axis=-1)
+    centres, wanted = 0.5 + 2 * np.arange(4), np.arange(8)
+    rows = np.stack([[np.interp(wanted, centres, row) for row in sample] for sample in means])
+    larger = np.stack([[np.interp(wanted, centres, column) for column in sample.T] for sample in rows])
+    expected = larger.swapaxes(1, 2) * first.mean(axis=-1)
+    expected /= expected.max(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(explain(convolutions, LARGER, "visual-backprop"), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_last_convolution_of_a_residual_block_is_that_after_the_sum():
+    inputs = keras.Input((8, 8, 1))
+    start = keras.layers.ReLU()(keras.layers.Conv2D(2, 3, padding="same", name="start")(inputs))
+    inside = keras.layers.BatchNormalization()(keras.layers.Conv2D(2, 3, padding="same", name="inside")(start))
+    end = keras.layers.ReLU()(keras.layers.Add()([inside, start]))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(end)))
+    maps = FeatureMaps(model)
+    assert [block.name for block in maps.blocks] == ["start", "inside"]
+    (found,) = maps.values([LARGER.astype("float32")], maps.blocks[-1:])
+    expected = keras.Model(inputs, end)(LARGER.astype("float32"))
+    np.testing.assert_allclose(found, keras.ops.convert_to_numpy(expected), rtol=1e-5, atol=1e-4)
+
+
+def test_a_network_is_not_changed_by_looking_at_it(convolutions):
+    layer = convolutions.model.get_layer("second")
+    before = convolutions.model.get_weights()
+    explain(convolutions, LARGER, "layer-cam")
+    assert layer.output is not None  # a layer that had been called again would have two outputs
+    for weight, after in zip(before, convolutions.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, after)
+
+
+@pytest.mark.parametrize("layer", [LTC(4, ode_unfolds=2), CfC(4, backbone_units=4)], ids=["ltc", "cfc"])
+def test_gradients_flow_through_liquid_layers(layer):
+    inputs = keras.Input((5, 3, 1))
+    steps = Rows()(keras.layers.Rescaling(1 / 255)(inputs))
+    subject = make_subject(make_predictor(keras.Model(inputs, keras.layers.Dense(2)(layer(steps)))))
+    images = draw_images(1, 5, 3, 1).astype("float32")
+    weights = np.array([[-1.0, 1.0]], np.float32)
+    found = subject.pixel_gradients([images], weights)
+    moved = np.eye(15, dtype=np.float32).reshape(15, 5, 3, 1) * 4
+    scores = [subject.scores([images + way * moved], np.repeat(weights, 15, axis=0)) for way in (1, -1)]
+    assert np.abs(found).max() > 1e-6
+    np.testing.assert_allclose(found.reshape(15), (scores[0] - scores[1]) / 8, atol=0.05 * np.abs(found).max())
+
+
+def test_maps_of_frames_are_their_own_and_padded_frames_are_zero():
+    images, times = keras.Input((4, 8, 8, 1)), keras.Input((4,))
+    features = apply_to_slices(make_convolutions(classes=3), images)
+    summed = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling1D()(features))
+    model = keras.Model([images, times], summed + 0 * keras.ops.sum(keras.ops.nan_to_num(times)))
+    series = SeriesArray.join(list(draw_images(2, 4, 8, 8, 1)), [np.arange(4.0)] * 2, "days")
+    short = SeriesArray.join([series[0], series[1][:2]], [np.arange(4.0), np.arange(2.0)], "days")
+    predictor = make_predictor(model, image_shape=(4, 8, 8, 1), time_unit="days")
+    for method in ("visual-backprop", "integrated-gradients"):
+        maps = explain(predictor, short, method)
+        assert maps.shape == (2, 4, 8, 8)
+        assert (maps[1, 2:] == 0).all()
+        assert (maps[:, :2] != 0).any(axis=(2, 3)).all()
+
+
+@pytest.mark.slow
+def test_maps_of_a_network_that_averages_over_views_turn_with_the_image():
+    inputs = keras.Input((8, 8, 1))
+    logits = make_convolutions()(FlippedViews((1, 2))(inputs))
+    predictor = make_predictor(keras.Model(inputs, MeanOfViews(4)(logits)))
+    turned = np.ascontiguousarray(LARGER[:, ::-1])
+    maps, found = (explain(predictor, images, "grad-cam", target=1) for images in (LARGER, turned))
+    np.testing.assert_allclose(found, maps[:, ::-1], rtol=1e-3, atol=1e-4)
+
+
+def test_segmentation_is_explained_by_the_pixels_of_the_class():
+    inputs = keras.Input((4, 4, 1))
+    logits = keras.layers.Conv2D(3, 1, use_bias=False)
+    model = keras.Model(inputs, logits(inputs))
+    logits.set_weights([np.array([[[[0.0, 1.0, -1.0]]]], np.float32)])
+    images = np.zeros((1, 4, 4, 1), np.uint8)
+    images[0, 1:3, 2, 0] = 200, 100  # black pixels are background: the first of three equal logits
+    predictor = make_predictor(model, "segmentation")
+    np.testing.assert_allclose(explain(predictor, images, "integrated-gradients")[0], images[0, ..., 0], rtol=1e-4)
+    nowhere = explain(predictor, images, "integrated-gradients", target="c")
+    np.testing.assert_allclose(nowhere[0], -1.0 * images[0, ..., 0], rtol=1e-4)
+
+
+def test_the_most_probable_label_is_explained_and_a_single_one_by_its_side():
+    model, weights = make_linear(classes=3)
+    predictor = make_predictor(model, "multi-label")
+    chosen = make_subject(predictor).logits([IMAGES.astype("float32")]).argmax(axis=1)
+    maps = explain(predictor, IMAGES, "integrated-gradients")
+    np.testing.assert_allclose(maps, IMAGES[..., 0] * weights[..., chosen].transpose(2, 0, 1), rtol=1e-4, atol=1e-3)
+    model, weights = make_linear(classes=1)
+    single = make_predictor(model, "multi-label", classes=1)
+    signs = np.sign(make_subject(single).logits([IMAGES.astype("float32")]))
+    maps = explain(single, IMAGES, "integrated-gradients")
+    np.testing.assert_allclose(maps, IMAGES[..., 0] * weights[..., 0] * signs[:, :, None], rtol=1e-4, atol=1e-3)
+
+
+def test_the_product_of_all_layers_by_hand(convolutions):
+    model = convolutions.model
+    first, second = maps_of(model, "first", "second_relu")
+    head = keras.Sequential(model.layers[model.layers.index(model.get_layer("first")) + 1 :])
+    moved = np.zeros_like(first)
+    highest = (np.arange(3), first.reshape(3, -1).argmax(axis=1))  # which pooling keeps
+    moved.reshape(3, -1)[highest] = 0.5
+    margin = [keras.ops.convert_to_numpy(head(first + way * moved)) @ [-1.0, 1.0] for way in (1, -1)]
+    maps = make_subject(convolutions).maps
+    found = maps.gradients([LARGER.astype("float32")], maps.blocks, np.tile([[-1.0, 1.0]], (3, 1)).astype("float32"))
+    np.testing.assert_allclose(found[0].reshape(3, -1)[highest], margin[0] - margin[1], rtol=1e-2, atol=1e-4)
+    coarse = [np.abs(v * g).sum(-1) for v, g in zip((first, second), found, strict=True)]
+    coarse = [interpolate(m, b.axes, maps.image_axes) for m, b in zip(coarse, maps.blocks, strict=True)]
+    images = LARGER.astype("float32")
+    pixels = make_subject(convolutions).pixel_gradients([images], np.tile([[-1.0, 1.0]], (3, 1)).astype("float32"))
+    around = np.stack([gaussian_filter(image, 8 / 6, mode="nearest") for image in images[..., 0]])
+    amounts = np.abs((images[..., 0] - around) * pixels[..., 0])
+    smoothed = np.stack([gaussian_filter(amount, 1, mode="nearest") for amount in amounts])
+    expected = smoothed * coarse[0] * coarse[1]
+    expected /= expected.max(axis=(1, 2), keepdims=True)
+    found = explain(convolutions, LARGER, "layer-product", target=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_a_network_without_convolutions_says_so(linear):
+    for method in [name for name, entry in METHODS.items() if entry.looks_at == "feature maps"]:
+        with pytest.raises(InputError, match=r"needs convolutions .* Choose integrated-gradients or occlusion"):
+            explain(linear[0], IMAGES, method)
+
+
+def explain_registered(name, methods):
+    entry = get_model(name)
+    shape = {"series": (3, 28, 28, 1)}.get(entry.reads, (28, 28, 1))
+    outputs = 3 if entry.predicts == "masks" else 2
+    try:
+        model = build_model(name, shape, outputs)
+    except InputError:
+        shape = (28, 28, 28, 1)
+        model = build_model(name, shape, outputs)
+    task = "segmentation" if entry.predicts == "masks" else "binary"
+    series = entry.reads == "series"
+    predictor = make_predictor(model, task, image_shape=shape, time_unit="days" if series else None)
+    images = draw_images(2, *shape)
+    given = SeriesArray.join(list(images), [np.arange(3.0)] * 2, "days") if series else images
+    for method in methods:
+        if name in {"dnn", "multilabel-rnn"}:  # without convolutions
+            with pytest.raises(InputError, match="needs convolutions"):
+                explain(predictor, given, method)
+            continue
+        maps = explain(predictor, given, method)
+        assert maps.shape == (2, *shape[:-1])
+        assert np.isfinite(maps).all()
+        assert method != "visual-backprop" or maps.any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [entry.name for entry in list_models()])
+def test_each_registered_network_has_maps_or_says_why_not(name):
+    explain_registered(name, ["grad-cam", "layer-product", "visual-backprop"])
