@@ -43,7 +43,7 @@ class Synapse:
     from_input: bool = False
 
     def __str__(self) -> str:
-        return f"{'input ' if self.from_input else ''}{self.source} to {self.target}"
+        return f"{'input' if self.from_input else 'synapse'} {self.source} to {self.target}"
 
 
 Part = Neuron | Synapse

@@ -10,13 +10,14 @@ from keras_lnn.plots.curves import plot_precision_recall, plot_roc
 from keras_lnn.plots.history import plot_history
 from keras_lnn.plots.labels import plot_labels
 from keras_lnn.plots.masks import MaskCases, plot_mask_gallery, plot_mask_overlays, plot_mask_samples
+from keras_lnn.plots.neurons import plot_neurons, plot_silencing, plot_steps
 from keras_lnn.plots.overlap import plot_dice_by_model, plot_dice_history, plot_dice_spread
 from keras_lnn.plots.reliability import plot_reliability
 from keras_lnn.plots.samples import plot_contact_sheet, plot_examples
 from keras_lnn.plots.sequence import plot_sequence
 from keras_lnn.plots.series import plot_course
 from keras_lnn.plots.style import require_free_picture, require_png, save_figure
-from keras_lnn.plots.wiring import plot_wiring
+from keras_lnn.plots.wiring import plot_pruned_wiring, plot_wiring
 
 __all__ = [
     "MaskCases",
@@ -35,10 +36,14 @@ __all__ = [
     "plot_mask_gallery",
     "plot_mask_overlays",
     "plot_mask_samples",
+    "plot_neurons",
     "plot_precision_recall",
+    "plot_pruned_wiring",
     "plot_reliability",
     "plot_roc",
     "plot_sequence",
+    "plot_silencing",
+    "plot_steps",
     "plot_wiring",
     "require_free_picture",
     "require_png",
