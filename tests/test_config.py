@@ -28,6 +28,8 @@ OFF_DEFAULT = {
     "series_column": "examination",
     "time_column": "taken",
     "time_unit": "minutes",
+    "steps_along": "position",
+    "position_column": "height",
     "max_steps": 12,
     "label_of": "image",
     "fit": "pad",
@@ -96,7 +98,7 @@ def test_roles_and_traits_find_fields_in_the_order_of_declaration():
     assert fields_with(TrainConfig, Trait.COLUMN, Role.MODEL) == (
         *("model", "model_args"),
         *("file_column", "label_columns", "split_column", "group_column"),
-        *("series_column", "time_column"),
+        *("series_column", "time_column", "position_column"),
     )
 
 

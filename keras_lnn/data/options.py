@@ -8,6 +8,7 @@ from pathlib import Path
 
 FITS = ("stretch", "pad")
 LABELS_OF = ("series", "image")
+STEPS_ALONG = ("time", "position")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,10 @@ class OwnImages:
         time_column: Name of the column of times; None to detect it.
         time_unit: Unit of the times of series, such as ``minutes``; None for that of the column or of the files.
         model_unit: Unit into which the times of series are brought for a model; None for ``time_unit``.
-        max_steps: Number of images to which longer series are thinned, evenly in time.
+        steps_along: ``time``, or ``position`` if the images of a series are slices that have positions in millimetres
+            in place of times.
+        position_column: Name of the column of positions; None to detect it.
+        max_steps: Number of images to which longer series are thinned, evenly in time or along their positions.
         label_of: What has a label in data of series: each ``series``, or each ``image``.
     """
 
@@ -71,6 +75,8 @@ class OwnImages:
     time_column: str | None = None
     time_unit: str | None = None
     model_unit: str | None = None
+    steps_along: str = "time"
+    position_column: str | None = None
     max_steps: int = 32
     label_of: str = "series"
 

@@ -64,8 +64,19 @@ class DataOptions(pydantic.BaseModel):
         " also that of numbers in a column whose name has none (default: that in the name, such as time_minutes; for"
         " dates, one that suits their span)",
     )
+    steps_along: Annotated[Literal["time", "position"] | None, Role.SETTING] = pydantic.Field(
+        None,
+        description="what the images of series follow: time, or for slices of volumes their position in mm, which takes"
+        " the place of the time; from a column, DICOM files or NIfTI files (default: time)",
+    )
+    position_column: Annotated[str | None, Role.DATA, Trait.COLUMN] = pydantic.Field(
+        None,
+        description="column of the table of series:FILE with the positions of slices, for --steps-along position",
+    )
     max_steps: Annotated[Annotated[int, pydantic.Field(ge=1, le=MOST)] | None, Role.SETTING] = pydantic.Field(
-        None, description="number of images to which longer series are thinned, evenly in time (default: 32)"
+        None,
+        description="number of images to which longer series are thinned, evenly in time or along their positions"
+        " (default: 32)",
     )
     label_of: Annotated[Literal["series", "image"] | None, Role.DATA] = pydantic.Field(
         None,

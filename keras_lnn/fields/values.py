@@ -33,6 +33,8 @@ TIME_UNITS = {
     "months": ("mo", "mos", "month"),
     "years": ("y", "yr", "yrs", "year"),
 }
+# The unit of the steps of series whose slices have positions in place of times.
+POSITION_UNIT = "mm"
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
@@ -107,6 +109,11 @@ def parse_time_unit(text: str | None) -> str | None:
     if found is None:
         raise ValueError(f"must be a unit of time: {', '.join(TIME_UNITS)}")
     return found
+
+
+def name_steps(unit: str) -> str:
+    """Returns what the steps of series in a unit are: ``position`` for millimetres, else ``time``."""
+    return "position" if unit == POSITION_UNIT else "time"
 
 
 def parse_window(text: str | None) -> tuple[float, float] | None:

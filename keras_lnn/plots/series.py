@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_lnn.data.arrays import SeriesArray
 from keras_lnn.errors import InputError
+from keras_lnn.fields.values import name_steps
 from keras_lnn.plots.arguments import Predictions, check_predictions
 from keras_lnn.plots.sheet import IMAGES_IN_A_ROW, Cell
 from keras_lnn.plots.style import (
@@ -61,7 +62,7 @@ def frame_cells(
 def describe_strips(series: SeriesArray) -> str:
     """Returns the note that a heading adds where rows are series."""
     some = f" (at most {IMAGES_IN_A_ROW} of each)" if series.steps > IMAGES_IN_A_ROW else ""
-    return f", a row of frames{some} with times in {series.unit}"
+    return f", a row of frames{some} with {name_steps(series.unit)}s in {series.unit}"
 
 
 def plot_course(
@@ -108,8 +109,8 @@ def plot_course(
     rows = _choose(found)
     _draw_series(single, found, courses, times, rows)
     _draw_means(means, found, courses, times)
-    style_axes(single, f"{len(rows)} of them", f"time in {unit}", _describe_probability(found))
-    style_axes(means, "each true class: mean, and its middle half", f"time in {unit}")
+    style_axes(single, f"{len(rows)} of them", f"{name_steps(unit)} in {unit}", _describe_probability(found))
+    style_axes(means, "each true class: mean, and its middle half", f"{name_steps(unit)} in {unit}")
     single.set_ylim(-0.02, 1.02)
     set_heading(figure, f"Predictions while the frames of {len(times)} test series arrive")
     return figure

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from keras_lnn.evaluation.metrics import metric_label
+from keras_lnn.fields.values import name_steps
 from keras_lnn.saved.formats import FORMATS
 from keras_lnn.saved.signature import Signature
 from keras_lnn.tasks.kinds import find_kind
@@ -184,10 +185,11 @@ def _describe_times(signature: Signature) -> str | None:
     """Returns what the times of series are, in words; None for images."""
     if signature.time_unit is None:
         return None
+    place, distance = ("", "time") if name_steps(signature.time_unit) == "time" else ("the positions ", "distance")
     learned = "" if signature.median_interval is None else f", {signature.median_interval:.3g} in the training data"
     return (
-        f"of each frame in {signature.time_unit}, from any start; 1 to {signature.image_shape[0]} frames; the model"
-        f" divides the time between frames by its median{learned}"
+        f"{place}of each frame in {signature.time_unit}, from any start; 1 to {signature.image_shape[0]} frames; the"
+        f" model divides the {distance} between frames by its median{learned}"
     )
 
 

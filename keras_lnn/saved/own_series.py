@@ -17,7 +17,7 @@ from keras_lnn.data.sources.decoded_samples import decode_samples
 from keras_lnn.data.sources.loading import with_columns_of
 from keras_lnn.data.sources.own_frames import SeriesFiles
 from keras_lnn.data.sources.series_finding import FoundSeries, SeriesTable, TimedSeries, join_files, read_times_of_files
-from keras_lnn.data.sources.series_times import SECONDS, guess_unit
+from keras_lnn.data.sources.series_times import LENGTHS, guess_unit
 from keras_lnn.data.sources.table_columns import find_file_column, require_filled
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import as_text, require_file
@@ -108,7 +108,7 @@ def _find_in_files(paths: Sequence[Path], signature: Signature, given: OwnImages
         shown = ", ".join(map(str, paths))
         raise InputError(f"There must be series of images to predict. Received: {shown} without any image.")
     options = _choose_options(signature, signature.own, given)
-    members, _ = join_files(files)
+    members, _ = join_files(files, options.steps_along)
     found = FoundSeries({as_text(place): part for place, part in members.items()}, files)
     return _sort(read_times_of_files(found, options, _REMEDY), signature, options)
 
@@ -125,7 +125,8 @@ def _find_in_table(path: Path, signature: Signature, given: OwnImages, named: bo
     options = _choose_options(signature, with_columns_of(f"series:{path}", signature.own), given)
     opened = SeriesTable.open(path, options)
     column = opened.time_column
-    assumed = column is not None and given.time_unit is None and guess_unit(column) is None
+    by_time = options.steps_along == "time"
+    assumed = by_time and column is not None and given.time_unit is None and guess_unit(column) is None
     if assumed:
         options = dataclasses.replace(options, time_unit=signature.time_unit)
     cells = require_filled(opened.table, find_file_column(opened.table, options.file_column), "a file")
@@ -147,12 +148,12 @@ def _choose_options(signature: Signature, known: OwnImages, given: OwnImages) ->
         given: What the user gives.
     """
     unit = signature.time_unit
-    if unit not in SECONDS:
+    if unit not in LENGTHS:
         raise InputError(
             "Tables, folders and image files of series need a model that has learned times in a unit of time. Received:"
             f" {signature.model} with times in {unit}. Save the series as .npz files with frames, times and lengths."
         )
-    roles = ("image_dir", "file_column", "series_column", "time_column", "group_column")
+    roles = ("image_dir", "file_column", "series_column", "time_column", "position_column", "group_column")
     chosen = {name: value for name in roles if (value := getattr(given, name)) is not None}
     return dataclasses.replace(
         known,
@@ -167,7 +168,7 @@ def _choose_options(signature: Signature, known: OwnImages, given: OwnImages) ->
 def _sort(timed: TimedSeries, signature: Signature, options: OwnImages) -> OwnSeries:
     unit = options.model_unit or ""
     found = timed.sort(unit, options.max_steps)
-    starts = timed.starts()[found.rows] / SECONDS[unit] if timed.are_numbers else np.zeros(len(found.rows))
+    starts = timed.starts()[found.rows] / LENGTHS[unit] if timed.are_numbers else np.zeros(len(found.rows))
     _, height, width, channels = signature.image_shape
     thinned = [f"{found.describe_thinned()}, the number that the model reads"] if found.long else []
     return OwnSeries(

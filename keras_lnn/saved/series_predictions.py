@@ -16,6 +16,7 @@ from keras_lnn.data.decode.faults import describe_faults
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.thinning import thin_evenly
 from keras_lnn.errors import InputError
+from keras_lnn.fields.values import name_steps
 from keras_lnn.files.atomic import as_text
 from keras_lnn.saved.own_series import OwnSeries, find_series
 from keras_lnn.saved.prediction_columns import tabulate_predictions
@@ -55,8 +56,9 @@ def predict_series(
         )
     if series.unit != signature.time_unit or series.shape[2:] != signature.image_shape[1:]:
         raise InputError(
-            f"Series must be as the model has learned them, frames of {signature.image_shape[1:]} with times in"
-            f" {signature.time_unit}. Received: {series.shape[2:]} in {series.unit}. Bring them into that form."
+            f"Series must be as the model has learned them, frames of {signature.image_shape[1:]} with"
+            f" {name_steps(signature.time_unit)}s in {signature.time_unit}. Received: {series.shape[2:]} in"
+            f" {series.unit}. Bring them into that form."
         )
     read = thin_series(series, signature.image_shape[0])
     if warn is not None:
@@ -65,8 +67,9 @@ def predict_series(
     table = tabulate_predictions(names, predictor.predict(read), signature)
     first = np.zeros(len(series)) if begins is None else begins
     table["frames"] = read.lengths
-    table[f"first time ({series.unit})"] = first
-    table[f"last time ({series.unit})"] = first + np.nanmax(read.times(), axis=1)
+    steps = name_steps(series.unit)
+    table[f"first {steps} ({series.unit})"] = first
+    table[f"last {steps} ({series.unit})"] = first + np.nanmax(read.times(), axis=1)
     return table
 
 
@@ -159,7 +162,7 @@ def _find_cautions(series: SeriesArray, read: SeriesArray, names: Sequence[str],
         shown = name_some([f"{names[row]} ({series.lengths[row]:,})" for row in longer])
         found.append(
             f"{len(longer):,} of {len(series):,} series have more than the {read.steps} frames that the model reads and"
-            f" were thinned to as many, evenly in time: {shown}"
+            f" were thinned to as many, evenly in {name_steps(series.unit)}: {shown}"
         )
     if learned is None:
         return found

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from keras_lnn.data.options import FITS, LABELS_OF, OwnImages
+from keras_lnn.data.options import FITS, LABELS_OF, STEPS_ALONG, OwnImages
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import DataOptions
@@ -64,7 +64,8 @@ class Signature:
         colours: The colour of each class in coloured masks, as ``#rrggbb``; None for class indices.
         mask_values: The grey value of each class in masks that do not hold class indices; None for indices.
         own: The options for reading own images, which also apply to files to predict; paths are not stored.
-        time_unit: For series of images, the unit of the times of their frames, such as ``minutes``; None for images.
+        time_unit: For series of images, the unit of the times of their frames, such as ``minutes``, or ``mm`` if they
+            have positions in place of times; None for images.
         median_interval: For series, the median time from one frame to the next in the training data.
     """
 
@@ -228,13 +229,15 @@ def _check_options(signature: Signature) -> None:
             raise ValueError(f"{name} must be a whole number")
     if not _is_whole(signature.parameters) or not isinstance(signature.own.skip_bad, bool):
         raise ValueError("parameters must be a whole number and skip_bad true or false")
-    for name in ("file_column", "split_column", "group_column", "series_column", "time_column"):
+    for name in ("file_column", "split_column", "group_column", "series_column", "time_column", "position_column"):
         if not isinstance(getattr(signature.own, name), str | None):
             raise ValueError(f"{name} must be text")
     if not _is_whole(signature.own.max_steps) or signature.own.max_steps < 1:
         raise ValueError("max_steps must be a whole number of at least 1")
     if signature.own.label_of not in LABELS_OF:
         raise ValueError("label_of must be one of " + ", ".join(LABELS_OF))
+    if signature.own.steps_along not in STEPS_ALONG:
+        raise ValueError("steps_along must be one of " + ", ".join(STEPS_ALONG))
     unit, interval = signature.time_unit, signature.median_interval
     if unit is not None and not (isinstance(unit, str) and re.fullmatch(r"[\w%/. -]{1,40}", unit)):
         raise ValueError("time_unit must be the name of a unit")

@@ -17,7 +17,7 @@ from keras_lnn.data.reading import Reading
 from keras_lnn.data.samples import SampleRecord, SplitPlan
 from keras_lnn.errors import InputError
 from keras_lnn.fields.roles import Trait, fields_with
-from keras_lnn.fields.values import parse_duration
+from keras_lnn.fields.values import name_steps, parse_duration
 from keras_lnn.files.atomic import require_writable
 from keras_lnn.layers.elapsed_time import ElapsedTime, find_median_interval
 from keras_lnn.pages.run_page import write_run_page
@@ -245,7 +245,8 @@ def _describe_samples(data: ImageData) -> str:
     shape = "x".join(map(str, data.image_shape if data.series is None else data.image_shape[1:]))
     if data.series is None:
         return f"images of {shape}"
-    return f"series of up to {data.series.steps} frames of {shape} with times in {data.series.unit}"
+    unit = data.series.unit
+    return f"series of up to {data.series.steps} frames of {shape} with {name_steps(unit)}s in {unit}"
 
 
 class _Trainer:

@@ -233,11 +233,13 @@ def _serve() -> None:
 
 
 def _to_json(file: str | os.PathLike) -> Any:
-    return [os.fspath(file), file.index, file.window] if isinstance(file, FileFrame) else os.fspath(file)
+    if not isinstance(file, FileFrame):
+        return os.fspath(file)
+    return [os.fspath(file), file.index, file.window, file.is_slice]
 
 
 def _from_json(content: Any) -> str | FileFrame:
     if isinstance(content, str):
         return content
-    path, index, window = content
-    return FileFrame(Path(path), index, None if window is None else tuple(window))
+    path, index, window, is_slice = content
+    return FileFrame(Path(path), index, None if window is None else tuple(window), is_slice)

@@ -124,10 +124,43 @@ def read_image(folder: Path, window: tuple[float, float] | None, frame: str | No
     return 255 - shown if middle.inverted else shown
 
 
+def read_positions(files: Sequence[Path]) -> np.ndarray:
+    """Returns the position in millimetres of each slice, along the direction in which slices are stacked.
+
+    Args:
+        files: One file whose frames are slices, or files of one slice each.
+    """
+    return _project(_list_files(files) if len(files) > 1 else _list_frames(files[0]))
+
+
+def find_window(path: str | os.PathLike, index: int) -> tuple[float, float] | None:
+    """Returns the window stated for one of the slices in a file; None if there is none."""
+    return _list_frames(path)[index].window
+
+
+def read_frames(path: str | os.PathLike, indices: Sequence[int]) -> list[np.ndarray]:
+    """Reads some of the slices in a file, in its units."""
+    slices = _list_frames(path)
+    return [slices[index].read() for index in indices]
+
+
+def read_frame(path: str | os.PathLike, index: int, window: tuple[float, float] | None, facts: FileFacts) -> np.ndarray:
+    """Reads one of the slices in a file, as :func:`keras_lnn.data.decode.dicom_files.read_image` does an image."""
+    chosen = _list_frames(path)[index]
+    values = chosen.read()
+    facts.note(values)
+    shown = show_values(values, window or chosen.window)
+    return 255 - shown if chosen.inverted else shown
+
+
 def _list_folder(folder: Path) -> list[_Slice]:
     files = list_slices(folder)
     if not files:
         raise InputError("a folder without DICOM files")
+    return _list_files(files)
+
+
+def _list_files(files: Sequence[Path]) -> list[_Slice]:
     heads = [dicom_files.read_head(file) for file in files]
     series = {str(head.get("SeriesInstanceUID")) for head in heads}
     if len(series) > 1:
@@ -198,12 +231,9 @@ def _find_spacing(spacing: Any) -> tuple[float, float]:
 
 def _sort(slices: Sequence[_Slice]) -> list[_Slice]:
     """Sorts slices by position along the direction in which they are stacked, and checks that they fit together."""
-    first = slices[0]
-    alike = (np.allclose(each.orientation, first.orientation, atol=1e-3) for each in slices)
-    if not all(each.shape == first.shape for each in slices) or not all(alike):
-        raise InputError("slices of different sizes or directions")
-    ordered = sorted(slices, key=lambda each: float(each.position @ first.orientation[0]))
-    steps = np.diff([float(each.position @ first.orientation[0]) for each in ordered])
+    places = _project(slices)
+    order = np.argsort(places, kind="stable")
+    ordered, steps = [slices[place] for place in order.tolist()], np.diff(places[order])
     if len(steps) and steps.min() < 1e-3:
         raise InputError("several slices at one position, such as several time points")
     if len(steps) and steps.max() > _GAP * np.median(steps):
@@ -213,8 +243,19 @@ def _sort(slices: Sequence[_Slice]) -> list[_Slice]:
 
 def _find_distance(slices: Sequence[_Slice]) -> float:
     """Returns the distance from one slice to the next in millimetres."""
-    places = [float(each.position @ slices[0].orientation[0]) for each in slices]
-    return float(np.median(np.diff(places))) if len(places) > 1 else 1.0
+    return float(np.median(np.diff(_project(slices)))) if len(slices) > 1 else 1.0
+
+
+def _project(slices: Sequence[_Slice]) -> np.ndarray:
+    """Returns the positions of slices along the direction in which they are stacked, and checks that they fit together.
+
+    That is the direction at right angles to the first slice.
+    """
+    first = slices[0]
+    alike = (np.allclose(each.orientation, first.orientation, atol=1e-3) for each in slices)
+    if not all(each.shape == first.shape for each in slices) or not all(alike):
+        raise InputError("slices of different sizes or directions")
+    return np.array([float(each.position @ first.orientation[0]) for each in slices])
 
 
 def _find_upright(directions: np.ndarray) -> tuple[list[int], np.ndarray]:

@@ -1,4 +1,4 @@
-"""One image of a series: a file, or one frame of a file with several, shown with the window of its whole series."""
+"""One image of a series: a file, or one frame or slice of it, shown with the window of its whole series."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_lnn.data.decode import dicom_files, medical_files
+from keras_lnn.data.decode import dicom_files, dicom_volumes, medical_files
+from keras_lnn.data.decode.file_values import SLICE
 from keras_lnn.data.options import Rendering
 
 
@@ -23,11 +24,13 @@ class FileFrame(os.PathLike):
         index: Which of the file's frames or times it is, from 0; None for a file with one image.
         window: Centre and width of the displayed values, which the images of a series share so that a change of
             brightness is seen; None for the file's own.
+        is_slice: Whether the index counts slices of a volume, and not frames or times.
     """
 
     path: Path
     index: int | None = None
     window: tuple[float, float] | None = None
+    is_slice: bool = False
 
     def __fspath__(self) -> str:
         return os.fspath(self.path)
@@ -37,8 +40,9 @@ class FileFrame(os.PathLike):
 
     @property
     def frame_name(self) -> str:
-        """Returns the frame's part of the name, such as `` frame 3``; empty if the file has one image."""
-        return "" if self.index is None else f" frame {self.index + 1}"
+        """Returns the frame's part of the name, such as `` frame 3`` or `` slice 3``; empty for a whole file."""
+        kind = "slice" if self.is_slice else "frame"
+        return "" if self.index is None else f" {kind} {self.index + 1}"
 
     @property
     def suffix(self) -> str:
@@ -48,6 +52,7 @@ class FileFrame(os.PathLike):
     def choose(self, rendering: Rendering) -> Rendering:
         """Returns how this frame becomes pixels."""
         frame = rendering.frame if self.index is None else str(self.index + 1)
+        frame = f"{SLICE}{frame}" if self.is_slice else frame
         return dataclasses.replace(rendering, frame=frame, window=rendering.window or self.window)
 
 
@@ -80,15 +85,19 @@ def share_windows(files: Sequence[FileFrame], series: Sequence[int], workers: in
 
 def _find_window(files: Sequence[FileFrame]) -> tuple[float, float] | None:
     try:
-        middle = files[len(files) // 2].path
-        if not medical_files.is_nifti(middle):
-            window = dicom_files.own_window(dicom_files.read_head(middle))
+        middle = files[len(files) // 2]
+        if not medical_files.is_nifti(middle.path):
+            window = (
+                dicom_volumes.find_window(middle.path, middle.index or 0)
+                if middle.is_slice
+                else dicom_files.own_window(dicom_files.read_head(middle.path))
+            )
             if window is not None:
                 return window
         indices: dict[Path, list[int]] = {}
         for file in files:
             indices.setdefault(file.path, []).append(file.index or 0)
-        ranges = np.array([medical_files.read_range(path, part) for path, part in indices.items()])
+        ranges = np.array([medical_files.read_range(path, part, middle.is_slice) for path, part in indices.items()])
         low, high = float(ranges[:, 0].min()), float(ranges[:, 1].max())
     except Exception:  # reported when the files are decoded
         return None

@@ -9,6 +9,9 @@ import numpy as np
 from keras_lnn.data.decode.copies import digest_values
 from keras_lnn.errors import EnvironmentFault, InputError
 
+# Begins the number of a slice of a volume where others give that of a frame.
+SLICE = "slice "
+
 
 class FileFacts:
     """Facts about the values in a file, recorded before they are resized.
@@ -47,6 +50,11 @@ def choose_frame(frame: str | None, count: int) -> int | None:
     if int(frame) > count:
         raise InputError(f"{count} frames, so that there is no frame {frame}")
     return int(frame) - 1
+
+
+def find_slice(frame: str | None) -> int | None:
+    """Returns the index of the slice of a volume to read, such as of ``slice 3``; None if a frame is read."""
+    return int(frame.removeprefix(SLICE)) - 1 if frame is not None and frame.startswith(SLICE) else None
 
 
 def apply_window(values: np.ndarray, center: float, width: float) -> np.ndarray:

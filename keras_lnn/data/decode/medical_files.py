@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 import numpy as np
 
 from keras_lnn.data.decode import dicom_files, dicom_volumes
-from keras_lnn.data.decode.file_values import FileFacts, choose_frame, import_package, show_values
+from keras_lnn.data.decode.file_values import SLICE, FileFacts, choose_frame, find_slice, import_package, show_values
 from keras_lnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def read_slice(
     Args:
         source: A path, or the bytes of a DICOM file.
         window: Centre and width in the units of the file; None for its own window, else its whole range.
-        frame: Which of several frames or times is read, see :func:`~keras_lnn.data.decode.file_values.choose_frame`.
+        frame: Which of several frames or times is read, see :func:`~keras_lnn.data.decode.file_values.choose_frame`, or
+            which slice of a volume, such as ``slice 3``.
         facts: Receives facts about the file.
 
     Returns:
@@ -101,6 +102,9 @@ def read_slice(
     facts = facts or FileFacts()
     if not isinstance(source, bytes) and os.path.isdir(source):
         return dicom_volumes.read_image(Path(source), window, frame, facts)
+    index = find_slice(frame)
+    if not is_nifti(source) and index is not None and not isinstance(source, bytes):
+        return dicom_volumes.read_frame(source, index, window, facts)
     if not is_nifti(source):
         return dicom_files.read_image(source, window, frame, facts)
     values, _ = _read_nifti(source, frame, facts)
@@ -109,10 +113,13 @@ def read_slice(
     return show_values(values, window)
 
 
-def read_range(path: str | os.PathLike, indices: Sequence[int]) -> tuple[float, float]:
-    """Returns the lowest and the highest value of some frames or times of a file, in the file's units."""
+def read_range(path: str | os.PathLike, indices: Sequence[int], are_slices: bool = False) -> tuple[float, float]:
+    """Returns the lowest and the highest value of some frames, times or slices of a file, in the file's units."""
     if is_nifti(path):
-        frames = [_read_nifti(path, str(index + 1), FileFacts())[0] for index in indices]
+        kind = SLICE if are_slices else ""
+        frames = [_read_nifti(path, f"{kind}{index + 1}", FileFacts())[0] for index in indices]
+    elif are_slices:
+        frames = dicom_volumes.read_frames(path, indices)
     else:
         frames = dicom_files.read_frames(path, indices)
     finite = [frame[np.isfinite(frame)] for frame in frames]
@@ -206,6 +213,16 @@ def native_grid(path: str | os.PathLike) -> Grid:
     return Grid(tuple(int(shape[axis]) for axis in axes), spacing, affine if len(axes) == 3 else None)
 
 
+def read_slice_positions(path: str | os.PathLike) -> np.ndarray:
+    """Returns the position of each slice of a volume in one file, in millimetres along the axis of its slices."""
+    if not is_nifti(path):
+        return dicom_volumes.read_positions([Path(path)])
+    grid = native_grid(path)
+    if grid.spacing is None:
+        raise InputError("slices at a distance that the file does not state")
+    return np.arange(grid.shape[0]) * grid.spacing[0]
+
+
 def _find_millimetres(image: Any) -> list[float] | None:
     """Returns the spacing along each axis of a nibabel image; None if it does not state it."""
     zooms = image.header.get_zooms()[:3]
@@ -235,9 +252,23 @@ def _read_nifti(path: str | os.PathLike, frame: str | None, facts: FileFacts) ->
     if min(image.shape) < 1:
         raise InputError("no pixels")
     facts.frames = image.shape[3] if len(image.shape) == 4 else 1
+    index = find_slice(frame)
+    if index is not None:
+        image, frame = _cut_slice(image, index), None
     values, spacing = upright(image, np.float32, choose_frame(frame, facts.frames))
     facts.note(values)
     return values, spacing
+
+
+def _cut_slice(image: Any, index: int) -> Any:
+    """Returns the part of a nibabel image that is one slice of the upright volume, counted along its depth."""
+    goes = import_package("nibabel", "nifti").orientations.io_orientation(image.affine)
+    axis = int(np.flatnonzero(goes[:, 0] == 2)[0])
+    place = index if goes[axis, 1] > 0 else image.shape[axis] - 1 - index
+    if not 0 <= place < image.shape[axis]:
+        raise InputError(f"{image.shape[axis]} slices, so that there is no slice {index + 1}")
+    # The other slices are not read.
+    return image.slicer[tuple(slice(place, place + 1) if each == axis else slice(None) for each in range(3))]
 
 
 def upright(image: Any, dtype: type, time: int | None = 0) -> tuple[np.ndarray, tuple[float, ...]]:

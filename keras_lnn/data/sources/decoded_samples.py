@@ -131,10 +131,12 @@ def _decode(
     # A series' images stay in their order, whose middle may name the window.
     order = sorted(by_content, key=lambda key: (key[0], by_content[key] if of_series else 0, key[1]))
     unique = [rows.files[by_content[key]] for key in order]
-    volumes = medical_files.is_volume(unique[0], reading.own.frame)
+    # Slices of a volume that are read one by one are images.
+    volumes = not getattr(unique[0], "is_slice", False) and medical_files.is_volume(unique[0], reading.own.frame)
     if volumes and of_series:
         raise InputError(
-            f"The images of a series must have two dimensions. Received: {unique[0]}, a volume. Cut out one slice."
+            f"The images of a series must have two dimensions. Received: {unique[0]}, a volume. Cut out one slice, or"
+            " read its slices with --steps-along position."
         )
     channels = reading.channels
     if channels is None:

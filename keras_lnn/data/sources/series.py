@@ -1,4 +1,4 @@
-"""Series of a user's own images in time: ``series:FILE``, a table with their times, or ``series:DIR``, folders."""
+"""Series of own images in time or by position: ``series:FILE``, a table with times or positions, or ``series:DIR``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from keras_lnn.data.arrays import ImageData
 from keras_lnn.data.checking import name_some
-from keras_lnn.data.decode.medical_files import is_medical
-from keras_lnn.data.options import OwnImages
+from keras_lnn.data.decode.medical_files import is_medical, is_volume
+from keras_lnn.data.options import STEPS_ALONG, OwnImages
 from keras_lnn.data.reading import Reading
 from keras_lnn.data.sources.folders import label_folder, split_folders
 from keras_lnn.data.sources.own_images import FoundImages, LabelledFiles, load_own_images
@@ -22,8 +22,12 @@ from keras_lnn.data.sources.table_columns import GROUP_NAMES, find_column, read_
 from keras_lnn.data.sources.table_file import MISSING, TextTable, list_table_columns
 from keras_lnn.data.sources.tables import checksum_rows
 from keras_lnn.errors import InputError
+from keras_lnn.fields.values import POSITION_UNIT
 
-_REMEDY = "Write a table with columns series, file, time and label, and read it as series:FILE."
+_REMEDIES = {
+    along: f"Write a table with columns series, file, {along} and label, and read it as series:FILE."
+    for along in STEPS_ALONG
+}
 
 
 def load_series(path: str | os.PathLike, reading: Reading = Reading()) -> ImageData:  # noqa: B008, it is frozen
@@ -35,6 +39,9 @@ def load_series(path: str | os.PathLike, reading: Reading = Reading()) -> ImageD
     or the classes lie in ``train``, ``val`` and ``test``. There, and in tables without a column of times, the files
     must know their times: DICOM files, single or of several frames, and NIfTI files of four dimensions. A file of
     several frames is a series of its own.
+
+    With ``steps_along="position"``, positions of slices in millimetres take the place of times: those of a column, of
+    DICOM series, or of NIfTI files of three dimensions, each of which is a series of its own.
 
     Images are sorted by time, and series of more than ``max_steps`` images are thinned evenly in time before they are
     decoded. The label of a series is that of its last image that has one. With ``label_of="image"`` each image that has
@@ -50,11 +57,13 @@ def load_series(path: str | os.PathLike, reading: Reading = Reading()) -> ImageD
         of the folders; where each image has a label, with its number in the series, such as ``SERIES#2``.
     """
     place, options, of_images = Path(path), reading.own, reading.own.label_of == "image"
+    _require_fitting_options(options)
     listed, members, labelled = _list_folder(place, options) if place.is_dir() else _list_table(place, reading)
     # All images of a file of several frames have its label.
     rows = [np.resize(members[name], len(each)) for name, each in zip(listed.names, listed.seconds, strict=True)]
     has_label = [np.array([labelled.is_labelled(row) for row in part.tolist()]) for part in rows]
     unit = options.model_unit or options.time_unit or listed.unit or choose_unit(listed.spans())
+    unit = POSITION_UNIT if options.steps_along == "position" else unit
     sorted_series = listed.sort(unit, options.max_steps, has_label if of_images else None)
     if reading.plan != "whole" and all(len(sample.frames) == 1 for sample in sorted_series.samples):
         raise InputError(
@@ -62,7 +71,7 @@ def load_series(path: str | os.PathLike, reading: Reading = Reading()) -> ImageD
             f" {path}."
             " Name the column that joins images to series with --series-column, or read them as table:FILE."
         )
-    notes = [f"times are in {unit}"]
+    notes = [f"{options.steps_along}s are in {unit}"]
     if sorted_series.long:
         notes.append(f"{sorted_series.describe_thinned()}; change this with --max-steps")
     if listed.unit not in (None, unit):
@@ -94,17 +103,18 @@ def _list_folder(root: Path, options: OwnImages) -> tuple[TimedSeries, dict[str,
     # The slices of a DICOM series are separate images here.
     files, labelled = label_folder(root, dataclasses.replace(options, frame="each"), unreadable)
     depth = 2 if split_folders(root)["train"] == root else 3
-    members, alone = join_files(files)
+    members, alone = join_files(files, options.steps_along)
     loose = [name for name, each in zip(labelled.names, alone, strict=True) if not each and name.count("/") < depth]
     if loose:
+        slices = ", or read the slices of volumes with --steps-along position" if any(map(is_volume, files[:1])) else ""
         raise InputError(
             "Every image must lie in the folder of its series, and that in the folder of its class. Received:"
-            f" {name_some(loose)} in {root}. Move the images of each series into a folder, or write a table."
+            f" {name_some(loose)} in {root}. Move the images of each series into a folder, or write a table{slices}."
         )
     warnings = (f"left out folders that cannot be read: {name_some(unreadable)}",) if unreadable else ()
     named = {place.relative_to(root).as_posix(): part for place, part in members.items()}
     found = FoundSeries(named, files, warnings=warnings)
-    return read_times_of_files(found, options, _REMEDY), found.members, labelled
+    return read_times_of_files(found, options, _REMEDIES[options.steps_along]), found.members, labelled
 
 
 def _list_table(path: Path, reading: Reading) -> tuple[TimedSeries, dict[str, list[int]], LabelledFiles]:
@@ -121,7 +131,7 @@ def _list_table(path: Path, reading: Reading) -> tuple[TimedSeries, dict[str, li
     if found.unnamed:
         notes = (*labelled.notes, f"{found.unnamed:,} image files in the folder are not in the table")
         labelled = dataclasses.replace(labelled, notes=notes)
-    return opened.add_times(found, options, _REMEDY), found.members, labelled
+    return opened.add_times(found, options, _REMEDIES[options.steps_along]), found.members, labelled
 
 
 def _label_series(
@@ -204,3 +214,17 @@ def _require_agreement(rows: dict[str, list[int]], labelled: LabelledFiles, tabl
                 f"All images of a series must be of one {what}. Received: series {name_some(torn)} in {table.path}."
                 f" Correct the column of {what}s, or that of series."
             )
+
+
+def _require_fitting_options(options: OwnImages) -> None:
+    """Checks that no option of times is given with positions, nor one of positions with times."""
+    by_position = options.steps_along == "position"
+    unit = options.time_unit if by_position != (options.time_unit == POSITION_UNIT) else None
+    others = {"--time-column": options.time_column} if by_position else {"--position-column": options.position_column}
+    odd = [f"{name} {value}" for name, value in {"times in": unit, **others}.items() if value is not None]
+    if odd:
+        remedy = "name the positions with --position-column" if by_position else "add --steps-along position"
+        raise InputError(
+            f"The steps of series must be along time or along position, not both. Received: {' and '.join(odd)} with"
+            f" --steps-along {options.steps_along}. Leave one of them out, or {remedy}."
+        )

@@ -1,4 +1,4 @@
-"""Series of images found in tables, folders and files, with the time of each image; labels are not needed here."""
+"""Series of images found in tables, folders and files, with the time or position of each; no labels are needed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from keras_lnn.data.decode.file_frames import FileFrame
 from keras_lnn.data.decode.medical_files import is_medical
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.sources.series_files import has_frames, map_files, read_file_times
+from keras_lnn.data.sources.series_positions import POSITION_NAMES, read_positions
 from keras_lnn.data.sources.series_sorting import SortedSeries, sort_series
-from keras_lnn.data.sources.series_times import SECONDS, TIME_NAMES, read_times
+from keras_lnn.data.sources.series_times import LENGTHS, SECONDS, TIME_NAMES, read_times
 from keras_lnn.data.sources.table_columns import GROUP_NAMES, SERIES_NAMES, find_column, list_columns, require_filled
 from keras_lnn.data.sources.table_file import TextTable, read_table
 from keras_lnn.data.sources.tables import describe_unreadable, find_table_files
 from keras_lnn.errors import InputError
 
 _Key = TypeVar("_Key")
+# What the files of a series must say, by what its steps are along.
+_QUESTIONS = {"time": "when each image was taken", "position": "where each image lies"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +51,8 @@ class TimedSeries:
     Args:
         names: Name of each series.
         frames: The images of each series.
-        seconds: The time of each image; NaN where it is missing.
-        unit: The unit in which times were written; None if it is to be chosen.
+        seconds: The time of each image, or its position in millimetres; NaN where it is missing.
+        unit: The unit in which these were written; None if it is to be chosen.
         are_numbers: Whether times are the numbers of a column, from a start that is known to the user only.
         warnings: Warnings, one sentence each.
     """
@@ -78,7 +81,7 @@ class TimedSeries:
             max_steps: The greatest number of images that a sample keeps.
             has_label: As in :func:`~keras_lnn.data.sources.series_sorting.sort_series`.
         """
-        times = [(each - start) / SECONDS[unit] for each, start in zip(self.seconds, self.starts(), strict=True)]
+        times = [(each - start) / LENGTHS[unit] for each, start in zip(self.seconds, self.starts(), strict=True)]
         return sort_series(self.names, self.frames, times, unit, max_steps, has_label)
 
 
@@ -89,12 +92,14 @@ class SeriesTable:
     Args:
         table: Its cells.
         series_column: The column of series; None if each row is one, such as a file of several frames.
-        time_column: The column of times; None if the files know theirs.
+        time_column: The column of times or positions; None if the files know theirs.
+        steps_along: ``time`` or ``position``.
     """
 
     table: TextTable
     series_column: str | None
     time_column: str | None
+    steps_along: str = "time"
 
     @classmethod
     def open(cls, path: Path, options: OwnImages) -> SeriesTable:
@@ -105,7 +110,10 @@ class SeriesTable:
             options: Roles of its columns.
         """
         table = read_table(path)
-        time_column = find_column(table, "time", options.time_column, TIME_NAMES)
+        if options.steps_along == "position":
+            time_column = find_column(table, "position", options.position_column, POSITION_NAMES)
+        else:
+            time_column = find_column(table, "time", options.time_column, TIME_NAMES)
         series_column = find_column(table, "series", options.series_column, SERIES_NAMES)
         if series_column is None and time_column is not None:
             named = options.group_column
@@ -116,12 +124,12 @@ class SeriesTable:
                 f" patients. Received: columns {list_columns(table.columns)} in {path}. Name yours with --series-column"
                 " NAME."
             )
-        return cls(table, series_column, time_column)
+        return cls(table, series_column, time_column, options.steps_along)
 
     @property
     def roles(self) -> dict[str, str]:
         """Returns the columns by their role."""
-        roles = {"series": self.series_column, "time": self.time_column}
+        roles = {"series": self.series_column, self.steps_along: self.time_column}
         return {role: name for role, name in roles.items() if name is not None}
 
     def find(self, cells: Sequence[str], options: OwnImages) -> FoundSeries:
@@ -153,12 +161,16 @@ class SeriesTable:
             self._require_times_in_files(found.files)
             return read_times_of_files(found, options, remedy)
         places = [table.place(row) for row in range(len(table.rows))]
-        times = read_times(table.column(column), places, column, options.time_unit)
+        along, cells = self.steps_along, table.column(column)
+        if along == "position":
+            times = read_positions(cells, places, column)
+        else:
+            times = read_times(cells, places, column, options.time_unit)
         frames, seconds = [], []
         for part in found.members.values():
             # A file of several frames that is a whole series has its own times.
-            alone = len(part) == 1 and has_frames(found.files[part[0]])
-            own = read_file_times([found.files[part[0]]]) if alone else None
+            alone = len(part) == 1 and has_frames(found.files[part[0]], along)
+            own = read_file_times([found.files[part[0]]], None, along) if alone else None
             listed = [FileFrame(found.files[row]) for row in part], times.seconds[part]
             series = own if isinstance(own, tuple) else listed
             frames.append(series[0])
@@ -182,24 +194,27 @@ class SeriesTable:
             )
 
     def _require_times_in_files(self, files: Sequence[Path]) -> None:
+        along = self.steps_along
         if not all(is_medical(file) for file in files):
+            names = "position, slice_position or z_mm" if along == "position" else "time, date or time_minutes"
             raise InputError(
-                "A table of series must have a column of times, named such as time, date or time_minutes. Received:"
-                f" columns {list_columns(self.table.columns)} in {self.table.path}. Name yours with --time-column NAME;"
-                " only DICOM and NIfTI files say themselves when they were taken."
+                f"A table of series must have a column of {along}s, named such as {names}. Received: columns"
+                f" {list_columns(self.table.columns)} in {self.table.path}. Name yours with --{along}-column NAME; only"
+                f" DICOM and NIfTI files say themselves {_QUESTIONS[along]}."
             )
 
 
-def join_files(files: Sequence[Path]) -> tuple[dict[Path, list[int]], list[bool]]:
+def join_files(files: Sequence[Path], steps_along: str = "time") -> tuple[dict[Path, list[int]], list[bool]]:
     """Joins files to series: a file of several frames is one, and so are the other files of a folder.
 
     Args:
         files: The files.
+        steps_along: ``position`` if a file of several slices is a series, too.
 
     Returns:
         The files of each series by its file or folder, and whether each file is a series of its own.
     """
-    alone = map_files(has_frames, files)
+    alone = map_files(lambda file: has_frames(file, steps_along), files)
     return _join_equal([file if own else file.parent for file, own in zip(files, alone, strict=True)]), alone
 
 
@@ -211,9 +226,10 @@ def read_times_of_files(found: FoundSeries, options: OwnImages, remedy: str) -> 
         options: The unit of NIfTI files that state none, and whether series without times are left out.
         remedy: What the user can do, for the message.
     """
-    per_unit = None if options.time_unit is None else SECONDS[options.time_unit]
+    along, per_unit = options.steps_along, SECONDS.get(options.time_unit or "")
     groups = [[found.files[row] for row in part] for part in found.members.values()]
-    series = dict(zip(found.members, map_files(lambda files: read_file_times(files, per_unit), groups), strict=True))
+    results = map_files(lambda files: read_file_times(files, per_unit, along), groups)
+    series = dict(zip(found.members, results, strict=True))
     read = {name: each for name, each in series.items() if not isinstance(each, str)}
     without: dict[str, list[str]] = {}
     for name, reason in series.items():
@@ -221,7 +237,7 @@ def read_times_of_files(found: FoundSeries, options: OwnImages, remedy: str) -> 
             without.setdefault(reason, []).append(name)
     faults = "; ".join(f"{reason}: {name_some(names)}" for reason, names in without.items())
     if faults and (not options.skip_bad or not read):
-        raise InputError(f"The files of a series must say when each image was taken. Received: {faults}. {remedy}")
+        raise InputError(f"The files of a series must say {_QUESTIONS[along]}. Received: {faults}. {remedy}")
     warnings = found.warnings
     if faults:
         warnings = (*warnings, f"left out {len(series) - len(read)} of {len(series)} series: {faults}")

@@ -12,6 +12,7 @@ from keras_lnn.data.decode.file_frames import FileFrame
 from keras_lnn.data.sources.own_frames import SeriesFiles
 from keras_lnn.data.thinning import thin_evenly
 from keras_lnn.errors import InputError
+from keras_lnn.fields.values import name_steps
 
 # A gap of more than this many median intervals is more likely a mistake than a pause.
 _LONG_GAP = 100
@@ -29,6 +30,7 @@ class SortedSeries:
         warnings: What is odd, one sentence each.
         long: The series that were thinned, with the number of images that they had.
         max_steps: The number of images to which they were thinned.
+        steps: What they are sorted by, ``time`` or ``position``.
     """
 
     samples: list[SeriesFiles]
@@ -38,12 +40,13 @@ class SortedSeries:
     warnings: list[str]
     long: list[str]
     max_steps: int
+    steps: str = "time"
 
     def describe_thinned(self) -> str:
         """Returns a sentence on the series that were thinned, without its end."""
         return (
             f"{len(self.long):,} of {len(set(self.rows)):,} series have more than {self.max_steps} images and are"
-            f" thinned to as many, evenly in time: {name_some(self.long)}"
+            f" thinned to as many, evenly in {self.steps}: {name_some(self.long)}"
         )
 
 
@@ -55,7 +58,7 @@ def sort_series(
     max_steps: int,
     has_label: Sequence[np.ndarray] | None = None,
 ) -> SortedSeries:
-    """Sorts the images of series by time, leaves out those without a time and thins long series.
+    """Sorts the images of series by time or position, leaves out those without one and thins long series.
 
     A sample that ends with an image consists of that image and those before it. It is thinned as if the series ended
     there, so that no later image has an influence on it.
@@ -63,7 +66,7 @@ def sort_series(
     Args:
         names: Name of each series.
         frames: The images of each series as they are listed.
-        times: The time of each image; NaN where it is missing.
+        times: The time or position of each image; NaN where it is missing.
         unit: Their unit, for the report.
         max_steps: The greatest number of images that a sample keeps.
         has_label: Which images of each series have a label, so that a sample ends with them; None if each series is
@@ -71,6 +74,7 @@ def sort_series(
     """
     kinds = ("missing", "lost", "unlabelled", "unsorted", "same", "single", "long")
     odd: dict[str, list[str]] = {kind: [] for kind in kinds}
+    steps = name_steps(unit)
     samples, rows, ends, numbers, moments_of = [], [], [], [], {}
     for row, (name, images, listed) in enumerate(zip(names, frames, times, strict=True)):
         known = np.flatnonzero(np.isfinite(listed))
@@ -83,7 +87,8 @@ def sort_series(
         labelled = [len(order) - 1] if has_label is None else np.flatnonzero(has_label[row][order]).tolist()
         facts = {
             "unlabelled": not labelled,
-            "unsorted": (np.diff(order) < 0).any(),
+            # Slices are as well listed from the last one to the first.
+            "unsorted": (np.diff(order) < 0).any() and (steps == "time" or (np.diff(order) > 0).any()),
             "same": len(np.unique(moments)) < len(moments),
             "single": len(order) == 1,
         }
@@ -103,9 +108,9 @@ def sort_series(
         ends += order[labelled].tolist()
         numbers += [last + 1 for last in labelled]
     if not samples:
-        raise InputError("Series must have times. Received: none of any image. Fill the column of times.")
-    warnings = [*_describe_odd(odd), *_describe_gaps(list(moments_of), list(moments_of.values()), unit)]
-    return SortedSeries(samples, rows, ends, numbers, warnings, odd["long"], max_steps)
+        raise InputError(f"Series must have {steps}s. Received: none of any image. Fill the column of {steps}s.")
+    warnings = [*_describe_odd(odd, steps), *_describe_gaps(list(moments_of), list(moments_of.values()), unit)]
+    return SortedSeries(samples, rows, ends, numbers, warnings, odd["long"], max_steps, steps)
 
 
 def describe_series(names: Sequence[str], one: str, many: str) -> list[str]:
@@ -119,28 +124,30 @@ def describe_series(names: Sequence[str], one: str, many: str) -> list[str]:
     return [f"{len(names):,} series {one if len(names) == 1 else many}: {name_some(names)}"] if names else []
 
 
-def _describe_odd(odd: dict[str, list[str]]) -> list[str]:
+def _describe_odd(odd: dict[str, list[str]], steps: str) -> list[str]:
     """Returns a sentence for each kind of what is odd."""
 
     def describe(kind: str, one: str, many: str) -> list[str]:
         return describe_series(odd[kind], one, many)
 
     return [
-        *describe("lost", "has no times and is left out", "have no times and are left out"),
+        *describe("lost", f"has no {steps}s and is left out", f"have no {steps}s and are left out"),
         *describe(
-            "missing", "has images without a time, which are left out", "have images without a time, which are left out"
+            "missing",
+            f"has images without a {steps}, which are left out",
+            f"have images without a {steps}, which are left out",
         ),
         *describe(
             "unlabelled",
-            "has no label on an image with a time and is left out",
-            "have no label on an image with a time and are left out",
+            f"has no label on an image with a {steps} and is left out",
+            f"have no label on an image with a {steps} and are left out",
         ),
         *describe(
             "unsorted",
-            "is not listed in the order of time, and is sorted",
-            "are not listed in the order of time, and are sorted",
+            f"is not listed in the order of {steps}, and is sorted",
+            f"are not listed in the order of {steps}, and are sorted",
         ),
-        *describe("same", "has several images at one time", "have several images at one time"),
+        *describe("same", f"has several images at one {steps}", f"have several images at one {steps}"),
         *describe("single", "has one image only", "have one image only"),
     ]
 
@@ -153,11 +160,17 @@ def _describe_gaps(names: Sequence[str], times: Sequence[np.ndarray], unit: str)
         return []
     median = float(np.median(positive))
     widest = [float(each.max(initial=0)) for each in intervals]
-    found = [f"{name} ({gap:.3g} {unit})" for name, gap in zip(names, widest, strict=True) if gap > _LONG_GAP * median]
+    far = [(name, gap) for name, gap in zip(names, widest, strict=True) if gap > _LONG_GAP * median]
+    found = [f"{name} ({_describe_length(gap)} {unit})" for name, gap in far]
     if not found:
         return []
     kind = "series has" if len(found) == 1 else "series have"
     return [
-        f"{len(found):,} {kind} a gap of more than {_LONG_GAP} times the median interval, {median:.3g} {unit}:"
+        f"{len(found):,} {kind} a gap of more than {_LONG_GAP} times the median interval, {_describe_length(median)}"
+        f" {unit}:"
         f" {name_some(found)}"
     ]
+
+
+def _describe_length(length: float) -> str:
+    return f"{length:.3g}" if length < 1000 else f"{length:,.0f}"

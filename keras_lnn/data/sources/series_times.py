@@ -13,7 +13,7 @@ import numpy as np
 from keras_lnn.data.checking import name_some
 from keras_lnn.data.sources.table_file import MISSING
 from keras_lnn.errors import InputError
-from keras_lnn.fields.values import TIME_UNITS
+from keras_lnn.fields.values import POSITION_UNIT, TIME_UNITS
 
 # A month is the twelfth of a year of 365.25 days.
 SECONDS = {
@@ -26,6 +26,8 @@ SECONDS = {
     "months": 2629800.0,
     "years": 31557600.0,
 }
+# Positions stand in the place of times, in millimetres in place of seconds.
+LENGTHS = SECONDS | {POSITION_UNIT: 1.0}
 _BEFORE_UNITS = ("", "time", "times", "timein", "elapsed", "elapsedtime", "delay", "offset", "t", "age", "agein")
 _PLAIN_NAMES = (
     *("time", "times", "timepoint", "timestamp", "elapsed", "elapsedtime", "datetime", "date", "dates"),
@@ -49,10 +51,10 @@ _HOW_TO_WRITE = "Write dates as 2024-05-17 or 2024-05-17 10:31:05"
 
 @dataclasses.dataclass(frozen=True)
 class ReadTimes:
-    """Times of images.
+    """Times of images, or their positions.
 
     Args:
-        seconds: One per image; NaN where the cell is empty.
+        seconds: One per image, millimetres for positions; NaN where the cell is empty.
         unit: The unit in which they were written; None for dates.
         are_dates: Whether they were dates or timestamps.
     """
@@ -74,12 +76,8 @@ def read_times(cells: Sequence[str], places: Sequence[str], column: str, unit: s
     Raises:
         InputError: A cell cannot be read, numbers and dates are mixed, or the unit of numbers is not known.
     """
-    filled = [row for row, cell in enumerate(cells) if cell.lower() not in MISSING]
-    numbers = {row: number for row in filled if (number := _read_number(cells[row])) is not None}
-    if not filled:
-        raise InputError(
-            f"A column of times must hold some. Received: {column}, all of whose cells are empty. Fill it."
-        )
+    filled = list_filled(cells, column, "times")
+    numbers = find_numbers(cells, places, column, filled, "time")
     seconds = np.full(len(cells), np.nan)
     named = guess_unit(column)
     if len(numbers) < len(filled) or (named is None and _are_dates_in_digits(column, [cells[row] for row in filled])):
@@ -87,11 +85,6 @@ def read_times(cells: Sequence[str], places: Sequence[str], column: str, unit: s
             _require_no_mixture(cells, places, column, filled, numbers)
         seconds[filled] = _read_dates([cells[row] for row in filled], [places[row] for row in filled], column)
         return ReadTimes(seconds, None, are_dates=True)
-    endless = [f"{cells[row]} ({places[row]})" for row, number in numbers.items() if not math.isfinite(number)]
-    if endless:
-        raise InputError(
-            f"A time must be finite. Received: {name_some(endless)} in column {column}. Correct the cells."
-        )
     known = named or unit
     if known is None:
         raise InputError(
@@ -100,6 +93,43 @@ def read_times(cells: Sequence[str], places: Sequence[str], column: str, unit: s
         )
     seconds[filled] = np.array([numbers[row] for row in filled]) * SECONDS[known]
     return ReadTimes(seconds, known)
+
+
+def list_filled(cells: Sequence[str], column: str, what: str) -> list[int]:
+    """Returns the rows of a column whose cells are not empty; there must be one.
+
+    Args:
+        cells: The cells.
+        column: Its name.
+        what: What it holds, in the plural.
+    """
+    filled = [row for row, cell in enumerate(cells) if cell.lower() not in MISSING]
+    if not filled:
+        raise InputError(
+            f"A column of {what} must hold some. Received: {column}, all of whose cells are empty. Fill it."
+        )
+    return filled
+
+
+def find_numbers(
+    cells: Sequence[str], places: Sequence[str], column: str, rows: Sequence[int], what: str
+) -> dict[int, float]:
+    """Returns the numbers among some cells of a column by their rows; each must be finite.
+
+    Args:
+        cells: The cells.
+        places: The place of each cell for messages.
+        column: Its name.
+        rows: Which of them are read.
+        what: What a cell holds, for the message.
+    """
+    numbers = {row: number for row in rows if (number := _read_number(cells[row])) is not None}
+    endless = [f"{cells[row]} ({places[row]})" for row, number in numbers.items() if not math.isfinite(number)]
+    if endless:
+        raise InputError(
+            f"A {what} must be finite. Received: {name_some(endless)} in column {column}. Correct the cells."
+        )
+    return numbers
 
 
 def guess_unit(column: str) -> str | None:

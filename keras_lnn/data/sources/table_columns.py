@@ -389,8 +389,8 @@ def _bit(cell: str) -> int | None:
 
 
 def plain_name(name: str) -> str:
-    """Returns a column's name without case, blanks, underscores and hyphens."""
-    return re.sub(r"[\s_-]", "", name.lower())
+    """Returns a column's name without case, blanks, underscores, hyphens and brackets."""
+    return re.sub(r"[\s_()\[\]-]", "", name.lower())
 
 
 def list_columns(columns: Sequence[str]) -> str:
