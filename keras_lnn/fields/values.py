@@ -24,6 +24,7 @@ PositiveNumber = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 NumberOrZero = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
 # The names of units of time with their other spellings; m is left out, since it may be minutes or months.
 TIME_UNITS = {
+    "microseconds": ("us", "µs", "μs", "usec", "usecs", "microsecond"),
     "milliseconds": ("ms", "msec", "msecs", "millisecond"),
     "seconds": ("s", "sec", "secs", "second"),
     "minutes": ("min", "mins", "minute"),

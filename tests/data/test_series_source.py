@@ -130,6 +130,8 @@ def test_series_can_be_named_by_patients_and_columns_by_options(tmp_path):
         ("elapsed-hours", "hours"),
         ("months", "months"),
         ("agemonths", "months"),
+        ("timestamp_us", "microseconds"),
+        ("time_µs", "microseconds"),
         ("t_m", None),
         ("time", None),
         ("forms", None),
@@ -148,7 +150,9 @@ def seconds_of(cells, column="time", unit=None):
     ("cells", "seconds"),
     [
         (["2024-01-31", "2024-02-01"], [0, 86400]),
-        (["2024-01-31 10:00", "2024-01-31T10:00:01.5Z"], [0, 1.5]),
+        (["2024-01-31 10:00Z", "2024-01-31T10:00:01.5Z"], [0, 1.5]),
+        (["0001-01-01", "9999-12-31"], [0, 315537811200]),
+        (["31-01-2024", "01-02-2024"], [0, 86400]),
         (["2024-01-31T10:00:00+02:00", "2024-01-31T10:00:00+01:00"], [0, 3600]),
         (["31.01.2024", "01.02.2024"], [0, 86400]),
         (["31/01/2024 08:00", "01/02/2024 08:30"], [0, 88200]),
@@ -162,6 +166,25 @@ def test_dates_of_common_forms(cells, seconds):
 
 def test_digits_in_a_column_of_dates_are_dates():
     assert seconds_of(["20240131", "20240201"], "StudyDate") == [0, 86400]
+
+
+def test_numbers_that_may_be_the_dates_of_a_spreadsheet_are_days():
+    with pytest.raises(InputError, match=r"Numbers such as 45300 may be a spreadsheet's dates, which are in days\.$"):
+        seconds_of(["45300", "45301.5"], "date")
+    assert seconds_of(["45300", "45301.5"], "date", "days") == [0, 129600]
+
+
+def test_timestamps_in_microseconds_keep_their_distances():
+    times = seconds_of([f"{1_700_000_000_000_000 + 40_000 * k}" for k in range(4)], "timestamp_us")
+    np.testing.assert_allclose(times, [0, 0.04, 0.08, 0.12], atol=1e-6)
+
+
+def test_unreadable_dates_of_a_long_table_are_found_at_once():
+    # Each cell by itself in each form would take minutes.
+    cells = ["2024-01-05"] * 20_000
+    cells[7] = cells[-1] = "2024-13-45"
+    with pytest.raises(InputError, match=r"Received: 2024-13-45 \(line 7\), 2024-13-45 \(line 19999\) in column date"):
+        seconds_of(cells, "date")
 
 
 def test_an_empty_cell_has_no_time():
@@ -193,6 +216,9 @@ def test_dates_are_read_in_the_unit_asked_for_and_numbers_are_converted(tmp_path
     weeks = load(table, time_unit="weeks")
     np.testing.assert_allclose(times_of(weeks)["s1"], np.arange(4) / 7)
     minutes = write_table(tmp_path / "minutes.csv", HEADER, list_rows())
+    assert times_of(load(write_table(tmp_path / "min.csv", (*HEADER[:2], "Time (min)", *HEADER[3:]), list_rows()))) == (
+        times_of(load(minutes))
+    )
     converted = load(minutes, time_unit="seconds")
     assert times_of(converted)["s0"] == [0, 90, 180]
     assert "times are in seconds, converted from minutes" in converted.check.notes
@@ -352,7 +378,7 @@ def set_times(function):
     [
         (("series", "file", "x", "label", "patient"), None, "A table of series must have a column of times"),
         (("x", "file", "time_minutes", "label", "y"), None, "must have a column that names the series"),
-        (("series", "file", "time", "label", "patient"), None, "--time-unit, one of milliseconds, seconds"),
+        (("series", "file", "time", "label", "patient"), None, "--time-unit, one of microseconds"),
         (HEADER, set_cell(1, "time_minutes", "2024-01-05"), "numbers or dates, not both"),
         (HEADER, set_cell(1, "time_minutes", "soon"), r"Every time must be a number.*soon \(line 3\)"),
         (HEADER, set_cell(1, "time_minutes", "inf"), r"A time must be finite. Received: inf \(line 3\)"),
@@ -361,6 +387,15 @@ def set_times(function):
         (HEADER, set_times(lambda _: "yesterday"), "Every date of a column must be readable"),
         (HEADER, set_times(lambda row: ("2024-01-05", "5.1.2024")[row % 2]), "dates written in several ways"),
         (HEADER, set_times(lambda row: f"0{1 + row % 9}/02/2024"), "A date must have one meaning"),
+        (HEADER, set_times(lambda row: f"0{1 + row % 9}-02-2024"), "A date must have one meaning"),
+        (
+            HEADER,
+            set_times(lambda row: f"2024-01-05T10:00{('', 'Z')[row % 2]}"),
+            "must have a time zone, or none of them",
+        ),
+        (HEADER, set_times(lambda row: f"{row},5"), r"a number or a date. Received: 0,5 \(line 2\).*decimal point"),
+        (HEADER, set_times(lambda row: f"{row} min"), r"a number or a date. Received: 0 min \(line 2\).*their unit in"),
+        (HEADER, set_cell(1, "time_minutes", "1e300"), r"must be at most 2\^53.*1e300 \(line 3\)"),
         (HEADER, set_cell(1, "patient", "p9"), r"must be of one patient. Received: series s0 \(p0, p9\)"),
         (HEADER, set_cell(4, "file", "0_0.png"), r"A file must be named once.*0_0.png \(lines 2 and 6\)"),
         (HEADER, set_cell(4, "series", ""), "Every row must name a series"),

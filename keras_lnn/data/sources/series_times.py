@@ -17,6 +17,7 @@ from keras_lnn.fields.values import POSITION_UNIT, TIME_UNITS
 
 # A month is the twelfth of a year of 365.25 days.
 SECONDS = {
+    "microseconds": 1e-6,
     "milliseconds": 0.001,
     "seconds": 1.0,
     "minutes": 60.0,
@@ -28,7 +29,20 @@ SECONDS = {
 }
 # Positions stand in the place of times, in millimetres in place of seconds.
 LENGTHS = SECONDS | {POSITION_UNIT: 1.0}
-_BEFORE_UNITS = ("", "time", "times", "timein", "elapsed", "elapsedtime", "delay", "offset", "t", "age", "agein")
+_BEFORE_UNITS = (
+    "",
+    "time",
+    "times",
+    "timein",
+    "timestamp",
+    "elapsed",
+    "elapsedtime",
+    "delay",
+    "offset",
+    "t",
+    "age",
+    "agein",
+)
 _PLAIN_NAMES = (
     *("time", "times", "timepoint", "timestamp", "elapsed", "elapsedtime", "datetime", "date", "dates"),
     *("acquisitiontime", "acquisitiondate", "acquisitiondatetime", "contenttime", "contentdate"),
@@ -43,9 +57,17 @@ TIME_NAMES = frozenset(
 # Read by pandas, in this order, where the cells are not of ISO 8601.
 _FORMATS = (
     *("%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S"),
-    *("%d-%m-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%H:%M", "%H:%M:%S", "%H:%M:%S.%f"),
+    *("%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%H:%M", "%H:%M:%S", "%H:%M:%S.%f"),
 )
+# A time of day with an offset from UTC, or with the Z that stands for UTC.
+_ZONE = re.compile(r":\d\d(\.\d+)?\s*(Z|[+-]\d\d(:?\d\d)?)$", re.IGNORECASE)
+# A number with a decimal comma, or with a unit.
+_LIKE_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)*\s*[a-zµμ]*", re.IGNORECASE)
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+# Beyond this, whole numbers are rounded.
+_LARGEST = 2.0**53
+# Days since 1900 from 1954 to 2119, as spreadsheets count them.
+_SERIAL_NUMBERS = (20_000, 80_000)
 _HOW_TO_WRITE = "Write dates as 2024-05-17 or 2024-05-17 10:31:05"
 
 
@@ -90,6 +112,7 @@ def read_times(cells: Sequence[str], places: Sequence[str], column: str, unit: s
         raise InputError(
             f"The unit of times must be known. Received: numbers in column {column}, whose name holds no unit. Name it"
             f" with --time-unit, one of {', '.join(TIME_UNITS)}, or rename the column, such as time_minutes."
+            f"{_describe_serial_numbers(list(numbers.values()))}"
         )
     seconds[filled] = np.array([numbers[row] for row in filled]) * SECONDS[known]
     return ReadTimes(seconds, known)
@@ -129,12 +152,18 @@ def find_numbers(
         raise InputError(
             f"A {what} must be finite. Received: {name_some(endless)} in column {column}. Correct the cells."
         )
+    rounded = [f"{cells[row]} ({places[row]})" for row, number in numbers.items() if abs(number) > _LARGEST]
+    if rounded:
+        raise InputError(
+            f"A {what} must be at most 2^53, beyond which numbers are rounded. Received: {name_some(rounded)} in column"
+            f" {column}. Subtract the first {what}, or write it in a larger unit."
+        )
     return numbers
 
 
 def guess_unit(column: str) -> str | None:
     """Returns the unit at the end of a column's name, such as minutes of ``time_minutes`` or ``Time (min)``."""
-    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column).lower())
+    words = re.findall(r"[a-zµμ]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column).lower())
     last = words[-1] if words else ""
     found = next((unit for unit, spellings in TIME_UNITS.items() if last in (unit, *spellings)), None)
     if found is None and len(words) == 1:
@@ -156,6 +185,13 @@ def _read_number(cell: str) -> float | None:
         return float(cell)
     except ValueError:
         return None
+
+
+def _describe_serial_numbers(numbers: Sequence[float]) -> str:
+    """Returns a hint if all numbers may be the dates of a spreadsheet; else nothing."""
+    if not all(_SERIAL_NUMBERS[0] <= number <= _SERIAL_NUMBERS[1] for number in numbers):
+        return ""
+    return f" Numbers such as {numbers[0]:g} may be a spreadsheet's dates, which are in days."
 
 
 def _are_dates_in_digits(column: str, cells: Sequence[str]) -> bool:
@@ -181,25 +217,43 @@ def _require_no_mixture(
 
 
 def _read_dates(cells: Sequence[str], places: Sequence[str], column: str) -> np.ndarray:
+    _require_alike_zones(cells, places, column)
     seconds = _parse(cells)
-    if seconds is None:
-        day_first, month_first = (_parse_clocked(cells, form) for form in ("%d/%m/%Y", "%m/%d/%Y"))
+    for mark in "/-" if seconds is None else "":
+        day_first, month_first = (_parse_clocked(cells, form.replace("/", mark)) for form in ("%d/%m/%Y", "%m/%d/%Y"))
         both = day_first is not None and month_first is not None
         if both and not np.array_equal(day_first, month_first):
             raise InputError(
                 f"A date must have one meaning. Received: {cells[0]} ({places[0]}) in column {column}, where every date"
                 f" can be read with the day or with the month first. {_HOW_TO_WRITE}."
             )
-        seconds = day_first if day_first is not None else month_first
+        seconds = next((found for found in (seconds, day_first, month_first) if found is not None), None)
     if seconds is None:
-        wrong = [f"{cell} ({place})" for cell, place in zip(cells, places, strict=True) if _parse([cell]) is None]
-        wrong = wrong if len(wrong) < len(cells) else wrong[:1]
+        readable = np.isfinite([_read_as(cells, form) for form in ("ISO8601", *_FORMATS)]).any(axis=0)
+        odd = np.flatnonzero(~np.asarray(readable)).tolist()
+        wrong = [f"{cells[row]} ({places[row]})" for row in (odd if len(odd) < len(cells) else odd[:1])]
+        if odd and _LIKE_NUMBER.fullmatch(cells[odd[0]]):
+            raise InputError(
+                f"Every time must be a number or a date. Received: {name_some(wrong)} in column {column}. Write numbers"
+                " with a decimal point, and their unit in the name of the column, such as time_minutes."
+            )
         raise InputError(
             "Every date of a column must be readable, and written as the others. Received:"
             f" {name_some(wrong) if wrong else f'dates written in several ways, such as {cells[0]}'} in column"
             f" {column}. {_HOW_TO_WRITE}, or leave the cell empty."
         )
     return seconds
+
+
+def _require_alike_zones(cells: Sequence[str], places: Sequence[str], column: str) -> None:
+    """Checks that all dates have a time zone, or none; those without would be hours off."""
+    zoned = [bool(_ZONE.search(cell)) for cell in cells]
+    if any(zoned) and not all(zoned):
+        shown = " and ".join(f"{cells[row]} ({places[row]})" for row in (zoned.index(True), zoned.index(False)))
+        raise InputError(
+            f"All dates of a column must have a time zone, or none of them. Received: {shown} in column {column}. Write"
+            " all of them in one way."
+        )
 
 
 def _parse(cells: Sequence[str]) -> np.ndarray | None:
@@ -212,10 +266,15 @@ def _parse_clocked(cells: Sequence[str], form: str) -> np.ndarray | None:
 
 
 def _parse_as(cells: Sequence[str], form: str) -> np.ndarray | None:
+    seconds = _read_as(cells, form)
+    return seconds if np.isfinite(seconds).all() else None
+
+
+def _read_as(cells: Sequence[str], form: str) -> np.ndarray:
+    """Returns the seconds from 1970 to each date; NaN for those that are not written in a form."""
     import pandas
 
-    try:
-        dates = pandas.to_datetime(pandas.Series(list(cells), dtype="object"), format=form, utc=True)
-    except (ValueError, OverflowError):
-        return None
-    return ((dates - pandas.Timestamp(0, tz="UTC")) / pandas.Timedelta(seconds=1)).to_numpy(np.float64)
+    dates = pandas.to_datetime(pandas.Series(list(cells), dtype="object"), format=form, utc=True, errors="coerce")
+    # In microseconds, which reach from the year 1 to the year 9999.
+    moments = dates.dt.tz_convert(None).to_numpy("datetime64[us]")
+    return np.where(np.isnat(moments), np.nan, moments.astype(np.int64) / 1e6)
