@@ -39,6 +39,7 @@ class ComparedRun(abc.ABC):
         file_bytes: Size of best.keras, or None if there is no such file.
         warnings: Cautions that the numbers of this split do not show.
         groups: The patient of each sample; None if patients are not known.
+        noun: What the samples are, in the plural.
         positive_class: The class that sensitivity refers to in a binary task; None for the second one and for other
             tasks.
 
@@ -61,6 +62,7 @@ class ComparedRun(abc.ABC):
     file_bytes: int | None
     warnings: tuple[str, ...]
     groups: tuple[str, ...] | None = None
+    noun: str = dataclasses.field(default="images", kw_only=True)
     positive_class: str | None = None
 
     tested: ClassVar[tuple[str, ...]]
@@ -115,7 +117,7 @@ class ComparedRun(abc.ABC):
     @property
     def basis(self) -> Basis:
         """Returns the units that intervals rest on: patients where they are known, otherwise images."""
-        return Basis.of(self.samples, self.groups)
+        return Basis.of(self.samples, self.groups, self.noun)
 
     @property
     def samples(self) -> int:

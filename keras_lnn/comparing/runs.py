@@ -20,6 +20,7 @@ from keras_lnn.evaluation.predictions import Evaluation, evaluate_predictions
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS
 from keras_lnn.runs.finding import find_run_folders
 from keras_lnn.runs.folder import RunFolder
+from keras_lnn.saved.results import name_samples
 from keras_lnn.tasks.kinds import find_kind, find_kind_of
 from keras_lnn.tasks.prediction_tables import SampleNames, read_probabilities
 from keras_lnn.tasks.thresholds import TUNED
@@ -200,6 +201,7 @@ def read_run(path: Path, split: str = "test") -> Run:
         file_bytes=size,
         warnings=measured.warnings,
         groups=names.groups,
+        noun=name_samples(metrics),
         **about,
     )
 
