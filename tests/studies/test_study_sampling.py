@@ -8,7 +8,7 @@ from run_samples import binary_probabilities, make_truth, write_run
 from keras_lnn.cli.study import StudyCommand, run_study
 from keras_lnn.comparing.comparison import compare
 from keras_lnn.comparing.runs import load_runs
-from keras_lnn.data.thinning import list_samplings
+from keras_lnn.data.thinning import samplings_of
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.sampling import SampledPredictions
 from keras_lnn.runs.sampled_predictions import keep_sampled
@@ -43,7 +43,7 @@ def study(tmp_path_factory):
         (run.folder / "history.csv").write_text("epoch,seconds\n1,2.0\n2,1.0\n")
         (run.folder / "best.keras").write_bytes(b"a model")
         kept = []
-        for sampling in list_samplings():
+        for sampling in samplings_of("phantom-growth"):
             lost = run.network == "frail" and not sampling.keeps_all
             predicted = binary_probabilities(truth, 0.1 if lost else strength, run.config.seed)
             kept.append(SampledPredictions(sampling.kind, sampling.amount, 4.5, predicted))
@@ -62,7 +62,7 @@ def sampled(study):
 def test_tables_have_each_network_under_each_sampling_and_its_difference(sampled):
     content = SamplingContent("Heads", sampled)
     assert content.head[:3] == ["network", "all frames", "evenly 0.75"]
-    assert len(content.head) == 2 + sum(not one.keeps_all for one in list_samplings())
+    assert len(content.head) == 2 + sum(not one.keeps_all for one in samplings_of("phantom-growth"))
     values, differences = content.tables.values()
     assert list(content.tables) == ["phantom-growth, AUC", "phantom-growth, AUC minus that of first one"]
     assert [row[0] for row in differences] == ["frail"]
@@ -112,7 +112,7 @@ def test_data_of_images_are_refused_before_training(tmp_path, monkeypatch):
 def test_a_study_writes_tables_of_samplings(study):
     folder, runs = study
     write_results(folder, STUDY, runs, {}, Console(quiet=True))
-    assert len(pd.read_csv(folder / "sampling.csv")) == 2 * len(list_samplings())
+    assert len(pd.read_csv(folder / "sampling.csv")) == 2 * len(samplings_of("phantom-growth"))
     assert set(pd.read_csv(folder / "sampling_differences.csv")["model"]) == {"frail"}
     assert (folder / "plots" / "phantom-growth-sampling.png").is_file()
     assert (folder / "comparison-phantom-growth" / "sampling_differences.csv").is_file()

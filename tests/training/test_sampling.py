@@ -69,7 +69,9 @@ def runs(tmp_path_factory):
         about = {"model": "lnn-series", "model_args": {"head": head}, "data": data.name, "seed": seed % 2}
         probabilities = odds / odds.sum(axis=1, keepdims=True)
         write_run(folder / name, test.labels, probabilities, class_names=CLASSES, checksum=data.checksum, **about)
-        save_keras(model, describe(), folder / name / "best.keras")
+        arguments = {"head": head, "features": 4, "units": 4}
+        signature = describe(model="lnn-series", model_args=arguments)
+        save_keras(model, signature, folder / name / "best.keras")
     return folder
 
 
