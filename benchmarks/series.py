@@ -2,9 +2,13 @@
 
 python benchmarks/series.py
 
-The networks are ``lnn-series`` and the same written as in Keras's own guides: ``TimeDistributed`` convolutions and the
-layer of ``ncps.keras``, which reads the mask, and the elapsed time as one more feature, since it fails when times are
-given to its equations. The layers are ours alone. Ways of one group take turns in one process.
+Networks are compared with the same ones written as in Keras's own guides: ``TimeDistributed`` convolutions and the
+layer of ``ncps.keras``, with as many units and parameters, with and without mixed memory. It reads the mask, and the
+elapsed time as one more feature, since it fails when times are given to its equations; so do ours here. Its mixed
+memory is not that of ``lnn-series``: the memory's output is the input of the liquid cell, so ours have
+``version="ncps.keras"`` there; and it does not train as it is, see :func:`make_ncps_layer`. ``lnn-series`` as users get
+it, with times in its equations too, has rows of its own. The layers are ours alone. Ways of one group take turns in one
+process. A second table has the share of steps that are padding.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from keras_lnn.terminal import loading, make_console, print_rows, start_keras
 
 _HEADS = ("cfc", "ltc")
 _FEATURES = 32
+_PADDED_DATA, _PADDED_BATCH = ("phantom-perfusion", "phantom-growth"), 32
 
 
 class SeriesCommand(pydantic.BaseModel):
@@ -44,14 +49,18 @@ def main(arguments: Sequence[str]) -> int:
     start_keras(quiet)
     rows = []
     with loading(quiet, "measuring"):
+        padding = measure_padding()
         for head in _HEADS:
-            rows += measure(command, f"network, {head}", network_steps(command, head))
+            for memory in (True, False):
+                group = f"network, {head}{'' if memory else ' without memory'}"
+                rows += measure(command, group, network_steps(command, head, memory))
             rows += measure(command, f"layer, {head}", layer_steps(command, head))
     if command.json_output:
-        print(json.dumps(rows, indent=2))
+        print(json.dumps({"steps": rows, "padding": padding}, indent=2))
         return 0
     shape = f"{command.frames} frames of {command.side}x{command.side}"
     print_rows(rows, f"a training step of {command.batch_size} series of {shape}, milliseconds", digits=2)
+    print_rows(padding, f"shares of steps: padding, and saved; batches of {_PADDED_BATCH}", digits=3)
     return 0
 
 
@@ -88,30 +97,65 @@ def draw_times(command: SeriesCommand) -> np.ndarray:
     return np.where(np.arange(command.frames) < lengths[:, None], times, np.nan).astype(np.float32)
 
 
-def network_steps(command: SeriesCommand, head: str) -> dict[str, Callable[[], Any]]:
-    """Returns the training steps of our network and of the same one in plain Keras."""
+def network_steps(command: SeriesCommand, head: str, memory: bool) -> dict[str, Callable[[], Any]]:
+    """Returns the training steps of our network, of the same one in plain Keras, and of lnn-series by default."""
+    from keras_lnn.layers import LTC, CfC
+    from keras_lnn.models.series import find_units
     from keras_lnn.registry import build_model
 
     shape = (command.frames, command.side, command.side, 1)
     images = np.random.default_rng(1).integers(0, 256, (command.batch_size, *shape)).astype(np.float32)
     inputs = [images, draw_times(command)]
-    ours = build_model("lnn-series", shape, 1, head=head, features=_FEATURES)
-    blind = build_model("lnn-series", shape, 1, head=head, features=_FEATURES, times="none")
-    return {
-        "ours": training_step(ours, inputs),
-        "ours, all intervals alike": training_step(blind, inputs),
-        "plain Keras, ncps.keras": training_step(make_plain(shape, head), inputs),
+    units = find_units(head, _FEATURES + 1, mixed_memory=memory)  # ty: ignore[invalid-argument-type] a head
+    options: dict[str, Any] = {"mixed_memory": memory} | ({"backbone_layers": 0} if head == "cfc" else {})
+    ours = CfC if head == "cfc" else LTC
+    networks = {
+        "ours": make_network(shape, ours(units, version="ncps.keras", **options), folded=True),
+        "plain Keras, ncps.keras": make_network(shape, make_ncps_layer(head, units, memory), folded=False),
     }
+    counts = {name: network.count_params() for name, network in networks.items()}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"Networks that are compared must have the same number of parameters. Received: {counts}.")
+    arguments = {"head": head, "features": _FEATURES, "mixed_memory": memory}
+    networks["lnn-series"] = build_model("lnn-series", shape, 1, **arguments)
+    networks["lnn-series times=none"] = build_model("lnn-series", shape, 1, **arguments, times="none")
+    return {name: training_step(network, inputs) for name, network in networks.items()}
 
 
-def make_plain(shape: tuple[int, ...], head: str) -> Any:
-    """Returns the network as in Keras's own guides, with the layer of ``ncps.keras``."""
+def make_ncps_layer(head: str, units: int, memory: bool) -> Any:
+    """Returns a liquid layer of ``ncps.keras``, whose mixed memory is repaired: Keras's loop refuses its state."""
+    import keras
+
+    from keras_lnn.layers.ncps_models import import_ncps
+
+    ncps = import_ncps()
+    layer = ncps.CfC(units, backbone_layers=0) if head == "cfc" else ncps.LTC(units)
+    if not memory:
+        return layer
+
+    class MixedMemory(ncps.MixedMemoryRNN):
+        """The cell of ``ncps.keras``, which returns its two states as one list instead of a list within a list."""
+
+        def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
+            output, (memory_state, liquid_state) = super().call(sequences, initial_state, mask, training)
+            return output, [memory_state, *liquid_state]
+
+    return keras.layers.RNN(MixedMemory(layer.cell))
+
+
+def make_network(shape: tuple[int, ...], recurrent: Any, *, folded: bool) -> Any:
+    """Returns convolutions for each frame, then a layer that reads their features with the elapsed times.
+
+    Args:
+        shape: (frames, height, width, channels).
+        recurrent: The layer that reads the frames.
+        folded: Whether frames are folded into the batch, as our networks do; otherwise they go through the loop of
+            ``TimeDistributed``, as in Keras's own guides.
+    """
     import keras
     from keras import layers
 
-    from keras_lnn.layers import ElapsedTime
-    from keras_lnn.layers.ncps_models import import_ncps
-    from keras_lnn.models.series import find_units
+    from keras_lnn.layers import ElapsedTime, apply_to_slices
 
     images, times = keras.Input(shape), keras.Input(shape[:1])
     elapsed, is_frame = ElapsedTime()(times)
@@ -125,11 +169,37 @@ def make_plain(shape: tuple[int, ...], head: str) -> Any:
         layers.Dense(_FEATURES, activation="relu"),
         layers.Dropout(0.1),
     ):
-        features = layers.TimeDistributed(layer)(features)
+        features = apply_to_slices(layer, features) if folded else layers.TimeDistributed(layer)(features)
     features = layers.Concatenate()([features, elapsed])
-    units, ncps = find_units(head, features.shape[-1]), import_ncps()  # ty: ignore[invalid-argument-type] a head
-    recurrent = ncps.CfC(units, backbone_layers=0) if head == "cfc" else ncps.LTC(units)
     return keras.Model([images, times], layers.Dense(1)(recurrent(features, mask=is_frame)))
+
+
+def measure_padding() -> list[dict[str, Any]]:
+    """Returns the share of steps without a frame, by how the training series of the embedded sets are batched."""
+    from keras_lnn.data import load_data
+
+    rows = []
+    for name in _PADDED_DATA:
+        series = load_data(name).series
+        if series is None:
+            raise ValueError(f"Padding is measured on series. Received: {name}.")
+        lengths = series.lengths
+        ways = {
+            "padded to the longest series, as networks are trained": np.full(len(lengths), series.steps),
+            "to the longest of each batch": pad_batches(np.random.default_rng(0).permutation(lengths)),
+            "batched by similar length": pad_batches(np.sort(lengths)),
+        }
+        for way, steps in ways.items():
+            padding, saved = 1 - lengths.sum() / steps.sum(), 1 - steps.sum() / (series.steps * len(lengths))
+            rows.append({"data": name, "way": way, "padding": float(padding), "saved": float(saved)})
+    return rows
+
+
+def pad_batches(lengths: np.ndarray) -> np.ndarray:
+    """Returns the number of steps of each series when it is padded to the longest of its batch."""
+    starts = np.arange(0, len(lengths), _PADDED_BATCH)
+    counts = np.diff(np.append(starts, len(lengths)))
+    return np.repeat(np.maximum.reduceat(lengths, starts), counts)
 
 
 def layer_steps(command: SeriesCommand, head: str) -> dict[str, Callable[[], Any]]:
