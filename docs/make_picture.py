@@ -1,7 +1,8 @@
-"""Draws the picture of README from a run: ``python docs/make_picture.py runs/my-run docs/images/run.png``.
+"""Makes a picture of the documents: ``python docs/make_picture.py runs/my-run docs/images/run.png``.
 
-The run must be one of two classes that was tested, such as that of
-``python train.py --model lnn --run-dir runs/my-run``.
+From the folder of a run, six of its pictures are joined; it must be one of two classes that was tested, such as that of
+``python train.py --model lnn --run-dir runs/my-run``. A PNG file, such as one of a run or a study, is taken as it is.
+Either way the file becomes small by fewer colours.
 """
 
 import argparse
@@ -42,14 +43,20 @@ def draw(run: Path, output: Path) -> None:
     drawn = output.with_suffix(".full.png")
     figure.savefig(drawn)
     plt.close(figure)
-    with Image.open(drawn) as image:  # few colours keep the file small
-        image.convert("RGB").quantize(96, dither=Image.Dither.NONE).save(output, optimize=True)
+    shrink(drawn, output)
     drawn.unlink()
+
+
+def shrink(picture: Path, output: Path) -> None:
+    """Writes a picture with few colours, which keep the file small."""
+    with Image.open(picture) as image:
+        image.convert("RGB").quantize(96, dither=Image.Dither.NONE).save(output, optimize=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="folder of a run of two classes")
+    parser.add_argument("run", type=Path, help="folder of a run of two classes, or a PNG file")
     parser.add_argument("output", type=Path, help="PNG file to write")
     arguments = parser.parse_args()
-    draw(arguments.run, arguments.output)
+    make = draw if arguments.run.is_dir() else shrink
+    make(arguments.run, arguments.output)

@@ -169,7 +169,7 @@ SAMPLING_KINDS = {
     ),
     "every nth": SamplingKind("one of how many frames is kept", (1, 2, 3), every_nth),
     "start later": SamplingKind("share of frames left out at the start", (0, 0.25, 0.5), start_later),
-    "frame rate": SamplingKind("frames in the same time, as a multiple of those of training", (1, 2), None),
+    "frame rate": SamplingKind("frame rate, as a multiple of that of training", (1, 2), None),
 }
 
 

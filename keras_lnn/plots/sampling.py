@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS = 2
-# The key of more models has two columns.
-_MOST_IN_ONE_COLUMN = 6
+# The bands of more models hide each other and the lines.
+_MOST_WITH_BANDS = 6
+_KEY_COLUMNS = 2
 
 
 def plot_sampling(table: pd.DataFrame, metric: str, metric_name: str, labels: Mapping[str, str], title: str) -> Figure:
-    """Draws a metric against the sampling: one panel per kind of sampling, one line per model with its interval.
+    """Draws a metric against the sampling: one panel per kind of sampling, one line per model.
+
+    Up to six models have their intervals as bands.
 
     Args:
         table: One row per model and sampling, with the columns ``model``, ``sampling``, ``amount``, and the metric with
@@ -48,18 +51,17 @@ def plot_sampling(table: pd.DataFrame, metric: str, metric_name: str, labels: Ma
             f"A table of samplings must have rows of {', '.join(labels)}. Received: {', '.join(kinds) or 'none'}."
         )
     rows = -(-len(kinds) // _COLUMNS)
-    key_columns = 1 if len(models) <= _MOST_IN_ONE_COLUMN else 2
-    figure = new_figure(7.2, 2.4 * rows + 0.6 + 0.19 * -(-len(models) // key_columns))
+    has_bands, is_full = len(models) <= _MOST_WITH_BANDS, len(kinds) % _COLUMNS == 0
+    figure = new_figure(7.2, 2.4 * rows + 0.6 + (0.19 * -(-len(models) // _KEY_COLUMNS) if is_full else 0))
     panels = figure.subplots(rows, _COLUMNS, squeeze=False, sharey=True).ravel()
-    for axes in panels[len(kinds) :]:
-        axes.set_visible(False)
     for number, (axes, kind) in enumerate(zip(panels, kinds, strict=False)):
         of_kind = table[table["sampling"] == kind]
         for place, model in enumerate(models):
             found = of_kind[of_kind["model"] == model]
             colour, line = PALETTE[place % len(PALETTE)], LINE_STYLES[place // len(PALETTE) % len(LINE_STYLES)]
             ends = found[f"{metric}_low"].to_numpy(), found[f"{metric}_high"].to_numpy()
-            axes.fill_between(found["amount"], *ends, color=colour, alpha=0.12, linewidth=0)
+            if has_bands:
+                axes.fill_between(found["amount"], *ends, color=colour, alpha=0.12, linewidth=0)
             name = shorten_name(model) if number == 0 else "_"
             style = {"color": colour, "linestyle": line, "marker": "o", "markersize": 3.5, "linewidth": 1.5}
             axes.plot(found["amount"], found[metric], label=name, **style)
@@ -68,6 +70,11 @@ def plot_sampling(table: pd.DataFrame, metric: str, metric_name: str, labels: Ma
         axes.set_xticks(amounts, [f"{amount:g}" for amount in amounts])
         if amounts[0] > amounts[-1]:
             axes.invert_xaxis()
-    figure.legend(loc="outside lower left", ncols=key_columns, fontsize=LABEL_SIZE - 0.5, frameon=False)
-    set_heading(figure, f"{title}: {metric_name} by sampling, with 95% intervals")
+    key = {"fontsize": LABEL_SIZE - 0.5, "frameon": False}
+    if is_full:
+        figure.legend(loc="outside lower left", ncols=_KEY_COLUMNS, **key)
+    else:  # the key fits into the panel that is left
+        panels[-1].set_axis_off()
+        panels[-1].legend(*panels[0].get_legend_handles_labels(), loc="center left", **key)
+    set_heading(figure, f"{title}: {metric_name} by sampling{', with 95% intervals' if has_bands else ''}")
     return figure
