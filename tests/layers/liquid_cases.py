@@ -46,7 +46,7 @@ CFC_CASES = {
 CASES = {**LTC_CASES, **CFC_CASES}
 # What differs from another case in one argument only is compared in the slow tests where that takes long.
 VARIANTS = ("ltc-linear", "ltc-unfolds", "cfc-wired-no_gate", "cfc-dense-no_gate", "cfc-backbone", "cfc-memory-wired")
-VARIANTS += ("ltc-random", "ltc-full")  # wirings whose outputs and weights are compared by default
+VARIANTS += ("ltc-random", "ltc-full")  # wirings whose weights are compared by default
 
 
 def with_variants_slow(names: Iterable[str]) -> list:

@@ -72,7 +72,7 @@ def test_one_wiring_serves_several_layers_without_being_changed():
 
 @pytest.mark.parametrize(
     ("kind", "wiring"),
-    [(LTC, "ring"), (CfC, "ring"), (CfC, "narrow"), pytest.param(LTC, "narrow", marks=pytest.mark.slow)],
+    [(CfC, "ring"), (CfC, "narrow"), *(pytest.param(LTC, wiring, marks=pytest.mark.slow) for wiring in WIRINGS)],
 )
 def test_a_model_is_cloned_saved_and_read_back(kind, wiring, tmp_path):
     model = make_model(kind(WIRINGS[wiring](), return_sequences=True), keras.layers.Bidirectional(kind(Ring(4, 1))))
@@ -93,10 +93,15 @@ def test_a_model_is_cloned_saved_and_read_back(kind, wiring, tmp_path):
     "make",
     [
         lambda: LTC(Ring(5, 2), mixed_memory=True),
-        lambda: CfC(Ring(5, 2), mixed_memory=True, version="ncps.keras"),
-        lambda: keras.layers.RNN(LTCCell(Ring(5, 2))),
         lambda: keras.layers.RNN(WiredCfCCell(Ring(5, 2))),
-        lambda: keras.layers.RNN(MixedMemoryCell(LTCCell(Ring(5, 2)))),
+        *(
+            pytest.param(make, marks=pytest.mark.slow)
+            for make in (
+                lambda: CfC(Ring(5, 2), mixed_memory=True, version="ncps.keras"),
+                lambda: keras.layers.RNN(LTCCell(Ring(5, 2))),
+                lambda: keras.layers.RNN(MixedMemoryCell(LTCCell(Ring(5, 2)))),
+            )
+        ),
     ],
 )
 def test_memory_and_cells_are_saved_and_read_back(make, tmp_path):
@@ -107,7 +112,7 @@ def test_memory_and_cells_are_saved_and_read_back(make, tmp_path):
     np.testing.assert_allclose(numpy_of(again(draw_inputs())), expected, atol=1e-6)
 
 
-@layers
+@pytest.mark.parametrize("kind", [CfC, pytest.param(LTC, marks=pytest.mark.slow)])
 def test_a_file_is_read_where_the_class_is_not_known(kind, tmp_path):
     class Unknown(Ring):
         pass

@@ -21,9 +21,9 @@ KINDS = {
     "cfc-dense": lambda **arguments: CfC(5, backbone_units=7, **arguments),
     "cfc-memory": lambda **arguments: CfC(5, backbone_units=7, mixed_memory=True, **arguments),
 }
-kinds = pytest.mark.parametrize("kind", KINDS)
-# The memory stands around any cell, and each mode of a cell is tested step by step: elsewhere these are slow tests.
-LIKE_OTHERS = ("ltc-memory", "cfc-pure")
+# The memory stands around any cell, also around that of cfc-dense, and each mode of a cell is tested step by step:
+# elsewhere these are slow tests.
+LIKE_OTHERS = ("ltc-memory", "cfc-pure", "cfc-dense")
 fewer_kinds = pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=pytest.mark.slow) if kind in LIKE_OTHERS else kind for kind in KINDS]
 )
@@ -113,7 +113,7 @@ def test_an_elapsed_time_of_one_equals_regular_sampling(kind):
     np.testing.assert_allclose(numpy_of(irregular), numpy_of(layer(inputs)), atol=2e-6)
 
 
-@kinds
+@fewer_kinds
 def test_the_elapsed_time_counts_step_by_step_and_sample_by_sample(kind):
     layer, inputs, times = make(kind, return_sequences=True), draw_inputs(), draw_times()
     outputs = numpy_of(layer((inputs, times)))
@@ -184,24 +184,28 @@ def test_gradients_of_times_masks_and_states_are_finite_differences(kind):
     joined = np.concatenate([part.reshape(-1) for part in parts])
     sizes = np.cumsum([part.size for part in parts])[:-1]
 
-    def loss(flat):
+    def losses(rows):
+        """The loss of each row of values, in one call: the samples of all rows are one batch."""
+        count = len(rows)
         inputs, times, state = (
-            ops.reshape(part, like.shape) for part, like in zip(ops.split(flat, sizes.tolist()), parts, strict=True)
+            ops.reshape(part, (count * BATCH, *like.shape[1:]))
+            for part, like in zip(ops.split(rows, sizes.tolist(), axis=1), parts, strict=True)
         )
-        return ops.sum(layer((inputs, times), initial_state=[state], mask=mask) * weights)
+        outputs = layer((inputs, times), initial_state=[state], mask=np.tile(mask, (count, 1)))
+        return ops.sum(ops.reshape(outputs, (count, *weights.shape)) * weights, axis=(1, 2, 3))
 
     class Whole(keras.layers.Layer):
         def call(self, flat):
-            return ops.reshape(loss(flat), (1,))
+            return losses(flat[None])
 
     found, *_ = gradients(Whole(dtype="float64"), joined, function=lambda outputs: ops.sum(outputs))
     places = [
         first + generator.choice(part.size, 3, replace=False) for first, part in zip([0, *sizes], parts, strict=True)
     ]
-    for place in np.concatenate(places):
-        step = np.zeros_like(joined)
-        step[place] = 1e-6
-        difference = (float(numpy_of(loss(joined + step))) - float(numpy_of(loss(joined - step)))) / 2e-6
+    places = np.concatenate(places)
+    steps = 1e-6 * np.eye(joined.size)[places]
+    after, before = np.split(numpy_of(losses(np.concatenate([joined + steps, joined - steps]))), 2)
+    for place, difference in zip(places, (after - before) / 2e-6, strict=True):
         assert abs(found[place] - difference) < 1e-6 * max(1.0, abs(difference)), place
 
 
@@ -381,7 +385,7 @@ def make_model(kind, **arguments):
 
 @pytest.mark.parametrize(
     "kind",
-    [pytest.param(kind, marks=[] if kind in ("ltc", "cfc", "cfc-memory") else pytest.mark.slow) for kind in KINDS],
+    [pytest.param(kind, marks=[] if kind in ("ltc", "cfc-memory") else pytest.mark.slow) for kind in KINDS],
 )
 def test_a_model_is_cloned_saved_and_read_back(kind, tmp_path):
     model, layer = make_model(kind)
@@ -452,14 +456,22 @@ def test_training_lowers_the_loss_and_keeps_weights_nonnegative(kind):
 
 
 @only_tensorflow
+def test_a_graph_gives_the_outputs_of_eager_calls():
+    import tensorflow as tf
+
+    layer, given = make("ltc", return_sequences=True), (draw_inputs(), draw_times())
+    np.testing.assert_allclose(tf.function(layer, autograph=False)(given), layer(given), atol=2e-5)
+
+
+@only_tensorflow
 @pytest.mark.parametrize(
     ("kind", "jit_compile"),
     [
-        *(("ltc", False), ("cfc-dense", True)),
+        ("cfc-dense", True),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
-                *(("ltc", True), ("cfc", True), ("cfc", False), ("cfc-dense", False)),
+                *(("ltc", False), ("ltc", True), ("cfc", True), ("cfc", False), ("cfc-dense", False)),
                 *(("cfc-pure", False), ("ltc-memory", False), ("cfc-memory", False)),
             )
         ),
@@ -487,14 +499,18 @@ def test_graphs_and_xla_agree_with_eager_calls(kind, jit_compile):
 
 @only_tensorflow
 @pytest.mark.parametrize(
-    "kind", ["cfc-dense", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("ltc", "ltc-memory"))]
+    ("kind", "jit_compile"),
+    [
+        ("cfc-dense", False),
+        *(pytest.param(kind, True, marks=pytest.mark.slow) for kind in ("cfc-dense", "ltc", "ltc-memory")),
+    ],
 )
-def test_the_sequence_length_may_be_undefined(kind):
+def test_the_sequence_length_may_be_undefined(kind, jit_compile):
     source = keras.Input((None, FEATURES))
     layer = KINDS[kind](return_sequences=True)
     model = keras.Model(source, layer(source))
     randomise(layer)
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=jit_compile)
     short, longer = draw_inputs(steps=3), draw_inputs(steps=6)
     np.testing.assert_allclose(model.predict(short, verbose=0), numpy_of(layer(short)), atol=2e-6)
     assert model.train_on_batch(longer, numpy_of(layer(longer))) < 1e-11  # the loss before the step

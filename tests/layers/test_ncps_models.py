@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from liquid_cases import CASES, FEATURES, STEPS, WIRINGS, draw_inputs, ncps, randomise, with_variants_slow
+from liquid_cases import CASES, FEATURES, STEPS, WIRINGS, draw_inputs, ncps, randomise
 
 from keras_lnn.errors import InputError
 from keras_lnn.layers import LTC, CfC
@@ -21,7 +21,13 @@ def save_theirs(case, path):
     return keras.ops.convert_to_numpy(model(draw_inputs()))
 
 
-@pytest.mark.parametrize("case", with_variants_slow(case for case in CASES if "ncp" not in case))
+SAVED = [case for case in CASES if "ncp" not in case]
+BY_DEFAULT = ("ltc-auto", "ltc-memory", "cfc-random", "cfc-no-backbone")
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[] if case in BY_DEFAULT else pytest.mark.slow) for case in SAVED]
+)
 def test_a_model_saved_with_ncps_is_loaded(case, tmp_path):
     expected = save_theirs(case, tmp_path / "theirs.keras")
     model = load_ncps_model(tmp_path / "theirs.keras")

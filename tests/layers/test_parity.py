@@ -24,6 +24,11 @@ from keras_lnn.layers import LTC, CfC
 # What their mixed memory cannot do: it builds its cell for its own state and feeds it what is as large.
 cases = pytest.mark.parametrize("case", CASES)
 fewer_cases = pytest.mark.parametrize("case", with_variants_slow(CASES))
+# Gradients take longest: of both layers one in each way of wiring, and one with a memory.
+FEWEST = ("ltc-auto", "ltc-integer", "ltc-memory", "cfc-ncp", "cfc-dense-pure", "cfc-memory")
+fewest_cases = pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[] if case in FEWEST else pytest.mark.slow) for case in CASES]
+)
 
 
 def assert_close(ours, theirs, tolerance):
@@ -49,7 +54,7 @@ def test_weights_equal_those_of_ncps(case):
     assert [weight.trainable for weight in ours.weights] == [weight.trainable for weight in theirs.weights]
 
 
-@cases
+@fewer_cases
 @pytest.mark.parametrize("return_sequences", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_outputs_equal_those_of_ncps(case, return_sequences):
     ours, theirs = pair_of(case) if return_sequences else make_pair(case)
@@ -57,7 +62,7 @@ def test_outputs_equal_those_of_ncps(case, return_sequences):
     assert_close(ours(inputs), theirs(inputs), 1e-6)
 
 
-@fewer_cases
+@fewest_cases
 def test_gradients_equal_those_of_ncps(case):
     ours, theirs = pair_of(case)
     inputs = draw_inputs()
@@ -67,7 +72,10 @@ def test_gradients_equal_those_of_ncps(case):
         assert np.abs(own - their).max() <= 1e-5 * scale + 1e-7, name
 
 
-@pytest.mark.parametrize("case", ["ltc-auto", "ltc-memory", "cfc-auto", "cfc-backbone"])
+@pytest.mark.parametrize(
+    "case",
+    ["ltc-auto", "cfc-backbone", *(pytest.param(case, marks=pytest.mark.slow) for case in ("ltc-memory", "cfc-auto"))],
+)
 @pytest.mark.parametrize("arguments", [{"go_backwards": True}, {"unroll": True}, {"return_state": True}])
 def test_recurrent_layer_options_act_as_in_ncps(case, arguments):
     if keras.backend.backend() == "jax" and "memory" in case and "return_state" in arguments:

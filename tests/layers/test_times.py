@@ -52,7 +52,7 @@ def model(request):
     return make_model(request.param)
 
 
-@pytest.mark.parametrize("run_eagerly", [False, True])
+@pytest.mark.parametrize("run_eagerly", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_training_works_with_a_missing_time_at_a_masked_step(model, run_eagerly):
     if run_eagerly and keras.backend.backend() == "jax":
         pytest.skip("JAX compiles every operation of its own, which takes minutes")
