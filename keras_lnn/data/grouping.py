@@ -46,6 +46,19 @@ def complete_grouped_splits(
     return {name: rows[name] for name in SPLITS}
 
 
+def indicate_classes(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Returns whether each class or label is in each sample as 0 or 1, (samples, classes).
+
+    Args:
+        labels: As in :class:`~keras_lnn.data.arrays.Split`.
+        classes: Number of classes or labels.
+    """
+    if labels.ndim == 2:
+        return labels
+    pixels = labels.reshape(len(labels), -1)
+    return np.column_stack([(pixels == place).any(axis=1) for place in range(classes)]).astype(np.uint8)
+
+
 def require_whole_groups(groups: Sequence[str], splits: Sequence[str], column: str) -> None:
     """Checks that no group is in two splits."""
     seen: dict[str, set[str]] = {}

@@ -15,6 +15,8 @@ from keras_lnn.errors import InputError, show_value, suggest
 MOST = 10**6
 LARGEST_SIDE = 8192
 MOST_WORKERS = 1024
+# One fold is tested, one validates and at least one trains.
+FEWEST_FOLDS, MOST_FOLDS = 3, 100
 Count = Annotated[int, pydantic.Field(ge=1, le=MOST)]
 CountOrZero = Annotated[int, pydantic.Field(ge=0, le=MOST)]
 Side = Annotated[int, pydantic.Field(ge=8, le=LARGEST_SIDE)]
@@ -137,6 +139,19 @@ def parse_frame(text: str | int | None) -> str | None:
     if not re.fullmatch("[1-9][0-9]{0,8}", str(text)):
         raise ValueError("must be first, middle, mean, each or a number of at least 1")
     return str(text)
+
+
+def parse_fold(text: str) -> tuple[int, int]:
+    """Returns a fold and the number of folds, parsed from ``2/5``; fewer than three leave nothing to train on."""
+    if not re.fullmatch("[0-9]{1,3}/[0-9]{1,3}", text):
+        raise ValueError("must be FOLD/FOLDS, such as 2/5")
+    number, count = map(int, text.split("/"))
+    if not FEWEST_FOLDS <= count <= MOST_FOLDS or not 1 <= number <= count:
+        raise ValueError(
+            f"must be one of {FEWEST_FOLDS} to {MOST_FOLDS} folds, counted from 1, such as 2/5: one to test on, one for"
+            " validation and the others to train on"
+        )
+    return number, count
 
 
 def parse_classes(text: str | None) -> dict[str, str]:

@@ -12,6 +12,7 @@ import numpy as np
 from keras_lnn.config import TrainConfig
 from keras_lnn.data.arrays import ALL, SPLITS, ImageData, Split
 from keras_lnn.data.catalog import is_own
+from keras_lnn.data.joining import join_splits
 from keras_lnn.data.reading import Reading
 from keras_lnn.data.samples import SHORT, FoundSamples, SampleRecord
 from keras_lnn.data.sources.loading import with_columns_of
@@ -146,20 +147,8 @@ class ChosenSamples:
     warnings: tuple[str, ...] = ()
 
     def joined(self) -> Split:
-        """Returns one split with the labels, names and groups of all parts; its images are those of the first part."""
-        if len(self.parts) == 1:
-            return self.parts[0]
-        columns = {}
-        for name in ("names", "groups"):
-            values = [getattr(part, name) for part in self.parts]
-            columns[name] = None if None in values else [value for part in values for value in part]
-        spacing = [part.spacing for part in self.parts if part.spacing is not None]
-        return Split(
-            self.parts[0].images,
-            np.concatenate([part.labels for part in self.parts]),
-            spacing=np.concatenate(spacing) if len(spacing) == len(self.parts) else None,
-            **columns,
-        )
+        """Returns all parts as one split."""
+        return join_splits(self.parts)
 
 
 def choose_samples(

@@ -11,7 +11,12 @@ import numpy as np
 
 from keras_lnn.data.arrays import SPLITS, ImageArray, ImageData, Split
 from keras_lnn.data.catalog import DataEntry, catalog, register_data
-from keras_lnn.data.grouping import complete_grouped_splits, require_each_class, require_whole_groups
+from keras_lnn.data.grouping import (
+    complete_grouped_splits,
+    indicate_classes,
+    require_each_class,
+    require_whole_groups,
+)
 from keras_lnn.data.splitting import take_samples
 from keras_lnn.errors import InputError
 
@@ -184,19 +189,11 @@ def _check_lengths(count: int, **columns: Sized | None) -> None:
 
 def _split(data: ImageData, given: list[str] | None, seed: int) -> dict[str, np.ndarray]:
     everything = data.splits["all"]
-    indicators = _indicators(everything.labels, len(data.class_names))
+    indicators = indicate_classes(everything.labels, len(data.class_names))
     rows = complete_grouped_splits(indicators, given, seed, groups=everything.groups)
     if everything.labels.ndim == 1:
         require_each_class(indicators, rows, data.class_names)
     return rows
-
-
-def _indicators(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Returns whether each class is in each sample as 0 or 1, (samples, classes)."""
-    if labels.ndim == 2:
-        return labels
-    pixels = labels.reshape(len(labels), -1)
-    return np.column_stack([(pixels == place).any(axis=1) for place in range(classes)]).astype(np.uint8)
 
 
 def _checksum(everything: Split, class_names: Sequence[str], given: list[str] | None) -> str:
