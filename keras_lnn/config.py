@@ -17,6 +17,7 @@ from keras_lnn.fields.values import (
     Seed,
     Share,
     parse_duration,
+    parse_fold,
     validate,
 )
 from keras_lnn.files.yaml_files import read_yaml
@@ -137,7 +138,13 @@ class TrainConfig(OwnModules, DataOptions, _Subject):
         0, description="seed of initialisation, shuffling, augmentation and dropout"
     )
     split_seed: Annotated[Seed | None, Role.DATA, Trait.LAID_OUT] = pydantic.Field(
-        None, description="seed for splitting data that have no splits of their own (default: --seed)"
+        None, description="seed for splitting data that have no splits of their own, and for folds (default: --seed)"
+    )
+    fold: Annotated[str | None, Role.DATA, Trait.LASTING] = pydantic.Field(
+        None,
+        description="FOLD/FOLDS, such as 2/5: train one run of a cross-validation; all images except a given test split"
+        " are dealt to folds by --split-seed, by patient where known; this fold is tested, the next one validates and"
+        " the others train; see --folds",
     )
     deterministic: Annotated[bool, Role.CONTROL, Trait.SAME_IN_TRIALS] = pydantic.Field(
         True, description="the same seed on the same machine gives the same weights, bit for bit"
@@ -180,6 +187,13 @@ class TrainConfig(OwnModules, DataOptions, _Subject):
     def _duration(cls, value: Any) -> str | None:
         parse_duration(value)
         return None if value is None else str(value)
+
+    @pydantic.field_validator("fold", mode="after")
+    @classmethod
+    def _fold(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_fold(value)
+        return value
 
     @pydantic.field_validator("threshold", mode="before")
     @classmethod

@@ -57,6 +57,7 @@ OFF_DEFAULT = {
     "threshold": "sensitivity=.9",
     "positive_class": "malignant",
     "split_seed": 4,
+    "fold": "2/5",
     "seed": 9,
     "deterministic": False,
     "precision": "mixed_float16",

@@ -30,8 +30,10 @@ class Reading:
         accept_checksum: Whether to accept a file with another checksum if its arrays are right.
         own: Columns and folders of own images, and how their files become pixels.
         channels: Channels of own images, 1 (grey) or 3 (colour); None for those of their files.
-        seed: Seed for splitting data sets that have no splits of their own.
+        seed: Seed for splitting data sets that have no splits of their own, and for folds.
         plan: How own images get their splits.
+        fold: The fold that is tested and their number, such as ``2/5``, see :mod:`keras_lnn.data.folds`; None to keep
+            the splits.
         progress: Called with the fraction done if reading takes long.
     """
 
@@ -42,6 +44,7 @@ class Reading:
     channels: int | None = None
     seed: int = 0
     plan: SplitPlan = "seeded"
+    fold: str | None = None
     progress: Progress | None = None
 
     @property

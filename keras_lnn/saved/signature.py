@@ -13,6 +13,7 @@ from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import DataOptions
 from keras_lnn.fields.roles import Trait, fields_with
+from keras_lnn.fields.values import parse_fold
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, atomic_path, is_file
 from keras_lnn.tasks.calibration import Calibration
 from keras_lnn.tasks.kinds import KINDS, make_task
@@ -60,7 +61,10 @@ class Signature:
         calibration: What is done to the logits before they become probabilities, fitted on validation; None for
             nothing. A ``.keras`` model gives the logits as they were before.
         positive_class: The class to which sensitivity, precision and F1 refer; None for the second of two classes.
-        split_seed: The seed of the splits of data without splits of their own; None for the seed of the run.
+        split_seed: The seed of the splits of data without splits of their own, and of folds; None for the seed of the
+            run.
+        fold: The fold that was tested and their number, such as ``2/5``; None for a run that was not one of several
+            folds.
         colours: The colour of each class in coloured masks, as ``#rrggbb``; None for class indices.
         mask_values: The grey value of each class in masks that do not hold class indices; None for indices.
         own: The options for reading own images, which also apply to files to predict; paths are not stored.
@@ -87,6 +91,7 @@ class Signature:
     calibration: Calibration | None = None
     positive_class: str | None = None
     split_seed: int | None = None
+    fold: str | None = None
     colours: tuple[str, ...] | None = None
     mask_values: tuple[int, ...] | None = None
     own: OwnImages = dataclasses.field(default_factory=OwnImages)
@@ -227,6 +232,8 @@ def _check_options(signature: Signature) -> None:
         value = getattr(signature, name)
         if value is not None and not (_is_whole(value) and 0 <= value < 2**31):
             raise ValueError(f"{name} must be a whole number")
+    if signature.fold is not None:
+        parse_fold(signature.fold)
     if not _is_whole(signature.parameters) or not isinstance(signature.own.skip_bad, bool):
         raise ValueError("parameters must be a whole number and skip_bad true or false")
     for name in ("file_column", "split_column", "group_column", "series_column", "time_column", "position_column"):

@@ -197,7 +197,9 @@ def find_denser_series(opened: ModelOnData, load: Callable[..., ImageData] = loa
     name = find_denser(opened.name)
     if name is None or opened.chosen.split not in SPLITS:
         return None
-    split = load(name, Reading(), plan="whole").splits[opened.chosen.split]
+    signature = opened.signature
+    reading = Reading(fold=signature.fold, seed=LearnedData(signature, None, None).seed)
+    split = load(name, reading, plan="whole").splits[opened.chosen.split]
     if len(split) != len(opened.chosen.joined()) or split.series is None:
         raise ValueError(f"Denser data must have the same series. Received: {name} for {opened.name}.")
     return split.series

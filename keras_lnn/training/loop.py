@@ -208,9 +208,8 @@ def load_images(config: TrainConfig, console: Console, plan: SplitPlan = "seeded
         plan: How own images are assigned to splits.
     """
     with loading(console, f"loading {config.data}") as progress:
-        data = load_data(
-            config.data, Reading().with_options(config), seed=config.seed_of_splits, plan=plan, progress=progress
-        )
+        reading = dataclasses.replace(Reading().with_options(config), seed=config.seed_of_splits, fold=config.fold)
+        data = load_data(config.data, reading, plan=plan, progress=progress)
     if data.check is not None:
         print_check(console, data.check)
     return data
@@ -377,6 +376,7 @@ class _Trainer:
             parameters=count_parameters(self.model),
             seed=self.config.seed,
             split_seed=self.config.seed_of_splits,
+            fold=self.config.fold,
             best_epoch=best_epoch,
             trained_by=f"keras-lnn {__version__}",
             positive_class=self.task.choose_positive_class(self.config.positive_class, self.data.positive_class),

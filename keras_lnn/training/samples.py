@@ -111,15 +111,16 @@ class LearnedData:
             given: The options.
         """
         known = Reading(own=self.signature.own) if self.config is None else Reading().with_options(self.config)
+        fold = self.signature.fold
         if not self.is_named(name):
-            known = dataclasses.replace(known, own=with_columns_of(name, known.own))
+            known, fold = dataclasses.replace(known, own=with_columns_of(name, known.own)), None
         if self.signature.time_unit is not None:
             # Times are read in the model's unit, whatever suits the span of other data or is the unit of their numbers.
             unit, steps = self.signature.time_unit, self.signature.image_shape[0]
             own = dataclasses.replace(known.own, time_unit=unit, model_unit=unit, max_steps=steps)
             known = dataclasses.replace(known, own=own)
         known = dataclasses.replace(
-            known, size=self.signature.size, channels=self.signature.image_shape[-1], seed=self.seed
+            known, size=self.signature.size, channels=self.signature.image_shape[-1], seed=self.seed, fold=fold
         )
         return known.with_options(given)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_lnn.data.arrays import ALL, SPLITS, ImageData
 from keras_lnn.data.catalog import SERIES, TFDS, DataEntry, get_entry, is_own, split_own
+from keras_lnn.data.folds import take_fold
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.reading import Reading
 from keras_lnn.errors import InputError
@@ -40,6 +41,9 @@ def load_data(name: str, reading: Reading = Reading(), **fields: Any) -> ImageDa
     if is_own(name):
         source, path = split_own(name)
         data = _find(source.loader, path)(path, reading)
+    elif reading.fold is not None:
+        # The splits that are pooled must be the same for all partitions, so that a sample keeps its name.
+        data = take_fold(load_data(name, reading, fold=None, seed=0), reading.fold, reading.seed)
     elif name.startswith(TFDS):
         from keras_lnn.data.sources.tfds import load_tfds
 

@@ -12,6 +12,7 @@ import numpy as np
 from keras_lnn.data.arrays import ALL, SPLITS, ImageArray, ImageData, Split
 from keras_lnn.data.checking import DataCheck, check_splits
 from keras_lnn.data.decode.copies import find_near_copies
+from keras_lnn.data.folds import choose_fold, partition_folds
 from keras_lnn.data.grouping import complete_grouped_splits, describe_torn, require_each_class
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.reading import Reading
@@ -22,6 +23,7 @@ from keras_lnn.data.sources.patients import find_patients
 from keras_lnn.data.sources.series_files import is_series_file
 from keras_lnn.data.splitting import SelectedRows, complete_splits
 from keras_lnn.errors import InputError
+from keras_lnn.fields.values import parse_fold
 from keras_lnn.files.atomic import as_text
 
 # How users name patients in each kind of own images.
@@ -143,13 +145,14 @@ def load_own_images(found: FoundImages, reading: Reading) -> ImageData:
     # Guessed groups, and those that follow from the names, are not part of what identifies the data.
     derived = labelled.groups_guessed or labelled.groups_are_series
     identified = dataclasses.replace(labelled, groups=None) if derived else labelled
+    given = labelled.splits if reading.fold is None else found.labelled.splits
     return ImageData(
         name=found.name,
         task=labelled.task,
         class_names=labelled.class_names,
         splits={split: labelled.to_split(images[split], decoded.digests, part) for split, part in rows.items()},
         checksum=found.checksum(identified, decoded.digests),
-        given_splits=tuple(split for split in SPLITS if labelled.splits is not None and split in labelled.splits),
+        given_splits=tuple(split for split in SPLITS if given is not None and split in given),
         check=_look_over(found.name, labelled, decoded, checked, reading.own, warnings),
     )
 
@@ -166,9 +169,24 @@ def _prepare(found: FoundImages, reading: Reading) -> tuple[Sequence[Path | Seri
         files, labelled = _sort_by_name(files, labelled)
         labelled = _with_patients(files, labelled)
     labelled = _with_series(files, labelled)
+    if reading.fold is not None:
+        files, labelled = _pool_splits(files, labelled)
     if reading.plan in ("seeded", "as listed"):
-        _make_splits(labelled, reading.seed)
+        _make_splits(labelled, reading)
     return files, labelled
+
+
+def _pool_splits(
+    files: Sequence[Path | SeriesFiles], labelled: LabelledFiles
+) -> tuple[Sequence[Path | SeriesFiles], LabelledFiles]:
+    """Returns what is dealt to folds: all files without those of a given test split, which stay for a final test."""
+    rows = [row for row, split in enumerate(labelled.splits or [""] * len(files)) if split != "test"]
+    left_out = len(files) - len(rows)
+    pooled = dataclasses.replace(labelled.take(rows), splits=None)
+    if left_out:
+        notes = (*labelled.notes, f"the {left_out:,} samples of the test split are left out of the folds")
+        pooled = dataclasses.replace(pooled, notes=notes)
+    return [files[row] for row in rows], pooled
 
 
 def _look_over(
@@ -312,7 +330,7 @@ def _choose_splits(
         given = np.array(labelled.splits or [""] * len(labelled.names))
         rows = {split: np.flatnonzero(given == split) for split in SPLITS}
         return {ALL: np.arange(len(given)), **{split: part for split, part in rows.items() if len(part)}}
-    return _make_splits(labelled, reading.seed)
+    return _make_splits(labelled, reading)
 
 
 def _is_simple(labelled: LabelledFiles) -> bool:
@@ -330,10 +348,15 @@ def _require_known_splits(name: str, labelled: LabelledFiles) -> None:
         )
 
 
-def _make_splits(labelled: LabelledFiles, seed: int) -> dict[str, np.ndarray]:
-    """Returns the rows of each split: those given by the data, completed by seed."""
-    simple = _is_simple(labelled)
+def _make_splits(labelled: LabelledFiles, reading: Reading) -> dict[str, np.ndarray]:
+    """Returns the rows of each split: those of a fold, or those given by the data, completed by seed."""
+    simple, seed = _is_simple(labelled), reading.seed
     indicators = labelled.indicators()
+    if reading.fold is not None:
+        required = labelled.class_names if labelled.labels.ndim == 1 else None
+        _, count = parse_fold(reading.fold)
+        folds = partition_folds(indicators, count, seed, groups=labelled.groups, class_names=required)
+        return choose_fold(folds, reading.fold)
     if not simple:
         rows = complete_grouped_splits(indicators, labelled.splits, seed, groups=labelled.groups)
     elif labelled.splits is None:
