@@ -16,6 +16,7 @@ from keras_lnn.fields.values import (
     PositiveNumber,
     Seed,
     Share,
+    ShareAboveZero,
     parse_duration,
     parse_fold,
     validate,
@@ -128,6 +129,19 @@ class TrainConfig(OwnModules, DataOptions, _Subject):
         description="calibration of the probabilities, fitted on validation after training; temperature: one number "
         "by which all logits are divided, for several labels one each, which changes no ranking; vector: also offsets, "
         "and for several classes a scale for each (default: temperature; none for models with a published protocol)",
+    )
+    coverage: Annotated[ShareAboveZero | None, Role.OUTPUT, InTrials(None)] = pydantic.Field(
+        None,
+        description="prediction sets for data with one class per image: the share of samples, such as 0.9, whose set "
+        "of classes contains the true one; chosen on validation (default: no sets)",
+    )
+    coverage_by_class: Annotated[bool, Role.OUTPUT, InTrials(False)] = pydantic.Field(
+        False, description="--coverage holds for each true class on its own; needs more validation images"
+    )
+    referral_risk: Annotated[ShareAboveZero | None, Role.OUTPUT, InTrials(None)] = pydantic.Field(
+        None,
+        description="refer unsure samples to a human, for data with one class per image: the largest share of wrong "
+        "decisions, such as 0.05, among those that are not referred; chosen on validation (default: no referral)",
     )
     positive_class: Annotated[str | None, Role.MEASURE] = pydantic.Field(
         None,

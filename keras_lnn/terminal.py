@@ -17,7 +17,13 @@ from rich.text import Text
 
 from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.saved.card import shown_metrics
-from keras_lnn.saved.results import describe_calibration, describe_decisions, measured_split, name_class
+from keras_lnn.saved.results import (
+    describe_calibration,
+    describe_decisions,
+    describe_promised,
+    measured_split,
+    name_class,
+)
 from keras_lnn.tasks.kinds import find_kind
 from keras_lnn.tasks.thresholds import TUNED
 
@@ -97,7 +103,8 @@ def print_metrics(console: Console, metrics: dict[str, Any], title: str) -> None
             cells += _estimate_cells(found[name + TUNED]) if name + TUNED in found else ["", ""]
         table.add_row(*cells)
     console.print(table)
-    for sentence in (describe_decisions(metrics, split) if tuned else "", describe_calibration(metrics, split)):
+    sentences = (describe_decisions(metrics, split) if tuned else "", describe_calibration(metrics, split))
+    for sentence in (*sentences, *describe_promised(metrics, split)):
         if sentence:
             console.print(sentence)
 

@@ -22,6 +22,7 @@ CountOrZero = Annotated[int, pydantic.Field(ge=0, le=MOST)]
 Side = Annotated[int, pydantic.Field(ge=8, le=LARGEST_SIDE)]
 Seed = Annotated[int, pydantic.Field(ge=0, lt=2**31)]
 Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
+ShareAboveZero = Annotated[float, pydantic.Field(gt=0, lt=1)]
 PositiveNumber = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 NumberOrZero = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
 # The names of units of time with their other spellings; m is left out, since it may be minutes or months.

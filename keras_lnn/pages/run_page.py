@@ -20,7 +20,14 @@ from keras_lnn.runs.contents import CONTENTS
 from keras_lnn.runs.epoch_shares import describe_epochs, is_cut_short
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.card import describe_model, describe_use
-from keras_lnn.saved.results import describe_calibration, describe_result, measured_split, name_samples, split_in_words
+from keras_lnn.saved.results import (
+    describe_calibration,
+    describe_promised,
+    describe_result,
+    measured_split,
+    name_samples,
+    split_in_words,
+)
 from keras_lnn.saved.signature import Signature, read_signature, short_data_name
 from keras_lnn.tasks.kinds import find_kind_of
 
@@ -69,6 +76,7 @@ def run_page(folder: RunFolder, metrics: dict[str, Any], signature: Signature | 
         metrics=run_tables.metrics_table(metrics, split),
         decisions=run_tables.describe_decisions_of(metrics, split),
         calibration=describe_calibration(metrics, split),
+        promised=describe_promised(metrics, split),
         note=task.note_on_results,
         labels=run_tables.labels_table(metrics, split),
         data=data,

@@ -12,6 +12,7 @@ from keras_lnn.plots.labels import plot_labels
 from keras_lnn.plots.masks import MaskCases, plot_mask_gallery, plot_mask_overlays, plot_mask_samples
 from keras_lnn.plots.neurons import plot_neurons, plot_silencing, plot_steps
 from keras_lnn.plots.overlap import plot_dice_by_model, plot_dice_history, plot_dice_spread
+from keras_lnn.plots.referral import plot_referral
 from keras_lnn.plots.reliability import plot_reliability
 from keras_lnn.plots.samples import plot_contact_sheet, plot_examples
 from keras_lnn.plots.sequence import plot_sequence
@@ -39,6 +40,7 @@ __all__ = [
     "plot_neurons",
     "plot_precision_recall",
     "plot_pruned_wiring",
+    "plot_referral",
     "plot_reliability",
     "plot_roc",
     "plot_sequence",

@@ -92,6 +92,12 @@ _READINGS = {
         "Whether predictions are right as often as their probability says: dots on the dotted line are, predictions of "
         "dots below it are too sure. Grey dots, where there are any, are those before calibration.",
     ),
+    "referral": Reading(
+        Part.TEST,
+        "Referring to a human",
+        "How often the model is wrong about the {samples} that it decides itself, the surest ones first: at the right "
+        "end it decides all of them. The dot is where it refers the others, and should lie below the dotted line.",
+    ),
     "spread": Reading(
         Part.TEST,
         "Dice of single images",

@@ -27,6 +27,17 @@ from keras_lnn.data.arrays import SeriesArray
 images = SeriesArray.join(frames, times, "{unit}", steps={steps})
 """,
 }
+# What follows the use of a model that has prediction sets or refers to a human.
+_USE_OF_PROMISED = {
+    "outputs": {
+        "set": '\nresult["set"]  # bool, (samples, {classes}): whether each class belongs to the prediction set',
+        "refer": '\nresult["refer"]  # bool, (samples,): whether a human should decide',
+    },
+    "predictor": {
+        "set": '\nmodel.signature.find_promised(model.predict(images))["set"]  # bool, (samples, {classes})',
+        "refer": '\nmodel.signature.find_promised(model.predict(images))["refer"]  # bool, (samples,)',
+    },
+}
 
 
 def shown_metrics(metrics: dict[str, Any], split: str) -> dict[str, str]:
@@ -95,8 +106,10 @@ def _usage(signature: Signature, format: str) -> str:
         signature.class_names,
     )
     gives, unit = FORMATS[format].gives, signature.time_unit
+    promised = {"set": signature.sets, "refer": signature.referral}
+    after = "".join(_USE_OF_PROMISED[gives][name] for name, rule in promised.items() if rule is not None)
     before = "" if unit is None else _USE_OF_SERIES[gives]
-    return (before + FORMATS[format].loading + signature.get_task().usage[gives]).format(
+    return (before + FORMATS[format].loading + signature.get_task().usage[gives] + after).format(
         folder="path/to/this/folder",
         inputs="images" if unit is None else "images, times, lengths",
         shape=f"(samples, {', '.join(map(str, shape))})",
@@ -145,6 +158,8 @@ def describe_model(
         "Epoch chosen on validation": signature.best_epoch,
         "Thresholds": describe_thresholds(signature),
         "Calibration": _describe_calibration(signature),
+        "Prediction sets": None if signature.sets is None else signature.sets.describe(signature.class_names),
+        "Referred to a human": None if signature.referral is None else signature.referral.describe(),
         "Created by": signature.trained_by,
     }
     return {name: str(value) for name, value in facts.items() if value is not None}

@@ -14,7 +14,7 @@ from keras_lnn.files.atomic import as_text, atomic_path
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.files.written import is_stream, open_stream
 from keras_lnn.saved.image_files import FileReader, find_files
-from keras_lnn.saved.prediction_columns import COLUMNS, OF_SERIES, PROBABILITY, tabulate_predictions
+from keras_lnn.saved.prediction_columns import COLUMNS, OF_SERIES, PROBABILITY, PROMISED, tabulate_predictions
 from keras_lnn.saved.predictor import Predictor
 from keras_lnn.saved.series_predictions import predict_series_files
 
@@ -72,7 +72,8 @@ def shorten_predictions(table: pd.DataFrame) -> pd.DataFrame:
         ", ".join(f"{names[place]} {row[place]:.4f}" for place in order)
         for row, order in zip(values, places, strict=True)
     ]
-    return table[COLUMNS].assign(**{f"{_SHOWN_CLASSES} of {len(columns)} probabilities": likeliest})
+    words = [name for name in (*COLUMNS, *PROMISED) if name in table]
+    return table[words].assign(**{f"{_SHOWN_CLASSES} of {len(columns)} probabilities": likeliest})
 
 
 def require_free_table(path: Path) -> bool:
@@ -93,7 +94,8 @@ def require_free_table(path: Path) -> bool:
             header = next(csv.reader([stream.readline(_LONGEST_HEADER)]), [])
     except (OSError, UnicodeDecodeError, csv.Error):
         header = []
-    if header[:2] != COLUMNS or not all(name.startswith((PROBABILITY, *OF_SERIES)) for name in header[2:]):
+    others = (name for name in header[2:] if name not in PROMISED)
+    if header[:2] != COLUMNS or not all(name.startswith((PROBABILITY, *OF_SERIES)) for name in others):
         raise InputError(
             f"Only an earlier table of predictions is replaced. Received: {path}, which is none. Choose another"
             " --output, or move it away."

@@ -8,14 +8,20 @@ import numpy as np
 import pandas as pd
 
 from keras_lnn.saved.signature import Signature
+from keras_lnn.tasks.prediction_sets import name_sets
 
 COLUMNS, PROBABILITY = ["file", "predicted"], "probability "
+# What follows the prediction where the model has prediction sets or refers to a human.
+PROMISED = ("set", "refer")
 # What follows the probabilities of series.
 OF_SERIES = ("frames", "first time (", "last time (")
 
 
 def tabulate_predictions(names: Sequence[str], probabilities: np.ndarray, signature: Signature) -> pd.DataFrame:
     """Returns one row per sample: its name, what is predicted, and a column of probabilities for each class.
+
+    Models with prediction sets have a column ``set`` before the probabilities, such as ``benign|malignant``, and models
+    that refer to a human a column ``refer``, which is true or false.
 
     Args:
         names: Name of each sample.
@@ -25,5 +31,10 @@ def tabulate_predictions(names: Sequence[str], probabilities: np.ndarray, signat
     task = signature.get_task()
     predicted = task.name_decision(task.decide(probabilities, signature.thresholds))
     columns = dict(zip(COLUMNS, (list(names), predicted), strict=True))
+    found = signature.find_promised(probabilities)
+    if "set" in found:
+        columns["set"] = name_sets(found["set"], signature.class_names)
+    if "refer" in found:
+        columns["refer"] = found["refer"]
     of_classes = {PROBABILITY + name: probabilities[:, place] for place, name in enumerate(signature.class_names)}
     return pd.DataFrame(columns | of_classes)

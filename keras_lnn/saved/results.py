@@ -98,6 +98,55 @@ def describe_calibration(metrics: Mapping[str, Any], split: str) -> str:
     return text + (f": {'; '.join(changes)}." if changes else ".")
 
 
+def describe_promised(metrics: Mapping[str, Any], split: str) -> list[str]:
+    """Returns sentences on prediction sets and referral: what they promise, and what they did on a split."""
+    found = [_describe_sets(metrics, split), _describe_referral(metrics, split)]
+    return [text for text in found if text]
+
+
+def _describe_sets(metrics: Mapping[str, Any], split: str) -> str:
+    sets, samples = metrics.get("sets") or {}, name_samples(metrics)
+    if split not in sets:
+        return ""
+    measured = sets[split]
+    of_class = " of each class" if sets["by_class"] else ""
+    return (
+        f"Prediction sets are chosen on validation to contain the true class of {sets['coverage']:.4g} of all {samples}"
+        f"{of_class}, on average over new patients of the same kind and not for each single one; {_on(split)} they do"
+        f" for {_short(measured['coverage'])} of the {samples}, with {_short(measured['mean_size'])} classes each on"
+        " average."
+    )
+
+
+def _describe_referral(metrics: Mapping[str, Any], split: str) -> str:
+    referral, samples = metrics.get("referral") or {}, name_samples(metrics)
+    if split not in referral:
+        return ""
+    measured, confidence = referral[split], referral["confidence"]
+    if confidence is None:
+        return (
+            f"Every one of the {samples} is referred to a human, because validation does not show a risk of at most"
+            f" {referral['risk']:.4g} at any confidence."
+        )
+    text = (
+        f"Below a confidence of {confidence:.3f} {samples} are referred to a human: chosen on validation so that, with"
+        f" a certainty of 95%, at most {referral['risk']:.4g} of the others are decided wrongly; {_on(split)} the model"
+        f" decides {_short(measured['decided'])} of the {samples} itself"
+    )
+    if measured["risk"] is None:
+        return f"{text}."
+    return (
+        f"{text} and is wrong about {_short(measured['risk'])} of these, against {_short(measured['risk_of_all'])}"
+        + (" of all.")
+    )
+
+
+def _on(split: str) -> str:
+    """Returns where something was measured, in words."""
+    same = ", on which they were chosen," if split == "val" else ""
+    return f"on the {split_in_words(split)} split{same}"
+
+
 def _short(estimate: Mapping[str, Any]) -> str:
     return interval(Estimate(*read_estimate(estimate)))
 

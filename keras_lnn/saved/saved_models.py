@@ -32,6 +32,7 @@ def write(predictor: KerasPredictor, folder: Path, samples: SampleRecord | None)
         logits = model(inputs, training=False)
         probabilities = task.probabilities(logits)
         decision = task.serve(probabilities, signature.thresholds)
+        decision |= signature.find_promised(probabilities)
         return {"probabilities": probabilities, **decision, "class_names": tf.constant(signature.class_names)}
 
     # keras.export.ExportArchive would write every weight twice.

@@ -17,6 +17,8 @@ from keras_lnn.fields.values import parse_fold
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, atomic_path, is_file
 from keras_lnn.tasks.calibration import Calibration
 from keras_lnn.tasks.kinds import KINDS, make_task
+from keras_lnn.tasks.prediction_sets import PredictionSets
+from keras_lnn.tasks.referral import Referral
 from keras_lnn.tasks.task import Task
 from keras_lnn.tasks.thresholds import parse_threshold
 
@@ -60,6 +62,8 @@ class Signature:
         threshold_rule: How they were chosen, as ``--threshold`` takes it; None where they were not.
         calibration: What is done to the logits before they become probabilities, fitted on validation; None for
             nothing. A ``.keras`` model gives the logits as they were before.
+        sets: How the set of classes of a sample is chosen, from validation; None for no sets.
+        referral: Which samples are referred to a human, from validation; None where nobody asked for it.
         positive_class: The class to which sensitivity, precision and F1 refer; None for the second of two classes.
         split_seed: The seed of the splits of data without splits of their own, and of folds; None for the seed of the
             run.
@@ -89,6 +93,8 @@ class Signature:
     thresholds: tuple[float, ...] | None = None
     threshold_rule: str | None = None
     calibration: Calibration | None = None
+    sets: PredictionSets | None = None
+    referral: Referral | None = None
     positive_class: str | None = None
     split_seed: int | None = None
     fold: str | None = None
@@ -107,6 +113,22 @@ class Signature:
         """Returns what the model has learned to predict, with its calibration."""
         return make_task(self.task, self.class_names, self.calibration)
 
+    def find_promised(self, probabilities: Any) -> dict[str, Any]:
+        """Returns what the model gives beside its predictions where its run has chosen how, by the names of outputs.
+
+        Args:
+            probabilities: (samples, classes), a NumPy array or a tensor, also within a graph.
+
+        Returns:
+            ``set``, which classes belong to the set of each sample, bool (samples, classes), and ``refer``, whether
+            each sample is referred to a human, bool (samples,).
+        """
+        rules = {"set": self.sets, "refer": self.referral}
+        if not any(rules.values()):
+            return {}
+        decided = self.get_task().decide(probabilities, self.thresholds)
+        return {name: rule.decide(probabilities, decided) for name, rule in rules.items() if rule is not None}
+
     def to_json(self) -> dict[str, Any]:
         """Returns the signature as plain JSON content, in which the options of own images stand beside the others."""
         fields = dataclasses.asdict(self)
@@ -121,6 +143,7 @@ class Signature:
             "input": {"name": "images", "dtype": "uint8", "shape": shape, "values": "0..255, no preprocessing"},
             "output": {"name": "probabilities", "dtype": "float32", "shape": output},
             "decision": task.describe_decision(self.image_shape),
+            **self._describe_promised(),
             **fields,
             **{name: own[name] for name in _RECORDED_OPTIONS},
         }
@@ -137,6 +160,15 @@ class Signature:
                 f"{option} is for models of series of images in time. Received: {model}, which reads images. Leave it"
                 " out."
             )
+
+    def _describe_promised(self) -> dict[str, Any]:
+        """Returns what the outputs of :meth:`find_promised` are."""
+        outputs = {}
+        if self.sets is not None:
+            outputs["set_output"] = {"name": "set", "dtype": "bool", "shape": [None, len(self.class_names)]}
+        if self.referral is not None:
+            outputs["refer_output"] = {"name": "refer", "dtype": "bool", "shape": [None]}
+        return outputs
 
     def _describe_times(self) -> dict[str, Any]:
         """Returns what the inputs beside the images of series are."""
@@ -158,6 +190,9 @@ class Signature:
         }
         if values.get("calibration") is not None:
             values["calibration"] = _read_calibration(values["calibration"])
+        for name, read in (("sets", _read_sets), ("referral", _read_referral)):
+            if values.get(name) is not None:
+                values[name] = read(values[name])
         own = OwnImages(**{name: values.pop(name) for name in _RECORDED_OPTIONS if name in values})
         found = cls(**values, own=own)
         _check_content(found)
@@ -172,6 +207,25 @@ def _read_calibration(content: Any) -> Calibration:
     if not all(isinstance(values, list | tuple) and all(map(_is_number, values)) for values in numbers):
         raise ValueError("scales and offsets of a calibration must be numbers")
     return Calibration(content["method"], tuple(content["scales"]), tuple(content["offsets"]))
+
+
+def _read_sets(content: Any) -> PredictionSets:
+    """Returns the prediction sets of a signature in JSON."""
+    if not isinstance(content, dict) or set(content) != {"coverage", "by_class", "levels"}:
+        raise ValueError("sets must have coverage, by_class and levels")
+    levels = content["levels"]
+    if not isinstance(levels, list | tuple) or not all(map(_is_number, [content["coverage"], *levels])):
+        raise ValueError("coverage and levels of sets must be numbers")
+    return PredictionSets(content["coverage"], content["by_class"], tuple(levels))
+
+
+def _read_referral(content: Any) -> Referral:
+    """Returns the referral of a signature in JSON."""
+    if not isinstance(content, dict) or set(content) != {"risk", "confidence"}:
+        raise ValueError("referral must have risk and confidence")
+    if not _is_number(content["risk"]) or not (content["confidence"] is None or _is_number(content["confidence"])):
+        raise ValueError("risk and confidence of a referral must be numbers")
+    return Referral(content["risk"], content["confidence"])
 
 
 def _check_content(signature: Signature) -> None:
@@ -219,9 +273,21 @@ def _check_decisions(signature: Signature) -> None:
         signature.calibration.method in task.calibrations and signature.calibration.fits(task.outputs)
     ):
         raise ValueError("calibration must have positive scales and offsets, one for all or one for each class")
+    _check_promised(signature)
     positive = signature.positive_class
     if positive is not None and not (task.has_positive_class and positive in task.class_names):
         raise ValueError("positive_class must be one of two classes")
+
+
+def _check_promised(signature: Signature) -> None:
+    """Checks prediction sets, whose levels are compared with probabilities, and the referral."""
+    sets, referral, task = signature.sets, signature.referral, signature.get_task()
+    if (sets or referral) and task.without_sets is not None:
+        raise ValueError(f"a {task.kind} task has neither sets nor a referral")
+    if sets is not None and not sets.fits(len(signature.class_names)):
+        raise ValueError("sets must have a coverage between 0 and 1 and one level from 0 to 1 for each class")
+    if referral is not None and not referral.is_valid():
+        raise ValueError("referral must have a risk between 0 and 1 and a confidence from 0 to 1")
 
 
 def _check_options(signature: Signature) -> None:

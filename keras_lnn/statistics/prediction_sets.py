@@ -73,7 +73,7 @@ def conformal_thresholds(
     if groups is not None:
         if len(groups) != len(truth):
             raise InputError(f"groups must name the patient of each of {len(truth)} samples. Received: {len(groups)}.")
-        rows = _draw_one_of_each(np.asarray(groups), seed)
+        rows = draw_one_of_each(groups, seed)
         probabilities, truth = probabilities[rows], truth[rows]
     of_truth = probabilities[np.arange(len(truth)), truth]
     classes = probabilities.shape[1]
@@ -82,17 +82,17 @@ def conformal_thresholds(
     return np.array([_lower_quantile(of_truth[truth == place], coverage) for place in range(classes)])
 
 
-def predict_sets(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Returns whether each class belongs to the set of each sample, bool (samples, classes).
-
-    A set of several classes says that the model cannot decide between them; an empty one that the sample looks like
-    none of those that the thresholds were chosen on.
+def draw_one_of_each(groups: Sequence[str], seed: int = 0) -> np.ndarray:
+    """Returns one random row of each patient, in their order.
 
     Args:
-        probabilities: (samples, classes).
-        thresholds: What :func:`conformal_thresholds` returned.
+        groups: The patient of each sample.
+        seed: Seed of the draw.
     """
-    return np.asarray(probabilities, np.float64) >= thresholds
+    names = np.asarray(groups, dtype=object).astype(str)
+    order = np.random.default_rng(seed).permutation(len(names))
+    _, first = np.unique(names[order], return_index=True)
+    return np.sort(order[first])
 
 
 def risk_by_coverage(confidence: np.ndarray, correct: np.ndarray) -> RiskCurve:
@@ -152,10 +152,3 @@ def _lower_quantile(of_truth: np.ndarray, coverage: float) -> float:
     # One more than the samples, for the new one.
     below = math.floor((count + 1) * (1 - coverage) + 1e-9)
     return float(np.sort(of_truth)[below - 1]) if below >= 1 else 0.0
-
-
-def _draw_one_of_each(groups: np.ndarray, seed: int) -> np.ndarray:
-    """Returns one random row of each group."""
-    order = np.random.default_rng(seed).permutation(len(groups))
-    _, first = np.unique(groups[order], return_index=True)
-    return np.sort(order[first])

@@ -213,6 +213,7 @@ class MultiLabelTask(SingleLabelTask):
 
     labels_are = "several labels"
     fewest_classes = 1
+    without_sets = "each label is predicted on its own, so that there is no one class that a set could contain"
     exclusive = False
     # A label that is rare has so many negatives that specificity hides false alarms.
     threshold_rule = "f1"

@@ -54,6 +54,37 @@ def decide_likeliest(probabilities: Any, thresholds: Sequence[float] | None = No
     return operations.min(places, axis=-1)
 
 
+def decide_sets(probabilities: Any, decided: Any, levels: Sequence[float]) -> Any:
+    """Returns which classes belong to the prediction set of each sample, bool (..., classes).
+
+    These are the classes whose probability reaches their level, and the predicted class, without which a set could be
+    empty or contradict the prediction. A larger set contains the true class no less often.
+
+    Args:
+        probabilities: (..., classes), a NumPy array or a tensor, also within a graph.
+        decided: The index of the predicted class, (...).
+        levels: One for each class, from :func:`~keras_lnn.statistics.prediction_sets.conformal_thresholds`.
+    """
+    import numpy as np
+
+    operations = _operations_for(probabilities)
+    reached = operations.array(probabilities, dtype="float64") >= np.asarray(levels, np.float64)
+    return operations.logical_or(reached, _is_decided(probabilities, decided))
+
+
+def confidence_in(probabilities: Any, decided: Any) -> Any:
+    """Returns the probability of the predicted class of each sample, (...); arguments as in :func:`decide_sets`."""
+    operations = _operations_for(probabilities)
+    chosen = operations.where(_is_decided(probabilities, decided), probabilities, 0.0)
+    return operations.max(operations.array(chosen, dtype="float64"), axis=-1)
+
+
+def _is_decided(probabilities: Any, decided: Any) -> Any:
+    """Returns whether each class is the predicted one, (..., classes)."""
+    operations = _operations_for(probabilities)
+    return operations.expand_dims(decided, -1) == operations.arange(probabilities.shape[-1], dtype=decided.dtype)
+
+
 # The kinds of classification of whole images, each with its rule.
 CLASSIFICATIONS = {
     "binary": decide_between_two,

@@ -40,6 +40,7 @@ class SegmentationTask(Task):
     # One temperature, which changes no mask; a scale for each class would move the edges between them.
     calibrations = METHODS[:2]
     calibrated_samples = "pixels"
+    without_sets = "neighbouring pixels depend on each other, so that nothing can be promised of each of them"
     keeps_logits = False
     prediction_noun = "masks"
     leading = "dice"

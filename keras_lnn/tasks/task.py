@@ -83,6 +83,7 @@ class Task(abc.ABC):
         keeps_logits: Whether the logits of a whole split are few enough to keep.
         threshold_rule: How the thresholds of its decisions are chosen on validation where nobody says how; None where
             decisions are made without.
+        without_sets: Why its predictions have neither sets of classes nor a referral; None where they can have both.
         exclusive: Whether an image or a pixel has exactly one of the classes.
         resizes_labels: Whether labels get the size of the images, so that they depend on how these are fitted to it.
         has_positive_class: Whether sensitivity, precision and F1 speak of one of its classes.
@@ -112,6 +113,7 @@ class Task(abc.ABC):
     keeps_logits: ClassVar[bool] = True
     calibrated_samples: ClassVar[str | None] = None
     threshold_rule: ClassVar[str | None] = None
+    without_sets: ClassVar[str | None] = None
     exclusive: ClassVar[bool] = True
     resizes_labels: ClassVar[bool] = False
     has_positive_class: ClassVar[bool] = False

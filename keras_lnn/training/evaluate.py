@@ -25,6 +25,7 @@ from keras_lnn.saved.predictor import Predictor, find_model, load_predictor, rea
 from keras_lnn.saved.results import name_samples
 from keras_lnn.saved.signature import Signature, read_signature
 from keras_lnn.training.class_names import with_classes_of, with_steps_of
+from keras_lnn.training.promised import measure_promised
 from keras_lnn.training.report import measure_split, metrics_of_split
 from keras_lnn.training.samples import LEARNED_DATA, ChosenSamples, LearnedData, choose_samples
 from keras_lnn.training.sampling import measure_samplings, predict_samplings
@@ -145,7 +146,8 @@ def evaluate_model(
     Returns:
         The content that metrics.json has for a split, with what was measured: ``model``, ``data``, ``data_is`` (in
         words), ``split``, ``images``, ``patients`` (None where unknown), ``left_out_training_images``, ``new_images``
-        and ``missing_images``; where asked for also ``sampling``, one row per sampling.
+        and ``missing_images``; for models that have them ``sets`` and ``referral``; where asked for also ``sampling``,
+        one row per sampling.
     """
     if sampling:
         read_signature(find_model(model)).require_series(str(model), "--sampling")
@@ -156,6 +158,7 @@ def evaluate_model(
     predicted = np.concatenate([predictor.predict_compact(part.images) for part in chosen.parts])
     measured = chosen.joined()
     metrics = metrics_of_split(measure_split(measured, predicted, signature), signature, chosen.split)
+    metrics |= measure_promised({chosen.split: (measured, predicted)}, signature)
     metrics["warnings"] = [*opened.warnings, *metrics["warnings"]]
     if sampling:
         samplings = predict_samplings(predictor, chosen.parts, predicted, find_denser_series(opened, load))

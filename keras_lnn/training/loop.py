@@ -190,12 +190,18 @@ def _require_form(model: str, task: Task, data: str) -> None:
 
 
 def _require_operating_point(config: TrainConfig, task: Task) -> None:
-    """Checks that a threshold and a positive class fit the task: more than two classes and masks have none."""
+    """Checks that a threshold, a positive class, prediction sets and a referral fit the task."""
     if config.threshold is not None and not task.has_thresholds:
         raise InputError(
             f"--threshold is for two classes or several labels per image. Received: {config.threshold} for a "
             f"{task.kind} task. Leave it out: the likeliest class is predicted."
         )
+    for option, value in (("--coverage", config.coverage), ("--referral-risk", config.referral_risk)):
+        if value is not None and task.without_sets is not None:
+            raise InputError(
+                f"{option} is for data with one class per image. Received: {value} for a {task.kind} task, where"
+                f" {task.without_sets}. Leave it out."
+            )
     task.require_positive_class(config.positive_class)
 
 

@@ -57,6 +57,8 @@ def complete_config(config: TrainConfig) -> CompleteConfig:
         )
     if complete.augmentation != "auto":
         list_operations(complete.augmentation)
+    if complete.coverage_by_class and complete.coverage is None:
+        raise InputError("--coverage-by-class needs a coverage. Received: none. Add --coverage 0.9, or leave it out.")
     if complete.xla and complete.deterministic:
         raise InputError(
             "--xla and determinism exclude each other in TensorFlow. Received: both. Add --no-deterministic."

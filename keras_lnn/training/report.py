@@ -26,9 +26,11 @@ from keras_lnn.runs.folder import RunFolder
 from keras_lnn.runs.selection import Selection
 from keras_lnn.saved.predictor import predict_courses, predict_probabilities
 from keras_lnn.saved.signature import Signature, read_signature, save_keras
+from keras_lnn.tasks.decisions import confidence_in
 from keras_lnn.tasks.thresholds import choose_thresholds
 from keras_lnn.terminal import loading, print_labels, print_metrics, print_written
 from keras_lnn.training.calibrating import CalibratedPredictions, predict_calibrated
+from keras_lnn.training.promised import choose_promised, describe_chosen_on, measure_promised
 from keras_lnn.training.variables import assign_variables, model_variables
 
 # The courses of so many series are predicted, each after every frame.
@@ -124,13 +126,17 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
         report, predicted = dataclasses.replace(report, signature=calibrated.signature), calibrated.predicted
         if task.has_thresholds:
             report = dataclasses.replace(report, signature=_with_thresholds(report, splits["val"], predicted["val"]))
+        signature, notes = choose_promised(report.config, report.signature, splits["val"], predicted["val"])
+        report = dataclasses.replace(report, signature=signature)
         save_keras(model, report.signature, folder.best_model, samples)
         found = {name: measure_split(splits[name], predicted[name], report.signature) for name in measured}
         tables = [task.tabulate(splits[name], predicted[name], found[name], name) for name in measured]
         write_text(folder.predictions, to_csv(pd.concat(tables)))
     metrics = _gather(report, {name: metrics_of_split(found[name], report.signature, name) for name in measured})
     metrics["calibration"] = _describe_calibration(calibrated, splits)
-    metrics["warnings"] += [calibrated.note] if calibrated.note else []
+    promised = measure_promised({name: (splits[name], predicted[name]) for name in measured}, report.signature)
+    metrics |= {name: found | {"chosen_on": describe_chosen_on(splits["val"])} for name, found in promised.items()}
+    metrics["warnings"] += [note for note in (calibrated.note, *notes) if note]
     curves = _write_curves(report)
     write_text(folder.labels, to_csv(labels_table(metrics["per_class"][shown])))
     with loading(console, "drawing"):
@@ -271,6 +277,8 @@ def _draw(
     if predicted is not None and found is not None:
         about = (signature.thresholds, signature.positive_class, calibrated.uncalibrated.get("test"))
         figures |= task.draw_test(test, predicted, found, *about)
+        if signature.referral is not None:
+            figures["referral"] = _draw_referral(test, predicted, signature)
         if test.series is not None:
             figures["course"] = _draw_course(model, test.series, test.labels, signature)
         figures |= _draw_layers(model, test.images[:1], report.config.model, signature.class_names)
@@ -278,6 +286,15 @@ def _draw(
         temporary.mkdir()
         for name, figure in figures.items():
             plots.save_figure(figure, temporary / f"{name}.png")
+
+
+def _draw_referral(test: Split, predicted: np.ndarray, signature: Signature) -> Any:
+    """Returns a picture of the errors that are left where unsure samples are referred to a human."""
+    from keras_lnn import plots
+
+    decided, referral = signature.get_task().decide(predicted, signature.thresholds), signature.referral
+    about = () if referral is None else (referral.risk, referral.confidence)
+    return plots.plot_referral(confidence_in(predicted, decided), decided == test.labels, *about)
 
 
 def _draw_course(model: Any, series: SeriesArray, labels: np.ndarray, signature: Signature) -> Any:

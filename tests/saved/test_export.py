@@ -22,7 +22,10 @@ from keras_lnn.saved.image_predictions import predict_files
 from keras_lnn.saved.predictor import KerasPredictor, find_model, load_model, load_predictor
 from keras_lnn.saved.signature import SIGNATURE_FILE, Signature, save_keras
 from keras_lnn.tasks.calibration import Calibration
+from keras_lnn.tasks.prediction_sets import PredictionSets
+from keras_lnn.tasks.referral import Referral
 
+PROMISED = {"sets": PredictionSets(0.9, False, (0.5, 0.2)), "referral": Referral(0.05, 0.52)}
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), dtype=np.uint8)
 
 
@@ -47,7 +50,7 @@ def make_signature(**changes) -> Signature:
 
 def save_new(name, path):
     keras.utils.set_random_seed(0)
-    save_keras(build_model(name, (28, 28, 1), 2), make_signature(), path)
+    save_keras(build_model(name, (28, 28, 1), 2), make_signature(**PROMISED), path)
     return path
 
 
@@ -83,7 +86,9 @@ def test_a_signature_is_restored_with_every_field():
     two = {"thresholds": (0.3, 0.7), "threshold_rule": "youden", "positive_class": "malignant"}
     both = Calibration("vector", (0.5, 2.0), (0.0, -1.5))
     of_labels = make_signature(task="multi-label", thresholds=(0.25, 0.5), calibration=both)
-    for signature in (make_signature(**two, calibration=Calibration("temperature", (0.5,))), of_labels):
+    promised = {"sets": PredictionSets(0.9, True, (0.25, 0.0)), "referral": Referral(0.05, None)}
+    of_two = make_signature(**two, calibration=Calibration("temperature", (0.5,)), **promised)
+    for signature in (of_two, of_labels):
         content = json.loads(json.dumps(signature.to_json()))
         assert Signature.from_json(content) == signature
     # Two classes have one decision, so that one threshold follows from the other.
@@ -97,6 +102,12 @@ def test_a_signature_is_restored_with_every_field():
         ({"calibration": {"method": "vector", "scales": [1.0], "offsets": [1.0]}}, "calibration must have positive"),
         ({"calibration": {"method": "vector", "scales": [-1.0, 1.0], "offsets": []}}, "calibration must have positive"),
         ({"calibration": {"method": "vector", "scales": ["1"], "offsets": []}}, "must be numbers"),
+        ({"sets": {"coverage": 0.9, "by_class": False, "levels": [0.5]}}, "one level from 0 to 1 for each class"),
+        ({"sets": {"coverage": 0.9, "by_class": False, "levels": ["a", "b"]}}, "must be numbers"),
+        ({"sets": {"coverage": 0.9}}, "must have coverage, by_class and levels"),
+        ({"referral": {"risk": 2, "confidence": 0.5}}, "a risk between 0 and 1"),
+        ({"referral": [0.05]}, "must have risk and confidence"),
+        ({"task": "multi-label", "referral": {"risk": 0.1, "confidence": 0.5}}, "neither sets nor a referral"),
     ):
         with pytest.raises(ValueError, match=rule):
             Signature.from_json(make_signature().to_json() | wrong)
@@ -213,7 +224,7 @@ def test_both_formats_reproduce_the_model(liquid, exported):
     again = export_model(liquid, liquid.parent / "as_keras", "keras")
     for folder in (exported, again):
         predictor = load_predictor(folder)
-        assert predictor.signature == make_signature()
+        assert predictor.signature == make_signature(**PROMISED)
         np.testing.assert_allclose(predictor.predict(IMAGES), expected, atol=1e-6)
     assert isinstance(predictor, KerasPredictor)
     assert predictor.model.jit_compile != xla_slows_convolutions()
@@ -229,6 +240,11 @@ def test_an_export_predicts_where_keras_and_this_package_cannot_be_imported(liqu
     assert [name.decode() for name in answer["class_names"].numpy()] == ["malignant", "normal, benign"]
     np.testing.assert_array_equal(by_signature["probabilities"], answer["probabilities"])
     np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-6)
+    promised = make_signature(**PROMISED).find_promised(answer["probabilities"].numpy().astype(np.float64))
+    assert set(promised) == {"set", "refer"}
+    for name, found in promised.items():
+        np.testing.assert_array_equal(answer[name], found)
+        np.testing.assert_array_equal(by_signature[name], found)
 
 
 @pytest.mark.slow

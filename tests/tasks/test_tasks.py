@@ -76,6 +76,12 @@ def test_published_models_are_not_calibrated_unless_asked_to_be():
         method("unet", calibration="vector")
 
 
+def test_a_coverage_by_class_needs_a_coverage():
+    assert complete_config(TrainConfig(coverage=0.9, coverage_by_class=True)).coverage == 0.9
+    with pytest.raises(InputError, match=r"--coverage-by-class needs a coverage. .* Add --coverage 0.9"):
+        complete_config(TrainConfig(coverage_by_class=True))
+
+
 def test_labels_use_sigmoids():
     task = make_task("multi-label", ("a", "b", "c"))
     np.testing.assert_allclose(task.probabilities(LOGITS), expit(LOGITS), rtol=1e-5)

@@ -509,6 +509,12 @@ def test_the_auc_that_chooses_the_epoch_is_that_of_scikit_learn_on_jax():
         ("multi-class", {"threshold": "youden"}, "for two classes or several labels per image. Received: youden"),
         ("multi-label", {"positive_class": "a"}, "one of two classes. Received: a for a multi-label task"),
         ("binary", {"positive_class": "c"}, "one of two classes. Received: c for a binary task with a | b"),
+        (
+            "multi-label",
+            {"coverage": 0.9},
+            "Received: 0.9 for a multi-label task, where each label is predicted on its",
+        ),
+        ("segmentation", {"referral_risk": 0.05}, "--referral-risk is for data with one class per image."),
     ],
 )
 def test_decisions_that_do_not_fit_the_data_are_refused(kind, given, message):
