@@ -131,6 +131,29 @@ def print_sampling(console: Console, rows: Sequence[dict[str, Any]], metric: str
     console.print(table)
 
 
+def print_subgroups(console: Console, rows: Sequence[dict[str, Any]], metric: str) -> None:
+    """Prints a metric in each group, and how far it is from that of the other samples.
+
+    Args:
+        console: Console that is printed to.
+        rows: The rows of subgroups.csv.
+        metric: Name of the metric.
+    """
+    title = f"{metric_label(metric)} by subgroup, with 95% intervals"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for name in ("column", "group"):
+        table.add_column(name, overflow="fold")
+    for name in ("samples", metric_label(metric), "minus the others", "p", "corrected p"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        if row["metric"] == metric:
+            ends = {"value": "difference", "low": "difference_low", "high": "difference_high"}
+            cells = [_short_estimate(row), _short_estimate({end: row[name] for end, name in ends.items()})]
+            cells += ["-" if row[name] is None else f"{row[name]:.3f}" for name in ("p", "corrected_p")]
+            table.add_row(Text(row["column"]), Text(row["group"]), f"{row['samples']:,}", *cells)
+    console.print(table)
+
+
 def _estimate_cells(estimate: dict[str, float | None]) -> tuple[str, str]:
     value, low, high = ("-" if estimate[key] is None else f"{estimate[key]:.4f}" for key in ("value", "low", "high"))
     return value, "-" if low == "-" else f"{low} to {high}"

@@ -10,11 +10,12 @@ from pydantic_settings import CliPositionalArg
 
 from keras_lnn.cli.starting import Command, start
 from keras_lnn.data.catalog import require_data, require_source
+from keras_lnn.data.sources.subgroups import open_subgroup_table, parse_subgroups
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import DataOptions, OwnModules
 from keras_lnn.fields.values import Side, parse_classes
 from keras_lnn.files.atomic import require_writable
-from keras_lnn.terminal import loading, make_console, print_metrics, print_sampling, print_written
+from keras_lnn.terminal import loading, make_console, print_metrics, print_sampling, print_subgroups, print_written
 
 if TYPE_CHECKING:
     from keras_lnn.training.samples import LearnedData
@@ -44,10 +45,28 @@ class EvaluateCommand(OwnModules, Command, DataOptions):
         description="for series: also measure the model on the same series with fewer frames, and write sampling.csv "
         "and sampling.png",
     )
+    subgroups: str | None = pydantic.Field(
+        None,
+        description="also measure groups of samples by columns of a table, numbers in bands between edges: "
+        "sex,age:40:60; and write subgroups.csv and subgroups.png",
+    )
+    subgroup_table: Path | None = pydantic.Field(
+        None,
+        description="CSV file with the columns of --subgroups, and one with the names of the samples or their index as "
+        "in predictions.csv (default: the table of the data)",
+    )
     output: Path | None = pydantic.Field(
-        None, description="folder for the table and the picture of --sampling (default: sampling/DATA-MODEL)"
+        None,
+        description="folder for the tables and pictures of --sampling and --subgroups (default: sampling/DATA-MODEL, "
+        "subgroups/DATA-MODEL)",
     )
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object")
+
+    @pydantic.field_validator("subgroups", mode="after")
+    @classmethod
+    def _subgroups(cls, value: str | None) -> str | None:
+        parse_subgroups(value)
+        return value
 
     @pydantic.field_validator("map_classes", mode="after")
     @classmethod
@@ -65,11 +84,13 @@ def run_evaluate(command: EvaluateCommand) -> None:
     from keras_lnn.training.samples import LearnedData
 
     signature = read_signature(find_model(command.model))
-    if command.output is not None and not command.sampling:
-        raise InputError(f"--output is for the files of --sampling. Received: {command.output} without --sampling.")
+    _require_groups(command)
     if command.sampling:
         signature.require_series(command.model, "--sampling")
-    _require_data(command, LearnedData.of(command.model, signature))
+    learned = LearnedData.of(command.model, signature)
+    _require_data(command, learned)
+    if command.subgroups is not None:
+        open_subgroup_table(command.data or learned.name, command.subgroup_table, parse_subgroups(command.subgroups))
     if command.output is not None:
         require_writable(command.output, "--output")
     start(command, quiet)
@@ -84,27 +105,57 @@ def run_evaluate(command: EvaluateCommand) -> None:
             map_classes=parse_classes(command.map_classes),
             positive_class=command.positive_class,
             sampling=command.sampling,
+            subgroups=command.subgroups,
+            subgroup_table=command.subgroup_table,
             progress=progress,
         )
     leading = signature.get_task().leading
-    written = _write_sampling(command, metrics, leading) if command.sampling else {}
+    written = _write(command, metrics, leading)
     if command.json_output:
         print(json.dumps(metrics, indent=2, ensure_ascii=False))
     else:
         print_metrics(console, metrics, describe_measured(metrics))
-    if written and not command.json_output:
+    if command.json_output:
+        return
+    if command.sampling:
         print_sampling(console, metrics["sampling"], leading)
+    if command.subgroups is not None:
+        from keras_lnn.training.subgroups import describe_subgroups
+
+        print_subgroups(console, metrics["subgroups"], leading)
+        for sentence in describe_subgroups(metrics["subgroups"]):
+            console.print(sentence, markup=False)
+    if written:
         print_written(console, written)
 
 
-def _write_sampling(command: EvaluateCommand, metrics: dict[str, Any], metric: str) -> dict[str, Path]:
-    """Writes the table and the picture of the samplings, and returns their paths."""
+def _require_groups(command: EvaluateCommand) -> None:
+    """Checks that options of other options are not given without them."""
+    if command.output is not None and not command.sampling and command.subgroups is None:
+        raise InputError(
+            f"--output is for the files of --sampling and --subgroups. Received: {command.output} without them."
+        )
+    if command.subgroup_table is not None and command.subgroups is None:
+        raise InputError(
+            f"--subgroup-table is for --subgroups. Received: {command.subgroup_table} without it. Name the columns with"
+            " --subgroups."
+        )
+
+
+def _write(command: EvaluateCommand, metrics: dict[str, Any], metric: str) -> dict[str, Path]:
+    """Writes the tables and pictures of samplings and subgroups that were asked for, and returns their paths."""
     from keras_lnn.training.sampling import write_sampling
+    from keras_lnn.training.subgroups import write_subgroups
 
     data, model = Path(metrics["data"].rpartition(":")[2]).stem, Path(command.model).stem
     name = re.sub(r"[^A-Za-z0-9._=-]+", "-", f"{data}-{model}").strip("-.")[:100]
     title = f"{metrics['model']} on {metrics['data']}"
-    return write_sampling(metrics["sampling"], metric, title, command.output or Path("sampling") / name)
+    written = {}
+    for kind, write in (("sampling", write_sampling), ("subgroups", write_subgroups)):
+        if kind in metrics:
+            found = write(metrics[kind], metric, title, command.output or Path(kind) / name)
+            written |= {what if what == kind else f"{what} of {kind}": path for what, path in found.items()}
+    return written
 
 
 def _require_data(command: EvaluateCommand, learned: "LearnedData") -> None:

@@ -18,6 +18,7 @@ from keras_lnn.plots.samples import plot_contact_sheet, plot_examples
 from keras_lnn.plots.sequence import plot_sequence
 from keras_lnn.plots.series import plot_course
 from keras_lnn.plots.style import require_free_picture, require_png, save_figure
+from keras_lnn.plots.subgroups import plot_subgroups
 from keras_lnn.plots.wiring import plot_pruned_wiring, plot_wiring
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "plot_sequence",
     "plot_silencing",
     "plot_steps",
+    "plot_subgroups",
     "plot_wiring",
     "require_free_picture",
     "require_png",

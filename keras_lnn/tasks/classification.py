@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from keras_lnn.data.arrays import Split
     from keras_lnn.evaluation.class_curves import ClassCurves
     from keras_lnn.evaluation.predictions import Evaluation
+    from keras_lnn.statistics.measurements import Measurement
 
 # A look at the training images shows so many.
 _IMAGES_SHOWN, _OF_A_CLASS_SHOWN, _CLASSES_SHOWN = 24, 6, 24
@@ -104,6 +105,20 @@ result["predicted"]  # bool, of the same shape: whether each class is predicted,
             positive_class=positive_class,
             samples=name_samples(split.images),
         )
+
+    def measure_with_deviations(
+        self,
+        split: Split,
+        predicted: np.ndarray,
+        thresholds: Sequence[float] | None = None,
+        positive_class: str | None = None,
+    ) -> dict[str, Measurement]:
+        """Returns each metric with the contribution of each sample or patient to its uncertainty."""
+        from keras_lnn.evaluation.checked import CheckedPredictions
+        from keras_lnn.evaluation.predictions import measure_predictions
+
+        about = (self.kind, self.class_names, thresholds, positive_class)
+        return measure_predictions(CheckedPredictions.checked(split.labels, predicted, *about), split.groups)[0]
 
     def tabulate(self, split: Split, predicted: np.ndarray, found: Evaluation | None, split_name: str) -> pd.DataFrame:
         """Returns one row per sample with the truth and the probability of each class or label."""

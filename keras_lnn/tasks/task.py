@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from keras_lnn.data.arrays import Split
     from keras_lnn.evaluation.class_curves import ClassCurves
     from keras_lnn.evaluation.predictions import Evaluation
+    from keras_lnn.statistics.measurements import Measurement
 
 # Losses of probabilities, with their classes in keras_lnn.losses; these weigh the classes themselves.
 PROBABILITY_LOSSES = {
@@ -324,6 +325,25 @@ class Task(abc.ABC):
             thresholds: By which decisions are made; None for one half.
             positive_class: Which of two classes sensitivity speaks of; None for the second one.
         """
+
+    def measure_with_deviations(
+        self,
+        split: Split,
+        predicted: np.ndarray,
+        thresholds: Sequence[float] | None = None,
+        positive_class: str | None = None,
+    ) -> dict[str, Measurement]:
+        """Returns each metric with the contribution of each sample or patient to its uncertainty.
+
+        The contributions are 0 where they are not known; arguments as in :meth:`measure`.
+        """
+        import numpy as np
+
+        from keras_lnn.statistics.measurements import Measurement
+
+        units = len(split) if split.groups is None else len(set(split.groups))
+        found = self.measure(split, predicted, thresholds, positive_class).metrics
+        return {name: Measurement(estimate, np.zeros(units)) for name, estimate in found.items()}
 
     @abc.abstractmethod
     def tabulate(self, split: Split, predicted: np.ndarray, found: Evaluation | None, split_name: str) -> pd.DataFrame:

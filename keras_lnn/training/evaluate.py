@@ -14,6 +14,7 @@ from keras_lnn.data.arrays import ALL, SPLITS, SeriesArray
 from keras_lnn.data.catalog import find_denser
 from keras_lnn.data.reading import Reading
 from keras_lnn.data.samples import SplitPlan
+from keras_lnn.data.sources.subgroups import open_subgroup_table, parse_subgroups, read_subgroups
 from keras_lnn.data.thinning import samplings_of
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.sampling import SampledPredictions
@@ -29,6 +30,7 @@ from keras_lnn.training.promised import measure_promised
 from keras_lnn.training.report import measure_split, metrics_of_split
 from keras_lnn.training.samples import LEARNED_DATA, ChosenSamples, LearnedData, choose_samples
 from keras_lnn.training.sampling import measure_samplings, predict_samplings
+from keras_lnn.training.subgroups import measure_subgroups
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +126,8 @@ def evaluate_model(
     map_classes: Mapping[str, str] | None = None,
     positive_class: str | None = None,
     sampling: bool = False,
+    subgroups: str | None = None,
+    subgroup_table: Path | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Any]:
     """Measures a saved model.
@@ -141,13 +145,16 @@ def evaluate_model(
         map_classes: The model's class name for each class that has another name in the data.
         positive_class: The positive one of two classes; that of its training if not given.
         sampling: Whether a model of series is also measured on the same series under other samplings.
+        subgroups: Columns by whose values the samples are also measured apart, such as ``sex,age:40:60``.
+        subgroup_table: CSV file with these columns and one with the names of the samples; the table that the data are
+            read from if not given.
         progress: Called with the fraction done.
 
     Returns:
         The content that metrics.json has for a split, with what was measured: ``model``, ``data``, ``data_is`` (in
         words), ``split``, ``images``, ``patients`` (None where unknown), ``left_out_training_images``, ``new_images``
         and ``missing_images``; for models that have them ``sets`` and ``referral``; where asked for also ``sampling``,
-        one row per sampling.
+        one row per sampling, and ``subgroups``, one row per group and metric.
     """
     if sampling:
         read_signature(find_model(model)).require_series(str(model), "--sampling")
@@ -163,6 +170,11 @@ def evaluate_model(
     if sampling:
         samplings = predict_samplings(predictor, chosen.parts, predicted, find_denser_series(opened, load))
         metrics["sampling"] = without_nan(measure_samplings(Path(model).name, measured, signature, samplings))
+    columns = parse_subgroups(subgroups)
+    if columns:
+        table = open_subgroup_table(opened.name, subgroup_table, columns)
+        found = read_subgroups(table, columns, measured.names, len(measured))
+        metrics["subgroups"] = without_nan(measure_subgroups(measured, predicted, signature, found))
     return {"model": str(model), "data": opened.name, **_describe(chosen, measured), **metrics}
 
 
