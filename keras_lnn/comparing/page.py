@@ -23,8 +23,8 @@ _CAPTIONS = {
     "roc": "ROC curves of all models in one plot.",
     "dice": "Dice of each image as the mean over the seeds, and its distribution over the images.",
     "metrics": "Every metric of every model, with 95% intervals.",
-    "sampling": "The same series sampled otherwise: means over the seeds with 95% intervals; at the left of each panel "
-    "all frames are kept. sampling.csv has the numbers, and sampling_differences.csv the differences.",
+    "sampling": "The same series sampled otherwise: means over the seeds; at the left of each panel "
+    "all frames are kept. sampling.csv has the numbers with their intervals, and sampling_differences.csv the differences.",
 }
 _DIFFERENCES = "differences_"
 _METRICS_IN_A_TABLE = 6

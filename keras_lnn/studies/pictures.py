@@ -55,8 +55,8 @@ def describe_picture(name: str) -> str:
         "seeds": "Each run is a dot: networks whose boxes overlap may differ by their seeds alone.",
         "roc": "Sensitivity against the false positive rate of each network: the nearer to the upper left corner the "
         "better, the diagonal is guessing; thin lines are single seeds.",
-        "sampling": "The same test series sampled otherwise: means over the seeds with 95% intervals; at the left of "
-        "each panel all frames are kept.",
+        "sampling": "The same test series sampled otherwise: means over the seeds; at the left of "
+        "each panel all frames are kept. The table has the intervals.",
         path_name(CLASSES): "How well each network predicts each class over the epochs, as means over the seeds.",
     }
     return readings.get(name, "The networks along the values of the grid that the protocol declares.")
