@@ -24,7 +24,7 @@ _CAPTIONS = {
     "dice": "Dice of each image as the mean over the seeds, and its distribution over the images.",
     "metrics": "Every metric of every model, with 95% intervals.",
     "sampling": "The same series sampled otherwise: means over the seeds; at the left of each panel "
-    "all frames are kept. sampling.csv has the numbers with their intervals, and sampling_differences.csv the differences.",
+    "all frames are kept. sampling.csv has the numbers with their intervals, sampling_differences.csv the differences.",
 }
 _DIFFERENCES = "differences_"
 _METRICS_IN_A_TABLE = 6
