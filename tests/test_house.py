@@ -33,6 +33,7 @@ ROOMS = (
     ("training", "comparing"),
     ("processes",),
     ("studies", "tuning"),
+    ("folds",),
     ("cli",),
 )
 ORDER = {name: place for place, names in enumerate(ROOMS) for name in names}

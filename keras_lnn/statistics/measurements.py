@@ -174,11 +174,12 @@ def measure_loss(losses: np.ndarray, highest: float, has_error: bool, units: Uni
     return Measurement(Estimate(value, *mean_interval(value, float((deviations**2).sum()), highest, reach)), deviations)
 
 
-def mean_of(parts: Sequence[Measurement]) -> Measurement:
+def mean_of(parts: Sequence[Measurement], highest: float = 1.0) -> Measurement:
     """Returns the mean of the metrics of several classes or labels, leaving out those that are not defined.
 
     Args:
-        parts: One measurement per class or label.
+        parts: One measurement per class or label, or several of one metric over the same units.
+        highest: The upper limit of the metrics.
     """
     defined = [part for part in parts if not math.isnan(part.value)]
     if not defined:
@@ -186,7 +187,7 @@ def mean_of(parts: Sequence[Measurement]) -> Measurement:
     deviations = [part.deviations for part in defined]
     value = float(np.mean([part.value for part in defined]))
     low, high = interval_of_mean([part.estimate for part in defined], correlations(deviations))
-    return Measurement(Estimate(value, max(low, 0.0), min(high, 1.0)), np.mean(deviations, axis=0))
+    return Measurement(Estimate(value, max(low, 0.0), min(high, highest)), np.mean(deviations, axis=0))
 
 
 def _reach(confidence: float, degrees: float) -> float:
