@@ -117,7 +117,7 @@ def _run_study(
 
         for run in runs:
             complete_config(run.config)  # a mistake is reported before the first run
-        display = StudyDisplay(console, study, runs, folder)
+        display = StudyDisplay(console, study.title, runs, folder)
         if runner is None:
             progress = Progress(runs, find_done(runs), command.workers)
             display.introduce(progress)

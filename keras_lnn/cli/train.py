@@ -9,10 +9,12 @@ import pydantic
 from keras_lnn.cli.parsing import parse_options
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
+from keras_lnn.fields.options import FoldOptions
+from keras_lnn.fields.values import validate
 from keras_lnn.files.yaml_files import read_yaml
 
 
-class TrainCommand(TrainConfig):
+class TrainCommand(FoldOptions, TrainConfig):
     """Train a model on medical images, choose its best epoch on validation, test it once and export it."""
 
     config: Path | None = pydantic.Field(
@@ -32,7 +34,13 @@ def main(arguments: Sequence[str], program: str = "keras-lnn train") -> int:
     run_dir = options.pop("resume", None)
     if run_dir is not None and (options or config_file is not None or print_config or picture is not None):
         raise InputError("--resume takes the run's own configuration. Received: other options. Leave them out.")
-    config = TrainConfig.create({**(read_yaml(config_file) if config_file is not None else {}), **options})
+    values = {**(read_yaml(config_file) if config_file is not None else {}), **options}
+    about_folds = {name: values.pop(name) for name in FoldOptions.model_fields if name in values}
+    folding = validate(FoldOptions, about_folds)
+    if about_folds and (folding.folds is None or print_config or picture is not None):
+        other = "--print-config" if print_config else "--show-augmentation" if picture is not None else "no --folds"
+        raise InputError(f"--{next(iter(about_folds))} is for cross-validation. Received: {other}. Leave one out.")
+    config = TrainConfig.create(values)
 
     from keras_lnn.data.catalog import require_source
     from keras_lnn.runs.own_modules import require_names
@@ -41,6 +49,11 @@ def main(arguments: Sequence[str], program: str = "keras-lnn train") -> int:
     require_names(config)
     if not print_config:  # the configuration may be meant for another machine
         require_source(config.data, config.image_dir)
+    if folding.folds is not None:
+        from keras_lnn.cli.folds import run_folds
+
+        run_folds(config, folding)
+        return 0
     before = config.start_from if run_dir is None else Path(run_dir)
     if before is not None:
         from keras_lnn.runs.folder import RunFolder

@@ -225,7 +225,10 @@ def check_same_samples(runs: Sequence[ComparedRun]) -> None:
 def _refuse(first: ComparedRun, second: ComparedRun, in_first: str, in_second: str) -> None:
     """Raises an error that names two runs and the values in which they differ."""
     advice = "Name folders of one data set"
-    if first.config.seed_of_splits != second.config.seed_of_splits:
+    if first.config.fold != second.config.fold:
+        folds = " and ".join(run.config.fold or "none" for run in (first, second))
+        advice += f", and of one fold (these are of folds {folds})"
+    elif first.config.seed_of_splits != second.config.seed_of_splits:
         advice += ", trained with the same --split-seed if the splits are drawn"
     raise InputError(
         f"Runs to compare must have the same {first.samples_are}. Received: {first.path} with {in_first}, "

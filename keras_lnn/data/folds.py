@@ -101,6 +101,17 @@ def take_fold(data: ImageData, fold: str, seed: int) -> ImageData:
     return dataclasses.replace(data, splits=splits)
 
 
+def count_pooled(data: ImageData) -> tuple[int, int | None]:
+    """Returns how many samples are dealt to folds, and of how many patients, None where they are not known.
+
+    Args:
+        data: The data in the splits of one of the folds.
+    """
+    parts = list(data.splits.values())
+    groups = [part.groups for part in parts if part.groups is not None]
+    return sum(map(len, parts)), len(set().union(*groups)) if groups else None
+
+
 def _require_units_of_classes(
     labels: np.ndarray, units: np.ndarray, count: int, class_names: Sequence[str], noun: str
 ) -> None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_lnn.data.decode.images import Progress
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.samples import SplitPlan
 from keras_lnn.fields.options import DataOptions
 from keras_lnn.fields.values import parse_window
+
+if TYPE_CHECKING:
+    from keras_lnn.config import TrainConfig
 
 _OWN_SIDE = 64
 
@@ -65,6 +68,11 @@ class Reading:
             own["window"] = parse_window(own["window"])
         others = {name: value for name, value in given.items() if name not in own_fields}
         return dataclasses.replace(self, own=dataclasses.replace(self.own, **own), **others)
+
+    @classmethod
+    def of_run(cls, config: TrainConfig) -> Reading:
+        """Returns how the data of a run are read, with its seed of splits and its fold."""
+        return dataclasses.replace(cls().with_options(config), seed=config.seed_of_splits, fold=config.fold)
 
     def part(self, begin: float, end: float) -> Reading:
         """Returns the same reading as a part of a longer one, which is reported from ``begin`` to ``end``."""

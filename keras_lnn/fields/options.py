@@ -1,4 +1,4 @@
-"""Options that several commands share: the user's own modules, and how a data set is read."""
+"""Options that belong together: the user's own modules, how a data set is read, and cross-validation."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -6,7 +6,17 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from keras_lnn.fields.roles import Role, Trait
-from keras_lnn.fields.values import MOST, Side, parse_frame, parse_time_unit, parse_window, split_names
+from keras_lnn.fields.values import (
+    FEWEST_FOLDS,
+    MOST,
+    MOST_FOLDS,
+    MOST_WORKERS,
+    Side,
+    parse_frame,
+    parse_time_unit,
+    parse_window,
+    split_names,
+)
 
 
 class OwnModules(pydantic.BaseModel):
@@ -122,3 +132,21 @@ class DataOptions(pydantic.BaseModel):
     @classmethod
     def _frame(cls, value: Any) -> str | None:
         return parse_frame(value)
+
+
+class FoldOptions(pydantic.BaseModel):
+    """The options of ``keras-lnn train`` for cross-validation."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    folds: Annotated[int, pydantic.Field(ge=FEWEST_FOLDS, le=MOST_FOLDS)] | None = pydantic.Field(
+        None,
+        description="cross-validation: deal all images except a given test split to so many folds, by patient where"
+        " known, and train one run for each, which is tested on its fold; the same command goes on with it",
+    )
+    repeats: Annotated[int, pydantic.Field(ge=1, le=MOST_FOLDS)] = pydantic.Field(
+        1, description="number of times that the images are dealt to --folds anew, each with other seeds"
+    )
+    workers: Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS)] = pydantic.Field(
+        1, description="number of runs of --folds at a time; they share the processors, and each gets one of the GPUs"
+    )

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+# The options of a cross-validation, in the folder that holds the runs of its folds.
+FOLDS_FILE = "folds.yaml"
 _CONFIG = "config.yaml"
 # A folder with one of these files was a run before its configuration was lost.
 _REMAINS = {"metrics.json", "environment.json", "history.csv"}

@@ -24,6 +24,7 @@ from keras_lnn.files.atomic import (
 )
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.runs.checkpoints import GROUPS, Checkpoint, UnreadableNow, read_arrays, read_meta, write_arrays
+from keras_lnn.runs.finding import FOLDS_FILE
 from keras_lnn.runs.selection import LOST
 
 # The newest checkpoint, and the previous one in case the newest is damaged.
@@ -71,6 +72,11 @@ class RunFolder:
         folder = cls(Path(path))
         if not folder.path.is_dir():
             raise InputError(f"A run must be a folder. Received: {path}, which does not exist. Check the path.")
+        if (folder.path / FOLDS_FILE).is_file():
+            raise InputError(
+                f"A run must be a single one. Received: {path}, a cross-validation. Name the run of a fold in it, or"
+                f" continue all with train --config {folder.path / FOLDS_FILE}."
+            )
         if not folder.config.is_file():
             raise InputError(f"A run's folder must contain a config.yaml. Received: {path}, which has none.")
         return folder

@@ -13,6 +13,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.fields.options import OwnModules
 from keras_lnn.fields.values import validate
 from keras_lnn.files.yaml_files import read_yaml
+from keras_lnn.runs.finding import FOLDS_FILE
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.runs.own_modules import import_modules
 from keras_lnn.saved.formats import FORMATS, find_format
@@ -167,6 +168,8 @@ def in_batches(images: ImageArray, predict: Callable[..., np.ndarray]) -> np.nda
 def find_model(name: str | Path) -> Path:
     """Returns the file or folder of a model: a path, a run (its best model) or a name in ``saved_models/``."""
     for path in _places(name):
+        if (path / FOLDS_FILE).is_file():
+            RunFolder.open(path)  # says what to name in its place
         if (path / "config.yaml").is_file():
             best = RunFolder(path).best_model
             if not best.is_file():

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pydantic
 
@@ -136,6 +136,10 @@ class StudyRun:
     config: TrainConfig
     base: str = ""
     point: Point = dataclasses.field(default_factory=lambda: Point({}))
+
+    # What it is a part of, and the option that sets the folder of that, for messages.
+    whole: ClassVar[str] = "A study"
+    folder_option: ClassVar[str] = "--study-dir"
 
     @property
     def folder(self) -> Path:

@@ -12,7 +12,7 @@ from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.processes.display import JobDisplay
 from keras_lnn.processes.runner import Outcome
 from keras_lnn.runs.folder import RunFolder
-from keras_lnn.studies.declaration import Study, StudyRun
+from keras_lnn.studies.declaration import StudyRun
 from keras_lnn.studies.results import measured_metrics
 from keras_lnn.studies.running import Progress, log_folder
 from keras_lnn.terminal import print_written
@@ -25,20 +25,20 @@ class StudyDisplay(JobDisplay):
 
     Args:
         console: Console for the output.
-        study: The declaration.
+        title: Its title.
         runs: Its runs, done or not.
         folder: Folder of the study.
     """
 
-    def __init__(self, console: Console, study: Study, runs: Sequence[StudyRun], folder: Path) -> None:
+    def __init__(self, console: Console, title: str, runs: Sequence[StudyRun], folder: Path) -> None:
         super().__init__(console, "runs")
-        self.study = study
+        self.title = title
         self.runs = runs
         self.folder = folder
 
     def introduce(self, progress: Progress) -> None:
         """Prints the title of the study, and how many runs are already done."""
-        self.console.print(f"{self.study.title}: {self._all_runs} -> {self.folder}")
+        self.console.print(f"{self.title}: {self._all_runs} -> {self.folder}")
         there = len(progress.done)
         if there:
             self.console.print(f"{there} done before, {len(self.runs) - there} left")

@@ -96,8 +96,8 @@ def find_done(runs: Sequence[StudyRun]) -> set[Path]:
             continue
         if not is_run_of(run.folder, run.config):
             raise InputError(
-                f"A study must continue with the configuration that it began with. Received: {run.folder}, a run with"
-                " other fields. Give the options that it was begun with, or another --study-dir."
+                f"{run.whole} must continue with the configuration that it began with. Received: {run.folder}, a run"
+                f" with other fields. Give the options that it was begun with, or another {run.folder_option}."
             )
         if folder.read_metrics() is not None:
             done.add(run.folder)

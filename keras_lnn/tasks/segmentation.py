@@ -42,6 +42,7 @@ class SegmentationTask(Task):
     calibrated_samples = "pixels"
     without_sets = "neighbouring pixels depend on each other, so that nothing can be promised of each of them"
     keeps_logits = False
+    pools_folds = False
     prediction_noun = "masks"
     leading = "dice"
     hub_pipeline = "image-segmentation"

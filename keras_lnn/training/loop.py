@@ -214,8 +214,7 @@ def load_images(config: TrainConfig, console: Console, plan: SplitPlan = "seeded
         plan: How own images are assigned to splits.
     """
     with loading(console, f"loading {config.data}") as progress:
-        reading = dataclasses.replace(Reading().with_options(config), seed=config.seed_of_splits, fold=config.fold)
-        data = load_data(config.data, reading, plan=plan, progress=progress)
+        data = load_data(config.data, Reading.of_run(config), plan=plan, progress=progress)
     if data.check is not None:
         print_check(console, data.check)
     return data

@@ -23,7 +23,7 @@ def make_display(folder, terminal):
     options = {"force_terminal": terminal, "markup": False, "highlight": False}
     console = Console(file=io.StringIO(), width=160 if terminal else 1000, **options)
     runs = lay_out(STUDY, folder, fields={"epochs": 4, "time_budget": "60s"})
-    return StudyDisplay(console, STUDY, runs, folder), runs
+    return StudyDisplay(console, STUDY.title, runs, folder), runs
 
 
 def end(progress, run, seconds):

@@ -1,0 +1,85 @@
+"""``keras-lnn train --folds``: trains one run for each fold, and writes what they show together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.errors import InputError
+from keras_lnn.fields.options import FoldOptions
+from keras_lnn.files.atomic import hold_folder
+from keras_lnn.folds.layout import FoldRun, begin_folder, lay_out_folds, name_folder, require_folder
+from keras_lnn.processes.runner import ProcessRunner
+from keras_lnn.processes.sharing import keep_this_process_small, share_processors
+from keras_lnn.terminal import loading, make_console, start_keras
+
+
+def run_folds(config: TrainConfig, options: FoldOptions) -> None:
+    """Trains the folds that are not complete, each in its own process, and writes the results of all."""
+    runs, folder = lay_out_folds(config, options), name_folder(config, options.folds or 0)
+    require_folder(folder)
+    console = make_console()
+    with hold_folder(folder, "A cross-validation", "Wait for it, or give another --run-dir."):
+        _run_folds(config, options, runs, folder, console)
+
+
+def _run_folds(config: TrainConfig, options: FoldOptions, runs: list[FoldRun], folder: Path, console: Console) -> None:
+    # The runs' processes import TensorFlow while this one, which does not need it, reads the data.
+    runner = ProcessRunner(share_processors(options.workers))
+    try:
+        keep_this_process_small()
+        start_keras(console)
+        from keras_lnn.folds.display import FoldDisplay
+        from keras_lnn.studies.running import find_done, run_all
+
+        left = len(runs) - len(find_done(runs))
+        if left:
+            _check_data(runs, options, console)
+        begin_folder(folder, config, options)
+        display = FoldDisplay(console, runs, folder)
+        try:
+            with display:
+                progress = run_all(
+                    runs,
+                    runner,
+                    workers=options.workers,
+                    introduce=display.introduce,
+                    watch=display.watch,
+                    ended=display.report_run,
+                )
+        except KeyboardInterrupt:
+            console.print("stopped; the same command continues the cross-validation")
+            raise
+    finally:
+        runner.close()
+    if progress.failures:
+        display.conclude(progress, {"folder": folder})
+        raise InputError(
+            f"All folds must succeed, so that each image is predicted. Received: {len(progress.failures)} failed, with"
+            " their reasons above. The same command tries them again."
+        )
+    from keras_lnn.folds.results import write_folds  # it imports what draws, which the runs need not wait for
+
+    write_folds(folder, runs, console)
+
+
+def _check_data(runs: list[FoldRun], options: FoldOptions, console: Console) -> None:
+    """Reads the data once, so that what is wrong with them is reported before the first run, and once."""
+    from keras_lnn.data import load_data
+    from keras_lnn.data.reading import Reading
+    from keras_lnn.folds.display import print_pool
+    from keras_lnn.tasks.kinds import make_task
+    from keras_lnn.training.protocol import complete_config
+
+    config = complete_config(runs[0].config)
+    with loading(console, f"loading {config.data}") as progress:
+        data = load_data(config.data, Reading.of_run(config), progress=progress)
+    task = make_task(data.task, data.class_names)
+    if not task.pools_folds:
+        raise InputError(
+            f"--folds needs {task.labels_are} of whole images, whose probabilities are pooled. Received: {data.name}, a"
+            f" {task.kind} task. Train its folds one by one with --fold 1/{options.folds} and so on."
+        )
+    print_pool(console, data, options.folds or 0)

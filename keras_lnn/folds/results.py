@@ -1,0 +1,233 @@
+"""The files that a cross-validation leaves: one row per fold, all predictions, and what they show together."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from keras_lnn.comparing.runs import Run, read_run
+from keras_lnn.errors import InputError
+from keras_lnn.evaluation.predictions import Evaluation
+from keras_lnn.files.atomic import atomic_path, remove_partial_files, without_nan, write_json, write_text
+from keras_lnn.files.csv_tables import to_csv
+from keras_lnn.folds.layout import FoldRun
+from keras_lnn.folds.page import write_folds_page
+from keras_lnn.folds.pooling import FoldPredictions, measure_pooled
+from keras_lnn.folds.words import describe_folds, describe_outcome, list_metrics
+from keras_lnn.runs.folder import RunFolder
+from keras_lnn.saved.results import name_samples
+from keras_lnn.saved.signature import short_data_name
+from keras_lnn.statistics.folds import mean_over_folds
+from keras_lnn.tasks.kinds import make_task
+from keras_lnn.terminal import loading
+
+# An AUC of pooled probabilities that differs more from the mean over the folds says that their scales differ.
+_DIFFERENT_SCALES = 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedFold:
+    """A complete run of a fold.
+
+    Args:
+        run: The run as it was laid out.
+        metrics: Content of its metrics.json.
+        read: Its predictions for its fold.
+    """
+
+    run: FoldRun
+    metrics: Mapping[str, Any]
+    read: Run
+
+    @property
+    def predictions(self) -> FoldPredictions:
+        """Returns what is pooled."""
+        one = self.read
+        return FoldPredictions(one.truth, one.probabilities, one.files, one.thresholds, one.groups)
+
+    @property
+    def test_over_train(self) -> float:
+        """Returns the ratio of the samples that the model is tested on to those that it learned from."""
+        splits = self.metrics["splits"]
+        return splits["test"]["images"] / splits["train"]["images"]
+
+
+def write_folds(folder: Path, runs: Sequence[FoldRun], console: Console) -> dict[str, Any]:
+    """Writes the results of a cross-validation of which all runs are complete, and prints them.
+
+    Args:
+        folder: Its folder.
+        runs: Its runs.
+        console: Console that is printed to.
+
+    Returns:
+        The content of folds.json, which is written last.
+    """
+    remove_partial_files(folder)
+    with loading(console, "measuring all folds"):
+        folds = [_read_fold(run) for run in runs]
+        write_text(folder / "folds.csv", to_csv(tabulate_folds(folds)))
+        write_text(folder / "predictions.csv", to_csv(tabulate_predictions(folds)))
+        found = gather_results(folds)
+        _draw(folder / "plots", folds, found)
+        page = write_folds_page(folder, found, runs)
+        write_json(folder / "folds.json", found)
+    for warning in found["warnings"]:
+        console.print(Text.assemble(("warning: ", "bold yellow"), warning))
+    _print_metrics(console, found)
+    console.print(f"{describe_outcome(found)}; its page is {page}", soft_wrap=True)
+    return found
+
+
+def _read_fold(run: FoldRun) -> FinishedFold:
+    metrics = RunFolder(run.folder).read_metrics()
+    if metrics is None:
+        raise InputError(f"All folds must be complete. Received: {run.folder} without metrics. Continue it first.")
+    return FinishedFold(run, metrics, read_run(run.folder, "test"))
+
+
+def tabulate_folds(folds: Sequence[FinishedFold]) -> pd.DataFrame:
+    """Returns one row per fold: its samples, its test metrics with intervals, and what it cost."""
+    rows = []
+    for fold in folds:
+        test = fold.metrics["splits"]["test"]
+        row: dict[str, Any] = {"repeat": fold.run.repeat, "fold": fold.run.fold, "seed": fold.run.config.seed}
+        row |= {"images": test["images"], "patients": test["patients"]}
+        for name, estimate in fold.metrics["test"].items():
+            row |= {name: estimate["value"], f"{name}_low": estimate["low"], f"{name}_high": estimate["high"]}
+        row |= {name: fold.metrics[name] for name in ("best_epoch", "epochs", "seconds")}
+        rows.append(row | {"run": fold.run.place})
+    return pd.DataFrame(rows)
+
+
+def tabulate_predictions(folds: Sequence[FinishedFold]) -> pd.DataFrame:
+    """Returns one row per sample and repeat: its fold, the truth, the probabilities and what its model decides."""
+    tables = []
+    for fold in folds:
+        table = pd.read_csv(
+            RunFolder(fold.run.folder).predictions, dtype={"file": str, "patient": str}, low_memory=False
+        )
+        table = table[table["split"] == "test"].drop(columns="split")
+        one = fold.read
+        task = make_task(one.task, one.class_names)
+        decided = np.asarray(task.decide(one.probabilities, one.thresholds))
+        if task.exclusive:
+            table["predicted"] = task.name_decision(decided)
+        else:
+            for place, name in enumerate(one.class_names):
+                table[f"predicted {name}"] = decided[:, place].astype(int)
+        table.insert(0, "repeat", fold.run.repeat)
+        table.insert(1, "fold", fold.run.fold)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def gather_results(folds: Sequence[FinishedFold]) -> dict[str, Any]:
+    """Returns the content of folds.json: means over the folds, metrics of all predictions, and cautions."""
+    first, config = folds[0].read, folds[0].run.config
+    samples, repeats = name_samples(folds[0].metrics), max(fold.run.repeat for fold in folds)
+    pooled = measure_pooled(
+        [[fold.predictions for fold in folds if fold.run.repeat == repeat + 1] for repeat in range(repeats)],
+        task=first.task,
+        class_names=first.class_names,
+        positive_class=first.positive_class,
+        samples=samples,
+    )
+    ratio = float(np.mean([fold.test_over_train for fold in folds]))
+    means = average_metrics([fold.metrics["test"] for fold in folds], ratio, first.highest)
+    return without_nan(
+        {
+            "model": config.model,
+            "data": short_data_name(config.data),
+            "folds": max(fold.run.fold for fold in folds),
+            "repeats": repeats,
+            "task": first.task,
+            "classes": list(first.class_names),
+            "positive_class": pooled.positive_class,
+            "mean": means,
+            "pooled": pooled.to_json(),
+            "per_class": {"pooled": pooled.per_class_to_json()},
+            "intervals_over": {"pooled": dataclasses.asdict(pooled.basis)},
+            "test_over_train": round(ratio, 6),
+            "calibrated": all(bool(fold.metrics.get("calibration")) for fold in folds),
+            "warnings": [*pooled.warnings, *_caution(folds, pooled, means)],
+        }
+    )
+
+
+def average_metrics(
+    measured: Sequence[Mapping[str, Mapping[str, Any]]], test_over_train: float, highest: Mapping[str, float]
+) -> dict[str, dict[str, float]]:
+    """Returns the mean of each metric over the folds with its interval and the standard deviation of the folds.
+
+    Args:
+        measured: The test metrics of each fold, as in metrics.json.
+        test_over_train: Ratio of the test samples of a fold to its training samples.
+        highest: Upper limits of the metrics that can exceed one.
+    """
+    found = {}
+    for name in measured[0]:
+        values = np.array([math.nan if fold[name]["value"] is None else fold[name]["value"] for fold in measured])
+        limit = math.inf if name == "log_loss" else highest.get(name, 1.0)
+        mean = mean_over_folds(values, test_over_train, highest=limit)
+        known = values[~np.isnan(values)]
+        found[name] = mean.to_json() | {"sd": float(known.std(ddof=1)) if len(known) > 1 else math.nan}
+    return found
+
+
+def _caution(folds: Sequence[FinishedFold], pooled: Evaluation, means: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Returns what the numbers do not show because several models made them, one sentence each."""
+    found = []
+    if not all(fold.metrics.get("calibration") for fold in folds):
+        found.append(
+            "The probabilities of the folds' models are not calibrated, so those of different folds may not mean the"
+            " same: read the means over the folds, or train with --calibration temperature."
+        )
+    collapsed = [fold.run.name for fold in folds if any("has collapsed" in text for text in fold.metrics["warnings"])]
+    if collapsed:
+        found.append(f"The models of {len(collapsed)} of {len(folds)} folds have collapsed: {', '.join(collapsed)}.")
+    areas = pooled.metrics["auc"].value, means["auc"]["value"]
+    if abs(areas[0] - areas[1]) > _DIFFERENT_SCALES:
+        found.append(
+            f"The AUC of all predictions together is {areas[0]:.3f}, but {areas[1]:.3f} on average within a fold: the"
+            " probabilities of the folds' models are on different scales. The mean over the folds says how well they"
+            " rank."
+        )
+    return found
+
+
+def _draw(path: Path, folds: Sequence[FinishedFold], found: Mapping[str, Any]) -> None:
+    from keras_lnn import plots
+    from keras_lnn.plots.folds import plot_fold_roc
+
+    runs = [fold.read for fold in folds]
+    truth, probabilities = (np.concatenate([getattr(run, name) for run in runs]) for name in ("truth", "probabilities"))
+    about = (found["task"], found["classes"])
+    error = found["pooled"]["expected_calibration_error"]["value"]
+    figures = {
+        "roc": plot_fold_roc([(run.truth, run.probabilities) for run in runs], *about, found["positive_class"]),
+        "reliability": plots.plot_reliability(truth, probabilities, *about, expected_calibration_error=error),
+    }
+    with atomic_path(path) as temporary:
+        temporary.mkdir()
+        for name, figure in figures.items():
+            plots.save_figure(figure, temporary / f"{name}.png")
+
+
+def _print_metrics(console: Console, found: dict[str, Any]) -> None:
+    table = Table(title=describe_folds(found), title_justify="left", title_style="bold")
+    table.add_column("metric")
+    for name in ("mean over folds", "spread", "all predictions"):
+        table.add_column(name, justify="right")
+    for label, *cells in list_metrics(found):
+        table.add_row(label, *cells)
+    console.print(table)

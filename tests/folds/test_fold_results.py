@@ -1,0 +1,120 @@
+"""The files of a cross-validation, from complete runs of its folds, without training."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+from run_samples import BREAST, binary_probabilities, make_truth, write_run
+
+from keras_lnn.cli.run_list import find_runs
+from keras_lnn.comparing.compared_run import check_same_samples
+from keras_lnn.comparing.runs import read_run
+from keras_lnn.config import TrainConfig
+from keras_lnn.errors import InputError
+from keras_lnn.fields.options import FoldOptions
+from keras_lnn.folds.layout import begin_folder, lay_out_folds
+from keras_lnn.folds.results import write_folds
+from keras_lnn.runs.folder import RunFolder
+from keras_lnn.saved.predictor import find_model
+
+SIZE = 40
+
+
+def write_folds_of(folder, repeats=1, shift=0.0, calibrated=True):
+    """Writes three complete folds, whose scores differ by a shift from fold to fold, and returns their runs."""
+    config = TrainConfig(model="lnn", data="breastmnist", epochs=3, run_dir=folder)
+    options = FoldOptions(folds=3, repeats=repeats)
+    runs = lay_out_folds(config, options)
+    folder.mkdir()
+    begin_folder(folder, config, options)
+    for place, run in enumerate(runs):
+        truth = make_truth(SIZE, 25)
+        probabilities = binary_probabilities(truth, 1.0, place)
+        odds = np.log(probabilities[:, 1] / probabilities[:, 0]) + shift * place
+        probabilities = np.column_stack([1 / (1 + np.exp(odds)), 1 / (1 + np.exp(-odds))])
+        names = [f"{run.fold}-{row}.png" for row in range(SIZE)]
+        own = {"seed": run.config.seed, "split_seed": run.config.split_seed, "fold": run.config.fold}
+        write_run(run.folder, truth, probabilities, names=names, thresholds=(0.4, 0.6), export="none", **own)
+        path = run.folder / "metrics.json"
+        counts = {name: {"images": SIZE, "patients": None, "classes": {}} for name in ("train", "val", "test")}
+        calibration = {"method": "temperature"} if calibrated else None
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"splits": counts, "calibration": calibration}))
+    return runs
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("folds") / "lnn"
+    runs = write_folds_of(folder)
+    return folder, runs, write_folds(folder, runs, Console(quiet=True))
+
+
+def test_each_fold_has_a_row_with_its_metrics(done):
+    folder, runs, found = done
+    table = pd.read_csv(folder / "folds.csv")
+    assert table[["repeat", "fold", "images"]].to_numpy().tolist() == [[1, k, SIZE] for k in (1, 2, 3)]
+    assert table["run"].tolist() == ["fold-1", "fold-2", "fold-3"]
+    areas = [RunFolder(run.folder).read_metrics()["test"]["auc"]["value"] for run in runs]
+    assert table["auc"].tolist() == pytest.approx(areas)
+    assert found["mean"]["auc"]["value"] == pytest.approx(np.mean(areas))
+    assert found["mean"]["auc"]["sd"] == pytest.approx(np.std(areas, ddof=1))
+    assert found["mean"]["auc"]["low"] < np.mean(areas) < found["mean"]["auc"]["high"]
+
+
+def test_all_predictions_have_their_fold_and_the_decision_of_their_model(done):
+    folder, runs, _ = done
+    table = pd.read_csv(folder / "predictions.csv")
+    assert len(table) == 3 * SIZE
+    assert table["file"].is_unique
+    assert "split" not in table
+    decided = np.where(table[f"probability {BREAST[1]}"] > 0.6, BREAST[1], BREAST[0])
+    assert table["predicted"].tolist() == decided.tolist()
+    own = pd.read_csv(runs[1].folder / "predictions.csv")
+    own = own[own["split"] == "test"]
+    assert table[table["fold"] == 2]["file"].tolist() == own["file"].tolist()
+
+
+def test_the_page_links_every_fold_and_says_how_the_numbers_came_about(done):
+    folder, _, found = done
+    page = (folder / "folds.html").read_text()
+    for text in (
+        "lnn on breastmnist, 3 folds",
+        "Nadeau and Bengio",
+        "mean over folds",
+        "fold 2/3",
+        "fold-2/report.html",
+    ):
+        assert text in page
+    assert found["warnings"] == []
+    assert json.loads((folder / "folds.json").read_text()) == found
+    assert {path.stem for path in (folder / "plots").iterdir()} == {"roc", "reliability"}
+
+
+def test_scales_that_differ_between_folds_are_reported(tmp_path):
+    runs = write_folds_of(tmp_path / "lnn", shift=2.0, calibrated=False)
+    found = write_folds(tmp_path / "lnn", runs, Console(quiet=True))
+    for text in ("not calibrated", "on different scales"):
+        assert any(text in warning for warning in found["warnings"])
+    assert found["pooled"]["auc"]["value"] < found["mean"]["auc"]["value"] - 0.02
+
+
+def test_other_commands_say_what_the_folder_is(done):
+    folder, _, _ = done
+    with pytest.raises(InputError, match=r"A run must be a single one. Received: .*, a cross-validation. Name the run"):
+        find_model(folder)
+    assert [row.name for row in find_runs(folder.parent)] == [f"lnn/fold-{k}" for k in (1, 2, 3)]
+
+
+def test_runs_of_different_folds_are_not_compared(done):
+    _, runs, _ = done
+    with pytest.raises(InputError, match=r"and of one fold \(these are of folds 1/3 and 3/3\)\.$"):
+        check_same_samples([read_run(runs[0].folder), read_run(runs[2].folder)])
+
+
+def test_a_cross_validation_goes_on_with_its_own_options(done, tmp_path):
+    folder, _, _ = done
+    config = TrainConfig(model="lnn", data="breastmnist", run_dir=folder)
+    with pytest.raises(InputError, match=r"began with, --folds 3 --repeats 1. Received: --folds 3 --repeats 2"):
+        begin_folder(folder, config, FoldOptions(folds=3, repeats=2))
