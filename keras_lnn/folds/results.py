@@ -74,7 +74,7 @@ def write_folds(folder: Path, runs: Sequence[FoldRun], console: Console) -> dict
     """
     remove_partial_files(folder)
     with loading(console, "measuring all folds"):
-        folds = [_read_fold(run) for run in runs]
+        folds = read_folds(runs)
         write_text(folder / "folds.csv", to_csv(tabulate_folds(folds)))
         write_text(folder / "predictions.csv", to_csv(tabulate_predictions(folds)))
         found = gather_results(folds)
@@ -88,11 +88,15 @@ def write_folds(folder: Path, runs: Sequence[FoldRun], console: Console) -> dict
     return found
 
 
-def _read_fold(run: FoldRun) -> FinishedFold:
-    metrics = RunFolder(run.folder).read_metrics()
-    if metrics is None:
-        raise InputError(f"All folds must be complete. Received: {run.folder} without metrics. Continue it first.")
-    return FinishedFold(run, metrics, read_run(run.folder, "test"))
+def read_folds(runs: Sequence[FoldRun]) -> list[FinishedFold]:
+    """Returns complete runs with their metrics and predictions."""
+    found = []
+    for run in runs:
+        metrics = RunFolder(run.folder).read_metrics()
+        if metrics is None:
+            raise InputError(f"All folds must be complete. Received: {run.folder} without metrics. Continue it first.")
+        found.append(FinishedFold(run, metrics, read_run(run.folder, "test")))
+    return found
 
 
 def tabulate_folds(folds: Sequence[FinishedFold]) -> pd.DataFrame:

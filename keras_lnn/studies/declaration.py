@@ -213,6 +213,11 @@ def lay_out(
             " for data sets and seeds, and leave out the rest."
         )
     chosen = study.protocols[choose("protocol", [protocol] if protocol else None, list(study.protocols))[0]]
+    if "fold" in {**chosen.grid, **(grid or {})}:
+        raise InputError(
+            "A study compares networks on the same test images, so folds are not for its grid. Received: fold. Give one"
+            " fold to all runs, as a training field, or cross-validate a network with keras-lnn train --folds."
+        )
     names = choose("network", networks or chosen.networks, list(study.networks))
     options: dict[str, Any] = {"protocol": protocol, "quick": quick, "fields": fields}
     sets = list(data or study.data)

@@ -10,6 +10,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.fields.options import FoldOptions
 from keras_lnn.files.yaml_files import read_yaml
 from keras_lnn.folds.layout import begin_folder, lay_out_folds, name_folder, require_folder
+from keras_lnn.studies.declaration import Study, lay_out
 
 
 def test_the_folds_of_one_repeat_share_a_partition_and_repeats_have_others(tmp_path):
@@ -56,6 +57,13 @@ def test_the_same_command_finds_its_folder_again():
 def test_what_does_not_go_with_folds_is_one_line(options, message):
     with pytest.raises(InputError, match=message):
         main(options)
+
+
+def test_a_study_has_no_grid_of_folds():
+    study = Study(title="Small", data=["phantom-breast"], networks={"dnn": {}})
+    with pytest.raises(InputError, match="folds are not for its grid"):
+        lay_out(study, Path("x"), grid={"fold": ["1/5", "2/5"]})
+    assert {run.config.fold for run in lay_out(study, Path("x"), fields={"fold": "1/5"})} == {"1/5"}
 
 
 def test_the_folder_of_a_run_is_not_overwritten(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
-from run_samples import BREAST, binary_probabilities, make_truth, write_run
+from run_samples import BREAST, CHEST, binary_probabilities, label_probabilities, make_truth, write_run
 
 from keras_lnn.cli.run_list import find_runs
 from keras_lnn.comparing.compared_run import check_same_samples
@@ -15,7 +15,8 @@ from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import FoldOptions
 from keras_lnn.folds.layout import begin_folder, lay_out_folds
-from keras_lnn.folds.results import write_folds
+from keras_lnn.folds.results import gather_results, read_folds, tabulate_predictions, write_folds
+from keras_lnn.folds.words import list_metrics
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.predictor import find_model
 
@@ -37,11 +38,16 @@ def write_folds_of(folder, repeats=1, shift=0.0, calibrated=True):
         names = [f"{run.fold}-{row}.png" for row in range(SIZE)]
         own = {"seed": run.config.seed, "split_seed": run.config.split_seed, "fold": run.config.fold}
         write_run(run.folder, truth, probabilities, names=names, thresholds=(0.4, 0.6), export="none", **own)
-        path = run.folder / "metrics.json"
-        counts = {name: {"images": SIZE, "patients": None, "classes": {}} for name in ("train", "val", "test")}
-        calibration = {"method": "temperature"} if calibrated else None
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"splits": counts, "calibration": calibration}))
+        complete(run, calibrated)
     return runs
+
+
+def complete(run, calibrated=True):
+    """Adds to the metrics of a run what a training writes and the other tests need not have."""
+    path = run.folder / "metrics.json"
+    counts = {name: {"images": SIZE, "patients": None, "classes": {}} for name in ("train", "val", "test")}
+    calibration = {"method": "temperature"} if calibrated else None
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"splits": counts, "calibration": calibration}))
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +98,26 @@ def test_the_page_links_every_fold_and_says_how_the_numbers_came_about(done):
     assert {path.stem for path in (folder / "plots").iterdir()} == {"roc", "reliability"}
 
 
+def test_several_labels_are_cross_validated_too(tmp_path):
+    folder = tmp_path / "lnn"
+    runs = lay_out_folds(TrainConfig(data="chestmnist", run_dir=folder), FoldOptions(folds=3))
+    for place, run in enumerate(runs):
+        truth = (np.random.default_rng(place).random((SIZE, 4)) < 0.3).astype(np.uint8)
+        about = {"class_names": CHEST, "task": "multi-label", "thresholds": (0.3, 0.4, 0.5, 0.6)}
+        names = [f"{place}-{row}" for row in range(SIZE)]
+        write_run(run.folder, truth, label_probabilities(truth, 1.0, place), names=names, fold=run.config.fold, **about)
+        complete(run)
+    folds = read_folds(runs)
+    found, table = gather_results(folds), tabulate_predictions(folds)
+    assert (table["predicted mass"] == (table["probability mass"] > 0.5)).all()
+    assert list(found["per_class"]["pooled"]) == list(CHEST)
+    assert found["positive_class"] is None
+    assert any("if none is ever predicted" in row[0] for row in list_metrics(found))
+
+
 def test_scales_that_differ_between_folds_are_reported(tmp_path):
     runs = write_folds_of(tmp_path / "lnn", shift=2.0, calibrated=False)
-    found = write_folds(tmp_path / "lnn", runs, Console(quiet=True))
+    found = gather_results(read_folds(runs))
     for text in ("not calibrated", "on different scales"):
         assert any(text in warning for warning in found["warnings"])
     assert found["pooled"]["auc"]["value"] < found["mean"]["auc"]["value"] - 0.02
