@@ -9,6 +9,7 @@ CONTENTS = {
     "metrics.json": "all metrics with their intervals; written last, so that it marks a complete run",
     "predictions.csv": "truth and prediction of every validation and test sample",
     "sampling.npz": "predictions for the test series under other samplings, if a study has measured them",
+    "features.npz": "features of the training images by the best model, once new images were compared with them",
     "labels.csv": "metrics of each class or label with their intervals",
     "confusion.csv": "what was taken for what on validation after each epoch",
     "class_accuracy.csv": "validation accuracy of each class or label after each epoch",

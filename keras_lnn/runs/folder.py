@@ -142,6 +142,11 @@ class RunFolder:
         return self.path / "sampling.npz"
 
     @property
+    def features(self) -> Path:
+        """Returns the path of the features of the training images, which are kept once they were asked for."""
+        return self.path / "features.npz"
+
+    @property
     def labels(self) -> Path:
         """Returns the path of the metrics of each class or label, on the test split if tested, else on validation."""
         return self.path / "labels.csv"

@@ -1,0 +1,72 @@
+"""The features of a run's training images: computed once per model, kept in its folder, or why they cannot be."""
+
+import numpy as np
+import pytest
+from conftest import TINY, register_tiny_data, tiny_stripes
+from quick_predictors import make_signature
+from tiny_models import tiny_dense
+
+from keras_lnn.config import TrainConfig
+from keras_lnn.data import load_data
+from keras_lnn.errors import InputError
+from keras_lnn.explaining.features import read_features
+from keras_lnn.explaining.likeness import measure_likeness
+from keras_lnn.runs.folder import RunFolder
+from keras_lnn.saved.predictor import load_predictor
+from keras_lnn.saved.signature import save_keras
+from keras_lnn.training import learned_features
+from keras_lnn.training.learned_features import load_learned_features
+
+
+def write_model(path, **changes):
+    known = {"model": "tiny-dense", "data": TINY, "task": "binary", "class_names": ("level", "upright")}
+    known |= {"image_shape": (28, 28, 1), "size": 28, "checksum": "none"} | changes
+    save_keras(tiny_dense((28, 28, 1), 2), make_signature(**known), path)
+
+
+def test_features_of_a_run_are_kept_for_its_present_model(tmp_path, monkeypatch):
+    register_tiny_data()
+    run = RunFolder.create(TrainConfig(model="tiny-dense", data=TINY, run_dir=tmp_path / "run"), {})
+    write_model(run.best_model)
+    learned = load_learned_features(run.path)
+    assert run.features.is_file()
+    assert (len(learned.rows), len(learned.validation)) == (60, 20)
+    images = tiny_stripes().splits["train"].images
+    features = read_features(load_predictor(run.path), images[7:8])
+    assert learned.find_neighbours(features, 1).rows.tolist() == [[7]]
+    with monkeypatch.context() as patched:
+        patched.setattr(learned_features, "open_learned_splits", None)
+        np.testing.assert_array_equal(load_learned_features(run.path).directions, learned.directions)
+        write_model(run.best_model)  # of other weights
+        with pytest.raises(TypeError):
+            load_learned_features(run.path)
+
+
+def test_a_model_whose_data_are_gone_or_changed_says_that_it_cannot_be_told(tmp_path):
+    register_tiny_data()
+    write_model(tmp_path / "gone.keras", data="folder:/nowhere/images")
+    with pytest.raises(InputError, match=r"^It cannot be told whether .*gone.keras has learned from\. "):
+        load_learned_features(tmp_path / "gone.keras")
+
+
+@pytest.mark.slow
+def test_false_alarms_and_detections_on_phantoms(tmp_path, monkeypatch):
+    from scipy.ndimage import zoom
+
+    from keras_lnn.training.loop import train
+
+    config = TrainConfig(model="lnn", data="phantom-breast", epochs=8, run_dir=tmp_path / "run", tensorboard=False)
+    train(config)
+    learned, predictor = load_learned_features(tmp_path / "run"), load_predictor(tmp_path / "run")
+    test = np.asarray(load_data("phantom-breast").splits["test"].images[:])
+    chest = np.asarray(load_data("phantom-chest").splits["test"].images[:200])
+    others = {
+        "inverted": 255 - test,
+        "noise": np.random.default_rng(0).integers(0, 256, test.shape, dtype=np.uint8),
+        "chest": zoom(chest, (1, 28 / chest.shape[1], 28 / chest.shape[2], 1), order=1),
+    }
+    found = {name: measure_likeness(learned, read_features(predictor, images)) for name, images in others.items()}
+    alarms = measure_likeness(learned, read_features(predictor, test)).unlike.mean()
+    assert alarms < 0.12
+    for name, likeness in found.items():
+        assert likeness.unlike.mean() > 0.8, name
