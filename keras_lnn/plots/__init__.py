@@ -10,6 +10,7 @@ from keras_lnn.plots.curves import plot_precision_recall, plot_roc
 from keras_lnn.plots.history import plot_history
 from keras_lnn.plots.labels import plot_labels
 from keras_lnn.plots.masks import MaskCases, plot_mask_gallery, plot_mask_overlays, plot_mask_samples
+from keras_lnn.plots.neighbours import plot_neighbours
 from keras_lnn.plots.neurons import plot_neurons, plot_silencing, plot_steps
 from keras_lnn.plots.overlap import plot_dice_by_model, plot_dice_history, plot_dice_spread
 from keras_lnn.plots.referral import plot_referral
@@ -38,6 +39,7 @@ __all__ = [
     "plot_mask_gallery",
     "plot_mask_overlays",
     "plot_mask_samples",
+    "plot_neighbours",
     "plot_neurons",
     "plot_precision_recall",
     "plot_pruned_wiring",

@@ -187,7 +187,7 @@ def _captions(row: Row, predictions: Predictions, names: Sequence[str] | None) -
     """Returns the captions above and below each image of a row, and the colour that marks it as right or wrong."""
     captions = []
     for position, sample in enumerate(row.samples):
-        above = f"#{sample}" if names is None else _file_caption(str(names[sample]))
+        above = f"#{sample}" if names is None else name_file(str(names[sample]))
         if predictions.is_multi_label:
             label = row.labels[position]
             truth, predicted = predictions.truth[sample, label], predictions.predicted[sample, label]
@@ -202,8 +202,12 @@ def _captions(row: Row, predictions: Predictions, names: Sequence[str] | None) -
     return captions
 
 
-def _file_caption(name: str) -> str:
-    """Returns the file name on one or two lines, because names of one data set often differ only in their middle."""
+def name_file(name: str) -> str:
+    """Returns the caption of a file: its name on one or two lines, as names of one data set often differ in the middle.
+
+    Args:
+        name: Path of the file.
+    """
     name = PurePath(name).name
     half = -(-len(name) // 2) if len(name) > CAPTION_WIDTH else len(name)
     return "\n".join(shorten_name(part, CAPTION_WIDTH) for part in (name[:half], name[half:]) if part)

@@ -26,11 +26,17 @@ class SampleView(Protocol):
         noun: What one sample is.
         note: What a heading adds on what is seen of each sample; empty if all of it is.
         of_a_kind: How many samples of one kind have room.
+        picture_note: What a heading adds where there is one picture of each sample.
     """
 
     noun: str
     note: str
     of_a_kind: int
+    picture_note: str
+
+    def pictures(self, samples: np.ndarray) -> np.ndarray:
+        """Returns one picture of each sample, (samples, height, width, channels)."""
+        ...
 
     def inches(self, of_image: float) -> float:
         """Returns the side of a cell, on a sheet whose images have a side of ``of_image``."""
@@ -72,14 +78,14 @@ class _ImageView:
 
     def __init__(self, images: Any) -> None:
         self.images = images
-        self.note = ", middle slice of each volume" if len(images.shape) == 5 else ""
+        self.note = self.picture_note = ", middle slice of each volume" if len(images.shape) == 5 else ""
 
     def inches(self, of_image: float) -> float:
         return of_image
 
     def cells(self, samples: np.ndarray, captions: Sequence[Caption] | None = None) -> list[Cell]:
         words = captions or [("", "", DARK_GREY)] * len(samples)
-        return [Cell(picture, *lines) for picture, lines in zip(self._pictures(samples), words, strict=True)]
+        return [Cell(picture, *lines) for picture, lines in zip(self.pictures(samples), words, strict=True)]
 
     def version_cells(
         self, number: int, versions: Sequence[np.ndarray], outlines: Sequence[Sequence[Outline]], times: Any
@@ -92,8 +98,8 @@ class _ImageView:
             Cell(_as_pixels(one, 3), word, outlines=line) for one, word, line in zip(seen, words, lines, strict=True)
         ]
 
-    def _pictures(self, samples: np.ndarray) -> np.ndarray:
-        """Returns images (samples, height, width, channels), read in the rising order that disk arrays need."""
+    def pictures(self, samples: np.ndarray) -> np.ndarray:
+        # Read in the rising order that disk arrays need.
         if not len(samples):
             return np.zeros((0, 1, 1, 1), dtype=np.uint8)
         rising, position = np.unique(samples, return_inverse=True)
@@ -104,7 +110,7 @@ class _ImageView:
 class _SeriesView:
     """Series of images in time, each a row of frames with their times."""
 
-    noun, of_a_kind = "series", 3
+    noun, of_a_kind, picture_note = "series", 3, ", last frame of each series"
 
     def __init__(self, series: SeriesArray) -> None:
         self.series = series
@@ -112,6 +118,11 @@ class _SeriesView:
 
     def inches(self, of_image: float) -> float:
         return FRAME_INCHES
+
+    def pictures(self, samples: np.ndarray) -> np.ndarray:
+        last = self.series.starts[samples] + self.series.lengths[samples] - 1
+        rising, position = np.unique(last, return_inverse=True)
+        return np.asarray(self.series.frames[rising])[position]
 
     def cells(self, samples: np.ndarray, captions: Sequence[Caption] | None = None) -> list[Cell]:
         found: list[Cell] = []
