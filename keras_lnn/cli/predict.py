@@ -1,5 +1,6 @@
 """``keras-lnn predict``: the probabilities or masks of image files and folders."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,12 @@ from keras_lnn.fields.values import parse_time_unit
 from keras_lnn.terminal import loading, make_console
 
 if TYPE_CHECKING:
+    import numpy as np
+    from rich.console import Console
+
+    from keras_lnn.data.arrays import ImageArray
+    from keras_lnn.explaining.neighbours import LearnedFeatures
+    from keras_lnn.saved.predictor import Predictor
     from keras_lnn.saved.signature import Signature
 
 # At most this many predictions are shown on the terminal.
@@ -36,6 +43,10 @@ class PredictCommand(OwnModules, Command):
     )
     overlay: bool = pydantic.Field(False, description="also write pictures of each mask drawn on its image")
     skip_bad: bool = pydantic.Field(False, description="skip image files that are unreadable")
+    check_likeness: bool = pydantic.Field(
+        False,
+        description="for a run: compare each image with the training images, in a column, and warn of unlike ones",
+    )
     image_dir: Path | None = pydantic.Field(
         None, description="for series: folder of the images of a table (default: the table's folder)"
     )
@@ -79,11 +90,19 @@ def run_predict(command: PredictCommand) -> None:
     start(command, console)
     with loading(console, "loading the model"):
         predictor = load_predictor(command.model)
+    learned, compare = _learn_to_compare(command, predictor, console) if command.check_likeness else (None, None)
     warnings: list[str] = []
     with loading(console, "predicting") as progress:
         options: dict[str, Any] = {"skip_bad": command.skip_bad, "warn": warnings.append, "progress": progress}
+        options |= {"compare": compare}
         options |= {} if own is None else {"own": own}
         table = writer.write(predictor, command.images, output, command.overlay, **options)
+    if learned is not None:
+        from keras_lnn.explaining.likeness import warn_of_unlike
+        from keras_lnn.saved.prediction_columns import LIKENESS
+
+        sentence = warn_of_unlike(table["file"].tolist(), table[LIKENESS].to_numpy(), learned)
+        warnings += [] if sentence is None else [sentence]
     for warning in warnings:
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))
     if len(table) <= _SHOWN_PREDICTIONS:
@@ -100,6 +119,20 @@ def run_predict(command: PredictCommand) -> None:
     note = "  (replaced earlier predictions)" if replaced else ""
     what = f"{writer.noun}{'s' if len(table) != 1 else ''}"
     console.print(f"{len(table)} {what}  {output}{note}")
+
+
+def _learn_to_compare(
+    command: PredictCommand, predictor: "Predictor", console: "Console"
+) -> tuple["LearnedFeatures", "Callable[[ImageArray], np.ndarray]"]:
+    """Returns the features of the training images, and what gives the likeness of other images to them."""
+    from keras_lnn.explaining.features import make_reader
+    from keras_lnn.explaining.likeness import measure_likeness
+    from keras_lnn.training.learned_features import load_learned_features
+
+    read = make_reader(predictor)
+    with loading(console, "reading the training images"):
+        learned = load_learned_features(command.model)
+    return learned, lambda images: measure_likeness(learned, read(images)).p_values
 
 
 def _read_own_options(command: PredictCommand, signature: "Signature") -> OwnImages | None:

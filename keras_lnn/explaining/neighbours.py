@@ -140,7 +140,7 @@ def learn_features(predictor: Predictor, train: Split, validation: Split, seed: 
     )
     one_each = np.arange(len(validation))
     if validation.groups is not None:
-        one_each = draw_one_of_each(np.asarray(validation.groups), seed)
+        one_each = draw_one_of_each(validation.groups, seed)
     _, usual = _draw(validation, one_each, seed)
     return dataclasses.replace(learned, validation=np.sort(learned.measure_distances(read(usual.images))))
 

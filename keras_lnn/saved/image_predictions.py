@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from keras_lnn.data.arrays import ImageArray
 from keras_lnn.data.options import OwnImages
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import as_text, atomic_path
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.files.written import is_stream, open_stream
 from keras_lnn.saved.image_files import FileReader, find_files
-from keras_lnn.saved.prediction_columns import COLUMNS, OF_SERIES, PROBABILITY, PROMISED, tabulate_predictions
+from keras_lnn.saved.prediction_columns import COLUMNS, LIKENESS, OF_SERIES, PROBABILITY, PROMISED, tabulate_predictions
 from keras_lnn.saved.predictor import Predictor
 from keras_lnn.saved.series_predictions import predict_series_files
 
@@ -30,6 +31,7 @@ def predict_files(
     own: OwnImages | None = None,
     skip_bad: bool = False,
     warn: Callable[[str], None] | None = None,
+    compare: Callable[[ImageArray], np.ndarray] | None = None,
 ) -> pd.DataFrame:
     """Returns the class probabilities of image files, or of files of series for a model of series.
 
@@ -41,6 +43,8 @@ def predict_files(
         own: For a model of series, columns, folder and unit of tables; None for what is found in them.
         skip_bad: Whether files that cannot be read are left out; else they are an error.
         warn: Called with each sentence on what may spoil the predictions.
+        compare: Gives of images as the model reads them how like the training images each is, for a column; None for
+            none.
 
     Returns:
         One row per file: its path, what the model predicts, and a column of probabilities for each class; for series
@@ -48,16 +52,19 @@ def predict_files(
     """
     signature = predictor.signature
     if signature.time_unit is not None:
-        return predict_series_files(predictor, paths, progress, own=own, skip_bad=skip_bad, warn=warn)
+        return predict_series_files(predictor, paths, progress, own=own, skip_bad=skip_bad, warn=warn, compare=compare)
     if own is not None:
         signature.require_series(signature.model, "own")
     files = find_files(paths, volumes=len(signature.image_shape) == 4)
-    read, parts = [], []
+    read, parts, likeness = [], [], []
     for images, piece in FileReader(files, signature, skip_bad, warn).read(progress):
         parts.append(predictor.predict(images))
+        if compare is not None:
+            likeness.append(compare(images))
         read += piece
     probabilities = np.concatenate(parts)
-    return tabulate_predictions([as_text(file) for file in read], probabilities, signature)
+    names, compared = [as_text(file) for file in read], np.concatenate(likeness) if likeness else None
+    return tabulate_predictions(names, probabilities, signature, compared)
 
 
 def shorten_predictions(table: pd.DataFrame) -> pd.DataFrame:
@@ -72,7 +79,7 @@ def shorten_predictions(table: pd.DataFrame) -> pd.DataFrame:
         ", ".join(f"{names[place]} {row[place]:.4f}" for place in order)
         for row, order in zip(values, places, strict=True)
     ]
-    words = [name for name in (*COLUMNS, *PROMISED) if name in table]
+    words = [name for name in (*COLUMNS, *PROMISED, LIKENESS) if name in table]
     return table[words].assign(**{f"{_SHOWN_CLASSES} of {len(columns)} probabilities": likeliest})
 
 
@@ -95,7 +102,7 @@ def require_free_table(path: Path) -> bool:
     except (OSError, UnicodeDecodeError, csv.Error):
         header = []
     others = (name for name in header[2:] if name not in PROMISED)
-    if header[:2] != COLUMNS or not all(name.startswith((PROBABILITY, *OF_SERIES)) for name in others):
+    if header[:2] != COLUMNS or not all(name.startswith((LIKENESS, PROBABILITY, *OF_SERIES)) for name in others):
         raise InputError(
             f"Only an earlier table of predictions is replaced. Received: {path}, which is none. Choose another"
             " --output, or move it away."

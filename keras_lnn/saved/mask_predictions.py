@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from keras_lnn.data.arrays import ImageArray
 from keras_lnn.data.decode.images import read_image
 from keras_lnn.data.decode.mask_pixels import native_grid
 from keras_lnn.data.decode.mask_restoring import restore_mask, write_mask_nifti, write_mask_png
@@ -21,6 +22,7 @@ from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.files.written import OTHER_FOLDER, WrittenFiles
 from keras_lnn.plots.overlays import lay_on
 from keras_lnn.saved.image_files import FileReader, find_files
+from keras_lnn.saved.prediction_columns import LIKENESS
 from keras_lnn.saved.predictor import Predictor
 from keras_lnn.saved.signature import Signature
 
@@ -39,6 +41,7 @@ def predict_masks(
     progress: Callable[[float], None] | None = None,
     skip_bad: bool = False,
     warn: Callable[[str], None] | None = None,
+    compare: Callable[[ImageArray], np.ndarray] | None = None,
 ) -> pd.DataFrame:
     """Writes the masks of image files.
 
@@ -54,6 +57,7 @@ def predict_masks(
         progress: Called with the fraction done.
         skip_bad: Whether files that cannot be read are left out; else they are an error.
         warn: Called with each sentence on what may spoil the masks.
+        compare: Gives how like the training images each is, for a column; None for none.
 
     Returns:
         What the table holds: one row a file, its mask, and of each class the pixels and their share.
@@ -73,14 +77,16 @@ def predict_masks(
     written = WrittenFiles(output, OTHER_FOLDER)
     rows = []
     for images, piece in FileReader(files, signature, skip_bad, warn).read():
-        for file, image, found in zip(piece, images, _predict(predictor, images), strict=True):
+        likeness = [{}] * len(piece) if compare is None else [{LIKENESS: float(value)} for value in compare(images)]
+        for file, image, found, like in zip(piece, images, _predict(predictor, images), likeness, strict=True):
             path = masks[file]
             with written.write(path) as temporary:
                 restored = _write(found, file, temporary, signature)
             if overlay:
                 with written.write(_overlay_path(path)) as temporary:
                     write_mask_png(_overlay(file, image, found, restored, signature), temporary)
-            rows.append({"file": as_text(file), "mask": as_text(path), **_count(restored, signature.class_names)})
+            counts = _count(restored, signature.class_names)
+            rows.append({"file": as_text(file), "mask": as_text(path), **like, **counts})
             if progress:
                 progress(len(rows) / len(files))
     table = pd.DataFrame(rows)

@@ -15,9 +15,13 @@ COLUMNS, PROBABILITY = ["file", "predicted"], "probability "
 PROMISED = ("set", "refer")
 # What follows the probabilities of series.
 OF_SERIES = ("frames", "first time (", "last time (")
+# The share of the validation images that are at least as far from the training images, where this was asked for.
+LIKENESS = "likeness"
 
 
-def tabulate_predictions(names: Sequence[str], probabilities: np.ndarray, signature: Signature) -> pd.DataFrame:
+def tabulate_predictions(
+    names: Sequence[str], probabilities: np.ndarray, signature: Signature, likeness: np.ndarray | None = None
+) -> pd.DataFrame:
     """Returns one row per sample: its name, what is predicted, and a column of probabilities for each class.
 
     Models with prediction sets have a column ``set`` before the probabilities, such as ``benign|malignant``, and models
@@ -27,6 +31,7 @@ def tabulate_predictions(names: Sequence[str], probabilities: np.ndarray, signat
         names: Name of each sample.
         probabilities: (samples, classes or labels).
         signature: Of the model.
+        likeness: How like the training images each sample is, for a column after what is predicted; None for none.
     """
     task = signature.get_task()
     predicted = task.name_decision(task.decide(probabilities, signature.thresholds))
@@ -36,5 +41,6 @@ def tabulate_predictions(names: Sequence[str], probabilities: np.ndarray, signat
         columns["set"] = name_sets(found["set"], signature.class_names)
     if "refer" in found:
         columns["refer"] = found["refer"]
+    columns |= {} if likeness is None else {LIKENESS: likeness}
     of_classes = {PROBABILITY + name: probabilities[:, place] for place, name in enumerate(signature.class_names)}
     return pd.DataFrame(columns | of_classes)

@@ -33,6 +33,7 @@ def predict_series(
     names: Sequence[str],
     begins: np.ndarray | None = None,
     warn: Callable[[str], None] | None = None,
+    compare: Callable[[SeriesArray], np.ndarray] | None = None,
 ) -> pd.DataFrame:
     """Returns the class probabilities of series.
 
@@ -44,6 +45,7 @@ def predict_series(
         names: Name of each series, such as its file.
         begins: Time of the first frame of each series; 0 if not given.
         warn: Called with each sentence on what may spoil the predictions.
+        compare: Gives how like the training series each is, for a column; None for none.
 
     Returns:
         One row per series: its name, what the model predicts, a column of probabilities for each class, the number of
@@ -64,7 +66,8 @@ def predict_series(
     if warn is not None:
         for sentence in _find_cautions(series, read, names, signature.median_interval):
             warn(sentence)
-    table = tabulate_predictions(names, predictor.predict(read), signature)
+    likeness = None if compare is None else compare(read)
+    table = tabulate_predictions(names, predictor.predict(read), signature, likeness)
     first = np.zeros(len(series)) if begins is None else begins
     table["frames"] = read.lengths
     steps = name_steps(series.unit)
@@ -81,6 +84,7 @@ def predict_series_files(
     own: OwnImages | None = None,
     skip_bad: bool = False,
     warn: Callable[[str], None] | None = None,
+    compare: Callable[[SeriesArray], np.ndarray] | None = None,
 ) -> pd.DataFrame:
     """Returns the class probabilities of series in files, tables and folders, as :func:`predict_series` does.
 
@@ -91,6 +95,7 @@ def predict_series_files(
         own: Columns, folder and unit of tables; None for what is found in them.
         skip_bad: Whether files that cannot be read are left out; else they are an error.
         warn: Called with each sentence on what may spoil the predictions.
+        compare: As in :func:`predict_series`.
     """
     given = dataclasses.replace(own or OwnImages(), skip_bad=skip_bad)
     sources = find_series(paths, predictor.signature, given)
@@ -99,7 +104,7 @@ def predict_series_files(
         if isinstance(source, OwnSeries):
             part = None if progress is None else functools.partial(_report_part, progress, place, len(sources))
             series, names, begins = source.read(part, warn)
-            tables.append(predict_series(predictor, series, names, begins, warn))
+            tables.append(predict_series(predictor, series, names, begins, warn, compare))
         else:
             try:
                 series, begins = read_series_file(source, predictor.signature)
@@ -110,7 +115,7 @@ def predict_series_files(
             else:
                 whole = as_text(source)
                 names = [whole] if len(series) == 1 else [f"{whole}#{row}" for row in range(len(series))]
-                tables.append(predict_series(predictor, series, names, begins, warn))
+                tables.append(predict_series(predictor, series, names, begins, warn, compare))
         if progress:
             progress((place + 1) / len(sources))
     if faults and (not skip_bad or not tables):

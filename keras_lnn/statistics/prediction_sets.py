@@ -73,7 +73,7 @@ def conformal_thresholds(
     if groups is not None:
         if len(groups) != len(truth):
             raise InputError(f"groups must name the patient of each of {len(truth)} samples. Received: {len(groups)}.")
-        rows = draw_one_of_each(np.asarray(groups), seed)
+        rows = draw_one_of_each(groups, seed)
         probabilities, truth = probabilities[rows], truth[rows]
     of_truth = probabilities[np.arange(len(truth)), truth]
     classes = probabilities.shape[1]
@@ -144,18 +144,6 @@ def choose_referral(confidence: np.ndarray, correct: np.ndarray, risk: float, er
             break
         chosen = float(least)
     return chosen
-
-
-def draw_one_of_each(groups: np.ndarray, seed: int) -> np.ndarray:
-    """Returns one random row of each group, rising.
-
-    Args:
-        groups: The group of each row, such as its patient.
-        seed: Seed of the draw.
-    """
-    order = np.random.default_rng(seed).permutation(len(groups))
-    _, first = np.unique(groups[order], return_index=True)
-    return np.sort(order[first])
 
 
 def _lower_quantile(of_truth: np.ndarray, coverage: float) -> float:

@@ -1,6 +1,7 @@
 """The commands as people type them: answers, one line for each mistake, exit statuses."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -349,6 +350,20 @@ def test_predict_on_files_and_folders(run_program, trained, tmp_path):
     assert f"7 predictions  {output}" in out
     assert "predicted: upright above 0." in out
     assert "; chosen on validation by youden" in out
+
+
+def test_predict_compares_images_with_those_of_the_training(run_program, trained, tmp_path):
+    run = shutil.copytree(trained / "run", tmp_path / "run")
+    noise = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    output = tmp_path / "out.csv"
+    status, out, err = run_program(
+        "predict", str(run), str(tmp_path / "noise.png"), "--check-likeness", "--output", str(output)
+    )
+    assert (status, err) == (0, "")
+    (likeness,) = pd.read_csv(output)["likeness"]
+    assert ("1 of 1 images are unlike those that the model has" in out.replace("\n", " ")) == (likeness <= 0.05)
+    assert (run / "features.npz").is_file()
 
 
 def test_predict_reports_user_errors(run_program, trained, tmp_path):

@@ -4,13 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from quick_predictors import Brightness, BrightPixels, make_signature
+from quick_predictors import Brightness, BrightPixels, LastTime, make_signature
 
+from keras_lnn.data.arrays import SeriesArray
 from keras_lnn.data.options import OwnImages
 from keras_lnn.errors import InputError
 from keras_lnn.saved.image_files import FileReader, check_headers, find_files
-from keras_lnn.saved.image_predictions import predict_files, shorten_predictions
+from keras_lnn.saved.image_predictions import (
+    predict_files,
+    require_free_table,
+    shorten_predictions,
+    write_predictions,
+)
 from keras_lnn.saved.mask_predictions import predict_masks
+from keras_lnn.saved.series_predictions import predict_series
 
 DARK_AND_BRIGHT = Brightness("dark", "bright")
 
@@ -51,6 +58,24 @@ def test_bad_files_stop_prediction_or_are_skipped(files):
     assert reported[0].startswith("left out 2 of 4 files: ")
     with pytest.raises(InputError, match="2 of 2"):
         predict_files(DARK_AND_BRIGHT, files[1:3], skip_bad=True)
+
+
+def test_likeness_is_a_column_for_images_masks_and_series(files, tmp_path):
+    def compare(images):
+        return images[:].reshape(len(images), -1).mean(axis=1) / 255
+
+    options = {"skip_bad": True, "compare": compare}
+    table = predict_files(DARK_AND_BRIGHT, files, **options)
+    assert list(table)[:3] == ["file", "predicted", "likeness"]
+    assert table["likeness"].tolist() == [0, 200 / 255]
+    write_predictions(table, tmp_path / "answers.csv")
+    assert require_free_table(tmp_path / "answers.csv")  # as an earlier table of predictions
+    many = shorten_predictions(predict_files(Brightness(*"abcde"), files, **options))
+    assert list(many) == ["file", "predicted", "likeness", "3 of 5 probabilities"]
+    masks = predict_masks(BrightPixels(), files, tmp_path / "out", **options)
+    assert masks["likeness"].tolist() == [0, 200 / 255]
+    series = SeriesArray.join([np.full((2, 5, 5, 1), 51, np.uint8)], [[0, 1]], "minutes")
+    assert predict_series(LastTime(), series, ["a"], compare=compare)["likeness"].tolist() == [0.2]
 
 
 def test_masks_are_written_for_readable_files(files, tmp_path):
