@@ -63,6 +63,20 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     monkeypatch.delenv("MEDMNIST_ROOT", raising=False)
 
 
+def run_models_eagerly(patched: pytest.MonkeyPatch) -> None:
+    """Lets models train and predict without graphs, whose building takes most of the time of a small run."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":  # JAX would compile each operation separately
+        patched.setattr(keras.Model, "run_eagerly", property(lambda _: True, lambda *_: None))
+
+
+@pytest.fixture
+def eager_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs without graphs, where they are not what is tested."""
+    run_models_eagerly(monkeypatch)
+
+
 @pytest.fixture(scope="module")
 def abdomens_drawn_once() -> Iterator[None]:
     """Draws the embedded abdomens once for all tests that only read them."""

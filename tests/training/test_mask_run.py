@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import run_models_eagerly
 from PIL import Image
 
 from keras_lnn import TrainConfig, load_data, load_predictor, train
@@ -16,7 +17,7 @@ from keras_lnn.terminal import make_console
 from keras_lnn.training.evaluate import evaluate_model
 
 SIDE = 32
-pytestmark = pytest.mark.usefixtures("abdomens_drawn_once")
+pytestmark = pytest.mark.usefixtures("abdomens_drawn_once", "eager_models")
 
 
 def pixels_of(path):
@@ -33,7 +34,9 @@ def run(tmp_path_factory, abdomens_drawn_once):
     fields = {"model": "unet", "model_args": {"depth": 1, "width": 4}, "data": "phantom-liver", "size": SIDE}
     fields |= {"epochs": 2, "batch_size": 64, "augmentation": "none", "tensorboard": False}
     fields |= {"run_dir": place / "run", "export": "saved_model", "export_dir": place / "exported"}
-    return train(TrainConfig.create(fields), make_console()).folder
+    with pytest.MonkeyPatch.context() as patched:
+        run_models_eagerly(patched)
+        return train(TrainConfig.create(fields), make_console()).folder
 
 
 @pytest.fixture(scope="module")

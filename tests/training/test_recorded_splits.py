@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import trial_models  # noqa: F401  registers the quick network
+from conftest import run_models_eagerly
 from recorded_samples import COLUMNS, draw_images, draw_table, read_rows, table_config, write_rows
 from rich.console import Console
 
@@ -27,6 +28,7 @@ from keras_lnn.training.loop import resume, train
 from keras_lnn.training.samples import LEARNED_DATA, OTHER_DATA
 
 CONSOLE = Console(file=io.StringIO(), width=140, markup=False)
+pytestmark = pytest.mark.usefixtures("eager_models")
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,7 @@ def place(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("KERAS_LNN_CACHE", str(place / "cache"))
         patched.setattr("keras_lnn.training.report._draw", lambda *_: None)
+        run_models_eagerly(patched)
         table = draw_table(place / "data")
         train(table_config(table, place / "run"), CONSOLE)
         export_model(place / "run", place / "exported" / "keras", "keras")
@@ -338,7 +341,9 @@ def test_unrecorded_splits_by_patient_are_not_recomputed(place, moved, tmp_path)
 
 
 def test_evaluate_reads_data_by_all_options_of_training(place, tmp_path, capsys, monkeypatch):
-    names = {field.name for field in dataclasses.fields(OwnImages)} | {"size", "data_dir", "accept_checksum"}
+    # The unit of a model's times follows from the model.
+    names = {field.name for field in dataclasses.fields(OwnImages)} - {"model_unit"}
+    names |= {"size", "data_dir", "accept_checksum"}
     for command in (EvaluateCommand, TrainConfig):
         assert names <= set(command.model_fields)
     from keras_lnn import __main__ as program
