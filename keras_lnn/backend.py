@@ -45,26 +45,44 @@ def call_compiled(function: Callable[..., Any], *arguments: Any) -> Any:
     return tf.function(function, jit_compile=True, autograph=False)(*arguments)
 
 
-def gradients_of(function: Callable[[list[Any]], Any], values: list[Any]) -> list[Any]:
-    """Returns the gradient of the sum of a function's result with respect to each of some tensors.
+def gradients_of(function: Callable[[list[Any]], tuple[Any, Any]], values: list[Any]) -> tuple[list[Any], Any]:
+    """Returns the gradient of a function with respect to each of some tensors, and what it returns beside its result.
 
     Args:
-        function: Function of a list of tensors; a tensor that it does not use has a gradient of zeros.
+        function: Function from a list of tensors to a scalar and anything else that is computed on the way; a tensor
+            that it does not use has a gradient of zeros.
         values: The tensors.
     """
     values = [keras.ops.convert_to_tensor(value) for value in values]
     if keras.backend.backend() == "jax":
         import jax
 
-        return jax.grad(lambda tensors: keras.ops.sum(function(tensors)))(values)
+        return jax.grad(function, has_aux=True)(values)
     if keras.backend.backend() != "tensorflow":
         raise ValueError(f"Gradients need TensorFlow or JAX. Received: {keras.backend.backend()}. Set KERAS_BACKEND.")
     import tensorflow as tf
 
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(values)
-        result = keras.ops.sum(function(values))
-    return tape.gradient(result, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        result, beside = function(values)
+    return tape.gradient(result, values, unconnected_gradients=tf.UnconnectedGradients.ZERO), beside
+
+
+def compile_function(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function of structures of arrays that is traced once per shape; its weights must stay the same on JAX.
+
+    A recurrence that is called step by step takes a hundred times as long as one in a graph.
+    """
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    traced = tf.function(function, autograph=False)
+    return lambda *arguments: traced(*keras.tree.map_structure(tf.convert_to_tensor, arguments))
 
 
 def xla_slows_convolutions() -> bool:

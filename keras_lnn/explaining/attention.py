@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_lnn.explaining.feature_maps import Block, FeatureMaps, require_blocks
+from keras_lnn.explaining.feature_maps import FeatureMaps, require_blocks
 from keras_lnn.explaining.pixels import blur, smooth
 from keras_lnn.explaining.positions import Axes, interpolate
 from keras_lnn.explaining.subject import Subject
@@ -21,7 +21,7 @@ def grad_cam(subject: Subject, inputs: Sequence[np.ndarray], weights: np.ndarray
     """
     maps = subject.maps
     last = require_blocks(maps, "Grad-CAM")[-1]
-    values, gradients = _values_and_gradients(maps, inputs, [last], weights)
+    values, gradients = maps.values_and_gradients(inputs, [last], weights)
     in_space = tuple(range(-1 - len(last.axes), -1))
     means = gradients[0].mean(axis=in_space, keepdims=True)
     return _to_image(np.maximum((values[0] * means).sum(axis=-1), 0), last.axes, maps)
@@ -36,7 +36,7 @@ def layer_cam(subject: Subject, inputs: Sequence[np.ndarray], weights: np.ndarra
     """
     maps = subject.maps
     blocks = require_blocks(maps, "LayerCAM")
-    found = zip(blocks, *_values_and_gradients(maps, inputs, blocks, weights), strict=True)
+    found = zip(blocks, *maps.values_and_gradients(inputs, blocks, weights), strict=True)
     return np.mean(
         [
             _scaled(_to_image(np.maximum((values * np.maximum(gradients, 0)).sum(axis=-1), 0), block.axes, maps))
@@ -59,7 +59,7 @@ def layer_product(subject: Subject, inputs: Sequence[np.ndarray], weights: np.nd
     images = inputs[0]
     amounts = np.abs((images - blur(images)) * subject.pixel_gradients(inputs, weights)).sum(axis=-1)
     product = _scaled(smooth(amounts))
-    for block, values, gradients in zip(blocks, *_values_and_gradients(maps, inputs, blocks, weights), strict=True):
+    for block, values, gradients in zip(blocks, *maps.values_and_gradients(inputs, blocks, weights), strict=True):
         product = _scaled(product * _scaled(_to_image(np.abs(values * gradients).sum(axis=-1), block.axes, maps)))
     return product
 
@@ -81,12 +81,6 @@ def visual_back_prop(subject: Subject, inputs: Sequence[np.ndarray], weights: np
         product = interpolate(product, blocks[index + 1].axes, blocks[index].axes)
         product = _scaled(product * _scaled(means[index]))
     return _to_image(product, blocks[0].axes, maps)
-
-
-def _values_and_gradients(
-    maps: FeatureMaps, inputs: Sequence[np.ndarray], blocks: Sequence[Block], weights: np.ndarray
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    return maps.values(inputs, blocks), maps.gradients(inputs, blocks, weights)
 
 
 def _to_image(maps: np.ndarray, axes: Axes, network: FeatureMaps) -> np.ndarray:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lnn.backend import gradients_of
+from keras_lnn.backend import compile_function, gradients_of
 from keras_lnn.errors import InputError
 from keras_lnn.explaining.positions import Axes, Axis, axes_after
 from keras_lnn.layers import FlippedViews, MeanOfViews
@@ -85,9 +85,12 @@ class FeatureMaps:
 
     Args:
         model: A functional model from images (and further inputs) to logits.
+        compiled: Whether its functions are compiled, which pays from a few calls on.
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, *, compiled: bool = False) -> None:
+        self._compiles = compiled
+        self._functions: dict[tuple[Any, ...], Callable[..., Any]] = {}
         self._calls: list[_Call] = []
         self._tensors: list[Any] = []  # keeps the tensors alive, so that no two have the same number
         self._same: dict[int, int] = {}
@@ -99,36 +102,55 @@ class FeatureMaps:
 
     def values(self, inputs: Sequence[Any], blocks: Sequence[Block]) -> list[np.ndarray]:
         """Returns the maps of some blocks, (samples, depth or frames if there are any, ..., channels), float32."""
-        for block in blocks:
-            block.tap.keeps = True
-        try:
-            self._model(_as_model_inputs(inputs), training=False)
-            return [self._to_samples(block.tap.kept, len(inputs[0])) for block in blocks]
-        finally:
-            for block in blocks:
-                block.tap.keeps, block.tap.kept = False, None
 
-    def gradients(self, inputs: Sequence[Any], blocks: Sequence[Block], weights: np.ndarray) -> list[np.ndarray]:
-        """Returns the gradients of a weighted sum of the logits with respect to the maps of some blocks.
+        def kept(inputs: list[Any]) -> list[Any]:
+            return self._look(inputs, blocks, [None] * len(blocks))[1]
+
+        found = self._compiled(("values", *blocks), kept)(list(inputs))
+        return [self._to_samples(maps, len(inputs[0])) for maps in found]
+
+    def values_and_gradients(
+        self, inputs: Sequence[Any], blocks: Sequence[Block], weights: np.ndarray
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Returns the maps of some blocks, and the gradients of a weighted sum of the logits with respect to them.
 
         Args:
             inputs: The inputs of the network.
             blocks: Some blocks.
             weights: The weight of each logit, of the shape of the logits.
         """
+
+        def both(inputs: list[Any], zeros: list[Any], weights: Any) -> tuple[list[Any], list[Any]]:
+            def score(added: list[Any]) -> tuple[Any, list[Any]]:
+                logits, kept = self._look(inputs, blocks, added)
+                return ops.sum(ops.cast(logits, "float32") * weights), kept
+
+            gradients, kept = gradients_of(score, zeros)
+            return kept, gradients
+
         zeros = self._zeros_like_maps(len(inputs[0]), blocks)
+        found = self._compiled(("gradients", *blocks), both)(list(inputs), zeros, weights)
+        values, gradients = ([self._to_samples(maps, len(inputs[0])) for maps in some] for some in found)
+        return values, gradients
 
-        def score(added: list[Any]) -> Any:
-            for block, values in zip(blocks, added, strict=True):
-                block.tap.added = values
-            return ops.sum(ops.cast(self._model(_as_model_inputs(inputs), training=False), "float32") * weights)
-
+    def _look(self, inputs: list[Any], blocks: Sequence[Block], added: Sequence[Any]) -> tuple[Any, list[Any]]:
+        """Returns the logits and the maps of some blocks while something is added to these."""
+        for block, values in zip(blocks, added, strict=True):
+            block.tap.keeps, block.tap.added = True, values
         try:
-            found = gradients_of(score, zeros)
+            logits = self._model(_as_model_inputs(inputs), training=False)
+            return logits, [block.tap.kept for block in blocks]
         finally:
             for block in blocks:
-                block.tap.added = None
-        return [self._to_samples(gradient, len(inputs[0])) for gradient in found]
+                block.tap.keeps, block.tap.kept, block.tap.added = False, None, None
+
+    def _compiled(self, key: tuple[Any, ...], function: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns a compiled version of a function, the same for the same key; the function itself if not compiled."""
+        if not self._compiles:
+            return function
+        if key not in self._functions:
+            self._functions[key] = compile_function(function)
+        return self._functions[key]
 
     def _zeros_like_maps(self, samples: int, blocks: Sequence[Block]) -> list[np.ndarray]:
         """Returns zeros of the shape of the maps of some blocks, as the network computes them."""

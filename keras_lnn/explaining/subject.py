@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from keras import ops
 
-from keras_lnn.backend import gradients_of
+from keras_lnn.backend import compile_function, gradients_of
 from keras_lnn.explaining.feature_maps import FeatureMaps
 from keras_lnn.tasks.task import Task
 
@@ -32,7 +32,7 @@ class Subject:
     @functools.cached_property
     def maps(self) -> FeatureMaps:
         """Returns the feature maps of the network."""
-        return FeatureMaps(self.model)
+        return FeatureMaps(self.model, compiled=not self.model.run_eagerly)
 
     def logits(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
         """Returns the logits of a batch, float32."""
@@ -60,13 +60,19 @@ class Subject:
 
     def pixel_gradients(self, inputs: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
         """Returns the gradient of what is explained with respect to the pixel values, of the shape of the images."""
-        images, *others = (ops.convert_to_tensor(part) for part in inputs)
+        found = self._pixel_gradients([np.asarray(part, np.float32) for part in inputs], weights)
+        return np.asarray(ops.convert_to_numpy(found), np.float32)
 
-        def score(pixels: list[Any]) -> Any:
-            logits = self.model(_join([pixels[0], *others]), training=False)
-            return ops.sum(ops.cast(logits, "float32") * weights)
+    @functools.cached_property
+    def _pixel_gradients(self) -> Callable[..., Any]:
+        def gradients(inputs: list[Any], weights: Any) -> Any:
+            def score(pixels: list[Any]) -> tuple[Any, None]:
+                logits = self.model(_join([pixels[0], *inputs[1:]]), training=False)
+                return ops.sum(ops.cast(logits, "float32") * weights), None
 
-        return np.asarray(ops.convert_to_numpy(gradients_of(score, [images])[0]), np.float32)
+            return gradients_of(score, inputs[:1])[0][0]
+
+        return gradients if self.model.run_eagerly else compile_function(gradients)
 
 
 def _join(inputs: Sequence[Any]) -> Any:

@@ -129,6 +129,24 @@ def test_a_network_is_not_changed_by_looking_at_it(convolutions):
         np.testing.assert_array_equal(weight, after)
 
 
+def test_compiled_functions_return_what_eager_ones_return(convolutions):
+    compiled = FeatureMaps(convolutions.model, compiled=True)
+    plain = make_subject(convolutions).maps
+    weights = np.tile([[-1.0, 1.0]], (3, 1)).astype("float32")
+    images = [LARGER.astype("float32")]
+    for found, expected in zip(
+        compiled.values_and_gradients(images, compiled.blocks, weights),
+        plain.values_and_gradients(images, plain.blocks, weights),
+        strict=True,
+    ):
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    # Another number of images is traced again.
+    fewer = [images[0][:1]]
+    (first, _), (same, _) = compiled.values(fewer, compiled.blocks), plain.values(fewer, plain.blocks)
+    np.testing.assert_allclose(first, same, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("layer", [LTC(4, ode_unfolds=2), CfC(4, backbone_units=4)], ids=["ltc", "cfc"])
 def test_gradients_flow_through_liquid_layers(layer):
     inputs = keras.Input((5, 3, 1))
@@ -203,7 +221,8 @@ def test_the_product_of_all_layers_by_hand(convolutions):
     moved.reshape(3, -1)[highest] = 0.5
     margin = [keras.ops.convert_to_numpy(head(first + way * moved)) @ [-1.0, 1.0] for way in (1, -1)]
     maps = make_subject(convolutions).maps
-    found = maps.gradients([LARGER.astype("float32")], maps.blocks, np.tile([[-1.0, 1.0]], (3, 1)).astype("float32"))
+    weights = np.tile([[-1.0, 1.0]], (3, 1)).astype("float32")
+    _, found = maps.values_and_gradients([LARGER.astype("float32")], maps.blocks, weights)
     np.testing.assert_allclose(found[0].reshape(3, -1)[highest], margin[0] - margin[1], rtol=1e-2, atol=1e-4)
     coarse = [np.abs(v * g).sum(-1) for v, g in zip((first, second), found, strict=True)]
     coarse = [interpolate(m, b.axes, maps.image_axes) for m, b in zip(coarse, maps.blocks, strict=True)]
