@@ -1,4 +1,4 @@
-"""Maps from the feature maps of convolutions: Grad-CAM, LayerCAM, VisualBackProp and the product of all layers."""
+"""Maps from the feature maps of convolutions: Grad-CAM, LayerCAM and VisualBackProp."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_lnn.explaining.feature_maps import FeatureMaps, require_blocks
-from keras_lnn.explaining.pixels import blur, smooth
 from keras_lnn.explaining.positions import Axes, interpolate
 from keras_lnn.explaining.subject import Subject
 
@@ -44,24 +43,6 @@ def layer_cam(subject: Subject, inputs: Sequence[np.ndarray], weights: np.ndarra
         ],
         axis=0,
     )
-
-
-def layer_product(subject: Subject, inputs: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
-    """Returns the product over the pixels and all convolutions of how much each place counts; it is not negative.
-
-    A place counts in a convolution by the amount of its values times their gradients, summed over the channels without
-    their sign, and among the pixels by the same of their difference to a blurred image, smoothed by a pixel. These are
-    multiplied as the means of VisualBackProp: what remains is what every layer looks at, the early ones for the place
-    and the late ones for the class.
-    """
-    maps = subject.maps
-    blocks = require_blocks(maps, "The product of layers")
-    images = inputs[0]
-    amounts = np.abs((images - blur(images)) * subject.pixel_gradients(inputs, weights)).sum(axis=-1)
-    product = _scaled(smooth(amounts))
-    for block, values, gradients in zip(blocks, *maps.values_and_gradients(inputs, blocks, weights), strict=True):
-        product = _scaled(product * _scaled(_to_image(np.abs(values * gradients).sum(axis=-1), block.axes, maps)))
-    return product
 
 
 def visual_back_prop(subject: Subject, inputs: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:

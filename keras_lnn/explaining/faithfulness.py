@@ -10,10 +10,10 @@ import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.stats import rankdata
 
-from keras_lnn.data.arrays import ImageArray, network_inputs
-from keras_lnn.errors import InputError
+from keras_lnn.data.arrays import ImageArray, SeriesArray, network_inputs
+from keras_lnn.errors import InputError, suggest
 from keras_lnn.explaining.maps import find_target, make_maps, make_subject
-from keras_lnn.explaining.pixels import blur
+from keras_lnn.explaining.pixels import blur, mean_of
 from keras_lnn.explaining.subject import Subject
 from keras_lnn.saved.predictor import Predictor, batch_size_for
 from keras_lnn.statistics.bootstrap import bootstrap
@@ -22,75 +22,77 @@ from keras_lnn.statistics.intervals import Estimate
 # A curve is read at so many points beside its start, and compared with so many random maps of each image.
 _POINTS = 14
 _RANDOM_MAPS = 3
+# Random maps to compare with, as the share of an image's side by which their noise is smoothed.
+CONTROLS = {"regions": 1 / 14, "pixels": 0.0}
 
 
 @dataclasses.dataclass(frozen=True)
 class Curves:
-    """The probability of what is explained while pixels are replaced by those of a blurred image, or come back.
+    """Areas under curves of the probability of what is explained while pixels are replaced or come back.
 
     Args:
-        deletion: Mean over a curve that replaces the most important pixels first, (samples,); low for true maps.
+        deletion: Mean over a curve on which the most important pixels are replaced first, (samples,); low for true
+            maps.
         insertion: Mean over a curve on which they come first into a blurred image, (samples,); high for true maps.
-        random_deletion: The same with random maps.
-        random_insertion: The same with random maps.
     """
 
     deletion: np.ndarray
     insertion: np.ndarray
-    random_deletion: np.ndarray
-    random_insertion: np.ndarray
 
-    def deletion_gain(self) -> Estimate:
+    def deletion_gain(self, random: Curves) -> Estimate:
         """Returns by how much the area under the curve of deletion is smaller than with random maps, paired."""
-        return mean_difference(self.random_deletion - self.deletion)
+        return mean_difference(random.deletion - self.deletion)
 
-    def insertion_gain(self) -> Estimate:
+    def insertion_gain(self, random: Curves) -> Estimate:
         """Returns by how much the area under the curve of insertion is larger than with random maps, paired."""
-        return mean_difference(self.insertion - self.random_insertion)
+        return mean_difference(self.insertion - random.insertion)
 
 
 def measure_curves(
-    predictor: Predictor,
-    images: ImageArray,
-    maps: np.ndarray,
-    target: int | str | None = None,
-    *,
-    chance: np.ndarray | None = None,
+    predictor: Predictor, images: ImageArray, maps: np.ndarray, target: int | str | None = None
 ) -> Curves:
-    """Returns the areas under the curves of deletion and insertion, beside those of random maps.
+    """Returns the areas under the curves of deletion and insertion.
 
-    Petsiuk, Das and Saenko, "RISE: randomized input sampling for explanation of black-box models", 2018. Replaced
-    pixels are those of the image without its details rather than black ones, which a network may take for a finding.
+    Petsiuk, Das and Saenko, "RISE: randomized input sampling for explanation of black-box models", 2018: deleted pixels
+    become the mean of their image, and inserted ones replace those of a blurred image. Sharp edges that come into a
+    blurred image could make evidence that is not in the image; a blurred image from which nothing can be read is as
+    hard to reach by deletion, as it often still shows the lesion.
 
     Args:
         predictor: The model.
         images: The images.
         maps: Their maps.
         target: As for :func:`keras_lnn.explaining.maps.explain`.
-        chance: What :func:`measure_chance` returns, which is the same for all methods; it is computed if not given.
     """
-    chance = measure_chance(predictor, images, target) if chance is None else chance
-    return Curves(*_measure_areas(predictor, images, maps, target), *chance)
+    return Curves(*_measure_areas(predictor, images, maps, target))
 
 
-def measure_chance(
-    predictor: Predictor, images: ImageArray, target: int | str | None = None, seed: int = 0
-) -> np.ndarray:
-    """Returns the areas under the curves of deletion and insertion in the orders of random maps, (2, samples).
-
-    Random maps are noise that is smoothed by a fourteenth of the side, so that they take away whole regions, as maps
-    do. Single pixels all over an image would add noise to it, which networks that have not seen it fail at.
+def measure_random_curves(
+    predictor: Predictor, images: ImageArray, control: str = "regions", target: int | str | None = None, seed: int = 0
+) -> Curves:
+    """Returns the areas under the curves of random maps, the means over three maps of each image.
 
     Args:
         predictor: The model.
         images: The images.
+        control: ``regions`` for noise that is smoothed by a fourteenth of the side: regions vanish as they do with
+            maps, only elsewhere. ``pixels`` for a random order of single pixels, the control of the literature; the
+            noise that it leaves all over an image is unlike any image that the network knows, and alone confuses it
+            (Hooker et al., "A benchmark for interpretability methods in deep neural networks", 2019).
         target: As for :func:`keras_lnn.explaining.maps.explain`.
         seed: Seed of the random maps.
     """
+    if control not in CONTROLS:
+        raise InputError(f"There is no control {control!r}. {suggest(control, CONTROLS)}")
     generator = np.random.default_rng(seed)
-    widths = (0, *(0,) * (len(images.shape) - 4), *(max(images.shape[-3:-1]) / 14,) * 2)
-    orders = [gaussian_filter(generator.random(images.shape[:-1], np.float32), widths) for _ in range(_RANDOM_MAPS)]
-    return np.mean([_measure_areas(predictor, images, order, target) for order in orders], axis=0)
+    width = max(images.shape[-3:-1]) * CONTROLS[control]
+    # The frames of a series are images of their own; the slices of a volume belong together.
+    widths = (0, *(0 if isinstance(images, SeriesArray) else width,) * (len(images.shape) - 4), width, width)
+    areas = []
+    for _ in range(_RANDOM_MAPS):
+        noise = generator.random(images.shape[:-1], np.float32)
+        areas.append(_measure_areas(predictor, images, gaussian_filter(noise, widths), target))
+    return Curves(*np.mean(areas, axis=0))
 
 
 def _measure_areas(predictor: Predictor, images: ImageArray, maps: np.ndarray, target: int | str | None) -> np.ndarray:
@@ -111,9 +113,9 @@ def _areas(subject: Subject, inputs: Sequence[np.ndarray], maps: np.ndarray, wei
     # 0 for the most important pixel, towards 1 for the least; equal ones in the order of the image.
     order = np.argsort(np.argsort(-flat, axis=1, kind="stable"), axis=1, kind="stable") / flat.shape[1]
     order = order.reshape(*maps.shape, 1)
-    blurred, shares = blur(images), np.linspace(0, 1, _POINTS + 1)
+    shares = np.linspace(0, 1, _POINTS + 1)
     curves = []
-    for first, last in ((images, blurred), (blurred, images)):
+    for first, last in ((images, np.broadcast_to(mean_of(images), images.shape)), (blur(images), images)):
         steps = [np.where(order < share, last, first) for share in shares]
         curves.append([subject.probabilities([step, *others], weights) for step in steps])
     return np.trapezoid(np.asarray(curves, np.float64), shares, axis=1)

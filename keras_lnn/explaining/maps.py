@@ -10,9 +10,9 @@ import numpy as np
 
 from keras_lnn.data.arrays import ImageArray
 from keras_lnn.errors import InputError, suggest
-from keras_lnn.explaining.attention import grad_cam, layer_cam, layer_product, visual_back_prop
+from keras_lnn.explaining.attention import grad_cam, layer_cam, visual_back_prop
 from keras_lnn.explaining.feature_maps import find_view_axes
-from keras_lnn.explaining.pixels import integrated_gradients, occlusion, smooth_gradients
+from keras_lnn.explaining.pixels import integrated_gradients, occlusion
 from keras_lnn.explaining.subject import Subject
 from keras_lnn.saved.predictor import KerasPredictor, Predictor, in_batches
 from keras_lnn.tasks.task import Task
@@ -32,18 +32,16 @@ class Method:
 
 
 METHODS = {
+    "occlusion": Method(occlusion, "pixels"),
     "grad-cam": Method(grad_cam, "feature maps"),
     "layer-cam": Method(layer_cam, "feature maps"),
-    "layer-product": Method(layer_product, "feature maps"),
     "visual-backprop": Method(visual_back_prop, "feature maps"),
     "integrated-gradients": Method(integrated_gradients, "pixels"),
-    "smooth-gradients": Method(smooth_gradients, "pixels"),
-    "occlusion": Method(occlusion, "pixels"),
 }
 
 
 def explain(
-    predictor: Predictor, images: ImageArray, method: str = "layer-product", target: int | str | None = None
+    predictor: Predictor, images: ImageArray, method: str = "occlusion", target: int | str | None = None
 ) -> np.ndarray:
     """Returns maps of how much each pixel counts for what a model predicts.
 

@@ -6,16 +6,18 @@ import pytest
 from explained_models import draw_images, make_convolutions, make_linear, make_predictor
 from scipy.stats import spearmanr
 
+from keras_lnn.errors import InputError
 from keras_lnn.explaining.faithfulness import (
+    CONTROLS,
     Curves,
     mass_within,
     mean_difference,
     measure_curves,
+    measure_random_curves,
     points_within,
     randomise,
     rank_correlation,
 )
-from keras_lnn.explaining.maps import explain
 from keras_lnn.explaining.pixels import blur
 
 
@@ -51,19 +53,39 @@ def test_the_interval_of_a_mean_difference_is_about_that_of_student():
     assert (found.high - found.low) / 2 == pytest.approx(reach, rel=0.1)
 
 
-def test_curves_tell_true_maps_from_their_opposite():
-    model, _ = make_linear()
+@pytest.fixture(scope="module")
+def darkness():
+    """A network whose logits are sums of pixels, images of a few values, and the true map of its second class."""
+    model, weights = make_linear()
     model.layers[-1].set_weights([weights / 100 for weights in model.layers[-1].get_weights()])
-    predictor, images = make_predictor(model), draw_images(40, 6, 6, 1)
-    predictor.model.run_eagerly = False
-    maps = explain(predictor, images, "integrated-gradients", target=1)
-    # Pixels are replaced by blurred ones, so what counts is by how much a pixel differs from these.
-    found = measure_curves(predictor, images, maps, target=1)
-    opposite = measure_curves(predictor, images, -maps, target=1)
-    assert found.deletion_gain().low > 0
-    assert found.insertion_gain().low > 0
-    assert opposite.deletion_gain().high < 0
-    np.testing.assert_array_equal(found.random_deletion, opposite.random_deletion)
+    images = draw_images(40, 6, 6, 1)
+    margin = weights[..., 1] - weights[..., 0]
+    return make_predictor(model), images, (images[..., 0] - images.mean(axis=(1, 2, 3))[:, None, None]) * margin
+
+
+@pytest.fixture(scope="module")
+def random_curves(darkness):
+    predictor, images, _ = darkness
+    return {control: measure_random_curves(predictor, images, control, target=1) for control in CONTROLS}
+
+
+def test_curves_tell_true_maps_from_their_opposite_and_from_random_ones(darkness, random_curves):
+    predictor, images, maps = darkness
+    by_chance = np.random.default_rng(5).random(maps.shape)
+    found, opposite, noise = (measure_curves(predictor, images, some, target=1) for some in (maps, -maps, by_chance))
+    for random in random_curves.values():
+        assert found.deletion_gain(random).low > 0
+        assert found.insertion_gain(random).low > 0
+        assert opposite.deletion_gain(random).high < 0
+    gain = noise.deletion_gain(random_curves["pixels"])
+    assert gain.low < 0 < gain.high
+
+
+def test_random_regions_are_another_control_than_random_pixels(darkness, random_curves):
+    regions, pixels = (random_curves[control].deletion for control in ("regions", "pixels"))
+    assert np.abs(regions - pixels).max() > 1e-3
+    with pytest.raises(InputError, match=r"There is no control 'pixel'. Did you mean pixels"):
+        measure_random_curves(*darkness[:2], "pixel")
 
 
 def test_areas_of_a_curve_by_hand():
@@ -73,29 +95,39 @@ def test_areas_of_a_curve_by_hand():
     images = draw_images(1, 2, 7, 1).astype("float32")
     first = np.zeros((1, 2, 7))
     first[0, 0, 0] = 1
-    found = measure_curves(predictor, images, first, target=1, chance=np.zeros((2, 1)))
+    found = measure_curves(predictor, images, first, target=1)
     # One of 14 pixels is replaced at each of 14 steps, and only the first counts: half a step of the other probability.
-    before, after = (1 / (1 + np.exp(-pixels[0, 0, 0, 0] / 50)) for pixels in (images, blur(images)))
-    assert found.deletion[0] == pytest.approx(after + (before - after) / 28, rel=1e-4)
-    assert found.insertion[0] == pytest.approx(before + (after - before) / 28, rel=1e-4)
+    pixels = [float(some) for some in (images[0, 0, 0, 0], images.mean(), blur(images)[0, 0, 0, 0])]
+    whole, deleted, blurred = (1 / (1 + np.exp(-pixel / 50)) for pixel in pixels)
+    assert found.deletion[0] == pytest.approx(deleted + (whole - deleted) / 28, rel=1e-4)
+    assert found.insertion[0] == pytest.approx(whole + (blurred - whole) / 28, rel=1e-4)
 
 
 def test_the_difference_of_curves_is_paired():
     low, high = np.linspace(0, 0.4, 9), np.linspace(0.1, 0.5, 9)
-    curves = Curves(deletion=low, insertion=high, random_deletion=high, random_insertion=low)
-    assert curves.deletion_gain().value == pytest.approx(0.1)
-    assert curves.insertion_gain().value == pytest.approx(0.1)
+    curves, random = Curves(deletion=low, insertion=high), Curves(deletion=high, insertion=low)
+    assert curves.deletion_gain(random).value == pytest.approx(0.1)
+    assert curves.insertion_gain(random).value == pytest.approx(0.1)
 
 
 def test_maps_follow_weights_that_are_drawn_anew_and_the_weights_come_back():
+    model, _ = make_linear()
+    predictor, before = make_predictor(model), model.get_weights()
+    found = randomise(predictor, draw_images(4, 6, 6, 1), "integrated-gradients")
+    assert found.layers == (model.layers[-1].name,)
+    assert found.correlations.shape == (1, 4)
+    assert found.fall() > 0.3
+    for weight, after in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, after)
+
+
+@pytest.mark.slow
+def test_weights_are_drawn_anew_from_the_last_layer_down():
     predictor, images = make_predictor(make_convolutions()), draw_images(4, 8, 8, 1)
-    before = predictor.model.get_weights()
     found = randomise(predictor, images, "integrated-gradients", stages=3)
     assert found.layers == ("logits", "second", "first")
     assert found.correlations.shape == (3, 4)
     assert found.fall() > 0.3
-    for weight, after in zip(before, predictor.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(weight, after)
     # What does not read the weights of the last layer does not follow them.
     blind = randomise(predictor, images, "visual-backprop", stages=3)
     np.testing.assert_allclose(blind.correlations[0], 1)
