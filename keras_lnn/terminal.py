@@ -29,6 +29,7 @@ from keras_lnn.tasks.thresholds import TUNED
 
 if TYPE_CHECKING:
     from keras_lnn.data.checking import DataCheck
+    from keras_lnn.pages.rendering import Table as PageTable
 
 # In a log file there is no progress bar: lines report the progress, at most this often.
 _LOG_EVERY_SECONDS = 10.0
@@ -211,6 +212,22 @@ def _short_estimate(estimate: dict[str, float | None]) -> str:
         return "-"
     numbers = ["-" if estimate[key] is None else f"{estimate[key]:.2f}" for key in ("low", "high")]
     return f"{estimate['value']:.3f} ({numbers[0]}-{numbers[1]})"
+
+
+def print_table(console: Console, table: "PageTable") -> None:
+    """Prints a table of a page.
+
+    Args:
+        console: Console that is printed to.
+        table: The table; what stands below in a cell is printed in parentheses.
+    """
+    shown = Table(title=table.caption, title_justify="left", title_style="bold")
+    for place, name in enumerate(table.head):
+        shown.add_column(name, justify="left" if place < table.texts else "right", overflow="fold")
+    for row in table.rows:
+        cells = [str(cell).partition("\n") for cell in row]
+        shown.add_row(*(Text(f"{first} ({below})" if below else first) for first, _, below in cells))
+    console.print(shown)
 
 
 def print_written(console: Console, written: dict[str, Path]) -> None:

@@ -22,6 +22,7 @@ COMMANDS = {
     "compare": Entry("compare", "compare trained models on the same test samples, with tests and pictures"),
     "study": Entry("study", "run a study: several models, data sets and seeds, with tables and pictures"),
     "predict": Entry("predict", "predict probabilities or masks for image files and folders"),
+    "explain": Entry("explain", "draw where a model looks and what its liquid neurons do, on one page"),
     "export": Entry("export", "export a trained model to a folder, with its model card"),
     "import": Entry("import_weights", "load weights learned in PyTorch into the Keras model"),
     "list": Entry("list", "list the models, the data sets, or the runs with their results"),

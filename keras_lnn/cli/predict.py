@@ -9,10 +9,9 @@ from pydantic_settings import CliPositionalArg
 from rich.table import Table
 from rich.text import Text
 
+from keras_lnn.cli.own_series_options import OwnSeriesOptions, read_own_options
 from keras_lnn.cli.starting import Command, start
-from keras_lnn.data.options import OwnImages
 from keras_lnn.fields.options import OwnModules
-from keras_lnn.fields.values import parse_time_unit
 from keras_lnn.terminal import loading, make_console
 
 if TYPE_CHECKING:
@@ -22,14 +21,12 @@ if TYPE_CHECKING:
     from keras_lnn.data.arrays import ImageArray
     from keras_lnn.explaining.neighbours import LearnedFeatures
     from keras_lnn.saved.predictor import Predictor
-    from keras_lnn.saved.signature import Signature
 
 # At most this many predictions are shown on the terminal.
 _SHOWN_PREDICTIONS = 20
-_OF_SERIES = ("image_dir", "file_column", "series_column", "time_column", "time_unit")
 
 
-class PredictCommand(OwnModules, Command):
+class PredictCommand(OwnSeriesOptions, OwnModules, Command):
     """Predict the class probabilities of images or series of images, or masks; folders are searched for images."""
 
     model: CliPositionalArg[str] = pydantic.Field(description="run, .keras file, exported folder or name of a model")
@@ -47,26 +44,6 @@ class PredictCommand(OwnModules, Command):
         False,
         description="for a run: compare each image with the training images, in a column, and warn of unlike ones",
     )
-    image_dir: Path | None = pydantic.Field(
-        None, description="for series: folder of the images of a table (default: the table's folder)"
-    )
-    file_column: str | None = pydantic.Field(None, description="for series: column of the table that names the files")
-    series_column: str | None = pydantic.Field(
-        None, description="for series: column of the table that names the series of each image, such as patient"
-    )
-    time_column: str | None = pydantic.Field(
-        None, description="for series: column of the table with the time or date of each image"
-    )
-    time_unit: str | None = pydantic.Field(
-        None,
-        description="for series: unit of times that state none, such as minutes; they are converted to the model's "
-        "unit (default: for numbers in a table the model's unit)",
-    )
-
-    @pydantic.field_validator("time_unit", mode="after")
-    @classmethod
-    def _time_unit(cls, value: str | None) -> str | None:
-        return parse_time_unit(value)
 
 
 def run_predict(command: PredictCommand) -> None:
@@ -79,7 +56,7 @@ def run_predict(command: PredictCommand) -> None:
     from keras_lnn.saved.signature import read_signature
 
     signature = read_signature(find_model(command.model))
-    own = _read_own_options(command, signature)
+    own = read_own_options(command, command.model, signature, command.skip_bad)
     files = find_inputs(command.images, signature, own)
     writer = find_writer(signature.get_task(), command.model, command.overlay)
     output = command.output or writer.default_output
@@ -133,11 +110,3 @@ def _learn_to_compare(
     with loading(console, "reading the training images"):
         learned = load_learned_features(command.model)
     return learned, lambda images: measure_likeness(learned, read(images)).p_values
-
-
-def _read_own_options(command: PredictCommand, signature: "Signature") -> OwnImages | None:
-    """Returns the options of series of own images; None for a model of images, which has none."""
-    given = {name: value for name in _OF_SERIES if (value := getattr(command, name)) is not None}
-    for name in given:
-        signature.require_series(command.model, f"--{name.replace('_', '-')}")
-    return None if signature.time_unit is None else OwnImages(**given, skip_bad=command.skip_bad)

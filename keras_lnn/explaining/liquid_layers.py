@@ -126,10 +126,12 @@ class LayerInputs:
     Args:
         sequence: (batch, steps, features).
         mask: (batch, steps), or None where every step is read.
+        elapsed_time: What :meth:`~keras_lnn.layers.LTC.trace` takes as such; None where every step takes a time of one.
     """
 
     sequence: Any
     mask: Any = None
+    elapsed_time: Any = None
 
 
 def find_inputs(model: keras.Model, layer: keras.layers.Layer) -> LayerInputs:
@@ -147,7 +149,9 @@ def find_inputs(model: keras.Model, layer: keras.layers.Layer) -> LayerInputs:
             f"The steps must be seen by the layer's inputs (batch, steps, features). Received: {outer.name} of "
             f"{model.name}, which reads {tuple(sequence.shape)}."
         )
-    return LayerInputs(sequence, node.arguments.kwargs.get("mask"))
+    given = next(iter(node.arguments.args), None)
+    elapsed_time = given[1] if isinstance(given, list | tuple) and len(given) == 2 else None
+    return LayerInputs(sequence, node.arguments.kwargs.get("mask"), elapsed_time)
 
 
 def _holds(operation: Any, layer: keras.layers.Layer) -> bool:
@@ -194,6 +198,10 @@ def read_tensors(model: keras.Model, images: ImageArray) -> list[np.ndarray]:
     size = batch_size_for(images.shape[1:])
     found = []
     model.jit_compile = False
+    if len(images) <= size:  # compiling for one batch takes longer than the batch
+        inputs = network_inputs(images, slice(None))
+        tensors = model([inputs[0].astype("float32"), *inputs[1:]], training=False)
+        return [keras.ops.convert_to_numpy(tensor) for tensor in keras.tree.flatten(tensors)]
     for start in range(0, len(images), size):
         pixels, *times = network_inputs(images, slice(start, start + size))
         found.append(_predict(model, [pixels.astype("float32"), *times]))

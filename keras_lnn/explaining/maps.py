@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import itertools
 from collections.abc import Callable, Sequence
 
@@ -38,10 +39,12 @@ METHODS = {
     "visual-backprop": Method(visual_back_prop, "feature maps"),
     "integrated-gradients": Method(integrated_gradients, "pixels"),
 }
+# It must work for any network.
+DEFAULT_METHOD = "occlusion"
 
 
 def explain(
-    predictor: Predictor, images: ImageArray, method: str = "occlusion", target: int | str | None = None
+    predictor: Predictor, images: ImageArray, method: str = DEFAULT_METHOD, target: int | str | None = None
 ) -> np.ndarray:
     """Returns maps of how much each pixel counts for what a model predicts.
 
@@ -62,8 +65,7 @@ def explain(
         ``integrated-gradients`` and ``occlusion`` are negative where a pixel speaks against the target; the others are
         not negative. Padded frames of series are zero.
     """
-    if method not in METHODS:
-        raise InputError(f"There is no method {method!r}. {suggest(method, METHODS)}")
+    require_methods([method])
     subject = make_subject(predictor)
     place = find_target(subject.task, target)
 
@@ -72,6 +74,22 @@ def explain(
         return make_maps(subject, batch, method, subject.weigh(batch, place))
 
     return in_batches(images, one_batch)
+
+
+def require_methods(names: Sequence[str]) -> None:
+    """Checks that there are methods of these names."""
+    for name in names:
+        if name not in METHODS:
+            raise InputError(f"There is no method {name!r}. {suggest(name, METHODS)}")
+
+
+def describe_method(name: str) -> str:
+    """Returns what a method does and its source, in words: the docstring of its function without its first line.
+
+    Args:
+        name: A name in ``METHODS``.
+    """
+    return " ".join((inspect.getdoc(METHODS[name].make) or "").partition("\n")[2].split())
 
 
 def make_maps(subject: Subject, inputs: Sequence[np.ndarray], method: str, weights: np.ndarray) -> np.ndarray:

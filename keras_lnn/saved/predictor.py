@@ -194,13 +194,23 @@ def load_model(name: str | Path) -> Any:
     """
     path = find_model(name)
     read_signature(path)
+    require_keras_file(path)
+    predictor: Any = load_predictor(name)
+    return predictor.model
+
+
+def require_keras_file(path: Path) -> None:
+    """Checks that a model keeps its layers: that it is a ``.keras`` file and not another export.
+
+    Args:
+        path: What :func:`find_model` returns.
+    """
     format = find_format(path)
     if format is not FORMATS["keras"]:
         raise InputError(
-            f"This needs a .keras file or a run. Received: {path}, {format.article}. Export with --format keras."
+            f"This needs a run or a .keras file. Received: {path}, {format.article}. Use its run, or export that with"
+            " --format keras."
         )
-    predictor: Any = load_predictor(name)
-    return predictor.model
 
 
 def load_predictor(name: str | Path) -> Predictor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from keras_lnn.saved.own_series import OwnSeries, find_series
 from keras_lnn.saved.prediction_columns import tabulate_predictions
 from keras_lnn.saved.predictor import Predictor
 from keras_lnn.saved.series_files import read_series_file
+from keras_lnn.saved.signature import Signature
 
 # Where the median interval of a series is so many times that of the training data, or such a part, it is far off.
 FAR_OFF = 5.0
@@ -52,6 +54,28 @@ def predict_series(
         frames that were read, and the times of the first and the last one.
     """
     signature = predictor.signature
+    read = fit_series(signature, series, names, warn)
+    likeness = None if compare is None else compare(read)
+    table = tabulate_predictions(names, predictor.predict(read), signature, likeness)
+    first = np.zeros(len(series)) if begins is None else begins
+    table["frames"] = read.lengths
+    steps = name_steps(series.unit)
+    table[f"first {steps} ({series.unit})"] = first
+    table[f"last {steps} ({series.unit})"] = first + np.nanmax(read.times(), axis=1)
+    return table
+
+
+def fit_series(
+    signature: Signature, series: SeriesArray, names: Sequence[str], warn: Callable[[str], None] | None = None
+) -> SeriesArray:
+    """Returns series as a model reads them: checked, and thinned to the frames that it reads.
+
+    Args:
+        signature: Of the model.
+        series: The series.
+        names: Name of each series.
+        warn: Called with each sentence on what may spoil the predictions.
+    """
     if signature.time_unit is None:
         raise InputError(
             f"Series need a model of series. Received: {signature.model}, which reads images. Train lnn-series."
@@ -66,14 +90,7 @@ def predict_series(
     if warn is not None:
         for sentence in _find_cautions(series, read, names, signature.median_interval):
             warn(sentence)
-    likeness = None if compare is None else compare(read)
-    table = tabulate_predictions(names, predictor.predict(read), signature, likeness)
-    first = np.zeros(len(series)) if begins is None else begins
-    table["frames"] = read.lengths
-    steps = name_steps(series.unit)
-    table[f"first {steps} ({series.unit})"] = first
-    table[f"last {steps} ({series.unit})"] = first + np.nanmax(read.times(), axis=1)
-    return table
+    return read
 
 
 def predict_series_files(
@@ -97,17 +114,40 @@ def predict_series_files(
         warn: Called with each sentence on what may spoil the predictions.
         compare: As in :func:`predict_series`.
     """
+    options: dict[str, Any] = {"own": own, "skip_bad": skip_bad, "warn": warn}
+    found = read_series(predictor.signature, paths, progress, **options)
+    return pd.concat([predict_series(predictor, *part, warn, compare) for part in found], ignore_index=True)
+
+
+def read_series(
+    signature: Signature,
+    paths: Sequence[Path],
+    progress: Callable[[float], None] | None = None,
+    *,
+    own: OwnImages | None = None,
+    skip_bad: bool = False,
+    warn: Callable[[str], None] | None = None,
+) -> Iterator[tuple[SeriesArray, list[str], np.ndarray]]:
+    """Gives the series in files, tables and folders, with the name of each and the time of its first frame.
+
+    Args:
+        signature: Of the model.
+        paths: As in :func:`predict_series_files`, as are the other arguments.
+        progress: Called with the fraction done.
+        own: Columns, folder and unit of tables; None for what is found in them.
+        skip_bad: Whether files that cannot be read are left out; else they are an error.
+        warn: Called with each sentence on what may spoil the predictions.
+    """
     given = dataclasses.replace(own or OwnImages(), skip_bad=skip_bad)
-    sources = find_series(paths, predictor.signature, given)
-    tables, faults = [], {}
+    sources = find_series(paths, signature, given)
+    faults: dict[int, str] = {}
     for place, source in enumerate(sources):
         if isinstance(source, OwnSeries):
             part = None if progress is None else functools.partial(_report_part, progress, place, len(sources))
-            series, names, begins = source.read(part, warn)
-            tables.append(predict_series(predictor, series, names, begins, warn, compare))
+            yield source.read(part, warn)
         else:
             try:
-                series, begins = read_series_file(source, predictor.signature)
+                series, begins = read_series_file(source, signature)
             except InputError as error:
                 faults[place] = str(error)
                 if not skip_bad:
@@ -115,16 +155,15 @@ def predict_series_files(
             else:
                 whole = as_text(source)
                 names = [whole] if len(series) == 1 else [f"{whole}#{row}" for row in range(len(series))]
-                tables.append(predict_series(predictor, series, names, begins, warn, compare))
+                yield series, names, begins
         if progress:
             progress((place + 1) / len(sources))
-    if faults and (not skip_bad or not tables):
+    if faults and (not skip_bad or len(faults) == len(sources)):
         remedy = "" if skip_bad else "Replace or remove them, or skip them with --skip-bad."
         raise InputError(describe_faults(faults, _name_sources(sources), remedy))
     if faults and warn:
         bad = [f"{sources[place]} ({fault})" for place, fault in faults.items()]
         warn(f"left out {len(bad)} of {len(sources)} files: {name_some(bad)}")
-    return pd.concat(tables, ignore_index=True)
 
 
 def _report_part(progress: Callable[[float], None], place: int, count: int, fraction: float) -> None:

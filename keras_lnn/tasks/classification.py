@@ -281,6 +281,12 @@ class MultiLabelTask(SingleLabelTask):
     def _predicted_target(self, logits: np.ndarray, thresholds: Sequence[float] | None) -> np.ndarray:
         return logits.argmax(axis=-1)
 
+    def truth_probabilities(self, labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+        """Returns the mean over the labels of how probable their presence or absence was found."""
+        import numpy as np
+
+        return np.where(labels.astype(bool), probabilities, 1 - probabilities).mean(axis=1)
+
     def name_decision(self, decision: Any) -> Any:
         """Returns the names of the labels that each image has, with | between them."""
         import numpy as np

@@ -270,6 +270,18 @@ class Task(abc.ABC):
 
         return self.decide(ops.convert_to_numpy(self.probabilities(logits)), thresholds)
 
+    def truth_probabilities(self, labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+        """Returns how probable a model found what is true of each sample; of masks, the mean over the pixels.
+
+        Args:
+            labels: True labels, as a split has them.
+            probabilities: (samples, ..., classes or labels).
+        """
+        import numpy as np
+
+        found = np.take_along_axis(probabilities, labels[..., None].astype(np.int64), axis=-1)
+        return found.reshape(len(found), -1).mean(axis=1)
+
     def name_decision(self, decision: Any) -> Any:
         """Returns the names of what :meth:`decide` gives for some images, one text for each class index."""
         import numpy as np

@@ -18,6 +18,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.evaluation.class_curves import ClassCurves
 from keras_lnn.evaluation.metrics import CALIBRATION_METRICS
 from keras_lnn.evaluation.predictions import Evaluation
+from keras_lnn.explaining.output_names import name_outputs
 from keras_lnn.files.atomic import atomic_path, without_nan, write_json, write_text
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.pages.run_page import describe_end, write_run_page
@@ -319,7 +320,7 @@ def _draw_layers(model: Any, images: np.ndarray, name: str, class_names: Sequenc
     for layer in model.layers:
         wiring = getattr(getattr(layer, "forward_layer", layer), "built_wiring", None)
         if wiring is not None:
-            outputs = _name_outputs(model, layer, wiring.output_dim, class_names)
+            outputs = name_outputs(model, layer, wiring.output_dim, class_names)
             figures[f"wiring_{layer.name}"] = plots.plot_wiring(wiring, f"Wiring of {layer.name} in {name}", outputs)
         if isinstance(layer, SequenceLayer):
             # Called eagerly, because compiling the earlier layers for a single image takes far longer.
@@ -329,15 +330,3 @@ def _draw_layers(model: Any, images: np.ndarray, name: str, class_names: Sequenc
             title = f"Order in which layer {layer.name} of {name} reads an image"
             figures[f"sequence_{layer.name}"] = plots.plot_sequence(layer.positions(maps.shape), maps, image, title)
     return figures
-
-
-def _name_outputs(model: Any, layer: Any, count: int, class_names: Sequence[str]) -> Sequence[str]:
-    """Returns the classes that the outputs of a layer stand for; none if a later layer mixes the outputs."""
-    from keras_lnn.layers import SingleLogit
-
-    later = model.layers[model.layers.index(layer) + 1 :]
-    if any(len(weight.shape) > 1 for part in later for weight in part.weights):
-        return ()
-    if count == 1 and len(class_names) == 2 and any(isinstance(part, SingleLogit) for part in later):
-        return class_names[1:]
-    return class_names if count == len(class_names) else ()

@@ -11,8 +11,8 @@ from plot_cases import built, texts
 
 from keras_lnn import plots
 from keras_lnn.errors import InputError
+from keras_lnn.explaining.output_names import name_outputs
 from keras_lnn.layers import CfC, SingleLogit
-from keras_lnn.training.report import _name_outputs
 
 POLARITIES = ("excitatory", "inhibitory")
 
@@ -78,7 +78,7 @@ def test_outputs_are_classes_unless_a_later_layer_mixes_them(tail, count, expect
     for part in tail:
         outputs = part(outputs)
     model = keras.Model(inputs, outputs)
-    assert tuple(_name_outputs(model, layer, layer.built_wiring.output_dim, ("no", "yes"))) == expected
+    assert tuple(name_outputs(model, layer, layer.built_wiring.output_dim, ("no", "yes"))) == expected
 
 
 def test_wiring_with_very_many_inputs_shows_some_and_reports_it():

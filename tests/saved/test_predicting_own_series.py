@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from quick_predictors import Brightness, LastTime
 
-from keras_lnn.cli.predict import PredictCommand, _read_own_options
+from keras_lnn.cli.own_series_options import read_own_options
+from keras_lnn.cli.predict import PredictCommand
 from keras_lnn.data import load_data
 from keras_lnn.data.arrays import SeriesArray
 from keras_lnn.data.options import OwnImages
@@ -222,4 +223,4 @@ def test_a_model_of_images_offers_series_for_a_cine_and_refuses_their_tables(tmp
         check_headers([write_series(tmp_path, list_rows(SERIES))], model.signature, skip_bad=False)
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     with pytest.raises(InputError, match="--time-column is for models of series"):
-        _read_own_options(PredictCommand(model="cnn", images=[tmp_path], time_column="t"), model.signature)
+        read_own_options(PredictCommand(model="cnn", images=[tmp_path], time_column="t"), "cnn", model.signature)

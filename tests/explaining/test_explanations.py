@@ -1,0 +1,114 @@
+"""Samples with their maps: what is predicted, what a table says of a map, and which examples are chosen."""
+
+import numpy as np
+import pytest
+from explained_models import draw_images, make_linear, make_predictor
+
+from keras_lnn.data.arrays import Split
+from keras_lnn.explaining.examples import choose_examples, spread_over
+from keras_lnn.explaining.explanations import Explained, concentration, explain_samples
+from keras_lnn.explaining.maps import DEFAULT_METHOD, METHODS, describe_method, explain
+from keras_lnn.tasks.kinds import make_task
+
+IMAGES = draw_images(5, 6, 6, 1)
+
+
+@pytest.fixture(scope="module")
+def linear():
+    return make_predictor(make_linear()[0])
+
+
+def explained(values, image=None, **about):
+    values = np.asarray(values, np.float32)
+    image = np.zeros((*values.shape, 1), np.uint8) if image is None else image
+    return Explained("a.png", image, "benign", 0.75, "benign", 0.75, {"occlusion": values}, **about)
+
+
+def test_samples_have_the_prediction_of_the_model_and_the_maps_of_each_method(linear):
+    methods = ("integrated-gradients", "occlusion")
+    found = explain_samples(linear, IMAGES, list("vwxyz"), methods, truths=list("aabab"))
+    probabilities = linear.predict(IMAGES)
+    assert [each.name for each in found] == list("vwxyz")
+    assert (
+        [each.predicted for each in found]
+        == [each.target for each in found]
+        == ["ab"[row] for row in probabilities.argmax(axis=1)]
+    )
+    np.testing.assert_allclose([each.probability for each in found], probabilities.max(axis=1), rtol=1e-5)
+    for method in methods:
+        maps = np.stack([each.maps[method] for each in found])
+        np.testing.assert_allclose(maps, explain(linear, IMAGES, method), rtol=1e-5, atol=1e-4)
+    assert [each.truth for each in found] == list("aabab")
+
+
+def test_a_target_is_explained_beside_what_is_predicted(linear):
+    found = explain_samples(linear, IMAGES, list("vwxyz"), ["integrated-gradients"], "a")
+    probabilities = linear.predict(IMAGES)
+    assert {each.target for each in found} == {"a"}
+    assert {each.predicted for each in found} == {"a", "b"}
+    np.testing.assert_allclose([each.target_probability for each in found], probabilities[:, 0], rtol=1e-5)
+    np.testing.assert_allclose([each.probability for each in found], probabilities.max(axis=1), rtol=1e-5)
+
+
+def test_a_row_names_the_strongest_point_and_the_share_of_the_strongest_tenth():
+    values = np.zeros((4, 5))
+    values[2, 3], values[1, 1] = 3, 1
+    (row,) = explained(values).to_rows()
+    assert (row["strongest row"], row["strongest column"]) == (2, 3)
+    assert row["share in strongest tenth"] == 1  # two of twenty pixels
+    assert "truth" not in row
+
+
+def test_places_in_volumes_and_series_name_their_slice_or_frame_and_time():
+    values = np.zeros((3, 4, 5))
+    values[1, 2, 4] = 1
+    (row,) = explained(values).to_rows()
+    assert [row[f"strongest {name}"] for name in ("slice", "row", "column")] == [1, 2, 4]
+    (row,) = explained(values, times=np.array([0, 2.5, np.nan]), unit="minutes").to_rows()
+    assert (row["strongest frame"], row["strongest time (minutes)"]) == (1, 2.5)
+
+
+def test_an_empty_map_has_no_strongest_point():
+    (row,) = explained(np.full((2, 2), -1.0)).to_rows()
+    assert row["strongest row"] is None
+    assert np.isnan(row["share in strongest tenth"])
+
+
+def test_an_even_map_has_a_tenth_in_its_strongest_tenth():
+    assert concentration(np.ones((10, 10))) == pytest.approx(0.1)
+
+
+def test_examples_are_the_lowest_the_middle_and_the_highest_each_once():
+    rows, kinds = spread_over(np.array([0.5, 0.1, 0.9, 0.4, 0.6, 0.2, 0.8]), 3)
+    assert rows.tolist() == [1, 0, 2]
+    assert kinds == ["worst", "typical", "best"]
+    for count in range(1, 9):
+        rows, kinds = spread_over(np.arange(7.0), count)
+        assert len(set(rows.tolist())) == len(kinds) == min(count, 7)
+
+
+def test_examples_are_chosen_by_how_probable_the_truth_was(linear):
+    labels = np.array([0, 1, 0, 1, 0])
+    rows, kinds = choose_examples(linear, Split(IMAGES, labels), 3)
+    found = linear.predict(IMAGES)[np.arange(5), labels]
+    order = np.argsort(found)
+    assert rows.tolist() == [order[0], order[2], order[4]]
+    assert kinds == ["worst", "typical", "best"]
+
+
+def test_the_truth_of_labels_and_of_masks_has_a_mean_probability():
+    labels = make_task("multi-label", ["a", "b"])
+    found = labels.truth_probabilities(np.array([[1, 0]], np.uint8), np.array([[0.8, 0.4]]))
+    np.testing.assert_allclose(found, [0.7])
+    masks = make_task("segmentation", ["background", "a"])
+    found = masks.truth_probabilities(np.array([[[0, 1]]], np.uint8), np.array([[[[0.9, 0.1], [0.5, 0.5]]]]))
+    np.testing.assert_allclose(found, [0.7])
+
+
+def test_the_default_method_works_for_networks_without_convolutions():
+    assert METHODS[DEFAULT_METHOD].looks_at == "pixels"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_each_method_is_described_with_its_source(name):
+    assert len(describe_method(name)) > 100
