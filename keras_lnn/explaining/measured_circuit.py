@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_lnn.data.arrays import Split
 from keras_lnn.explaining.liquid_layers import choose_liquid_layer
+from keras_lnn.explaining.output_names import name_outputs
 from keras_lnn.explaining.pruning import Beside, SmallestCircuit, compare_on, find_smallest_circuit
 from keras_lnn.explaining.silencing import SilencedModel, Silencing, measure_silencing
 from keras_lnn.saved.predictor import KerasPredictor
 
-LEAST_AGREEMENT = 0.95
+# How much of the decisions must stay on validation, and how much of the leading metric may go.
+LEAST_AGREEMENT, LARGEST_LOSS = 0.95, 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +29,7 @@ class MeasuredCircuit:
         test: That circuit beside the whole model on the test samples.
         neurons: Number of neurons of the layer.
         whole_wiring: The wiring of the layer; None for a layer without one.
-        least_agreement: The share of decisions that had to stay on validation.
+        outputs: The classes that the outputs of the layer stand for; empty if they stand for none.
         validation_are: What it was chosen on, in words.
         test_are: What it was measured on, in words.
     """
@@ -37,7 +39,7 @@ class MeasuredCircuit:
     test: Beside
     neurons: int
     whole_wiring: Any
-    least_agreement: float
+    outputs: Sequence[str]
     validation_are: str
     test_are: str
 
@@ -66,9 +68,10 @@ def measure_circuit(
         test_are: What the others are, in words.
         progress: Called with the fraction done; silencing takes about half of the time.
     """
-    model, task = predictor.model, predictor.signature.get_task()
-    positive: dict[str, Any] = {"positive_class": predictor.signature.positive_class}
-    silenced = SilencedModel(model, validation, task, **positive)
+    model, signature = predictor.model, predictor.signature
+    task = signature.get_task()
+    about: dict[str, Any] = {"positive_class": signature.positive_class, "thresholds": signature.thresholds}
+    silenced = SilencedModel(model, validation, task, **about)
 
     def report(fraction: float) -> None:
         if progress is not None:
@@ -79,15 +82,21 @@ def measure_circuit(
         model,
         silenced,
         least_agreement=LEAST_AGREEMENT,
+        largest_loss=LARGEST_LOSS,
         progress=lambda left, total: report(1 - left / total / 2),
     )
+    layer = choose_liquid_layer(model)
+    wiring: Any = layer.built_wiring
+    # The outputs of a layer within another one are not those of the model.
+    is_own = wiring is not None and any(part is layer for part in model.layers)
+    outputs = name_outputs(model, layer, wiring.output_dim, signature.class_names) if is_own else ()
     return MeasuredCircuit(
         silencing,
         circuit,
-        compare_on(SilencedModel(model, test, task, **positive), circuit),
+        compare_on(SilencedModel(model, test, task, **about), circuit),
         silenced.circuit.neurons,
-        choose_liquid_layer(model).built_wiring,
-        LEAST_AGREEMENT,
+        wiring,
+        outputs,
         validation_are,
         test_are,
     )

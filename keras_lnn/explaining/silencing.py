@@ -79,6 +79,7 @@ class SilencedModel:
         task: What the model predicts.
         layer: Name of the layer; None for the first liquid one.
         positive_class: One of two classes; the second one if not given.
+        thresholds: By which decisions are made; one half if not given.
         confidence: Coverage of the intervals.
 
     Raises:
@@ -93,6 +94,7 @@ class SilencedModel:
         layer: str | None = None,
         *,
         positive_class: str | None = None,
+        thresholds: Sequence[float] | None = None,
         confidence: float = 0.95,
     ) -> None:
         require_probabilities(task)
@@ -103,7 +105,7 @@ class SilencedModel:
         self.circuit = Circuit(self.layer)
         self._parts = split_before(copy, self.layer)
         self._read = read_before(self._parts, split.images)
-        self.scale = Scale(split, task, self.predict(), positive_class, confidence)
+        self.scale = Scale(split, task, self.predict(), positive_class, confidence, thresholds)
 
     def predict(self, silenced: Iterable[Part] = ()) -> np.ndarray:
         """Returns the probabilities (samples, classes or labels) without some parts, as float64."""
@@ -121,6 +123,7 @@ class Scale:
         whole: Probabilities of the whole model, (samples, classes or labels).
         positive_class: One of two classes; the second one if not given.
         confidence: Coverage of the intervals.
+        thresholds: By which decisions are made; one half if not given.
     """
 
     def __init__(
@@ -130,18 +133,21 @@ class Scale:
         whole: np.ndarray,
         positive_class: str | None = None,
         confidence: float = 0.95,
+        thresholds: Sequence[float] | None = None,
     ) -> None:
+        self.thresholds = thresholds
         self.task, self.labels, self.whole = task, split.labels, whole
         self.units = Units(len(split), split.groups)
         self.positive_class, self.confidence = positive_class, confidence
-        self.decided = np.asarray(task.decide(whole))
+        self.decided = np.asarray(task.decide(whole, thresholds))
         self.measured = self.measure(whole, task.leading)
 
     def measure(self, probabilities: np.ndarray, metric: str) -> Measurement:
         """Returns a metric of probabilities."""
-        about = (self.labels, probabilities, self.task.kind, self.task.class_names, None, self.positive_class)
-        predictions = CheckedPredictions.checked(*about)
-        return Scored(predictions, predictions.predicted, self.units, self.confidence).overall(metric)
+        about = (self.labels, probabilities, self.task.kind, self.task.class_names)
+        predictions = CheckedPredictions.checked(*about, self.thresholds, self.positive_class)
+        decided = predictions.predicted if predictions.tuned is None else predictions.tuned
+        return Scored(predictions, decided, self.units, self.confidence).overall(metric)
 
     def compare(self, probabilities: np.ndarray, metric: str | None = None) -> Difference:
         """Returns a metric of probabilities (the leading one) minus that of the whole model."""
@@ -161,7 +167,7 @@ class Scale:
 
     def agrees(self, probabilities: np.ndarray) -> np.ndarray:
         """Returns for each sample whether all its decisions are those of the whole model."""
-        same = np.asarray(self.task.decide(probabilities)) == self.decided
+        same = np.asarray(self.task.decide(probabilities, self.thresholds)) == self.decided
         return same.reshape(len(same), -1).all(axis=1)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.explaining.checked_maps import MapCheck
-from keras_lnn.explaining.measured_circuit import MeasuredCircuit
+from keras_lnn.explaining.measured_circuit import LARGEST_LOSS, LEAST_AGREEMENT, MeasuredCircuit
 from keras_lnn.explaining.pruning import Beside
 from keras_lnn.pages.explanation_page import PagePart
 from keras_lnn.pages.rendering import Picture, Table
@@ -78,11 +78,12 @@ def circuit_part(found: MeasuredCircuit, folder: Path) -> PagePart:
     sentences = [
         f"Silencing a neuron or a synapse of layer {circuit.layer} and measuring what changes says what it is good"
         f" for, on {found.validation_are}: {metric} of the whole model is {interval(found.silencing.whole)}.",
-        f"The smallest circuit that still makes at least {found.least_agreement:.0%} of the decisions of the whole"
-        f" model there has {len(circuit.kept)} of {total} synapses and {len(circuit.neurons)} of {found.neurons}"
-        " neurons. At the end no single synapse can go; another choice could be smaller.",
+        f"The smallest circuit that still makes at least {LEAST_AGREEMENT:.0%} of the decisions of the whole model"
+        f" there, and loses at most {number(LARGEST_LOSS, 2)} of its {metric}, has {len(circuit.kept)} of {total}"
+        f" synapses and {len(circuit.neurons)} of {found.neurons} neurons. No single one of these synapses can go, but"
+        " another choice could be smaller.",
         f"On {found.test_are}, which chose nothing, {_percent(found.test.agreement)} of the decisions are those of the"
-        " whole model. Decisions are made at one half.",
+        " whole model.",
     ]
     if found.whole_wiring is not None and circuit.wiring is not None:
         shown = found.count_drawn()
@@ -91,7 +92,7 @@ def circuit_part(found: MeasuredCircuit, folder: Path) -> PagePart:
                 f"The picture has {shown} synapses, those of the wiring; the search counts {total}, because each gate"
                 " of a CfC also reads neurons that the wiring does not list."
             )
-        arguments = (found.whole_wiring, circuit.wiring, "The whole wiring and its smallest circuit")
+        arguments = (found.whole_wiring, circuit.wiring, "The whole wiring and its smallest circuit", found.outputs)
         pictures.append(_draw(plot_pruned_wiring, arguments, folder / "circuit.png", _CIRCUIT))
     return PagePart("circuit", "What decides within the liquid layer", sentences, [circuit_table(found)], pictures)
 

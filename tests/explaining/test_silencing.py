@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from liquid_samples import TASK, draw_split, make_model
 
+from keras_lnn.data.arrays import Split
 from keras_lnn.errors import InputError
 from keras_lnn.explaining.circuits import Circuit, Neuron
 from keras_lnn.explaining.liquid_layers import choose_liquid_layer
-from keras_lnn.explaining.silencing import SilencedModel, measure_silencing
+from keras_lnn.explaining.silencing import Scale, SilencedModel, measure_silencing
 from keras_lnn.statistics.paired_tests import compare_auc
 from keras_lnn.tasks.kinds import make_task
 
@@ -121,3 +122,13 @@ def test_effects_are_paired_with_the_whole_model(split, silenced):
 def test_models_that_predict_masks_are_refused(model, split):
     with pytest.raises(InputError, match="for classes and labels"):
         SilencedModel(model, split, make_task("segmentation", ["background", "liver"]))
+
+
+def test_decisions_and_accuracy_are_at_the_thresholds_of_the_model():
+    split = Split(np.zeros((4, 1, 1, 1), np.uint8), np.array([0, 0, 1, 1]))
+    whole = np.array([[0.9, 0.1], [0.8, 0.2], [0.65, 0.35], [0.6, 0.4]])
+    at_half, at_own = Scale(split, TASK, whole), Scale(split, TASK, whole, thresholds=(0.7, 0.3))
+    assert (at_half.measure(whole, "accuracy").value, at_own.measure(whole, "accuracy").value) == (0.5, 1.0)
+    alike = np.full((4, 2), [0.6, 0.4])
+    assert at_half.agrees(alike).all()
+    assert at_own.agrees(alike).tolist() == [False, False, True, True]
