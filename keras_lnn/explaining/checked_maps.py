@@ -99,7 +99,10 @@ def check_methods(
         curves = measure_curves(predictor, images, maps, target)
         part = take_samples(split, np.arange(min(_RANDOMISED, len(split)))).images
         measured = CheckedMethod(
-            method, curves.deletion_gain(random), curves.insertion_gain(random), _measure_fall(predictor, part, method, target)
+            method,
+            curves.deletion_gain(random),
+            curves.insertion_gain(random),
+            _measure_fall(predictor, part, method, target),
         )
         if lesions is not None:
             mass, points = mass_within(maps, lesions), points_within(maps, lesions)

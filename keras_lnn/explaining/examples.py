@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from keras_lnn.data.arrays import Split
 from keras_lnn.data.splitting import take_samples
-from keras_lnn.explaining.explanations import Explained, explain_samples
-from keras_lnn.explaining.maps import DEFAULT_METHOD, choose_method
-from keras_lnn.saved.predictor import KerasPredictor, Predictor, batch_size_for
-from keras_lnn.saved.signature import Signature
+from keras_lnn.saved.predictor import Predictor, batch_size_for
 
-# Samples in the report of a run.
-_SHOWN = 8
 KINDS = ("worst", "typical", "best")
 
 
@@ -32,29 +25,6 @@ def choose_examples(predictor: Predictor, split: Split, count: int) -> tuple[np.
         part = take_samples(split, np.arange(start, min(start + size, len(split))))
         found.append(task.truth_probabilities(part.labels, predictor.predict(part.images)))
     return spread_over(np.concatenate(found), count)
-
-
-def explain_examples(model: Any, split: Split, predicted: np.ndarray, signature: Signature) -> list[Explained]:
-    """Returns a few samples with their maps by the default method; none for a network that has no such maps.
-
-    Args:
-        model: The Keras model.
-        split: The samples.
-        predicted: What the model predicts for them, as its task keeps it.
-        signature: Of the model.
-    """
-    predictor = KerasPredictor(model, signature)
-    if choose_method(predictor) != DEFAULT_METHOD:
-        return []
-    task, why = signature.get_task(), None
-    if predicted.dtype.kind == "f":
-        rows, why = spread_over(task.truth_probabilities(split.labels, predicted), _SHOWN)
-    else:  # the classes of all pixels, without their probabilities
-        rows = np.unique(np.linspace(0, len(split) - 1, _SHOWN).round().astype(int))
-    chosen = take_samples(split, rows)
-    truths = [task.describe_label(label) for label in chosen.labels]
-    names = [str(row) for row in rows]
-    return explain_samples(predictor, chosen.images, names, [DEFAULT_METHOD], truths=truths, why=why)
 
 
 def spread_over(values: np.ndarray, count: int) -> tuple[np.ndarray, list[str]]:

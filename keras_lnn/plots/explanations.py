@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_lnn.fields.values import name_steps
-from keras_lnn.plots.sheet import Block, Cell, draw_sheet
 from keras_lnn.plots.style import (
     BLUE,
     DARK_GREY,
@@ -22,7 +21,6 @@ from keras_lnn.plots.style import (
     set_heading,
     style_axes,
 )
-from keras_lnn.plots.views import Caption
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -202,26 +200,3 @@ def _draw_legend(figure: Figure, panels: Sequence[Axes]) -> None:
     bar.set_ticks([0, 1], labels=["none", "most"])
     bar.set_label("how much it counts", fontsize=LABEL_SIZE, color=DARK_GREY)
     bar.ax.tick_params(labelsize=SMALL_SIZE, color=GREY)
-
-
-def plot_explanation_sheet(
-    images: Sequence[np.ndarray], maps: Sequence[np.ndarray], captions: Sequence[Caption], title: str
-) -> Figure:
-    """Draws several samples on one sheet, each with its map on its right.
-
-    Of volumes and series the slice or frame of the strongest point is drawn.
-
-    Args:
-        images: uint8, each (height, width, channels), or with an axis of slices or frames before them.
-        maps: Of the shape of the images without channels.
-        captions: What stands above each sample and below it, and the colour of the text below.
-        title: The heading.
-    """
-    cells = []
-    for image, values, (above, below, colour) in zip(images, maps, captions, strict=True):
-        scaled, point = scale_map(values), _point_of(values)
-        if values.ndim == 3:
-            place = len(values) // 2 if point is None else point[0]
-            image, scaled = image[place], scaled[place]
-        cells += [Cell(image, above, below, colour), Cell(lay_map(image, scaled))]
-    return draw_sheet(title, [Block("", cells, "")], 1.15)
