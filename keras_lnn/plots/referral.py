@@ -20,7 +20,7 @@ def plot_referral(
     """Draws the share of wrong decisions against the share of samples that are decided, the surest first.
 
     Args:
-        confidence: The probability of the predicted class of each sample, (samples,).
+        confidence: The confidence in the predicted class of each sample, (samples,).
         right: Whether the prediction is right, (samples,).
         risk: The promised largest share of wrong decisions, for a line; None for no line.
         least: The least confidence at which a sample is decided, for a dot; None for no dot.

@@ -127,7 +127,11 @@ class Signature:
         if not any(rules.values()):
             return {}
         decided = self.get_task().decide(probabilities, self.thresholds)
-        return {name: rule.decide(probabilities, decided) for name, rule in rules.items() if rule is not None}
+        return {
+            name: rule.decide(probabilities, decided, self.thresholds)
+            for name, rule in rules.items()
+            if rule is not None
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Returns the signature as plain JSON content, in which the options of own images stand beside the others."""

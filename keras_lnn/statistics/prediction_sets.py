@@ -18,6 +18,8 @@ from keras_lnn.errors import InputError
 
 # Confidences at which a referral may begin, the strictest first.
 _CONFIDENCES = np.linspace(1.0, 0.0, 501)
+# Shares of the samples at which a sequence of tests begins. One error among the surest few ends the first sequence.
+_STARTS = (0.0, 0.3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,10 +116,11 @@ def risk_by_coverage(confidence: np.ndarray, correct: np.ndarray) -> RiskCurve:
 def choose_referral(confidence: np.ndarray, correct: np.ndarray, risk: float, error: float = 0.05) -> float | None:
     """Returns the least confidence at which a model decides itself, so that it is wrong about at most a given share.
 
-    Confidences are tested from the strictest one down by the exact binomial test, and the last one before the first
-    that fails is returned: with a probability of at most ``error`` the true risk at it is above the limit (fixed
-    sequence testing; Angelopoulos, Bates, Candès, Jordan and Lei 2021, "Learn then test"). Samples must be
-    independent: give one image per patient.
+    Confidences are tested from a strict one down by the exact binomial test until one fails, and the last one before
+    is returned: with a probability of at most ``error`` the true risk at it is above the limit (fixed sequence testing;
+    Angelopoulos, Bates, Candès, Jordan and Lei 2021, "Learn then test"). There are two such sequences, which share
+    ``error`` between them: from the strictest confidence, where one error among the surest few samples is the end, and
+    from that of three tenths of the samples. Samples must be independent: give one image per patient.
 
     Args:
         confidence: How sure the model is of each sample, between 0 and 1, (samples,).
@@ -133,17 +136,18 @@ def choose_referral(confidence: np.ndarray, correct: np.ndarray, risk: float, er
     if not 0 < risk < 1 or not 0 < error < 1:
         raise InputError(f"risk and error must lie between 0 and 1. Received: {risk} and {error}.")
     confidence, wrong = np.asarray(confidence, np.float64), ~np.asarray(correct, bool)
-    # So few decisions pass no test even if each is right; how many there are says nothing about errors.
-    fewest = math.log(error) / math.log(1 - risk)
-    chosen = None
-    for least in _CONFIDENCES:
-        decided = confidence >= least
-        if decided.sum() < fewest:
-            continue
-        if binom.cdf(wrong[decided].sum(), decided.sum(), risk) > error:
-            break
-        chosen = float(least)
-    return chosen
+    level, passed = error / len(_STARTS), []
+    for start in _STARTS:
+        # So few decisions pass no test even if each is right; how many there are says nothing about errors.
+        fewest = max(math.log(level) / math.log(1 - risk), start * len(wrong))
+        for least in _CONFIDENCES:
+            decided = confidence >= least
+            if decided.sum() < fewest:
+                continue
+            if binom.cdf(wrong[decided].sum(), decided.sum(), risk) > level:
+                break
+            passed.append(float(least))
+    return min(passed, default=None)
 
 
 def _lower_quantile(of_truth: np.ndarray, coverage: float) -> float:

@@ -72,11 +72,27 @@ def decide_sets(probabilities: Any, decided: Any, levels: Sequence[float]) -> An
     return operations.logical_or(reached, _is_decided(probabilities, decided))
 
 
-def confidence_in(probabilities: Any, decided: Any) -> Any:
-    """Returns the probability of the predicted class of each sample, (...); arguments as in :func:`decide_sets`."""
+def confidence_in(probabilities: Any, decided: Any, thresholds: Sequence[float] | None = None) -> Any:
+    """Returns the confidence in the predicted class of each sample, (...).
+
+    It is the probability of the class, and with thresholds the distance from the threshold: from 0.5 at the threshold
+    to 1 at a probability of 1, which is the probability where the threshold is one half.
+
+    Args:
+        probabilities: (..., classes), a NumPy array or a tensor, also within a graph.
+        decided: The index of the predicted class, (...).
+        thresholds: One for each of two classes; None for the likeliest class.
+    """
+    import numpy as np
+
     operations = _operations_for(probabilities)
-    chosen = operations.where(_is_decided(probabilities, decided), probabilities, 0.0)
-    return operations.max(operations.array(chosen, dtype="float64"), axis=-1)
+    values = operations.array(probabilities, dtype="float64")
+    if thresholds is not None:
+        # A threshold of 1 is never passed.
+        levels = np.minimum(np.asarray(thresholds, np.float64), 1 - 1e-12)
+        values = 0.5 + 0.5 * (values - levels) / (1 - levels)
+    chosen = operations.where(_is_decided(probabilities, decided), values, operations.zeros_like(values))
+    return operations.max(chosen, axis=-1)
 
 
 def _is_decided(probabilities: Any, decided: Any) -> Any:

@@ -29,12 +29,13 @@ class PredictionSets:
     by_class: bool
     levels: tuple[float, ...]
 
-    def decide(self, probabilities: Any, decided: Any) -> Any:
+    def decide(self, probabilities: Any, decided: Any, thresholds: Sequence[float] | None = None) -> Any:
         """Returns which classes belong to the set of each sample, bool (..., classes); arrays or tensors.
 
         Args:
             probabilities: (..., classes).
             decided: The index of the predicted class, (...).
+            thresholds: By which it was predicted, which sets do not ask for.
         """
         return decide_sets(probabilities, decided, self.levels)
 

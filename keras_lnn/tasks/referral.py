@@ -18,22 +18,24 @@ class Referral:
 
     Args:
         risk: The promised largest share of wrong decisions among the samples that are not referred.
-        confidence: The least probability of the predicted class at which a sample is not referred; None where every
-            sample is referred.
+        confidence: The least confidence in the predicted class, of
+            :func:`~keras_lnn.tasks.decisions.confidence_in`, at which a sample is not referred; None where every sample
+            is referred.
     """
 
     risk: float
     confidence: float | None
 
-    def decide(self, probabilities: Any, decided: Any) -> Any:
+    def decide(self, probabilities: Any, decided: Any, thresholds: Sequence[float] | None = None) -> Any:
         """Returns whether each sample is referred, bool (...); arrays or tensors.
 
         Args:
             probabilities: (..., classes).
             decided: The index of the predicted class, (...).
+            thresholds: By which it was predicted; None for the likeliest class.
         """
-        # No probability reaches two.
-        return confidence_in(probabilities, decided) < (2.0 if self.confidence is None else self.confidence)
+        # No confidence reaches two.
+        return confidence_in(probabilities, decided, thresholds) < (2.0 if self.confidence is None else self.confidence)
 
     def is_valid(self) -> bool:
         """Returns whether the numbers are shares."""
@@ -51,6 +53,7 @@ def choose_referral_of(
     probabilities: np.ndarray,
     decided: np.ndarray,
     risk: float,
+    thresholds: Sequence[float] | None = None,
     groups: Sequence[str] | None = None,
 ) -> tuple[Referral, str]:
     """Returns the referral of the promised risk, and a sentence where every sample has to be referred.
@@ -60,11 +63,12 @@ def choose_referral_of(
         probabilities: (samples, classes).
         decided: The index of the predicted class, (samples,).
         risk: The promised largest share of wrong decisions.
+        thresholds: By which classes are predicted; None for the likeliest class.
         groups: The patient of each sample, of whom one sample counts; None where they are unknown.
     """
     from keras_lnn.statistics.prediction_sets import choose_referral, draw_one_of_each
 
-    confidence, right = confidence_in(probabilities, decided), decided == truth
+    confidence, right = confidence_in(probabilities, decided, thresholds), decided == truth
     if groups is not None:
         rows = draw_one_of_each(groups)
         confidence, right = confidence[rows], right[rows]

@@ -42,7 +42,8 @@ def choose_promised(
         notes.append(note)
     if config.referral_risk is not None:
         decided = signature.get_task().decide(predicted, signature.thresholds)
-        referral, note = choose_referral_of(truth, predicted, decided, config.referral_risk, groups)
+        about = (config.referral_risk, signature.thresholds, groups)
+        referral, note = choose_referral_of(truth, predicted, decided, *about)
         signature = dataclasses.replace(signature, referral=referral)
         notes.append(note)
     return signature, [note for note in notes if note]

@@ -295,7 +295,7 @@ def _draw_referral(test: Split, predicted: np.ndarray, signature: Signature) -> 
 
     decided, referral = signature.get_task().decide(predicted, signature.thresholds), signature.referral
     about = () if referral is None else (referral.risk, referral.confidence)
-    return plots.plot_referral(confidence_in(predicted, decided), decided == test.labels, *about)
+    return plots.plot_referral(confidence_in(predicted, decided, signature.thresholds), decided == test.labels, *about)
 
 
 def _draw_course(model: Any, series: SeriesArray, labels: np.ndarray, signature: Signature) -> Any:

@@ -15,6 +15,7 @@ from keras_lnn.saved.card import model_card
 from keras_lnn.saved.image_predictions import require_free_table, shorten_predictions, write_predictions
 from keras_lnn.saved.prediction_columns import tabulate_predictions
 from keras_lnn.saved.results import describe_promised
+from keras_lnn.tasks.decisions import confidence_in
 from keras_lnn.tasks.prediction_sets import PredictionSets
 from keras_lnn.tasks.referral import Referral
 from keras_lnn.training.promised import choose_promised, measure_promised
@@ -56,13 +57,16 @@ def test_sets_hold_the_classes_above_their_level_and_the_predicted_one():
     assert everything["refer"].all()
 
 
-def test_two_classes_are_referred_by_the_probability_of_the_class_above_its_threshold():
-    # The second class is predicted from 0.3 on, so that the third sample is as unsure as the second is sure.
+def test_two_classes_are_referred_by_their_distance_from_the_threshold():
+    # The second class is predicted above 0.3, where both classes have a confidence of one half.
     signature = make_signature(task="binary", class_names=("no", "yes"), thresholds=(0.7, 0.3))
-    signature = dataclasses.replace(signature, sets=PredictionSets(0.9, False, (0.6, 0.6)), referral=Referral(0.1, 0.5))
+    signature = dataclasses.replace(signature, sets=PredictionSets(0.9, False, (0.6, 0.6)), referral=Referral(0.1, 0.6))
     yes = np.array([0.1, 0.29, 0.35, 0.9])
     found = signature.find_promised(np.stack([1 - yes, yes], axis=1))
-    assert found["refer"].tolist() == [False, False, True, False]
+    # 0.1 is two thirds of the way from the threshold to 0, and 0.35 a fourteenth of that to 1.
+    assert found["refer"].tolist() == [False, True, True, False]
+    confidence = confidence_in(np.stack([1 - yes, yes], axis=1), np.array([0, 0, 1, 1]), (0.7, 0.3))
+    np.testing.assert_allclose(confidence, 0.5 + 0.5 * np.array([2 / 3, 1 / 30, 1 / 14, 6 / 7]))
     assert found["set"].tolist() == [[True, False], [True, False], [True, True], [False, True]]
 
 
