@@ -280,7 +280,7 @@ def test_runs_whose_data_have_changed_are_refused(runs):
     [
         (["evaluate", "images", "--sampling"], "--sampling is for models of series of images in time. Received:"),
         (["compare", "images", "--sampling"], "--sampling is for models of series of images in time. Received:"),
-        (["evaluate", "images", "--output", "x"], "--output is for the files of --sampling. Received: x without"),
+        (["evaluate", "images", "--output", "x"], "--subgroups. Received: x without"),
     ],
 )
 def test_a_mistake_is_one_line(runs, tmp_path, monkeypatch, capfd, arguments, message):
