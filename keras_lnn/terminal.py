@@ -132,6 +132,25 @@ def print_sampling(console: Console, rows: Sequence[dict[str, Any]], metric: str
     console.print(table)
 
 
+def print_corruptions(console: Console, rows: Sequence[dict[str, Any]], metric: str) -> None:
+    """Prints a metric under each corruption, one column per strength.
+
+    Args:
+        console: Console that is printed to.
+        rows: The rows of corruptions.csv.
+        metric: Name of the metric.
+    """
+    title = f"{metric_label(metric)} by strength of corruption"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("corruption")
+    for strength in dict.fromkeys(row["strength"] for row in rows):
+        table.add_column(str(strength), justify="right")
+    for kind in dict.fromkeys(row["corruption"] for row in rows):
+        values = [row[metric] for row in rows if row["corruption"] == kind]
+        table.add_row(kind, *("-" if value is None else f"{value:.3f}" for value in values))
+    console.print(table)
+
+
 def print_subgroups(console: Console, rows: Sequence[dict[str, Any]], metric: str) -> None:
     """Prints a metric in each group, and how far it is from that of the other samples.
 

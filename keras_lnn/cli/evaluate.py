@@ -15,7 +15,15 @@ from keras_lnn.errors import InputError
 from keras_lnn.fields.options import DataOptions, OwnModules
 from keras_lnn.fields.values import Side, parse_classes
 from keras_lnn.files.atomic import require_writable
-from keras_lnn.terminal import loading, make_console, print_metrics, print_sampling, print_subgroups, print_written
+from keras_lnn.terminal import (
+    loading,
+    make_console,
+    print_corruptions,
+    print_metrics,
+    print_sampling,
+    print_subgroups,
+    print_written,
+)
 
 if TYPE_CHECKING:
     from keras_lnn.training.samples import LearnedData
@@ -45,6 +53,11 @@ class EvaluateCommand(OwnModules, Command, DataOptions):
         description="for series: also measure the model on the same series with fewer frames, and write sampling.csv "
         "and sampling.png",
     )
+    corruptions: bool = pydantic.Field(
+        False,
+        description="also measure the model on images with noise, blur and ten other corruptions at five strengths, "
+        "and write corruptions.csv and corruptions.png",
+    )
     subgroups: str | None = pydantic.Field(
         None,
         description="also measure groups of samples by columns of a table, numbers in bands between edges: "
@@ -57,8 +70,8 @@ class EvaluateCommand(OwnModules, Command, DataOptions):
     )
     output: Path | None = pydantic.Field(
         None,
-        description="folder for the tables and pictures of --sampling and --subgroups (default: sampling/DATA-MODEL, "
-        "subgroups/DATA-MODEL)",
+        description="folder for the tables and pictures of --sampling, --corruptions and --subgroups (default: "
+        "sampling/DATA-MODEL, corruptions/DATA-MODEL, subgroups/DATA-MODEL)",
     )
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object")
 
@@ -105,6 +118,7 @@ def run_evaluate(command: EvaluateCommand) -> None:
             map_classes=parse_classes(command.map_classes),
             positive_class=command.positive_class,
             sampling=command.sampling,
+            corruptions=command.corruptions,
             subgroups=command.subgroups,
             subgroup_table=command.subgroup_table,
             progress=progress,
@@ -119,6 +133,11 @@ def run_evaluate(command: EvaluateCommand) -> None:
         return
     if command.sampling:
         print_sampling(console, metrics["sampling"], leading)
+    if command.corruptions:
+        from keras_lnn.training.corruptions import describe_corruptions
+
+        print_corruptions(console, metrics["corruptions"], leading)
+        console.print(describe_corruptions(metrics["corruptions"], leading))
     if command.subgroups is not None:
         from keras_lnn.training.subgroups import describe_subgroups
 
@@ -131,9 +150,11 @@ def run_evaluate(command: EvaluateCommand) -> None:
 
 def _require_groups(command: EvaluateCommand) -> None:
     """Checks that options of other options are not given without them."""
-    if command.output is not None and not command.sampling and command.subgroups is None:
+    writes = command.sampling or command.corruptions or command.subgroups is not None
+    if command.output is not None and not writes:
         raise InputError(
-            f"--output is for the files of --sampling and --subgroups. Received: {command.output} without them."
+            f"--output is for the files of --sampling, --corruptions and --subgroups. Received: {command.output}"
+            " without one of them."
         )
     if command.subgroup_table is not None and command.subgroups is None:
         raise InputError(
@@ -143,7 +164,8 @@ def _require_groups(command: EvaluateCommand) -> None:
 
 
 def _write(command: EvaluateCommand, metrics: dict[str, Any], metric: str) -> dict[str, Path]:
-    """Writes the tables and pictures of samplings and subgroups that were asked for, and returns their paths."""
+    """Writes the tables and pictures that were asked for, and returns their paths."""
+    from keras_lnn.training.corruptions import write_corruptions
     from keras_lnn.training.sampling import write_sampling
     from keras_lnn.training.subgroups import write_subgroups
 
@@ -151,7 +173,8 @@ def _write(command: EvaluateCommand, metrics: dict[str, Any], metric: str) -> di
     name = re.sub(r"[^A-Za-z0-9._=-]+", "-", f"{data}-{model}").strip("-.")[:100]
     title = f"{metrics['model']} on {metrics['data']}"
     written = {}
-    for kind, write in (("sampling", write_sampling), ("subgroups", write_subgroups)):
+    writers = {"sampling": write_sampling, "corruptions": write_corruptions, "subgroups": write_subgroups}
+    for kind, write in writers.items():
         if kind in metrics:
             found = write(metrics[kind], metric, title, command.output or Path(kind) / name)
             written |= {what if what == kind else f"{what} of {kind}": path for what, path in found.items()}

@@ -16,6 +16,7 @@ from keras_lnn.plots.overlap import plot_dice_by_model, plot_dice_history, plot_
 from keras_lnn.plots.referral import plot_referral
 from keras_lnn.plots.reliability import plot_reliability
 from keras_lnn.plots.samples import plot_contact_sheet, plot_examples
+from keras_lnn.plots.sampling import plot_corruptions
 from keras_lnn.plots.sequence import plot_sequence
 from keras_lnn.plots.series import plot_course
 from keras_lnn.plots.style import require_free_picture, require_png, save_figure
@@ -29,6 +30,7 @@ __all__ = [
     "plot_class_correlation",
     "plot_confusion",
     "plot_contact_sheet",
+    "plot_corruptions",
     "plot_course",
     "plot_dice_by_model",
     "plot_dice_history",

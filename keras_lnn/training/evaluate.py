@@ -26,6 +26,7 @@ from keras_lnn.saved.predictor import Predictor, find_model, load_predictor, rea
 from keras_lnn.saved.results import name_samples
 from keras_lnn.saved.signature import Signature, read_signature
 from keras_lnn.training.class_names import with_classes_of, with_steps_of
+from keras_lnn.training.corruptions import measure_corruptions
 from keras_lnn.training.promised import measure_promised
 from keras_lnn.training.report import measure_split, metrics_of_split
 from keras_lnn.training.samples import LEARNED_DATA, ChosenSamples, LearnedData, choose_samples
@@ -126,6 +127,7 @@ def evaluate_model(
     map_classes: Mapping[str, str] | None = None,
     positive_class: str | None = None,
     sampling: bool = False,
+    corruptions: bool = False,
     subgroups: str | None = None,
     subgroup_table: Path | None = None,
     progress: Callable[[float], None] | None = None,
@@ -145,6 +147,7 @@ def evaluate_model(
         map_classes: The model's class name for each class that has another name in the data.
         positive_class: The positive one of two classes; that of its training if not given.
         sampling: Whether a model of series is also measured on the same series under other samplings.
+        corruptions: Whether the model is also measured on corrupted images.
         subgroups: Columns by whose values the samples are also measured apart, such as ``sex,age:40:60``.
         subgroup_table: CSV file with these columns and one with the names of the samples; the table that the data are
             read from if not given.
@@ -154,7 +157,8 @@ def evaluate_model(
         The content that metrics.json has for a split, with what was measured: ``model``, ``data``, ``data_is`` (in
         words), ``split``, ``images``, ``patients`` (None where unknown), ``left_out_training_images``, ``new_images``
         and ``missing_images``; for models that have them ``sets`` and ``referral``; where asked for also ``sampling``,
-        one row per sampling, and ``subgroups``, one row per group and metric.
+        one row per sampling, ``corruptions``, one row per corruption and strength, and ``subgroups``, one row per group
+        and metric.
     """
     if sampling:
         read_signature(find_model(model)).require_series(str(model), "--sampling")
@@ -170,6 +174,9 @@ def evaluate_model(
     if sampling:
         samplings = predict_samplings(predictor, chosen.parts, predicted, find_denser_series(opened, load))
         metrics["sampling"] = without_nan(measure_samplings(Path(model).name, measured, signature, samplings))
+    if corruptions:
+        about = (Path(model).name, predictor, chosen.parts, measured, predicted, signature)
+        metrics["corruptions"] = without_nan(measure_corruptions(*about, progress=progress))
     columns = parse_subgroups(subgroups)
     if columns:
         table = open_subgroup_table(opened.name, subgroup_table, columns)

@@ -205,7 +205,7 @@ def test_the_table_and_the_picture_are_written(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_measures_the_groups_of_a_table(tmp_path, monkeypatch, capfd):
+def test_the_command_measures_groups_and_corruptions(tmp_path, monkeypatch, capfd):
     shutil.copytree(PREVIOUS / "own-images", tmp_path / "own-images")
     shutil.copytree(PREVIOUS / "table", tmp_path / "table")
     monkeypatch.chdir(tmp_path)
@@ -214,6 +214,7 @@ def test_the_command_measures_the_groups_of_a_table(tmp_path, monkeypatch, capfd
     groups = train[["file"]].assign(side=np.where(train.index < 12, "left", "right"))
     groups.to_csv("groups.csv", index=False)
     command = ["evaluate", "own-images", "--split", "train", "--subgroups", "side", "--subgroup-table", "groups.csv"]
+    command += ["--corruptions"]
     monkeypatch.setattr(sys, "argv", ["program", *command])
     with pytest.raises(SystemExit) as caught:
         run_main(program.main)
@@ -221,6 +222,8 @@ def test_the_command_measures_the_groups_of_a_table(tmp_path, monkeypatch, capfd
     assert caught.value.code in (0, None)
     assert "AUC by subgroup" in output
     assert f"side right ({len(train) - 12} samples): not measured: fewer than 10 samples." in output
+    assert "AUC by strength of corruption" in output
+    assert len(pd.read_csv("corruptions/labels-own-images/corruptions.csv")) == 12 * 6
     assert {path.name for path in (tmp_path / "subgroups" / "labels-own-images").glob("s*")} == {
         "subgroups.csv",
         "subgroups.png",
@@ -232,7 +235,7 @@ def test_the_command_measures_the_groups_of_a_table(tmp_path, monkeypatch, capfd
     [
         (["--subgroups", "age:60:40"], "rising edges"),
         (["--subgroup-table", "x.csv"], "--subgroup-table is for --subgroups"),
-        (["--output", "there"], "--output is for the files of --sampling and --subgroups"),
+        (["--output", "there"], "--output is for the files of --sampling, --corruptions and --subgroups"),
         (["--subgroups", "sex"], "Received: sex."),
     ],
 )
