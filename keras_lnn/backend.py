@@ -82,7 +82,17 @@ def compile_function(function: Callable[..., Any]) -> Callable[..., Any]:
     import tensorflow as tf
 
     traced = tf.function(function, autograph=False)
-    return lambda *arguments: traced(*keras.tree.map_structure(tf.convert_to_tensor, arguments))
+    programs: dict[Any, Callable[..., Any]] = {}
+
+    def call(*arguments: Any) -> Any:
+        tensors = keras.tree.map_structure(tf.convert_to_tensor, arguments)
+        shapes = tuple(tuple(tensor.shape) for tensor in keras.tree.flatten(tensors))
+        # Kept here, since TensorFlow warns of each function that a new network or a smaller last batch traces again.
+        if shapes not in programs:
+            programs[shapes] = traced.get_concrete_function(*tensors)
+        return programs[shapes](*tensors)
+
+    return call
 
 
 def xla_slows_convolutions() -> bool:
