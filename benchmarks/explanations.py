@@ -158,14 +158,16 @@ def summarise(runs: Sequence[Measured]) -> dict[str, Any]:
     """Returns a row of means over images, with intervals; runs of one network are averaged image by image first."""
     from keras_lnn.explaining.faithfulness import mean_difference
 
-    row: dict[str, Any] = {}
-    names = ("mass", "pointing", *_GAINS, "mass, all lesions", "pointing, all lesions")
-    for name in [name for name in names if name in runs[0].values]:
+    row: dict[str, Any] = {"images": 0}
+    for name in ("mass", "pointing", *_GAINS, "mass, all lesions", "pointing, all lesions"):
+        if name not in runs[0].values:  # uniform maps have no order and no highest point
+            row |= {name: np.nan, f"{name} low": np.nan, f"{name} high": np.nan}
+            continue
         values = np.stack([run.values[name] for run in runs])
         values = np.nanmean(values[:, ~np.isnan(values).all(axis=0)], axis=0)
         found = mean_difference(values)
         row |= {name: found.value, f"{name} low": found.low, f"{name} high": found.high}
-        row.setdefault("images", len(values))
+        row["images"] = row["images"] or len(values)
     row |= {_FALL: np.mean([run.fall for run in runs]), _SECONDS: np.mean([run.seconds for run in runs])}
     return row
 
@@ -199,7 +201,7 @@ def write_table(rows: list[dict[str, Any]], command: ExplanationsCommand, data: 
         "seeds": f"one per run: {', '.join(Path(run).name for run in command.runs.split(','))}",
         "intervals": "95%, of the bootstrap over images; runs of one network are averaged image by image",
         "hardware": command.hardware,
-        "findings": find_trusted([row for row in rows if "pointing" in row]),
+        "findings": find_trusted(rows),
     }
     head = "".join(f"# {name}: {text}\n" for name, text in about.items())
     with atomic_path(path) as temporary:
