@@ -118,19 +118,20 @@ def check_methods(
     return MapCheck(tuple(found), samples_are, count, by_chance)
 
 
-def find_lesions(data: str, split_name: str, samples: int, rows: np.ndarray) -> np.ndarray | None:
+def find_lesions(data: str, split_name: str, shape: tuple[int, ...], rows: np.ndarray) -> np.ndarray | None:
     """Returns the masks of the lesions of some samples of generated data; None for data whose lesions are not known.
 
     Args:
         data: Name of the data.
         split_name: Name of the split.
-        samples: Number of its samples, by which data of another size are told apart.
+        shape: Shape of all its images; lesions of images of another size or number are not known.
         rows: Which of them.
     """
     if data not in LESIONS:
         return None
     masks = draw_lesions(data, split_name)
-    return masks[rows] if len(masks) == samples else None
+    places = shape[:-1]
+    return masks[rows] if masks.shape[: len(places)] == places else None
 
 
 def _lesions_of_targets(lesions: np.ndarray, targets: Sequence[str], predictor: Predictor) -> np.ndarray:

@@ -182,7 +182,7 @@ def read_split(
     split = whole if most is None else thin_out(whole, most)
     rows = _spread(len(whole), len(split))
     are = f"{len(split)} {opened.signature.samples} of the {split_in_words(name)} split of {opened.name}"
-    return MeasuredOn(split, are, find_lesions(opened.name, name, len(whole), rows))
+    return MeasuredOn(split, are, find_lesions(opened.name, name, whole.images.shape, rows))
 
 
 def _spread(count: int, most: int) -> np.ndarray:

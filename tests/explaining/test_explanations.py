@@ -5,6 +5,7 @@ import pytest
 from explained_models import draw_images, make_linear, make_predictor
 
 from keras_lnn.data.arrays import Split
+from keras_lnn.explaining.checked_maps import check_methods, find_lesions
 from keras_lnn.explaining.examples import choose_examples, spread_over
 from keras_lnn.explaining.explanations import Explained, concentration, explain_samples
 from keras_lnn.explaining.maps import DEFAULT_METHOD, METHODS, describe_method, explain
@@ -112,3 +113,28 @@ def test_the_default_method_works_for_networks_without_convolutions():
 @pytest.mark.parametrize("name", METHODS)
 def test_each_method_is_described_with_its_source(name):
     assert len(describe_method(name)) > 100
+
+
+def test_lesions_are_known_for_the_generated_images_in_their_size_only():
+    rows = np.array([3, 5])
+    known = find_lesions("phantom-breast", "test", (400, 28, 28, 1), rows)
+    assert known is not None
+    assert known.shape == (2, 28, 28)
+    assert find_lesions("phantom-breast", "test", (400, 56, 56, 1), rows) is None
+    assert find_lesions("phantom-breast", "test", (399, 28, 28, 1), rows) is None
+    assert find_lesions("folder:mine", "test", (400, 28, 28, 1), rows) is None
+
+
+def test_methods_are_checked_on_the_same_samples_beside_lesions(linear):
+    lesions = np.zeros((5, 6, 6), bool)
+    lesions[:4, 2:4, 2:4] = True
+    split = Split(IMAGES, np.zeros(5, np.int64))
+    check = check_methods(linear, split, ["integrated-gradients"], samples_are="5 images", lesions=lesions)
+    (found,) = check.methods
+    assert found.deletion.value > 0  # of a linear network such a map is exact
+    assert found.insertion.value > 0
+    assert 0 < found.fall <= 2
+    assert check.with_lesion == 4
+    assert check.by_chance == pytest.approx(24 / 36)  # four pixels, enlarged twice by those beside them
+    assert 0 <= found.pointing.value <= 1
+    assert check_methods(linear, split, ["occlusion"], samples_are="").methods[0].mass is None

@@ -9,10 +9,13 @@ from page_samples import HOSTILE, LONG, SCRIPT
 from test_run_page import Reader
 
 from keras_lnn.errors import InputError
+from keras_lnn.explaining.checked_maps import CheckedMethod, MapCheck
 from keras_lnn.pages.explanation_files import PICTURED, file_stem, write_explanations
 from keras_lnn.pages.explanation_page import FILES, PagePart, SampleSection, explanation_page
+from keras_lnn.pages.explanation_parts import check_part, check_table
 from keras_lnn.pages.rendering import Picture, Table
 from keras_lnn.saved.predictor import KerasPredictor
+from keras_lnn.statistics import Estimate
 
 PICTURE = Picture("data:image/png;base64,", 400, "what it shows")
 
@@ -99,3 +102,16 @@ def test_names_of_pictures_are_harmless():
     assert file_stem(7, make_explained("../../etc/pass wd$.png")) == "0007-pass-wd"
     assert file_stem(7, make_explained("שלום.png")) == "0007"
     assert PICTURED < 10_000
+
+
+def test_the_check_says_what_was_measured_and_what_could_not_be():
+    estimate = Estimate(0.25, 0.125, 0.375)
+    plain = CheckedMethod("occlusion", estimate, estimate, float("nan"))
+    part = check_part(MapCheck((plain,), "5 images"))
+    assert part.tables[0].rows == [["occlusion", "+.250\n+.125 to +.375", "+.250\n+.125 to +.375", "–"]]
+    assert any("cannot be drawn anew" in text for text in part.sentences)
+    assert not any("lesion" in text for text in part.sentences)
+    known = CheckedMethod("occlusion", estimate, estimate, 0.9, mass=estimate, pointing=estimate)
+    check = MapCheck((known,), "5 images", with_lesion=4, by_chance=0.1)
+    assert check_table(check).head[-2:] == ["in the lesion", "hits"]
+    assert any("An even map has .100 of itself there" in text for text in check_part(check).sentences)
