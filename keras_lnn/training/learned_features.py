@@ -59,12 +59,10 @@ def open_learned_splits(
     try:
         opened = [open_model(model, split=split, load=load) for split in ("train", "val")]
     except InputError as error:
-        raise InputError(
-            f"It cannot be told whether images are like those that {model} has learned from. {error}"
-        ) from None
+        # The features are asked for by commands that have other data, if any.
+        reason = str(error).removesuffix(" Give their place with --data.")
+        raise InputError(f"{_CANNOT_TELL.format(model)} {reason}") from None
     for one in opened:
         if one.chosen.data_is != LEARNED_DATA:
-            raise InputError(
-                f"{_CANNOT_TELL.format(model)} {one.name} no longer contains them: give it the data of its training."
-            )
+            raise InputError(f"{_CANNOT_TELL.format(model)} {one.name} no longer contains them.")
     return opened[0].predictor, opened[0].chosen.joined(), opened[1].chosen.joined()
