@@ -12,10 +12,14 @@ from keras_lnn.models.recurrences import BothDirections, Recurrence, find_hidden
 from keras_lnn.registry import build_model
 
 RECURRENT = [name for name in typing.get_args(Recurrence) if name != "dense"]
+BY_DEFAULT = ("cfc", "gru")
+some = pytest.mark.parametrize(
+    "recurrence", [pytest.param(name, marks=[] if name in BY_DEFAULT else pytest.mark.slow) for name in RECURRENT]
+)
 STEPS = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize("recurrence", RECURRENT)
+@some
 def test_each_recurrence_has_the_requested_number_of_neurons(recurrence):
     classes = {"rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
     layer = make_recurrence(recurrence, 5, name="reader")
@@ -26,7 +30,7 @@ def test_each_recurrence_has_the_requested_number_of_neurons(recurrence):
     assert wired(STEPS).shape == (2, 4, 2 if is_liquid(recurrence) else 9)
 
 
-@pytest.mark.parametrize("recurrence", RECURRENT)
+@some
 def test_bidirectional_outputs_end_with_the_backward_half(recurrence):
     read = BothDirections(recurrence, 5, "slices_")
     times = np.random.default_rng(1).uniform(0.5, 2.0, (2, 4, 1)).astype(np.float32)
@@ -50,7 +54,7 @@ def test_dense_controls_match_the_requested_parameter_count(inputs, outputs):
     assert find_hidden_width(1, inputs, outputs) == 1
 
 
-@pytest.mark.parametrize("recurrence", ["gru", "rnn"])
+@pytest.mark.parametrize("recurrence", ["gru", pytest.param("rnn", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("name", "shape"), [("unet-lnn", (3, 8, 8, 1)), ("lnn-3d", (12, 12, 12, 1)), ("crnet", (16, 16, 1))]
 )

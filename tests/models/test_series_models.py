@@ -20,12 +20,17 @@ from keras_lnn.saved.predictor import KerasPredictor
 from keras_lnn.training.loop import _require_reads
 
 HEADS = typing.get_args(Head)
-heads = pytest.mark.parametrize("head", HEADS)
 DATA = make_series_data(samples=8, frames=4)
 IMAGES, TIMES = network_inputs(DATA.splits["train"].images, slice(0, 4))
 IMAGES = IMAGES.astype(np.float32)
 IS_FRAME = np.isfinite(TIMES)
 USES_TIMES = {head: "feature" if head in ("lstm", "gru", "mean", "last") else "elapsed" for head in HEADS}
+
+
+def heads(*by_default):
+    """Parametrises a test by every head: by these in each run of the tests, by the others among the slow tests."""
+    marks = {head: () if head in by_default else pytest.mark.slow for head in HEADS}
+    return pytest.mark.parametrize("head", [pytest.param(head, marks=marks[head]) for head in HEADS])
 
 
 def build(**arguments):
@@ -39,10 +44,7 @@ def outputs(model, images=IMAGES, times=TIMES):
     return outputs_of(model, [images, times])
 
 
-@pytest.mark.parametrize(
-    "head",
-    ["cfc", "ltc", *(pytest.param(head, marks=pytest.mark.slow) for head in HEADS if head not in ("cfc", "ltc"))],
-)
+@heads("cfc", "ltc")
 def test_it_learns_all_its_weights_and_comes_back_from_a_file(head, tmp_path):
     model = build(head=head)
     assert [tensor.shape for tensor in model.inputs] == [(None, *DATA.image_shape), (None, DATA.image_shape[0])]
@@ -57,7 +59,7 @@ def test_it_learns_all_its_weights_and_comes_back_from_a_file(head, tmp_path):
     assert (outputs(model) != before).any(axis=1).all()
 
 
-@heads
+@heads("cfc", "transformer", "last")
 @pytest.mark.parametrize("arguments", [{}, {"times": "feature"}], ids=["as it is", "time as a feature"])
 def test_what_comes_after_the_end_of_a_series_changes_no_bit(head, arguments):
     model = build(head=head, **arguments)
@@ -66,13 +68,13 @@ def test_what_comes_after_the_end_of_a_series_changes_no_bit(head, arguments):
     np.testing.assert_array_equal(outputs(model, changed), outputs(model))
 
 
-@heads
+@heads("cfc", "gru-d", "lstm")
 def test_times_count_from_any_origin(head):
     model = build(head=head, times=USES_TIMES[head])
     np.testing.assert_allclose(outputs(model, times=TIMES + 64), outputs(model), rtol=1e-3, atol=1e-4)
 
 
-@heads
+@heads("cfc", "transformer", "gru")
 def test_intervals_change_the_prediction_where_they_are_read_and_nowhere_else(head):
     model = build(head=head, times=USES_TIMES[head])
     difference = np.abs(outputs(model, times=2 * TIMES) - outputs(model)).max(axis=1)
@@ -81,7 +83,7 @@ def test_intervals_change_the_prediction_where_they_are_read_and_nowhere_else(he
     np.testing.assert_array_equal(outputs(blind, times=2 * TIMES), outputs(blind))
 
 
-@pytest.mark.parametrize("features", [16, 32, 64])
+@pytest.mark.parametrize("features", [16, pytest.param(32, marks=pytest.mark.slow), 64])
 @pytest.mark.parametrize("size", ["heads", "other memories"])
 def test_heads_are_of_the_same_size(features, size):
     arguments: dict[str, dict] = {head: {} for head in HEADS}
@@ -98,9 +100,7 @@ def test_heads_are_of_the_same_size(features, size):
     assert max(sizes.values()) < 1.15 * min(sizes.values()), sizes
 
 
-@pytest.mark.parametrize(
-    "head", [head if head == "cfc" else pytest.param(head, marks=pytest.mark.slow) for head in HEADS]
-)
+@heads("cfc")
 def test_the_same_weights_read_more_frames(head):
     model, arguments = build(head=head), {"features": 8, "units": 6, "head": head}
     about = {"class_names": ("a", "b"), "image_shape": DATA.image_shape, "time_unit": "minutes"}
@@ -154,8 +154,14 @@ def test_an_image_is_no_series():
         build_model("lnn-series", (28, 28, 1), 2)
 
 
-@pytest.mark.parametrize("wired", [False, True])
-@pytest.mark.parametrize("head", ["cfc", "ltc"])
+@pytest.mark.parametrize(
+    ("head", "wired"),
+    [
+        ("cfc", True),
+        ("ltc", False),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("cfc", False), ("ltc", True))),
+    ],
+)
 def test_liquid_heads_are_wired_or_dense_and_have_a_memory(head, wired):
     model = build(head=head, wired=wired, mixed_memory=True, units=8)
     assert (model.get_layer(head).built_wiring is not None) == (wired or head == "ltc")

@@ -49,11 +49,11 @@ def test_segmentation_models_declare_that_they_predict_masks():
     ("name", "shape", "arguments"),
     [
         ("unet", (13, 18, 3), {"norm": "group", "dropout": 0.3}),
-        ("unet", (5, 13, 16, 1), {"volumes": "3d"}),
         ("unet-lnn", VOLUME, {"recurrence": "cfc", "units": 6}),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
+                ("unet", (5, 13, 16, 1), {"volumes": "3d"}),
                 ("unet", (16, 16, 1), {}),
                 ("unet", (16, 12, 1), {"norm": "none", "initialisation": "framework-uniform"}),
                 ("unet", (3, 13, 16, 3), {}),
@@ -94,7 +94,7 @@ def test_a_graph_with_a_liquid_layer_agrees_with_eager_calls(recurrence):
     ("shape", "larger", "inside", "arguments"),
     [
         ((13, 10, 1), (16, 12, 1), np.s_[:, 1:14, 1:11], {}),
-        ((3, 13, 16, 1), (3, 16, 16, 1), np.s_[:, :, 1:14], {}),
+        pytest.param((3, 13, 16, 1), (3, 16, 16, 1), np.s_[:, :, 1:14], {}, marks=pytest.mark.slow),
         ((5, 13, 16, 1), (8, 16, 16, 1), np.s_[:, 1:6, 1:14], {"volumes": "3d"}),
     ],
 )
@@ -116,19 +116,26 @@ def slices_that_change(model, *places):
     return [set(np.flatnonzero(np.abs(first - other).max(axis=(0, 2, 3, 4)) > 1e-6)) for other in others]
 
 
-@pytest.mark.parametrize("recurrence", ["cfc", "ltc", "lstm"])
+@pytest.mark.parametrize("recurrence", ["cfc", pytest.param("ltc", marks=pytest.mark.slow), "lstm"])
 def test_each_slice_depends_on_all_slices(recurrence):
     model = build("unet-lnn", VOLUME, recurrence=recurrence)
     assert slices_that_change(model, 0, 4) == [{0, 1, 2, 3, 4}] * 2
 
 
 def test_recurrences_can_be_placed_at_several_levels():
-    names = {layer.name for layer in build("unet-lnn", VOLUME, levels=2).layers if layer.name.startswith("slices")}
+    with without_values():
+        layers = build("unet-lnn", VOLUME, levels=2).layers
+    names = {layer.name for layer in layers if layer.name.startswith("slices")}
     assert names == {f"slices{level}_{way}" for level in (1, 2) for way in ("forwards", "backwards")}
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments"), [("unet", {}), ("unet-lnn", {"recurrence": "dense"}), ("unet-lnn", {"recurrence": "none"})]
+    ("name", "arguments"),
+    [
+        ("unet-lnn", {"recurrence": "dense"}),
+        ("unet-lnn", {"recurrence": "none"}),
+        pytest.param("unet", {}, marks=pytest.mark.slow),  # the same as without recurrence
+    ],
 )
 def test_controls_predict_each_slice_independently(name, arguments):
     assert slices_that_change(build(name, VOLUME, **arguments), 2) == [{2}]
