@@ -37,7 +37,11 @@ def test_the_augmentation_none_changes_nothing():
     assert make_augmentation("none", SHAPE, 0) is None
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Those of several operations take longest, and are compared as augmentations of volumes, too.
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in ("crnet", "flip-turn-shift") else name for name in NAMES],
+)
 def test_augmentation_depends_only_on_seed_and_step(name):
     first, other, again = apply_steps(name, IMAGES, 0, 5, 6, 5)
     np.testing.assert_array_equal(first, again)

@@ -39,7 +39,7 @@ def test_reading_the_catalog_touches_no_file(capfd):
     assert os.listdir(os.environ["HOME"]) == []
 
 
-@pytest.mark.parametrize("name", ["phantom-breast", "phantom-vessel"])
+@pytest.mark.parametrize("name", ["phantom-breast", pytest.param("phantom-vessel", marks=pytest.mark.slow)])
 def test_the_phantoms_match_the_catalog(name):
     entry, data = get_entry(name), load_data(name)
     assert {split: len(part) for split, part in data.splits.items()} == dict(entry.samples)

@@ -36,7 +36,9 @@ def test_there_is_one_row_per_series(name):
 
 
 @layers
-@pytest.mark.parametrize("content", [1e9, np.nan, np.inf])
+@pytest.mark.parametrize(
+    "content", [pytest.param(1e9, marks=pytest.mark.slow), np.nan, pytest.param(np.inf, marks=pytest.mark.slow)]
+)
 def test_padded_frames_reach_neither_outputs_nor_gradients(name, content):
     padded = np.where(MASK[..., None], FRAMES, np.float32(content))
     np.testing.assert_array_equal(call(name, padded), call(name, FRAMES))

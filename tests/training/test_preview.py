@@ -11,6 +11,8 @@ from keras_lnn.data.pipeline import training_batches
 from keras_lnn.training.preview import draw_augmentation, show_augmentation
 from keras_lnn.training.protocol import complete_config
 
+pytestmark = pytest.mark.usefixtures("abdomens_drawn_once")
+
 
 def drawn(figure) -> np.ndarray:
     """The images of all rows, (rows, columns, height, width)."""
@@ -18,7 +20,9 @@ def drawn(figure) -> np.ndarray:
     return pictures.reshape(-1, 8, *pictures.shape[1:])
 
 
-@pytest.mark.parametrize(("asked", "done"), [("auto", "mirror"), ("flip+noise", "flip+noise")])
+@pytest.mark.parametrize(
+    ("asked", "done"), [("auto", "mirror"), pytest.param("flip+noise", "flip+noise", marks=pytest.mark.slow)]
+)
 def test_the_sheet_shows_the_stream_of_the_run(tiny_data, asked, done):
     config = complete_config(
         TrainConfig.create({"data": tiny_data, "augmentation": asked, "batch_size": 16, "seed": 4})
