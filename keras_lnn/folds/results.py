@@ -26,6 +26,7 @@ from keras_lnn.folds.words import describe_folds, describe_outcome, list_metrics
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.results import name_samples
 from keras_lnn.saved.signature import short_data_name
+from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.folds import mean_over_folds
 from keras_lnn.tasks.kinds import make_task
 from keras_lnn.terminal import loading
@@ -183,6 +184,8 @@ def average_metrics(
         values = np.array([math.nan if fold[name]["value"] is None else fold[name]["value"] for fold in measured])
         limit = math.inf if name == "log_loss" else highest.get(name, 1.0)
         mean = mean_over_folds(values, test_over_train, highest=limit)
+        if all(fold[name]["low"] is None for fold in measured):
+            mean = Estimate(mean.value)  # what has no interval in a fold, such as the calibration error, has none here
         known = values[~np.isnan(values)]
         found[name] = mean.to_json() | {"sd": float(known.std(ddof=1)) if len(known) > 1 else math.nan}
     return found

@@ -67,6 +67,7 @@ def test_each_fold_has_a_row_with_its_metrics(done):
     assert found["mean"]["auc"]["value"] == pytest.approx(np.mean(areas))
     assert found["mean"]["auc"]["sd"] == pytest.approx(np.std(areas, ddof=1))
     assert found["mean"]["auc"]["low"] < np.mean(areas) < found["mean"]["auc"]["high"]
+    assert found["mean"]["expected_calibration_error"]["low"] is None
 
 
 def test_all_predictions_have_their_fold_and_the_decision_of_their_model(done):
