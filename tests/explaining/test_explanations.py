@@ -137,4 +137,3 @@ def test_methods_are_checked_on_the_same_samples_beside_lesions(linear):
     assert check.with_lesion == 4
     assert check.by_chance == pytest.approx(24 / 36)  # four pixels, enlarged twice by those beside them
     assert 0 <= found.pointing.value <= 1
-    assert check_methods(linear, split, ["occlusion"], samples_are="").methods[0].mass is None
