@@ -22,6 +22,9 @@ class TrainCommand(FoldOptions, TrainConfig):
     )
     print_config: bool = pydantic.Field(False, description="print the whole configuration as YAML and stop")
     show_augmentation: Path | None = pydantic.Field(None, description="draw augmented images to this PNG file and stop")
+    show_copies: Path | None = pydantic.Field(
+        None, description="draw own images that are in two splits, or nearly, to this PNG file, with a table, and stop"
+    )
     resume: Path | None = pydantic.Field(None, description="continue this run after its last complete checkpoint")
 
 
@@ -30,15 +33,19 @@ def main(arguments: Sequence[str], program: str = "keras-lnn train") -> int:
     options = parse_options(TrainCommand, arguments, program)
     config_file = options.pop("config", None)
     print_config = options.pop("print_config", False)
-    picture = options.pop("show_augmentation", None)
+    picture, copies = options.pop("show_augmentation", None), options.pop("show_copies", None)
     run_dir = options.pop("resume", None)
-    if run_dir is not None and (options or config_file is not None or print_config or picture is not None):
+    stops = print_config or picture is not None or copies is not None
+    if run_dir is not None and (options or config_file is not None or stops):
         raise InputError("--resume takes the run's own configuration. Received: other options. Leave them out.")
     values = {**(read_yaml(config_file) if config_file is not None else {}), **options}
     about_folds = {name: values.pop(name) for name in FoldOptions.model_fields if name in values}
     folding = validate(FoldOptions, about_folds)
-    if about_folds and (folding.folds is None or print_config or picture is not None):
-        other = "--print-config" if print_config else "--show-augmentation" if picture is not None else "no --folds"
+    if about_folds and (folding.folds is None or stops):
+        shown = (
+            "--show-augmentation" if picture is not None else "--show-copies" if copies is not None else "no --folds"
+        )
+        other = "--print-config" if print_config else shown
         raise InputError(f"--{next(iter(about_folds))} is for cross-validation. Received: {other}. Leave one out.")
     config = TrainConfig.create(values)
 
@@ -61,6 +68,7 @@ def main(arguments: Sequence[str], program: str = "keras-lnn train") -> int:
         RunFolder.open(before)
     console = make_console(stderr=print_config)
     start_keras(console)
+    from keras_lnn.training import copies as copying
     from keras_lnn.training import loop as training
     from keras_lnn.training import preview as showing
     from keras_lnn.training import protocol
@@ -69,8 +77,10 @@ def main(arguments: Sequence[str], program: str = "keras-lnn train") -> int:
         training.resume(Path(run_dir))
     if picture is not None:
         showing.show_augmentation(config, Path(picture), console)
+    if copies is not None:
+        copying.show_copies(config, Path(copies), console)
     if print_config:
         sys.stdout.write(protocol.complete_config(config).to_yaml())
-    if run_dir is None and picture is None and not print_config:
+    if run_dir is None and not stops:
         training.train(config)
     return 0

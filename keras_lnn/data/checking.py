@@ -22,6 +22,28 @@ _FEW_IMAGES, _FEW_EXPECTED = 2, 5
 
 
 @dataclasses.dataclass(frozen=True)
+class Copies:
+    """Two samples in different splits that are the same, or look the same.
+
+    Args:
+        names: Names of the two.
+        splits: Their splits.
+        places: The position of each in its split.
+        identical: Whether all their pixels are equal.
+    """
+
+    names: tuple[str, str]
+    splits: tuple[str, str]
+    places: tuple[int, int]
+    identical: bool
+
+    def describe(self) -> str:
+        """Returns both names with their splits."""
+        sign = " = " if self.identical else " ~ "
+        return sign.join(f"{name} ({split})" for name, split in zip(self.names, self.splits, strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
 class DataCheck:
     """A short report on a data set.
 
@@ -32,6 +54,7 @@ class DataCheck:
         warnings: Faults that may spoil the results, one sentence each.
         patients: Number of patients (or other groups) in each split; None if they are not known.
         noun: What the samples are, in the plural: ``images`` or ``series``.
+        copies: The pairs of samples in two splits that are the same, or look the same.
     """
 
     counts: Mapping[str, Mapping[str, int]]
@@ -40,6 +63,7 @@ class DataCheck:
     warnings: tuple[str, ...] = ()
     patients: Mapping[str, int] | None = None
     noun: str = "images"
+    copies: tuple[Copies, ...] = ()
 
     def describe_splits(self) -> dict[str, dict[str, Any]]:
         """Returns the images, the patients (None if unknown) and the images of each class for each split."""
@@ -88,10 +112,11 @@ def check_splits(
     }
     samples = {split: len(part) for split, part in rows.items()}
     patients = None if groups is None else {split: len({groups[row] for row in rows[split]}) for split in rows}
+    copies = _find_copies(rows, names, digests, near)
     found = [
         *warnings,
-        *_copies(rows, names, digests, noun),
-        *_near_copies(rows, names, near, noun),
+        *_warn_of_copies([pair for pair in copies if pair.identical], noun),
+        *_warn_of_near_copies([pair for pair in copies if not pair.identical], noun),
         *_contradictions(indicators, class_names, names, digests, noun),
         *_absent(counts, noun),
         *_unlike(counts, samples, patients, noun),
@@ -101,7 +126,7 @@ def check_splits(
             f"the brightest value of all 16-bit files is {brightest}, so the images are nearly black; use"
             f" --window {brightest / 2:g},{max(brightest, 1)} to fill the range"
         )
-    return DataCheck(counts, samples, tuple(notes), tuple(found), patients, noun)
+    return DataCheck(counts, samples, tuple(notes), tuple(found), patients, noun, tuple(copies))
 
 
 def is_dark(brightest: int) -> bool:
@@ -145,33 +170,43 @@ def name_some(names: Sequence[str]) -> str:
     return f"{', '.join(names[:_NAMED_AT_MOST])}{more}"
 
 
-def _copies(rows: Mapping[str, np.ndarray], names: Sequence[str], digests: Sequence[str], noun: str) -> list[str]:
+def _find_copies(
+    rows: Mapping[str, np.ndarray], names: Sequence[str], digests: Sequence[str], near: Sequence[tuple[int, int]]
+) -> list[Copies]:
+    """Returns the pairs of samples in two splits: those with equal pixels, then those that look the same."""
+    where = {row: (split, place) for split, part in rows.items() for place, row in enumerate(part.tolist())}
+
+    def pair(one: int, other: int, identical: bool) -> Copies:
+        (split, place), (other_split, other_place) = where[one], where[other]
+        return Copies((names[one], names[other]), (split, other_split), (place, other_place), identical)
+
+    first: dict[str, int] = {}
+    found = []
+    for row, (split, _) in where.items():
+        other = first.setdefault(digests[row], row)
+        if where[other][0] != split:
+            found.append(pair(other, row, True))
+    return [*found, *(pair(one, other, False) for one, other in near)]
+
+
+def _warn_of_copies(pairs: Sequence[Copies], noun: str) -> list[str]:
     """Returns a warning of images in two splits: a model predicts a test image seen in training from memory."""
-    first: dict[str, tuple[str, str]] = {}
-    pairs = []
-    for split, part in rows.items():
-        for row in part:
-            other_split, other = first.setdefault(digests[row], (split, names[row]))
-            if other_split != split:
-                pairs.append(f"{other} ({other_split}) = {names[row]} ({split})")
     if not pairs:
         return []
     kind = f"pair of identical {noun} is" if len(pairs) == 1 else f"pairs of identical {noun} are"
-    return [f"{len(pairs)} {kind} in two splits, so the results are too good: {name_some(pairs)}"]
+    some = name_some([pair.describe() for pair in pairs])
+    return [f"{len(pairs)} {kind} in two splits, so the results are too good: {some}"]
 
 
-def _near_copies(
-    rows: Mapping[str, np.ndarray], names: Sequence[str], near: Sequence[tuple[int, int]], noun: str
-) -> list[str]:
+def _warn_of_near_copies(pairs: Sequence[Copies], noun: str) -> list[str]:
     """Returns a warning of images that were perhaps saved again, or taken just after each other."""
-    if not near:
+    if not pairs:
         return []
-    splits = {row: split for split, part in rows.items() for row in part.tolist()}
-    pairs = [" ~ ".join(f"{names[row]} ({splits[row]})" for row in pair) for pair in near]
     # Two series are alike if they share one image.
     which = "nearly identical images" if noun == "images" else f"{noun} with nearly identical images"
     kind = f"pair of {which} is" if len(pairs) == 1 else f"pairs of {which} are"
-    return [f"{len(pairs)} {kind} in two splits, so the results may be too good: {name_some(pairs)}"]
+    some = name_some([pair.describe() for pair in pairs])
+    return [f"{len(pairs)} {kind} in two splits, so the results may be too good: {some}"]
 
 
 def _contradictions(

@@ -6,6 +6,7 @@ Nothing here uses ``pyplot``, so no display is needed and no global Matplotlib s
 from keras_lnn.plots.augmentation import plot_augmentation
 from keras_lnn.plots.classes import plot_class_accuracy, plot_class_correlation
 from keras_lnn.plots.confusion import plot_confusion
+from keras_lnn.plots.copies import plot_copies
 from keras_lnn.plots.curves import plot_precision_recall, plot_roc
 from keras_lnn.plots.history import plot_history
 from keras_lnn.plots.labels import plot_labels
@@ -30,6 +31,7 @@ __all__ = [
     "plot_class_correlation",
     "plot_confusion",
     "plot_contact_sheet",
+    "plot_copies",
     "plot_corruptions",
     "plot_course",
     "plot_dice_by_model",

@@ -191,6 +191,8 @@ def test_help_names_every_field(run_train):
         (["--show-augmentation", "sheet.jpg"], "A picture's path must end in .png. Received: sheet.jpg."),
         (["--resume", "nowhere"], "A run must be a folder. Received: nowhere"),
         (["--resume", "there", "--show-augmentation", "a.png"], "--resume takes the run's own configuration."),
+        (["--resume", "there", "--show-copies", "a.png"], "--resume takes the run's own configuration."),
+        (["--show-copies", "sheet.jpg"], "A picture's path must end in .png. Received: sheet.jpg."),
         (["--resume", "there", "--epochs", "3"], "--resume takes the run's own configuration."),
         (["--model-args", "units=many"], "Argument units of model lnn must be a valid integer"),
         (["--precision", "float8"], "precision must be 'float32'"),

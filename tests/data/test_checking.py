@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_lnn.data.checking import check_splits, require_different_names
+from keras_lnn.data.checking import Copies, check_splits, require_different_names
 from keras_lnn.errors import InputError
 
 NAMES = [f"{k:03}.png" for k in range(400)]
@@ -69,6 +69,10 @@ def test_the_report_on_series_calls_them_series():
         "1 pair of identical series has different labels: b (ill) = c (well)",
         "no series of val has ill: its metrics are not defined there",
         "no series of test has well: its metrics are not defined there",
+    )
+    assert found.copies == (
+        Copies(("b", "c"), ("train", "val"), (1, 0), identical=True),
+        Copies(("a", "c"), ("train", "val"), (0, 0), identical=False),
     )
 
 
