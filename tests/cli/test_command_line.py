@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import tiny_models  # noqa: F401, registers tiny-dense
 import yaml
-from conftest import register_tiny_volumes
+from conftest import register_tiny_data, register_tiny_volumes, run_models_eagerly
 from PIL import Image
 
 import keras_lnn
@@ -25,6 +25,7 @@ from keras_lnn.config import TrainConfig
 from keras_lnn.saved.predictor import load_predictor
 from keras_lnn.training.loop import train as train_model
 
+pytestmark = pytest.mark.usefixtures("eager_models")
 ROOT = Path(train.__file__).parent
 SHIPPED = json.loads(model_list._SHIPPED.read_text())["models"]
 
@@ -56,11 +57,10 @@ def run_program(monkeypatch, capfd):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    from conftest import register_tiny_data
-
     path = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patched, open(path / "console.txt", "w") as file:
         patched.setattr(sys, "stdout", file)
+        run_models_eagerly(patched)
         assert call(train.main, options_for(path, register_tiny_data()), patched) == 0
     return path
 

@@ -295,6 +295,7 @@ def test_pad_keeps_the_aspect_ratio(tmp_path):
     assert (load(table, side=8).splits["train"].images[0] == 200).all()
 
 
+@pytest.mark.usefixtures("eager_models")
 def test_a_run_on_a_table_end_to_end(tmp_path, capfd):
     from keras_lnn.config import TrainConfig
     from keras_lnn.saved.image_predictions import predict_files

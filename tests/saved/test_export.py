@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny_models  # noqa: F401, registers the networks
+from conftest import run_models_eagerly
 from PIL import Image
 from scipy.special import expit
 
@@ -25,6 +26,7 @@ from keras_lnn.tasks.calibration import Calibration
 from keras_lnn.tasks.prediction_sets import PredictionSets
 from keras_lnn.tasks.referral import Referral
 
+pytestmark = pytest.mark.usefixtures("eager_models")
 PROMISED = {"sets": PredictionSets(0.9, False, (0.5, 0.2)), "referral": Referral(0.05, 0.52)}
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), dtype=np.uint8)
 
@@ -67,7 +69,9 @@ def liquid(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(liquid):
-    return export_model(liquid, liquid.parent / "exported")
+    with pytest.MonkeyPatch.context() as patched:
+        run_models_eagerly(patched)
+        return export_model(liquid, liquid.parent / "exported")
 
 
 HIDDEN = ("keras", "tf_keras", "ncps", "keras_lnn", "custom_metrics")

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import run_models_eagerly
 from tiny_series import make_series_data, register_tiny_series
 
 from keras_lnn.data.arrays import SeriesArray
@@ -20,6 +21,7 @@ from keras_lnn.saved.results import describe_result
 from keras_lnn.saved.signature import Signature, save_keras
 from keras_lnn.training.evaluate import describe_measured, evaluate_model
 
+pytestmark = pytest.mark.usefixtures("eager_models")
 DATA = make_series_data()
 STEPS, CLASSES = DATA.image_shape[0], DATA.class_names
 
@@ -61,7 +63,9 @@ def saved(predictor, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(saved):
-    return export_model(saved, saved.parent / "exported")
+    with pytest.MonkeyPatch.context() as patched:
+        run_models_eagerly(patched)
+        return export_model(saved, saved.parent / "exported")
 
 
 def uneven_series():
@@ -101,7 +105,9 @@ def test_a_saved_model_gives_the_probabilities_of_its_model_in_plain_tensorflow(
 @pytest.fixture(scope="module")
 def exported_keras(saved, tmp_path_factory):
     """The model as a ``.keras`` file with its card."""
-    return export_model(saved, tmp_path_factory.mktemp("keras") / "exported", "keras")
+    with pytest.MonkeyPatch.context() as patched:
+        run_models_eagerly(patched)
+        return export_model(saved, tmp_path_factory.mktemp("keras") / "exported", "keras")
 
 
 def test_a_reloaded_keras_file_gives_the_same(predictor, exported_keras):

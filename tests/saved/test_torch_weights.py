@@ -183,7 +183,13 @@ def model_around(layer, projected_to: int | None = None, is_irregular: bool = Fa
     return keras.Model(given, keras.layers.Dense(projected_to)(outputs) if projected_to else outputs)
 
 
-@pytest.mark.parametrize("case", TORCH_LAYERS)
+# Each way of weights and each mode once, wired or dense.
+BY_DEFAULT = ("ltc-wired", "ltc-explicit", "ltc-unmapped", "cfc-default", "cfc-pure", "cfc-wired-mixed")
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[] if case in BY_DEFAULT else pytest.mark.slow) for case in TORCH_LAYERS]
+)
 def test_an_ncps_layer_is_imported(case, expected):
     """The same weights give the outputs that ncps.torch gave, at every step, at regular and at irregular times."""
     timed = [("outputs", False), ("irregular_outputs", True)]
@@ -323,6 +329,7 @@ def test_weights_without_a_matching_layer_are_reported():
         load_torch_weights(model, {"fc.weight": np.ones((2, 4)), "fc.bias": np.ones(2)})
 
 
+@pytest.mark.usefixtures("eager_models")
 def test_imported_weights_can_be_used_like_a_run(model, tmp_path):
     arrays = published_layout(model, seed=2)
     np.savez(tmp_path / "weights.npz", **arrays, notes=np.zeros(3))
