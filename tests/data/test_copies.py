@@ -34,7 +34,7 @@ def save_again(image, kind):
 
 
 @pytest.fixture(scope="module")
-def phantoms():
+def phantoms(abdomens_drawn_once):
     return {
         name: np.concatenate([np.asarray(split.images[:400]) for split in load_data(name).splits.values()])
         for name in ("phantom-breast", "phantom-liver")

@@ -17,6 +17,7 @@ from keras_lnn.data.sources.loading import check_data
 from keras_lnn.errors import InputError
 from keras_lnn.saved.torch_weights import import_weights
 
+pytestmark = pytest.mark.usefixtures("abdomens_drawn_once")
 NAMES = ("phantom-liver", "phantom-liver-volumes", "phantom-liver-classes")
 
 

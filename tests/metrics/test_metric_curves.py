@@ -67,9 +67,10 @@ def test_curves_of_probabilities_equal_those_of_scikit_learn(kind, seed, outputs
 @pytest.mark.parametrize(
     ("kind", "jit_compile"),
     [
+        ("binary", False),
         pytest.param("multi-label", False, marks=pytest.mark.slow),
         pytest.param("multi-class", True, marks=pytest.mark.slow),
-        ("binary", True),
+        pytest.param("binary", True, marks=pytest.mark.slow),
     ],
 )
 def test_exact_curves_are_equal_in_graphs_and_under_xla(kind, jit_compile):

@@ -62,7 +62,7 @@ def assert_equal(metric, wanted):
         assert found[name] == pytest.approx(value, abs=2e-6, nan_ok=True), name
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     images=st.integers(1, 9),
@@ -148,7 +148,18 @@ def test_invalid_inputs_raise_an_error(case):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="graphs and XLA programs of TensorFlow")
-@pytest.mark.parametrize(("case", "jit_compile"), [(case, index % 2 == 0) for index, case in enumerate(UNUSABLE)])
+@pytest.mark.parametrize(
+    ("case", "jit_compile"),
+    [
+        ("a class that does not exist", False),
+        ("a weight that is NaN", True),
+        *(
+            pytest.param(case, index % 2 == 0, marks=pytest.mark.slow)
+            for index, case in enumerate(UNUSABLE)
+            if case not in ("a class that does not exist", "a weight that is NaN")
+        ),
+    ],
+)
 def test_invalid_inputs_make_all_results_nan_in_graphs(case, jit_compile):
     import tensorflow as tf
 
@@ -215,12 +226,12 @@ def test_counts_too_large_for_float32_are_exact():
     metric.build(2)
     right = np.zeros((1, 1000, 1000), np.uint8)
     logits = np.eye(2, dtype=np.float32)[right]
-    for _ in range(20):
+    for _ in range(17):  # over 2 ** 24
         metric.update_state(right, logits)
     one = right[:, :1, :1]
     for _ in range(30):
         metric.update_state(one + 1, logits[:, :1, :1])
-    assert float(metric.result()["pixel_error"]) == pytest.approx(30 / 20_000_030, rel=1e-3)
+    assert float(metric.result()["pixel_error"]) == pytest.approx(30 / 17_000_030, rel=1e-3)
 
 
 def test_all_arguments_are_saved_and_loaded():
