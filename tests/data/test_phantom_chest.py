@@ -49,7 +49,7 @@ def test_each_finding_alone_changes_the_image(finding):
     with_it = without.copy()
     with_it[:, FINDINGS.index(finding)] = True
     before, after = (
-        _draw_radiographs(make_generator(3, 0), findings)[..., 0].astype(int) for findings in (without, with_it)
+        _draw_radiographs(make_generator(3, 0), findings)[0][..., 0].astype(int) for findings in (without, with_it)
     )
     changed = np.abs(after - before).max(axis=(1, 2))
     assert np.median(changed) > 20

@@ -38,13 +38,14 @@ def spell(name, value):
 
 @pytest.mark.parametrize("command", [["train", "--model", "dnn"], ["evaluate", str(RUN)]], ids=lambda found: found[0])
 def test_every_option_of_the_data_reaches_the_loader(command, monkeypatch, tmp_path):
-    monkeypatch.setitem(OWN_SOURCES, "nothing:", OwnSource("DIR", "nothing", f"{__name__}:load_nothing"))
+    # Series have every option that images have, and more.
+    monkeypatch.setitem(OWN_SOURCES, "series:", OwnSource("DIR", "nothing", f"{__name__}:load_nothing"))
     values = {name: OFF_DEFAULT[name] for name in DataOptions.model_fields}
     values |= dict.fromkeys(fields_with(DataOptions, Trait.PLACE), tmp_path)
     options = [word for name, value in values.items() for word in spell(name, value)]
     received.clear()
     with pytest.raises(InputError, match="nothing is loaded"):
-        main([*command, "--data", f"nothing:{tmp_path}", *options])
+        main([*command, "--data", f"series:{tmp_path}", *options])
     (reading,) = received
     for name, value in (values | {"window": (40.0, 400.0)}).items():
         assert field_of(Reading(), name) != value
@@ -54,7 +55,7 @@ def test_every_option_of_the_data_reaches_the_loader(command, monkeypatch, tmp_p
 def test_a_configuration_and_a_reading_have_the_same_fields():
     nested = {field.name for owner in (Reading, OwnImages) for field in dataclasses.fields(owner)}
     assert set(DataOptions.model_fields) <= nested
-    assert nested - set(DataOptions.model_fields) == {"own", "channels", "seed", "plan", "progress"}
+    assert nested - set(DataOptions.model_fields) == {"own", "channels", "fold", "model_unit", "seed", "plan", "progress"}
     assert Reading().with_options(TrainConfig()) == Reading().with_options(DataOptions()) == Reading()
 
 

@@ -65,7 +65,7 @@ def test_a_new_format_is_written_recognised_and_loaded(archives, saved, tmp_path
     card = (folder / "README.md").read_text()
     assert 'load_predictor("path/to/this/folder")' in card
     assert "model.predict(images)" in card
-    with pytest.raises(InputError, match=r"needs a \.keras file or a run. Received: .*, an archive of arrays"):
+    with pytest.raises(InputError, match=r"needs a run or a \.keras file. Received: .*, an archive of arrays"):
         load_model(folder)
 
 

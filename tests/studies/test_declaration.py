@@ -251,7 +251,7 @@ def test_a_wrong_grid_is_one_line(tmp_path, old, new, message):
     ("options", "message"),
     [
         ({"grid": {"learning_rates": [1.0]}}, "There is no field 'learning_rates'. Did you mean learning_rate"),
-        ({"grid": {"seed": [1, 2]}}, "A study sets data, seed, .* Received: seed"),
+        ({"grid": {"seed": [1, 2]}}, "A study sets data, .*seed, .* Received: seed"),
         ({"fields": {"run_dir": "x"}}, "A study sets .* Received: run_dir"),
         ({"grid": {"learning_rate": [1e-3, 0.001]}}, "must have a different name. Received: 'alexnet 1e-3 he-normal'"),
     ],

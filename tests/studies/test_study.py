@@ -251,7 +251,7 @@ def test_a_run_that_fails_is_named_and_tried_again(tmp_path):
         (("--seeds", "0"), "seeds must be greater than or equal to 1"),
         (("--grid", "epochs"), "error: --grid must be FIELD=VALUE,VALUE"),
         (("--grid", "time_budget=soon"), "time_budget must be a number of seconds, or a number followed by s, m or h"),
-        (("--fields", "seed=3"), "error: A study sets data, seed"),
+        (("--fields", "seed=3"), "itself. Received: seed."),
     ],
 )
 def test_a_user_error_is_one_line_and_writes_no_files(tmp_path, options, message):
