@@ -34,6 +34,7 @@ ROOMS = (
     ("processes",),
     ("studies", "tuning"),
     ("folds",),
+    ("checklists",),
     ("cli",),
 )
 ORDER = {name: place for place, names in enumerate(ROOMS) for name in names}

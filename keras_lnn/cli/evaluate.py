@@ -134,12 +134,12 @@ def run_evaluate(command: EvaluateCommand) -> None:
     if command.sampling:
         print_sampling(console, metrics["sampling"], leading)
     if command.corruptions:
-        from keras_lnn.training.corruptions import describe_corruptions
+        from keras_lnn.training.measured_words import describe_corruptions
 
         print_corruptions(console, metrics["corruptions"], leading)
         console.print(describe_corruptions(metrics["corruptions"], leading))
     if command.subgroups is not None:
-        from keras_lnn.training.subgroups import describe_subgroups
+        from keras_lnn.training.measured_words import describe_subgroups
 
         print_subgroups(console, metrics["subgroups"], leading)
         for sentence in describe_subgroups(metrics["subgroups"]):

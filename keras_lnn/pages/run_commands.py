@@ -30,6 +30,7 @@ def list_commands(folder: RunFolder, config: TrainConfig, samples: str = "images
         (f"Predict {samples} of your own", f"keras-lnn predict {run} my_{samples}/"),
         (f"Measure it again, or with --data on other {samples}", f"keras-lnn evaluate {run}"),
         ("See where it looks", f"keras-lnn explain {run}"),
+        ("Fill in the reporting checklists CLAIM 2024 and TRIPOD+AI", f"keras-lnn checklist {run}"),
         ("Export the model for use without this package", f"keras-lnn export {run} --format saved_model"),
         (f"Compare it with another run on the same {samples}", f"keras-lnn compare {run} runs/ANOTHER-RUN"),
         ("Train on for as many epochs again, in a new folder", f"keras-lnn train {train_on}"),

@@ -66,7 +66,7 @@ def run_page(folder: RunFolder, metrics: dict[str, Any], signature: Signature | 
     return render(
         "run.html",
         title=f"{config.model} on {data}",
-        about=_describe_training(config, metrics, _read_history(folder)),
+        about=describe_training(config, metrics, read_history(folder)),
         name=folder.name,
         begun=folder.read_environment().get("begun_at", ""),
         result=describe_result(metrics),
@@ -85,14 +85,21 @@ def run_page(folder: RunFolder, metrics: dict[str, Any], signature: Signature | 
         check=metrics.get("data_check", {"notes": [], "warnings": []}),
         pictures=_read_pictures(folder),
         hard=run_tables.hard_cases_table(folder, task, split, signature),
-        facts=_list_facts(config, metrics, signature),
+        facts=list_facts(config, metrics, signature),
         use=describe_use(task, name_samples(metrics)),
         commands=list_commands(folder, config, name_samples(metrics)),
         files=_list_files(folder),
     )
 
 
-def _describe_training(config: TrainConfig, metrics: Mapping[str, Any], history: list[dict[str, float]]) -> str:
+def describe_training(config: TrainConfig, metrics: Mapping[str, Any], history: list[dict[str, float]]) -> str:
+    """Returns how long a model was trained and which epoch was kept, in sentences.
+
+    Args:
+        config: The configuration of the run.
+        metrics: Content of its metrics.json.
+        history: One row per epoch; empty if it cannot be read.
+    """
     cut = history and is_cut_short(history[-1])
     epochs = describe_epochs(history) if cut else f"{metrics['epochs']} epoch{'' if metrics['epochs'] == 1 else 's'}"
     monitor = metrics.get("monitor")
@@ -111,7 +118,8 @@ def _describe_seconds(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
 
 
-def _read_history(folder: RunFolder) -> list[dict[str, float]]:
+def read_history(folder: RunFolder) -> list[dict[str, float]]:
+    """Returns the history of a run, one row per epoch; empty if it cannot be read."""
     try:
         return pd.read_csv(folder.history).to_dict("records")
     except (*DAMAGED_FILE_ERRORS, pd.errors.ParserError, pd.errors.EmptyDataError):
@@ -129,7 +137,14 @@ def _read_pictures(folder: RunFolder) -> dict[str, list[Picture]]:
     return found
 
 
-def _list_facts(config: TrainConfig, metrics: Mapping[str, Any], signature: Signature | None) -> dict[str, str]:
+def list_facts(config: TrainConfig, metrics: Mapping[str, Any], signature: Signature | None) -> dict[str, str]:
+    """Returns the facts about the model and its training by their names.
+
+    Args:
+        config: The configuration of the run.
+        metrics: Content of its metrics.json.
+        signature: That of its best model; None if it is missing.
+    """
     facts = {} if signature is None else describe_model(signature, dict(metrics))
     facts.pop("Splits", None)  # the table of the data says it
     for name in ("batch_size", "optimizer", "learning_rate", "schedule", "loss", "augmentation", "class_weight"):

@@ -4,6 +4,7 @@ CONTENTS = {
     "report.html": "this page",
     "config.yaml": "the whole configuration: keras-lnn train --config trains the same again",
     "environment.json": "versions, device, seed and checksum of the data",
+    "checklist.md": "reporting checklists of the run, once keras-lnn checklist has written them",
     "samples.csv": "split, file, patient and digest of each sample, so that they stay in their splits",
     "history.csv": "losses and metrics of every epoch",
     "metrics.json": "all metrics with their intervals; written last, so that it marks a complete run",

@@ -1,6 +1,7 @@
 """The card beside an exported model: what it learned from, how well it does, and what it is not for."""
 
 import html
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,10 @@ from keras_lnn.tasks.task import Task
 from keras_lnn.tasks.thresholds import TUNED, describe_rule
 
 CARD_FILE = "README.md"
+# What begins or ends markup within a line; underscores within words and other backslashes are printed as they are.
+_MARKUP = re.compile(r"[|`*\[\]]|\\(?=[!-/:-@\[-`{-~])|(?<![^\W_])_|_(?![^\W_])")
+# Characters that change the order in which the text around them is shown.
+_REORDERING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 # What comes before the use of a model of series.
 _USE_OF_SERIES = {
     "outputs": """# times: float32, (samples, {steps}), of each frame in {unit}, never falling
@@ -52,12 +57,13 @@ def shown_metrics(metrics: dict[str, Any], split: str) -> dict[str, str]:
 
 
 def escape_markdown(text: object) -> str:
-    """Returns text that a Markdown viewer prints as it is, without HTML, further table cells and line breaks.
+    """Returns text that a Markdown viewer prints as it is: no HTML, links, pictures, emphasis, cells or line breaks.
 
     Args:
         text: A name or a value.
     """
-    return " ".join(html.escape(str(text), quote=False).replace("|", "\\|").split())
+    plain = html.escape(_REORDERING.sub(lambda found: f"\\u{ord(found[0]):04x}", str(text)), quote=False)
+    return " ".join(_MARKUP.sub(r"\\\g<0>", plain).split())
 
 
 def model_card(

@@ -48,6 +48,10 @@ class SegmentationTask(Task):
     hub_pipeline = "image-segmentation"
     hub_metrics = ("dice", "mean_iou")
     interval_words = "resampled over"
+    interval_method = (
+        "Intervals rest on how a metric varies over resampled images, or over resampled patients where they are known,"
+        " with the quantile of Student's t."
+    )
     usage: ClassVar[Mapping[str, str]] = {
         "outputs": """result["mask"]  # uint8, {pixels}: the index of each pixel's class in result["class_names"]
 result["probabilities"]  # {pixels_of_classes}""",

@@ -93,6 +93,7 @@ class Task(abc.ABC):
         leading: The metric that says most of a model, by which models are sorted.
         hub_pipeline: What model hubs call the task, and ``hub_metrics`` the metrics that they know of it.
         interval_words: How intervals come about, before ``400 test images``.
+        interval_method: By which methods intervals come about, in a sentence.
         usage: What follows the loading of an exported model in an example of its use, for a model that gives named
             ``outputs`` and for a ``predictor`` of this package.
         note_on_results: A sentence below the table of results; None where there is nothing to say.
@@ -125,6 +126,11 @@ class Task(abc.ABC):
     hub_pipeline: ClassVar[str] = "image-classification"
     hub_metrics: ClassVar[tuple[str, ...]] = ("roc_auc", "accuracy", "f1")
     interval_words: ClassVar[str] = "over"
+    interval_method: ClassVar[str] = (
+        "Areas under the ROC curve have intervals by DeLong's variance (that of Obuchowski, 1997, where patients are"
+        " known) and method 5 of Newcombe (2006), shares those of Agresti and Coull (1998), and other metrics those by"
+        " the variance that resampling tends to. The expected calibration error has none."
+    )
     usage: ClassVar[Mapping[str, str]]
     note_on_results: ClassVar[str | None] = None
 

@@ -65,28 +65,6 @@ def measure_corruptions(
     return rows
 
 
-def mean_losses(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Returns the relative loss of each corruption, the mean over its strengths, the largest one first."""
-    table = pd.DataFrame([row for row in rows if row["strength"]])
-    losses = table.astype({"relative_loss": float}).groupby("corruption")["relative_loss"].mean()
-    return losses.sort_values(ascending=False, kind="stable").to_dict()
-
-
-def describe_corruptions(rows: Sequence[dict[str, Any]], metric: str) -> str:
-    """Returns a sentence on how much of a metric corruptions cost, and which ones cost most.
-
-    Args:
-        rows: As :func:`measure_corruptions` returns them.
-        metric: The metric.
-    """
-    losses = mean_losses(rows)
-    worst = ", ".join(f"{kind} {loss:.1%}" for kind, loss in list(losses.items())[:3])
-    return (
-        f"Corruptions cost {np.mean(list(losses.values())):.1%} of the {metric_label(metric)}, the mean over"
-        f" {len(losses)} kinds and {len(STRENGTHS)} strengths; most: {worst}."
-    )
-
-
 def write_corruptions(rows: Sequence[dict[str, Any]], metric: str, title: str, folder: Path) -> dict[str, Path]:
     """Writes corruptions.csv and corruptions.png to a folder, and returns their paths.
 

@@ -23,13 +23,9 @@ from keras_lnn.plots.subgroups import plot_subgroups
 from keras_lnn.saved.signature import Signature
 from keras_lnn.statistics.measurements import Measurement
 from keras_lnn.statistics.paired_tests import holm
-from keras_lnn.statistics.texts import p_value, signed
 
 # The first group, of all samples.
 ALL_SAMPLES = "all samples"
-_SIGNIFICANT = 0.05
-# A sentence names so many metrics that differ.
-_NAMED = 3
 # Shown beside the leading metric where they were measured, or accuracy in their place.
 _DECISIONS, _WITHOUT_THRESHOLD = ("sensitivity_tuned", "specificity_tuned"), ("accuracy",)
 
@@ -71,46 +67,6 @@ def measure_subgroups(
             rows.append(_row(found.column, "", ~known, measured) | {"note": "without a value, in no group"})
     _correct(rows, {found.column for found in subgroups if len(found.names) == 2})
     return rows
-
-
-def describe_subgroups(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Returns sentences on the differences that the data show, and on the groups that were not measured.
-
-    Args:
-        rows: As :func:`measure_subgroups` returns them.
-    """
-    tested = [row for row in rows if row["corrected_p"] is not None]
-    shown: dict[tuple[str, str], list[str]] = {}
-    for row in tested:
-        if row["corrected_p"] < _SIGNIFICANT:
-            text = f"{metric_label(row['metric'])} {signed(row['difference'])} ({p_value(row['corrected_p'])})"
-            shown.setdefault((row["column"], row["group"]), []).append(text)
-    found, groups = [], _count_groups(rows)
-    for (column, group), texts in shown.items():
-        # What differs between two groups is said of the first one.
-        if groups[column] == 2 and any(text.startswith(f"{column} ") for text in found):
-            continue
-        more = len(texts) - _NAMED
-        rest = f" and {more} more metrics" if more > 0 else ""
-        named = ", ".join(texts[:_NAMED])
-        found.append(f"{column} {group} differs from the others, with p after Holm's correction: {named}{rest}.")
-    if tested and not found:
-        found.append(
-            "No difference between groups is shown at 5% after Holm's correction; with few samples that does not mean"
-            " that there is none."
-        )
-    if not tested:
-        found.append("No difference between groups could be tested.")
-    for row in rows:
-        if row["note"]:
-            found.append(f"{row['column']} {row['group'] or '-'} ({row['samples']} samples): {row['note']}.")
-    return found
-
-
-def _count_groups(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Returns the number of groups of each column."""
-    groups = {(row["column"], row["group"]) for row in rows if row["group"]}
-    return {column: sum(other == column for other, _ in groups) for column, _ in groups}
 
 
 def write_subgroups(rows: Sequence[dict[str, Any]], metric: str, title: str, folder: Path) -> dict[str, Path]:

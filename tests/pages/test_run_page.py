@@ -134,24 +134,24 @@ def test_a_collapsed_model_is_named_at_the_top(tmp_path):
 
 
 def test_the_commands_are_valid_and_name_this_run(hostile, read, monkeypatch):
-    from keras_lnn.cli import compare, evaluate, explain, export, predict, train
+    from keras_lnn.cli import checklist, compare, evaluate, explain, export, predict, train
 
     monkeypatch.chdir(hostile.parent)
     page = run_page(RunFolder(Path(hostile.name)), RunFolder(hostile).read_metrics(), None)
     commands = [shlex.split(command) for command in Reader(page).commands]
-    assert [command[:2] for command in commands] == [
-        ["keras-lnn", name] for name in ("predict", "evaluate", "explain", "export", "compare", "train", "train")
-    ]
+    names = ("predict", "evaluate", "explain", "checklist", "export", "compare", "train", "train")
+    assert [command[:2] for command in commands] == [["keras-lnn", name] for name in names]
     options = [command[2:] for command in commands]
     assert parse_command(predict.PredictCommand, options[0], "predict").model == f"./{hostile.name}"
     assert parse_command(evaluate.EvaluateCommand, options[1], "evaluate").model == f"./{hostile.name}"
     assert parse_command(explain.ExplainCommand, options[2], "explain").model == f"./{hostile.name}"
-    assert parse_command(export.ExportCommand, options[3], "export").run == f"./{hostile.name}"
-    assert parse_command(compare.CompareCommand, options[4], "compare").runs[0] == Path(hostile.name)
-    further = parse_options(train.TrainCommand, options[5], "train")
+    assert parse_command(checklist.ChecklistCommand, options[3], "checklist").run == Path(hostile.name)
+    assert parse_command(export.ExportCommand, options[4], "export").run == f"./{hostile.name}"
+    assert parse_command(compare.CompareCommand, options[5], "compare").runs[0] == Path(hostile.name)
+    further = parse_options(train.TrainCommand, options[6], "train")
     assert TrainConfig.from_yaml(further["config"]).model == "lnn"
     assert (Path(further["start_from"]), int(further["epochs"])) == (Path(hostile.name), 6)
-    assert Path(parse_options(train.TrainCommand, options[6], "train")["resume"]) == Path(hostile.name)
+    assert Path(parse_options(train.TrainCommand, options[7], "train")["resume"]) == Path(hostile.name)
 
 
 def test_a_run_that_was_stopped_early_is_not_stopped_again(tmp_path):

@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from keras_lnn.saved.card import model_card
+from keras_lnn.saved.card import escape_markdown, model_card
 from keras_lnn.saved.signature import Signature
 
 SIGNATURE = Signature(
@@ -41,6 +41,17 @@ def test_the_card_escapes_names():
     assert "| AUC | 0.9000 | 0.8000 to 0.9500 |" in card
     assert "| expected calibration error | 0.1000 | - |" in card
     assert "<" not in card.partition("## Use")[0]
+
+
+def test_markup_in_names_is_printed_as_it_is():
+    written = {
+        "![x](http://y)": r"!\[x\](http://y)",
+        "a|b \\| `c`": r"a\|b \\\| \`c\`",
+        "**d** _e_ f_g": r"\*\*d\*\* \_e\_ f_g",
+        "C:\\scans \u202eh<i>": r"C:\scans \u202eh&lt;i&gt;",
+        "units=4,\n# x": "units=4, # x",
+    }
+    assert {name: escape_markdown(name) for name in written} == written
 
 
 @pytest.mark.parametrize(("task", "pipeline"), [("binary", "classification"), ("segmentation", "segmentation")])

@@ -9,7 +9,8 @@ from keras_lnn.data.arrays import SeriesArray, Split
 from keras_lnn.data.corruptions import CORRUPTIONS, STRENGTHS, corrupt_images
 from keras_lnn.errors import InputError
 from keras_lnn.plots import plot_corruptions
-from keras_lnn.training.corruptions import describe_corruptions, mean_losses, measure_corruptions, write_corruptions
+from keras_lnn.training.corruptions import measure_corruptions, write_corruptions
+from keras_lnn.training.measured_words import describe_corruptions, mean_losses
 
 GENERATOR = np.random.default_rng(0)
 SMOOTH = (60 + 120 * np.linspace(0, 1, 24)[:, None] * np.ones(32)).astype(np.float32)
