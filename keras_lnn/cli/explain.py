@@ -84,6 +84,7 @@ def run_explain(command: ExplainCommand) -> None:
     from keras_lnn.saved.predictor import load_predictor
     from keras_lnn.training.evaluate import LastLoaded
     from keras_lnn.training.explaining import check_maps, find_circuit, read_examples, read_own
+    from keras_lnn.training.learned_features import compare_with_learned
 
     require_methods(command.method)
     find_target(signature.get_task(), command.target)
@@ -110,6 +111,8 @@ def run_explain(command: ExplainCommand) -> None:
     if command.circuit:
         with loading(console, "looking for the smallest circuit") as progress:
             measured["circuit"] = find_circuit(command.model, predictor, progress, **where)
+    with loading(console, "comparing with what was learned") as progress:
+        compared = compare_with_learned(command.model, predictor, samples.images, load, progress)
     with loading(console, "drawing") as progress:
         page = write_explanations(
             predictor,
@@ -118,6 +121,7 @@ def run_explain(command: ExplainCommand) -> None:
             images=samples.images,
             reference=samples.reference,
             reference_is=samples.reference_is,
+            compared=compared,
             cautions=samples.warnings,
             **measured,
             progress=progress,

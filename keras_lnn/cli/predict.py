@@ -107,6 +107,6 @@ def _learn_to_compare(
     from keras_lnn.training.learned_features import load_learned_features
 
     read = make_reader(predictor)
-    with loading(console, "reading the training images"):
-        learned = load_learned_features(command.model)
+    with loading(console, "reading the training images") as progress:
+        learned = load_learned_features(command.model, progress=progress)
     return learned, lambda images: measure_likeness(learned, read(images)).p_values

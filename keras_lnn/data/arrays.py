@@ -205,6 +205,17 @@ def as_series(images: ImageArray) -> SeriesArray | None:
     return images if isinstance(images, SeriesArray) else None
 
 
+def take_images(images: ImageArray, rows: slice) -> ImageArray:
+    """Returns some samples of an array, of series with their times.
+
+    Args:
+        images: Images, volumes or series.
+        rows: Which of them.
+    """
+    series = as_series(images)
+    return images[rows] if series is None else series.take(rows)
+
+
 def name_samples(images: ImageArray) -> str:
     """Returns what the samples of a data set are, in the plural: ``images`` or ``series``."""
     return "images" if as_series(images) is None else "series"

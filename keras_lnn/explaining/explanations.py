@@ -12,6 +12,7 @@ from keras import ops
 from keras_lnn.data.arrays import ImageArray, as_series, network_inputs
 from keras_lnn.explaining.maps import find_target, make_maps, make_subject
 from keras_lnn.explaining.subject import Subject
+from keras_lnn.saved.prediction_columns import LIKENESS
 from keras_lnn.saved.predictor import Predictor, batch_size_for
 
 _STRONGEST = 0.1
@@ -34,6 +35,8 @@ class Explained:
         why: Why the sample was chosen, such as ``worst``; empty if it was given.
         times: For a series the time of each frame, NaN where there is no frame; None for images and volumes.
         unit: The unit of the times.
+        likeness: The share of the validation samples that are at least as far from the training samples; None if that
+            was not measured.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Explained:
     why: str = ""
     times: np.ndarray | None = None
     unit: str = ""
+    likeness: float | None = None
 
     @property
     def kind(self) -> str:
@@ -78,6 +82,7 @@ class Explained:
             "probability": self.probability,
             "target": self.target,
             "target probability": self.target_probability,
+            **({} if self.likeness is None else {LIKENESS: self.likeness}),
             "method": method,
             **{f"strongest {name}": place for name, place in places.items()},
             "share in strongest tenth": share,

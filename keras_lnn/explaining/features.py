@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_lnn.backend import compile_function
 from keras_lnn.data.arrays import ImageArray
 from keras_lnn.errors import InputError
 from keras_lnn.explaining.feature_maps import FeatureMaps
@@ -37,11 +38,12 @@ def read_features(predictor: Predictor, images: ImageArray) -> np.ndarray:
     return make_reader(predictor)(images)
 
 
-def make_reader(predictor: Predictor) -> Callable[[ImageArray], np.ndarray]:
+def make_reader(predictor: Predictor, count: Callable[[int], None] | None = None) -> Callable[[ImageArray], np.ndarray]:
     """Returns :func:`read_features` of one predictor, for several sets of images.
 
     Args:
         predictor: A Keras model with its signature.
+        count: Called after each batch with the number of its images.
     """
     subject = make_subject(predictor)
     predicts_pixels = len(subject.model.outputs[0].shape) > 2
@@ -49,7 +51,10 @@ def make_reader(predictor: Predictor) -> Callable[[ImageArray], np.ndarray]:
 
     def one_batch(*inputs: np.ndarray) -> np.ndarray:
         images, *times = inputs
-        return project(compute([images.astype(np.float32), *times]))
+        features = project(compute([images.astype(np.float32), *times]))
+        if count is not None:
+            count(len(images))
+        return features
 
     return lambda images: in_batches(images, one_batch)
 
@@ -89,13 +94,18 @@ def _before_logits(model: keras.Model) -> Callable[[list[np.ndarray]], np.ndarra
     if not tensors:
         raise InputError(f"Features are what a layer with weights reads. Received: {model.name}, which has no weights.")
     reader: Any = keras.Model(model.inputs, tensors)
-    reader.jit_compile = False
+
+    def read_batch(inputs: list[Any]) -> Any:
+        return reader(inputs, training=False)
+
+    # TensorFlow warns of the function of each network and each last batch that Keras traces itself.
+    read = read_batch if model.run_eagerly else compile_function(read_batch)
 
     def compute(inputs: list[np.ndarray]) -> np.ndarray:
-        found = keras.tree.flatten(reader.predict_on_batch(inputs))
+        found = [np.asarray(ops.convert_to_numpy(one), np.float32) for one in keras.tree.flatten(read(inputs))]
         samples = len(inputs[0])
         # Views of an image are the outer part of a batch, the slices of a sample the inner one.
-        parts = [np.asarray(one, np.float32).reshape(search.views, samples, -1, one.shape[-1]) for one in found]
+        parts = [one.reshape(search.views, samples, -1, one.shape[-1]) for one in found]
         return np.concatenate([part.mean(axis=(0, 2)) for part in parts], axis=1)
 
     return compute

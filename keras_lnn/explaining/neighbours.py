@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,13 @@ class LearnedFeatures:
         return [np.clip(1 - _directions(part) @ known.T, 0, 2) for part in parts]
 
 
-def learn_features(predictor: Predictor, train: Split, validation: Split, seed: int = 0) -> LearnedFeatures:
+def learn_features(
+    predictor: Predictor,
+    train: Split,
+    validation: Split,
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> LearnedFeatures:
     """Computes the features of the images that a model has learned from.
 
     Args:
@@ -126,9 +132,22 @@ def learn_features(predictor: Predictor, train: Split, validation: Split, seed: 
         train: The training split.
         validation: The validation split, whose distances say what is usual.
         seed: Seed for drawing images of splits of more than ``MOST_IMAGES``, and one validation image per patient.
+        progress: Called with the fraction done.
     """
-    read, task = make_reader(predictor), predictor.signature.get_task()
+    task, done = predictor.signature.get_task(), 0
     rows, chosen = _draw(train, np.arange(len(train)), seed)
+    one_each = np.arange(len(validation))
+    if validation.groups is not None:
+        one_each = draw_one_of_each(validation.groups, seed)
+    _, usual = _draw(validation, one_each, seed)
+
+    def count(images: int) -> None:
+        nonlocal done
+        done += images
+        if progress is not None:
+            progress(done / (len(chosen) + len(usual)))
+
+    read = make_reader(predictor, count)
     learned = LearnedFeatures(
         directions=_directions(read(chosen.images)).astype(np.float32),
         rows=rows,
@@ -138,10 +157,6 @@ def learn_features(predictor: Predictor, train: Split, validation: Split, seed: 
         validation=np.zeros(0),
         noun=predictor.signature.samples,
     )
-    one_each = np.arange(len(validation))
-    if validation.groups is not None:
-        one_each = draw_one_of_each(validation.groups, seed)
-    _, usual = _draw(validation, one_each, seed)
     return dataclasses.replace(learned, validation=np.sort(learned.measure_distances(read(usual.images))))
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from keras_lnn.data.arrays import ImageArray
+from keras_lnn.data.arrays import ImageArray, take_images
 from keras_lnn.errors import InputError
 from keras_lnn.explaining.checked_maps import MapCheck
+from keras_lnn.explaining.compared import LearnedComparison
 from keras_lnn.explaining.explanations import Explained
 from keras_lnn.explaining.liquid_layers import explain_absence
 from keras_lnn.explaining.measured_circuit import MeasuredCircuit
@@ -23,11 +26,17 @@ from keras_lnn.pages.explanation_parts import check_part, circuit_part
 from keras_lnn.pages.neuron_pictures import draw_neurons
 from keras_lnn.pages.rendering import Picture
 from keras_lnn.plots.explanations import plot_explanation
+from keras_lnn.plots.neighbours import plot_neighbours
 from keras_lnn.plots.style import save_figure
 from keras_lnn.saved.predictor import KerasPredictor
 
 PICTURED, WITH_NEURONS = 24, 6
 _PICTURES = "pictures"
+_NEAREST = (
+    "The nearest ones by the features that the model decides by, with their labels and their cosine distances, from 0"
+    " for the same features to 2; of each patient at most one, where patients are known. They show what the model takes"
+    " for alike, not that the prediction is right."
+)
 
 
 def require_free_folder(output: Path) -> None:
@@ -49,6 +58,7 @@ def write_explanations(
     images: ImageArray,
     reference: ImageArray,
     reference_is: str,
+    compared: LearnedComparison | str = "",
     cautions: Sequence[str] = (),
     check: MapCheck | None = None,
     circuit: MeasuredCircuit | None = None,
@@ -60,15 +70,21 @@ def write_explanations(
         predictor: The model.
         explained: The samples.
         output: Folder for the files; those of earlier explanations are replaced.
-        images: The first samples as the model reads them, at least ``WITH_NEURONS`` of them or all.
+        images: The samples as the model reads them.
         reference: The samples over which the average step of a liquid layer is taken.
         reference_is: What these are, in words.
+        compared: How all samples compare with those that the model has learned from, or a sentence on why that cannot
+            be told.
         cautions: What may spoil the explanations, one sentence each.
         check: How true the maps are, if that was measured.
         circuit: What decides within the liquid layer, if that was measured.
         progress: Called with the fraction done.
     """
     require_free_folder(output)
+    if not isinstance(compared, str):
+        p_values = compared.likeness.p_values.tolist()
+        pairs = zip(explained, p_values, strict=True)
+        explained = [dataclasses.replace(each, likeness=value) for each, value in pairs]
     shown = explained[:PICTURED]
     with writing_to(output):
         written = WrittenFiles(output, OTHER_FOLDER)
@@ -82,7 +98,8 @@ def write_explanations(
                 path = folder / f"{file_stem(number, each)}.png"
                 save_figure(figure, path)
                 picture = Picture.of_file(path, f"What counts for {each.target}, by {', '.join(each.maps)}")
-                sections.append(SampleSection(each, picture, neurons.get(number, ())))
+                learned = _describe_learned(compared, images, number, each, folder)
+                sections.append(SampleSection(each, picture, neurons.get(number, ()), **learned))
                 if progress is not None:
                     progress(number / len(shown))
             parts = [] if check is None else [check_part(check)]
@@ -92,7 +109,13 @@ def write_explanations(
         table = pd.DataFrame([row for each in explained for row in each.to_rows()])
         written.write_text(output / "explanation.csv", to_csv(table))
         page = explanation_page(
-            predictor.signature, explained, sections, about_neurons=about, cautions=cautions, parts=parts
+            predictor.signature,
+            explained,
+            sections,
+            about_neurons=about,
+            about_likeness=compared if isinstance(compared, str) else compared.describe(),
+            cautions=cautions,
+            parts=parts,
         )
         written.write_text(output / "explanation.html", page)
     return output / "explanation.html"
@@ -131,6 +154,31 @@ def _try_neurons(
         f"Below the maps of{some} the samples is what the neurons of the liquid layer did. The average step is that of"
         f" {reference_is}."
     )
+
+
+def _describe_learned(
+    compared: LearnedComparison | str, images: ImageArray, number: int, each: Explained, folder: Path
+) -> dict[str, Any]:
+    """Returns what the section of a sample shows of how it compares with those that were learned."""
+    if isinstance(compared, str):
+        return {}
+    row = number - 1
+    about = {"distance": compared.describe_distance(row), "cautions": compared.warn_of(row)}
+    found, known = compared.neighbours, compared.training_images
+    if known is None:
+        return about
+    figure = plot_neighbours(
+        take_images(images, slice(row, row + 1)),
+        known,
+        found.rows[row : row + 1],
+        found.distances[row : row + 1],
+        [found.labels[row]],
+        [f"{each.name}, predicted: {each.predicted}"],
+        [found.names[row]],
+    )
+    path = folder / f"{file_stem(number, each)}-nearest.png"
+    save_figure(figure, path)
+    return about | {"neighbours": [Picture.of_file(path, _NEAREST)]}
 
 
 def _write_maps(explained: Sequence[Explained], path: Path) -> None:

@@ -16,7 +16,8 @@ from keras_lnn.statistics.texts import number
 FILES = {
     "explanation.html": "this page",
     "explanation.csv": "one row per sample and method: prediction, strongest point, and how much of the map is in its"
-    " strongest 10% of pixels",
+    " strongest 10% of pixels; for a run also the likeness, which is the share of the validation samples that are at"
+    " least as far from the training samples",
     "maps.npz": "all maps: the arrays maps (samples, methods, ...), names and methods; read them by numpy.load",
     "pictures": "the pictures of this page as files",
 }
@@ -46,6 +47,7 @@ class SampleSection:
         explained: The sample.
         maps: The picture of its maps.
         neurons: Pictures of what the neurons, synapses and steps of the liquid layer did.
+        distance: How far it is from what the model has learned, in words; empty if that was not measured.
         neighbours: Pictures of the training samples that are most like it.
         cautions: Sentences on why this sample may be unlike what the model has learned.
     """
@@ -53,6 +55,7 @@ class SampleSection:
     explained: Explained
     maps: Picture
     neurons: Sequence[Picture] = ()
+    distance: str = ""
     neighbours: Sequence[Picture] = ()
     cautions: Sequence[str] = ()
 
@@ -63,7 +66,8 @@ class SampleSection:
         facts = {"Predicted": f"{found.predicted}, probability {number(found.probability)}"}
         if (found.target, found.target_probability) != (found.predicted, found.probability):
             facts["Explained"] = f"{found.target}, probability {number(found.target_probability)}"
-        return facts | ({} if found.truth is None else {"Truth": found.truth})
+        facts |= {} if found.truth is None else {"Truth": found.truth}
+        return facts | ({"Distance from what was learned": self.distance} if self.distance else {})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +95,7 @@ def explanation_page(
     sections: Sequence[SampleSection],
     *,
     about_neurons: str,
+    about_likeness: str = "",
     cautions: Sequence[str] = (),
     parts: Sequence[PagePart] = (),
 ) -> str:
@@ -101,6 +106,7 @@ def explanation_page(
         explained: All samples.
         sections: What is shown of the first ones.
         about_neurons: A sentence on the pictures of the neurons, or on why there are none.
+        about_likeness: Sentences on how the samples were compared with those learned from, or on why they were not.
         cautions: What may spoil the explanations, one sentence each.
         parts: What was measured of the whole model.
     """
@@ -116,7 +122,7 @@ def explanation_page(
         methods={name: f"{describe_method(name)} It reads the {METHODS[name].looks_at}." for name in methods},
         limits=LIMITS,
         parts=parts,
-        about_neurons=about_neurons,
+        about_samples=[text for text in (about_neurons, about_likeness) if text],
         sections=[(f"sample-{number}", section) for number, section in enumerate(sections, start=1)],
         left=len(explained) - len(sections),
         table=samples_table(explained),

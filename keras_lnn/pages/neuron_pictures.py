@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_lnn.data.arrays import ImageArray, as_series
+from keras_lnn.data.arrays import ImageArray, take_images
 from keras_lnn.explaining.neurons import trace_layer
 from keras_lnn.explaining.output_names import name_outputs
 from keras_lnn.explaining.steps import measure_steps
@@ -44,7 +44,7 @@ def draw_neurons(
         reference: The samples over which the average step is taken; with fewer than eight, steps are not drawn.
     """
     model, classes = predictor.model, predictor.signature.class_names
-    first = _take(images, len(stems))
+    first = take_images(images, slice(len(stems)))
     traced = trace_layer(model, first)
     steps = measure_steps(model, first, reference).contributions if len(reference) >= _FEWEST else None
     # The outputs of a layer within another one are not those of the model.
@@ -75,11 +75,6 @@ def _read_steps(steps: np.ndarray, trace: Trace, sample: int) -> np.ndarray:
     """Returns the steps up to the last one that is not masked."""
     read = np.flatnonzero(~np.isnan(trace.time_constants[sample]).any(axis=-1))
     return steps[: read[-1] + 1] if len(read) else steps
-
-
-def _take(images: ImageArray, count: int) -> ImageArray:
-    series = as_series(images)
-    return images[:count] if series is None else series.take(slice(count))
 
 
 def _name_logits(classes: Sequence[str], steps: Any) -> Sequence[str]:

@@ -75,7 +75,9 @@ def test_images_of_a_folder_are_explained(model, tmp_path, capfd):
     with np.load(tmp_path / "out" / "maps.npz") as arrays:
         assert arrays["maps"].shape == (3, 2, 6, 6)
         assert [name.rpartition("/")[2] for name in arrays["names"]] == ["0.png", "1.png", "2.png"]
-    assert "benign" in (tmp_path / "out" / "explanation.html").read_text()
+    page = (tmp_path / "out" / "explanation.html").read_text()
+    assert "benign" in page
+    assert "A .keras file does not hold those images" in page
 
 
 def save_registered(name, folder):
@@ -131,6 +133,7 @@ def test_a_run_is_explained_with_its_check_and_its_circuit(tmp_path, monkeypatch
     for words in ("How true the maps are", "in the lesion", "smallest circuit", "(worst)", "(typical)", "(best)"):
         assert words in page
     assert "which chose nothing" in page
+    assert page.count("<h4>Nearest training images</h4>") == 3
     out = capfd.readouterr().out
     assert "How true maps are, on 12 images of the test split" in out
     assert "The circuit beside the whole model" in out

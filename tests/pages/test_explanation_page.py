@@ -10,6 +10,9 @@ from test_run_page import Reader
 
 from keras_lnn.errors import InputError
 from keras_lnn.explaining.checked_maps import CheckedMethod, MapCheck
+from keras_lnn.explaining.compared import LearnedComparison
+from keras_lnn.explaining.likeness import Likeness
+from keras_lnn.explaining.neighbours import Neighbours
 from keras_lnn.pages.explanation_files import PICTURED, file_stem, write_explanations
 from keras_lnn.pages.explanation_page import FILES, PagePart, SampleSection, explanation_page
 from keras_lnn.pages.explanation_parts import check_part, check_table
@@ -84,6 +87,37 @@ def test_all_files_are_written_and_maps_are_read_without_pickle(predictor, tmp_p
         "0001-script.png",
         "0002-c.png",
     ]
+
+
+def compare(p_value, training_images):
+    images, few = np.array([p_value]), np.array([[0, 1]])
+    likeness = Likeness(images, images, 1 - images, images <= 0.05, 40, 0.05)
+    neighbours = Neighbours(few, few / 10, [["known.png", SCRIPT]], [["benign", "malignant"]])
+    return LearnedComparison(likeness, neighbours, training_images, "They are gone." if training_images is None else "")
+
+
+def test_a_sample_that_is_unlike_is_reported_with_the_rate_of_false_alarms(predictor, tmp_path):
+    known = np.zeros((2, 4, 4, 1), np.uint8)
+    text = Reader(write(predictor, [make_explained()], tmp_path, compared=compare(0.03, known)).read_text()).text
+    words = " ".join(text.split())
+    assert "This image is unlike the images that the model has learned from: farther than 97% of the" in words
+    assert "at most 5% on average are reported so by mistake" in words
+    assert "Nearest training images" in words
+    assert (tmp_path / "pictures" / "0001-a-nearest.png").is_file()
+    assert pd.read_csv(tmp_path / "explanation.csv")["likeness"].tolist() == [0.03]
+
+
+def test_a_sample_that_is_like_what_was_learned_has_its_distance_and_no_warning(predictor, tmp_path):
+    words = Reader(write(predictor, [make_explained()], tmp_path, compared=compare(0.6, None)).read_text()).text
+    assert "farther than 40% of the validation images" in words
+    assert "They are gone." in words
+    assert not any(absent in words for absent in ("Is it like what was learned?", "Nearest training"))
+
+
+def test_a_sentence_says_why_samples_could_not_be_compared(predictor, tmp_path):
+    page = write(predictor, [make_explained()], tmp_path, compared="It cannot be told.").read_text()
+    assert "<p>It cannot be told.</p>" in page
+    assert "likeness" not in pd.read_csv(tmp_path / "explanation.csv")
 
 
 def test_files_of_others_are_kept_and_own_ones_replaced(predictor, tmp_path):

@@ -1,5 +1,7 @@
 """The features of a run's training images: computed once per model, kept in its folder, or why they cannot be."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from conftest import TINY, register_tiny_data, tiny_stripes
@@ -15,7 +17,8 @@ from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.predictor import load_predictor
 from keras_lnn.saved.signature import save_keras
 from keras_lnn.training import learned_features
-from keras_lnn.training.learned_features import load_learned_features
+from keras_lnn.training.evaluate import LastLoaded
+from keras_lnn.training.learned_features import compare_with_learned, load_learned_features
 
 
 def write_model(path, **changes):
@@ -24,11 +27,18 @@ def write_model(path, **changes):
     save_keras(tiny_dense((28, 28, 1), 2), make_signature(**known), path)
 
 
-def test_features_of_a_run_are_kept_for_its_present_model(tmp_path, monkeypatch):
+@pytest.fixture
+def run(tmp_path):
     register_tiny_data()
-    run = RunFolder.create(TrainConfig(model="tiny-dense", data=TINY, run_dir=tmp_path / "run"), {})
-    write_model(run.best_model)
-    learned = load_learned_features(run.path)
+    folder = RunFolder.create(TrainConfig(model="tiny-dense", data=TINY, run_dir=tmp_path / "run"), {})
+    write_model(folder.best_model)
+    return folder
+
+
+def test_features_of_a_run_are_kept_for_its_present_model(run, monkeypatch):
+    done = []
+    learned = load_learned_features(run.path, progress=done.append)
+    assert done == [0.75, 1.0]
     assert run.features.is_file()
     assert (len(learned.rows), len(learned.validation)) == (60, 20)
     images = tiny_stripes().splits["train"].images
@@ -40,6 +50,39 @@ def test_features_of_a_run_are_kept_for_its_present_model(tmp_path, monkeypatch)
         write_model(run.best_model)  # of other weights
         with pytest.raises(TypeError):
             load_learned_features(run.path)
+
+
+def test_samples_are_compared_with_what_a_run_has_learned(run):
+    images = tiny_stripes().splits["train"].images
+    found = compare_with_learned(run.path, load_predictor(run.path), images[7:9], LastLoaded())
+    assert found.neighbours.rows[:, 0].tolist() == [7, 8]
+    np.testing.assert_array_equal(found.training_images[7:9], images[7:9])
+    assert (len(found.likeness.p_values), found.absence) == (2, "")
+    assert "20 validation images" in found.describe()
+
+
+def test_changed_training_images_are_not_drawn_as_neighbours(run, monkeypatch):
+    predictor, images = load_predictor(run.path), tiny_stripes().splits["train"].images
+    learned = load_learned_features(run.path)
+    changed = dataclasses.replace(learned, rows=learned.rows + 1)
+    monkeypatch.setattr(learned_features, "load_learned_features", lambda *_: changed)
+    found = compare_with_learned(run.path, predictor, images[7:8], LastLoaded())
+    assert found.training_images is None
+    assert "have changed since their features were kept. Remove " in found.absence
+    assert found.describe().endswith("features.npz.")
+
+
+def test_a_file_alone_or_a_run_without_its_data_gives_one_sentence(run, tmp_path):
+    predictor, images = load_predictor(run.path), tiny_stripes().splits["train"].images[:1]
+    found = compare_with_learned(run.best_model, predictor, images, LastLoaded())
+    assert found == (
+        f"It cannot be told whether images are like those that {run.best_model} has learned from. A .keras file does"
+        " not hold those images: explain its run."
+    )
+    run.config.write_text(TrainConfig(model="tiny-dense", data="folder:/nowhere", run_dir=run.path).to_yaml())
+    found = compare_with_learned(run.path, predictor, images, LastLoaded())
+    assert found.startswith(f"It cannot be told whether images are like those that {run.path} has learned from. ")
+    assert "/nowhere, which does not exist here." in found
 
 
 def test_a_model_whose_data_are_gone_or_changed_says_that_it_cannot_be_told(tmp_path):
