@@ -1,4 +1,4 @@
-"""The page of explanations: for each sample its maps and neurons, how to read them, and how true they are."""
+"""The page of explanations: the maps and neurons of each sample, then how to read them and how true they are."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LIMITS = (
     "A pixel without colour is not a healthy one: it did not count for this prediction.",
     "Each map is scaled by its own strongest points, so that the colours of two samples cannot be compared.",
 )
-READING = {
+LEGENDS = {
     "images": "The cross marks the strongest point. Yellow counts most, and where the image is grey, nothing counts.",
     "volumes": "Three slices meet in the strongest point, which the cross marks. Yellow counts most. The bars show"
     " which slices hold how much of the map.",
@@ -117,7 +117,8 @@ def explanation_page(
         title=f"What {signature.model} looks at",
         about=_describe(signature, explained),
         cautions=cautions,
-        reading=[*(READING[kind] for kind in kinds), *_describe_decisions(signature)],
+        legend=[LEGENDS[kind] for kind in kinds],
+        reading=_describe_decisions(signature),
         signed=any((each.maps[method] < 0).any() for each in explained for method in methods),
         methods={name: f"{describe_method(name)} It reads the {METHODS[name].looks_at}." for name in methods},
         limits=LIMITS,

@@ -12,9 +12,10 @@ from keras_lnn.errors import InputError
 from keras_lnn.explaining.checked_maps import CheckedMethod, MapCheck
 from keras_lnn.explaining.compared import LearnedComparison
 from keras_lnn.explaining.likeness import Likeness
+from keras_lnn.explaining.maps import describe_method
 from keras_lnn.explaining.neighbours import Neighbours
 from keras_lnn.pages.explanation_files import PICTURED, file_stem, write_explanations
-from keras_lnn.pages.explanation_page import FILES, PagePart, SampleSection, explanation_page
+from keras_lnn.pages.explanation_page import FILES, LIMITS, PagePart, SampleSection, explanation_page
 from keras_lnn.pages.explanation_parts import check_part, check_table
 from keras_lnn.pages.rendering import Picture, Table
 from keras_lnn.saved.predictor import KerasPredictor
@@ -43,6 +44,15 @@ def test_a_sample_shows_what_is_predicted_what_is_explained_and_what_is_true():
     for part in ("a, probability .750", "b, probability .250", "Truth b", "a.png (worst)", "Not for diagnosis"):
         assert part in text
     assert "Explained" not in Reader(read([make_explained()])).text
+
+
+def test_maps_stand_above_the_long_text_on_them_and_below_a_short_legend():
+    text = Reader(read([make_explained()], about_neurons="on the neurons")).text
+    order = ["Not for diagnosis", "The cross marks the strongest point", "a.png", "How to read the maps"]
+    order += [LIMITS[0], "on the neurons", describe_method("grad-cam")[:20], "All maps in numbers"]
+    places = [text.index(words) for words in order]
+    assert places == sorted(places)
+    assert text.count("The cross marks") == 1
 
 
 def test_neighbours_cautions_and_measures_have_their_places():
