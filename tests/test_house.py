@@ -33,7 +33,7 @@ ROOMS = (
     ("training", "comparing"),
     ("processes",),
     ("studies", "tuning"),
-    ("folds",),
+    ("folds", "ensembles"),
     ("checklists",),
     ("cli",),
 )

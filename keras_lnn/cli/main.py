@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": Entry("evaluate", "measure a trained model, with 95% intervals"),
     "compare": Entry("compare", "compare trained models on the same test samples, with tests and pictures"),
     "study": Entry("study", "run a study: several models, data sets and seeds, with tables and pictures"),
+    "ensemble": Entry("ensemble", "join runs into one model that predicts the mean of their probabilities"),
     "predict": Entry("predict", "predict probabilities or masks for image files and folders"),
     "explain": Entry("explain", "draw where a model looks and what its liquid neurons do, on one page"),
     "checklist": Entry("checklist", "fill in the reporting checklists CLAIM 2024 and TRIPOD+AI from a run"),

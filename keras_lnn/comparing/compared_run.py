@@ -15,6 +15,7 @@ import numpy as np
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.cautions import Basis
+from keras_lnn.statistics.measurements import Measurement
 from keras_lnn.statistics.paired_tests import Difference, Measured
 from keras_lnn.tasks.kinds import find_kind
 from keras_lnn.tasks.task import Task
@@ -145,6 +146,7 @@ class RunKind:
     read: Callable[[Path, str], ComparedRun]
     measure: Callable[..., tuple[dict[str, Measured], dict[str, dict[str, Measured]]]]
     test: Callable[..., tuple[Difference, str]]
+    measure_split: Callable[..., tuple[list[Measurement], Callable[[np.ndarray], float]]] | None = None
 
     @classmethod
     def of(cls, task: type[Task]) -> RunKind:

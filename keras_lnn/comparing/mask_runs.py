@@ -12,6 +12,7 @@ import pandas as pd
 
 from keras_lnn.comparing.compared_run import ComparedRun, RunKind
 from keras_lnn.config import TrainConfig
+from keras_lnn.data.arrays import Split
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.mask_overlaps import MaskMeasures
 from keras_lnn.evaluation.masks import GroupedMeasures
@@ -21,8 +22,11 @@ from keras_lnn.runs.folder import RunFolder
 from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.bootstrap import bounded_interval, defined_mean, resample_weights
 from keras_lnn.statistics.deviations import resampled_deviations
+from keras_lnn.statistics.measurements import Measurement
 from keras_lnn.statistics.paired_tests import Difference, Measured, compare_means
 from keras_lnn.tasks.prediction_tables import read_measures
+from keras_lnn.tasks.segmentation import measures_of
+from keras_lnn.tasks.task import Task
 
 COMPARED = list_compared_metrics(MASK_METRICS)
 _RESAMPLES = 2000
@@ -142,28 +146,44 @@ def measure_mask_model(
     Returns:
         Each of ``COMPARED``, and nothing for single labels.
     """
-    values, drawn_of_runs = [], []
+    found: dict[str, list[Measurement]] = {name: [] for name in COMPARED}
+    units = 1
     for place, run in enumerate(runs):
-        statistics = GroupedMeasures(run.measures, run.groups)
-        patients = statistics.groups
-        values.append(statistics(np.ones((1, patients)))[: len(MASK_METRICS), 0])
-        # The same patients are drawn for every run.
-        drawn = [statistics(weights)[: len(MASK_METRICS)] for weights in resample_weights(patients, _RESAMPLES, seed=0)]
-        drawn_of_runs.append(np.concatenate(drawn, axis=1))
+        of_run, units = _resample(run.measures, run.groups)
+        for name in COMPARED:
+            found[name].append(of_run[name])
         if progress is not None:
             progress((place + 1) / len(runs))
+    return {name: Measured.of(of_runs, max(units - 1, 1)) for name, of_runs in found.items()}, {}
+
+
+def measure_mask_split(
+    metric: str, task: Task, split: Split, predicted: Sequence[np.ndarray]
+) -> tuple[list[Measurement], Callable[[np.ndarray], float]]:
+    """Returns a metric of the masks of several models; see :attr:`RunKind.measure_split`."""
+    measured, units = [], 1
+    for masks in predicted:
+        found, units = _resample(measures_of(task.measure(split, masks)), split.groups)
+        measured.append(found[metric])
+    degrees = float(max(units - 1, 1))
+    return measured, lambda _: degrees
+
+
+def _resample(measures: MaskMeasures, groups: Sequence[str] | None) -> tuple[dict[str, Measurement], int]:
+    """Returns each of ``COMPARED`` with its deviations, and the number of units; the same ones are drawn each time."""
+    statistics = GroupedMeasures(measures, groups)
+    patients = statistics.groups
+    values = statistics(np.ones((1, patients)))[: len(MASK_METRICS), 0]
+    drawn = [statistics(weights)[: len(MASK_METRICS)] for weights in resample_weights(patients, _RESAMPLES, seed=0)]
+    drawn = np.concatenate(drawn, axis=1)
+    # Few patients spread less when they are drawn again than new ones would.
+    correction = np.sqrt(patients / max(patients - 1, 1))
     found = {}
     for name in COMPARED:
         place = list(MASK_METRICS).index(name)
-        estimates = [
-            Estimate(row[place], *bounded_interval(row[place], rows[place], _CONFIDENCE, 1.0, patients))
-            for row, rows in zip(values, drawn_of_runs, strict=True)
-        ]
-        deviations = np.stack([resampled_deviations(rows[place]) for rows in drawn_of_runs])
-        # Few patients spread less when they are drawn again than new ones would.
-        correction = np.sqrt(patients / max(patients - 1, 1))
-        found[name] = Measured(estimates, deviations * correction, max(patients - 1, 1))
-    return found, {}
+        ends = bounded_interval(values[place], drawn[place], _CONFIDENCE, 1.0, patients)
+        found[name] = Measurement(Estimate(values[place], *ends), resampled_deviations(drawn[place]) * correction)
+    return found, patients
 
 
 def compare_mask_models(
@@ -189,4 +209,4 @@ def _read_warnings(metrics: dict[str, Any], split: str) -> tuple[str, ...]:
     return tuple(text for text in metrics["warnings"] if is_measured or "has collapsed" in text)
 
 
-MASK_RUNS = RunKind(read_mask_run, measure_mask_model, compare_mask_models)
+MASK_RUNS = RunKind(read_mask_run, measure_mask_model, compare_mask_models, measure_mask_split)

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_lnn.comparing.compared_run import RunKind
 from keras_lnn.comparing.runs import Run, read_run
+from keras_lnn.data.arrays import Split
 from keras_lnn.evaluation.checked import CheckedPredictions
 from keras_lnn.evaluation.metrics import METRICS, list_compared_metrics, list_tuned_metrics
 from keras_lnn.evaluation.predictions import measure_predictions
@@ -15,6 +16,7 @@ from keras_lnn.statistics.deviations import Units, welch_degrees
 from keras_lnn.statistics.measurements import Measurement
 from keras_lnn.statistics.paired_tests import Difference, Measured, compare_accuracy, compare_means
 from keras_lnn.tasks.kinds import find_kind
+from keras_lnn.tasks.task import Task
 from keras_lnn.tasks.thresholds import TUNED
 
 
@@ -92,16 +94,30 @@ def _name_test(metric: str, *, by_patient: bool, single: bool) -> str:
 
 
 def _join(found: Sequence[Measurement], metric: str, run: Run, label: int | None = None) -> Measured:
-    deviations = np.stack([one.deviations for one in found])
-    degrees = degrees_of_samples(metric, deviations.mean(axis=0), run, label)
-    return Measured([one.estimate for one in found], deviations, degrees)
+    deviations = np.mean([one.deviations for one in found], axis=0)
+    return Measured.of(found, degrees_of_samples(metric, deviations, run, label))
 
 
 def degrees_of_samples(metric: str, deviations: np.ndarray, run: Run, label: int | None = None) -> float:
     """Returns the degrees of freedom of the variance due to the samples: for AUC, Welch's over the true classes."""
-    units = Units(run.samples, run.groups)
-    if metric == "auc" and (find_kind(run.task).exclusive or label is not None):
-        strata = units.strata(run.truth if label is None else run.truth[:, label])
+    has_strata = find_kind(run.task).exclusive or label is not None
+    truth = run.truth if label is None else run.truth[:, label]
+    return _degrees(metric, deviations, truth if has_strata else None, Units(run.samples, run.groups))
+
+
+def measure_class_split(
+    metric: str, task: Task, split: Split, predicted: Sequence[np.ndarray]
+) -> tuple[list[Measurement], Callable[[np.ndarray], float]]:
+    """Returns a metric of the probabilities of several models; see :attr:`RunKind.measure_split`."""
+    truth, units = split.labels if task.exclusive else None, Units(len(split), split.groups)
+    measured = [task.measure_with_deviations(split, probabilities)[metric] for probabilities in predicted]
+    return measured, lambda deviations: _degrees(metric, deviations, truth, units)
+
+
+def _degrees(metric: str, deviations: np.ndarray, classes: np.ndarray | None, units: Units) -> float:
+    """Returns the degrees of freedom of a variance; for AUC Welch's over the classes, unless there are none."""
+    if metric == "auc" and classes is not None:
+        strata = units.strata(classes)
         if strata is not None:
             return welch_degrees(deviations, strata)
     return float(max(units.count - 1, 1))
@@ -112,4 +128,4 @@ def _checked(run: Run, positive_class: str | None = None) -> CheckedPredictions:
     return CheckedPredictions.checked(*about, positive_class)
 
 
-CLASS_RUNS = RunKind(read_run, measure_model, compare_models)
+CLASS_RUNS = RunKind(read_run, measure_model, compare_models, measure_class_split)

@@ -136,14 +136,14 @@ def find_all_runs(paths: Iterable[str | os.PathLike]) -> list[Path]:
         for folder in find_runs(path):
             found.setdefault(folder.resolve(), folder)
     if not found:
-        raise InputError("There must be a run to compare. Received: no path. Name folders of runs.")
+        raise InputError("There must be a run. Received: no path. Name folders of runs.")
     return list(found.values())
 
 
 def find_runs(path: Path) -> list[Path]:
     """Returns the folders of the complete runs at or below a path, sorted."""
     if not path.is_dir():
-        raise InputError(f"Runs to compare must be given as folders. Received: {path}, which is not a folder.")
+        raise InputError(f"Runs must be given as folders. Received: {path}, which is not a folder.")
     unfinished, complete = [], []
     for place, files in find_run_folders(path):
         if "config.yaml" in files:

@@ -70,6 +70,18 @@ class SampleRecord:
         """Returns the number of samples in each split."""
         return {name: self.splits.count(name) for name in SPLITS}
 
+    def take(self, rows: Sequence[int]) -> SampleRecord:
+        """Returns the record of some of the samples.
+
+        Args:
+            rows: Their places.
+        """
+        splits, digests, labels = ([column[row] for row in rows] for column in (self.splits, self.digests, self.labels))
+        names, groups = (
+            None if column is None else [column[row] for row in rows] for column in (self.names, self.groups)
+        )
+        return SampleRecord(splits, digests, labels, names, groups)
+
     def knows(self, digests: Sequence[str], splits: Sequence[str] = SPLITS) -> np.ndarray:
         """Returns whether the content of each file is that of a sample in one of the splits."""
         pairs = zip(self.digests, self.splits, strict=True)

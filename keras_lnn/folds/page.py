@@ -89,9 +89,10 @@ def _folds_table(folder: Path, found: dict[str, Any], runs: Sequence[FoldRun]) -
 
 
 def _list_commands(folder: Path, runs: Sequence[FoldRun], samples: str) -> list[tuple[str, str]]:
-    """Returns what each command does, and the command; what combines the models of all folds has its place here."""
+    """Returns what each command does, and the command."""
     one = shlex.quote(str(runs[0].folder))
     return [
+        ("Join the models of all folds into one, and test it", f"keras-lnn ensemble {shlex.quote(str(folder))}"),
         (f"Measure a fold's model again, or with --data on other {samples}", f"keras-lnn evaluate {one}"),
         ("Deal the same data anew, in another folder", _again(folder, runs[-1].config.seed_of_splits + 1)),
     ]

@@ -6,6 +6,7 @@ from keras_lnn.layers.elapsed_time import ElapsedTime
 from keras_lnn.layers.learned_scale import LearnedScale
 from keras_lnn.layers.ltc import LTC
 from keras_lnn.layers.ltc_cell import LTCCell
+from keras_lnn.layers.mean_of_members import MeanOfMembers
 from keras_lnn.layers.mixed_memory import MixedMemoryCell
 from keras_lnn.layers.scan_orders import ScanOrder, scan_order
 from keras_lnn.layers.sequences import (
@@ -32,6 +33,7 @@ __all__ = [
     "FlippedViews",
     "LTCCell",
     "LearnedScale",
+    "MeanOfMembers",
     "MeanOfViews",
     "MixedMemoryCell",
     "Patches",

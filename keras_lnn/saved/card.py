@@ -9,6 +9,7 @@ import yaml
 
 from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.fields.values import name_steps
+from keras_lnn.saved.ensembles import ON_VALIDATION
 from keras_lnn.saved.formats import FORMATS
 from keras_lnn.saved.signature import Signature
 from keras_lnn.tasks.kinds import find_kind
@@ -151,6 +152,7 @@ def describe_model(
     facts: dict[str, object] = {
         "Model": f"{signature.model}, {signature.parameters:,} trainable parameters",
         "Arguments": ", ".join(f"{name}={value}" for name, value in signature.model_args.items()) or "defaults",
+        "Members": None if signature.ensemble is None else signature.ensemble.describe(),
         "Task": f"{signature.task}; {classes}",
         "Input": f"raw uint8 {signature.samples} {shape}, values from 0 to 255; the preprocessing is part of the model",
         "Times": _describe_times(signature),
@@ -192,7 +194,8 @@ def describe_thresholds(signature: Signature) -> str | None:
         return None
     shown = signature.get_task().described_classes(signature.positive_class)
     rules = ", ".join(f"{signature.class_names[place]} above {signature.thresholds[place]:.3f}" for place in shown)
-    return f"{rules}; {describe_rule(signature.threshold_rule)}"
+    chosen_on = ON_VALIDATION if signature.ensemble is None else signature.ensemble.thresholds_on
+    return f"{rules}; {describe_rule(signature.threshold_rule, chosen_on)}"
 
 
 def _describe_calibration(signature: Signature) -> str | None:

@@ -64,6 +64,11 @@ class KerasPredictor:
         from keras_lnn.registry import build_model
 
         known, outputs = self.signature, self.model.output_shape[-1]
+        if known.ensemble is not None:
+            raise InputError(
+                f"Only a single model can be built again for longer series. Received: an ensemble, for {steps} instead"
+                f" of {known.image_shape[0]} frames. Leave out --max-steps, and they are thinned."
+            )
         image_shape = (steps, *known.image_shape[1:])
         model: Any = build_model(known.model, image_shape, outputs, **known.model_args)
         weights = self.model.get_weights()

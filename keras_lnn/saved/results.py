@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_lnn.saved.card import metric_label
+from keras_lnn.saved.ensembles import ON_VALIDATION
 from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.texts import interval, number
 from keras_lnn.tasks.calibration import Calibration
@@ -153,7 +154,8 @@ def _short(estimate: Mapping[str, Any]) -> str:
 
 def describe_decisions(metrics: Mapping[str, Any], split: str) -> str:
     """Returns a sentence on the thresholds of decisions, and how they were chosen."""
-    how, positive = describe_rule(metrics.get("threshold_rule")), metrics.get("positive_class")
+    how = describe_rule(metrics.get("threshold_rule"), metrics.get("thresholds_on", ON_VALIDATION))
+    positive = metrics.get("positive_class")
     if positive is None:
         return f"Each label is predicted above its own threshold, {how}."
     threshold = metrics["per_class"][split][positive]["threshold"]

@@ -15,6 +15,7 @@ from keras_lnn.fields.options import DataOptions
 from keras_lnn.fields.roles import Trait, fields_with
 from keras_lnn.fields.values import parse_fold
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, atomic_path, is_file
+from keras_lnn.saved.ensembles import Ensemble
 from keras_lnn.tasks.calibration import Calibration
 from keras_lnn.tasks.kinds import KINDS, make_task
 from keras_lnn.tasks.prediction_sets import PredictionSets
@@ -75,6 +76,7 @@ class Signature:
         time_unit: For series of images, the unit of the times of their frames, such as ``minutes``, or ``mm`` if they
             have positions in place of times; None for images.
         median_interval: For series, the median time from one frame to the next in the training data.
+        ensemble: The models that it joins; None for a single model.
     """
 
     model: str
@@ -103,6 +105,7 @@ class Signature:
     own: OwnImages = dataclasses.field(default_factory=OwnImages)
     time_unit: str | None = None
     median_interval: float | None = None
+    ensemble: Ensemble | None = None
 
     @property
     def samples(self) -> str:
@@ -194,7 +197,7 @@ class Signature:
         }
         if values.get("calibration") is not None:
             values["calibration"] = _read_calibration(values["calibration"])
-        for name, read in (("sets", _read_sets), ("referral", _read_referral)):
+        for name, read in (("sets", _read_sets), ("referral", _read_referral), ("ensemble", Ensemble.from_json)):
             if values.get(name) is not None:
                 values[name] = read(values[name])
         own = OwnImages(**{name: values.pop(name) for name in _RECORDED_OPTIONS if name in values})

@@ -15,6 +15,7 @@ import numpy as np
 from keras_lnn.errors import InputError
 from keras_lnn.statistics.deviations import NO_VARIANCE, auc_deviations, welch_degrees
 from keras_lnn.statistics.intervals import Estimate, quantile
+from keras_lnn.statistics.measurements import Measurement
 
 # Log odds beyond which a number equals its limit to all digits.
 _FAR_OUT = 300.0
@@ -33,6 +34,11 @@ class Measured:
     estimates: Sequence[Estimate]
     deviations: np.ndarray
     degrees: float = math.inf
+
+    @classmethod
+    def of(cls, runs: Sequence[Measurement], degrees: float = math.inf) -> Measured:
+        """Returns one metric of several runs."""
+        return cls([run.estimate for run in runs], np.stack([run.deviations for run in runs]), degrees)
 
     @property
     def values(self) -> np.ndarray:

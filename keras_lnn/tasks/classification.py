@@ -233,7 +233,9 @@ class MultiLabelTask(SingleLabelTask):
     # A label that is rare has so many negatives that specificity hides false alarms.
     threshold_rule = "f1"
 
-    def _activation(self) -> str:
+    @property
+    def activation(self) -> str:
+        """Returns what turns logits into probabilities, ``softmax`` or ``sigmoid``."""
         return "sigmoid"
 
     def _loss_of_logits(self, name: str, weights: list[float] | None) -> Any:

@@ -124,7 +124,7 @@ result["probabilities"]  # {pixels_of_classes}""",
         """Returns one row per image with its measures and its pixels of each class; masks are not kept."""
         from keras_lnn.tasks.prediction_tables import tabulate_measures
 
-        return tabulate_measures(split, _measures_of(found), split_name)
+        return tabulate_measures(split, measures_of(found), split_name)
 
     def count_labels(self, labels: np.ndarray) -> dict[str, int]:
         """Returns the number of images that show each class besides the background."""
@@ -165,7 +165,7 @@ result["probabilities"]  # {pixels_of_classes}""",
         """Draws masks on their images, the best and the worst ones, and how their Dice is spread."""
         from keras_lnn import plots
 
-        dice = _measures_of(found).dice
+        dice = measures_of(found).dice
         cases = plots.MaskCases(split.images, split.labels, predicted, self.class_names, dice, split.names)
         return {
             "overlays": plots.plot_mask_overlays(cases),
@@ -214,7 +214,7 @@ result["probabilities"]  # {pixels_of_classes}""",
         return np.asarray(served["mask"])
 
 
-def _measures_of(found: Evaluation | None) -> MaskMeasures:
+def measures_of(found: Evaluation | None) -> MaskMeasures:
     """Returns what was measured of each image; raises an error where no masks were measured."""
     from keras_lnn.evaluation.masks import MaskEvaluation
 

@@ -160,10 +160,12 @@ class Task(abc.ABC):
         """
         weights = None if weights is None else weights.tolist()
         if name in PROBABILITY_LOSSES:
-            return pkgutil.resolve_name(PROBABILITY_LOSSES[name])(self._activation(), weights)
+            return pkgutil.resolve_name(PROBABILITY_LOSSES[name])(self.activation, weights)
         return self._loss_of_logits(name, weights)
 
-    def _activation(self) -> str:
+    @property
+    def activation(self) -> str:
+        """Returns what turns logits into probabilities, ``softmax`` or ``sigmoid``."""
         return "softmax"
 
     def _loss_of_logits(self, name: str, weights: list[float] | None) -> Any:

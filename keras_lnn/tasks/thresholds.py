@@ -57,15 +57,16 @@ def choose_thresholds(truth: np.ndarray, probabilities: np.ndarray, rule: str, p
     return tuple(_choose(column == 1, scores, rule) for column, scores in zip(truth.T, probabilities.T, strict=True))
 
 
-def describe_rule(rule: str | None) -> str:
+def describe_rule(rule: str | None, chosen_on: str = "validation") -> str:
     """Returns in words how thresholds were chosen; the first versions chose them by F1 and kept no rule.
 
     Args:
         rule: As it was given, and after it ``of`` and the class that it speaks of where this is not clear.
+        chosen_on: The samples that they were chosen on, in words.
     """
     kind, _ = parse_threshold(rule.partition(" of ")[0]) if rule else ("f1", 0.0)
     return (
-        "as requested" if kind == "number" else f"chosen on validation by {(rule or kind).replace(' of ', ' for ', 1)}"
+        "as requested" if kind == "number" else f"chosen on {chosen_on} by {(rule or kind).replace(' of ', ' for ', 1)}"
     )
 
 

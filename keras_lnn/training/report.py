@@ -79,6 +79,7 @@ def metrics_of_split(found: Evaluation, signature: Signature, split_name: str) -
             "positive_class": task.choose_positive_class(found.positive_class),
             "task": task.kind,
             "threshold_rule": signature.threshold_rule,
+            **({} if signature.ensemble is None else {"thresholds_on": signature.ensemble.thresholds_on}),
             "warnings": list(found.warnings),
             "intervals_over": {split_name: dataclasses.asdict(found.basis)},
         }

@@ -172,8 +172,10 @@ def choose_samples(
     found = learned.find(data)
     if found is not None:
         return _choose_recorded(found, data, split or "test", compare_labels, learned.signature.samples)
+    _require_unseen(learned.signature, data, split or "test")
     changed = ()
-    if learned.signature.best_epoch is not None and data.checksum != learned.signature.checksum:
+    trained_here = learned.signature.best_epoch is not None or learned.signature.ensemble is not None
+    if trained_here and data.checksum != learned.signature.checksum:
         changed = (
             f"{name} has changed since the model was trained on it (checksum {data.checksum}, before "
             f"{learned.signature.checksum}): {learned.signature.samples} of this split may have been in its training.",
@@ -182,6 +184,18 @@ def choose_samples(
         left_out = sum(len(data.splits[name]) for name in _TRAINED)
         return ChosenSamples(ALL, [data.splits["test"]], LEARNED_DATA, left_out, warnings=changed)
     return ChosenSamples(split or "test", [data.splits[split or "test"]], LEARNED_DATA, warnings=changed)
+
+
+def _require_unseen(signature: Signature, data: ImageData, split: str) -> None:
+    """Checks that a split of data without a list of samples means the same for all members of an ensemble."""
+    if signature.ensemble is None or signature.ensemble.same_splits:
+        return
+    if split not in ("test", ALL) or "test" not in data.given_splits:
+        raise InputError(
+            "Members that learned from different samples, such as those of folds, are measured together on a test split"
+            f" that the data came with. Received: {split} of {data.name}. Choose --split test of data that have one, or"
+            " other data."
+        )
 
 
 def _choose_recorded(

@@ -128,7 +128,7 @@ def test_run_folders_of_equal_name_get_separate_pages(run_compare, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["missing"], "Runs to compare must be given as folders"),
+        (["missing"], "Runs must be given as folders"),
         (["runs", "--reference", "lmn"], "Received: lmn. Did you mean lnn"),
         (["runs", "--split", "train"], "split must be 'test' or 'val'. Received: 'train'"),
         (["runs", "--outptu", "x"], "There is no option --outptu. Did you mean --output?"),

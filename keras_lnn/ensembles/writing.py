@@ -1,0 +1,165 @@
+"""Making an ensemble: its folder with the model, and what it gains over its members."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_lnn.data.samples import SampleRecord
+from keras_lnn.ensembles.deciding import choose_decisions
+from keras_lnn.ensembles.gains import Gain, measure_gain, name_members
+from keras_lnn.ensembles.joining import join_models
+from keras_lnn.ensembles.layout import MODEL_FILE, RESULTS_FILE, TABLE_FILE, require_output
+from keras_lnn.ensembles.members import MemberRun, merge_records, open_members, share_splits, with_unseen_test
+from keras_lnn.errors import InputError
+from keras_lnn.files.atomic import atomic_path, remove_partial_files, write_json, write_text
+from keras_lnn.files.csv_tables import to_csv
+from keras_lnn.saved.ensembles import ENSEMBLE, Ensemble
+from keras_lnn.saved.predictor import KerasPredictor, Predictor, load_predictor
+from keras_lnn.saved.signature import Signature, save_keras
+from keras_lnn.training.evaluate import LastLoaded, open_model
+from keras_lnn.training.samples import LearnedData
+
+
+@dataclasses.dataclass(frozen=True)
+class MadeEnsemble:
+    """An ensemble that was written.
+
+    Args:
+        folder: Its folder.
+        signature: Its signature.
+        gain: What it gains over its members; None where nothing is left to measure it on.
+        notes: What the user should know, one sentence each.
+    """
+
+    folder: Path
+    signature: Signature
+    gain: Gain | None
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the content of ensemble.json."""
+        known = self.signature
+        return {
+            "members": [] if known.ensemble is None else [dataclasses.asdict(one) for one in known.ensemble.members],
+            "data": known.data,
+            "task": known.task,
+            "classes": list(known.class_names),
+            "thresholds": known.thresholds,
+            "gain": None if self.gain is None else dataclasses.asdict(self.gain),
+            "notes": list(self.notes),
+        }
+
+
+def make_ensemble(
+    runs: Iterable[str | Path], output: str | Path, *, progress: Callable[[float], None] | None = None
+) -> MadeEnsemble:
+    """Joins runs into one model whose prediction is the mean of their calibrated probabilities, and writes it.
+
+    Args:
+        runs: Runs, or folders that contain them, such as that of a cross-validation.
+        output: The folder for ``ensemble.keras``, ``ensemble.csv`` and ``ensemble.json``, which replaces that of an
+            earlier ensemble.
+        progress: Called with the fraction done.
+    """
+    output, members, report = Path(output), open_members(runs), progress or (lambda fraction: None)
+    require_output(output)
+    predictors = [_load(member) for member in members]
+    signature, notes = choose_decisions(describe_ensemble(members), members)
+    calibrations = [predictor.signature.calibration for predictor in predictors]
+    model = join_models([predictor.model for predictor in predictors], calibrations, signature.get_task())
+    load = LastLoaded()
+    record, missing = _find_samples(signature, members, load)
+    report(0.1)
+    remove_partial_files(output.parent)
+    with atomic_path(output) as temporary:
+        temporary.mkdir()
+        save_keras(model, signature, temporary / MODEL_FILE, record)
+        gain, reason = None, missing
+        if not missing:
+            gain, reason = _measure(temporary / MODEL_FILE, signature, members, predictors, load, report)
+        made = MadeEnsemble(output, signature, gain, tuple(note for note in (*notes, reason) if note))
+        if gain is not None:
+            write_text(temporary / TABLE_FILE, to_csv(gain.to_table()))
+        write_json(temporary / RESULTS_FILE, made.to_json())
+    return made
+
+
+def describe_ensemble(members: Sequence[MemberRun]) -> Signature:
+    """Returns the signature of the ensemble of some members, without thresholds."""
+    from keras_lnn import __version__
+
+    known = [member.signature for member in members]
+    seeds, split_seeds = ({getattr(one, name) for one in known} for name in ("seed", "split_seed"))
+    return dataclasses.replace(
+        known[0],
+        model=ENSEMBLE,
+        model_args={},
+        parameters=sum(one.parameters for one in known),
+        seed=known[0].seed if len(seeds) == 1 else None,
+        split_seed=known[0].split_seed if len(split_seeds) == 1 else None,
+        fold=None if len({one.fold for one in known}) > 1 else known[0].fold,
+        best_epoch=None,
+        trained_by=f"keras-lnn {__version__}",
+        thresholds=None,
+        threshold_rule=None,
+        calibration=None,
+        sets=None,
+        referral=None,
+        ensemble=Ensemble(tuple(member.describe() for member in members), share_splits(members)),
+    )
+
+
+def _load(member: MemberRun) -> KerasPredictor:
+    predictor = load_predictor(member.path)
+    if not isinstance(predictor, KerasPredictor):
+        raise InputError(f"Members of an ensemble must be Keras models. Received: {member.path}. Name a run.")
+    return predictor
+
+
+def _find_samples(
+    signature: Signature, members: Sequence[MemberRun], load: LastLoaded
+) -> tuple[SampleRecord | None, str]:
+    """Returns the samples that the members have seen and a test split for them all, and why there is none."""
+    record = merge_records([member.folder.read_samples() for member in members])
+    if record is None or record.counts()["test"]:
+        return record, ""
+    config = members[0].config
+    learned = LearnedData(signature, config, record)
+    try:
+        data = load(config.data, learned.reading(config.data, config), plan="seeded")
+    except InputError as error:
+        return record, f"The ensemble was not measured: {error}"
+    if "test" not in data.given_splits:
+        return record, (
+            "The ensemble was not measured: each sample of these data has trained some of its members. Measure it on"
+            " others with keras-lnn evaluate --data."
+        )
+    whole = SampleRecord.of(data)
+    return record if whole is None else with_unseen_test(record, whole), ""
+
+
+def _measure(
+    path: Path,
+    signature: Signature,
+    members: Sequence[MemberRun],
+    predictors: Sequence[Predictor],
+    load: LastLoaded,
+    report: Callable[[float], None],
+) -> tuple[Gain | None, str]:
+    """Returns what the ensemble gains on the test split, or why it was not measured."""
+    config = members[0].config
+    try:
+        opened = open_model(path, data=config.data, split="test", options=config, load=load)
+    except InputError as error:
+        return None, f"The ensemble was not measured: {error}"
+    parts, done = opened.chosen.parts, []
+    for number, predictor in enumerate([opened.predictor, *predictors]):
+        done.append(np.concatenate([predictor.predict_compact(part.images) for part in parts]))
+        report(0.1 + 0.9 * (number + 1) / (len(predictors) + 1))
+    named = list(zip(name_members(members), done[1:], strict=True))
+    return measure_gain(signature, opened.chosen.joined(), done[0], named), " ".join(opened.warnings)

@@ -1,0 +1,222 @@
+"""Runs that an ensemble joins: which go together, which samples they have seen, and how they decide together."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from mask_run_samples import answer as change_masks
+from mask_run_samples import make_truth as make_masks
+from mask_run_samples import signature as mask_signature
+from mask_run_samples import write_mask_run
+from quick_predictors import make_signature
+from run_samples import (
+    BREAST,
+    CHEST,
+    binary_probabilities,
+    label_probabilities,
+    make_truth,
+    write_breast_runs,
+    write_run,
+)
+
+from keras_lnn.comparing.comparison import compare
+from keras_lnn.comparing.runs import load_runs
+from keras_lnn.config import TrainConfig
+from keras_lnn.data.arrays import SPLITS, ImageData, Split
+from keras_lnn.data.samples import SampleRecord
+from keras_lnn.ensembles import members as ensemble_members
+from keras_lnn.ensembles.deciding import choose_decisions, gather_unseen
+from keras_lnn.ensembles.gains import measure_gain
+from keras_lnn.ensembles.layout import require_output
+from keras_lnn.ensembles.members import MemberRun, merge_records, open_members, share_splits, with_unseen_test
+from keras_lnn.ensembles.writing import describe_ensemble
+from keras_lnn.errors import InputError
+from keras_lnn.saved.ensembles import ON_FOLDS, ON_VALIDATION, Ensemble, Member
+from keras_lnn.saved.signature import Signature
+from keras_lnn.statistics.paired_tests import compare_auc
+from keras_lnn.tasks.thresholds import choose_thresholds
+from keras_lnn.training.samples import LearnedData, choose_samples
+
+TRUTH = make_truth()
+
+
+def sign(**changes):
+    return make_signature(**{"model": "lnn", "task": "binary", "class_names": BREAST} | changes)
+
+
+def as_member(path, **changes):
+    return MemberRun(path, TrainConfig.from_yaml(path / "config.yaml"), sign(**changes), path.name)
+
+
+@pytest.fixture(scope="module")
+def breast(tmp_path_factory):
+    folder = write_breast_runs(tmp_path_factory.mktemp("runs"), {"lnn": 1.0, "cnn": 0.8})
+    return [as_member(folder / f"{name}-0", model=name, seed=seed) for seed, name in enumerate(("lnn", "cnn"))]
+
+
+def test_a_signature_names_the_members_and_comes_back(breast):
+    found = describe_ensemble(breast)
+    assert (found.model, found.parameters, found.seed, found.best_epoch) == ("ensemble", 18, None, None)
+    assert found.ensemble is not None
+    assert [member.run for member in found.ensemble.members] == ["lnn-0", "cnn-0"]
+    assert found.ensemble.same_splits
+    assert Signature.from_json(found.to_json()) == found
+    for wrong in ({}, [], {"members": [{}], "same_splits": True, "thresholds_on": ""}, {"members": 1}):
+        with pytest.raises(ValueError, match="ensemble"):
+            Signature.from_json(found.to_json() | {"ensemble": wrong})
+
+
+def test_thresholds_of_a_shared_validation_split_are_those_of_the_mean(breast):
+    found, notes = choose_decisions(describe_ensemble(breast), breast)
+    half = len(TRUTH) // 2
+    mean = np.mean([binary_probabilities(TRUTH, *about)[:half] for about in ((1.0, 0), (0.8, 1000))], axis=0)
+    assert found.thresholds == pytest.approx(choose_thresholds(TRUTH[:half], mean, "youden"))
+    assert (found.threshold_rule, found.ensemble.thresholds_on, notes) == ("youden", ON_VALIDATION, [])
+
+
+def test_sets_are_chosen_anew_where_all_members_have_them(breast):
+    asked = [dataclasses.replace(one, config=one.config.model_copy(update={"coverage": 0.9})) for one in breast]
+    found, _ = choose_decisions(describe_ensemble(asked), asked)
+    assert found.sets.coverage == 0.9
+    assert choose_decisions(describe_ensemble(breast), [asked[0], breast[1]])[0].sets is None
+
+
+def test_folds_choose_thresholds_on_what_each_did_not_see(tmp_path):
+    parts = TRUTH[:80], TRUTH[80:]
+    probabilities = [binary_probabilities(part, 1.0, seed) for seed, part in enumerate(parts)]
+    for number in (1, 2):
+        about = {"fold": f"{number}/3", "names": [f"{number}-{row}" for row in range(len(parts[number - 1]))]}
+        write_run(tmp_path / f"fold-{number}", parts[number - 1], probabilities[number - 1], **about)
+    folds = [as_member(tmp_path / f"fold-{number}", fold=f"{number}/3", threshold_rule="f1") for number in (1, 2)]
+    found, notes = choose_decisions(describe_ensemble(folds), folds)
+    assert (found.fold, found.ensemble.same_splits, found.ensemble.thresholds_on, notes) == (None, False, ON_FOLDS, [])
+    assert found.thresholds == pytest.approx(choose_thresholds(TRUTH, np.concatenate(probabilities), "f1"))
+    # Runs of other splits that are no folds leave nothing to choose on.
+    others = [dataclasses.replace(one, signature=sign()) for one in folds]
+    assert not share_splits(others)
+    found, (note,) = choose_decisions(describe_ensemble(others), others)
+    assert found.thresholds is None
+    assert "Thresholds are 0.5" in note
+
+
+def test_several_labels_have_a_threshold_each(tmp_path):
+    truth = (np.random.default_rng(2).random((60, 4)) < 0.3).astype(np.uint8)
+    for seed in range(2):
+        probabilities = label_probabilities(truth, 1.5, seed)
+        write_run(tmp_path / f"run-{seed}", truth, probabilities, class_names=CHEST, task="multi-label", seed=seed)
+    about = {"task": "multi-label", "class_names": CHEST}
+    members = [as_member(tmp_path / f"run-{seed}", **about) for seed in range(2)]
+    unseen = gather_unseen(members, same_splits=True)
+    assert unseen.probabilities.shape == (30, 4)
+    found, _ = choose_decisions(describe_ensemble(members), members)
+    assert len(found.thresholds) == 4
+
+
+def test_what_one_member_trained_on_is_no_test_of_the_ensemble():
+    digests = [f"{number:064x}" for number in range(4)]
+    one = SampleRecord(["train", "train", "val", "test"], digests, list("abcd"), list("efgh"))
+    two = SampleRecord(["train", "train", "val", "test"], digests[::-1], list("dcba"), list("hgfe"))
+    merged = merge_records([one, two])
+    assert dict(zip(merged.digests, merged.splits, strict=True)) == dict.fromkeys(digests, "train")
+    assert merge_records([one, one]) == one
+    assert merge_records([one, None]) is None
+    # The same content under another name is known.
+    whole = SampleRecord(["test", "test", "train"], [digests[0], "f" * 64, "e" * 64], list("axy"), list("zxy"))
+    assert with_unseen_test(merged, whole).counts() == {"train": 4, "val": 0, "test": 1}
+
+
+def test_the_gain_is_that_of_a_paired_test():
+    probabilities = [binary_probabilities(TRUTH, 1.0, seed) for seed in range(3)]
+    mean = np.mean(probabilities, axis=0)
+    split = Split(np.zeros((len(TRUTH), 1, 1, 1), np.uint8), TRUTH)
+    members = [(f"run-{seed}", one) for seed, one in enumerate(probabilities)]
+    gain = measure_gain(sign(), split, mean, members)
+    expected = compare_auc(TRUTH == 1, mean[:, 1], probabilities[0][:, 1])
+    assert dataclasses.asdict(gain.members[0].difference) == pytest.approx(dataclasses.asdict(expected))
+    values = [one.difference.value for one in gain.members]
+    assert gain.mean.difference.value == pytest.approx(np.mean(values))
+    assert gain.mean.difference.low < gain.mean.difference.value < gain.mean.difference.high
+    assert gain.to_table()["model"].tolist() == ["ensemble", "mean of members", "run-0", "run-1", "run-2"]
+    assert "156 images of the test split" in gain.describe()
+
+
+def test_the_gain_of_masks_is_that_of_a_comparison_of_runs(tmp_path):
+    truth = make_masks()
+    predicted = [change_masks(truth, wrong, seed) for seed, wrong in enumerate((0.2, 0.4))]
+    groups = [f"p{row % 8}" for row in range(len(truth))]
+    split = Split(np.zeros((*truth.shape, 1), np.uint8), truth, None, groups)
+    gain = measure_gain(mask_signature(), split, predicted[0], [("run", predicted[1])])
+    for seed, masks in enumerate(predicted):
+        write_mask_run(tmp_path / f"run-{seed}", truth, masks, model=("unet", "liquid-unet")[seed])
+    pairs = compare(load_runs([tmp_path])).pairs
+    (pair,) = (pair.seen_from(pair.first) for pair in pairs if pair.metric == "dice")
+    expected = pair if pair.first_value > pair.second_value else pair.seen_from(pair.second)
+    assert gain.metric == "dice"
+    assert dataclasses.asdict(gain.mean.difference) == pytest.approx(dataclasses.asdict(expected.difference))
+
+
+def test_only_a_test_split_that_data_came_with_is_unseen_by_members_of_other_splits():
+    members = (Member("a", "0", "cnn", 0), Member("b", "1", "cnn", 1))
+    split = Split(np.zeros((2, 16, 16, 1), np.uint8), np.array([0, 1]))
+    data = ImageData("x", "binary", BREAST, dict.fromkeys(SPLITS, split), "sha256:0", given_splits=("train",))
+    for same_splits in (True, False):
+        signature = sign(data="x", ensemble=Ensemble(members, same_splits))
+        learned = LearnedData(signature, None, None)
+        given = dataclasses.replace(data, given_splits=SPLITS)
+        assert len(choose_samples(learned, given, "x", None).joined()) == 2
+        if same_splits:
+            assert choose_samples(learned, data, "x", "val").split == "val"
+            continue
+        for wrong, name in ((data, None), (given, "val")):
+            with pytest.raises(InputError, match="Members that learned from different samples"):
+                choose_samples(learned, wrong, "x", name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"class_names": ("a", "b")}, "must have the same classes, malignant, normal, benign as"),
+        ({"image_shape": (8, 8, 1)}, r"the same shape of an image, \(16, 16, 1\) as"),
+        ({"task": "multi-label"}, "the same task, binary as .*lnn-0. Received: .*cnn-0 with multi-label"),
+        ({"checksum": "sha256:9"}, "must have the same data"),
+        ({"time_unit": "days"}, "must have the same unit of times"),
+    ],
+)
+def test_runs_of_another_signature_are_refused(breast, changes, message):
+    with pytest.raises(InputError, match=message):
+        ensemble_members.require_alike([breast[0], dataclasses.replace(breast[1], signature=sign(**changes))])
+
+
+def test_runs_that_make_no_ensemble_are_refused(breast, tmp_path, monkeypatch):
+    monkeypatch.setattr(ensemble_members, "read_signature", lambda path: sign())
+    first, second = (member.path for member in breast)
+    for paths, message in (
+        ([first], "joins at least two runs. Received: only .*lnn-0. Name more runs"),
+        ([first, first], "joins different models. Received: .*lnn-0, the same model as .*lnn-0"),
+        ([tmp_path], "must hold complete runs"),
+        ([first, tmp_path / "none"], "must be given as folders"),
+    ):
+        with pytest.raises(InputError, match=message):
+            open_members(paths)
+    (tmp_path / "exported").mkdir()
+    (tmp_path / "exported" / "keras_lnn.json").write_text("{}")
+    with pytest.raises(InputError, match=r"joins runs. Received: .*exported, an exported folder. Name the folder"):
+        open_members([first, tmp_path / "exported"])
+    with pytest.raises(InputError, match=r"a file. Name the folder of its run"):
+        open_members([second / "best.keras"])
+
+
+def test_a_folder_with_other_files_is_not_replaced(tmp_path):
+    require_output(tmp_path / "new")
+    (tmp_path / "ensemble.keras").touch()
+    require_output(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(InputError, match=r"nothing but an earlier ensemble. Received: .* with notes.txt"):
+        require_output(tmp_path)
+    with pytest.raises(InputError, match="a file"):
+        require_output(tmp_path / "notes.txt")
+
+
+def test_members_in_words():
+    members = (Member("a", "0", "cnn", fold="1/3"), Member("b", "1", "cnn", fold="2/3"), Member("c", "2", "lnn"))
+    assert Ensemble(members).describe() == "mean of the probabilities of 2 cnn and 1 lnn, of the folds 1/3, 2/3"

@@ -1,0 +1,166 @@
+"""The model of an ensemble: the mean of its members' probabilities, in each form that a model has."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tiny_models  # noqa: F401  registers the smallest networks
+from conftest import register_tiny_data, run_models_eagerly, tiny_stripes
+from quick_predictors import make_signature
+from run_samples import write_run
+from tiny_series import make_series_data
+
+from keras_lnn.cli.main import main
+from keras_lnn.ensembles.joining import join_models
+from keras_lnn.ensembles.writing import make_ensemble
+from keras_lnn.errors import InputError
+from keras_lnn.layers import MeanOfMembers
+from keras_lnn.registry import build_model
+from keras_lnn.saved.export import export_model
+from keras_lnn.saved.keras_files import load_keras
+from keras_lnn.saved.predictor import KerasPredictor, load_predictor, predict_logits, read_as_steps
+from keras_lnn.saved.signature import read_signature, save_keras
+from keras_lnn.tasks.calibration import Calibration
+from keras_lnn.tasks.kinds import make_task
+from keras_lnn.training.evaluate import evaluate_model
+
+pytestmark = pytest.mark.usefixtures("eager_models")
+DATA = tiny_stripes()
+CALIBRATIONS = (Calibration("vector", (1.5,), (0.0, 0.7)), None)
+
+
+def sign(**changes):
+    about = {"model": "tiny-dense", "task": "binary", "class_names": DATA.class_names, "image_shape": DATA.image_shape}
+    about |= {"data": DATA.name, "size": None, "checksum": DATA.checksum, "positive_class": "upright"}
+    return make_signature(**about | changes)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two untrained runs of one data set, the first of them calibrated."""
+    register_tiny_data()
+    folder, truth = tmp_path_factory.mktemp("runs"), DATA.splits["test"].labels
+    with pytest.MonkeyPatch.context() as patched:
+        run_models_eagerly(patched)
+        for seed, calibration in enumerate(CALIBRATIONS):
+            keras.utils.set_random_seed(seed)
+            predictor = KerasPredictor(build_model("tiny-dense", DATA.image_shape, 2), sign(calibration=calibration))
+            probabilities = predictor.predict(DATA.splits["test"].images)
+            about = {"class_names": DATA.class_names, "model": "tiny-dense", "data": DATA.name, "seed": seed}
+            path = write_run(folder / f"run-{seed}", truth, probabilities, positive_class="upright", **about)
+            save_keras(predictor.model, predictor.signature, path / "best.keras")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(runs):
+    with pytest.MonkeyPatch.context() as patched:
+        run_models_eagerly(patched)
+        return make_ensemble([runs], runs.parent / "joined")
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_the_layer_gives_the_mean_of_the_probabilities(activation):
+    random = np.random.default_rng(0)
+    # Far apart: one member is certain, and a probability that is computed first would round to 0 or 1.
+    logits = [random.normal(size=(2, 3, 4)).astype("float32"), random.normal(0, 60, (2, 3, 4)).astype("float32")]
+    layer = MeanOfMembers(activation, [[2.0], [0.5, 1.0, 1.5, 2.0]], [[0.1, 0.2, 0.3, 0.4], []])
+    layer = MeanOfMembers.from_config(json.loads(json.dumps(layer.get_config())))
+    function = getattr(keras.ops, activation)
+    calibrated = [logits[0] * 2 + np.array([0.1, 0.2, 0.3, 0.4]), logits[1] * np.array([0.5, 1.0, 1.5, 2.0])]
+    expected = np.mean([keras.ops.convert_to_numpy(function(one.astype("float32"))) for one in calibrated], axis=0)
+    found = layer(logits)
+    assert np.isfinite(keras.ops.convert_to_numpy(found)).all()
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(function(found)), expected, rtol=1e-4, atol=1e-7)
+    for wrong in (("relu", [[1.0]], [[]]), ("softmax", [], []), ("softmax", [[1.0]], [[], []])):
+        with pytest.raises(ValueError, match="must"):
+            MeanOfMembers(*wrong)
+
+
+def test_an_ensemble_predicts_the_mean_of_its_members(made, runs):
+    images = DATA.splits["test"].images
+    members = [load_predictor(runs / f"run-{seed}").predict(images) for seed in range(2)]
+    ensemble = load_predictor(made.folder)
+    np.testing.assert_allclose(ensemble.predict(images), np.mean(members, axis=0), atol=1e-6)
+    assert ensemble.signature == made.signature
+    assert made.signature.calibration is None
+    assert [member.run for member in made.signature.ensemble.members] == ["run-0", "run-1"]
+    measured = evaluate_model(made.folder / "ensemble.keras")
+    assert measured["test"]["auc"]["value"] == pytest.approx(made.gain.ensemble.estimate.value)
+    assert json.loads((made.folder / "ensemble.json").read_text())["gain"]["samples"] == "30 images"
+    assert len((made.folder / "ensemble.csv").read_text().splitlines()) == 5
+
+
+def test_an_ensemble_is_exported_like_any_model(made, tmp_path):
+    folder = export_model(made.folder, tmp_path / "exported", "keras")
+    images = DATA.splits["test"].images
+    np.testing.assert_allclose(load_predictor(folder).predict(images), load_predictor(made.folder).predict(images))
+    assert "mean of the probabilities of 2 tiny-dense" in (folder / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_savedmodel_of_an_ensemble_predicts_the_same(made, tmp_path):
+    folder = export_model(made.folder, tmp_path / "exported")
+    images = DATA.splits["test"].images
+    expected = load_predictor(made.folder).predict(images)
+    np.testing.assert_allclose(load_predictor(folder).predict(images), expected, atol=1e-5)
+    assert read_signature(folder) == made.signature
+
+
+def test_members_read_the_same_inputs(tmp_path):
+    models = []
+    for name in ("first", "second"):
+        inputs = [keras.Input((6, 2), name="frames"), keras.Input((6,), name="times")]
+        read = keras.layers.Concatenate()([keras.layers.Flatten()(inputs[0]), inputs[1]])
+        models.append(keras.Model(inputs, keras.layers.Dense(2)(read), name=name))
+    joined, task = join_models(models, [None, None], make_task("binary", ("a", "b"))), make_task("binary", ("a", "b"))
+    joined.save(tmp_path / "joined.keras")
+    given = [np.random.default_rng(0).normal(size=(3, *shape)).astype("float32") for shape in ((6, 2), (6,))]
+    expected = np.mean([task.probabilities(model(given)) for model in models], axis=0)
+    np.testing.assert_allclose(task.probabilities(load_keras(tmp_path / "joined.keras")(given)), expected, atol=1e-6)
+    assert [one.name for one in joined.inputs] == ["frames", "times"]
+
+
+@pytest.mark.slow
+def test_an_ensemble_of_series_reads_their_times(tmp_path):
+    series = make_series_data()
+    models = []
+    for seed in range(2):
+        keras.utils.set_random_seed(seed)
+        models.append(build_model("lnn-series", series.image_shape, 2, features=4, units=6))
+    task, images = make_task("binary", series.class_names), series.splits["test"].series
+    expected = np.mean([task.probabilities(predict_logits(model, images)) for model in models], axis=0)
+    joined = join_models(models, [None, None], task)
+    joined.save(tmp_path / "joined.keras")
+    for model in (joined, load_keras(tmp_path / "joined.keras")):
+        np.testing.assert_allclose(task.probabilities(predict_logits(model, images)), expected, atol=1e-5)
+
+
+def test_an_ensemble_is_not_built_again_for_longer_series(made):
+    with pytest.raises(InputError, match=r"Received: an ensemble, for 9 instead of 28 frames. Leave out --max-steps"):
+        read_as_steps(load_predictor(made.folder), 9)
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("segmentation", (4, 4, 3)), ("multi-label", (3,))])
+def test_masks_and_several_labels_are_averaged(kind, shape):
+    models = []
+    for _ in range(2):
+        inputs = keras.Input((4, 4, 1), name="images")
+        layer = keras.layers.Conv2D(3, 1) if len(shape) == 3 else keras.layers.Dense(3)
+        features = inputs if len(shape) == 3 else keras.layers.Flatten()(inputs)
+        models.append(keras.Model(inputs, layer(features)))
+    task = make_task(kind, ("a", "b", "c"))
+    images = np.random.default_rng(0).integers(0, 9, (5, 4, 4, 1), dtype=np.uint8)
+    expected = np.mean([task.probabilities(predict_logits(model, images)) for model in models], axis=0)
+    found = task.probabilities(predict_logits(join_models(models, [None, None], task), images))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert found.shape == (5, *shape)
+
+
+def test_the_command_prints_the_gain(runs, tmp_path, capsys):
+    assert main(["ensemble", str(runs / "run-0"), str(runs / "run-1"), "--output", str(tmp_path / "joined")]) == 0
+    out = capsys.readouterr().out
+    assert "AUC on 30 images of the test split: ensemble" in out
+    assert "mean of the 2 members" in out
+    assert (tmp_path / "joined" / "ensemble.keras").is_file()
