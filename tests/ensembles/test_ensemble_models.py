@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 import tiny_models  # noqa: F401  registers the smallest networks
 from conftest import register_tiny_data, run_models_eagerly, tiny_stripes
+from mask_run_samples import NAMES, write_mask_run
+from mask_run_samples import make_truth as make_masks
+from mask_run_samples import signature as mask_signature
 from quick_predictors import make_signature
 from run_samples import write_run
 from tiny_series import make_series_data
 
 from keras_lnn.cli.main import main
+from keras_lnn.data import DataEntry, ImageData, Split, catalog, register_data
 from keras_lnn.ensembles.joining import join_models
 from keras_lnn.ensembles.writing import make_ensemble
 from keras_lnn.errors import InputError
@@ -164,3 +168,38 @@ def test_the_command_prints_the_gain(runs, tmp_path, capsys):
     assert "AUC on 30 images of the test split: ensemble" in out
     assert "mean of the 2 members" in out
     assert (tmp_path / "joined" / "ensemble.keras").is_file()
+
+
+def load_scans():
+    """Images of masks whose pixels are brighter where the class is higher."""
+    truth = make_masks()
+    images = (truth[..., None] * 80 + np.random.default_rng(0).integers(0, 80, (*truth.shape, 1))).astype(np.uint8)
+    parts = {"train": slice(None), "val": slice(0, len(truth) // 2), "test": slice(None)}
+    groups = [f"p{row % 8}" for row in range(len(truth))]
+    splits = {name: Split(images[rows], truth[rows], None, groups[rows]) for name, rows in parts.items()}
+    return ImageData("bright-scans", "segmentation", NAMES, splits, "sha256:a")
+
+
+@pytest.mark.slow
+def test_masks_are_joined_and_their_gain_is_measured(tmp_path):
+    data = load_scans()
+    about = ("bright-scans", "masks", "segmentation", NAMES, 1, 2, (12,), dict.fromkeys(data.splits, 24))
+    if data.name not in catalog():
+        register_data(DataEntry(*about, f"{__name__}:load_scans"))
+    members = []
+    for seed in range(2):
+        keras.utils.set_random_seed(seed)
+        inputs = keras.Input((12, 12, 1))
+        model = keras.Model(inputs, keras.layers.Conv2D(3, 3, padding="same")(keras.layers.Rescaling(1 / 255)(inputs)))
+        signature = mask_signature(data=data.name, checksum=data.checksum, size=None)
+        predictor = KerasPredictor(model, signature)
+        masks = predictor.predict_compact(data.splits["test"].images)
+        run = write_mask_run(tmp_path / f"run-{seed}", data.splits["test"].labels, masks, data=data.name, seed=seed)
+        save_keras(model, signature, run / "best.keras")
+        members.append(predictor)
+    made = make_ensemble([tmp_path / "run-0", tmp_path / "run-1"], tmp_path / "joined")
+    images = data.splits["test"].images
+    expected = np.mean([member.predict(images) for member in members], axis=0)
+    np.testing.assert_allclose(load_predictor(made.folder).predict(images), expected, atol=1e-6)
+    assert (made.notes, made.gain.metric, made.signature.thresholds) == ((), "dice", None)
+    assert made.gain.mean.difference.low < made.gain.mean.difference.high
