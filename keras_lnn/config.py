@@ -186,6 +186,11 @@ class TrainConfig(OwnModules, DataOptions, _Subject):
     time_budget: Annotated[str | None, Role.SETTING, Trait.SAME_IN_TRIALS] = pydantic.Field(
         None, description="training stops after this time, such as 90s, 10m or 2h"
     )
+    explanations: Annotated[bool, Role.OUTPUT, InTrials(False)] = pydantic.Field(
+        True,
+        description="draw where the kept model looks in a few test images, where few predictions show it: for images of"
+        " at most 64 pixels a side and models of at most a million parameters",
+    )
     tensorboard: Annotated[bool, Role.OUTPUT, InTrials(False)] = pydantic.Field(
         True, description="write TensorBoard logs to the run's folder"
     )

@@ -59,5 +59,6 @@ def table_config(table, run_dir, **changes):
         "size": SIDE,
     }
     values |= {"image_dir": table.parent / "images", "run_dir": run_dir, "export_dir": run_dir.parent / "exported"}
-    values |= {"epochs": 10, "batch_size": 8, "learning_rate": 0.01, "keep": "last", "tensorboard": False}
+    values |= {"epochs": 10, "batch_size": 8, "learning_rate": 0.01, "keep": "last"}
+    values |= {"tensorboard": False, "explanations": False}
     return TrainConfig.create(values | COLUMNS | changes)

@@ -70,6 +70,7 @@ OFF_DEFAULT = {
     "test": False,
     "run_dir": "there",
     "time_budget": "10m",
+    "explanations": False,
     "tensorboard": False,
     "export": "none",
     "export_dir": "out",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from keras_lnn.explaining.subject import Subject
+from keras_lnn.saved.predictor import batch_size_for
 
 # Steps of the integral, at the middle of each.
 _STEPS = 24
@@ -54,15 +56,39 @@ def occlusion(subject: Subject, inputs: Sequence[np.ndarray], weights: np.ndarra
     images, *others = inputs
     before, missing = subject.scores(inputs, weights), blur(images) - images
     total, count = np.zeros(images.shape[:-1], np.float32), np.zeros(images.shape[1:-1], np.float32)
-    for window in _list_windows(images.shape[1:-1], is_series=bool(others)):
-        fall = before - subject.scores([images + missing * window[..., None], *others], weights)
-        total += fall.reshape(-1, *(1,) * (images.ndim - 2)) * window
-        count += window
+    windows = _list_windows(images.shape[1:-1], is_series=bool(others))
+    # A few images alone would leave most of a batch empty. All batches are of one size, for which the network is
+    # compiled once.
+    count_all, most = count_windows(images.shape[1:], bool(others)), batch_size_for(images.shape[1:]) // len(images)
+    together = max(size for size in range(1, max(most, 1) + 1) if count_all % size == 0)
+    while some := list(itertools.islice(windows, together)):
+        hidden = np.concatenate([images + missing * window[..., None] for window in some])
+        inputs = [hidden, *(np.concatenate([values] * len(some)) for values in others)]
+        scores = subject.scores(inputs, np.concatenate([weights] * len(some))).reshape(len(some), -1)
+        for window, after in zip(some, scores, strict=True):
+            total += (before - after).reshape(-1, *(1,) * (images.ndim - 2)) * window
+            count += window
     return total / count
+
+
+def count_windows(image_shape: Sequence[int], is_series: bool) -> int:
+    """Returns how many predictions occlusion takes for one image.
+
+    Args:
+        image_shape: Its shape, with channels.
+        is_series: Whether it is a series of frames.
+    """
+    return math.prod(len(windows) for windows in _windows_along(image_shape[:-1], is_series))
 
 
 def _list_windows(sides: Sequence[int], is_series: bool) -> Iterator[np.ndarray]:
     """Yields the weight of each pixel in each window, products of Gaussian functions along the axes."""
+    for windows in itertools.product(*_windows_along(sides, is_series)):
+        yield functools.reduce(np.multiply.outer, windows)
+
+
+def _windows_along(sides: Sequence[int], is_series: bool) -> list[np.ndarray]:
+    """Returns the weight of each pixel in each window along each axis, (windows, pixels)."""
     most = _WINDOWS_OF_VOLUMES if len(sides) == 3 and not is_series else _WINDOWS
     along = []
     for axis, side in enumerate(sides):
@@ -73,5 +99,4 @@ def _list_windows(sides: Sequence[int], is_series: bool) -> Iterator[np.ndarray]
         centres = np.arange(step / 2, side, step) - 0.5
         distances = (np.arange(side) - centres[:, None]) / (_WIDTH * step)
         along.append(np.exp(-(distances**2) / 2).astype(np.float32))
-    for windows in itertools.product(*along):
-        yield functools.reduce(np.multiply.outer, windows)
+    return along

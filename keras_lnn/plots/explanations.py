@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_lnn.fields.values import name_steps
+from keras_lnn.plots.samples import CAPTION_WIDTH, EXAMPLE_INCHES, name_file
+from keras_lnn.plots.sheet import Block, Cell, draw_sheet
 from keras_lnn.plots.style import (
     BLUE,
     DARK_GREY,
@@ -20,6 +22,7 @@ from keras_lnn.plots.style import (
     new_figure,
     set_heading,
     style_axes,
+    wrap_name,
 )
 
 if TYPE_CHECKING:
@@ -94,6 +97,40 @@ def plot_explanation(
     _draw_legend(figure, panels)
     set_heading(figure, title)
     return figure
+
+
+def plot_explained_examples(
+    images: Sequence[np.ndarray],
+    maps: Sequence[np.ndarray],
+    names: Sequence[str],
+    truths: Sequence[str],
+    predicted: Sequence[str],
+    kinds: Sequence[str],
+) -> Figure:
+    """Draws images beside the maps of what counted for their predictions, those of one kind below each other.
+
+    Args:
+        images: uint8, (height, width, channels) each.
+        maps: One map of each, (height, width).
+        names: Captions of the images, such as their file names.
+        truths: The true class or labels of each, in words.
+        predicted: What is predicted for each, in words.
+        kinds: What each is an example of, such as ``worst``; those of one kind follow each other.
+
+    Returns:
+        The figure.
+    """
+    blocks: dict[str, list[Cell]] = {}
+    for image, values, name, truth, found, kind in zip(images, maps, names, truths, predicted, kinds, strict=True):
+        below = [wrap_name(text, CAPTION_WIDTH, 4) for text in (f"truth: {truth}", f"predicted: {found}")]
+        blocks.setdefault(kind, []).extend(
+            (
+                Cell(image, name_file(name), below[0]),
+                Cell(lay_map(image, scale_map(values)), "", below[1], BLUE if truth == found else VERMILLION),
+            )
+        )
+    sheet = [Block(kind, cells, "") for kind, cells in blocks.items()]
+    return draw_sheet("Where the model looks (blue: right, orange: wrong)", sheet, EXAMPLE_INCHES)
 
 
 def _show(axes: Axes, picture: np.ndarray, above: str = "", point: Sequence[int] | None = None) -> None:

@@ -119,6 +119,13 @@ _READINGS = {
         "The surest right, the least sure and the surest wrong predictions (blue right, orange wrong): surely wrong "
         "ones are often wrong labels, or a kind of image that training has too few of.",
     ),
+    "explanations": Reading(
+        Part.CASES,
+        "Where the model looks",
+        "Test {samples} whose truth the model found least, middling and most probable, each beside the pixels that "
+        "count for what is predicted: yellow counts most, grey not at all. A map can be false, and shows neither why a "
+        "pixel counts nor what is healthy; keras-lnn explain draws more and measures how true the maps are.",
+    ),
     "series": Reading(
         Part.CASES,
         "Sure, unsure and wrong predictions",

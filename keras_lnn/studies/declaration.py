@@ -273,7 +273,7 @@ def make_run(
     modules = (validate(OwnModules, {"imports": part.get("imports", ())}).imports for part in declared)
     config["imports"] = list(dict.fromkeys(name for part in modules for name in part))
     config |= {"data": data, "seed": seed, "split_seed": seed if study.shuffled_splits else 0}
-    config |= {"export": "none", "tensorboard": False}
+    config |= {"export": "none", "tensorboard": False, "explanations": False}
     network = point.name(name)
     config["run_dir"] = folder / path_name(data) / path_name(network) / f"seed-{seed}"
     short = {"epochs": QUICK_EPOCHS, "early_stopping": 0} if quick else {}

@@ -18,6 +18,8 @@ from keras_lnn.errors import InputError
 from keras_lnn.evaluation.class_curves import ClassCurves
 from keras_lnn.evaluation.metrics import CALIBRATION_METRICS
 from keras_lnn.evaluation.predictions import Evaluation
+from keras_lnn.explaining.examples import are_cheap, explain_examples
+from keras_lnn.explaining.maps import DEFAULT_METHOD
 from keras_lnn.explaining.output_names import name_outputs
 from keras_lnn.files.atomic import atomic_path, without_nan, write_json, write_text
 from keras_lnn.files.csv_tables import to_csv
@@ -25,7 +27,7 @@ from keras_lnn.pages.run_page import describe_end, write_run_page
 from keras_lnn.runs.epoch_shares import count_epochs, is_cut_short
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.runs.selection import Selection
-from keras_lnn.saved.predictor import predict_courses, predict_probabilities
+from keras_lnn.saved.predictor import KerasPredictor, predict_courses, predict_probabilities
 from keras_lnn.saved.signature import Signature, read_signature, save_keras
 from keras_lnn.tasks.decisions import confidence_in
 from keras_lnn.tasks.thresholds import choose_thresholds
@@ -283,11 +285,28 @@ def _draw(
             figures["referral"] = _draw_referral(test, predicted, signature)
         if test.series is not None:
             figures["course"] = _draw_course(model, test.series, test.labels, signature)
+        if report.config.explanations and are_cheap(signature) and not test.labels_are_pixels:
+            figures["explanations"] = _draw_explanations(model, test, predicted, signature)
         figures |= _draw_layers(model, test.images[:1], report.config.model, signature.class_names)
     with atomic_path(report.folder.plots) as temporary:
         temporary.mkdir()
         for name, figure in figures.items():
             plots.save_figure(figure, temporary / f"{name}.png")
+
+
+def _draw_explanations(model: Any, test: Split, predicted: np.ndarray, signature: Signature) -> Any:
+    """Returns a picture of where the model looks in the test samples it is most and least wrong about."""
+    from keras_lnn.plots.explanations import plot_explained_examples
+
+    found = explain_examples(KerasPredictor(model, signature), test, predicted)
+    return plot_explained_examples(
+        [each.image for each in found],
+        [each.maps[DEFAULT_METHOD] for each in found],
+        [each.name for each in found],
+        [each.truth or "" for each in found],
+        [each.predicted for each in found],
+        [each.why for each in found],
+    )
 
 
 def _draw_referral(test: Split, predicted: np.ndarray, signature: Signature) -> Any:

@@ -68,7 +68,7 @@ def trained(tmp_path_factory):
 def options_for(path, data):
     options = {"--model": "tiny-dense", "--data": data, "--epochs": "3", "--batch-size": "16"}
     options |= {"--run-dir": str(path / "run"), "--export-dir": str(path / "exported")}
-    return [part for option in options.items() for part in option] + ["--no-tensorboard"]
+    return [part for option in options.items() for part in option] + ["--no-tensorboard", "--no-explanations"]
 
 
 # Each in a process that is forked from one in which the programs are imported and nothing has run.

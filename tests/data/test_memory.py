@@ -27,7 +27,7 @@ def resident(name):
 
 folder = Path(sys.argv[1])
 values = {"model": "dnn", "epochs": 1, "export": "none", "tensorboard": False, "accept_checksum": True}
-values |= {"model_args": {"units": 4, "second_units": 4}, "batch_size": 2048}
+values |= {"explanations": False, "model_args": {"units": 4, "second_units": 4}, "batch_size": 2048}
 console = Console(file=open("/dev/null", "w"))
 train(TrainConfig.create(values | {"data": "phantom-breast", "run_dir": folder / "warm-up"}), console)
 before = resident("VmRSS")

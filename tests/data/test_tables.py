@@ -318,6 +318,7 @@ def test_a_run_on_a_table_end_to_end(tmp_path, capfd):
         "run_dir": run_dir,
         "export_dir": tmp_path / "exported",
         "tensorboard": False,
+        "explanations": False,
     }
     result = train_model(TrainConfig.create(values))
     output = capfd.readouterr().out

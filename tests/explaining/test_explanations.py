@@ -1,12 +1,14 @@
 """Samples with their maps: what is predicted, what a table says of a map, and which examples are chosen."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from explained_models import draw_images, make_linear, make_predictor
 
 from keras_lnn.data.arrays import Split
 from keras_lnn.explaining.checked_maps import check_methods, find_lesions
-from keras_lnn.explaining.examples import choose_examples, spread_over
+from keras_lnn.explaining.examples import are_cheap, choose_examples, explain_examples, spread_over
 from keras_lnn.explaining.explanations import Explained, concentration, explain_samples
 from keras_lnn.explaining.maps import DEFAULT_METHOD, METHODS, describe_method, explain
 from keras_lnn.tasks.kinds import make_task
@@ -95,6 +97,33 @@ def test_examples_are_chosen_by_how_probable_the_truth_was(linear):
     order = np.argsort(found)
     assert rows.tolist() == [order[0], order[2], order[4]]
     assert kinds == ["worst", "typical", "best"]
+
+
+def test_examples_of_a_report_are_explained_from_the_worst_to_the_best(linear):
+    labels = np.array([0, 1, 0, 1, 0])
+    probabilities = linear.predict(IMAGES)
+    found = explain_examples(linear, Split(IMAGES, labels), probabilities)
+    order = np.argsort(probabilities[np.arange(5), labels])
+    # As many of each kind as possible: two worst, two typical, one best.
+    assert [each.name for each in found] == [f"#{row}" for row in order]
+    assert [each.why for each in found] == ["worst", "worst", "typical", "typical", "best"]
+    assert [each.truth for each in found] == ["ab"[labels[row]] for row in order]
+    np.testing.assert_allclose(found[0].maps[DEFAULT_METHOD], explain(linear, IMAGES)[order[0]], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "parameters", "cheap"),
+    [
+        ((28, 28, 1), 300_000, True),
+        ((64, 64, 3), 1_000_000, True),
+        ((65, 65, 1), 300_000, False),
+        ((28, 28, 1), 1_000_001, False),
+        ((8, 8, 8, 1), 300_000, False),
+    ],
+)
+def test_only_small_images_and_networks_are_explained_in_a_report(linear, shape, parameters, cheap):
+    signature = dataclasses.replace(linear.signature, image_shape=shape, parameters=parameters)
+    assert are_cheap(signature) is cheap
 
 
 def test_the_truth_of_labels_and_of_masks_has_a_mean_probability():

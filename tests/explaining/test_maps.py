@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from keras_lnn.data.arrays import SeriesArray
 from keras_lnn.errors import InputError
+from keras_lnn.explaining import pixels
 from keras_lnn.explaining.feature_maps import FeatureMaps
 from keras_lnn.explaining.maps import METHODS, explain, make_subject
 from keras_lnn.layers import LTC, CfC, FlippedViews, MeanOfViews, Rows, apply_to_slices
@@ -80,6 +81,15 @@ def test_occlusion_of_a_network_that_reads_one_pixel_shows_the_windows_around_it
     weights = np.exp(-(np.subtract.outer(np.arange(9), np.arange(9)) ** 2) / (2 * 0.625**2))
     along = weights @ weights[4] / weights.sum(axis=0)
     np.testing.assert_allclose(found, fall * np.outer(along, along), rtol=1e-4, atol=1e-6)
+
+
+def test_occlusion_is_the_same_with_one_window_at_a_time(linear, monkeypatch):
+    together = explain(linear[0], IMAGES, "occlusion", target=1)
+    monkeypatch.setattr(pixels, "batch_size_for", lambda _: 1)
+    np.testing.assert_allclose(explain(linear[0], IMAGES, "occlusion", target=1), together, rtol=1e-3, atol=1e-3)
+    assert pixels.count_windows((28, 28, 1), is_series=False) == 14 * 14
+    assert pixels.count_windows((28, 28, 28, 1), is_series=False) == 7**3
+    assert pixels.count_windows((3, 28, 28, 1), is_series=True) == 3 * 14 * 14
 
 
 def test_grad_cam_by_hand(convolutions):

@@ -22,7 +22,8 @@ pytestmark = pytest.mark.slow
 def run(table, folder, *options):
     arguments = ["--imports", "trial_models", "--model", "quick-net", "--data", f"table:{table}", "--size", "8"]
     arguments += ["--image-dir", str(table.parent / "images"), "--file-column", "scan", "--label-columns", "kind"]
-    arguments += ["--group-column", "case_no", "--epochs", "1", "--batch-size", "8", "--no-tensorboard"]
+    arguments += ["--group-column", "case_no", "--epochs", "1", "--batch-size", "8"]
+    arguments += ["--no-tensorboard", "--no-explanations"]
     command = [sys.executable, "-m", "keras_lnn", "train", *arguments, "--run-dir", str(folder), *options]
     variables = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests"), *sys.path])}
     variables |= {"KERAS_LNN_CACHE": str(table.parent.parent / "cache")}

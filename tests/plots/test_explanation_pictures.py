@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_lnn.plots.explanations import lay_map, plot_explanation, scale_map
+from keras_lnn.plots.explanations import lay_map, plot_explained_examples, plot_explanation, scale_map
+from keras_lnn.plots.style import BLUE, VERMILLION
 
 GREY = np.full((6, 8, 1), 100, np.uint8)
 
@@ -24,6 +25,19 @@ def test_a_map_is_scaled_to_its_strongest_points_without_what_speaks_against():
     assert scaled.max() == 1
     assert scaled[1, 0] == pytest.approx(0.5, rel=0.02)
     assert (scale_map(-np.ones((2, 2))) == 0).all()
+
+
+def test_examples_of_one_kind_stand_together_beside_their_maps_in_the_colour_of_right_or_wrong():
+    maps = [point_map(6, 8)] * 3
+    about = (["1.png", "2.png", "3.png"], ["a", "b $1", "a"], ["a", "a", "a"], ["worst", "worst", "best"])
+    figure = plot_explained_examples([GREY] * 3, maps, *about)
+    texts = [text.get_text() for text in figure.texts]
+    assert texts[1:] == ["worst", "best"]
+    panels = figure.axes
+    assert [len(axes.images) for axes in panels] == [1] * 6
+    assert panels[1].images[0].get_array().shape == (6, 8, 3)
+    found = [(axes.get_xlabel(), axes.xaxis.label.get_color()) for axes in panels[1::2]]
+    assert found == [("predicted: a", BLUE), ("predicted: a", VERMILLION), ("predicted: a", BLUE)]
 
 
 def point_map(*shape):

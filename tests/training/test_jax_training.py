@@ -107,6 +107,7 @@ def test_a_whole_run_is_trained_and_exported(network, tiny_data, tmp_path, monke
     register_model(family="test", reference_data="phantom-breast", epochs=1, batch_size=16)(network)
     folders = f"--run-dir {tmp_path / 'run'} --export-dir {tmp_path / 'exported'}"
     simple = "--epochs 1 --batch-size 10 --augmentation none --loss cross-entropy --monitor val_auc --no-tensorboard"
+    simple += " --no-explanations"
     options = f"--model {network.__name__.replace('_', '-')} --data {tiny_data} {simple} {folders}".split()
     with pytest.raises(InputError, match=r"needs the TensorFlow backend. Received: jax. Give --export keras or"):
         train.main(options)

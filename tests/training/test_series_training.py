@@ -45,6 +45,7 @@ def console(tmp_path):
 def config_for(place, **fields):
     values = {"model": "lnn-series", "data": register_tiny_series(), "epochs": 2, "batch_size": 8, "tensorboard": False}
     values |= {"model_args": {"dropout": 0.4, "features": 4, "units": 4}, "augmentation": "mirror", "export": "none"}
+    values |= {"explanations": False}
     return TrainConfig.create(values | {"run_dir": place} | fields)
 
 

@@ -41,7 +41,7 @@ from keras_lnn.training.loop import _lasting_fields, _require_operating_point, _
 from keras_lnn.training.protocol import complete_config, is_run_of
 from keras_lnn.training.recorder import Recorder, TrainingDiverged, read_confusion
 
-QUIET = {"export": "none", "tensorboard": False}
+QUIET = {"export": "none", "tensorboard": False, "explanations": False}
 SMALL = {"model": "tiny-dense"}
 EIGHT = {"model": "dnn", "model_args": {"units": 8}}
 LAST = SMALL | {"epochs": 3, "learning_rate": 0.05, "keep": "last", "batch_size": 20}
@@ -80,7 +80,7 @@ def config_for(tiny_data: str, tmp_path: Path, **fields) -> TrainConfig:
 
 @pytest.mark.usefixtures("eager_models")
 def test_a_run_writes_every_documented_file(tiny_data, tmp_path, console):
-    fields = {"model": "tiny-liquid", "epochs": 2, "batch_size": 20, "tensorboard": True}
+    fields = {"model": "tiny-liquid", "epochs": 2, "batch_size": 20, "tensorboard": True, "explanations": True}
     result = train(config_for(tiny_data, tmp_path, **fields), console)
     folder = result.folder
     for path in (folder.config, folder.environment, folder.history, folder.metrics, folder.predictions):
@@ -88,7 +88,7 @@ def test_a_run_writes_every_documented_file(tiny_data, tmp_path, console):
     assert list(folder.tensorboard.rglob("events*"))
     names = {path.name for path in folder.plots.iterdir()}
     pictures = {"history", "roc", "precision_recall", "confusion", "reliability", "examples", "labels", "wiring_cfc"}
-    pictures |= {"sequence_channels", "class_accuracy", "class_correlation", "images"}
+    pictures |= {"sequence_channels", "class_accuracy", "class_correlation", "images", "explanations"}
     assert names == {f"{name}.png" for name in pictures}
     page = folder.report.read_text(encoding="utf-8")
     assert page.count("<img ") == len(pictures)  # each has a sentence on how to read it
