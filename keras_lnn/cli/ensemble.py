@@ -1,6 +1,7 @@
 """``keras-lnn ensemble``: joins runs into one model that predicts the mean of their probabilities."""
 
 from pathlib import Path
+from typing import Literal
 
 import pydantic
 from pydantic_settings import CliPositionalArg
@@ -21,6 +22,11 @@ class EnsembleCommand(OwnModules, Command):
     output: Path | None = pydantic.Field(
         None, description="folder to create, or of an earlier ensemble (default: saved_models/ensemble-FIRST)"
     )
+    views: Literal["none", "mirror"] = pydantic.Field(
+        "none",
+        description="mirror: each member also predicts the mirror images that its augmentation had, and the mean is "
+        "over all of them; one run is enough",
+    )
 
 
 def run_ensemble(command: EnsembleCommand) -> None:
@@ -29,15 +35,18 @@ def run_ensemble(command: EnsembleCommand) -> None:
     output = command.output or Path("saved_models", f"ensemble-{command.runs[0].resolve().name}")
     require_writable(output.parent, "--output")
     from keras_lnn.ensembles.layout import MODEL_FILE, RESULTS_FILE, TABLE_FILE, require_output
-    from keras_lnn.ensembles.members import open_members
+    from keras_lnn.ensembles.members import find_axes, open_members
 
     require_output(output)
-    open_members(command.runs)
+    mirror = command.views == "mirror"
+    members = open_members(command.runs, 1 if mirror else 2)
+    if mirror:
+        find_axes(members)
     start(command, console)
     from keras_lnn.ensembles.writing import make_ensemble
 
     with loading(console, "joining and measuring") as progress:
-        made = make_ensemble(command.runs, output, progress=progress)
+        made = make_ensemble(command.runs, output, mirror=mirror, progress=progress)
     for note in made.notes:
         console.print(Text.assemble(("note: ", "bold"), note), soft_wrap=True)
     written = {"model": output / MODEL_FILE}

@@ -71,9 +71,11 @@ class Gain:
         """Returns the gain over the mean of the members in a sentence."""
         gain, label = self.mean.difference or _UNKNOWN, metric_label(self.metric)
         known = "" if math.isnan(gain.low) else f" (95% interval {gain.low:+.4f} to {gain.high:+.4f})"
+        count = len(self.members)
+        members = f"mean of the {count} members" if count > 1 else "its member"
         return (
-            f"{label} on {self.samples} of the test split: ensemble {interval(self.ensemble.estimate)}, mean of the"
-            f" {len(self.members)} members {self.mean.estimate.value:.4f}, gain {gain.value:+.4f}{known}"
+            f"{label} on {self.samples} of the test split: ensemble {interval(self.ensemble.estimate)}, {members}"
+            f" {self.mean.estimate.value:.4f}, gain {gain.value:+.4f}{known}"
         )
 
 

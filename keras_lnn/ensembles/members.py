@@ -11,6 +11,7 @@ from typing import Any
 from keras_lnn.comparing.compared_run import ComparedRun, same_samples
 from keras_lnn.comparing.runs import find_runs, read_any_run
 from keras_lnn.config import TrainConfig
+from keras_lnn.data.augment.operations import find_mirrors
 from keras_lnn.data.samples import SHORT, SampleRecord
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import file_digest
@@ -69,11 +70,12 @@ class MemberRun:
         return read_any_run(self.path, split)
 
 
-def open_members(paths: Iterable[str | os.PathLike]) -> list[MemberRun]:
-    """Returns the runs at or below some folders, which must be at least two different models of one signature.
+def open_members(paths: Iterable[str | os.PathLike], fewest: int = 2) -> list[MemberRun]:
+    """Returns the runs at or below some folders, which must be different models of one signature.
 
     Args:
         paths: Runs, or folders that are searched for runs at any depth, such as that of a cross-validation.
+        fewest: How many there must be.
     """
     found: dict[str, MemberRun] = {}
     for path in map(Path, paths):
@@ -89,9 +91,9 @@ def open_members(paths: Iterable[str | os.PathLike]) -> list[MemberRun]:
                 )
             found[member.digest] = member
     members = list(found.values())
-    if len(members) < 2:
+    if len(members) < fewest:
         alone = f"only {members[0].path}" if members else "none"
-        raise InputError(f"An ensemble joins at least two runs. Received: {alone}. Name more runs.")
+        raise InputError(f"An ensemble joins at least two runs. Received: {alone}. Name more runs, or --views mirror.")
     require_alike(members)
     return members
 
@@ -107,6 +109,21 @@ def require_alike(members: Sequence[MemberRun]) -> None:
                     f"Members of an ensemble must have the same {what}, {expected} as {first.path}. Received:"
                     f" {member.path} with {received}. Name runs that were trained alike."
                 )
+
+
+def find_axes(members: Sequence[MemberRun]) -> tuple[int, ...]:
+    """Returns the axes, counted from 1, along which all members have learned from mirror images; there must be one."""
+    signature = members[0].signature
+    series = signature.time_unit is not None
+    names = [member.config.augmentation or "none" for member in members]
+    axes = set.intersection(*(set(find_mirrors(name, signature.image_shape, series=series)) for name in names))
+    if not axes:
+        raise InputError(
+            "--views mirror needs members that have learned from mirror images. Received: the augmentation"
+            f" {' and '.join(sorted(set(names)))}. Leave it out, or train with --augmentation mirror where left and"
+            " right mean the same."
+        )
+    return tuple(sorted(axes))
 
 
 def share_splits(members: Sequence[MemberRun]) -> bool:

@@ -14,7 +14,14 @@ from keras_lnn.ensembles.deciding import choose_decisions
 from keras_lnn.ensembles.gains import Gain, measure_gain, name_members
 from keras_lnn.ensembles.joining import join_models
 from keras_lnn.ensembles.layout import MODEL_FILE, RESULTS_FILE, TABLE_FILE, require_output
-from keras_lnn.ensembles.members import MemberRun, merge_records, open_members, share_splits, with_unseen_test
+from keras_lnn.ensembles.members import (
+    MemberRun,
+    find_axes,
+    merge_records,
+    open_members,
+    share_splits,
+    with_unseen_test,
+)
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import atomic_path, remove_partial_files, write_json, write_text
 from keras_lnn.files.csv_tables import to_csv
@@ -56,7 +63,11 @@ class MadeEnsemble:
 
 
 def make_ensemble(
-    runs: Iterable[str | Path], output: str | Path, *, progress: Callable[[float], None] | None = None
+    runs: Iterable[str | Path],
+    output: str | Path,
+    *,
+    mirror: bool = False,
+    progress: Callable[[float], None] | None = None,
 ) -> MadeEnsemble:
     """Joins runs into one model whose prediction is the mean of their calibrated probabilities, and writes it.
 
@@ -64,14 +75,18 @@ def make_ensemble(
         runs: Runs, or folders that contain them, such as that of a cross-validation.
         output: The folder for ``ensemble.keras``, ``ensemble.csv`` and ``ensemble.json``, which replaces that of an
             earlier ensemble.
+        mirror: Whether the members also predict the mirror images that they have learned from; then one run is enough.
         progress: Called with the fraction done.
     """
-    output, members, report = Path(output), open_members(runs), progress or (lambda fraction: None)
+    output, members, report = Path(output), open_members(runs, 1 if mirror else 2), progress or (lambda fraction: None)
     require_output(output)
     predictors = [_load(member) for member in members]
-    signature, notes = choose_decisions(describe_ensemble(members), members)
+    axes = find_axes(members) if mirror else ()
+    signature, notes = choose_decisions(describe_ensemble(members, axes), members)
+    if axes and signature.thresholds is not None:
+        notes = [*notes, "Thresholds were chosen on predictions without mirror images."]
     calibrations = [predictor.signature.calibration for predictor in predictors]
-    model = join_models([predictor.model for predictor in predictors], calibrations, signature.get_task())
+    model = join_models([predictor.model for predictor in predictors], calibrations, signature.get_task(), axes)
     load = LastLoaded()
     record, missing = _find_samples(signature, members, load)
     report(0.1)
@@ -89,8 +104,13 @@ def make_ensemble(
     return made
 
 
-def describe_ensemble(members: Sequence[MemberRun]) -> Signature:
-    """Returns the signature of the ensemble of some members, without thresholds."""
+def describe_ensemble(members: Sequence[MemberRun], axes: tuple[int, ...] = ()) -> Signature:
+    """Returns the signature of the ensemble of some members, without thresholds.
+
+    Args:
+        members: The members.
+        axes: Axes along which images are also mirrored.
+    """
     from keras_lnn import __version__
 
     known = [member.signature for member in members]
@@ -110,7 +130,7 @@ def describe_ensemble(members: Sequence[MemberRun]) -> Signature:
         calibration=None,
         sets=None,
         referral=None,
-        ensemble=Ensemble(tuple(member.describe() for member in members), share_splits(members)),
+        ensemble=Ensemble(tuple(member.describe() for member in members), share_splits(members), mirrored=axes),
     )
 
 

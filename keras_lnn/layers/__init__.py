@@ -20,7 +20,7 @@ from keras_lnn.layers.sequences import (
     apply_to_slices,
 )
 from keras_lnn.layers.single_logit import SingleLogit
-from keras_lnn.layers.views import FlippedViews, MeanOfViews
+from keras_lnn.layers.views import FlippedViews, MeanOfViews, MirrorImage
 from keras_lnn.layers.wired_cfc_cell import WiredCfCCell
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "LearnedScale",
     "MeanOfMembers",
     "MeanOfViews",
+    "MirrorImage",
     "MixedMemoryCell",
     "Patches",
     "RestoreMaps",

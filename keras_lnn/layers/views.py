@@ -8,6 +8,11 @@ import keras
 from keras import ops
 
 
+def list_views(axes: Sequence[int]) -> list[tuple[int, ...]]:
+    """Returns every combination of axes along which a view is mirrored, that of the image itself first."""
+    return [view for size in range(len(axes) + 1) for view in itertools.combinations(axes, size)]
+
+
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class FlippedViews(keras.layers.Layer):
     """Stacks, outside training, the image and its mirror images along every combination of axes as one larger batch.
@@ -32,11 +37,35 @@ class FlippedViews(keras.layers.Layer):
     def call(self, images: Any, training: bool = False) -> Any:
         if training:
             return images
-        subsets = itertools.chain(*(itertools.combinations(self.axes, size) for size in range(len(self.axes) + 1)))
-        return ops.concatenate([ops.flip(images, axis) if axis else images for axis in subsets], axis=0)
+        views = [ops.flip(images, axes) if axes else images for axes in list_views(self.axes)]
+        return ops.concatenate(views, axis=0)
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (None, *shape[1:])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "axes": list(self.axes)}
+
+
+@keras.saving.register_keras_serializable(package="keras_lnn")
+class MirrorImage(keras.layers.Layer):
+    """Mirrors images, or maps of their shape, along some axes; mirrored twice they are as before.
+
+    Args:
+        axes: Axes to mirror, counted from 1; none to change nothing.
+        **kwargs: Passed to :class:`keras.layers.Layer`.
+
+    Example:
+        >>> MirrorImage((2,))(keras.ops.ones((2, 28, 28, 1))).shape
+        (2, 28, 28, 1)
+    """
+
+    def __init__(self, axes: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axes = tuple(axes)
+
+    def call(self, images: Any) -> Any:
+        return ops.flip(images, self.axes) if self.axes else images
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "axes": list(self.axes)}

@@ -38,11 +38,13 @@ class Ensemble:
         same_splits: Whether all were trained, validated and tested on the same samples. The members of a
             cross-validation were not: only a test split that the data came with is unknown to all of them.
         thresholds_on: What thresholds were chosen on, in words.
+        mirrored: Axes of an image, counted from 1, along which its mirror images are predicted as well.
     """
 
     members: tuple[Member, ...]
     same_splits: bool = True
     thresholds_on: str = ON_VALIDATION
+    mirrored: tuple[int, ...] = ()
 
     def describe(self) -> str:
         """Returns how many models it joins and which, such as ``5 models: 5 cnn (folds 1/5, 2/5, ...)``."""
@@ -50,19 +52,22 @@ class Ensemble:
         folds = [member.fold for member in self.members if member.fold is not None]
         of_folds = f", of the folds {', '.join(folds)}" if folds else ""
         names = " and ".join(f"{count} {name}" for name, count in counts.items())
-        return f"mean of the probabilities of {names}{of_folds}"
+        views = f", over {2 ** len(self.mirrored)} mirror images of each image" if self.mirrored else ""
+        return f"mean of the probabilities of {names}{of_folds}{views}"
 
     @classmethod
     def from_json(cls, content: Any) -> "Ensemble":
         """Reads what ``dataclasses.asdict`` gives."""
         if not isinstance(content, dict) or set(content) != {field.name for field in dataclasses.fields(cls)}:
-            raise ValueError("ensemble must have members, same_splits and thresholds_on")
+            raise ValueError("ensemble must have members, same_splits, thresholds_on and mirrored")
         if not isinstance(content["same_splits"], bool) or not isinstance(content["thresholds_on"], str):
             raise ValueError("same_splits of an ensemble must be true or false, and thresholds_on text")
-        if not isinstance(content["members"], list | tuple):
-            raise ValueError("members of an ensemble must be a list")
+        if not all(isinstance(content[name], list | tuple) for name in ("members", "mirrored")):
+            raise ValueError("members and mirrored of an ensemble must be lists")
+        if not all(isinstance(axis, int) and 1 <= axis <= 3 for axis in content["mirrored"]):
+            raise ValueError("mirrored axes of an ensemble must be from 1 to 3")
         members = tuple(_read_member(member) for member in content["members"])
-        return cls(members, content["same_splits"], content["thresholds_on"])
+        return cls(members, content["same_splits"], content["thresholds_on"], tuple(content["mirrored"]))
 
 
 def _read_member(content: Any) -> Member:

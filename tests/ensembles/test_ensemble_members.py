@@ -23,6 +23,7 @@ from keras_lnn.comparing.comparison import compare
 from keras_lnn.comparing.runs import load_runs
 from keras_lnn.config import TrainConfig
 from keras_lnn.data.arrays import SPLITS, ImageData, Split
+from keras_lnn.data.augment.operations import find_mirrors
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.ensembles import members as ensemble_members
 from keras_lnn.ensembles.deciding import choose_decisions, gather_unseen
@@ -191,7 +192,7 @@ def test_runs_that_make_no_ensemble_are_refused(breast, tmp_path, monkeypatch):
     monkeypatch.setattr(ensemble_members, "read_signature", lambda path: sign())
     first, second = (member.path for member in breast)
     for paths, message in (
-        ([first], "joins at least two runs. Received: only .*lnn-0. Name more runs"),
+        ([first], "joins at least two runs. Received: only .*lnn-0. Name more runs, or --views"),
         ([first, first], "joins different models. Received: .*lnn-0, the same model as .*lnn-0"),
         ([tmp_path], "must hold complete runs"),
         ([first, tmp_path / "none"], "must be given as folders"),
@@ -215,6 +216,22 @@ def test_a_folder_with_other_files_is_not_replaced(tmp_path):
         require_output(tmp_path)
     with pytest.raises(InputError, match="a file"):
         require_output(tmp_path / "notes.txt")
+
+
+def test_mirror_images_are_those_of_the_augmentation(breast):
+    for name, shape, axes in (
+        ("mirror", (8, 8, 1), (2,)),
+        ("any-orientation+noise", (8, 8, 1), (1, 2)),
+        ("flip-turn-shift", (8, 8, 8, 1), (1, 2, 3)),
+        ("shift-rotate", (8, 8, 1), ()),
+        ("none", (8, 8, 1), ()),
+    ):
+        assert find_mirrors(name, shape) == axes
+    # The order of frames is never reversed.
+    assert find_mirrors("flip-both", (6, 8, 8, 1), series=True) == (2, 3)
+    assert find_mirrors("flip-shift", (6, 8, 8, 1), series=True) == (2, 3)
+    with pytest.raises(InputError, match=r"--views mirror needs members .* Received: the augmentation none. Leave it"):
+        ensemble_members.find_axes([dataclasses.replace(breast[0], config=TrainConfig(augmentation="none"))])
 
 
 def test_members_in_words():

@@ -32,6 +32,7 @@ from keras_lnn.training.evaluate import evaluate_model
 pytestmark = pytest.mark.usefixtures("eager_models")
 DATA = tiny_stripes()
 CALIBRATIONS = (Calibration("vector", (1.5,), (0.0, 0.7)), None)
+CALIBRATION_OF_THREE = Calibration("temperature", (1.7,))
 
 
 def sign(**changes):
@@ -52,6 +53,7 @@ def runs(tmp_path_factory):
             predictor = KerasPredictor(build_model("tiny-dense", DATA.image_shape, 2), sign(calibration=calibration))
             probabilities = predictor.predict(DATA.splits["test"].images)
             about = {"class_names": DATA.class_names, "model": "tiny-dense", "data": DATA.name, "seed": seed}
+            about |= {"augmentation": "mirror"}
             path = write_run(folder / f"run-{seed}", truth, probabilities, positive_class="upright", **about)
             save_keras(predictor.model, predictor.signature, path / "best.keras")
     return folder
@@ -170,6 +172,17 @@ def test_the_command_prints_the_gain(runs, tmp_path, capsys):
     assert (tmp_path / "joined" / "ensemble.keras").is_file()
 
 
+def test_one_run_with_its_mirror_images_is_an_ensemble(runs, tmp_path):
+    made = make_ensemble([runs / "run-1"], tmp_path / "joined", mirror=True)
+    images = DATA.splits["test"].images
+    single = load_predictor(runs / "run-1")
+    expected = (single.predict(images) + single.predict(images[:, :, ::-1].copy())) / 2
+    np.testing.assert_allclose(load_predictor(made.folder).predict(images), expected, atol=1e-6)
+    assert made.signature.ensemble.mirrored == (2,)
+    assert "over 2 mirror images of each image" in made.signature.ensemble.describe()
+    assert "its member" in made.gain.describe()
+
+
 def load_scans():
     """Images of masks whose pixels are brighter where the class is higher."""
     truth = make_masks()
@@ -178,6 +191,22 @@ def load_scans():
     groups = [f"p{row % 8}" for row in range(len(truth))]
     splits = {name: Split(images[rows], truth[rows], None, groups[rows]) for name, rows in parts.items()}
     return ImageData("bright-scans", "segmentation", NAMES, splits, "sha256:a")
+
+
+@pytest.mark.parametrize("kind", ["segmentation", "multi-class"])
+def test_mirror_images_are_averaged_and_masks_mirrored_back(kind):
+    inputs = keras.Input((4, 5, 1))
+    maps = keras.layers.Conv2D(3, 3, padding="same")(inputs)
+    model = keras.Model(inputs, maps if kind == "segmentation" else keras.layers.Dense(3)(keras.layers.Flatten()(maps)))
+    images = np.random.default_rng(0).integers(0, 9, (5, 4, 5, 1), dtype=np.uint8)
+    task = make_task(kind, ("a", "b", "c"))
+    found = task.probabilities(predict_logits(join_models([model], [CALIBRATION_OF_THREE], task, (1, 2)), images))
+    calibrated, expected = make_task(kind, ("a", "b", "c"), CALIBRATION_OF_THREE), []
+    for axes in ((), (1,), (2,), (1, 2)):
+        logits = predict_logits(model, np.flip(images, axes) if axes else images)
+        one = keras.ops.convert_to_numpy(calibrated.probabilities(logits))
+        expected.append(np.flip(one, axes) if kind == "segmentation" and axes else one)
+    np.testing.assert_allclose(found, np.mean(expected, axis=0), atol=1e-5)
 
 
 @pytest.mark.slow

@@ -63,6 +63,20 @@ def list_operations(name: str) -> list[str]:
     return operations
 
 
+def find_mirrors(name: str, image_shape: tuple[int, ...], *, series: bool = False) -> tuple[int, ...]:
+    """Returns the axes, counted from 1, along which an augmentation mirrors images, so that mirror images are alike.
+
+    Args:
+        name: As for :func:`make_augmentation`.
+        image_shape: As for :func:`make_augmentation`.
+        series: Whether the images are series of frames, whose order is never reversed.
+    """
+    width = len(image_shape) - 1
+    mirrored = {"flip": {width}, "flip-both": {width - 1, width}, "flip-shift": set(range(1, width + 1))}
+    found = set().union(*(mirrored.get(operation, set()) for operation in list_operations(name)))
+    return tuple(sorted(found - {1} if series else found))
+
+
 def make_augmentation(
     name: str, image_shape: tuple[int, ...], seed: int, *, series: bool = False
 ) -> Augmentation | None:
