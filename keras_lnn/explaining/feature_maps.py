@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -256,10 +258,22 @@ def _copy(model: keras.Model, call: Callable[..., Any]) -> keras.Model:
             copied.append((layer, new))
         return new
 
-    copy = keras.models.clone_model(model, clone_function=copy_layer, call_function=call, recursive=True)
+    with _deep_recursion():
+        copy = keras.models.clone_model(model, clone_function=copy_layer, call_function=call, recursive=True)
     for layer, new in copied:
         new.set_weights(layer.get_weights())
     return copy
+
+
+@contextlib.contextmanager
+def _deep_recursion() -> Iterator[None]:
+    """Lets Keras follow the graph of a deep network, in which it calls itself once for each operation."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 10_000))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _is_tensor(value: Any) -> bool:

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-import tiny_models  # noqa: F401, registers tiny_liquid
+import tiny_models  # noqa: F401, registers tiny-liquid
 from explanation_samples import make_signature
 from PIL import Image
 from test_command_line import call
@@ -125,7 +125,7 @@ def test_each_registered_model_is_explained_from_files_to_page(name, tmp_path):
 @pytest.mark.slow
 def test_a_run_is_explained_with_its_check_and_its_circuit(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    config = {"model": "tiny_liquid", "data": "phantom-breast", "epochs": 1, "run_dir": "run", "export": "none"}
+    config = {"model": "tiny-liquid", "data": "phantom-breast", "epochs": 1, "run_dir": "run", "export": "none"}
     train(TrainConfig(**config))
     options = ["run", "--examples", "3", "--check", "--circuit", "--samples", "12"]
     run_explain(parse_command(ExplainCommand, options, "explain"))
