@@ -1,11 +1,13 @@
 """``keras-lnn explain``: where a model looks and what its neurons do, on a page with maps of single samples."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import pydantic
 from pydantic_settings import CliPositionalArg
+from rich.console import Console
 from rich.text import Text
 
 from keras_lnn.cli.own_series_options import OwnSeriesOptions, read_own_options
@@ -80,10 +82,9 @@ def run_explain(command: ExplainCommand) -> None:
     from keras_lnn.explaining.explanations import explain_samples
     from keras_lnn.explaining.maps import DEFAULT_METHOD, find_target, require_methods
     from keras_lnn.pages.explanation_files import require_free_folder, write_explanations
-    from keras_lnn.pages.explanation_parts import check_table, circuit_table
     from keras_lnn.saved.predictor import load_predictor
     from keras_lnn.training.evaluate import LastLoaded
-    from keras_lnn.training.explaining import check_maps, find_circuit, read_examples, read_own
+    from keras_lnn.training.explaining import read_examples, read_own
     from keras_lnn.training.learned_features import compare_with_learned
 
     require_methods(command.method)
@@ -103,14 +104,7 @@ def run_explain(command: ExplainCommand) -> None:
     with loading(console, "explaining") as progress:
         about = {"truths": samples.truths, "why": samples.why, "progress": progress}
         explained = explain_samples(predictor, samples.images, samples.names, methods, command.target, **about)
-    measured: dict[str, Any] = {}
-    where = {"most": command.samples or _MEASURED, "data": command.data, "load": load}
-    if command.check:
-        with loading(console, "checking the maps") as progress:
-            measured["check"] = check_maps(command.model, predictor, methods, command.target, progress, **where)
-    if command.circuit:
-        with loading(console, "looking for the smallest circuit") as progress:
-            measured["circuit"] = find_circuit(command.model, predictor, progress, **where)
+    measured = _measure(command, predictor, methods, load, console)
     with loading(console, "comparing with what was learned") as progress:
         compared = compare_with_learned(command.model, predictor, samples.images, load, progress)
     with loading(console, "drawing") as progress:
@@ -126,11 +120,27 @@ def run_explain(command: ExplainCommand) -> None:
             **measured,
             progress=progress,
         )
+    print_written(console, {"page": page, "maps": output / "maps.npz", "table": output / "explanation.csv"})
+
+
+def _measure(
+    command: ExplainCommand, predictor: Any, methods: Sequence[str], load: Any, console: Console
+) -> dict[str, Any]:
+    """Returns and prints what is measured of the whole model: its ``check`` and ``circuit``, where asked for."""
+    from keras_lnn.pages.explanation_parts import check_table, circuit_table
+    from keras_lnn.training.explaining import check_maps, find_circuit
+
+    measured: dict[str, Any] = {}
+    where = {"most": command.samples or _MEASURED, "data": command.data, "load": load}
     if command.check:
+        with loading(console, "checking the maps") as progress:
+            measured["check"] = check_maps(command.model, predictor, methods, command.target, progress, **where)
         print_table(console, check_table(measured["check"]))
     if command.circuit:
+        with loading(console, "looking for the smallest circuit") as progress:
+            measured["circuit"] = find_circuit(command.model, predictor, progress, **where)
         print_table(console, circuit_table(measured["circuit"]))
-    print_written(console, {"page": page, "maps": output / "maps.npz", "table": output / "explanation.csv"})
+    return measured
 
 
 def _require_used(command: ExplainCommand) -> None:

@@ -91,36 +91,20 @@ def find_smallest_circuit(
     if not 0 < least_agreement <= 1:
         raise InputError(f"least_agreement must be above 0 and at most 1. Received: {least_agreement}.")
     circuit, scale = silenced.circuit, silenced.scale
-    every = circuit.list_synapses() + circuit.list_synapses(from_inputs=True)
-    kept = every if from_inputs else circuit.list_synapses()
-    fixed = [synapse for synapse in every if synapse not in set(kept)]
-    if not kept:
-        raise InputError("A circuit needs synapses between neurons. Received: a CfC with a backbone, which has none.")
-
-    def is_allowed(probabilities: np.ndarray) -> bool:
-        if scale.agrees(probabilities).mean() < least_agreement:
-            return False
-        if largest_loss is None:
-            return True
-        return scale.measured.value - scale.measure(probabilities, silenced.task.leading).value <= largest_loss
-
-    removed, rounds = [], 0
+    kept, fixed = _list_removable(circuit, from_inputs)
+    count = len(kept) + len(fixed)
+    limits = _Limits(silenced, least_agreement, largest_loss)
+    removed: list[Synapse] = []
+    rounds = 0
     while kept:
         rounds += 1
-        alone = [silenced.predict([*removed, synapse]) for synapse in kept]
-        order = np.argsort([np.abs(found - scale.whole).mean() for found in alone], kind="stable")
-        candidates = [kept[place] for place in order if is_allowed(alone[place])]
-
-        def is_allowed_without(some: Sequence[Synapse], before: tuple[Synapse, ...] = tuple(removed)) -> bool:
-            return is_allowed(silenced.predict([*before, *some]))
-
-        count = _longest_allowed(candidates, is_allowed_without, len(kept))
-        if not count:
+        found = _find_removable(limits, removed, kept)
+        if not found:
             break
-        removed += candidates[:count]
+        removed += found
         kept = [synapse for synapse in kept if synapse not in set(removed)]
         if progress is not None:
-            progress(len(kept), len(every))
+            progress(len(kept), count)
     kept = sorted([*kept, *fixed], key=lambda synapse: (synapse.from_input, synapse))
     neurons = {synapse.target for synapse in kept} | {synapse.source for synapse in kept if not synapse.from_input}
     pruned = prune_model(model, silenced.layer.name, removed)
@@ -134,6 +118,52 @@ def find_smallest_circuit(
         measure_beside(scale, silenced.predict(removed)),
         rounds,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Limits:
+    """What a circuit must keep of the whole model.
+
+    Args:
+        silenced: The whole model with the samples.
+        least_agreement: The share of samples whose decision must stay.
+        largest_loss: How much the leading metric may fall; None for no limit.
+    """
+
+    silenced: SilencedModel
+    least_agreement: float
+    largest_loss: float | None
+
+    def allow(self, probabilities: np.ndarray) -> bool:
+        """Returns whether predictions keep to the limits."""
+        scale = self.silenced.scale
+        if scale.agrees(probabilities).mean() < self.least_agreement:
+            return False
+        if self.largest_loss is None:
+            return True
+        leading = scale.measure(probabilities, self.silenced.task.leading)
+        return scale.measured.value - leading.value <= self.largest_loss
+
+
+def _list_removable(circuit: Circuit, from_inputs: bool) -> tuple[list[Synapse], list[Synapse]]:
+    """Returns the synapses that may be removed, and the others."""
+    between, others = circuit.list_synapses(), circuit.list_synapses(from_inputs=True)
+    if not (between or (from_inputs and others)):
+        raise InputError("A circuit needs synapses between neurons. Received: a CfC with a backbone, which has none.")
+    return (between + others, []) if from_inputs else (between, others)
+
+
+def _find_removable(limits: _Limits, removed: Sequence[Synapse], kept: Sequence[Synapse]) -> list[Synapse]:
+    """Returns the synapses that can be removed together besides those removed before, at most half of those kept."""
+    silenced = limits.silenced
+    alone = [silenced.predict([*removed, synapse]) for synapse in kept]
+    order = np.argsort([np.abs(found - silenced.scale.whole).mean() for found in alone], kind="stable")
+    candidates = [kept[place] for place in order if limits.allow(alone[place])]
+
+    def is_allowed(some: Sequence[Synapse]) -> bool:
+        return limits.allow(silenced.predict([*removed, *some]))
+
+    return candidates[: _longest_allowed(candidates, is_allowed, len(kept))]
 
 
 def _longest_allowed(

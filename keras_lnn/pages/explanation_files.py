@@ -82,24 +82,18 @@ def write_explanations(
     """
     require_free_folder(output)
     if not isinstance(compared, str):
-        p_values = compared.likeness.p_values.tolist()
-        pairs = zip(explained, p_values, strict=True)
+        pairs = zip(explained, compared.likeness.p_values.tolist(), strict=True)
         explained = [dataclasses.replace(each, likeness=value) for each, value in pairs]
-    shown = explained[:PICTURED]
     with writing_to(output):
         written = WrittenFiles(output, OTHER_FOLDER)
         with written.write(output / _PICTURES) as folder:
             folder.mkdir()
             neurons, about = _try_neurons(predictor, explained, folder, images, reference, reference_is)
-            sections = []
+            sections, shown = [], explained[:PICTURED]
             for number, each in enumerate(shown, start=1):
-                title = f"What counts for {each.target}"
-                figure = plot_explanation(each.image, each.maps, title, each.times, each.unit)
-                path = folder / f"{file_stem(number, each)}.png"
-                save_figure(figure, path)
-                picture = Picture.of_file(path, f"What counts for {each.target}, by {', '.join(each.maps)}")
                 learned = _describe_learned(compared, images, number, each, folder)
-                sections.append(SampleSection(each, picture, neurons.get(number, ()), **learned))
+                maps = _draw_maps(number, each, folder)
+                sections.append(SampleSection(each, maps, neurons.get(number, ()), **learned))
                 if progress is not None:
                     progress(number / len(shown))
             parts = [] if check is None else [check_part(check)]
@@ -108,15 +102,8 @@ def write_explanations(
             _write_maps(explained, temporary)
         table = pd.DataFrame([row for each in explained for row in each.to_rows()])
         written.write_text(output / "explanation.csv", to_csv(table))
-        page = explanation_page(
-            predictor.signature,
-            explained,
-            sections,
-            about_neurons=about,
-            about_likeness=compared if isinstance(compared, str) else compared.describe(),
-            cautions=cautions,
-            parts=parts,
-        )
+        texts = {"about_neurons": about, "about_likeness": _describe_comparison(compared), "cautions": cautions}
+        page = explanation_page(predictor.signature, explained, sections, parts=parts, **texts)
         written.write_text(output / "explanation.html", page)
     return output / "explanation.html"
 
@@ -154,6 +141,18 @@ def _try_neurons(
         f"Below the maps of{some} the samples is what the neurons of the liquid layer did. The average step is that of"
         f" {reference_is}."
     )
+
+
+def _draw_maps(number: int, each: Explained, folder: Path) -> Picture:
+    """Returns the picture of a sample's maps, which is also written to the folder."""
+    title = f"What counts for {each.target}"
+    path = folder / f"{file_stem(number, each)}.png"
+    save_figure(plot_explanation(each.image, each.maps, title, each.times, each.unit), path)
+    return Picture.of_file(path, f"{title}, by {', '.join(each.maps)}")
+
+
+def _describe_comparison(compared: LearnedComparison | str) -> str:
+    return compared if isinstance(compared, str) else compared.describe()
 
 
 def _describe_learned(

@@ -51,11 +51,7 @@ def plot_reliability(
     counts, mean_confidence, share_right = _fill_bins(confidence, right)
     if expected_calibration_error is None:
         expected_calibration_error = _mean_gap(counts, mean_confidence, share_right)
-    elif not 0 <= expected_calibration_error <= 1:
-        raise InputError(
-            "expected_calibration_error must be from 0 to 1. "
-            f"Received: {expected_calibration_error}. Give a share, not a percentage."
-        )
+    _require_share(expected_calibration_error)
     figure = new_figure(4.4, 5.4)
     diagram, histogram = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     by_label = predictions.is_multi_label
@@ -74,15 +70,18 @@ def plot_reliability(
     figure.legend(
         *diagram.get_legend_handles_labels(), loc="outside lower left", ncols=2, frameon=False, fontsize=LABEL_SIZE - 1
     )
-    total, mean = int(counts.sum()), float(confidence.mean())
     words = ("mean probability", "prevalence") if by_label else ("mean confidence", "accuracy")
-    diagram.set_title(
-        f"{total} {unit}, {words[0]} {mean:.3f}, {words[1]} {right.mean():.3f}",
-        loc="left",
-        fontsize=LABEL_SIZE - 1,
-        color=DARK_GREY,
-    )
+    means = f"{words[0]} {float(confidence.mean()):.3f}, {words[1]} {right.mean():.3f}"
+    diagram.set_title(f"{int(counts.sum())} {unit}, {means}", loc="left", fontsize=LABEL_SIZE - 1, color=DARK_GREY)
     return figure
+
+
+def _require_share(expected_calibration_error: float) -> None:
+    if not 0 <= expected_calibration_error <= 1:
+        raise InputError(
+            "expected_calibration_error must be from 0 to 1. "
+            f"Received: {expected_calibration_error}. Give a share, not a percentage."
+        )
 
 
 def _confidence_and_truth(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:

@@ -147,22 +147,16 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
         _draw(report, model, calibrated, found.get("test"), curves)
     written = {"run": folder.path, "pictures": folder.plots}
     if report.config.export != "none":
-        from keras_lnn.saved.export import export_model
-
         with loading(console, "exporting"):
-            output = _export_path(report.config.export_dir, folder.name, report.signature)
-            written["exported"] = export_model(folder.best_model, output, report.config.export, metrics)
+            written["exported"] = _export(report, metrics)
     write_run_page(folder, metrics, report.signature)
     write_json(folder.metrics, metrics)
     if report.stopped_because:
         where = "in" if is_cut_short(report.history[-1]) else "after"
         console.print(f"stopped {where} epoch {len(report.history)}: {report.stopped_because}")
     print_labels(console, metrics, shown)
-    print_metrics(
-        console,
-        metrics,
-        f"{'test' if report.config.test else 'validation'} of {selection.describe(kept_epoch, kept_value)}",
-    )
+    measured_on = "test" if report.config.test else "validation"
+    print_metrics(console, metrics, f"{measured_on} of {selection.describe(kept_epoch, kept_value)}")
     print_written(console, written)
     console.print(describe_end(metrics, folder), soft_wrap=True)
     return metrics
@@ -196,6 +190,14 @@ def _describe_calibration(calibrated: CalibratedPredictions, splits: dict[str, S
             "before": {name: {key: found[key] for key in CALIBRATION_METRICS} for name, found in before.items()},
         }
     )
+
+
+def _export(report: RunReport, metrics: dict[str, Any]) -> Path:
+    """Exports the kept model, and returns the folder."""
+    from keras_lnn.saved.export import export_model
+
+    output = _export_path(report.config.export_dir, report.folder.name, report.signature)
+    return export_model(report.folder.best_model, output, report.config.export, metrics)
 
 
 def _export_path(parent: Path, name: str, signature: Signature) -> Path:

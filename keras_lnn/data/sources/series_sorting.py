@@ -85,15 +85,8 @@ def sort_series(
         order = known[np.argsort(listed[known], kind="stable")]
         moments = moments_of[name] = listed[order]
         labelled = [len(order) - 1] if has_label is None else np.flatnonzero(has_label[row][order]).tolist()
-        facts = {
-            "unlabelled": not labelled,
-            # Slices are as well listed from the last one to the first.
-            "unsorted": (np.diff(order) < 0).any() and (steps == "time" or (np.diff(order) > 0).any()),
-            "same": len(np.unique(moments)) < len(moments),
-            "single": len(order) == 1,
-        }
-        for kind, is_so in facts.items():
-            odd[kind] += [name] if is_so else []
+        for kind in _find_odd(order, moments, labelled, steps):
+            odd[kind].append(name)
         if not labelled:
             continue
         odd["long"] += [f"{name} ({len(order):,})"] if labelled[-1] >= max_steps else []
@@ -111,6 +104,25 @@ def sort_series(
         raise InputError(f"Series must have {steps}s. Received: none of any image. Fill the column of {steps}s.")
     warnings = [*_describe_odd(odd, steps), *_describe_gaps(list(moments_of), list(moments_of.values()), unit)]
     return SortedSeries(samples, rows, ends, numbers, warnings, odd["long"], max_steps, steps)
+
+
+def _find_odd(order: np.ndarray, moments: np.ndarray, labelled: Sequence[int], steps: str) -> list[str]:
+    """Returns what is odd about one series.
+
+    Args:
+        order: Which of the listed images have a time, in its order.
+        moments: Their times.
+        labelled: Which of them have a label.
+        steps: What they are sorted by.
+    """
+    facts = {
+        "unlabelled": not labelled,
+        # Slices are as well listed from the last one to the first.
+        "unsorted": (np.diff(order) < 0).any() and (steps == "time" or (np.diff(order) > 0).any()),
+        "same": len(np.unique(moments)) < len(moments),
+        "single": len(order) == 1,
+    }
+    return [kind for kind, is_so in facts.items() if is_so]
 
 
 def describe_series(names: Sequence[str], one: str, many: str) -> list[str]:
