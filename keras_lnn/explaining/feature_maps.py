@@ -6,7 +6,7 @@ import collections
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import keras
@@ -266,7 +266,7 @@ def _copy(model: keras.Model, call: Callable[..., Any]) -> keras.Model:
 
 
 @contextlib.contextmanager
-def _deep_recursion() -> Iterator[None]:
+def _deep_recursion() -> Generator[None]:
     """Lets Keras follow the graph of a deep network, in which it calls itself once for each operation."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, 10_000))
