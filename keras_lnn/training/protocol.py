@@ -76,7 +76,7 @@ def name_augmentation(config: CompleteConfig, data: ImageData) -> CompleteConfig
 def is_run_of(folder: Path, config: TrainConfig) -> bool:
     """Returns whether a folder holds the run of a configuration, complete or not.
 
-    The imported modules are ignored: they do not make it another run.
+    The imported modules are ignored, and whether maps are drawn: they do not make it another run.
 
     Raises:
         InputError: If its configuration exists but cannot be read, so that the folder is not mistaken for another run.
@@ -93,8 +93,8 @@ def is_run_of(folder: Path, config: TrainConfig) -> bool:
     wanted = complete_config(config)
     try:
         # The configuration is completed, since newer versions may have added fields since the run began.
-        known = TrainConfig.from_yaml(folder / "config.yaml").model_copy(update={"imports": wanted.imports})
-        known = complete_config(known)
+        ignored = {"imports": wanted.imports, "explanations": wanted.explanations}
+        known = complete_config(TrainConfig.from_yaml(folder / "config.yaml").model_copy(update=ignored))
     except InputError:
         return False
     if wanted.augmentation == "auto":  # a run writes the augmentation that it stands for
