@@ -50,7 +50,7 @@ def draw(run: Path, output: Path) -> None:
 def shrink(picture: Path, output: Path) -> None:
     """Writes a picture with few colours, which keep the file small."""
     with Image.open(picture) as image:
-        image.convert("RGB").quantize(96, dither=Image.Dither.NONE).save(output, optimize=True)
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(output, optimize=True)
 
 
 if __name__ == "__main__":

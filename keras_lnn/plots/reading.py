@@ -136,9 +136,10 @@ _READINGS = {
     "course": Reading(
         Part.CASES,
         "Predictions while frames arrive",
-        "The probability after each frame, from that frame and those before it alone: on the left some series, on the "
-        "right the mean of each true class with a band that holds the middle half of its series. Where the classes "
-        "part, the model has seen enough; after its last frame a series keeps its prediction.",
+        "The probability after each frame, from that frame and those before it alone: on the left some series, in the "
+        "middle the mean of each true class with a band that holds the middle half of its series. Where the classes "
+        "part, the model has seen enough; after its last frame a series keeps its prediction. On the right the "
+        "brightness of the series on the left, as the mean of nine pixels where it changes most.",
     ),
 }
 # Pictures of a layer, whose names end in that of the layer.

@@ -74,11 +74,13 @@ def plot_course(
     class_names: Sequence[str],
     thresholds: Sequence[float] | None = None,
     positive_class: str | None = None,
+    brightness: np.ndarray | None = None,
 ) -> Figure:
     """Draws how the probability of a class develops while the frames of series arrive.
 
     On the left some right and some wrong series, with a mark at each frame; on the right for each true class the mean
-    over all series and the range of their middle half. A series keeps the prediction after its last frame.
+    over all series and the range of their middle half. A series keeps the prediction after its last frame. Where it is
+    given, the brightness of the series on the left is drawn beside them.
 
     Args:
         truth: Class indices (series,), or 0/1 (series, labels).
@@ -89,6 +91,8 @@ def plot_course(
         class_names: One name per class or label.
         thresholds: Decision thresholds of two classes or of several labels; 0.5 if not given.
         positive_class: For a binary task, the class whose probability is drawn; the second one if not given.
+        brightness: Pixel values (series, steps) at the place of each series that is followed, NaN where there is no
+            frame.
 
     Returns:
         The figure.
@@ -104,11 +108,16 @@ def plot_course(
     last = np.isfinite(times).sum(axis=1) - 1
     final = courses[np.arange(len(courses)), last]
     found = check_predictions(truth, final, task, class_names, thresholds, positive_class)
-    figure = new_figure(9.4, 4.0)
-    single, means = figure.subplots(1, 2, sharey=True)
+    figure = new_figure(9.4 if brightness is None else 12.6, 4.0)
+    single, means, *others = figure.subplots(1, 2 if brightness is None else 3)
+    means.sharey(single)
+    means.tick_params(labelleft=False)
     rows = _choose(found)
     _draw_series(single, found, courses, times, rows)
     _draw_means(means, found, courses, times)
+    if brightness is not None:
+        _draw_brightness(others[0], found, brightness, times, rows)
+        style_axes(others[0], "brightness where it changes most", f"{name_steps(unit)} in {unit}", "pixel value")
     style_axes(single, f"{len(rows)} of them", f"{name_steps(unit)} in {unit}", _describe_probability(found))
     style_axes(means, "each true class: mean, and its middle half", f"{name_steps(unit)} in {unit}")
     single.set_ylim(-0.02, 1.02)
@@ -168,6 +177,16 @@ def _draw_series(axes: Axes, found: Predictions, courses: np.ndarray, times: np.
     if found.task == "binary":
         handles.append(Line2D([], [], color=GREY, linestyle=":", label="threshold"))
     _add_legend(axes, handles)
+
+
+def _draw_brightness(
+    axes: Axes, found: Predictions, brightness: np.ndarray, times: np.ndarray, rows: np.ndarray
+) -> None:
+    """Draws the brightness of the same single series, in the colours and styles of :func:`_draw_series`."""
+    for place, (members, _) in _classes_drawn(found).items():
+        for row in np.intersect1d(members, rows):
+            style = "-" if np.all(found.predicted[row] == found.truth[row]) else "--"
+            axes.plot(times[row], brightness[row], style, color=PALETTE[place], marker="o", markersize=3.2)
 
 
 def _draw_means(axes: Axes, found: Predictions, courses: np.ndarray, times: np.ndarray) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from keras_lnn.config import CompleteConfig
 from keras_lnn.data.arrays import ImageData, SeriesArray, Split
+from keras_lnn.data.brightness import follow_brightness
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.class_curves import ClassCurves
@@ -328,7 +329,7 @@ def _draw_course(model: Any, series: SeriesArray, labels: np.ndarray, signature:
     some, task = series.take(rows), signature.get_task()
     courses = predict_courses(lambda images: predict_probabilities(model, images, task), some)
     about = (task.kind, task.class_names, signature.thresholds, signature.positive_class)
-    return plots.plot_course(labels[rows], courses, some.times(), some.unit, *about)
+    return plots.plot_course(labels[rows], courses, some.times(), some.unit, *about, follow_brightness(some))
 
 
 def _draw_layers(model: Any, images: np.ndarray, name: str, class_names: Sequence[str]) -> dict[str, Any]:

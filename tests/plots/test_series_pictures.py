@@ -6,6 +6,7 @@ from tiny_series import make_series_data
 
 from keras_lnn import plots
 from keras_lnn.data.arrays import SeriesArray, Split
+from keras_lnn.data.brightness import follow_brightness
 from keras_lnn.errors import InputError
 from keras_lnn.plots.reading import order_pictures
 from keras_lnn.saved.predictor import predict_courses
@@ -89,6 +90,21 @@ def test_the_course_of_a_class_is_the_mean_over_its_series_which_keep_their_last
     # The series, and the threshold.
     assert [len(line.get_xdata()) for line in single.get_lines()] == [3, 3, 3, 2]
     assert single.get_lines()[-1].get_ydata()[0] == 0.6
+
+
+def test_brightness_is_followed_where_a_series_changes_most():
+    frames = np.full((3, 7, 7, 1), 50, np.uint8)
+    frames[1, 1:4, 1:4], frames[2, 1:4, 1:4] = 140, 95
+    frames[1, 5, 5] = 200  # noise of a single pixel, which changes less in the mean of nine
+    series = SeriesArray.join([frames, frames[:2]], [np.arange(3.0), np.arange(2.0)], "hours")
+    followed = follow_brightness(series)
+    np.testing.assert_allclose(followed, [[50, 140, 95], [50, 140, np.nan]])
+    both = np.stack([1 - COURSES, COURSES], axis=-1)
+    values = np.where(np.isfinite(TIMES), 9.0, np.nan)
+    figure = plots.plot_course([0, 1, 1], both, TIMES, "hours", "binary", ["no", "yes"], brightness=values)
+    panel = figure.axes[2]
+    assert panel.get_ylabel() == "pixel value"
+    assert all(np.nanmax(line.get_ydata()) == 9 for line in panel.get_lines())
 
 
 def test_of_several_classes_the_course_is_that_of_the_true_one():
