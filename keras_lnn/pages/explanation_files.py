@@ -74,7 +74,7 @@ def write_explanations(
         reference: The samples over which the average step of a liquid layer is taken.
         reference_is: What these are, in words.
         compared: How all samples compare with those that the model has learned from, or a sentence on why that cannot
-            be told.
+            be known.
         cautions: What may spoil the explanations, one sentence each.
         check: How true the maps are, if that was measured.
         circuit: What decides within the liquid layer, if that was measured.

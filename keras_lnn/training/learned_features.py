@@ -19,7 +19,7 @@ from keras_lnn.saved.predictor import Predictor
 from keras_lnn.training.evaluate import LastLoaded, open_model
 from keras_lnn.training.samples import LEARNED_DATA
 
-_CANNOT_TELL = "It cannot be told whether images are like those that {} has learned from."
+_UNKNOWN = "It is not known whether images are like those that {} has learned from."
 
 
 def load_learned_features(
@@ -62,7 +62,7 @@ def compare_with_learned(
     load: Callable[..., ImageData],
     progress: Callable[[float], None] | None = None,
 ) -> LearnedComparison | str:
-    """Returns how samples compare with those that a run has learned from, or a sentence on why that cannot be told.
+    """Returns how samples compare with those that a run has learned from, or a sentence on why that is not known.
 
     Args:
         model: The model. A ``.keras`` file alone is not compared, even where its data could be downloaded.
@@ -71,7 +71,7 @@ def compare_with_learned(
         load: As for :func:`load_learned_features`.
         progress: Called with the fraction done.
     """
-    noun, cannot_tell = predictor.signature.samples, _CANNOT_TELL.format(model)
+    noun, cannot_tell = predictor.signature.samples, _UNKNOWN.format(model)
     if not _is_run(RunFolder(Path(model))):
         return f"{cannot_tell} A .keras file does not hold those {noun}: explain its run."
     try:
@@ -117,8 +117,8 @@ def open_learned_splits(
     except InputError as error:
         # The features are asked for by commands that have other data, if any.
         reason = str(error).removesuffix(" Give their place with --data.")
-        raise InputError(f"{_CANNOT_TELL.format(model)} {reason}") from None
+        raise InputError(f"{_UNKNOWN.format(model)} {reason}") from None
     for one in opened:
         if one.chosen.data_is != LEARNED_DATA:
-            raise InputError(f"{_CANNOT_TELL.format(model)} {one.name} no longer contains them.")
+            raise InputError(f"{_UNKNOWN.format(model)} {one.name} no longer contains them.")
     return opened[0].predictor, opened[0].chosen.joined(), opened[1].chosen.joined()

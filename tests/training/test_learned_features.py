@@ -76,19 +76,19 @@ def test_a_file_alone_or_a_run_without_its_data_gives_one_sentence(run, tmp_path
     predictor, images = load_predictor(run.path), tiny_stripes().splits["train"].images[:1]
     found = compare_with_learned(run.best_model, predictor, images, LastLoaded())
     assert found == (
-        f"It cannot be told whether images are like those that {run.best_model} has learned from. A .keras file does"
+        f"It is not known whether images are like those that {run.best_model} has learned from. A .keras file does"
         " not hold those images: explain its run."
     )
     run.config.write_text(TrainConfig(model="tiny-dense", data="folder:/nowhere", run_dir=run.path).to_yaml())
     found = compare_with_learned(run.path, predictor, images, LastLoaded())
-    assert found.startswith(f"It cannot be told whether images are like those that {run.path} has learned from. ")
+    assert found.startswith(f"It is not known whether images are like those that {run.path} has learned from. ")
     assert "/nowhere, which does not exist here." in found
 
 
 def test_a_model_whose_data_are_gone_or_changed_says_that_it_cannot_be_told(tmp_path):
     register_tiny_data()
     write_model(tmp_path / "gone.keras", data="folder:/nowhere/images")
-    with pytest.raises(InputError, match=r"^It cannot be told whether .*gone.keras has learned from\. ") as found:
+    with pytest.raises(InputError, match=r"^It is not known whether .*gone.keras has learned from\. ") as found:
         load_learned_features(tmp_path / "gone.keras")
     assert str(found.value).endswith(" keeps only this short name), which does not exist here.")
 
