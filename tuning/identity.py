@@ -11,7 +11,7 @@ import yaml
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
-from keras_lnn.fields.roles import Trait, fields_with, values_before
+from keras_lnn.fields.roles import Trait, fields_with, values_before, values_in_trials
 from keras_lnn.files.atomic import write_text
 from keras_lnn.files.yaml_files import read_yaml
 from tuning.settings import SearchSettings, lasting
@@ -45,7 +45,9 @@ def write_description(folder: Path, description: Description) -> None:
 def require_same_description(folder: Path, description: Description) -> None:
     """Checks that a search continues with the description that it began with."""
     before = read_yaml(folder / "search.yaml")
-    before["config"] = values_before(TrainConfig) | before.get("config", {})
+    # Fields that are newer than the search are as in trials, or at their defaults, which mean what was done before.
+    newer = TrainConfig().model_dump(mode="json") | values_in_trials(TrainConfig) | values_before(TrainConfig)
+    before["config"] = newer | before.get("config", {})
     for part, values in description.items():
         for name in {**values, **before.get(part, {})}:
             old, new = before.get(part, {}).get(name), values.get(name)
