@@ -36,7 +36,7 @@ class ClosedForm:
             scale = constants[1]
             decay = scale * ops.exp(-elapsed_time * (ops.abs(constants[0]) + ops.abs(first)))
             by_first = decay * (elapsed_time * ops.abs(first) - 1.0)
-            return scale - decay * first, by_first[..., None, :, :]
+            return scale - decay * first, ops.expand_dims(by_first, -3)
         second, gate = heads[..., 1, :, :], ops.sigmoid(heads[..., 2, :, :])
         if self.is_paper:
             first, second = ops.tanh(first), ops.tanh(second)
@@ -213,7 +213,7 @@ class _Product:
         if not self.is_timed:
             return heads, None
         by_time = product[..., size:, :]
-        gate = (heads[..., -1, :, :] + elapsed_time * by_time)[..., None, :, :]
+        gate = ops.expand_dims(heads[..., -1, :, :] + elapsed_time * by_time, -3)
         return ops.concatenate([heads[..., :-1, :, :], gate], axis=-3), by_time
 
     def gradient(self, heads_gradient: Any, elapsed_time: Any) -> Any:

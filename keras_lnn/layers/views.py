@@ -13,6 +13,13 @@ def list_views(axes: Sequence[int]) -> list[tuple[int, ...]]:
     return [view for size in range(len(axes) + 1) for view in itertools.combinations(axes, size)]
 
 
+def mirror(images: Any, axes: Sequence[int]) -> Any:
+    """Returns images mirrored along one axis after the other, as runtimes of exported models can do it."""
+    for axis in axes:
+        images = ops.flip(images, axis)
+    return images
+
+
 @keras.saving.register_keras_serializable(package="keras_lnn")
 class FlippedViews(keras.layers.Layer):
     """Stacks, outside training, the image and its mirror images along every combination of axes as one larger batch.
@@ -37,7 +44,7 @@ class FlippedViews(keras.layers.Layer):
     def call(self, images: Any, training: bool = False) -> Any:
         if training:
             return images
-        views = [ops.flip(images, axes) if axes else images for axes in list_views(self.axes)]
+        views = [mirror(images, axes) for axes in list_views(self.axes)]
         return ops.concatenate(views, axis=0)
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -65,7 +72,7 @@ class MirrorImage(keras.layers.Layer):
         self.axes = tuple(axes)
 
     def call(self, images: Any) -> Any:
-        return ops.flip(images, self.axes) if self.axes else images
+        return mirror(images, self.axes)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "axes": list(self.axes)}

@@ -68,7 +68,11 @@ def escape_markdown(text: object) -> str:
 
 
 def model_card(
-    signature: Signature, metrics: dict[str, Any] | None, format: str, logit_scale: float | None = None
+    signature: Signature,
+    metrics: dict[str, Any] | None,
+    format: str,
+    logit_scale: float | None = None,
+    difference: str | None = None,
 ) -> str:
     """Returns the model card as Markdown.
 
@@ -77,9 +81,11 @@ def model_card(
         metrics: Content of the run's metrics.json, or None if the model was not tested.
         format: Name of its export format.
         logit_scale: The learned factor of bounded outputs; None if there is none.
+        difference: How far its probabilities are from those of the Keras model, in words; None where it is that model.
     """
     task = signature.get_task()
     facts = describe_model(signature, metrics, logit_scale)
+    facts |= {} if difference is None else {"Difference": difference}
     title = escape_markdown(f"{signature.model} on {signature.data}")
     lines = [*_front_matter(signature), f"# {title}", "", "| | |", "| --- | --- |"]
     lines += [f"| {name} | {escape_markdown(value)} |" for name, value in facts.items()]
@@ -113,12 +119,15 @@ def _usage(signature: Signature, format: str) -> str:
         signature.class_names,
     )
     gives, unit = FORMATS[format].gives, signature.time_unit
+    names = ("images",) if unit is None else ("images", "times", "lengths")
     promised = {"set": signature.sets, "refer": signature.referral}
     after = "".join(_USE_OF_PROMISED[gives][name] for name, rule in promised.items() if rule is not None)
     before = "" if unit is None else _USE_OF_SERIES[gives]
     return (before + FORMATS[format].loading + signature.get_task().usage[gives] + after).format(
         folder="path/to/this/folder",
-        inputs="images" if unit is None else "images, times, lengths",
+        inputs=", ".join(names),
+        named_inputs="{" + ", ".join(f'"{name}": {name}' for name in names) + "}",
+        keyword_inputs=", ".join(f"{name}={name}" for name in names),
         shape=f"(samples, {', '.join(map(str, shape))})",
         classes=len(classes),
         pixels=f"(samples, {sides})",

@@ -1,6 +1,9 @@
 """Exporting a model: a folder in one of the formats, with card and signature, checked before it takes its place."""
 
 import contextlib
+import os
+import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -9,28 +12,37 @@ import keras
 import numpy as np
 
 from keras_lnn.data.arrays import ImageArray, SeriesArray
+from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError, suggest
 from keras_lnn.files.atomic import atomic_path, remove_partial_files, require_no_pattern, write_json, write_text
 from keras_lnn.layers import LearnedScale
 from keras_lnn.saved.card import CARD_FILE, model_card
 from keras_lnn.saved.formats import FORMATS, NO_EXPORT, list_exports
 from keras_lnn.saved.predictor import KerasPredictor, find_model, load_predictor
-from keras_lnn.saved.signature import SIGNATURE_FILE, Signature, read_samples
+from keras_lnn.saved.signature import SAMPLES_FILE, SIGNATURE_FILE, Signature, read_samples
 
 # Two ways through the same float32 arithmetic differ by rounding alone.
 _TOLERANCE = 1e-5
+_DRAWN = 8
+# As many real samples are enough to find a wrong operation, and predicted in a moment by any model.
+COMPARED_SAMPLES = 64
 
 
 def export_model(
-    source: str | Path, output: str | Path, format: str = "saved_model", metrics: dict[str, Any] | None = None
+    source: str | Path,
+    output: str | Path,
+    format: str = "saved_model",
+    metrics: dict[str, Any] | None = None,
+    samples: ImageArray | None = None,
 ) -> Path:
     """Exports a trained model to a folder of its own; what stands there is replaced once the new one is checked.
 
     An export of another format stays: then the new one goes to a folder beside it, see :func:`find_place`.
 
-    The SavedModel takes raw uint8 images and gives ``probabilities``, ``predicted`` (for several labels by the
-    thresholds chosen on validation) and ``class_names``; it loads with TensorFlow alone. A segmentation
-    model gives ``mask``, the most probable class of each pixel, instead of ``predicted``.
+    Each format takes raw uint8 images and gives calibrated ``probabilities``, ``predicted`` (by the thresholds chosen
+    on validation; a segmentation model gives ``mask``, the most probable class of each pixel, instead) and the
+    ``thresholds``; where its file can hold text also ``class_names``. It runs without this package. Its own runtime
+    then predicts samples, and its probabilities must be those of the Keras model.
 
     A model trained on a user's own images carries short digests of the contents of its samples, by which an evaluation
     recognises them; names of files and patients are not exported.
@@ -40,11 +52,12 @@ def export_model(
         output: The folder to make, or the one beside which to make it.
         format: A name in ``keras_lnn.saved.formats.FORMATS``.
         metrics: Content of the run's metrics.json, for the card.
+        samples: Samples like those of the training on which to compare both; random ones if not given.
 
     Returns:
         The folder.
     """
-    require_backend(format, "Give --format keras")
+    require_format(format)
     predictor = load_predictor(source)
     output = find_place(output, format)
     require_no_pattern(output)
@@ -54,21 +67,51 @@ def export_model(
         )
     if output.exists() and not (output / SIGNATURE_FILE).is_file() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"The export's folder must be new or an earlier export. Received: {output}. Choose another.")
-    samples = read_samples(find_model(source))
+    signature, record = predictor.signature, read_samples(find_model(source))
     remove_partial_files(output.parent)
     with _writing(output), atomic_path(output) as temporary:
         temporary.mkdir()
-        FORMATS[format].write(predictor, temporary, samples)
-        write_json(temporary / SIGNATURE_FILE, predictor.signature.to_json())
+        write_model(predictor, source, format, temporary, record)
+        write_json(temporary / SIGNATURE_FILE, signature.to_json())
+        if record is not None and not FORMATS[format].holds_signature:
+            write_json(temporary / SAMPLES_FILE, record.to_json())
+        difference = _measure_difference(predictor, temporary, samples)
         scale = next((layer.scale for layer in predictor.model.layers if isinstance(layer, LearnedScale)), None)
-        card = model_card(predictor.signature, metrics, format, scale)
-        write_text(temporary / CARD_FILE, card)
-        difference = _difference(predictor, temporary)
-        if difference > _TOLERANCE * _largest_scale(predictor.signature):
+        words = None if FORMATS[format].holds_signature else _describe_difference(difference, samples, signature)
+        write_text(temporary / CARD_FILE, model_card(signature, metrics, format, scale, words))
+        if difference > _TOLERANCE * _largest_scale(signature):
             raise RuntimeError(
                 f"The exported model's probabilities differ from those of the Keras model by {difference:.2g}."
             )
     return output
+
+
+def write_model(
+    predictor: KerasPredictor, source: str | Path, format: str, folder: Path, samples: SampleRecord | None
+) -> None:
+    """Writes the files of a format; what another Keras backend has to write is written by a process that has it.
+
+    Args:
+        predictor: The model.
+        source: What it was loaded from, which that process loads.
+        format: The name of the format.
+        folder: An empty folder.
+        samples: The samples that it learned from; None where not known.
+    """
+    needed = FORMATS[format].backend
+    if needed is None or keras.backend.backend() == needed.lower():
+        FORMATS[format].write(predictor, folder, samples)
+        return
+    command = [sys.executable, "-m", "keras_lnn.saved.export", str(Path(source).resolve()), format, str(folder)]
+    done = subprocess.run(
+        command, env=os.environ | {"KERAS_BACKEND": needed.lower()}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        last = (done.stderr.strip() or "it was stopped").splitlines()[-1]
+        raise InputError(
+            f"{needed} must be able to load and write a model of another backend. Received: {source} ({last}). Export"
+            f" it with KERAS_BACKEND={needed.lower()} to see all that it says."
+        )
 
 
 def find_place(output: str | Path, format: str) -> Path:
@@ -101,27 +144,35 @@ def _writing(output: Path) -> Generator[None]:
         ) from None
 
 
-def require_backend(format: str, remedy: str) -> None:
-    """Checks that this Keras backend can write a format.
+def require_format(format: str) -> None:
+    """Checks that a format exists and that what writes and runs it is installed.
 
     Args:
         format: The name of the format, or ``none``.
-        remedy: What the user can do besides taking the other backend, for the message.
     """
     if format not in list_exports():
         raise InputError(f"There is no export format {format!r}. {suggest(format, FORMATS)}")
-    needed = None if format == NO_EXPORT else FORMATS[format].backend
-    if needed is not None and keras.backend.backend() != needed.lower():
-        article = FORMATS[format].article
-        raise InputError(
-            f"{article[0].upper()}{article[1:]} needs the {needed} backend. Received: "
-            f"{keras.backend.backend()}. {remedy}, or set KERAS_BACKEND={needed.lower()}."
-        )
+    if format != NO_EXPORT:
+        FORMATS[format].require_installed(writing=True)
 
 
-def _difference(predictor: KerasPredictor, folder: Path) -> float:
-    images = _draw_inputs(predictor.signature)
-    return float(np.abs(load_predictor(folder).predict(images) - predictor.predict(images)).max())
+def _measure_difference(predictor: KerasPredictor, folder: Path, samples: ImageArray | None) -> float:
+    """Returns the largest difference of the probabilities of an export from those of its Keras model."""
+    exported, found = load_predictor(folder), 0.0
+    for images in (_draw_inputs(predictor.signature), *(() if samples is None else (samples,))):
+        differences = np.abs(exported.predict(images) - predictor.predict(images))
+        # A maximum would pass over a model that gives no number where the other one does.
+        found = max(found, float(np.nan_to_num(differences, nan=1.0).max(initial=0.0)))
+    return found
+
+
+def _describe_difference(difference: float, samples: ImageArray | None, signature: Signature) -> str:
+    """Returns the largest difference in words."""
+    real = "" if samples is None else f"{len(samples)} {signature.samples} of the data and "
+    return (
+        f"at most {difference:.2g} from the probabilities of the Keras model, on {real}{_DRAWN} random"
+        f" {signature.samples}"
+    )
 
 
 def _largest_scale(signature: Signature) -> float:
@@ -130,9 +181,9 @@ def _largest_scale(signature: Signature) -> float:
 
 
 def _draw_inputs(signature: Signature) -> ImageArray:
-    """Returns eight random images, or series of different lengths at uneven times."""
+    """Returns random images, or series of different lengths at uneven times."""
     generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (8, *signature.image_shape), dtype=np.uint8)
+    images = generator.integers(0, 256, (_DRAWN, *signature.image_shape), dtype=np.uint8)
     if signature.time_unit is None:
         return images
     steps = signature.image_shape[0]
@@ -141,3 +192,13 @@ def _draw_inputs(signature: Signature) -> ImageArray:
     series = [part[:length] for part, length in zip(images, lengths, strict=True)]
     kept = [part[:length] for part, length in zip(times, lengths, strict=True)]
     return SeriesArray.join(series, kept, signature.time_unit, steps)
+
+
+def _write_here(source: str, format: str, folder: str) -> None:
+    """Writes the files of a format in this process, for one with another backend."""
+    predictor: Any = load_predictor(source)
+    FORMATS[format].write(predictor, Path(folder), read_samples(find_model(source)))
+
+
+if __name__ == "__main__":
+    _write_here(*sys.argv[1:])

@@ -1,13 +1,15 @@
 """The table of export formats: adding one is a module that writes and loads it, and an entry here.
 
-The command line, exporting, loading and the card of a model ask this table, which therefore imports nothing of the
+The command line, exporting, loading and the card of a model ask this table, which therefore imports no room of the
 package: the module of a format is imported when a model is written or loaded.
 """
 
 import dataclasses
-import importlib
+import importlib.util
 from pathlib import Path
 from typing import Any, Literal
+
+from keras_lnn.errors import InputError
 
 NO_EXPORT = "none"
 _LOADED_HERE = """from keras_lnn.saved.predictor import load_predictor
@@ -29,7 +31,11 @@ class Format:
         gives: What that code leaves: ``predictor``, a ``model`` as this package loads it, or ``outputs``, a ``result``
             that maps names to arrays.
         holds_signature: Whether that file carries the signature and the samples, and is a model without its folder.
-        backend: The only Keras backend that writes it, such as ``TensorFlow``; None for any.
+        backend: The only Keras backend that writes it, such as ``TensorFlow``; None for any. Under another one a
+            process of its own writes it.
+        extra: The extra of this package that brings what writes and runs it; None where nothing more is needed.
+        runtime: The package that runs it, of that extra.
+        converter: The package that writes it beside TensorFlow, of that extra.
     """
 
     module: str
@@ -39,6 +45,23 @@ class Format:
     gives: Literal["predictor", "outputs"] = "predictor"
     holds_signature: bool = False
     backend: str | None = None
+    extra: str | None = None
+    runtime: str | None = None
+    converter: str | None = None
+
+    def require_installed(self, *, writing: bool) -> None:
+        """Checks that the packages of the format's extra are there.
+
+        Args:
+            writing: Whether a model is to be written; otherwise it is only run.
+        """
+        for package in (self.runtime, self.converter if writing else None):
+            if package is not None and importlib.util.find_spec(package) is None:
+                purpose = "written" if writing else "run"
+                raise InputError(
+                    f"{self.article[0].upper()}{self.article[1:]} is {purpose} by the package {package}. Received: an"
+                    f' environment without it. Install it: python -m pip install "keras-lnn[{self.extra}]".'
+                )
 
     def write(self, predictor: Any, folder: Path, samples: Any) -> None:
         """Writes a model to an empty folder.
@@ -57,6 +80,7 @@ class Format:
             path: The folder of the export, or its file where this holds the signature.
             signature: What the model is, a :class:`~keras_lnn.saved.signature.Signature`.
         """
+        self.require_installed(writing=False)
         return self._import().load(path, signature)
 
     def is_in(self, folder: Path) -> bool:
@@ -82,6 +106,52 @@ result = model.serve({inputs})  # images: uint8, {shape}, pixel values as they a
     ),
     "keras": Format(
         module="keras_lnn.saved.keras_files", pattern="*.keras", article="a .keras file", holds_signature=True
+    ),
+    "onnx": Format(
+        module="keras_lnn.saved.onnx_files",
+        pattern="*.onnx",
+        article="an ONNX file",
+        loading="""import onnxruntime
+
+session = onnxruntime.InferenceSession("{folder}/model.onnx")
+names = [output.name for output in session.get_outputs()]
+# images: uint8, {shape}, pixel values as they are
+result = dict(zip(names, session.run(names, {named_inputs})))
+""",
+        gives="outputs",
+        backend="TensorFlow",
+        extra="onnx",
+        runtime="onnxruntime",
+        converter="tf2onnx",
+    ),
+    "litert": Format(
+        module="keras_lnn.saved.litert_files",
+        pattern="*.tflite",
+        article="a LiteRT file",
+        loading="""from ai_edge_litert.interpreter import Interpreter
+
+model = Interpreter("{folder}/model.tflite").get_signature_runner("serving_default")
+result = model({keyword_inputs})  # images: uint8, {shape}, pixel values as they are
+""",
+        gives="outputs",
+        backend="TensorFlow",
+        extra="litert",
+        runtime="ai_edge_litert",
+    ),
+    "openvino": Format(
+        module="keras_lnn.saved.openvino_files",
+        pattern="*.xml",
+        article="an OpenVINO model",
+        loading="""import openvino
+
+model = openvino.Core().compile_model("{folder}/model.xml", "CPU")
+found = model({named_inputs})  # images: uint8, {shape}, pixel values as they are
+result = {{output.any_name: found[output] for output in model.outputs}}
+""",
+        gives="outputs",
+        backend="TensorFlow",
+        extra="openvino",
+        runtime="openvino",
     ),
 }
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_lnn.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # How far probabilities may lie beside 0 to 1: half precision sums and rounds to a hair over one.
 PROBABILITY_TOLERANCE = 1e-3
@@ -35,8 +38,7 @@ def decide_labels(probabilities: Any, thresholds: Sequence[float] | None = None)
     import numpy as np
 
     levels = np.full(probabilities.shape[-1], 0.5) if thresholds is None else np.asarray(thresholds, np.float64)
-    # In float32 a threshold could move across the probability that it was chosen beside.
-    return _operations_for(probabilities).array(probabilities, dtype="float64") > levels
+    return _lie_above(probabilities, levels)
 
 
 def decide_likeliest(probabilities: Any, thresholds: Sequence[float] | None = None) -> Any:
@@ -65,11 +67,8 @@ def decide_sets(probabilities: Any, decided: Any, levels: Sequence[float]) -> An
         decided: The index of the predicted class, (...).
         levels: One for each class, from :func:`~keras_lnn.statistics.prediction_sets.conformal_thresholds`.
     """
-    import numpy as np
-
-    operations = _operations_for(probabilities)
-    reached = operations.array(probabilities, dtype="float64") >= np.asarray(levels, np.float64)
-    return operations.logical_or(reached, _is_decided(probabilities, decided))
+    reached = _reach(probabilities, levels)
+    return _operations_for(probabilities).logical_or(reached, _is_decided(probabilities, decided))
 
 
 def confidence_in(probabilities: Any, decided: Any, thresholds: Sequence[float] | None = None) -> Any:
@@ -79,20 +78,77 @@ def confidence_in(probabilities: Any, decided: Any, thresholds: Sequence[float] 
     to 1 at a probability of 1, which is the probability where the threshold is one half.
 
     Args:
-        probabilities: (..., classes), a NumPy array or a tensor, also within a graph.
+        probabilities: (..., classes), a NumPy array.
         decided: The index of the predicted class, (...).
         thresholds: One for each of two classes; None for the likeliest class.
     """
     import numpy as np
 
-    operations = _operations_for(probabilities)
-    values = operations.array(probabilities, dtype="float64")
+    values = np.asarray(probabilities, np.float64)
     if thresholds is not None:
-        # A threshold of 1 is never passed.
-        levels = np.minimum(np.asarray(thresholds, np.float64), 1 - 1e-12)
+        levels = _passable(thresholds)
         values = 0.5 + 0.5 * (values - levels) / (1 - levels)
-    chosen = operations.where(_is_decided(probabilities, decided), values, operations.zeros_like(values))
-    return operations.max(chosen, axis=-1)
+    return np.where(_is_decided(probabilities, decided), values, 0.0).max(axis=-1)
+
+
+def decide_referred(
+    probabilities: Any, decided: Any, confidence: float | None, thresholds: Sequence[float] | None = None
+) -> Any:
+    """Returns whether the confidence of :func:`confidence_in` lies below the least one that is enough, bool (...).
+
+    Args:
+        probabilities: (..., classes), a NumPy array or a tensor, also within a graph.
+        decided: The index of the predicted class, (...).
+        confidence: The least confidence that is enough; None where none is.
+        thresholds: One for each of two classes; None for the likeliest class.
+    """
+    import numpy as np
+
+    operations = _operations_for(probabilities)
+    needed = np.full(probabilities.shape[-1], 2.0 if confidence is None else confidence)
+    if thresholds is not None:
+        passable = _passable(thresholds)
+        needed = passable + (2 * needed - 1) * (1 - passable)
+    # The least confidence is that of a sample, whose probability must reach what is computed from it.
+    enough = _reach(probabilities, needed * (1 - 1e-12))
+    sure = operations.logical_and(enough, _is_decided(probabilities, decided))
+    return operations.logical_not(operations.any(sure, axis=-1))
+
+
+def _passable(thresholds: Sequence[float]) -> np.ndarray:
+    """Returns thresholds below 1, which no probability passes."""
+    import numpy as np
+
+    return np.minimum(np.asarray(thresholds, np.float64), 1 - 1e-12)
+
+
+def _lie_above(probabilities: Any, levels: Any) -> Any:
+    """Returns whether probabilities lie above levels in float64, computed in float32 for tensors.
+
+    No float32 lies between a level and the next float32 below it, so that both comparisons give the same; runtimes of
+    exported models have no float64. Rounded to the nearest, a level could move across the probability that it was
+    chosen beside.
+    """
+    import numpy as np
+
+    levels = np.asarray(levels, np.float64)
+    if isinstance(probabilities, np.ndarray):
+        return probabilities.astype(np.float64) > levels
+    rounded = levels.astype(np.float32)
+    below = np.where(rounded > levels, np.nextafter(rounded, np.float32(-1)), rounded)
+    return _operations_for(probabilities).cast(probabilities, "float32") > below
+
+
+def _reach(probabilities: Any, levels: Any) -> Any:
+    """Returns whether probabilities lie at or above levels in float64, computed in float32 for tensors."""
+    import numpy as np
+
+    levels = np.asarray(levels, np.float64)
+    if isinstance(probabilities, np.ndarray):
+        return probabilities.astype(np.float64) >= levels
+    rounded = levels.astype(np.float32)
+    above = np.where(rounded < levels, np.nextafter(rounded, np.float32(3)), rounded)
+    return _operations_for(probabilities).cast(probabilities, "float32") >= above
 
 
 def _is_decided(probabilities: Any, decided: Any) -> Any:

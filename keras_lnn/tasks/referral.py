@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from keras_lnn.tasks.decisions import confidence_in
+from keras_lnn.tasks.decisions import confidence_in, decide_referred
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,8 +34,7 @@ class Referral:
             decided: The index of the predicted class, (...).
             thresholds: By which it was predicted; None for the likeliest class.
         """
-        # No confidence reaches two.
-        return confidence_in(probabilities, decided, thresholds) < (2.0 if self.confidence is None else self.confidence)
+        return decide_referred(probabilities, decided, self.confidence, thresholds)
 
     def is_valid(self) -> bool:
         """Returns whether the numbers are shares."""

@@ -25,7 +25,7 @@ from keras_lnn.registry import build_model, count_parameters, get_model, list_mo
 from keras_lnn.runs.checkpoints import Checkpoint
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.runs.selection import Selection
-from keras_lnn.saved.export import require_backend
+from keras_lnn.saved.export import require_format
 from keras_lnn.saved.predictor import batch_size_for
 from keras_lnn.saved.signature import Signature, short_data_name, without_places
 from keras_lnn.tasks.kinds import make_task
@@ -68,7 +68,7 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainResult:
     """
     console = console or make_console()
     config = complete_config(config)
-    require_backend(config.export, "Give --export keras or --export none")
+    require_format(config.export)
     before = None if config.start_from is None else RunFolder.open(config.start_from)
     data = load_images(config, console, "seeded" if before is None else before.split_plan())
     config = name_augmentation(config, data)
@@ -101,7 +101,7 @@ def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
     warning = Selection.of(config).warn(start.history) if start is not None else ""
     if warning:
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))
-    require_backend(config.export, f"Write export: keras or export: none to {folder.config}")
+    require_format(config.export)
     _require_lasting_fields(folder, config)
     data = load_images(config, console, folder.split_plan())
     known = folder.read_environment().get("data_checksum", data.checksum)

@@ -12,7 +12,7 @@ import pandas as pd
 from rich.console import Console
 
 from keras_lnn.config import CompleteConfig
-from keras_lnn.data.arrays import ImageData, SeriesArray, Split
+from keras_lnn.data.arrays import ImageData, SeriesArray, Split, take_images
 from keras_lnn.data.brightness import follow_brightness
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
@@ -195,10 +195,11 @@ def _describe_calibration(calibrated: CalibratedPredictions, splits: dict[str, S
 
 def _export(report: RunReport, metrics: dict[str, Any]) -> Path:
     """Exports the kept model, and returns the folder."""
-    from keras_lnn.saved.export import export_model
+    from keras_lnn.saved.export import COMPARED_SAMPLES, export_model
 
     output = _export_path(report.config.export_dir, report.folder.name, report.signature)
-    return export_model(report.folder.best_model, output, report.config.export, metrics)
+    samples = take_images(report.data.splits["val"].images, slice(COMPARED_SAMPLES))
+    return export_model(report.folder.path, output, report.config.export, metrics, samples)
 
 
 def _export_path(parent: Path, name: str, signature: Signature) -> Path:

@@ -40,14 +40,14 @@ def help_of(command, capsys):
 
 
 def test_a_new_format_is_offered_by_the_command_line(archives, capsys):
-    assert "--format {saved_model,keras,npz}" in help_of(ExportCommand, capsys)
-    assert "--export {saved_model,keras,npz,none}" in help_of(TrainCommand, capsys)
+    assert "--format {saved_model,keras,onnx,litert,openvino,npz}" in help_of(ExportCommand, capsys)
+    assert "--export {saved_model,keras,onnx,litert,openvino,npz,none}" in help_of(TrainCommand, capsys)
     assert TrainConfig(export="npz").export == "npz"
 
 
 def test_only_known_formats_are_offered(capsys):
-    assert "--format {saved_model,keras}" in help_of(ExportCommand, capsys)
-    with pytest.raises(InputError, match=r"export must be 'saved_model', 'keras' or 'none'\. Received: 'npz'\."):
+    assert "--format {saved_model,keras,onnx,litert,openvino}" in help_of(ExportCommand, capsys)
+    with pytest.raises(InputError, match=r"export must be 'saved_model', 'keras', .* or 'none'\. Received: 'npz'\."):
         TrainConfig.create({"export": "npz"})
     with pytest.raises(InputError, match=r"There is no export format 'keas'. Did you mean keras"):
         export_model("nowhere", "out", "keas")
