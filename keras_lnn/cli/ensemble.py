@@ -34,7 +34,7 @@ def run_ensemble(command: EnsembleCommand) -> None:
     console = make_console()
     output = command.output or Path("saved_models", f"ensemble-{command.runs[0].resolve().name}")
     require_writable(output.parent, "--output")
-    from keras_lnn.ensembles.layout import MODEL_FILE, RESULTS_FILE, TABLE_FILE, require_output
+    from keras_lnn.ensembles.layout import MODEL_FILE, PAGE_FILE, require_output
     from keras_lnn.ensembles.members import find_axes, open_members
 
     require_output(output)
@@ -49,9 +49,7 @@ def run_ensemble(command: EnsembleCommand) -> None:
         made = make_ensemble(command.runs, output, mirror=mirror, progress=progress)
     for note in made.notes:
         console.print(Text.assemble(("note: ", "bold"), note), soft_wrap=True)
-    written = {"model": output / MODEL_FILE}
     if made.gain is not None:
         print_rows(made.gain.to_table().to_dict("records"), f"Ensemble of {len(made.gain.members)} models", 4)
         console.print(made.gain.describe(), soft_wrap=True)
-        written["table"] = output / TABLE_FILE
-    print_written(console, written | {"results": output / RESULTS_FILE})
+    print_written(console, {"model": output / MODEL_FILE, "page": output / PAGE_FILE})

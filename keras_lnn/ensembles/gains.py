@@ -18,7 +18,7 @@ from keras_lnn.saved.signature import Signature
 from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.measurements import Measurement
 from keras_lnn.statistics.paired_tests import Difference, Measured, compare_means
-from keras_lnn.statistics.texts import interval
+from keras_lnn.statistics.texts import interval, number, signed
 from keras_lnn.tasks.task import Task
 
 _UNKNOWN = Difference(*[math.nan] * 6)
@@ -63,6 +63,11 @@ class Gain:
     members: tuple[Compared, ...]
     samples: str
 
+    @property
+    def noun(self) -> str:
+        """Returns what the samples are, in the plural."""
+        return self.samples.rpartition(" ")[2]
+
     def to_table(self) -> pd.DataFrame:
         """Returns one row for the ensemble, one for the mean over its members, and one per member."""
         return pd.DataFrame([one.to_row(self.metric) for one in (self.ensemble, self.mean, *self.members)])
@@ -77,6 +82,23 @@ class Gain:
             f"{label} on {self.samples} of the test split: ensemble {interval(self.ensemble.estimate)}, {members}"
             f" {self.mean.estimate.value:.4f}, gain {gain.value:+.4f}{known}"
         )
+
+    def explain(self) -> str:
+        """Returns in plain words whether the ensemble is better than one of its members is on average."""
+        gain, label = self.mean.difference or _UNKNOWN, metric_label(self.metric)
+        than = "that of its member" if len(self.members) == 1 else "that of its members on average"
+        if math.isnan(gain.value):
+            return f"The {label} of the ensemble, or {than}, is not defined on {self.samples} of the test split."
+        higher = "higher" if gain.value >= 0 else "lower"
+        text = (
+            f"On the same {self.samples} the {label} of the ensemble is {number(abs(gain.value))} {higher} than {than}"
+        )
+        if math.isnan(gain.low):
+            return f"{text}; an interval is not defined."
+        text += f" (95% interval of the difference {signed(gain.low)} to {signed(gain.high)}). "
+        if gain.low > 0 or gain.high < 0:
+            return f"{text}The interval excludes 0: the choice of the test {self.noun} alone does not explain it."
+        return f"{text}The interval contains 0: these {self.noun} do not show whether joining the members helps."
 
 
 def measure_gain(

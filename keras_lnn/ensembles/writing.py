@@ -11,9 +11,16 @@ import numpy as np
 
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.ensembles.deciding import choose_decisions
-from keras_lnn.ensembles.gains import Gain, measure_gain, name_members
+from keras_lnn.ensembles.gains import Gain, name_members
 from keras_lnn.ensembles.joining import join_models
-from keras_lnn.ensembles.layout import MODEL_FILE, RESULTS_FILE, TABLE_FILE, require_output
+from keras_lnn.ensembles.layout import (
+    MODEL_FILE,
+    PICTURES,
+    PREDICTIONS_FILE,
+    RESULTS_FILE,
+    TABLE_FILE,
+    require_output,
+)
 from keras_lnn.ensembles.members import (
     MemberRun,
     find_axes,
@@ -22,11 +29,13 @@ from keras_lnn.ensembles.members import (
     share_splits,
     with_unseen_test,
 )
+from keras_lnn.ensembles.page import write_ensemble_page
+from keras_lnn.ensembles.results import Results, TestPredictions, measure_ensemble, write_pictures, write_predictions
 from keras_lnn.errors import InputError
-from keras_lnn.files.atomic import atomic_path, remove_partial_files, write_json, write_text
+from keras_lnn.files.atomic import atomic_path, remove_partial_files, without_nan, write_json, write_text
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.saved.ensembles import ENSEMBLE, Ensemble
-from keras_lnn.saved.predictor import KerasPredictor, Predictor, load_predictor
+from keras_lnn.saved.predictor import KerasPredictor, load_predictor
 from keras_lnn.saved.signature import Signature, save_keras
 from keras_lnn.training.evaluate import LastLoaded, open_model
 from keras_lnn.training.samples import LearnedData
@@ -39,14 +48,19 @@ class MadeEnsemble:
     Args:
         folder: Its folder.
         signature: Its signature.
-        gain: What it gains over its members; None where nothing is left to measure it on.
+        results: What was measured of it; None where nothing is left to measure it on.
         notes: What the user should know, one sentence each.
     """
 
     folder: Path
     signature: Signature
-    gain: Gain | None
+    results: Results | None
     notes: tuple[str, ...]
+
+    @property
+    def gain(self) -> Gain | None:
+        """Returns what it gains over its members, where it was measured."""
+        return None if self.results is None else self.results.gain
 
     def to_json(self) -> dict[str, Any]:
         """Returns the content of ensemble.json."""
@@ -59,6 +73,7 @@ class MadeEnsemble:
             "thresholds": known.thresholds,
             "gain": None if self.gain is None else dataclasses.asdict(self.gain),
             "notes": list(self.notes),
+            **({} if self.results is None else self.results.content),
         }
 
 
@@ -73,8 +88,7 @@ def make_ensemble(
 
     Args:
         runs: Runs, or folders that contain them, such as that of a cross-validation.
-        output: The folder for ``ensemble.keras``, ``ensemble.csv`` and ``ensemble.json``, which replaces that of an
-            earlier ensemble.
+        output: The folder for the model, its page and its tables, which replaces that of an earlier ensemble.
         mirror: Whether the members also predict the mirror images that they have learned from; then one run is enough.
         progress: Called with the fraction done.
     """
@@ -94,13 +108,19 @@ def make_ensemble(
     with atomic_path(output) as temporary:
         temporary.mkdir()
         save_keras(model, signature, temporary / MODEL_FILE, record)
-        gain, reason = None, missing
+        found, reason = None, missing
         if not missing:
-            gain, reason = _measure(temporary / MODEL_FILE, signature, members, predictors, load, report)
-        made = MadeEnsemble(output, signature, gain, tuple(note for note in (*notes, reason) if note))
-        if gain is not None:
-            write_text(temporary / TABLE_FILE, to_csv(gain.to_table()))
-        write_json(temporary / RESULTS_FILE, made.to_json())
+            found, reason = _predict(temporary / MODEL_FILE, signature, members, predictors, load, report)
+        results = None if found is None else measure_ensemble(signature, found)
+        made = MadeEnsemble(output, signature, results, tuple(note for note in (*notes, reason) if note))
+        if found is not None and results is not None:
+            write_text(temporary / TABLE_FILE, to_csv(results.gain.to_table()))
+            about = (signature, found, results.evaluation)
+            write_predictions(temporary / PREDICTIONS_FILE, *about)
+            write_pictures(temporary / PICTURES, *about)
+        content = without_nan(made.to_json())
+        write_ensemble_page(temporary, output, signature, members, content, made.gain)
+        write_json(temporary / RESULTS_FILE, content)
     return made
 
 
@@ -163,23 +183,36 @@ def _find_samples(
     return record if whole is None else with_unseen_test(record, whole), ""
 
 
-def _measure(
+def _predict(
     path: Path,
     signature: Signature,
     members: Sequence[MemberRun],
-    predictors: Sequence[Predictor],
+    predictors: Sequence[KerasPredictor],
     load: LastLoaded,
     report: Callable[[float], None],
-) -> tuple[Gain | None, str]:
-    """Returns what the ensemble gains on the test split, or why it was not measured."""
+) -> tuple[TestPredictions | None, str]:
+    """Returns what the ensemble and its members predict for the test split, or why it is not measured."""
     config = members[0].config
     try:
         opened = open_model(path, data=config.data, split="test", options=config, load=load)
     except InputError as error:
         return None, f"The ensemble was not measured: {error}"
     parts, done = opened.chosen.parts, []
-    for number, predictor in enumerate([opened.predictor, *predictors]):
+    plain = _without_calibration(signature, predictors)
+    asked = [opened.predictor, *predictors, *([] if plain is None else [plain])]
+    for number, predictor in enumerate(asked):
         done.append(np.concatenate([predictor.predict_compact(part.images) for part in parts]))
-        report(0.1 + 0.9 * (number + 1) / (len(predictors) + 1))
-    named = list(zip(name_members(members), done[1:], strict=True))
-    return measure_gain(signature, opened.chosen.joined(), done[0], named), " ".join(opened.warnings)
+        report(0.1 + 0.9 * (number + 1) / len(asked))
+    known = [predictor.signature for predictor in predictors]
+    named = list(zip(name_members(members), known, done[1 : len(members) + 1], strict=True))
+    found = TestPredictions(opened.chosen.joined(), done[0], named, None if plain is None else done[-1])
+    return found, " ".join(opened.warnings)
+
+
+def _without_calibration(signature: Signature, predictors: Sequence[KerasPredictor]) -> KerasPredictor | None:
+    """Returns the ensemble of members that are not calibrated; None where that is the same, or not compared."""
+    task, mirrored = signature.get_task(), () if signature.ensemble is None else signature.ensemble.mirrored
+    if not task.keeps_logits or all(predictor.signature.calibration is None for predictor in predictors):
+        return None
+    models = [predictor.model for predictor in predictors]
+    return KerasPredictor(join_models(models, [None] * len(models), task, mirrored), signature)

@@ -18,14 +18,14 @@ def list_commands(folder: RunFolder, config: TrainConfig, samples: str = "images
         config: Its configuration.
         samples: What its samples are, in the plural.
     """
-    run = _quote(folder.path)
-    longer = _quote(folder.path.with_name(f"{folder.name}-longer"))
+    run = quote_path(folder.path)
+    longer = quote_path(folder.path.with_name(f"{folder.name}-longer"))
     epochs = 2 * (config.epochs or 1)
     further = [f"--epochs {epochs}"]
     # What has stopped the run would stop it again.
     further += [f"--stop-after {epochs}"] if config.stop_after else []
     further += ["--early-stopping 0"] if config.early_stopping else []
-    train_on = f"--config {_quote(folder.config)} --start-from {run} --run-dir {longer} {' '.join(further)}"
+    train_on = f"--config {quote_path(folder.config)} --start-from {run} --run-dir {longer} {' '.join(further)}"
     return [
         (f"Predict {samples} of your own", f"keras-lnn predict {run} my_{samples}/"),
         (f"Measure it again, or with --data on other {samples}", f"keras-lnn evaluate {run}"),
@@ -41,7 +41,8 @@ def list_commands(folder: RunFolder, config: TrainConfig, samples: str = "images
     ]
 
 
-def _quote(path: Path) -> str:
+def quote_path(path: Path) -> str:
+    """Returns a path as a shell reads it."""
     text = as_text(path)
     # A name that begins with a dash would be read as an option.
     return shlex.quote(f"./{text}" if text.startswith("-") else text)

@@ -55,8 +55,8 @@ def metrics_table(metrics: dict[str, Any], split: str) -> Table:
     rows = []
     for name, label in shown_metrics(metrics, split).items():
         if not name.endswith(TUNED):
-            row = [label + name_class(name, positive), _cell(found[name])]
-            rows.append([*row, _cell(found.get(name + TUNED))] if tuned else row)
+            row = [label + name_class(name, positive), estimate_cell(found[name])]
+            rows.append([*row, estimate_cell(found.get(name + TUNED))] if tuned else row)
     head = ["metric", "at 0.5", "at the threshold"] if tuned else ["metric", "value"]
     caption = f"Metrics on the {split_in_words(split)} split with 95% intervals, {describe_basis(metrics, split)}"
     return Table(caption, head, rows)
@@ -75,7 +75,7 @@ def labels_table(metrics: Mapping[str, Any], split: str) -> Table:
     rows = []
     for name, entries in per_class.items():
         row = [name, *(f"{entries[count]:,}" for count in columns.counts)]
-        row += [_cell(entries[metric]) for metric in columns.estimates]
+        row += [estimate_cell(entries[metric]) for metric in columns.estimates]
         rows.append([*row, f"{entries['threshold']:.3f}"] if tuned else row)
     head = [columns.noun, *columns.counts.values(), *columns.estimates.values(), *(["threshold"] if tuned else [])]
     folded = f"{len(rows)} rows" if len(rows) > _MOST_CLASSES_OPEN else ""
@@ -99,7 +99,7 @@ def hard_cases_table(folder: RunFolder, task: Task, split: str, signature: Signa
     return Table(caption, head, [list(case.values()) for case in cases], texts=words)
 
 
-def _cell(estimate: Mapping[str, Any] | None) -> str:
+def estimate_cell(estimate: Mapping[str, Any] | None) -> str:
     """Returns an estimate with its interval in small text below."""
     if estimate is None:
         return ""

@@ -25,7 +25,7 @@ from keras_lnn.plots.style import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_RATES = np.linspace(0, 1, 201)
+RATES = np.linspace(0, 1, 201)
 
 
 def plot_fold_roc(
@@ -46,7 +46,7 @@ def plot_fold_roc(
     curves = [
         curve
         for truth, probabilities in folds
-        if (curve := _fold_curve(truth, probabilities, task, class_names, positive_class)) is not None
+        if (curve := curve_of_classes(truth, probabilities, task, class_names, positive_class)) is not None
     ]
     figure = new_figure(4.2, 4.7)
     axes = figure.subplots()
@@ -60,21 +60,21 @@ def plot_fold_roc(
         return figure
     stacked = np.stack(curves)
     mean, spread = stacked.mean(axis=0), stacked.std(axis=0)
-    axes.fill_between(_RATES, np.clip(mean - spread, 0, 1), np.clip(mean + spread, 0, 1), color=LIGHT_GREY, zorder=1)
+    axes.fill_between(RATES, np.clip(mean - spread, 0, 1), np.clip(mean + spread, 0, 1), color=LIGHT_GREY, zorder=1)
     for number, curve in enumerate(curves):
         label = f"each of {len(curves)} folds" if number == 0 else None
-        axes.plot(_RATES, curve, color=GREY, linewidth=0.7, label=label, zorder=2)
-    axes.plot(_RATES, mean, color=BLUE, linewidth=2.0, label="mean over the folds", zorder=3)
+        axes.plot(RATES, curve, color=GREY, linewidth=0.7, label=label, zorder=2)
+    axes.plot(RATES, mean, color=BLUE, linewidth=2.0, label="mean over the folds", zorder=3)
     axes.legend(loc="lower right", fontsize=LABEL_SIZE - 0.5, frameon=False)
     of = "" if task == "binary" else "Mean over classes or labels. "
     axes.set_title(literal(f"{of}Grey band: one standard deviation"), loc="left", fontsize=SMALL_SIZE, color=DARK_GREY)
     return figure
 
 
-def _fold_curve(
+def curve_of_classes(
     truth: Any, probabilities: Any, task: str, class_names: Sequence[str], positive_class: str | None
 ) -> np.ndarray | None:
-    """Returns the sensitivity of a fold at each of the false positive rates; None where it has no curve."""
+    """Returns the sensitivity at each of ``RATES``, as the mean over all classes or labels; None without a curve."""
     from sklearn.metrics import roc_curve
 
     checked = check_predictions(truth, probabilities, task, class_names, positive_class=positive_class)
@@ -82,7 +82,7 @@ def _fold_curve(
     for _, present, probability in checked.one_against_rest():
         if present.any() and not present.all():
             false_positives, true_positives, _ = roc_curve(present, probability)
-            found.append(np.interp(_RATES, false_positives, true_positives))
+            found.append(np.interp(RATES, false_positives, true_positives))
     if not found:
         return None
     mean = np.mean(found, axis=0)

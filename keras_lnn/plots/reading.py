@@ -158,14 +158,15 @@ _OF_LAYERS = {
 }
 
 
-def order_pictures(names: list[str]) -> dict[str, Reading]:
+def order_pictures(names: list[str], samples: str | None = None) -> dict[str, Reading]:
     """Returns how each known picture is read, in the order in which they are looked at; others are left out.
 
     Args:
         names: Names of the pictures' files without their ending.
+        samples: What the samples are, in the plural; ``series`` where there is a picture of series if not given.
     """
     # Only runs on series have a picture of series.
-    samples = "series" if "series" in names else "images"
+    samples = samples or ("series" if "series" in names else "images")
     found = {name: _name_samples(reading, samples) for name, reading in _READINGS.items() if name in names}
     for kind, reading in _OF_LAYERS.items():
         for name in sorted(name for name in names if name.startswith(f"{kind}_")):

@@ -196,6 +196,28 @@ result["predicted"]  # bool, of the same shape: whether each class is predicted,
             examples: plots.plot_examples(split.images, *about, names=split.names, thresholds=thresholds),
         }
 
+    def draw_ensemble(
+        self,
+        split: Split,
+        predicted: np.ndarray,
+        found: Evaluation,
+        members: Sequence[np.ndarray],
+        positive_class: str | None = None,
+        uncalibrated: np.ndarray | None = None,
+    ) -> dict[str, Figure]:
+        """Draws the ROC curve over those of the members, and the calibration."""
+        from keras_lnn import plots
+        from keras_lnn.plots.ensembles import plot_ensemble_roc
+
+        about = (self.kind, self.class_names)
+        error = found.metrics["expected_calibration_error"].value
+        return {
+            "roc": plot_ensemble_roc(split.labels, predicted, members, *about, positive_class),
+            "reliability": plots.plot_reliability(
+                split.labels, predicted, *about, expected_calibration_error=error, uncalibrated=uncalibrated
+            ),
+        }
+
     @classmethod
     def label_columns(cls, entries: Mapping[str, Any]) -> LabelColumns:
         """Returns AUC, average precision and F1; with thresholds F1 at them too."""

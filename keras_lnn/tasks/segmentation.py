@@ -173,6 +173,18 @@ result["probabilities"]  # {pixels_of_classes}""",
             "spread": plots.plot_dice_spread(dice, self.class_names[1:]),
         }
 
+    def draw_ensemble(
+        self,
+        split: Split,
+        predicted: np.ndarray,
+        found: Evaluation,
+        members: Sequence[np.ndarray],
+        positive_class: str | None = None,
+        uncalibrated: np.ndarray | None = None,
+    ) -> dict[str, Figure]:
+        """Draws what :meth:`draw_test` draws: the masks of the members are not compared in pictures."""
+        return self.draw_test(split, predicted, found, positive_class=positive_class)
+
     @classmethod
     def label_columns(cls, entries: Mapping[str, Any]) -> LabelColumns:
         """Returns overlap and distance of a class, and in how many images it is missed or invented."""

@@ -445,6 +445,27 @@ class Task(abc.ABC):
             uncalibrated: What would be predicted without calibration; None where nothing was calibrated.
         """
 
+    @abc.abstractmethod
+    def draw_ensemble(
+        self,
+        split: Split,
+        predicted: np.ndarray,
+        found: Evaluation,
+        members: Sequence[np.ndarray],
+        positive_class: str | None = None,
+        uncalibrated: np.ndarray | None = None,
+    ) -> dict[str, Figure]:
+        """Draws what an ensemble predicts for the test split; arguments as in :meth:`draw_test`.
+
+        Args:
+            split: The samples.
+            predicted: What the ensemble predicts for them.
+            found: What :meth:`measure` found for the ensemble.
+            members: What each member predicts for them.
+            positive_class: Which of two classes the curves speak of.
+            uncalibrated: What the ensemble would predict without the calibration of its members.
+        """
+
     @classmethod
     @abc.abstractmethod
     def label_columns(cls, entries: Mapping[str, Any]) -> LabelColumns:

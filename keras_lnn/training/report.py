@@ -286,7 +286,7 @@ def _draw(
         about = (signature.thresholds, signature.positive_class, calibrated.uncalibrated.get("test"))
         figures |= task.draw_test(test, predicted, found, *about)
         if signature.referral is not None:
-            figures["referral"] = _draw_referral(test, predicted, signature)
+            figures["referral"] = draw_referral(test, predicted, signature)
         if test.series is not None:
             figures["course"] = _draw_course(model, test.series, test.labels, signature)
         if report.config.explanations and are_cheap(signature) and not test.labels_are_pixels:
@@ -313,7 +313,7 @@ def _draw_explanations(model: Any, test: Split, predicted: np.ndarray, signature
     )
 
 
-def _draw_referral(test: Split, predicted: np.ndarray, signature: Signature) -> Any:
+def draw_referral(test: Split, predicted: np.ndarray, signature: Signature) -> Any:
     """Returns a picture of the errors that are left where unsure samples are referred to a human."""
     from keras_lnn import plots
 

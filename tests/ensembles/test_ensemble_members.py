@@ -30,12 +30,15 @@ from keras_lnn.ensembles.deciding import choose_decisions, gather_unseen
 from keras_lnn.ensembles.gains import measure_gain
 from keras_lnn.ensembles.layout import require_output
 from keras_lnn.ensembles.members import MemberRun, merge_records, open_members, share_splits, with_unseen_test
+from keras_lnn.ensembles.results import TestPredictions, measure_ensemble
 from keras_lnn.ensembles.writing import describe_ensemble
 from keras_lnn.errors import InputError
 from keras_lnn.saved.ensembles import ON_FOLDS, ON_VALIDATION, Ensemble, Member
 from keras_lnn.saved.signature import Signature
 from keras_lnn.statistics.paired_tests import compare_auc
+from keras_lnn.tasks.prediction_sets import PredictionSets
 from keras_lnn.tasks.thresholds import choose_thresholds
+from keras_lnn.training.report import measure_split
 from keras_lnn.training.samples import LearnedData, choose_samples
 
 TRUTH = make_truth()
@@ -139,6 +142,27 @@ def test_the_gain_is_that_of_a_paired_test():
     assert gain.mean.difference.low < gain.mean.difference.value < gain.mean.difference.high
     assert gain.to_table()["model"].tolist() == ["ensemble", "mean of members", "run-0", "run-1", "run-2"]
     assert "156 images of the test split" in gain.describe()
+    assert "members on average (95% interval of the difference" in gain.explain()
+    for low, expected in ((0.01, "The interval excludes 0"), (-0.01, "these images do not show whether")):
+        difference = dataclasses.replace(gain.mean.difference, low=low, high=0.2)
+        mean = dataclasses.replace(gain.mean, difference=difference)
+        assert expected in dataclasses.replace(gain, mean=mean).explain()
+
+
+def test_metrics_stand_beside_the_mean_of_the_members():
+    probabilities = [binary_probabilities(TRUTH, 1.0, seed) for seed in range(2)]
+    split = Split(np.zeros((len(TRUTH), 1, 1, 1), np.uint8), TRUTH)
+    signature = sign(sets=PredictionSets(0.9, False, (0.1, 0.1)), ensemble=Ensemble((), True))
+    members = [(f"run-{seed}", sign(thresholds=(0.3, 0.7)), one) for seed, one in enumerate(probabilities)]
+    found = TestPredictions(split, np.mean(probabilities, axis=0), members, probabilities[0])
+    content = measure_ensemble(signature, found).content
+    alone = [measure_split(split, one, sign()).metrics for one in probabilities]
+    for name in ("auc", "accuracy", "brier", "expected_calibration_error"):
+        assert content["mean_of_members"][name] == pytest.approx(np.mean([one[name].value for one in alone]))
+    assert content["uncalibrated"]["brier"]["value"] == pytest.approx(alone[0]["brier"].value)
+    assert content["sets"]["test"]["coverage"]["low"] < content["sets"]["test"]["coverage"]["value"]
+    plain = measure_ensemble(signature, dataclasses.replace(found, uncalibrated=None)).content
+    assert plain["uncalibrated"] == {}
 
 
 def test_the_gain_of_masks_is_that_of_a_comparison_of_runs(tmp_path):

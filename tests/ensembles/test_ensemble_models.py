@@ -1,6 +1,9 @@
 """The model of an ensemble: the mean of its members' probabilities, in each form that a model has."""
 
+import html
 import json
+import re
+import shlex
 
 import keras
 import numpy as np
@@ -15,8 +18,11 @@ from run_samples import write_run
 from tiny_series import make_series_data
 
 from keras_lnn.cli.main import main
+from keras_lnn.cli.parsing import parse_command
 from keras_lnn.data import DataEntry, ImageData, Split, catalog, register_data
 from keras_lnn.ensembles.joining import join_models
+from keras_lnn.ensembles.layout import CONTENTS
+from keras_lnn.ensembles.page import list_commands
 from keras_lnn.ensembles.writing import make_ensemble
 from keras_lnn.errors import InputError
 from keras_lnn.layers import MeanOfMembers
@@ -24,10 +30,13 @@ from keras_lnn.registry import build_model
 from keras_lnn.saved.export import export_model
 from keras_lnn.saved.keras_files import load_keras
 from keras_lnn.saved.predictor import KerasPredictor, load_predictor, predict_logits, read_as_steps
+from keras_lnn.saved.results import describe_metric
 from keras_lnn.saved.signature import read_signature, save_keras
 from keras_lnn.tasks.calibration import Calibration
 from keras_lnn.tasks.kinds import make_task
+from keras_lnn.tasks.prediction_tables import read_probabilities
 from keras_lnn.training.evaluate import evaluate_model
+from keras_lnn.training.report import measure_split
 
 pytestmark = pytest.mark.usefixtures("eager_models")
 DATA = tiny_stripes()
@@ -96,6 +105,43 @@ def test_an_ensemble_predicts_the_mean_of_its_members(made, runs):
     assert measured["test"]["auc"]["value"] == pytest.approx(made.gain.ensemble.estimate.value)
     assert json.loads((made.folder / "ensemble.json").read_text())["gain"]["samples"] == "30 images"
     assert len((made.folder / "ensemble.csv").read_text().splitlines()) == 5
+
+
+def test_the_page_shows_members_gain_and_calibration(made, runs):
+    page = (made.folder / "ensemble.html").read_text()
+    assert "Ensemble of 2 tiny-dense on tiny-stripes" in page
+    assert made.gain.explain() in html.unescape(page)
+    content = json.loads((made.folder / "ensemble.json").read_text())
+    before = content["uncalibrated"]["expected_calibration_error"]["value"]
+    split = DATA.splits["test"]
+    plain = [KerasPredictor(load_keras(runs / f"run-{seed}" / "best.keras"), sign()) for seed in range(2)]
+    mean = np.mean([one.predict(split.images) for one in plain], axis=0)
+    assert before == pytest.approx(measure_split(split, mean, sign()).metrics["expected_calibration_error"].value)
+    assert f"{describe_metric(before)} if the probabilities of its members are averaged without" in page
+    assert page.count("<img") == len(list((made.folder / "plots").glob("*.png"))) == 2
+    names = {file.name for file in made.folder.iterdir()}
+    assert set(re.findall(r'<dt><a href="([^"]+)"', page)) == names == set(CONTENTS)
+
+
+def test_the_commands_of_the_page_are_valid(made):
+    from keras_lnn.cli import evaluate, explain, export, predict
+
+    commands = [shlex.split(command) for _, command in list_commands(made.folder, "images", "folder:my scans")]
+    place = str(made.folder)
+    (_, _, *predicting), (_, _, *evaluating), (_, _, *explaining), (_, _, *exporting) = commands
+    assert parse_command(predict.PredictCommand, predicting, "predict").model == place
+    measured = parse_command(evaluate.EvaluateCommand, evaluating, "evaluate")
+    assert (measured.model, measured.data) == (place, "folder:my scans")
+    assert parse_command(explain.ExplainCommand, explaining, "explain").model == place
+    assert parse_command(export.ExportCommand, exporting, "export").run == place
+
+
+def test_the_table_of_predictions_is_that_of_a_run(made):
+    truth, probabilities, _, exclusive = read_probabilities(made.folder / "predictions.csv", "test", DATA.class_names)
+    assert exclusive
+    assert truth.tolist() == DATA.splits["test"].labels.tolist()
+    expected = load_predictor(made.folder).predict(DATA.splits["test"].images)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
 
 
 def test_an_ensemble_is_exported_like_any_model(made, tmp_path):
