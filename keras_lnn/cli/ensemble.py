@@ -9,6 +9,7 @@ from rich.text import Text
 
 from keras_lnn.cli.starting import Command, start
 from keras_lnn.fields.options import OwnModules
+from keras_lnn.fields.values import ShareAboveZero
 from keras_lnn.files.atomic import require_writable
 from keras_lnn.terminal import loading, make_console, print_rows, print_written
 
@@ -27,6 +28,19 @@ class EnsembleCommand(OwnModules, Command):
         description="mirror: each member also predicts the mirror images that its augmentation had, and the mean is "
         "over all of them; one run is enough",
     )
+    coverage: ShareAboveZero | None = pydantic.Field(
+        None,
+        description="prediction sets for data with one class per image: the share of samples, such as 0.9, whose set "
+        "of classes contains the true one (default: as the members were trained, where all were trained alike)",
+    )
+    coverage_by_class: bool = pydantic.Field(
+        False, description="--coverage holds for each true class on its own; needs more images"
+    )
+    referral_risk: ShareAboveZero | None = pydantic.Field(
+        None,
+        description="refer unsure samples to a human: the largest share of wrong decisions, such as 0.05, among those "
+        "that are not referred (default: as the members were trained, where all were trained alike)",
+    )
 
 
 def run_ensemble(command: EnsembleCommand) -> None:
@@ -36,20 +50,27 @@ def run_ensemble(command: EnsembleCommand) -> None:
     require_writable(output.parent, "--output")
     from keras_lnn.ensembles.layout import MODEL_FILE, PAGE_FILE, require_output
     from keras_lnn.ensembles.members import find_axes, open_members
+    from keras_lnn.ensembles.promises import Promises
 
     require_output(output)
     mirror = command.views == "mirror"
     members = open_members(command.runs, 1 if mirror else 2)
     if mirror:
         find_axes(members)
+    promises = Promises(command.coverage, command.coverage_by_class, command.referral_risk)
+    promises.complete(members)
     start(command, console)
     from keras_lnn.ensembles.writing import make_ensemble
+    from keras_lnn.saved.results import describe_promised
 
     with loading(console, "joining and measuring") as progress:
-        made = make_ensemble(command.runs, output, mirror=mirror, progress=progress)
+        made = make_ensemble(command.runs, output, mirror=mirror, promises=promises, progress=progress)
     for note in made.notes:
         console.print(Text.assemble(("note: ", "bold"), note), soft_wrap=True)
     if made.gain is not None:
         print_rows(made.gain.to_table().to_dict("records"), f"Ensemble of {len(made.gain.members)} models", 4)
         console.print(made.gain.describe(), soft_wrap=True)
+    if made.results is not None:
+        for sentence in describe_promised(made.results.content, "test"):
+            console.print(sentence, soft_wrap=True)
     print_written(console, {"model": output / MODEL_FILE, "page": output / PAGE_FILE})

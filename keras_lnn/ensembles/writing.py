@@ -30,6 +30,7 @@ from keras_lnn.ensembles.members import (
     with_unseen_test,
 )
 from keras_lnn.ensembles.page import write_ensemble_page
+from keras_lnn.ensembles.promises import Promises
 from keras_lnn.ensembles.results import Results, TestPredictions, measure_ensemble, write_pictures, write_predictions
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import atomic_path, remove_partial_files, without_nan, write_json, write_text
@@ -82,6 +83,7 @@ def make_ensemble(
     output: str | Path,
     *,
     mirror: bool = False,
+    promises: Promises = Promises(),  # noqa: B008, it is frozen
     progress: Callable[[float], None] | None = None,
 ) -> MadeEnsemble:
     """Joins runs into one model whose prediction is the mean of their calibrated probabilities, and writes it.
@@ -90,18 +92,18 @@ def make_ensemble(
         runs: Runs, or folders that contain them, such as that of a cross-validation.
         output: The folder for the model, its page and its tables, which replaces that of an earlier ensemble.
         mirror: Whether the members also predict the mirror images that they have learned from; then one run is enough.
+        promises: The prediction sets and the referral that are asked for; where nothing is, the ensemble has those
+            that its members agree on.
         progress: Called with the fraction done.
     """
     output, members, report = Path(output), open_members(runs, 1 if mirror else 2), progress or (lambda fraction: None)
     require_output(output)
     predictors = [_load(member) for member in members]
     axes = find_axes(members) if mirror else ()
-    signature, notes = choose_decisions(describe_ensemble(members, axes), members)
-    if axes and signature.thresholds is not None:
-        notes = [*notes, "Thresholds were chosen on predictions without mirror images."]
+    load = LastLoaded()
+    signature, notes = choose_decisions(describe_ensemble(members, axes), members, promises, load)
     calibrations = [predictor.signature.calibration for predictor in predictors]
     model = join_models([predictor.model for predictor in predictors], calibrations, signature.get_task(), axes)
-    load = LastLoaded()
     record, missing = _find_samples(signature, members, load)
     report(0.1)
     remove_partial_files(output.parent)

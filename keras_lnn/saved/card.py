@@ -9,7 +9,7 @@ import yaml
 
 from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.fields.values import name_steps
-from keras_lnn.saved.ensembles import ON_VALIDATION
+from keras_lnn.saved.ensembles import APPROXIMATE, ON_FOLDS, ON_VALIDATION
 from keras_lnn.saved.formats import FORMATS
 from keras_lnn.saved.signature import Signature
 from keras_lnn.tasks.kinds import find_kind
@@ -158,6 +158,8 @@ def describe_model(
     """Returns the facts about a model by their names; arguments as in :func:`model_card`."""
     classes = ", ".join(f"{index}: {name}" for index, name in enumerate(signature.class_names))
     shape = f"(samples, {', '.join(map(str, signature.image_shape))})"
+    of_folds = signature.ensemble is not None and signature.ensemble.thresholds_on == ON_FOLDS
+    folds = f"; {APPROXIMATE}" if of_folds else ""
     facts: dict[str, object] = {
         "Model": f"{signature.model}, {signature.parameters:,} trainable parameters",
         "Arguments": ", ".join(f"{name}={value}" for name, value in signature.model_args.items()) or "defaults",
@@ -175,8 +177,8 @@ def describe_model(
         "Epoch chosen on validation": signature.best_epoch,
         "Thresholds": describe_thresholds(signature),
         "Calibration": _describe_calibration(signature),
-        "Prediction sets": None if signature.sets is None else signature.sets.describe(signature.class_names),
-        "Referred to a human": None if signature.referral is None else signature.referral.describe(),
+        "Prediction sets": None if signature.sets is None else signature.sets.describe(signature.class_names) + folds,
+        "Referred to a human": None if signature.referral is None else signature.referral.describe() + folds,
         "Created by": signature.trained_by,
     }
     return {name: str(value) for name, value in facts.items() if value is not None}

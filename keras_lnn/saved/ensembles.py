@@ -6,8 +6,10 @@ from typing import Any
 
 # What stands in a signature in the place of a registered model.
 ENSEMBLE = "ensemble"
-# What the thresholds of an ensemble were chosen on, in words.
+# What the thresholds, sets and referral of an ensemble were chosen on, in words.
 ON_VALIDATION, ON_FOLDS = "validation", "the folds that each member did not see"
+# Where the promise of sets and referral that were chosen on folds comes from.
+APPROXIMATE = "from predictions of single members, so that it holds only approximately for their mean"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Ensemble:
         members: The models, in order.
         same_splits: Whether all were trained, validated and tested on the same samples. The members of a
             cross-validation were not: only a test split that the data came with is unknown to all of them.
-        thresholds_on: What thresholds were chosen on, in words.
+        thresholds_on: What thresholds, prediction sets and referral were chosen on, in words.
         mirrored: Axes of an image, counted from 1, along which its mirror images are predicted as well.
     """
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_lnn.saved.card import metric_label
-from keras_lnn.saved.ensembles import ON_VALIDATION
+from keras_lnn.saved.ensembles import APPROXIMATE, ON_FOLDS, ON_VALIDATION
 from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.texts import interval, number
 from keras_lnn.tasks.calibration import Calibration
@@ -101,8 +101,10 @@ def describe_calibration(metrics: Mapping[str, Any], split: str) -> str:
 
 def describe_promised(metrics: Mapping[str, Any], split: str) -> list[str]:
     """Returns sentences on prediction sets and referral: what they promise, and what they did on a split."""
-    found = [_describe_sets(metrics, split), _describe_referral(metrics, split)]
-    return [text for text in found if text]
+    found = [text for text in (_describe_sets(metrics, split), _describe_referral(metrics, split)) if text]
+    if found and metrics.get("thresholds_on") == ON_FOLDS:
+        found.append(f"As in cross-conformal prediction this promise comes {APPROXIMATE}.")
+    return found
 
 
 def _describe_sets(metrics: Mapping[str, Any], split: str) -> str:
@@ -112,10 +114,10 @@ def _describe_sets(metrics: Mapping[str, Any], split: str) -> str:
     measured = sets[split]
     of_class = " of each class" if sets["by_class"] else ""
     return (
-        f"Prediction sets are chosen on validation to contain the true class of {sets['coverage']:.4g} of all {samples}"
-        f"{of_class}, on average over new patients of the same kind and not for each single one; {_on(split)} they do"
-        f" for {_short(measured['coverage'])} of the {samples}, with {_short(measured['mean_size'])} classes each on"
-        " average."
+        f"Prediction sets are chosen on {_chosen_on(metrics)} to contain the true class of {sets['coverage']:.4g} of"
+        f" all {samples}{of_class}, on average over new patients of the same kind and not for each single one;"
+        f" {_on(split)} they do for {_short(measured['coverage'])} of the {samples}, with"
+        f" {_short(measured['mean_size'])} classes each on average."
     )
 
 
@@ -123,14 +125,14 @@ def _describe_referral(metrics: Mapping[str, Any], split: str) -> str:
     referral, samples = metrics.get("referral") or {}, name_samples(metrics)
     if split not in referral:
         return ""
-    measured, confidence = referral[split], referral["confidence"]
+    measured, confidence, on = referral[split], referral["confidence"], _chosen_on(metrics)
     if confidence is None:
         return (
-            f"Every one of the {samples} is referred to a human, because validation does not show a risk of at most"
-            f" {referral['risk']:.4g} at any confidence."
+            f"Every one of the {samples} is referred to a human, because a risk of at most {referral['risk']:.4g} was"
+            f" shown at no confidence on {on}."
         )
     text = (
-        f"Below a confidence of {confidence:.3f} {samples} are referred to a human: chosen on validation so that, with"
+        f"Below a confidence of {confidence:.3f} {samples} are referred to a human: chosen on {on} so that, with"
         f" a certainty of 95%, at most {referral['risk']:.4g} of the others are decided wrongly; {_on(split)} the model"
         f" decides {_short(measured['decided'])} of the {samples} itself"
     )
@@ -140,6 +142,10 @@ def _describe_referral(metrics: Mapping[str, Any], split: str) -> str:
         f"{text} and is wrong about {_short(measured['risk'])} of these, against {_short(measured['risk_of_all'])}"
         + (" of all.")
     )
+
+
+def _chosen_on(metrics: Mapping[str, Any]) -> str:
+    return metrics.get("thresholds_on", ON_VALIDATION)
 
 
 def _on(split: str) -> str:

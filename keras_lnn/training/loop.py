@@ -34,7 +34,7 @@ from keras_lnn.terminal import loading, make_console, print_check
 from keras_lnn.training.averaging import WeightAverage
 from keras_lnn.training.compiling import compile_model, compiles_whole_step
 from keras_lnn.training.epoch_display import EpochDisplay
-from keras_lnn.training.protocol import complete_config, is_run_of, name_augmentation
+from keras_lnn.training.protocol import complete_config, is_run_of, name_augmentation, require_promises
 from keras_lnn.training.recorder import Recorder
 from keras_lnn.training.report import RunReport, write_report
 from keras_lnn.training.variables import assign_variables, model_variables
@@ -196,12 +196,7 @@ def _require_operating_point(config: TrainConfig, task: Task) -> None:
             f"--threshold is for two classes or several labels per image. Received: {config.threshold} for a "
             f"{task.kind} task. Leave it out: the likeliest class is predicted."
         )
-    for option, value in (("--coverage", config.coverage), ("--referral-risk", config.referral_risk)):
-        if value is not None and task.without_sets is not None:
-            raise InputError(
-                f"{option} is for data with one class per image. Received: {value} for a {task.kind} task, where"
-                f" {task.without_sets}. Leave it out."
-            )
+    require_promises(config, task)
     task.require_positive_class(config.positive_class)
 
 

@@ -13,6 +13,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.registry import check_arguments, get_model, require_model
 from keras_lnn.runs.own_modules import import_modules
 from keras_lnn.tasks.kinds import list_calibrations, list_defaults, list_monitors
+from keras_lnn.tasks.task import Task
 
 # Defaults for the fields that neither a model's protocol nor its task sets.
 DEFAULTS = {
@@ -57,8 +58,7 @@ def complete_config(config: TrainConfig) -> CompleteConfig:
         )
     if complete.augmentation != "auto":
         list_operations(complete.augmentation)
-    if complete.coverage_by_class and complete.coverage is None:
-        raise InputError("--coverage-by-class needs a coverage. Received: none. Add --coverage 0.9, or leave it out.")
+    require_coverage(complete.coverage, complete.coverage_by_class)
     if complete.xla and complete.deterministic:
         raise InputError(
             "--xla and determinism exclude each other in TensorFlow. Received: both. Add --no-deterministic."
@@ -100,3 +100,29 @@ def is_run_of(folder: Path, config: TrainConfig) -> bool:
     if wanted.augmentation == "auto":  # a run writes the augmentation that it stands for
         wanted = wanted.model_copy(update={"augmentation": known.augmentation})
     return known == wanted.model_copy(update={"run_dir": known.run_dir})  # a folder may have been moved
+
+
+def require_coverage(coverage: float | None, by_class: bool) -> None:
+    """Checks that a coverage of each class has a value.
+
+    Args:
+        coverage: The coverage of prediction sets; None where nobody asked for it.
+        by_class: Whether it is to hold for each class on its own.
+    """
+    if by_class and coverage is None:
+        raise InputError("--coverage-by-class needs a coverage. Received: none. Add --coverage 0.9, or leave it out.")
+
+
+def require_promises(config: TrainConfig, task: Task) -> None:
+    """Checks that predictions of a task can have the sets and the referral that are asked for.
+
+    Args:
+        config: What is asked for.
+        task: The task.
+    """
+    for option, value in (("--coverage", config.coverage), ("--referral-risk", config.referral_risk)):
+        if value is not None and task.without_sets is not None:
+            raise InputError(
+                f"{option} is for data with one class per image. Received: {value} for a {task.kind} task, where"
+                f" {task.without_sets}. Leave it out."
+            )

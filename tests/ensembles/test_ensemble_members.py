@@ -26,16 +26,20 @@ from keras_lnn.data.arrays import SPLITS, ImageData, Split
 from keras_lnn.data.augment.operations import find_mirrors
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.ensembles import members as ensemble_members
-from keras_lnn.ensembles.deciding import choose_decisions, gather_unseen
+from keras_lnn.ensembles.deciding import choose_decisions
 from keras_lnn.ensembles.gains import measure_gain
 from keras_lnn.ensembles.layout import require_output
 from keras_lnn.ensembles.members import MemberRun, merge_records, open_members, share_splits, with_unseen_test
+from keras_lnn.ensembles.promises import Promises
 from keras_lnn.ensembles.results import TestPredictions, measure_ensemble
+from keras_lnn.ensembles.unseen import UnseenPredictions, gather_unseen
 from keras_lnn.ensembles.writing import describe_ensemble
 from keras_lnn.errors import InputError
+from keras_lnn.saved.card import model_card
 from keras_lnn.saved.ensembles import ON_FOLDS, ON_VALIDATION, Ensemble, Member
 from keras_lnn.saved.signature import Signature
 from keras_lnn.statistics.paired_tests import compare_auc
+from keras_lnn.statistics.prediction_sets import conformal_thresholds
 from keras_lnn.tasks.prediction_sets import PredictionSets
 from keras_lnn.tasks.thresholds import choose_thresholds
 from keras_lnn.training.report import measure_split
@@ -95,12 +99,52 @@ def test_folds_choose_thresholds_on_what_each_did_not_see(tmp_path):
     found, notes = choose_decisions(describe_ensemble(folds), folds)
     assert (found.fold, found.ensemble.same_splits, found.ensemble.thresholds_on, notes) == (None, False, ON_FOLDS, [])
     assert found.thresholds == pytest.approx(choose_thresholds(TRUTH, np.concatenate(probabilities), "f1"))
+    # Sets are chosen on the same predictions, and asking for them needs no members that have some.
+    promised, _ = choose_decisions(describe_ensemble(folds), folds, Promises(coverage=0.8, referral_risk=0.4))
+    levels = conformal_thresholds(np.concatenate(probabilities), TRUTH, 0.8)
+    assert promised.sets == PredictionSets(0.8, False, tuple(levels))
+    assert promised.referral.confidence is not None
+    assert Signature.from_json(promised.to_json()) == promised
+    card = model_card(promised, None, "keras")
+    assert "; from predictions of single members, so that it holds only approximately" in card
+    asked = [dataclasses.replace(one, config=one.config.model_copy(update={"referral_risk": 0.4})) for one in folds]
+    assert choose_decisions(describe_ensemble(asked), asked)[0].referral == promised.referral
     # Runs of other splits that are no folds leave nothing to choose on.
     others = [dataclasses.replace(one, signature=sign()) for one in folds]
     assert not share_splits(others)
     found, (note,) = choose_decisions(describe_ensemble(others), others)
     assert found.thresholds is None
     assert "Thresholds are 0.5" in note
+    with pytest.raises(InputError, match=r"--coverage must be chosen on samples that members have not seen"):
+        choose_decisions(describe_ensemble(others), others, Promises(coverage=0.8))
+
+
+def test_repeats_are_no_new_samples():
+    truth, names = np.array([0, 1, 0, 1]), ("a", "b", "a", "b")
+    unseen = UnseenPredictions(truth, np.eye(2)[truth] * 0.5 + 0.25, None, ON_FOLDS, names)
+    once = unseen.of_each_once()
+    assert sorted(zip(once.names, once.truth.tolist(), strict=True)) == [("a", 0), ("b", 1)]
+    assert (once.probabilities.argmax(axis=1) == once.truth).all()
+    assert once.of_each_once() is once
+    nameless = dataclasses.replace(unseen, names=())
+    assert nameless.of_each_once() is nameless
+
+
+def test_what_an_ensemble_cannot_promise_is_one_line(breast, tmp_path):
+    with pytest.raises(InputError, match=r"--coverage-by-class needs a coverage. Received: none."):
+        Promises(coverage_by_class=True).complete(breast)
+    masks = [dataclasses.replace(breast[0], signature=mask_signature())]
+    for asked, option in ((Promises(coverage=0.9), "--coverage"), (Promises(referral_risk=0.1), "--referral-risk")):
+        with pytest.raises(InputError, match=rf"{option} is for data with one class per image. .* Leave it out"):
+            asked.complete(masks)
+
+
+def test_decisions_are_chosen_on_what_is_predicted_with_mirror_images(breast):
+    def predict(member, run):
+        return run.probabilities[:, ::-1]
+
+    plain, mirrored = gather_unseen(breast, True), gather_unseen(breast, True, predict)
+    np.testing.assert_allclose(mirrored.probabilities, plain.probabilities[:, ::-1])
 
 
 def test_several_labels_have_a_threshold_each(tmp_path):

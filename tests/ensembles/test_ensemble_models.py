@@ -19,10 +19,12 @@ from tiny_series import make_series_data
 
 from keras_lnn.cli.main import main
 from keras_lnn.cli.parsing import parse_command
-from keras_lnn.data import DataEntry, ImageData, Split, catalog, register_data
+from keras_lnn.data import DataEntry, ImageData, Split, catalog, load_data, register_data
 from keras_lnn.ensembles.joining import join_models
 from keras_lnn.ensembles.layout import CONTENTS
+from keras_lnn.ensembles.members import open_members
 from keras_lnn.ensembles.page import list_commands
+from keras_lnn.ensembles.unseen import predict_mirrored
 from keras_lnn.ensembles.writing import make_ensemble
 from keras_lnn.errors import InputError
 from keras_lnn.layers import MeanOfMembers
@@ -210,9 +212,20 @@ def test_masks_and_several_labels_are_averaged(kind, shape):
     assert found.shape == (5, *shape)
 
 
-def test_the_command_prints_the_gain(runs, tmp_path, capsys):
-    assert main(["ensemble", str(runs / "run-0"), str(runs / "run-1"), "--output", str(tmp_path / "joined")]) == 0
+def test_the_command_prints_the_gain_and_what_is_promised(runs, tmp_path, capsys):
+    members, joined = [str(runs / f"run-{seed}") for seed in range(2)], tmp_path / "joined"
+    promises = ["--coverage", ".7", "--coverage-by-class", "--referral-risk", ".9"]
+    assert main(["ensemble", *members, "--output", str(joined), *promises]) == 0
     out = capsys.readouterr().out
+    assert "Prediction sets are chosen on validation to contain the true class of 0.7 of all images of each" in out
+    sets = json.loads((joined / "ensemble.json").read_text())["sets"]
+    assert evaluate_model(joined)["sets"]["test"] == sets["test"]
+    page = (joined / "ensemble.html").read_text()
+    assert "Prediction sets on the test split" in page
+    assert "Referring to a human" in page
+    card = (export_model(joined, tmp_path / "exported", "keras") / "README.md").read_text()
+    assert "| Prediction sets | 0.7 of samples of each class" in card
+    assert "approximately" not in card
     assert "AUC on 30 images of the test split: ensemble" in out
     assert "mean of the 2 members" in out
     assert (tmp_path / "joined" / "ensemble.keras").is_file()
@@ -227,6 +240,10 @@ def test_one_run_with_its_mirror_images_is_an_ensemble(runs, tmp_path):
     assert made.signature.ensemble.mirrored == (2,)
     assert "over 2 mirror images of each image" in made.signature.ensemble.describe()
     assert "its member" in made.gain.describe()
+    # These files have other validation labels than the data.
+    assert "without mirror images, which need the data: The val samples of a run must be those" in made.notes[0]
+    (member,) = open_members([runs / "run-1"], 1)
+    np.testing.assert_allclose(predict_mirrored(member, member.read("test"), (2,), load_data), expected, atol=1e-6)
 
 
 def load_scans():

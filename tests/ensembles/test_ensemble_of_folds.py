@@ -38,7 +38,7 @@ def train_folds(table, folder, **changes):
 
 def test_folds_are_joined_and_tested_once_on_what_none_of_them_has_seen(tmp_path, capsys):
     table = draw(tmp_path / "data", with_test=True)
-    runs = train_folds(table, tmp_path / "runs", split_column="part")
+    runs = train_folds(table, tmp_path / "runs", split_column="part", augmentation="mirror")
     made = make_ensemble([runs], tmp_path / "joined")
     with open(table, newline="", encoding="utf-8") as stream:
         unseen = sum(row["part"] == "test" for row in csv.DictReader(stream))
@@ -46,6 +46,9 @@ def test_folds_are_joined_and_tested_once_on_what_none_of_them_has_seen(tmp_path
     assert made.gain.samples == f"{unseen} images"
     assert made.signature.ensemble.thresholds_on == ON_FOLDS
     assert made.signature.threshold_rule == "youden"
+    mirrored = make_ensemble([runs], tmp_path / "mirrored", mirror=True)
+    assert mirrored.notes == ()
+    assert mirrored.signature.thresholds != made.signature.thresholds
     samples = read_samples(made.folder / "ensemble.keras")
     assert samples.counts() == {"train": COUNT - unseen, "val": 0, "test": unseen}
     measured = evaluate_model(made.folder, data=f"table:{table}", options=table_config(table, runs))

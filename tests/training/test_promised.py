@@ -12,6 +12,7 @@ from keras_lnn.data.arrays import Split
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.prediction_sets import measure_referral, measure_sets
 from keras_lnn.saved.card import model_card
+from keras_lnn.saved.ensembles import ON_FOLDS
 from keras_lnn.saved.image_predictions import require_free_table, shorten_predictions, write_predictions
 from keras_lnn.saved.prediction_columns import tabulate_predictions
 from keras_lnn.saved.results import describe_promised
@@ -150,6 +151,10 @@ def test_sentences_say_what_is_promised_and_what_was_found():
     assert "decides .500 (" in referral
     assert "wrong about .000 (.000 to" in referral
     assert describe_promised({"task": "multi-class"}, "test") == []
+    folds = describe_promised(metrics | {"thresholds_on": ON_FOLDS}, "test")
+    assert folds[0].startswith("Prediction sets are chosen on the folds that each member did not see to contain")
+    assert "chosen on the folds that each member did not see so that" in folds[1]
+    assert folds[2].endswith("from predictions of single members, so that it holds only approximately for their mean.")
     card = model_card(signature, None, "saved_model")
     assert "| Prediction sets | 0.9 of samples: a from 0.300" in card
     assert "| Referred to a human | below a confidence of 0.550, for a risk of at most 0.05 |" in card
