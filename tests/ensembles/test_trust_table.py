@@ -1,0 +1,62 @@
+"""The benchmark that tabulates cross-validations beside their ensembles."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from benchmarks.trust import find_folds, find_gains, tabulate
+from keras_lnn.errors import InputError
+
+FOLDS = {"model": "cnn", "data": "breastmnist", "mean": {"auc": {"value": 0.9, "low": 0.8, "high": 0.95}}}
+
+
+def estimate(value, low=None, high=None):
+    return {"value": value, "low": low, "high": high}
+
+
+def ensemble(gain=0.02, coverage=0.95):
+    mean = {"estimate": estimate(0.9), "difference": estimate(gain, gain - 0.01, gain + 0.01)}
+    test = {"auc": estimate(0.92, 0.9, 0.94), "accuracy": estimate(0.8, 0.7, 0.9)}
+    sets = {"coverage_of": {"malignant": estimate(0.85, 0.7, 0.9), "benign": estimate(0.97)}}
+    sets |= {"coverage": estimate(coverage, coverage - 0.03, coverage + 0.03), "mean_size": estimate(1.2, 1.1, 1.3)}
+    return {
+        "members": [{"model": "cnn"}] * 3,
+        "data": "breastmnist",
+        "positive_class": "malignant",
+        "gain": {"mean": mean},
+        "test": test | {"expected_calibration_error": estimate(0.11), "log_loss": estimate(0.3, 0.2, 0.4)},
+        "uncalibrated": {"expected_calibration_error": estimate(0.05), "log_loss": estimate(0.4, 0.2, 0.6)},
+        "sets": {"coverage": 0.9, "test": sets},
+    }
+
+
+def test_a_row_has_the_folds_the_ensemble_and_its_sets():
+    row = tabulate(FOLDS, True, ensemble())
+    assert (row["model"], row["members"], row["AUC over the folds low"]) == ("cnn, mirror images", 3, 0.8)
+    assert (row["gain in AUC"], row["gain in AUC low"]) == (0.02, 0.01)
+    assert (row["calibration error without calibration"], row["calibration error"]) == (0.05, 0.11)
+    assert (row["log loss without calibration high"], row["log loss low"]) == (0.6, 0.2)
+    assert (row["coverage of sets"], row["classes in a set high"]) == (0.95, 1.3)
+    assert row["coverage, positive class low"] == 0.7
+    bare = ensemble() | {"uncalibrated": {}}
+    del bare["sets"]
+    row = tabulate(FOLDS, False, bare)
+    assert row["model"] == "cnn"
+    assert math.isnan(row["coverage of sets"])
+    assert math.isnan(row["calibration error without calibration"])
+
+
+def test_findings_name_the_models_that_the_intervals_show():
+    found = find_gains([tabulate(FOLDS, False, ensemble()), tabulate(FOLDS, True, ensemble(gain=0.0, coverage=0.85))])
+    assert "by an interval that excludes 0, for `cnn`." in found
+    assert "than without it for `cnn`, `cnn, mirror images`." in found
+    assert "reaches the promised 0.9 for `cnn`." in found
+
+
+def test_an_ensemble_finds_its_cross_validation():
+    folds = [(Path("runs/cnn"), FOLDS), (Path("runs/lnn"), FOLDS | {"model": "lnn"})]
+    assert find_folds(Path("joined"), ensemble(), folds) == folds[0]
+    for others in (folds[1:], folds * 2):
+        with pytest.raises(InputError, match=r"joined, which joins cnn and fits [02] of them"):
+            find_folds(Path("joined"), ensemble(), others)
