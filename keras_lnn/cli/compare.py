@@ -29,12 +29,15 @@ class CompareCommand(pydantic.BaseModel):
     """Compare trained models on the same test samples, and report which differences the data show.
 
     Runs that differ only in their seed count as one model. Runs on several data sets are compared separately for each
-    data set, with one page for each.
+    data set, with one page for each. Cross-validations with the same folds are compared on average over the folds and
+    by all predictions.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    runs: CliPositionalArg[list[Path]] = pydantic.Field(description="folders of runs, or folders that contain them")
+    runs: CliPositionalArg[list[Path]] = pydantic.Field(
+        description="folders of runs, or folders that contain them; or folders of cross-validations"
+    )
     output: Path | None = pydantic.Field(
         None,
         description="folder for the page, tables and pictures; with several data sets it gets one folder for each "
@@ -57,6 +60,8 @@ class CompareCommand(pydantic.BaseModel):
 def run_compare(command: CompareCommand) -> None:
     """Compares the runs, and writes and prints the results."""
     from keras_lnn.comparing.comparison import compare
+    from keras_lnn.comparing.cross_validations import CrossValidation
+    from keras_lnn.comparing.fold_differences import with_folds
     from keras_lnn.comparing.writing import print_comparison, write_comparison
 
     if command.output is not None:
@@ -71,6 +76,7 @@ def run_compare(command: CompareCommand) -> None:
             compare(part, reference, progress=lambda done, place=place: progress((place + done) / len(parts)))
             for place, (part, reference) in enumerate(zip(parts, references, strict=True))
         ]
+        results = [with_folds(result) if isinstance(result.example, CrossValidation) else result for result in results]
     if command.sampling:
         start_keras(quiet)
         results = _measure_samplings(results, command.split, quiet)
@@ -90,11 +96,20 @@ def run_compare(command: CompareCommand) -> None:
 
 
 def _read_parts(command: CompareCommand, quiet: Console) -> list[list[ComparedRun]]:
-    """Returns the runs of each data set."""
+    """Returns the runs of each data set, or all cross-validations."""
     from keras_lnn.comparing.compared_run import check_same_samples, part_by_data, same_samples
+    from keras_lnn.comparing.cross_validations import find_cross_validations, load_cross_validations
     from keras_lnn.comparing.runs import find_all_runs, read_any_run
 
     with loading(quiet, "reading runs"):
+        folders = find_cross_validations(command.runs)
+        if folders:
+            if command.sampling:
+                raise InputError(
+                    f"--sampling measures the models of runs. Received: {folders[0]}, a cross-validation. Leave it out,"
+                    " or name the runs of a fold."
+                )
+            return [[*load_cross_validations(folders, command.split)]]
         runs: list[ComparedRun] = [read_any_run(folder, command.split) for folder in find_all_runs(command.runs)]
         parts = part_by_data(runs, same_samples)
         for part in parts:

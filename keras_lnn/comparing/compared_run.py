@@ -15,6 +15,7 @@ import numpy as np
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.cautions import Basis
+from keras_lnn.runs.folder import RunFolder
 from keras_lnn.statistics.measurements import Measurement
 from keras_lnn.statistics.paired_tests import Difference, Measured
 from keras_lnn.tasks.kinds import find_kind
@@ -68,6 +69,11 @@ class ComparedRun(abc.ABC):
 
     tested: ClassVar[tuple[str, ...]]
     pictures: ClassVar[tuple[str, ...]]
+
+    @property
+    def page(self) -> Path:
+        """Returns the path of its page, which need not exist."""
+        return RunFolder(self.path).report
 
     @property
     def kind(self) -> RunKind:

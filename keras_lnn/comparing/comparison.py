@@ -13,21 +13,19 @@ import pandas as pd
 
 from keras_lnn.comparing.compared_run import ComparedRun, check_same_samples, with_known_patients
 from keras_lnn.comparing.groups import Group, group_runs
+from keras_lnn.comparing.pairs import Pair, correct_pairs
 from keras_lnn.comparing.runs import as_decided
 from keras_lnn.errors import InputError, suggest
 from keras_lnn.evaluation.metrics import is_lower_better
 from keras_lnn.files.atomic import without_nan
 from keras_lnn.statistics import Estimate
-from keras_lnn.statistics.paired_tests import (
-    Difference,
-    Measured,
-    holm,
-    mean_over_runs,
-)
+from keras_lnn.statistics.paired_tests import Measured, mean_over_runs
 
 # Up to this many models, each pair is described in words; beyond, each model is compared with the reference.
 MOST_TOLD_ALL = 5
 SIGNIFICANT = 0.05
+# What distinguishes the folds of all repeats.
+FOLD_COLUMNS = ["repeat", "fold"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,51 +95,29 @@ class Model:
 
 
 @dataclasses.dataclass(frozen=True)
-class Pair:
-    """One metric of two models.
+class FoldComparison:
+    """Models on average over the same folds.
 
     Args:
-        metric: Name of the metric.
-        first: Name of one model.
-        second: Name of the other.
-        first_value: Mean over the runs of the first model.
-        second_value: Mean over the runs of the second model.
-        difference: The first minus the second, with its 95% interval, which is not corrected, and p.
-        test: Name of the test.
-        corrected: p after Holm's correction for all pairs of the metric, and for all labels if it is of a single label.
-        corrected_against_reference: p after the correction for the pairs with the reference; nan for other pairs.
-        label: The label that the metric was measured on; empty for the metric over all labels or classes.
+        values: The metrics of each model on each fold of each repeat, one row each.
+        means: The mean of each metric over the folds with its interval, by model.
+        pairs: Each pair of models with each metric that is tested, by the corrected resampled t.
+        test_over_train: Ratio of the test samples of a fold to its training samples.
     """
 
-    metric: str
-    first: str
-    second: str
-    first_value: float
-    second_value: float
-    difference: Difference
-    test: str
-    corrected: float = math.nan
-    corrected_against_reference: float = math.nan
-    label: str = ""
+    values: pd.DataFrame
+    means: dict[str, dict[str, Estimate]]
+    pairs: tuple[Pair, ...]
+    test_over_train: float
 
-    def seen_from(self, name: str) -> Pair:
-        """Returns the same pair with the named model first."""
-        if name == self.first:
-            return self
-        turned = self.difference
-        difference = dataclasses.replace(turned, value=-turned.value, low=-turned.high, high=-turned.low)
-        names = {"first": self.second, "second": self.first}
-        values = {"first_value": self.second_value, "second_value": self.first_value}
-        return dataclasses.replace(self, **names, **values, difference=difference)
+    @property
+    def folds(self) -> int:
+        """Returns the number of folds of all repeats."""
+        return len(self.values[FOLD_COLUMNS].drop_duplicates())
 
-    def to_row(self) -> dict[str, Any]:
-        """Returns the row of pairs.csv, or of label_pairs.csv for a pair with a label."""
-        row = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        del row["difference"]
-        label = row.pop("label")
-        row = {"label": label, **row} if label else row
-        found = dataclasses.asdict(self.difference)
-        return {**row, "difference": found.pop("value"), **found}
+    def to_tables(self) -> dict[str, pd.DataFrame]:
+        """Returns the tables that are written, by their names."""
+        return {"fold_values": self.values, "fold_pairs": pd.DataFrame([pair.to_row() for pair in self.pairs])}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,6 +134,7 @@ class Comparison:
         label_pairs: Each pair of models with each metric of each label; empty unless the task is multi-label.
         sampling: For series, the leading metric of each model under each sampling; None where that was not measured.
         sampling_differences: Each model minus the reference under each sampling; None where that was not measured.
+        over_folds: For cross-validations, the models on average over the folds; None for runs.
     """
 
     models: tuple[Model, ...]
@@ -169,6 +146,7 @@ class Comparison:
     label_pairs: tuple[Pair, ...] = ()
     sampling: pd.DataFrame | None = None
     sampling_differences: pd.DataFrame | None = None
+    over_folds: FoldComparison | None = None
 
     @property
     def example(self) -> ComparedRun:
@@ -211,6 +189,11 @@ class Comparison:
         """Returns the pairs of one metric that are described in words, for each label of a multi-label task."""
         return self._reported([pair for pair in self.label_pairs if pair.metric == metric])
 
+    def reported_fold_pairs(self, metric: str) -> list[Pair]:
+        """Returns the pairs of one metric on average over the folds that are described in words."""
+        found = () if self.over_folds is None else self.over_folds.pairs
+        return self._reported([pair for pair in found if pair.metric == metric])
+
     def _reported(self, pairs: list[Pair]) -> list[Pair]:
         if self.reports_all_pairs:
             return pairs
@@ -238,6 +221,10 @@ class Comparison:
         tables = {"sampling": self.sampling, "sampling_differences": self.sampling_differences}
         return {name: table for name, table in tables.items() if table is not None and not table.empty}
 
+    def fold_tables(self) -> dict[str, pd.DataFrame]:
+        """Returns the tables about the folds of cross-validations by their names; none for runs."""
+        return {} if self.over_folds is None else self.over_folds.to_tables()
+
     def to_json(self) -> dict[str, Any]:
         """Returns everything as plain JSON content."""
         example = self.example
@@ -253,7 +240,10 @@ class Comparison:
                 "pairs": [pair.to_row() for pair in self.pairs],
                 "label_pairs": [pair.to_row() for pair in self.label_pairs],
                 "left_out": [str(run.path) for run in self.left_out],
-                **{name: table.to_dict("records") for name, table in self.sampling_tables().items()},
+                **{
+                    name: table.to_dict("records")
+                    for name, table in (self.sampling_tables() | self.fold_tables()).items()
+                },
             }
         )
 
@@ -321,7 +311,7 @@ def _test_labels(models: Sequence[Model], reference: str) -> list[Pair]:
 
 
 def compare_pairs(metric: str, labels: Sequence[str], models: Sequence[Model], reference: str) -> list[Pair]:
-    """Returns every pair of models with one metric, and p corrected for all of them and for those with the reference.
+    """Returns every pair of models with one metric, with corrected p.
 
     Args:
         metric: Name of the metric.
@@ -330,14 +320,7 @@ def compare_pairs(metric: str, labels: Sequence[str], models: Sequence[Model], r
         reference: Name of one of them.
     """
     model_pairs = list(itertools.combinations(models, 2))
-    pairs = [_test(metric, *two, label) for label in labels for two in model_pairs]
-    with_reference = np.array([reference in (pair.first, pair.second) for pair in pairs], dtype=bool)
-    p_values = np.array([pair.difference.p for pair in pairs])
-    corrected, against = holm(p_values), holm(np.where(with_reference, p_values, np.nan))
-    return [
-        dataclasses.replace(pair, corrected=float(by_all), corrected_against_reference=float(by_reference))
-        for pair, by_all, by_reference in zip(pairs, corrected, against, strict=True)
-    ]
+    return correct_pairs([_test(metric, *two, label) for label in labels for two in model_pairs], reference)
 
 
 def _test(metric: str, first: Model, second: Model, label: str = "") -> Pair:

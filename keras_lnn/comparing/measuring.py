@@ -9,9 +9,7 @@ import numpy as np
 from keras_lnn.comparing.compared_run import RunKind
 from keras_lnn.comparing.runs import Run, read_run
 from keras_lnn.data.arrays import Split
-from keras_lnn.evaluation.checked import CheckedPredictions
 from keras_lnn.evaluation.metrics import METRICS, list_compared_metrics, list_tuned_metrics
-from keras_lnn.evaluation.predictions import measure_predictions
 from keras_lnn.statistics.deviations import Units, welch_degrees
 from keras_lnn.statistics.measurements import Measurement
 from keras_lnn.statistics.paired_tests import Difference, Measured, compare_accuracy, compare_means
@@ -22,7 +20,7 @@ from keras_lnn.tasks.thresholds import TUNED
 
 def correct_predictions(run: Run) -> np.ndarray:
     """Returns whether each sample is predicted correctly, (samples,); for multi-label the share of correct labels."""
-    predictions = _checked(run)
+    predictions = run.check()
     right = predictions.predicted == predictions.positive
     return right.all(axis=1) if find_kind(run.task).exclusive else right.mean(axis=1)
 
@@ -41,10 +39,10 @@ def measure_model(
         The metrics over all classes or labels by name; and those of each label by label and name, which is empty unless
         the task is multi-label. The deviations are those of patients where the patients are known.
     """
-    tuned = all(run.thresholds for run in runs)
+    tuned = all(run.has_thresholds for run in runs)
     measured = []
     for place, run in enumerate(runs):
-        measured.append(measure_predictions(_checked(run, positive_class), run.groups))
+        measured.append(run.measure(positive_class))
         if progress is not None:
             progress((place + 1) / len(runs))
     names = (*list_compared_metrics(METRICS), *((name + TUNED for name in list_tuned_metrics()) if tuned else ()))
@@ -76,7 +74,8 @@ def compare_models(
     """
     run = first[0]
     single = one.runs == other.runs == 1
-    if metric == "accuracy" and single and find_kind(run.task).exclusive and run.groups is None:
+    independent = run.groups is None and len(run.parts) == 1
+    if metric == "accuracy" and single and independent and find_kind(run.task).exclusive:
         return compare_accuracy(correct_predictions(run), correct_predictions(second[0])), "McNemar, mid-p"
     apart = one.deviations.mean(axis=0) - other.deviations.mean(axis=0)
     place = run.class_names.index(label) if label else None
@@ -121,11 +120,6 @@ def _degrees(metric: str, deviations: np.ndarray, classes: np.ndarray | None, un
         if strata is not None:
             return welch_degrees(deviations, strata)
     return float(max(units.count - 1, 1))
-
-
-def _checked(run: Run, positive_class: str | None = None) -> CheckedPredictions:
-    about = (run.truth, run.probabilities, run.task, run.class_names, run.thresholds)
-    return CheckedPredictions.checked(*about, positive_class)
 
 
 CLASS_RUNS = RunKind(read_run, measure_model, compare_models, measure_class_split)

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_lnn.comparing import words
-from keras_lnn.comparing.comparison import Comparison, Model, Pair
+from keras_lnn.comparing.compared_run import ComparedRun
+from keras_lnn.comparing.comparison import Comparison, FoldComparison, Model
+from keras_lnn.comparing.pairs import Pair
 from keras_lnn.comparing.sampling import describe_sampling
 from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.pages.rendering import Link, Picture, Table, relative_link, render
-from keras_lnn.runs.folder import RunFolder
 from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.texts import interval, number, p_value, signed
 
@@ -19,15 +20,29 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SPLITS = {"test": "test", "val": "validation"}
+_FOLDS = "folds"
 _CAPTIONS = {
     "roc": "ROC curves of all models in one plot.",
     "dice": "Dice of each image as the mean over the seeds, and its distribution over the images.",
     "metrics": "Every metric of every model, with 95% intervals.",
+    _FOLDS: "Each fold is a grey line through the models, which learned from the same samples and were tested on the"
+    " same others; in colour the mean over the folds with its 95% interval. Lines that rise or fall together show a"
+    " difference; lines that cross show that it depends on the fold.",
     "sampling": "The same series sampled otherwise: means over the seeds; at the left of each panel "
     "all frames are kept. sampling.csv has the numbers with their intervals, sampling_differences.csv the differences.",
 }
 _DIFFERENCES = "differences_"
 _METRICS_IN_A_TABLE = 6
+_PAIR_HEAD = [
+    "metric",
+    "first",
+    "second",
+    "value of first",
+    "value of second",
+    "difference",
+    "95% interval",
+    "p, corrected",
+]
 # Further sentences are collapsed; the first ones describe the differences that the data show.
 _MOST_SENTENCES_OPEN = 6
 # Longer tables are folded.
@@ -52,6 +67,7 @@ def comparison_page(comparison: Comparison, figures: Mapping[str, Figure], folde
         reference=words.describe_reference(comparison) if several else "",
         cautions=words.describe_cautions(comparison),
         findings=_findings(comparison),
+        folds=_fold_section(comparison, figures),
         sampling_sentences=describe_sampling(comparison.sampling_differences),
         label_sentences=words.describe_labels(comparison) if comparison.label_pairs else [],
         models=[*_models_tables(comparison), _facts_table(comparison)],
@@ -61,6 +77,38 @@ def comparison_page(comparison: Comparison, figures: Mapping[str, Figure], folde
         runs=_runs_table(comparison, folder),
         methods=_methods(comparison),
     )
+
+
+def _fold_section(comparison: Comparison, figures: Mapping[str, Figure]) -> dict[str, Any] | None:
+    """Returns what cross-validations show on average over the folds; None for runs."""
+    found = comparison.over_folds
+    if found is None:
+        return None
+    names = [name for name in comparison.metrics if name in found.means[comparison.reference]]
+    rows = [
+        [metric_label(name), *(_estimate(found.means[model.name][name]) for model in comparison.models)]
+        for name in names
+    ]
+    over_folds, of_all = words.describe_questions(comparison)
+    reported = [pair for name in names for pair in comparison.reported_fold_pairs(name)]
+    differences = [_pair_row(comparison, pair) for pair in reported]
+    caption = f"{_which(comparison)}, p corrected within each metric; fold_pairs.csv has every pair"
+    return {
+        "question": over_folds,
+        "other_question": of_all,
+        "sentences": words.describe_folds(comparison),
+        "means": Table(
+            f"Means over {found.folds} folds with 95% intervals; fold_values.csv has those of each fold",
+            ["metric", *(model.name for model in comparison.models)],
+            rows,
+        ),
+        "differences": Table(caption, _PAIR_HEAD, differences, texts=3, folded=_fold(len(differences))),
+        "picture": _picture(_FOLDS, figures[_FOLDS]),
+    }
+
+
+def _which(comparison: Comparison) -> str:
+    return "Each pair" if comparison.reports_all_pairs else f"Each model against {comparison.reference}"
 
 
 def _sampled(figures: Mapping[str, Figure]) -> list[str]:
@@ -131,17 +179,7 @@ def _differences_tables(comparison: Comparison) -> list[Table]:
     """Returns the table of the differences, and for a multi-label task that of the differences in each label."""
     if not comparison.pairs:
         return []
-    head = [
-        "metric",
-        "first",
-        "second",
-        "value of first",
-        "value of second",
-        "difference",
-        "95% interval",
-        "p, corrected",
-    ]
-    which = "Each pair" if comparison.reports_all_pairs else f"Each model against {comparison.reference}"
+    head, which = _PAIR_HEAD, _which(comparison)
     metrics = dict.fromkeys(pair.metric for pair in comparison.pairs)
     reported = [pair for metric in metrics for pair in comparison.reported_pairs(metric)]
     rows = [_pair_row(comparison, pair) for pair in reported]
@@ -178,17 +216,16 @@ def _runs_table(comparison: Comparison, folder: Path | None) -> Table:
         for place, run in enumerate(model.runs):
             values = [number(float(model.measured[name].values[place])) for name in reported]
             warning = "collapsed" if run.collapsed else ""
-            rows.append([model.name, _link(run.path, folder), str(run.config.seed), *values, str(run.epochs), warning])
+            rows.append([model.name, _link(run, folder), str(run.config.seed), *values, str(run.epochs), warning])
     folded = f"{len(rows)} runs" if len(rows) > _MOST_RUNS_OPEN else ""
     return Table("Every run", head, rows, texts=2, folded=folded)
 
 
-def _link(run: Path, folder: Path | None) -> str | Link:
+def _link(run: ComparedRun, folder: Path | None) -> str | Link:
     """Returns a run's folder, as a link to its page if there is one."""
-    page = RunFolder(run).report
-    if folder is None or not page.is_file():
-        return str(run)
-    return Link(str(run), relative_link(page, folder))
+    if folder is None or not run.page.is_file():
+        return str(run.path)
+    return Link(str(run.path), relative_link(run.page, folder))
 
 
 def _methods(comparison: Comparison) -> list[str]:
@@ -213,6 +250,8 @@ def _methods(comparison: Comparison) -> list[str]:
             f"Under each sampling each model is compared with {comparison.reference} by the same tests; p is corrected "
             "for the number of models, not of samplings.",
         )
+    if comparison.over_folds is not None:
+        points += _fold_methods(comparison.over_folds)
     if several:
         points.insert(
             2,
@@ -223,6 +262,17 @@ def _methods(comparison: Comparison) -> list[str]:
             "seeds.",
         )
     return points
+
+
+def _fold_methods(found: FoldComparison) -> list[str]:
+    return [
+        f"On average over the {found.folds} folds the models are compared by the corrected resampled t (Nadeau and"
+        f" Bengio 2003; for repeats Bouckaert and Frank 2004) with {found.test_over_train:.2f} test samples for each"
+        " training one: the models of the folds share training samples, so that the plain paired t-test finds"
+        " differences where there are none.",
+        "All predictions together are those of each sample by the model that did not learn from it, with the decisions"
+        " of that model. Metrics of several repeats are means over them, on the same samples.",
+    ]
 
 
 def _picture(name: str, figure: Figure) -> Picture:

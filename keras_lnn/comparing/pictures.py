@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_lnn.comparing.compared_run import ComparedRun
-from keras_lnn.comparing.comparison import SIGNIFICANT, Comparison, Model, Pair, is_better
+from keras_lnn.comparing.comparison import SIGNIFICANT, Comparison, Model, is_better
 from keras_lnn.comparing.mask_runs import MaskRun, mean_dice
+from keras_lnn.comparing.pairs import Pair
 from keras_lnn.comparing.runs import Run
 from keras_lnn.data.thinning import SAMPLING_KINDS
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.metrics import is_lower_better, metric_label
 from keras_lnn.plots import plot_dice_by_model
+from keras_lnn.plots.folds import plot_fold_values
 from keras_lnn.plots.sampling import plot_sampling
 from keras_lnn.plots.style import (
     BLACK,
@@ -69,6 +70,8 @@ def draw_all(comparison: Comparison) -> dict[str, Figure]:
     if len(comparison.models) > 2:
         reported = comparison.reported_metrics
         figures |= {f"differences_{metric}": plot_differences(comparison, metric) for metric in reported}
+    if comparison.over_folds is not None:
+        figures["folds"] = plot_folds(comparison)
     if comparison.sampling is not None:
         labels = {kind: known.label for kind, known in SAMPLING_KINDS.items()}
         leading, data = comparison.example.leading, comparison.example.config.data
@@ -96,11 +99,11 @@ def plot_roc_curves(comparison: Comparison) -> Figure:
         if model not in coloured:
             axes.plot(*_mean_curve(model, positive), color=LIGHT_GREY, linewidth=0.9, zorder=1.5)
     for model, name, colour in zip(coloured, names, PALETTE, strict=False):
-        curves = [_run_curve(run, positive) for run in model.runs]
-        if model.seeds > 1:
+        curves = _list_curves(model, positive)
+        if len(curves) > 1:
             for curve in curves:
                 axes.plot(*curve, color=colour, linewidth=0.6, alpha=0.3, zorder=2)
-        line = _mean_curve(model, positive) if model.seeds > 1 else curves[0]
+        line = _average(curves) if len(curves) > 1 else curves[0]
         label = f"{number(model.metrics['auc'].value)}  {name}"
         axes.plot(*line, color=colour, linewidth=1.7, zorder=3, label=label)
     grey = len(models) - len(coloured)
@@ -199,6 +202,23 @@ def plot_dice(comparison: Comparison) -> Figure:
     )
 
 
+def plot_folds(comparison: Comparison) -> Figure:
+    """Draws the metrics that are described in words on each fold, and their means over the folds."""
+    found = comparison.over_folds
+    if found is None:
+        raise ValueError("Only cross-validations have folds. Received: runs. Draw their metrics.")
+    by_model = dict(list(found.values.groupby("model", sort=False)))
+    values = {
+        metric_label(metric): {name: by_model[name][metric].to_numpy() for name in found.means}
+        for metric in comparison.reported_metrics
+    }
+    means = {
+        metric_label(metric): {name: found.means[name][metric] for name in found.means}
+        for metric in comparison.reported_metrics
+    }
+    return plot_fold_values(values, means)
+
+
 def _coloured(comparison: Comparison) -> list[Model]:
     models = list(comparison.models)
     chosen = models[: len(PALETTE)]
@@ -222,12 +242,18 @@ def roc_points(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np
     return np.append(0, false / false[-1]), np.append(0, true / true[-1])
 
 
-def _run_curve(run: ComparedRun, positive: str | None) -> tuple[np.ndarray, np.ndarray]:
+def _list_curves(model: Model, positive: str | None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns the curve of each run, or of each repeat of each cross-validation."""
+    for run in model.runs:
+        if not isinstance(run, Run):
+            raise ValueError(
+                f"Only classification runs have ROC curves. Received: {run.path}. Draw the Dice of segmentation runs."
+            )
+    return [_run_curve(part, positive) for run in model.runs if isinstance(run, Run) for part in run.parts]
+
+
+def _run_curve(run: Run, positive: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Returns the curve of one run: exact for one class, else the mean over classes at fixed false positive rates."""
-    if not isinstance(run, Run):
-        raise ValueError(
-            f"Only classification runs have ROC curves. Received: {run.path}. Draw the Dice of segmentation runs."
-        )
     columns = make_task(run.task, run.class_names).described_classes(positive)
     sides = [(run.positive[:, column], run.probabilities[:, column]) for column in columns]
     found = [roc_points(present, score) for present, score in sides if present.any() and not present.all()]
@@ -237,7 +263,7 @@ def _run_curve(run: ComparedRun, positive: str | None) -> tuple[np.ndarray, np.n
 
 
 def _mean_curve(model: Model, positive: str | None) -> tuple[np.ndarray, np.ndarray]:
-    return _average([_run_curve(run, positive) for run in model.runs])
+    return _average(_list_curves(model, positive))
 
 
 def _average(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

@@ -15,12 +15,14 @@ import pandas as pd
 from keras_lnn.comparing.compared_run import ComparedRun, RunKind, check_same_samples
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
+from keras_lnn.evaluation.checked import CheckedPredictions
 from keras_lnn.evaluation.metrics import METRICS, list_tested_metrics
-from keras_lnn.evaluation.predictions import Evaluation, evaluate_predictions
+from keras_lnn.evaluation.predictions import Evaluation, evaluate_predictions, measure_predictions
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS
 from keras_lnn.runs.finding import find_run_folders
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.results import name_samples
+from keras_lnn.statistics.measurements import Measurement
 from keras_lnn.tasks.kinds import find_kind, find_kind_of
 from keras_lnn.tasks.prediction_tables import SampleNames, read_probabilities
 from keras_lnn.tasks.thresholds import TUNED
@@ -63,6 +65,29 @@ class Run(ComparedRun):
         if find_kind(self.task).exclusive:
             return self.truth[:, None] == np.arange(len(self.class_names))
         return self.truth.astype(bool)
+
+    @property
+    def parts(self) -> tuple[Run, ...]:
+        """Returns the run itself, or the repeats of a cross-validation, which predict the same samples each."""
+        return (self,)
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Returns whether decisions are also made at thresholds that were chosen on validation."""
+        return self.thresholds is not None
+
+    def check(self, positive_class: str | None = None) -> CheckedPredictions:
+        """Returns the predictions and what is decided of them.
+
+        Args:
+            positive_class: The class that sensitivity refers to in a binary task; the second one if not given.
+        """
+        about = (self.truth, self.probabilities, self.task, self.class_names, self.thresholds)
+        return CheckedPredictions.checked(*about, positive_class)
+
+    def measure(self, positive_class: str | None = None) -> tuple[dict[str, Measurement], dict[str, list[Measurement]]]:
+        """Returns the metrics over all classes or labels, and those of each; the argument is that of ``check``."""
+        return measure_predictions(self.check(positive_class), self.groups)
 
     def count_classes(self) -> list[int]:
         """Returns the number of samples of each class or label."""

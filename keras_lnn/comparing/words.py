@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
-from keras_lnn.comparing.comparison import SIGNIFICANT, Comparison, Model, Pair, is_better
+from keras_lnn.comparing.comparison import SIGNIFICANT, Comparison, Model, is_better
+from keras_lnn.comparing.pairs import Pair
 from keras_lnn.evaluation.cautions import BELOW_CHANCE, NO_ERROR
 from keras_lnn.evaluation.metrics import metric_label
+from keras_lnn.statistics.paired_tests import RESAMPLED
 from keras_lnn.statistics.texts import number, p_value, signed
 
 # Up to this many labels with a significant difference are listed with its value.
@@ -56,11 +59,31 @@ def smallest_seen(comparison: Comparison, pair: Pair) -> float:
 
 def describe_all(comparison: Comparison) -> dict[str, list[str]]:
     """Returns the sentences of each metric that is described in words, significant differences first."""
+    return _describe_each(comparison, comparison.reported_pairs)
+
+
+def describe_folds(comparison: Comparison) -> list[str]:
+    """Returns the sentences on the differences of cross-validations on average over the folds; none for runs."""
+    found = _describe_each(comparison, comparison.reported_fold_pairs)
+    return [sentence for sentences in found.values() for sentence in sentences]
+
+
+def describe_questions(comparison: Comparison) -> tuple[str, str]:
+    """Returns which question the means over the folds of cross-validations are about, and which all predictions."""
+    samples = comparison.example.basis.samples
+    return (
+        f"Which of these ways to train gives the better networks from {samples} like these? Read the differences on"
+        f" average over the folds: they count that other training {samples} give other networks.",
+        f"Which of the networks that were trained here predicts new {comparison.example.basis.unit} better? Read the"
+        f" differences of all predictions together: they count the choice of the {comparison.example.basis.unit} alone,"
+        " so that they show smaller differences.",
+    )
+
+
+def _describe_each(comparison: Comparison, find_pairs: Callable[[str], list[Pair]]) -> dict[str, list[str]]:
     found = {}
     for metric in comparison.reported_metrics:
-        pairs = sorted(
-            comparison.reported_pairs(metric), key=lambda pair: (_order(comparison.reported_p(pair)), pair.first)
-        )
+        pairs = sorted(find_pairs(metric), key=lambda pair: (_order(comparison.reported_p(pair)), pair.first))
         if pairs:
             found[metric] = [describe_pair(comparison, pair) for pair in pairs]
     return found
@@ -116,11 +139,13 @@ def describe_cautions(comparison: Comparison) -> list[str]:
     cautions = []
     if len(models) == 1:
         cautions.append("There is only one model, so there is nothing to compare it with.")
-    if len(single) == len(models):
+    if comparison.over_folds is not None:
+        single = []  # a cross-validation trains several times, and says so itself
+    elif len(single) == len(models):
         subject = "Each model was" if len(models) > 1 else "The model was"
         these = "these trained models" if len(models) > 1 else "this trained model"
         cautions.append(f"{subject} trained once: the results describe {these}, not the training method.")
-    elif single:
+    if single and len(single) < len(models):
         cautions.append(
             f"{_join(single)} {'was' if len(single) == 1 else 'were'} trained once: the intervals do not include the "
             "variation between seeds."
@@ -148,6 +173,9 @@ def describe_cautions(comparison: Comparison) -> list[str]:
         for text in model.runs[0].warnings
         if marker in text
     ]
+    if comparison.over_folds is not None:
+        own = [(model.name, text) for model in models for text in model.runs[0].warnings if text not in shared]
+        named += [f"{name}: {text}" for name, text in own if f"{name}: {text}" not in (*cautions, *named)]
     return cautions + named + [text for text in shared if not any(marker in text for marker in model_markers)]
 
 
@@ -181,11 +209,14 @@ def _describe_smallest(comparison: Comparison, pair: Pair, seen: float) -> str:
     example = comparison.example
     seeds = {model.seeds for model in comparison.models if model.name in (pair.first, pair.second)}
     basis, split = example.basis, _split_name(example.split)
-    given = f"With {example.samples:,} {split} samples"
-    if basis.unit == "patients":
-        given += f" of {basis.count:,} patients"
-    if seeds != {1}:
-        given += f" and {seeds.pop()} seeds each" if len(seeds) == 1 else f" and {min(seeds)} and {max(seeds)} seeds"
+    if pair.test == RESAMPLED:
+        given = f"With {pair.difference.degrees + 1:.0f} folds"
+    else:
+        given = f"With {example.samples:,} {split} samples"
+        given += f" of {basis.count:,} patients" if basis.unit == "patients" else ""
+        if seeds != {1}:
+            count = f"{min(seeds)} seeds each" if len(seeds) == 1 else f"{min(seeds)} and {max(seeds)} seeds"
+            given += f" and {count}"
     if seen >= 1:
         return f"{given}, hardly any difference could be detected."
     rounded = number(seen, 2 if seen >= 0.01 else 3)

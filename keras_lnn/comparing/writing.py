@@ -14,7 +14,9 @@ from keras_lnn.comparing.sampling import describe_sampling
 from keras_lnn.comparing.words import (
     describe_all,
     describe_cautions,
+    describe_folds,
     describe_labels,
+    describe_questions,
     describe_reference,
     describe_summary,
 )
@@ -48,8 +50,8 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike, console:
     written |= {"pairs": folder / "pairs.csv", "pictures": folder / "plots"}
     if comparison.label_pairs:
         written["labels"] = folder / "label_pairs.csv"
-    sampling = comparison.sampling_tables()
-    written |= {name.replace("_", " "): folder / f"{name}.csv" for name in sampling}
+    further = comparison.sampling_tables() | comparison.fold_tables()
+    written |= {name.replace("_", " "): folder / f"{name}.csv" for name in further}
     files = WrittenFiles(folder, OTHER_FOLDER)
     if not written["page"].exists():  # otherwise a comparison of an older version may be there, which kept no list
         files.require_free(written.values())
@@ -64,7 +66,7 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike, console:
         files.write_text(written["pairs"], to_csv(comparison.pairs_table()))
         if comparison.label_pairs:
             files.write_text(written["labels"], to_csv(comparison.label_pairs_table()))
-        for name, table in sampling.items():
+        for name, table in further.items():
             files.write_text(folder / f"{name}.csv", to_csv(table))
         # The page is written last, so that its presence implies that of all other files.
         files.write_text(written["page"], comparison_page(comparison, figures, folder))
@@ -90,6 +92,12 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     console.print(table)
     if len(comparison.models) > 2:
         console.print(describe_reference(comparison))
+    if comparison.over_folds is not None:
+        over_folds, of_all = describe_questions(comparison)
+        console.print(Text(over_folds, style="bold"))
+        for sentence in describe_folds(comparison)[:_MOST_SENTENCES]:
+            console.print(f"- {sentence}")
+        console.print(Text(of_all, style="bold"))
     for metric, sentences in describe_all(comparison).items():
         console.print(Text(describe_summary(comparison, metric), style="bold"))
         for sentence in sentences[:_MOST_SENTENCES]:

@@ -65,6 +65,27 @@ class CheckedPredictions:
         place = positive_index(class_names, positive_class)
         return cls(task, class_names, probabilities, spread(truth), predicted, tuned, place)
 
+    @classmethod
+    def joined(cls, parts: Sequence[CheckedPredictions], order: np.ndarray | None = None) -> CheckedPredictions:
+        """Returns predictions one after another; decisions at thresholds only where all parts have them.
+
+        Args:
+            parts: Predictions of the same task and classes.
+            order: Which rows to take, in which order; None for all as they are.
+        """
+
+        def join(arrays: list[np.ndarray]) -> np.ndarray:
+            rows = np.concatenate(arrays)
+            return rows if order is None else rows[order]
+
+        names = ("probabilities", "positive", "predicted")
+        tuned = [part.tuned for part in parts if part.tuned is not None]
+        return dataclasses.replace(
+            parts[0],
+            **{name: join([getattr(part, name) for part in parts]) for name in names},
+            tuned=join(tuned) if len(tuned) == len(parts) else None,
+        )
+
 
 def _check_probabilities(probabilities: np.ndarray, task: str, class_names: tuple[str, ...]) -> np.ndarray:
     probabilities = np.asarray(probabilities, dtype=np.float64)

@@ -77,7 +77,7 @@ def measure_pooled(
     }
     basis = Basis.of(len(first.positive), _list_groups(repeats[0]), samples)
     positive = names[first.positive_index] if first.two_classes else None
-    warnings = find_warnings(_stack(parts), metrics, by_class["auc"], basis)
+    warnings = find_warnings(CheckedPredictions.joined(parts), metrics, by_class["auc"], basis)
     return Evaluation(metrics, per_class, warnings, basis, positive_class=positive)
 
 
@@ -85,22 +85,12 @@ def _pool(
     folds: Sequence[FoldPredictions], task: str, names: tuple[str, ...], positive_class: str | None
 ) -> CheckedPredictions:
     """Returns the predictions of all folds as one, with the decisions of each model."""
-    return _stack(
+    return CheckedPredictions.joined(
         [
             CheckedPredictions.checked(fold.truth, fold.probabilities, task, names, fold.thresholds, positive_class)
             for fold in folds
         ]
     )
-
-
-def _stack(parts: Sequence[CheckedPredictions]) -> CheckedPredictions:
-    """Returns predictions one after another; decisions at thresholds only where all parts have them."""
-    joined = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("probabilities", "positive", "predicted")
-    }
-    tuned = [part.tuned for part in parts if part.tuned is not None]
-    return dataclasses.replace(parts[0], **joined, tuned=np.concatenate(tuned) if len(tuned) == len(parts) else None)
 
 
 def _mean(parts: Sequence[Measurement]) -> Estimate:

@@ -1,8 +1,8 @@
-"""The picture of a cross-validation: the ROC curve of each fold, and their mean."""
+"""The pictures of cross-validations: ROC curves of the folds, and several models on the same folds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,15 +15,19 @@ from keras_lnn.plots.style import (
     LABEL_SIZE,
     LIGHT_GREY,
     SMALL_SIZE,
+    keep_within_unit,
     literal,
     new_figure,
     set_heading,
+    shorten_name,
     style_axes,
     write_note,
 )
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from keras_lnn.statistics import Estimate
 
 RATES = np.linspace(0, 1, 201)
 
@@ -68,6 +72,34 @@ def plot_fold_roc(
     axes.legend(loc="lower right", fontsize=LABEL_SIZE - 0.5, frameon=False)
     of = "" if task == "binary" else "Mean over classes or labels. "
     axes.set_title(literal(f"{of}Grey band: one standard deviation"), loc="left", fontsize=SMALL_SIZE, color=DARK_GREY)
+    return figure
+
+
+def plot_fold_values(
+    values: Mapping[str, Mapping[str, np.ndarray]], means: Mapping[str, Mapping[str, Estimate]]
+) -> Figure:
+    """Draws metrics of several models on the same folds, one grey line per fold, and the means with their intervals.
+
+    Args:
+        values: For each metric and model its value on each fold, nan where it is not defined, (folds,).
+        means: For each metric and model the mean over the folds.
+    """
+    names = list(next(iter(values.values())))
+    longest = max(len(shorten_name(name, 30)) for name in names)
+    figure = new_figure(len(values) * max(1.8, 0.5 * len(names) + 0.8), 2.9 + 0.07 * longest)
+    panels = figure.subplots(1, len(values), squeeze=False)[0]
+    for axes, (metric, by_model) in zip(panels, values.items(), strict=True):
+        style_axes(axes, metric)
+        lines = np.stack([by_model[name] for name in names])
+        axes.plot(lines, "-o", color=GREY, linewidth=0.7, markersize=2, zorder=1)
+        for place, name in enumerate(names):
+            mean = means[metric][name]
+            axes.plot([place, place], [mean.low, mean.high], color=BLUE, linewidth=1.6, zorder=2)
+            axes.plot([place], [mean.value], "o", color=BLUE, markersize=5, zorder=3, clip_on=False)
+        axes.set_xlim(-0.4, len(names) - 0.6)
+        axes.set_xticks(range(len(names)), [shorten_name(name, 30) for name in names], rotation=90)
+        keep_within_unit(axes, "y")
+    set_heading(figure, "Each fold (grey) and the mean over the folds with its 95% interval")
     return figure
 
 

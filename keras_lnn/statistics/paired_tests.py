@@ -17,6 +17,8 @@ from keras_lnn.statistics.deviations import NO_VARIANCE, auc_deviations, welch_d
 from keras_lnn.statistics.intervals import Estimate, quantile
 from keras_lnn.statistics.measurements import Measurement
 
+# Name of the test of models over several splits of the same samples.
+RESAMPLED = "corrected resampled t"
 # Log odds beyond which a number equals its limit to all digits.
 _FAR_OUT = 300.0
 

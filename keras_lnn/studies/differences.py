@@ -14,13 +14,11 @@ from keras_lnn.comparing.comparison import Comparison, compare
 from keras_lnn.comparing.runs import read_any_run
 from keras_lnn.data.splitting import FRACTIONS
 from keras_lnn.evaluation.metrics import metric_label
-from keras_lnn.statistics.paired_tests import compare_resampled, holm
+from keras_lnn.statistics.paired_tests import RESAMPLED, compare_resampled, holm
 from keras_lnn.studies.declaration import path_name
 from keras_lnn.studies.results import MASK_METRICS, METRICS, measured_metrics
 
 SIGNIFICANT = 0.05
-# Name of the test for networks whose seeds had splits of their own.
-RESAMPLED = "corrected resampled t"
 
 
 def compare_networks(

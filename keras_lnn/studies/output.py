@@ -12,8 +12,9 @@ from rich.text import Text
 from keras_lnn.comparing import write_comparison
 from keras_lnn.files.atomic import remove_partial_files, write_text
 from keras_lnn.files.csv_tables import to_csv
+from keras_lnn.statistics.paired_tests import RESAMPLED
 from keras_lnn.studies.declaration import QUICK_EPOCHS, Study, StudyRun, path_name
-from keras_lnn.studies.differences import RESAMPLED, compare_networks
+from keras_lnn.studies.differences import compare_networks
 from keras_lnn.studies.page import study_page
 from keras_lnn.studies.pictures import write_pictures
 from keras_lnn.studies.results import results_table, summary_table
