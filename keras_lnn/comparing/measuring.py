@@ -10,7 +10,7 @@ from keras_lnn.comparing.compared_run import RunKind
 from keras_lnn.comparing.runs import Run, read_run
 from keras_lnn.data.arrays import Split
 from keras_lnn.evaluation.metrics import METRICS, list_compared_metrics, list_tuned_metrics
-from keras_lnn.statistics.deviations import Units, welch_degrees
+from keras_lnn.statistics.deviations import Units, auc_degrees
 from keras_lnn.statistics.measurements import Measurement
 from keras_lnn.statistics.paired_tests import Difference, Measured, compare_accuracy, compare_means
 from keras_lnn.tasks.kinds import find_kind
@@ -116,9 +116,7 @@ def measure_class_split(
 def _degrees(metric: str, deviations: np.ndarray, classes: np.ndarray | None, units: Units) -> float:
     """Returns the degrees of freedom of a variance; for AUC Welch's over the classes, unless there are none."""
     if metric == "auc" and classes is not None:
-        strata = units.strata(classes)
-        if strata is not None:
-            return welch_degrees(deviations, strata)
+        return auc_degrees(deviations, classes, units)
     return float(max(units.count - 1, 1))
 
 

@@ -49,6 +49,24 @@ class Units:
         sums = np.bincount(self._place, weights=deviations, minlength=self.count) if self.grouped else deviations
         return sums if units is None else sums * math.sqrt(units / max(units - 1, 1))
 
+    def gather_sides(self, deviations: np.ndarray, positive: np.ndarray) -> np.ndarray:
+        """Returns the deviation of each unit for an area under the ROC curve.
+
+        The variance of each side is corrected for the number of its units, as Obuchowski (1997) does; with one sample
+        per unit the deviations stay those of DeLong.
+
+        Args:
+            deviations: Deviations of the samples, corrected for the number of samples of each side, (samples,).
+            positive: Whether each sample is positive, (samples,).
+        """
+        if not self.grouped:
+            return deviations
+        factors = np.ones(len(deviations))
+        for side in (positive, ~positive):
+            samples, units = int(side.sum()), self.count_with(side)
+            factors[side] = math.sqrt(max(samples - 1, 1) / max(samples, 1) * units / max(units - 1, 1))
+        return self.gather(deviations * factors)
+
     def strata(self, classes: np.ndarray) -> np.ndarray | None:
         """Returns the class of each unit, or None if any unit has samples of several classes.
 
@@ -147,6 +165,18 @@ def resampled_deviations(resampled: np.ndarray) -> np.ndarray:
     count = np.maximum(defined.sum(axis=-1, keepdims=True), 1)
     centre = np.where(defined, resampled, 0).sum(axis=-1, keepdims=True) / count
     return np.where(defined, resampled - centre, 0) / np.sqrt(np.maximum(count - 1, 1))
+
+
+def auc_degrees(deviations: np.ndarray, classes: np.ndarray, units: Units) -> float:
+    """Returns the degrees of freedom of the variance of an AUC, or of a difference of two.
+
+    Args:
+        deviations: (units,).
+        classes: Class index of each sample, (samples,).
+        units: The independently drawn units.
+    """
+    strata = units.strata(classes)
+    return float(max(units.count - 1, 1)) if strata is None else welch_degrees(deviations, strata)
 
 
 def welch_degrees(deviations: np.ndarray, strata: np.ndarray) -> float:

@@ -11,11 +11,11 @@ import numpy as np
 from keras_lnn.statistics.deviations import (
     NO_VARIANCE,
     Units,
+    auc_degrees,
     auc_deviations,
     average_precision_deviations,
     correlations,
     tailed_degrees,
-    welch_degrees,
 )
 from keras_lnn.statistics.intervals import (
     Estimate,
@@ -115,15 +115,14 @@ def measure_auc(positive: np.ndarray, scores: np.ndarray, units: Units, confiden
             return Measurement(Estimate(value), deviations)
         ends = auc_interval(value, positive.sum(), (~positive).sum(), variance, quantile(confidence))
         return Measurement(Estimate(value, *ends), deviations)
-    deviations = units.gather(deviations, units.count)
+    deviations = units.gather_sides(deviations, positive)
     if math.isnan(value):
         return Measurement(Estimate(value), deviations)
     variance = float((deviations**2).sum())
     sides = [(int(side.sum()), units.count_with(side)) for side in (positive, ~positive)]
     # Without any variance, the number of patients and not that of images limits the certainty.
     positives, negatives = (images if variance > NO_VARIANCE else patients for images, patients in sides)
-    strata = units.strata(positive.astype(np.int64))
-    degrees = units.count - 1 if strata is None else welch_degrees(deviations, strata)
+    degrees = auc_degrees(deviations, positive.astype(np.int64), units)
     degrees = min(degrees, sum(patients for _, patients in sides) - 1)
     ends = auc_interval(value, positives, negatives, variance, _reach(confidence, degrees))
     return Measurement(Estimate(value, *ends), deviations)

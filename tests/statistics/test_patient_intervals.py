@@ -7,9 +7,9 @@ import pytest
 from scipy.special import expit
 
 from keras_lnn.evaluation.predictions import evaluate_predictions
-from keras_lnn.statistics.deviations import Units, auc_deviations, welch_degrees
+from keras_lnn.statistics.deviations import Units, auc_deviations
 from keras_lnn.statistics.measurements import measure_auc, measure_loss, measure_proportion
-from keras_lnn.statistics.paired_tests import Measured, compare_means
+from keras_lnn.statistics.paired_tests import Measured, compare_auc, compare_means
 
 METRICS = ("auc", "accuracy", "sensitivity", "specificity", "brier", "log_loss")
 
@@ -114,27 +114,36 @@ def find_rejections(population, experiments, seed=0):
         second = 0.5 * first + 0.8 * (positive - 0.5) + np.sqrt(0.75) * population.draw_noise(generator, patient)
         for unit, groups in (("patients", patient), ("images", None)):
             units = Units(len(positive), groups)
-            for name, measured in measure_both(positive, first, second, units).items():
-                apart = measured[0].deviations - measured[1].deviations
-                runs = [Measured([one.estimate], one.deviations[None]) for one in measured]
-                strata = units.strata(positive.astype(int)) if name == "auc" else None
-                degrees = units.count - 1 if strata is None else welch_degrees(apart, strata)
-                rejected[unit][name] += compare_means(*runs, degrees=degrees).p < 0.05
+            rejected[unit]["auc"] += compare_auc(positive, first, second, groups=groups).p < 0.05
+            every = np.ones(len(positive), bool)
+            right = [(scores > 0) == positive for scores in (first, second)]
+            measured = [measure_proportion(hits, every, units, 0.95) for hits in right]
+            runs = [Measured([one.estimate], one.deviations[None]) for one in measured]
+            rejected[unit]["accuracy"] += compare_means(*runs, degrees=units.count - 1).p < 0.05
     return {unit: {name: count / experiments for name, count in counts.items()} for unit, counts in rejected.items()}
-
-
-def measure_both(positive, first, second, units):
-    every = np.ones(len(positive), bool)
-    return {
-        "auc": [measure_auc(positive, scores, units, 0.95) for scores in (first, second)],
-        "accuracy": [measure_proportion((scores > 0) == positive, every, units, 0.95) for scores in (first, second)],
-    }
 
 
 def test_paired_tests_by_patient_err_as_rarely_as_they_say():
     rejected = find_rejections(Patients(200), 150)
     assert all(share <= 0.1 for share in rejected["patients"].values()), rejected
     assert all(share > 0.12 for share in rejected["images"].values()), rejected
+
+
+@pytest.mark.parametrize("by_patient", [True, False])
+def test_areas_are_compared_by_clusters_and_with_one_image_per_patient_by_delong(by_patient):
+    generator = np.random.default_rng(2)
+    population = Patients(150, by_patient, correlation=0.9)
+    positive, first, patient = population.draw(generator)
+    second = first + population.draw_noise(generator, patient)
+    alone = compare_auc(positive, first, second)
+    each = compare_auc(positive, first, second, groups=[f"patient {row}" for row in range(len(first))])
+    assert dataclasses.astuple(each) == pytest.approx(dataclasses.astuple(alone))
+    together = compare_auc(positive, first, second, groups=patient)
+    assert together.value == alone.value
+    assert together.standard_error > 1.2 * alone.standard_error
+    # A whole copy of the images adds no patient: only corrections for small numbers are left of it.
+    twice = compare_auc(*(np.tile(row, 2) for row in (positive, first, second)), groups=np.tile(patient, 2))
+    assert twice.standard_error == pytest.approx(together.standard_error)
 
 
 @pytest.mark.slow
@@ -161,7 +170,7 @@ def test_the_variance_of_an_area_is_that_of_obuchowski():
     expected += with_negative / ((with_negative - 1) * n**2) * (of_negative**2).sum()
     expected += 2 * count / ((count - 1) * m * n) * (of_positive * of_negative).sum()
     found, deviations = auc_deviations(positive, scores)
-    ours = (Units(len(positive), patient).gather(deviations, count) ** 2).sum()
+    ours = (Units(len(positive), patient).gather_sides(deviations, positive) ** 2).sum()
     assert found == pytest.approx(area)
-    # The corrections for small numbers differ: by images of each side here, by patients of each side there.
-    assert ours == pytest.approx(expected, rel=0.05)
+    # Only the correction of the covariance of both sides differs, which here is the mean of those of the sides.
+    assert ours == pytest.approx(expected, rel=0.02)
