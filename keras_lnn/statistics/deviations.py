@@ -34,6 +34,19 @@ class Units:
         self.count = len(names)
         self._place = place
 
+    @property
+    def even_count(self) -> float:
+        """Returns how many units with equally many samples are as certain a basis of a variance as these.
+
+        Where samples of one unit are alike, the variance that a unit adds grows with the square of their number, so
+        that a few large units decide (Carter, Schnepel and Steigerwald 2017, Review of Economics and
+        Statistics 99, 698).
+        """
+        if not self.grouped:
+            return float(self.count)
+        squares = np.bincount(self._place).astype(np.float64) ** 2
+        return float(squares.sum() ** 2 / (squares**2).sum())
+
     def count_with(self, chosen: np.ndarray) -> int:
         """Returns the number of units with at least one chosen sample; ``chosen`` has the shape (samples,)."""
         return len(np.unique(self._place[chosen])) if self.grouped else int(chosen.sum())
@@ -48,6 +61,20 @@ class Units:
         """
         sums = np.bincount(self._place, weights=deviations, minlength=self.count) if self.grouped else deviations
         return sums if units is None else sums * math.sqrt(units / max(units - 1, 1))
+
+    def gather_mean(self, values: np.ndarray) -> np.ndarray:
+        """Returns the jackknife deviations of a mean over the samples: what leaving out each unit does to it.
+
+        They are larger than sums of the samples' deviations where units with many samples pull the mean to themselves.
+
+        Args:
+            values: One number per sample, (samples,).
+        """
+        if self.count < 2:
+            return np.zeros(self.count)
+        sums, counts = self.gather(values), self.gather(np.ones(len(values)))
+        without = (sums.sum() - sums) / (len(values) - counts)
+        return (without.mean() - without) * math.sqrt((self.count - 1) / self.count)
 
     def gather_sides(self, deviations: np.ndarray, positive: np.ndarray) -> np.ndarray:
         """Returns the deviation of each unit for an area under the ROC curve.
@@ -195,19 +222,23 @@ def welch_degrees(deviations: np.ndarray, strata: np.ndarray) -> float:
     return float(sums[usable].sum() ** 2 / below) if below > NO_VARIANCE**2 else math.inf
 
 
-def tailed_degrees(deviations: np.ndarray) -> float:
+def tailed_degrees(deviations: np.ndarray, *, unbiased: bool = False) -> float:
     """Returns the degrees of freedom of a variance whose terms have long tails, Satterthwaite's 2 V^2 / Var(V).
 
     A few large deviations make a variance uncertain, however many small ones there are besides.
 
     Args:
         deviations: (units,).
+        unbiased: Whether to correct the kurtosis for the number of units: among few the largest deviations are missing.
     """
     squares, count = deviations**2, len(deviations)
     total = float(squares.sum())
     if total <= NO_VARIANCE or count < 2:
         return math.inf
     kurtosis = count * float((squares**2).sum()) / total**2
+    if unbiased and count > 3:
+        excess = (count - 1) / ((count - 2) * (count - 3)) * ((count + 1) * (kurtosis - 3) + 6)
+        return min(2 / max(excess / count + 2 / (count - 1), 1e-9), count - 1)
     return min(2 * count / max(kurtosis - 1, 1e-9), count - 1)
 
 

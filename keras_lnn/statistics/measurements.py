@@ -124,6 +124,9 @@ def measure_auc(positive: np.ndarray, scores: np.ndarray, units: Units, confiden
     positives, negatives = (images if variance > NO_VARIANCE else patients for images, patients in sides)
     degrees = auc_degrees(deviations, positive.astype(np.int64), units)
     degrees = min(degrees, sum(patients for _, patients in sides) - 1)
+    if units.strata(positive.astype(np.int64)) is not None:
+        # All images of a patient pull the area to the same side, so that few patients with many images decide.
+        degrees = min(degrees, units.even_count - 1)
     ends = auc_interval(value, positives, negatives, variance, _reach(confidence, degrees))
     return Measurement(Estimate(value, *ends), deviations)
 
@@ -158,6 +161,12 @@ def measure_loss(losses: np.ndarray, highest: float, has_error: bool, units: Uni
 
     Where no prediction is wrong there is no interval, because the loss of a wrong prediction was never observed.
 
+    Of few patients the largest losses are rarely among those seen, and patients with many images decide. The deviations
+    are then those of leaving out each patient, and the degrees of freedom allow for both: intervals of 20 to 200
+    patients with 5 images on average hold the true Brier score and log loss in 94 to 96% of cases, where sums of the
+    deviations gave 93 to 95%. Resampling does worse: percentiles hold them in 90%, also where they are expanded
+    (Hesterberg 2015) in 92%, and bootstrap-t in 93 to 95% at 20 patients.
+
     Args:
         losses: Loss of each sample, (samples,).
         highest: The upper limit.
@@ -166,10 +175,11 @@ def measure_loss(losses: np.ndarray, highest: float, has_error: bool, units: Uni
         confidence: Coverage of the interval.
     """
     value = float(losses.mean())
-    deviations = units.gather((losses - value) / len(losses), units.count)
+    deviations = units.gather_mean(losses)
     if not has_error:
         return Measurement(Estimate(value), deviations)
-    reach = _reach(confidence, min(tailed_degrees(deviations), units.count - 1))
+    degrees = min(tailed_degrees(deviations, unbiased=units.grouped), units.even_count - 1)
+    reach = _reach(confidence, degrees)
     return Measurement(Estimate(value, *mean_interval(value, float((deviations**2).sum()), highest, reach)), deviations)
 
 
