@@ -18,6 +18,8 @@ ROOMS = (
     ("data.arrays",),
     ("tasks.decisions", "tasks.thresholds", "runs.epoch_shares"),
     ("plots", "evaluation"),
+    # The predictions of all folds are pooled for a cross-validation and for a study with folds.
+    ("folds.pooling",),
     ("tasks",),
     # The configuration and the registry ask the tasks what there is to choose from.
     ("config", "registry"),

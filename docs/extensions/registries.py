@@ -122,5 +122,5 @@ def render_studies() -> str:
     for name in built_in_studies():
         study: Any = load_study(name)
         data, protocols = (", ".join(map(code, names)) for names in (study.data, study.protocols))
-        rows.append((code(name), prose(study.title), str(len(study.networks)), data, protocols, str(study.seeds)))
+        rows.append((code(name), prose(study.title), str(len(study.networks)), data, protocols, str(study.seed_count)))
     return table(("study", "title", "networks", "data", "protocols", "seeds"), rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from keras_lnn.files.atomic import hold_folder
 from keras_lnn.folds.layout import FoldRun, begin_folder, lay_out_folds, name_folder, require_folder
 from keras_lnn.processes.runner import ProcessRunner
 from keras_lnn.processes.sharing import keep_this_process_small, share_processors
+from keras_lnn.studies.declaration import StudyRun
 from keras_lnn.terminal import loading, make_console, start_keras
 
 
@@ -36,7 +38,7 @@ def _run_folds(config: TrainConfig, options: FoldOptions, runs: list[FoldRun], f
 
         left = len(runs) - len(find_done(runs))
         if left:
-            _check_data(runs, options, console)
+            check_fold_data(runs, options, console)
         begin_folder(folder, config, options)
         display = FoldDisplay(console, runs, folder)
         try:
@@ -65,7 +67,7 @@ def _run_folds(config: TrainConfig, options: FoldOptions, runs: list[FoldRun], f
     write_folds(folder, runs, console)
 
 
-def _check_data(runs: list[FoldRun], options: FoldOptions, console: Console) -> None:
+def check_fold_data(runs: Sequence[StudyRun], options: FoldOptions, console: Console) -> None:
     """Reads the data once, so that what is wrong with them is reported before the first run, and once."""
     from keras_lnn.data import load_data
     from keras_lnn.data.reading import Reading

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from keras_lnn.data.catalog import is_series, require_source
 from keras_lnn.errors import InputError
-from keras_lnn.fields.options import OwnModules
+from keras_lnn.fields.options import FoldOptions, OwnModules
 from keras_lnn.fields.values import MOST_WORKERS, parse_duration, parse_memory
 from keras_lnn.files.atomic import hold_folder
 from keras_lnn.files.written import require_own_folder
@@ -25,7 +25,7 @@ from keras_lnn.terminal import make_console, start_keras
 
 _TABLES = ("table.txt", "table.md", "table.tex", "table.html", "study.html")
 _SAMPLING = ("sampling.csv", "sampling_differences.csv", "sampling.txt", "sampling.md", "sampling.tex")
-_REPLACED = ("results.csv", "differences.csv", "summary.csv", *_TABLES, *_SAMPLING, "plots")
+_REPLACED = ("results.csv", "differences.csv", "pairs.csv", "pooled.csv", "summary.csv", *_TABLES, *_SAMPLING, "plots")
 
 
 class StudyCommand(OwnModules):
@@ -40,7 +40,9 @@ class StudyCommand(OwnModules):
     models: str | None = pydantic.Field(None, description="networks of the study to train, as a,b (default: all)")
     data: str | None = pydantic.Field(None, description="data sets to train on, as a,b (default: all of the study)")
     seeds: Annotated[int, pydantic.Field(ge=1)] | None = pydantic.Field(
-        None, description="number of seeds for each network and data set (default: as the study declares)"
+        None,
+        description="number of seeds for each network and data set, or of repeats of a study with folds (default: as"
+        " the study declares)",
     )
     grid: str | None = pydantic.Field(
         None,
@@ -53,7 +55,7 @@ class StudyCommand(OwnModules):
     )
     protocol: str | None = pydantic.Field(None, description="protocol of the study (default: its first one)")
     quick: bool = pydantic.Field(
-        False, description=f"{QUICK_EPOCHS} epochs and one seed, to check that every run works"
+        False, description=f"{QUICK_EPOCHS} epochs and one seed or repeat, to check that every run works"
     )
     workers: Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS)] = pydantic.Field(
         1, description="number of runs at a time; they share the processors, and each gets one of the GPUs"
@@ -111,6 +113,7 @@ def _run_study(
     try:
         keep_this_process_small()
         start_keras(console)
+        from keras_lnn.cli.folds import check_fold_data
         from keras_lnn.studies.display import StudyDisplay
         from keras_lnn.studies.running import Progress, find_done, run_all
         from keras_lnn.training.protocol import complete_config
@@ -123,6 +126,10 @@ def _run_study(
             display.introduce(progress)
             display.list_left(progress)
             return
+        if study.folds is not None:
+            left = Progress(runs, find_done(runs), command.workers).left
+            for run in {run.config.data: run for run in left}.values():
+                check_fold_data([run], FoldOptions(folds=study.folds), console)
         remember(folder, runs)
         limits = Limits(parse_duration(command.run_timeout), parse_memory(command.memory_limit))
         try:

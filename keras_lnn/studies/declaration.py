@@ -14,11 +14,12 @@ from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError, show_value, suggest
 from keras_lnn.fields.options import OwnModules
 from keras_lnn.fields.roles import Role, Trait, fields_with
-from keras_lnn.fields.values import validate
+from keras_lnn.fields.values import FEWEST_FOLDS, MOST_FOLDS, parse_fold, validate
 from keras_lnn.files.yaml_files import read_yaml
 from keras_lnn.studies.grid import Grid, Point, count_points, lay_out_grid
 
 QUICK_EPOCHS = 2
+DEFAULT_SEEDS = 5
 MOST_RUNS = 10_000
 _BUILT_IN = Path(__file__).parent
 # The training fields that a study sets for its runs, which a user may therefore not set.
@@ -72,7 +73,11 @@ class Study(pydantic.BaseModel):
     Args:
         title: Title of the study.
         data: Names of data sets.
-        seeds: Number of runs of each network on each data set.
+        seeds: Number of runs of each network on each data set, five if not given; with folds there are repeats instead.
+        folds: Number of folds: each network is trained on each data set once for each fold, which it is tested on.
+        repeats: Number of times that the samples are dealt to folds. Each repeat has a seed of its own, for its folds
+            and for the weights. Several seeds on the same folds would test the same samples again, for which the
+            corrected resampled t has no term.
         reference: The network that the others are compared with; the one with the best validation AUC if not given.
         shuffled_splits: Whether each seed has its own split of the data sets that have no splits of their own.
         sampling: Whether the runs are also measured on the test series under other samplings.
@@ -88,7 +93,9 @@ class Study(pydantic.BaseModel):
 
     title: str
     data: tuple[str, ...] = pydantic.Field(min_length=1)
-    seeds: int = pydantic.Field(5, ge=1)
+    seeds: Annotated[int, pydantic.Field(ge=1)] | None = None
+    folds: Annotated[int, pydantic.Field(ge=FEWEST_FOLDS, le=MOST_FOLDS)] | None = None
+    repeats: int = pydantic.Field(1, ge=1, le=MOST_FOLDS)
     reference: str | None = None
     shuffled_splits: bool = False
     sampling: bool = False
@@ -116,9 +123,40 @@ class Study(pydantic.BaseModel):
                 raise ValueError(f"must have {', '.join(unknown)}, which {name} names, among its networks")
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _check_folds(self) -> Study:
+        if self.folds is None:
+            if self.repeats > 1:
+                raise ValueError("must have folds if it has repeats, which deal the samples to folds anew")
+            return self
+        if self.seeds is not None:
+            raise ValueError("must have repeats in place of seeds if it has folds: each repeat has its own seed")
+        if self.shuffled_splits:
+            raise ValueError("must not have both folds and shuffled_splits: each repeat deals the samples anew")
+        if self.sampling:
+            raise ValueError("must not have both folds and sampling, which is compared on the same test series")
+        fields = [*(protocol.fields for protocol in self.protocols.values()), *self.networks.values()]
+        if any("fold" in part for part in fields):
+            raise ValueError("must not have both folds and the training field fold")
+        return self
+
+    @property
+    def seed_count(self) -> int:
+        """Returns the number of seeds, which is that of the repeats of a study with folds."""
+        return self.seeds or DEFAULT_SEEDS if self.folds is None else self.repeats
+
+    def list_folds(self) -> list[str | None]:
+        """Returns the fold of each run of one seed, such as ``2/5``; a single None without folds."""
+        return [None] if self.folds is None else [f"{number}/{self.folds}" for number in range(1, self.folds + 1)]
+
     def published_for(self, data: str) -> tuple[dict[str, Figures], bool]:
-        """Returns the published figures by network, and whether they were measured on the images of this data set."""
-        return (self.published[data], True) if data in self.published else (self.published.get(ELSEWHERE, {}), False)
+        """Returns the published figures by network, and whether they were measured on the images of this data set.
+
+        Folds test other images than the test split, which the published figures were measured on.
+        """
+        if data in self.published:
+            return self.published[data], self.folds is None
+        return self.published.get(ELSEWHERE, {}), False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,12 +168,14 @@ class StudyRun:
         config: Its configuration, complete except for what the model's own protocol adds.
         base: The name of the network as declared.
         point: The values of the grid.
+        of_fold: Whether it is one of the runs of a study with folds.
     """
 
     network: str
     config: TrainConfig
     base: str = ""
     point: Point = dataclasses.field(default_factory=lambda: Point({}))
+    of_fold: bool = False
 
     # What it is a part of, and the option that sets the folder of that, for messages.
     whole: ClassVar[str] = "A study"
@@ -151,7 +191,9 @@ class StudyRun:
     @property
     def name(self) -> str:
         """Returns the name of the run in messages."""
-        return f"{self.network} on {self.config.data}, seed {self.config.seed}"
+        seed = self.config.seed
+        place = f"repeat {seed + 1}, fold {self.config.fold}" if self.of_fold else f"seed {seed}"
+        return f"{self.network} on {self.config.data}, {place}"
 
 
 def built_in_studies() -> list[str]:
@@ -197,10 +239,10 @@ def lay_out(
 
     Args:
         study: The declaration.
-        folder: Folder that holds the runs, as ``DATA/NETWORK/seed-N``.
+        folder: Folder that holds the runs, as ``DATA/NETWORK/seed-N``, or ``DATA/NETWORK/repeat-N/fold-K``.
         networks: Names of networks; all if not given.
         data: Names of data sets, which may be others than the study's own; all of its own if not given.
-        seeds: Number of seeds; as declared if not given.
+        seeds: Number of seeds, or of repeats of a study with folds; as declared if not given.
         protocol: Name of a protocol; the first if not given.
         quick: Whether this is only a check that all runs complete: two epochs, one seed.
         fields: Training fields of all runs, such as ``data_dir``.
@@ -216,22 +258,29 @@ def lay_out(
     if "fold" in {**chosen.grid, **(grid or {})}:
         raise InputError(
             "A study compares networks on the same test images, so folds are not for its grid. Received: fold. Give one"
-            " fold to all runs, as a training field, or cross-validate a network with keras-lnn train --folds."
+            " fold to all runs, as a training field, or declare folds in the study's file to train on each."
+        )
+    if study.folds is not None and "fold" in (fields or {}):
+        raise InputError(
+            f"A study with folds trains on each of them. Received: fold {show_value((fields or {})['fold'])} and"
+            f" {study.folds} folds. Leave fold out."
         )
     names = choose("network", networks or chosen.networks, list(study.networks))
     options: dict[str, Any] = {"protocol": protocol, "quick": quick, "fields": fields}
     sets = list(data or study.data)
-    repeats = 1 if quick else seeds or study.seeds
-    count = repeats * len(sets) * len(names) * count_points({**chosen.grid, **(grid or {})})
+    repeats = 1 if quick else seeds or study.seed_count
+    folds = study.list_folds()
+    count = repeats * len(folds) * len(sets) * len(names) * count_points({**chosen.grid, **(grid or {})})
     if count > MOST_RUNS:
         raise InputError(
             f"A study must have at most {MOST_RUNS:,} runs. Received: {show_value(count)} from networks, data sets,"
-            " seeds and values of the grid. Leave some out."
+            " seeds, folds and values of the grid. Leave some out."
         )
     points = lay_out_grid({**chosen.grid, **(grid or {})})
     runs = [
-        make_run(study, folder, name, set_name, seed, point, **options)
+        make_run(study, folder, name, set_name, seed, point, fold=fold, **options)
         for seed in range(repeats)
+        for fold in folds
         for set_name in sets
         for name in names
         for point in points
@@ -248,6 +297,7 @@ def make_run(
     seed: int,
     point: Point,
     *,
+    fold: str | None = None,
     protocol: str | None = None,
     quick: bool = False,
     fields: dict[str, Any] | None = None,
@@ -261,6 +311,7 @@ def make_run(
         data: Name of the data set.
         seed: Seed of the run.
         point: The values of the grid.
+        fold: The fold of the run, such as ``2/5``; None in a study without folds.
         protocol: Name of a protocol; the first if not given.
         quick: Whether to train for two epochs only.
         fields: Training fields of all runs.
@@ -272,12 +323,15 @@ def make_run(
     config["model_args"] = {key: value for part in arguments for key, value in part.items()}
     modules = (validate(OwnModules, {"imports": part.get("imports", ())}).imports for part in declared)
     config["imports"] = list(dict.fromkeys(name for part in modules for name in part))
-    config |= {"data": data, "seed": seed, "split_seed": seed if study.shuffled_splits else 0}
+    config |= {"data": data, "seed": seed, "split_seed": seed if study.shuffled_splits or fold is not None else 0}
     config |= {"export": "none", "tensorboard": False, "explanations": False}
     network = point.name(name)
-    config["run_dir"] = folder / path_name(data) / path_name(network) / f"seed-{seed}"
+    if fold is not None:
+        config["fold"] = fold
+    place = f"seed-{seed}" if fold is None else f"repeat-{seed + 1}/fold-{parse_fold(fold)[0]}"
+    config["run_dir"] = folder / path_name(data) / path_name(network) / place
     short = {"epochs": QUICK_EPOCHS, "early_stopping": 0} if quick else {}
-    return StudyRun(network, TrainConfig.create(point.apply(config) | short), name, point)
+    return StudyRun(network, TrainConfig.create(point.apply(config) | short), name, point, fold is not None)
 
 
 def _require_own_folders(runs: Sequence[StudyRun]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -9,13 +10,14 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from keras_lnn.comparing.compared_run import same_samples
+from keras_lnn.comparing.compared_run import check_same_samples, same_samples
 from keras_lnn.comparing.comparison import Comparison, compare
 from keras_lnn.comparing.runs import read_any_run
 from keras_lnn.data.splitting import FRACTIONS
 from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.statistics.paired_tests import RESAMPLED, compare_resampled, holm
 from keras_lnn.studies.declaration import path_name
+from keras_lnn.studies.fold_results import FOLD, RATIO, REPEAT, has_folds
 from keras_lnn.studies.results import MASK_METRICS, METRICS, measured_metrics
 
 SIGNIFICANT = 0.05
@@ -27,7 +29,8 @@ def compare_networks(
     """Compares the networks of a study on one data set.
 
     Runs on the same test samples are compared sample by sample. Where each seed had its own shuffled split they are
-    compared split by split, by :func:`~keras_lnn.statistics.paired_tests.compare_resampled`.
+    compared split by split, and in a study with folds fold by fold, by
+    :func:`~keras_lnn.statistics.paired_tests.compare_resampled`.
 
     Args:
         results: Rows of results.csv of the completed runs of one data set, for at least two networks.
@@ -41,11 +44,28 @@ def compare_networks(
     """
     names = list(dict.fromkeys(results["network"]))
     known = reference if reference in names else None
+    if has_folds(results):
+        _check_same_folds(results)
+        return None, _compare_over_splits(results, known or _best(results))
     runs = [read_any_run(Path(run)) for run in results["run"]]
     if same_samples(runs):
         comparison = compare(runs, None if known is None else path_name(known), progress=progress)
         return comparison, _compare_by_tests(comparison, names)
     return None, _compare_over_splits(results, known or _best(results))
+
+
+def compare_pairs(results: pd.DataFrame) -> pd.DataFrame:
+    """Compares every pair of networks of a study with folds on one data set, fold by fold.
+
+    Args:
+        results: Rows of results.csv of the completed runs of one data set, for at least two networks.
+
+    Returns:
+        The rows of :func:`compare_networks`: the first network of the pair minus the second as ``reference``; Holm's
+        correction is for all pairs.
+    """
+    names = list(dict.fromkeys(results["network"]))
+    return _compare_resampled(results, list(itertools.combinations(names, 2)))
 
 
 def describe_differences(differences: pd.DataFrame) -> list[str]:
@@ -106,17 +126,31 @@ def _compare_by_tests(comparison: Comparison, names: Sequence[str]) -> pd.DataFr
     return _in_order(rows, names)
 
 
+def _check_same_folds(results: pd.DataFrame) -> None:
+    """Checks that each fold of each repeat has the same samples for all networks."""
+    for _, rows in results.groupby([REPEAT, FOLD]):
+        check_same_samples([read_any_run(Path(run)) for run in rows["run"]])
+
+
 def _compare_over_splits(results: pd.DataFrame, reference: str) -> pd.DataFrame:
+    names = dict.fromkeys(results["network"])
+    return _compare_resampled(results, [(name, reference) for name in names if name != reference])
+
+
+def _compare_resampled(results: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """Returns one row per metric and pair of networks, whose seeds had their own splits or whose runs are folds."""
     rows: list[dict[str, Any]] = []
+    ratio = float(results[RATIO].mean()) if has_folds(results) else FRACTIONS[2] / FRACTIONS[0]
+    splits = [REPEAT, FOLD] if has_folds(results) else ["seed"]
     for metric in measured_metrics(results.dropna(axis="columns", how="all")):
-        values = results.pivot_table(index="seed", columns="network", values=metric)
+        values = results.pivot_table(index=splits, columns="network", values=metric)
         found = {
-            name: compare_resampled((values[name] - values[reference]).dropna().to_numpy(), FRACTIONS[2] / FRACTIONS[0])
-            for name in values.columns
-            if name != reference
+            pair: compare_resampled((values[pair[0]] - values[pair[1]]).dropna().to_numpy(), ratio)
+            for pair in pairs
+            if set(pair) <= set(values.columns)
         }
         corrected = holm(np.array([difference.p for difference in found.values()]))
-        for (name, difference), p in zip(found.items(), corrected, strict=True):
+        for ((name, reference), difference), p in zip(found.items(), corrected, strict=True):
             about = {"network": name, "reference": reference, "metric": metric, "difference": difference.value}
             about |= {"low": difference.low, "high": difference.high, "p": difference.p, "corrected": float(p)}
             rows.append({**about, "test": RESAMPLED})

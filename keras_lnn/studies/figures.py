@@ -27,6 +27,7 @@ from keras_lnn.plots.style import (
 )
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.studies.declaration import Study
+from keras_lnn.studies.fold_results import FOLD, REPEAT, has_folds, name_draws
 from keras_lnn.studies.grid import label_of
 from keras_lnn.studies.results import measured_metrics
 
@@ -68,8 +69,9 @@ def plot_along(results: pd.DataFrame, field: str, fields: Sequence[str], study: 
         handles.values(), handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False,
         fontsize=LABEL_SIZE - 1,
     )  # fmt: skip
-    seeds = results["seed"].nunique()
-    seeds_shown = f"mean of {seeds} seeds, each a small dot" if seeds > 1 else "one seed"
+    runs = len(results[[REPEAT, FOLD] if has_folds(results) else ["seed"]].drop_duplicates())
+    draws = name_draws(results, runs)
+    seeds_shown = f"mean of {runs} {draws}, each a small dot" if runs > 1 else f"one {draws}"
     set_heading(figure, f"{data}: {metric_label(metric)} by {_words(field)} ({seeds_shown})")
     return figure
 
@@ -103,7 +105,7 @@ def plot_class_accuracy_by_network(results: pd.DataFrame, data: str) -> Figure |
         style_axes(right, f"correlation over {max(map(len, curves))} epochs", grid=False)
         right.title.set_fontsize(LABEL_SIZE)
     seeds = max(map(len, found.values()))
-    seeds_shown = f" (means of {seeds} seeds)" if seeds > 1 else ""
+    seeds_shown = f" (means of {seeds} {name_draws(results)})" if seeds > 1 else ""
     set_heading(
         figure, f"{data}: accuracy of each class over the epochs, and correlations between the classes{seeds_shown}"
     )

@@ -20,6 +20,7 @@ def remember(folder: Path, runs: Sequence[StudyRun]) -> None:
     known = {_key(entry): entry for entry in _read(folder, FILE)}
     asked = [
         {"network": run.base, "data": run.config.data, "seed": run.config.seed, "values": run.point.values}
+        | ({"fold": run.config.fold} if run.of_fold else {})
         for run in runs
     ]
     write_json(folder / FILE, list((known | {_key(entry): entry for entry in asked}).values()))
@@ -37,7 +38,7 @@ def recall(study: Study, folder: Path, **options: Any) -> list[StudyRun]:
     """Returns the runs in the record, built with the given protocol and fields.
 
     Args:
-        study: The declaration; networks that it no longer has are left out.
+        study: The declaration; networks and folds that it no longer has are left out.
         folder: Folder of the study.
         options: ``protocol``, ``quick`` and ``fields`` of :func:`~keras_lnn.studies.declaration.make_run`.
     """
@@ -45,7 +46,10 @@ def recall(study: Study, folder: Path, **options: Any) -> list[StudyRun]:
     for entry in _read(folder, FILE):
         try:
             name, data, seed, values = (entry[key] for key in ("network", "data", "seed", "values"))
-            found.append(make_run(study, folder, name, data, seed, Point(values), **options))
+            if entry.get("fold") in study.list_folds():
+                found.append(
+                    make_run(study, folder, name, data, seed, Point(values), fold=entry.get("fold"), **options)
+                )
         except (InputError, *DAMAGED_FILE_ERRORS):
             continue
     return found

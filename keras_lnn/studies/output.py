@@ -14,7 +14,8 @@ from keras_lnn.files.atomic import remove_partial_files, write_text
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.statistics.paired_tests import RESAMPLED
 from keras_lnn.studies.declaration import QUICK_EPOCHS, Study, StudyRun, path_name
-from keras_lnn.studies.differences import compare_networks
+from keras_lnn.studies.differences import compare_networks, compare_pairs
+from keras_lnn.studies.fold_results import add_pooled, pool_networks
 from keras_lnn.studies.page import study_page
 from keras_lnn.studies.pictures import write_pictures
 from keras_lnn.studies.results import results_table, summary_table
@@ -57,13 +58,17 @@ def write_results(
     summary = summary_table(results, study)
     if summary.empty:
         return written
+    pairs = pd.DataFrame()
+    if study.folds is not None:
+        summary, pairs = _measure_folds(folder, study.folds, results, summary, console)
+        written |= {"all predictions": folder / "pooled.csv"} if (folder / "pooled.csv").exists() else {}
     differences, pages, sampled = _compare(folder, study, results, console)
     if not differences.empty:
         write_text(folder / "differences.csv", to_csv(differences))
         written["differences"] = folder / "differences.csv"
     write_text(folder / "summary.csv", to_csv(summary))
     shown = differences if study.reference else pd.DataFrame()
-    elsewhere = not set(summary["data"]) & set(study.published)
+    elsewhere = study.folds is not None or not set(summary["data"]) & set(study.published)
     # Images that have splits of their own are split the same way for all seeds.
     own_splits = bool(differences.get("test", pd.Series(dtype=str)).eq(RESAMPLED).any())
     title = f"{study.title} ({_QUICK})" if quick else study.title
@@ -78,11 +83,29 @@ def write_results(
         drawn = study.model_copy(update={"published": {}, "benchmarks": {}}) if quick else study
         means = summary_table(results, drawn)
         write_pictures(folder / "plots", drawn, results, means, figures=figures, fields=fields, sampled=sampled)
-    write_text(folder / "study.html", study_page(content, results, folder, pages, sampling))
+    write_text(folder / "study.html", study_page(content, results, folder, pages, sampling, pairs))
     (folder / "table.html").unlink(missing_ok=True)  # an older version has written it, and nobody would renew it
     compared = {f"compared on {data}": path for data, path in pages.items()}
     paths = {"page": folder / "study.html", "tables": folder / "table.txt", "pictures": folder / "plots"}
     return written | paths | compared
+
+
+def _measure_folds(
+    folder: Path, folds: int, results: pd.DataFrame, summary: pd.DataFrame, console: Console
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Writes what folds show beside their means; returns the summary with it, and the comparison of every pair."""
+    with loading(console, "measuring all folds"):
+        pooled = pool_networks(results, folds)
+        done = results[results["status"] == "done"]
+        several = [(data, rows) for data, rows in done.groupby("data", sort=False) if rows["network"].nunique() > 1]
+        found = [compare_pairs(rows).assign(data=data) for data, rows in several]
+    pairs = pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+    for name, table in (("pooled.csv", pooled), ("pairs.csv", pairs)):
+        if table.empty:
+            (folder / name).unlink(missing_ok=True)
+        else:
+            write_text(folder / name, to_csv(table))
+    return add_pooled(summary, pooled), pairs
 
 
 def _write_sampling(folder: Path, content: SamplingContent | None, console: Console) -> dict[str, Path]:

@@ -32,6 +32,7 @@ from keras_lnn.plots.style import (
 )
 from keras_lnn.studies.declaration import CLASSES, Study, path_name
 from keras_lnn.studies.figures import plot_along, plot_class_accuracy_by_network
+from keras_lnn.studies.fold_results import name_draws
 from keras_lnn.studies.results import measured_metrics
 from keras_lnn.studies.sampling import SampledNetworks
 from keras_lnn.tasks.kinds import make_task
@@ -47,17 +48,25 @@ _KEY_ROWS = 26
 _GRID = np.linspace(0.0, 1.0, 201)
 
 
-def describe_picture(name: str) -> str:
-    """Returns what a picture of a study shows and how it is read, by its name without that of the data."""
+def describe_picture(name: str, draws: str = "seeds") -> str:
+    """Returns what a picture of a study shows and how it is read.
+
+    Args:
+        name: Its name without that of the data.
+        draws: What the runs of a network differ by, ``seeds`` or ``folds``.
+    """
     readings = {
         "size": "Each network by its number of parameters: the higher and the further to the left the better; the bars "
-        "are the spread over the seeds.",
-        "seeds": "Each run is a dot: networks whose boxes overlap may differ by their seeds alone.",
+        f"are the spread over the {draws}.",
+        "seeds": f"Each run is a dot: networks whose boxes overlap may differ by their {draws} alone.",
+        "folds": "Each run is a dot. The folds differ in their test samples too, so that overlapping boxes say little: "
+        "read the differences on the same folds.",
         "roc": "Sensitivity against the false positive rate of each network: the nearer to the upper left corner the "
-        "better, the diagonal is guessing; thin lines are single seeds.",
+        "better, the diagonal is guessing; thin lines are single "
+        f"{draws}.",
         "sampling": "The same test series sampled otherwise: means over the seeds; at the left of "
         "each panel all frames are kept. The table has the intervals.",
-        path_name(CLASSES): "How well each network predicts each class over the epochs, as means over the seeds.",
+        path_name(CLASSES): f"How well each network predicts each class over the epochs, as means over the {draws}.",
     }
     return readings.get(name, "The networks along the values of the grid that the protocol declares.")
 
@@ -88,7 +97,8 @@ def write_pictures(
         temporary.mkdir()
         for data, rows in done.groupby("data", sort=False):
             means = summary[summary["data"] == data]
-            drawn = {"size": plot_size(means, study, str(data)), "seeds": plot_seeds(rows, study, str(data))}
+            draws = name_draws(rows)
+            drawn = {"size": plot_size(means, study, str(data), draws), draws: plot_seeds(rows, study, str(data))}
             if "auc" in _metrics_of(rows):
                 drawn["roc"] = plot_roc_by_network(rows, str(data))
             if sampled is not None and str(data) in sampled.data:
@@ -107,7 +117,7 @@ def write_pictures(
 
 
 def plot_roc_by_network(results: pd.DataFrame, data: str) -> Figure:
-    """Draws one panel per network, with the ROC curve of each seed and their mean.
+    """Draws one panel per network, with the ROC curve of each seed or fold and their mean.
 
     With more than two classes, the curve is the average over each class against the rest.
 
@@ -145,7 +155,7 @@ def plot_roc_by_network(results: pd.DataFrame, data: str) -> Figure:
         axes.tick_params(labelbottom=index >= len(networks) - columns)
     figure.supxlabel("1 - specificity", fontsize=LABEL_SIZE)
     figure.supylabel("sensitivity", fontsize=LABEL_SIZE)
-    set_heading(figure, f"{data}: ROC curve of each seed (thin) and their mean")
+    set_heading(figure, f"{data}: ROC curve of each {name_draws(results, 1)} (thin) and their mean")
     return figure
 
 
@@ -161,7 +171,7 @@ def plot_sampled_networks(sampled: SampledNetworks, data: str) -> Figure:
     return plot_sampling(rows, sampled.metric, metric_label(sampled.metric), labels, data)
 
 
-def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
+def plot_size(summary: pd.DataFrame, study: Study, data: str, draws: str = "seeds") -> Figure:
     """Draws AUC (Dice for segmentation) against the number of parameters, with the spread over seeds.
 
     The published figures are drawn beside them.
@@ -170,13 +180,14 @@ def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
         summary: Rows of ``summary.csv`` of one data set.
         study: The declaration with the published figures.
         data: The data set's name.
+        draws: What the runs of a network differ by, ``seeds`` or ``folds``.
     """
     metric = measured_metrics(summary.dropna(axis="columns", how="all"), "_mean")[0]
     names = [str(name) for name in summary["network"]]
     numbered = len(names) > _MOST_NAMED
     figure = new_figure(7.5 + (2.6 * -(-len(names) // _KEY_ROWS) if numbered else 0.0), 4.9)
     axes = figure.subplots()
-    _draw_measured_sizes(axes, summary, metric)
+    _draw_measured_sizes(axes, summary, metric, draws)
     _draw_published_sizes(axes, summary, metric, study.benchmarks.get(data, {}))
     _scale_to_parameters(axes, summary["parameters"])
     label = metric_label(metric)
@@ -195,8 +206,8 @@ def plot_size(summary: pd.DataFrame, study: Study, data: str) -> Figure:
     return figure
 
 
-def _draw_measured_sizes(axes: Axes, summary: pd.DataFrame, metric: str) -> None:
-    """Draws the mean of each network with its standard deviation over the seeds."""
+def _draw_measured_sizes(axes: Axes, summary: pd.DataFrame, metric: str, draws: str) -> None:
+    """Draws the mean of each network with its standard deviation over the seeds or folds."""
     axes.errorbar(
         summary["parameters"],
         summary[f"{metric}_mean"],
@@ -206,7 +217,7 @@ def _draw_measured_sizes(axes: Axes, summary: pd.DataFrame, metric: str) -> None
         markersize=5,
         linewidth=1.0,
         capsize=2,
-        label="measured here, mean and SD over seeds",
+        label=f"measured here, mean and SD over {draws}",
         zorder=3,
     )
 
@@ -259,7 +270,7 @@ def _short_count(value: int) -> str:
 
 
 def plot_seeds(results: pd.DataFrame, study: Study, data: str) -> Figure:
-    """Draws one box per network and metric over the seeds, with every run as a dot, and the published figure.
+    """Draws one box per network and metric over the seeds or folds, with every run as a dot, and the published figure.
 
     Args:
         results: Rows of ``results.csv`` of the completed runs of one data set.
@@ -291,7 +302,7 @@ def plot_seeds(results: pd.DataFrame, study: Study, data: str) -> Figure:
         axes.set_ylim(-0.7, len(networks) - 0.3)
         style_axes(axes, metric_label(metric), f"{metric_label(metric)}, test split")
     published = ", x: published figure" if study.published_for(data)[0] else ""
-    set_heading(figure, f"{data}: test metrics of each seed (dots; boxes: quartiles{published})")
+    set_heading(figure, f"{data}: test metrics of each {name_draws(results, 1)} (dots; boxes: quartiles{published})")
     return figure
 
 

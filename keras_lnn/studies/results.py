@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from keras_lnn.fields.values import parse_fold
 from keras_lnn.files.atomic import as_text
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.studies.declaration import Study, StudyRun
+from keras_lnn.studies.fold_results import FOLD, RATIO, REPEAT, has_folds, summarise_folds
 
 # The metrics of classification and of segmentation.
 METRICS, MASK_METRICS = ("auc", "accuracy"), ("dice", "iou")
@@ -39,6 +41,8 @@ def _row(run: StudyRun, failure: str | None) -> dict[str, Any]:
         "seed": run.config.seed,
         "status": status,
     }
+    if run.of_fold:
+        row |= {REPEAT: run.config.seed + 1, FOLD: parse_fold(str(run.config.fold))[0]}
     # What was declared, and the values of the grid, by which the rows are sorted.
     row |= {"base": run.base, **run.point.values}
     if metrics:
@@ -49,6 +53,8 @@ def _row(run: StudyRun, failure: str | None) -> dict[str, Any]:
         row["epochs_trained"] = metrics.get("epochs_trained", metrics["epochs"])
         row["seconds_an_epoch"] = _seconds_an_epoch(pd.read_csv(RunFolder(run.folder).history))
         row["collapsed"] = any("collapsed" in warning for warning in metrics["warnings"])
+        if run.of_fold:
+            row[RATIO] = metrics["splits"]["test"]["images"] / metrics["splits"]["train"]["images"]
     return row | {"failure": failure, "run": as_text(run.folder)}
 
 
@@ -62,20 +68,25 @@ def summary_table(results: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Returns one row per data set and network, over the completed runs.
 
     ``low`` and ``high`` of a metric are the 95% interval of the mean over seeds, by Student's t: what other seeds would
-    give on the same test samples. ``published_fits`` says whether the published figure, which is of a single run, lies
-    in the 95% prediction interval of one more run.
+    give on the same test samples; with folds it is that of :func:`~keras_lnn.statistics.folds.mean_over_folds`.
+    ``published_fits`` says whether the published figure, which is of a single run, lies in the 95% prediction interval
+    of one more run.
     """
     done = results[results["status"] == "done"]
     rows = []
     for (data, network), group in done.groupby(["data", "network"], sort=False):
         row: dict[str, Any] = {"data": data, "network": network, "runs": len(group)}
+        row |= {"folds": study.folds} if has_folds(group) else {}
         row["parameters"] = int(group["parameters"].iloc[0])
         base = group["base"].iloc[0] if "base" in group else network
         row["published_parameters"] = study.parameters.get(network, study.parameters.get(base))
         figures, of_these_images = study.published_for(str(data))
         for metric in measured_metrics(group.dropna(axis="columns", how="all")):
             published = figures.get(network, {}).get(metric)
-            row |= {f"{metric}_{name}": value for name, value in summarise(group[metric], published).items()}
+            found = summarise(group[metric], published)
+            if has_folds(group):
+                found |= summarise_folds(group[metric], group[RATIO])
+            row |= {f"{metric}_{name}": value for name, value in found.items()}
             # A figure that was measured on other images can neither agree nor disagree.
             row |= {} if of_these_images else {f"{metric}_published_fits": None}
         row["seconds_an_epoch"] = group["seconds_an_epoch"].median()

@@ -50,6 +50,17 @@ _CAPTION = (
     "Means over the seeds on the test split, standard deviations over the seeds, and 95% intervals of the means"
     " (Student's t, for other seeds{}).{}"
 )
+_FOLDS_CAPTION = (
+    "Means over the folds, each tested by a model that was neither trained on it nor chosen by it, standard deviations"
+    " over the folds, and 95% intervals of the means by the corrected resampled t (Nadeau and Bengio 2003), which takes"
+    " account of the training samples that the models of the folds share.{} Networks are compared on the same folds. A"
+    " test split that the data came with is in none of them.{}"
+)
+_POOLED = (
+    " The column of all predictions measures those for all folds as one set, with 95% intervals over patients, or"
+    " over samples where patients are not known; for AUC read the mean, because probabilities of different models may"
+    " be on different scales."
+)
 _ELSEWHERE = " The published figures were measured on other images."
 _ONE_RUN = " The published figure is that of one run."
 _PUBLISHED = (
@@ -94,6 +105,7 @@ class Content:
         names = ["network", "parameters", "runs"]
         for metric in self.metrics:
             names += [f"{metric_label(metric)} (SD)", "95% interval"]
+            names += ["all predictions"] if self._has_pooled(metric) else []
             names += ["published"] if self._has_published else []
             names += [f"minus {self.differences['reference'].iloc[0]}"] if len(self.differences) else []
         return [*names, "epochs", "s/epoch"]
@@ -107,8 +119,12 @@ class Content:
     @property
     def remarks(self) -> list[str]:
         """Returns the caption and the notes below the table."""
-        samples = " and splits" if self.shuffled_splits else " on the same test samples"
-        caption = _CAPTION.format(samples, self._about_published if self._has_published else "")
+        published = self._about_published if self._has_published else ""
+        if self._has_folds:
+            caption = _FOLDS_CAPTION.format(_POOLED if any(map(self._has_pooled, self.metrics)) else "", published)
+        else:
+            samples = " and splits" if self.shuffled_splits else " on the same test samples"
+            caption = _CAPTION.format(samples, published)
         described = describe_differences(self.differences) if len(self.differences) else []
         return [caption, *self.notes, *self._describe_collapsed(), *described]
 
@@ -121,6 +137,13 @@ class Content:
             for row in fallen.itertuples()
         ]
         return [f"Runs that have collapsed to one class: {', '.join(named)}."] if named else []
+
+    @property
+    def _has_folds(self) -> bool:
+        return "folds" in self.summary
+
+    def _has_pooled(self, metric: str) -> bool:
+        return f"{metric}_pooled" in self.summary
 
     @property
     def _has_published(self) -> bool:
@@ -140,6 +163,9 @@ class Content:
             cells.append(_number(mean) + ("" if _missing(spread) else f" ({_number(spread)})"))
             low, high = row[f"{metric}_low"], row[f"{metric}_high"]
             cells.append("-" if _missing(low) else f"{_number(low)} to {_number(high)}")
+            if self._has_pooled(metric):
+                value, low, high = (row[f"{metric}_pooled{end}"] for end in ("", "_low", "_high"))
+                cells.append(_number(value) + ("" if _missing(low) else f" ({_number(low)} to {_number(high)})"))
             if self._has_published:
                 fits = row[f"{metric}_published_fits"]
                 described = "" if _missing(fits) else " yes" if fits else " no"
