@@ -22,6 +22,10 @@ from tuning.space import Space
 from tuning.tuner import ProcessTuner, describe_values, summarise
 
 _SHOWN_FAILURES = 12
+_ALL_HAVE_VALIDATED = (
+    "test it on a test split that the data came with, or on other data: all images of the folds were validation in"
+    " every trial"
+)
 
 
 class SearchDisplay(JobDisplay):
@@ -48,10 +52,12 @@ class SearchDisplay(JobDisplay):
             self.console.print(f"continues {folder}: {self._reported} trials are done")
         most = f"at most {self.settings.most_trials} trials" if self.settings.most_trials else "no limit on trials"
         settings = self.settings
-        seeds = f", {settings.seeds_per_trial} seeds each" if settings.seeds_per_trial > 1 else ""
+        parts = [f"{settings.seeds_per_trial} seeds"] if settings.seeds_per_trial > 1 else []
+        parts += [f"{settings.folds} folds"] if settings.folds is not None else []
+        runs = f", {' and '.join(parts)} each" if parts else ""
         self.console.print(
             f"{settings.tuner} search of {config.model} on {config.data} by {self.oracle.objective.name}: {most} of "
-            f"{config.epochs} epochs{seeds}, {settings.workers} at a time -> {folder}"
+            f"{config.epochs} epochs{runs}, {settings.workers} at a time -> {folder}"
         )
         self.console.print(space_table(space))
 
@@ -116,6 +122,8 @@ class SearchDisplay(JobDisplay):
         print_written(self.console, written)
         if best is not None:
             self.console.print(f"train it: python train.py --config {folder / 'best.yaml'}")
+            if self.settings.folds is not None:
+                self.console.print(_ALL_HAVE_VALIDATED, soft_wrap=True)
 
 
 def space_table(space: Space) -> Table:

@@ -16,7 +16,7 @@ from keras_lnn.fields.roles import Role, fields_with, values_in_trials
 from keras_lnn.files.atomic import atomic_path, write_text
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.terminal import loading
-from tuning.safe_oracle import BRACKET, PARENT, ROUND, SafeOracle
+from tuning.safe_oracle import BRACKET, FOLD_SCORE, PARENT, ROUND, SafeOracle
 from tuning.space import Space
 
 if TYPE_CHECKING:
@@ -31,11 +31,12 @@ _OF_A_SEARCH = {*fields_with(TrainConfig, Role.SEED, Role.PART), *values_in_tria
 def trials_table(oracle: SafeOracle, space: Space) -> pd.DataFrame:
     """Returns one row per trial, in the order in which they began."""
     objective = oracle.objective.name
+    facts = [*_FACTS, *_list_folds(oracle)]
     rows = []
     for name in list(oracle.start_order):
         trial = oracle.trials[name]
         row: dict[str, Any] = {"trial": name, "status": trial.status.lower(), objective: trial.score}
-        for fact in _FACTS:
+        for fact in facts:
             row[fact] = trial.metrics.get_last_value(fact) if trial.metrics.exists(fact) else None
         row["process_seconds"] = oracle.seconds.get(name)
         row |= {hyperparameter: trial.hyperparameters.values.get(hyperparameter) for hyperparameter in space.ranges}
@@ -45,7 +46,7 @@ def trials_table(oracle: SafeOracle, space: Space) -> pd.DataFrame:
             if key in trial.hyperparameters.values
         }
         rows.append(row | {"failure": trial.message})
-    table = pd.DataFrame(rows, columns=_columns(rows, objective, space))
+    table = pd.DataFrame(rows, columns=_columns(rows, objective, facts, space))
     whole = ["best_epoch", "epochs", "parameters", "bracket", "round"]
     kinds = {column: "Int64" for column in whole if column in table and (table[column].dropna() % 1 == 0).all()}
     return table.astype(kinds)
@@ -112,6 +113,12 @@ def read_histories(tuner: ProcessTuner, table: pd.DataFrame) -> Mapping[str, pd.
     return found
 
 
-def _columns(rows: list[dict[str, Any]], objective: str, space: Space) -> list[str]:
+def _list_folds(oracle: SafeOracle) -> list[str]:
+    """Returns the names of the scores of the folds, in the order of the folds; none in a search without folds."""
+    known = {name for trial in list(oracle.trials.values()) for name in trial.metrics.metrics}
+    return sorted((name for name in known if name.startswith(FOLD_SCORE)), key=lambda name: (len(name), name))
+
+
+def _columns(rows: list[dict[str, Any]], objective: str, facts: list[str], space: Space) -> list[str]:
     own = [column for column in _OWN_COLUMNS.values() if any(column in row for row in rows)]
-    return ["trial", "status", objective, *_FACTS, "process_seconds", *space.ranges, *own, "failure"]
+    return ["trial", "status", objective, *facts, "process_seconds", *space.ranges, *own, "failure"]

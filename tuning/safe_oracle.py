@@ -34,6 +34,8 @@ from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, write_json
 FAILURE, SECONDS = "tuner/failure", "tuner/seconds"
 # In a trial that a chief hands out, identifies the search.
 SETTINGS = "tuner/settings"
+# Beginning of the names of the metrics of a trial that are the objective in each of its folds, such as fold_2.
+FOLD_SCORE = "fold_"
 PARENT, EPOCHS, BRACKET, ROUND = "tuner/trial_id", "tuner/epochs", "tuner/bracket", "tuner/round"
 
 _LOST_AT_MOST = 3

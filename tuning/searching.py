@@ -14,6 +14,7 @@ import pandas as pd
 from rich.console import Console
 
 from keras_lnn.config import CompleteConfig, TrainConfig
+from keras_lnn.errors import InputError
 from keras_lnn.fields.roles import values_in_trials
 from keras_lnn.fields.values import parse_duration, parse_memory, validate
 from keras_lnn.files.atomic import hold_folder
@@ -85,6 +86,11 @@ def search(
         The result; None for a worker, whose chief has it.
     """
     settings = (settings or validate(SearchSettings, options)).with_environment(os.environ)
+    if settings.folds is not None and config.fold is not None:
+        raise InputError(
+            f"A search with folds trains every trial on each of them. Received: --folds {settings.folds} and --fold"
+            f" {config.fold}. Leave one out."
+        )
     config = complete_config(config)
     if settings.objective is not None:
         config = config.model_copy(update={"monitor": settings.objective})
@@ -123,6 +129,7 @@ class _Search:
                 space,
                 self.folder,
                 seeds=[config.seed + count for count in range(settings.seeds_per_trial)],
+                folds=settings.folds,
                 settings="" if settings.role == "alone" else digest_search(self._description),
                 ended=self._on_end,
             )
@@ -254,6 +261,7 @@ class _Search:
 
 
 def default_folder(config: TrainConfig, settings: SearchSettings) -> Path:
-    """Returns a folder that depends on model, data and tuner alone, so that repeating a command resumes its search."""
+    """Returns a folder that depends on model, data, tuner and folds alone, so that a repeated command resumes."""
     data = re.sub(r"[^A-Za-z0-9._-]+", "-", config.data).strip("-")
-    return Path("searches", f"{config.model}-{data}-{settings.tuner}")
+    folds = "" if settings.folds is None else f"-{settings.folds}-folds"
+    return Path("searches", f"{config.model}-{data}-{settings.tuner}{folds}")

@@ -10,7 +10,15 @@ import pydantic
 
 from keras_lnn.errors import InputError
 from keras_lnn.fields.roles import Role, fields_with
-from keras_lnn.fields.values import MOST_WORKERS, OneOf, parse_duration, parse_memory, validate
+from keras_lnn.fields.values import (
+    FEWEST_FOLDS,
+    MOST_FOLDS,
+    MOST_WORKERS,
+    OneOf,
+    parse_duration,
+    parse_memory,
+    validate,
+)
 from keras_lnn.tasks.kinds import list_monitors
 
 Tuner = Literal["hyperband", "random", "bayesian", "grid"]
@@ -39,6 +47,13 @@ class SearchSettings(pydantic.BaseModel):
     )
     seeds_per_trial: Annotated[int, pydantic.Field(ge=1, le=1000), Role.SETTING] = pydantic.Field(
         1, description="number of runs per trial, each with another seed; the trial is judged by their mean"
+    )
+    folds: Annotated[Annotated[int, pydantic.Field(ge=FEWEST_FOLDS, le=MOST_FOLDS)] | None, Role.SETTING] = (
+        pydantic.Field(
+            None,
+            description="number of folds to which all images except a given test split are dealt; each trial trains one"
+            " run for each and is judged by their mean on validation, whose parts together are all images of the folds",
+        )
     )
     factor: Annotated[int, pydantic.Field(ge=2), Role.SETTING] = pydantic.Field(
         3,

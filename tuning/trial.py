@@ -1,4 +1,4 @@
-"""The work of a trial's process: training or resuming the run of each seed."""
+"""The work of a trial's process: training or resuming the run of each seed and fold."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from typing import Any
 
 
 def run_trial(order: dict[str, Any]) -> dict[str, Any]:
-    """Trains the run of each seed, or resumes it where it was interrupted.
+    """Trains each run of a trial, or resumes it where it was interrupted; finished runs are only read.
 
     Args:
-        order: ``config`` (fields of the configuration), ``seeds``, ``folders`` (one per seed) and ``starts`` (the runs
-            to continue from, or None).
+        order: ``config`` (fields of the configuration); ``seeds``, ``folds`` and ``folders``, one per run, a fold being
+            None without folds; ``starts`` (the runs to continue from, or None).
 
     Returns:
-        ``runs``: for each run the objective, its epoch, the epochs and seconds of this trial, and the parameters.
+        ``runs``: for each run its seed and fold, the objective, its epoch, the epochs and seconds of this trial, and
+        the parameters.
     """
     from keras_lnn.config import TrainConfig
     from keras_lnn.training.loop import train_or_resume
 
     runs = []
     starts = order["starts"] or [None] * len(order["seeds"])
-    for seed, folder, start in zip(order["seeds"], order["folders"], starts, strict=True):
-        config = TrainConfig.create({**order["config"], "seed": seed, "run_dir": folder, "start_from": start})
-        runs.append({"seed": seed, **_summarise(train_or_resume(config), start)})
+    for seed, fold, folder, start in zip(order["seeds"], order["folds"], order["folders"], starts, strict=True):
+        own = {"seed": seed, "run_dir": folder, "start_from": start} | ({} if fold is None else {"fold": fold})
+        config = TrainConfig.create({**order["config"], **own})
+        runs.append({"seed": seed, "fold": fold, **_summarise(train_or_resume(config), start)})
     return {"runs": runs}
 
 

@@ -16,10 +16,10 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
-from keras_lnn.fields.values import parse_duration
+from keras_lnn.fields.values import parse_duration, parse_fold
 from keras_lnn.processes.pool import Job, NoJob, Resource
 from keras_lnn.processes.runner import Outcome
-from tuning.safe_oracle import EPOCHS, FAILURE, PARENT, SECONDS, SETTINGS, SafeOracle
+from tuning.safe_oracle import EPOCHS, FAILURE, FOLD_SCORE, PARENT, SECONDS, SETTINGS, SafeOracle
 from tuning.space import Space
 
 _WAIT_SECONDS = 0.3
@@ -37,6 +37,7 @@ class ProcessTuner(BaseTuner):
         space: The search space.
         folder: Folder of the search.
         seeds: Seeds of each trial's runs.
+        folds: Number of folds, each of which has a run for each seed; None for a single run for each seed.
         settings: Identifies the search; a chief and its workers must have the same value.
         ended: Called with each trial that has ended here, and its outcome.
     """
@@ -49,6 +50,7 @@ class ProcessTuner(BaseTuner):
         folder: Path,
         *,
         seeds: list[int],
+        folds: int | None = None,
         settings: str = "",
         ended: Callable[[Trial, Outcome], None] = lambda trial, outcome: None,
     ) -> None:
@@ -57,6 +59,7 @@ class ProcessTuner(BaseTuner):
         self.space = space
         self.folder = folder
         self.seeds = seeds
+        self.folds = folds
         self.settings = settings
         self.ended = ended
         self.stop = threading.Event()
@@ -74,9 +77,19 @@ class ProcessTuner(BaseTuner):
         """Returns the folder of a trial's runs and its log."""
         return self.folder / f"trial_{trial_id}"
 
+    def run_parts(self) -> list[tuple[int, str | None]]:
+        """Returns the seed and the fold, such as ``2/5``, of each run of a trial; None as fold without folds."""
+        count = self.folds
+        folds = [None] if count is None else [f"{number}/{count}" for number in range(1, count + 1)]
+        return [(seed, fold) for seed in self.seeds for fold in folds]
+
     def run_folders(self, trial_id: str) -> list[Path]:
-        """Returns the folder of the run of each seed."""
-        return [self.trial_folder(trial_id) / f"seed-{seed}" for seed in self.seeds]
+        """Returns the folder of each run of a trial: ``seed-N``, or ``seed-N/fold-K`` with folds."""
+        folder = self.trial_folder(trial_id)
+        return [
+            folder / f"seed-{seed}" / ("" if fold is None else f"fold-{parse_fold(fold)[0]}")
+            for seed, fold in self.run_parts()
+        ]
 
     def load_model(self, trial: Trial) -> Any:
         """Returns the best model of a trial's first run."""
@@ -85,14 +98,14 @@ class ProcessTuner(BaseTuner):
         return load_model(self.run_folders(trial.trial_id)[0])
 
     def trial_config(self, trial: Trial) -> TrainConfig:
-        """Returns the configuration of a trial, except for its seed and folder."""
+        """Returns the configuration of a trial, except for the seed, the fold and the folder of each run."""
         values = trial.hyperparameters.values
         stop_after = values.get(EPOCHS)
         fields = {"stop_after": stop_after if stop_after != self.config.epochs else None}
         return self.space.apply(self.config, values).model_copy(update=fields)
 
     def make_job(self, trial: Trial) -> Job:
-        """Returns the job that trains the run of each seed of a trial."""
+        """Returns the job that trains the runs of a trial, one for each seed and fold."""
         config = self.trial_config(trial)
         folders = self.run_folders(trial.trial_id)
         parent = trial.hyperparameters.values.get(PARENT)
@@ -101,7 +114,8 @@ class ProcessTuner(BaseTuner):
             work="tuning.trial:run_trial",
             order={
                 "config": config.model_dump(mode="json"),
-                "seeds": self.seeds,
+                "seeds": [seed for seed, _ in self.run_parts()],
+                "folds": [fold for _, fold in self.run_parts()],
                 "folders": [str(folder) for folder in folders],
                 "starts": None if parent is None else [str(folder) for folder in self.run_folders(parent)],
             },
@@ -142,12 +156,12 @@ class ProcessTuner(BaseTuner):
             self.oracle.give_back(resource.name)
 
     def _require_same_search(self, trial: Trial) -> None:
-        """Checks that a worker's search is its chief's: the same model, data, space and seeds."""
+        """Checks that a worker's search is its chief's: the same model, data, space, seeds and folds."""
         chief = trial.hyperparameters.values.get(SETTINGS, self.settings)
         if chief != self.settings:
             raise InputError(
                 "A worker must have the options of its chief. Received: options that differ from those of the chief at"
-                " this address. Give the same model, data, space, seeds and training options."
+                " this address. Give the same model, data, space, seeds, folds and training options."
             )
 
     def _report(self, trial: Trial, outcome: Outcome) -> None:
@@ -199,8 +213,12 @@ class ProcessTuner(BaseTuner):
 
 
 def summarise(result: Mapping[str, Any], objective: str) -> dict[str, float]:
-    """Returns the values of a trial for the oracle: means over its runs, the spread, and their total cost."""
+    """Returns the values of a trial for the oracle: means over its runs and each fold, the spread, their total cost."""
     runs = result["runs"]
+    by_fold: dict[str, list[float]] = {}
+    for run in runs:
+        if run["fold"] is not None:
+            by_fold.setdefault(f"{FOLD_SCORE}{parse_fold(run['fold'])[0]}", []).append(run["objective"])
     values = [run["objective"] for run in runs]
     return {
         objective: statistics.fmean(values),
@@ -209,6 +227,7 @@ def summarise(result: Mapping[str, Any], objective: str) -> dict[str, float]:
         "epochs": float(sum(run["epochs"] for run in runs)),
         "seconds": float(sum(run["seconds"] for run in runs)),
         "parameters": float(runs[0]["parameters"]),
+        **{name: statistics.fmean(scores) for name, scores in by_fold.items()},
     }
 
 

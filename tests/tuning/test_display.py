@@ -52,7 +52,7 @@ def fill(display, folder):
     history = folder / f"trial_{busy.trial_id}" / "seed-0" / "history.csv"
     history.parent.mkdir(parents=True)
     history.write_text("epoch,loss,val_auc\n1,0.7,0.5\n2,0.6,0.625\n")
-    run = {"objective": 0.875, "best_epoch": 2, "epochs": 3, "seconds": 9.0, "parameters": 7}
+    run = {"fold": None, "objective": 0.875, "best_epoch": 2, "epochs": 3, "seconds": 9.0, "parameters": 7}
     outcomes = Outcome(result={"runs": [run]}, seconds=12.0), Outcome(failure="built to fail [sic]", seconds=2.0)
     return list(zip((good, bad), outcomes, strict=True))
 

@@ -259,6 +259,52 @@ def test_several_seeds_and_hyperband_resume_from_checkpoints(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_killed_search_with_folds_keeps_its_finished_folds_and_tests_none(tmp_path):
+    folder = tmp_path / "search"
+    options = ("--folds", "3", "--max-trials", "2")
+    first = start(command(folder, *options))
+    wait_for(folder / "trial_1" / "seed-0" / "fold-2" / "config.yaml")
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    kept = [folder / "trial_0/seed-0/fold-3/metrics.json", folder / "trial_1/seed-0/fold-1/metrics.json"]
+    begun = [path.stat().st_mtime_ns for path in kept]
+    printed = finish(start(command(folder, *options)))
+    assert "2 trials succeeded, 0 failed" in printed
+    assert "3 folds each" in printed
+    assert "all images of the folds were validation in every trial" in printed
+    assert [path.stat().st_mtime_ns for path in kept] == begun
+    for _, row in pd.read_csv(folder / "trials.csv", dtype={"trial": str}).iterrows():
+        assert row["val_auc"] == pytest.approx(row[["fold_1", "fold_2", "fold_3"]].mean())
+        runs = [folder / f"trial_{row['trial']}" / "seed-0" / f"fold-{number}" for number in (1, 2, 3)]
+        for run in runs:
+            assert "test" not in yaml.safe_load((run / "metrics.json").read_text())
+            assert set(pd.read_csv(run / "predictions.csv")["split"]) == {"val"}
+        assert row["fold_2"] == pytest.approx(pd.read_csv(runs[1] / "history.csv")["val_auc"].max())
+    best = TrainConfig.from_yaml(folder / "best.yaml")
+    assert (best.fold, best.test) == (None, True)
+    other = start(command(folder, "--folds", "4"))
+    refused, _ = other.communicate(timeout=WAIT_SECONDS)
+    assert other.returncode == 2
+    assert "must continue with the folds that it began with, 3. Received: 4" in refused
+
+
+@pytest.mark.slow
+def test_hyperband_continues_each_fold(tmp_path, runner):
+    config = QUICK.model_copy(update={"epochs": 3})
+    space = Space("quick-net", {"units": Choice((2, 4))})
+    result = run_search(config, space, tmp_path / "search", tuner="hyperband", folds=3, runner=runner)
+    promoted = result.trials[result.trials["round"] > 0]
+    assert len(promoted)
+    for _, row in promoted.iterrows():
+        folders = result.tuner.run_folders(row["trial"]), result.tuner.run_folders(row["goes_on_from"])
+        for now, before in zip(*folders, strict=True):
+            history, old = (pd.read_csv(folder / "history.csv") for folder in (now, before))
+            pd.testing.assert_frame_equal(history.iloc[: len(old)], old)
+            configs = [TrainConfig.from_yaml(folder / "config.yaml") for folder in (now, before)]
+            assert configs[0].fold == configs[1].fold == f"{now.name.removeprefix('fold-')}/3"
+
+
+@pytest.mark.slow
 def test_a_worker_with_other_options_is_refused_and_the_time_of_a_chief_ends_it(tmp_path):
     address = free_address()
     folder = tmp_path / "refusing" / "search"

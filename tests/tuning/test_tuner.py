@@ -10,6 +10,7 @@ from keras_lnn.processes.pool import NoJob, Pool
 from keras_lnn.processes.runner import Outcome
 from keras_lnn.training.protocol import complete_config
 from tuning.oracles import make_oracle
+from tuning.results import trials_table
 from tuning.safe_oracle import PARENT, SETTINGS
 from tuning.space import Space
 from tuning.tuner import ProcessTuner
@@ -30,9 +31,10 @@ class Resource:
 
 def succeed(job):
     value = job.order["config"]["model_args"]["units"] / 100
+    cost = {"best_epoch": 1, "epochs": 3, "seconds": 1.0, "parameters": 7}
     runs = [
-        {"objective": value + seed, "best_epoch": 1, "epochs": 3, "seconds": 1.0, "parameters": 7}
-        for seed in job.order["seeds"]
+        {"objective": value + seed + (0 if fold is None else int(fold[0]) / 10), "fold": fold, **cost}
+        for seed, fold in zip(job.order["seeds"], job.order["folds"], strict=True)
     ]
     return Outcome(result={"runs": runs}, seconds=2.0)
 
@@ -76,6 +78,28 @@ def test_every_trial_ends_with_its_outcome(tmp_path):
         "3": pytest.approx(1.14),
     }
     assert tuner.oracle.seconds == {"0": 2.0, "1": 1.0, "2": 2.0, "3": 2.0}
+
+
+def test_a_trial_with_folds_trains_a_run_for_each_and_is_judged_by_their_mean(tmp_path):
+    tuner = make_tuner(tmp_path / "search", folds=3)
+    job = tuner.take(Resource())
+    folder = tmp_path / "search" / "trial_0"
+    assert job.runs == tuple(folder / f"seed-{seed}" / f"fold-{fold}" for seed in (0, 1) for fold in (1, 2, 3))
+    assert job.order["folders"] == [str(run) for run in job.runs]
+    assert job.order["seeds"] == [0, 0, 0, 1, 1, 1]
+    assert job.order["folds"] == ["1/3", "2/3", "3/3"] * 2
+    tuner.finish(Resource(), job, succeed(job))
+    table = trials_table(tuner.oracle, tuner.space)
+    row = table.iloc[0]
+    scores = [0.08 + fold / 10 for fold in (1, 2, 3)]
+    assert row["val_auc"] == pytest.approx(sum(scores) / 3 + 0.5)
+    assert row[["fold_1", "fold_2", "fold_3"]].tolist() == pytest.approx([score + 0.5 for score in scores])
+    assert list(table)[:5] == ["trial", "status", "val_auc", "spread", "best_epoch"]
+    assert row["epochs"] == 18
+    # Every run of a trial that continues goes on from the run of the same seed and fold.
+    child = tuner.oracle.create_trial("here")
+    child.hyperparameters.values[PARENT] = "0"
+    assert tuner.make_job(child).order["starts"] == [str(run) for run in job.runs]
 
 
 def test_several_workers_share_the_trials(tmp_path):
