@@ -15,7 +15,7 @@ from keras_lnn.folds.layout import FoldRun, begin_folder, lay_out_folds, name_fo
 from keras_lnn.processes.runner import ProcessRunner
 from keras_lnn.processes.sharing import keep_this_process_small, share_processors
 from keras_lnn.studies.declaration import StudyRun
-from keras_lnn.terminal import loading, make_console, start_keras
+from keras_lnn.terminal import make_console, start_keras
 
 
 def run_folds(config: TrainConfig, options: FoldOptions) -> None:
@@ -69,15 +69,10 @@ def _run_folds(config: TrainConfig, options: FoldOptions, runs: list[FoldRun], f
 
 def check_fold_data(runs: Sequence[StudyRun], options: FoldOptions, console: Console) -> None:
     """Reads the data once, so that what is wrong with them is reported before the first run, and once."""
-    from keras_lnn.data import load_data
-    from keras_lnn.data.reading import Reading
-    from keras_lnn.folds.display import print_pool
+    from keras_lnn.folds.display import load_pool, print_pool
     from keras_lnn.tasks.kinds import make_task
-    from keras_lnn.training.protocol import complete_config
 
-    config = complete_config(runs[0].config)
-    with loading(console, f"loading {config.data}") as progress:
-        data = load_data(config.data, Reading.of_run(config), progress=progress)
+    data = load_pool(runs[0], console)
     task = make_task(data.task, data.class_names)
     if not task.pools_folds:
         raise InputError(

@@ -1,4 +1,4 @@
-"""The output of a running cross-validation: what is dealt to the folds, and one line per finished run."""
+"""The data of a cross-validation and what is printed of it: the samples of all folds, and one line per run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from rich.text import Text
 from keras_lnn.data.arrays import ImageData, name_samples
 from keras_lnn.data.folds import count_pooled
 from keras_lnn.folds.layout import FoldRun
+from keras_lnn.studies.declaration import StudyRun
 from keras_lnn.studies.display import StudyDisplay
+from keras_lnn.terminal import loading
 
 
 class FoldDisplay(StudyDisplay):
@@ -26,6 +28,22 @@ class FoldDisplay(StudyDisplay):
     def __init__(self, console: Console, runs: Sequence[FoldRun], folder: Path) -> None:
         config = runs[0].config
         super().__init__(console, f"{config.model} on {config.data}", runs, folder)
+
+
+def load_pool(run: StudyRun, console: Console) -> ImageData:
+    """Returns the data in the splits of one fold, which together have the samples of all folds.
+
+    Args:
+        run: The run of the fold.
+        console: Console on which progress is shown.
+    """
+    from keras_lnn.data import load_data
+    from keras_lnn.data.reading import Reading
+    from keras_lnn.training.protocol import complete_config
+
+    config = complete_config(run.config)
+    with loading(console, f"loading {config.data}") as progress:
+        return load_data(config.data, Reading.of_run(config), progress=progress)
 
 
 def print_pool(console: Console, data: ImageData, folds: int) -> None:

@@ -22,7 +22,7 @@ from keras_lnn.studies.declaration import StudyRun
 
 # Fields of a single run that mean nothing for all folds together; the others are those of each run.
 _OF_ONE_RUN = ("fold", "start_from", "stop_after")
-_WRITTEN = ("folds.csv", "folds.json", "folds.html", "predictions.csv", "plots")
+_WRITTEN = ("folds.csv", "folds.json", "folds.html", "predictions.csv", "doubtful_labels.csv", "plots")
 
 
 @dataclasses.dataclass(frozen=True)

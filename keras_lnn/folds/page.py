@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_lnn.files.atomic import write_text
+from keras_lnn.folds.doubtful import describe_doubtful
 from keras_lnn.folds.layout import FoldRun
 from keras_lnn.folds.words import describe_folds, describe_methods, describe_outcome, list_metrics, spell
 from keras_lnn.pages.rendering import Link, Picture, Table, relative_link, render
@@ -23,9 +24,14 @@ _READINGS = {
     "reliability": "All predictions together: on the diagonal probabilities mean what they say. Below it the models are"
     " too sure.",
 }
+_SHEET = (
+    "The most doubtful first. The models were not trained on these and are confident of another label: the label may be"
+    " wrong, the case rare, or the models wrong."
+)
 _FILES = {
     "folds.csv": "the metrics of each fold",
     "predictions.csv": "truth, probabilities and decision for each sample, with its fold",
+    "doubtful_labels.csv": "the labels that predictions contradict, the most doubtful first",
     "folds.json": "everything on this page as numbers; written last, so that it marks a complete cross-validation",
     FOLDS_FILE: "the options: keras-lnn train --config goes on with the same folds",
 }
@@ -49,6 +55,7 @@ def write_folds_page(folder: Path, found: dict[str, Any], runs: Sequence[FoldRun
 def folds_page(folder: Path, found: dict[str, Any], runs: Sequence[FoldRun]) -> str:
     """Returns the page; arguments as in :func:`write_folds_page`."""
     pictures = [Picture.of_file(folder / "plots" / f"{name}.png", text) for name, text in _READINGS.items()]
+    sheet = folder / "plots" / "doubtful_labels.png"
     head = ["metric", "mean over folds", "spread", "all predictions"]
     caption = "Metrics with 95% intervals"
     rows = [[label, *(_small(cell) for cell in cells)] for label, *cells in list_metrics(found)]
@@ -61,6 +68,8 @@ def folds_page(folder: Path, found: dict[str, Any], runs: Sequence[FoldRun]) -> 
         labels=labels_table(found, "pooled"),
         methods=describe_methods(found),
         pictures=pictures,
+        doubtful=describe_doubtful(found),
+        sheet=Picture.of_file(sheet, _SHEET) if sheet.exists() else None,
         folds=_folds_table(folder, found, runs),
         commands=_list_commands(folder, runs, name_samples(found)),
         files=[(Link(name, name), what) for name, what in _FILES.items()],

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,9 @@ from keras_lnn.comparing.runs import Run, read_run
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.predictions import Evaluation
 from keras_lnn.files.atomic import atomic_path, remove_partial_files, without_nan, write_json, write_text
-from keras_lnn.files.csv_tables import to_csv
+from keras_lnn.files.csv_tables import plain_cell, to_csv
+from keras_lnn.folds.display import load_pool
+from keras_lnn.folds.doubtful import count_doubtful, describe_doubtful, draw_doubtful, tabulate_doubtful
 from keras_lnn.folds.layout import FoldRun
 from keras_lnn.folds.page import write_folds_page
 from keras_lnn.folds.pooling import FoldPredictions, measure_pooled
@@ -30,6 +32,9 @@ from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.folds import mean_over_folds
 from keras_lnn.tasks.kinds import make_task
 from keras_lnn.terminal import loading
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # An AUC of pooled probabilities that differs more from the mean over the folds says that their scales differ.
 _DIFFERENT_SCALES = 0.02
@@ -79,12 +84,18 @@ def write_folds(folder: Path, runs: Sequence[FoldRun], console: Console) -> dict
         write_text(folder / "folds.csv", to_csv(tabulate_folds(folds)))
         write_text(folder / "predictions.csv", to_csv(tabulate_predictions(folds)))
         found = gather_results(folds)
-        _draw(folder / "plots", folds, found)
+        doubtful = tabulate_doubtful(_by_repeat(folds), found)
+        found["doubtful_labels"] = count_doubtful(doubtful, found)
+        write_text(folder / "doubtful_labels.csv", to_csv(doubtful))
+    sheet = _draw_sheet(doubtful, runs[0], console)
+    with loading(console, "drawing"):
+        _draw(folder / "plots", folds, found, sheet)
         page = write_folds_page(folder, found, runs)
         write_json(folder / "folds.json", found)
     for warning in found["warnings"]:
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))
     _print_metrics(console, found)
+    console.print(describe_doubtful(found), soft_wrap=True)
     console.print(f"{describe_outcome(found)}; its page is {page}", soft_wrap=True)
     return found
 
@@ -122,6 +133,8 @@ def tabulate_predictions(folds: Sequence[FinishedFold]) -> pd.DataFrame:
             RunFolder(fold.run.folder).predictions, dtype={"file": str, "patient": str}, low_memory=False
         )
         table = table[table["split"] == "test"].drop(columns="split")
+        for name in {"file", "patient"} & set(table):
+            table[name] = table[name].map(plain_cell, na_action="ignore")
         one = fold.read
         task = make_task(one.task, one.class_names)
         decided = np.asarray(task.decide(one.probabilities, one.thresholds))
@@ -141,7 +154,7 @@ def gather_results(folds: Sequence[FinishedFold]) -> dict[str, Any]:
     first, config = folds[0].read, folds[0].run.config
     samples, repeats = name_samples(folds[0].metrics), max(fold.run.repeat for fold in folds)
     pooled = measure_pooled(
-        [[fold.predictions for fold in folds if fold.run.repeat == repeat + 1] for repeat in range(repeats)],
+        _by_repeat(folds),
         task=first.task,
         class_names=first.class_names,
         positive_class=first.positive_class,
@@ -167,6 +180,12 @@ def gather_results(folds: Sequence[FinishedFold]) -> dict[str, Any]:
             "warnings": [*pooled.warnings, *_caution(folds, pooled, means)],
         }
     )
+
+
+def _by_repeat(folds: Sequence[FinishedFold]) -> list[list[FoldPredictions]]:
+    """Returns the predictions of the folds of each repeat."""
+    repeats = sorted({fold.run.repeat for fold in folds})
+    return [[fold.predictions for fold in folds if fold.run.repeat == repeat] for repeat in repeats]
 
 
 def average_metrics(
@@ -212,7 +231,18 @@ def _caution(folds: Sequence[FinishedFold], pooled: Evaluation, means: Mapping[s
     return found
 
 
-def _draw(path: Path, folds: Sequence[FinishedFold], found: Mapping[str, Any]) -> None:
+def _draw_sheet(doubtful: pd.DataFrame, run: FoldRun, console: Console) -> Figure | None:
+    """Returns the sheet of doubtful labels, for which the data are read again; None without labels or data."""
+    if doubtful.empty:
+        return None
+    try:
+        return draw_doubtful(doubtful, load_pool(run, console))
+    except (InputError, OSError) as error:
+        console.print(Text.assemble(("warning: ", "bold yellow"), f"doubtful labels are not drawn: {error}"))
+        return None
+
+
+def _draw(path: Path, folds: Sequence[FinishedFold], found: Mapping[str, Any], sheet: Figure | None) -> None:
     from keras_lnn import plots
     from keras_lnn.plots.folds import plot_fold_roc
 
@@ -224,6 +254,7 @@ def _draw(path: Path, folds: Sequence[FinishedFold], found: Mapping[str, Any]) -
         "roc": plot_fold_roc([(run.truth, run.probabilities) for run in runs], *about, found["positive_class"]),
         "reliability": plots.plot_reliability(truth, probabilities, *about, expected_calibration_error=error),
     }
+    figures |= {} if sheet is None else {"doubtful_labels": sheet}
     with atomic_path(path) as temporary:
         temporary.mkdir()
         for name, figure in figures.items():

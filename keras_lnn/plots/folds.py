@@ -1,4 +1,4 @@
-"""The pictures of cross-validations: ROC curves of the folds, and several models on the same folds."""
+"""The pictures of cross-validations: ROC curves of the folds, several models on the same folds, doubtful labels."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_lnn.plots.arguments import check_predictions
+from keras_lnn.plots.samples import CAPTION_WIDTH, EXAMPLE_INCHES, name_file
+from keras_lnn.plots.sheet import Block, draw_sheet
 from keras_lnn.plots.style import (
     BLUE,
     DARK_GREY,
@@ -15,16 +17,20 @@ from keras_lnn.plots.style import (
     LABEL_SIZE,
     LIGHT_GREY,
     SMALL_SIZE,
+    VERMILLION,
     keep_within_unit,
     literal,
     new_figure,
     set_heading,
     shorten_name,
     style_axes,
+    wrap_name,
     write_note,
 )
+from keras_lnn.plots.views import SampleView
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
     from keras_lnn.statistics import Estimate
@@ -101,6 +107,27 @@ def plot_fold_values(
         keep_within_unit(axes, "y")
     set_heading(figure, "Each fold (grey) and the mean over the folds with its 95% interval")
     return figure
+
+
+def plot_doubtful_labels(table: pd.DataFrame, samples: Sequence[tuple[SampleView, int]], heading: str) -> Figure:
+    """Draws samples whose labels are doubtful, with what is given and what the predictions suggest.
+
+    Args:
+        table: One row per label with ``file``, ``given``, ``suggested`` and their probabilities, for several labels
+            also ``label``.
+        samples: For each row how the samples of its split are drawn, and the place of its sample among them.
+        heading: Heading of the sheet.
+    """
+    cells = []
+    for row, (view, place) in zip(table.to_dict("records"), samples, strict=True):
+        lines = [f"given: {row['given']}", f"predicted: {row['suggested']}"]
+        lines = [row["label"], *lines] if "label" in row else lines
+        numbers = f"p = {row['given_probability']:.3f} and {row['suggested_probability']:.3f}"
+        below = "\n".join([*(wrap_name(line, CAPTION_WIDTH, 4) for line in lines), numbers])
+        cells += view.cells(np.array([place]), [(name_file(row["file"]), below, VERMILLION)])
+    title = "p: of the given, and of the predicted label"
+    inches = samples[0][0].inches(EXAMPLE_INCHES) if samples else EXAMPLE_INCHES
+    return draw_sheet(heading, [Block(title, cells, "no label is doubtful")], inches)
 
 
 def curve_of_classes(

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import register_tiny_data, tiny_stripes
 from rich.console import Console
 from run_samples import BREAST, CHEST, binary_probabilities, label_probabilities, make_truth, write_run
 
@@ -12,6 +13,7 @@ from keras_lnn.cli.run_list import find_runs
 from keras_lnn.comparing.compared_run import check_same_samples
 from keras_lnn.comparing.runs import read_run
 from keras_lnn.config import TrainConfig
+from keras_lnn.data.folds import take_fold
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import FoldOptions
 from keras_lnn.folds.layout import begin_folder, lay_out_folds
@@ -23,9 +25,9 @@ from keras_lnn.saved.predictor import find_model
 SIZE = 40
 
 
-def write_folds_of(folder, repeats=1, shift=0.0, calibrated=True):
+def write_folds_of(folder, repeats=1, shift=0.0, calibrated=True, data="breastmnist"):
     """Writes three complete folds, whose scores differ by a shift from fold to fold, and returns their runs."""
-    config = TrainConfig(model="lnn", data="breastmnist", epochs=3, run_dir=folder)
+    config = TrainConfig(model="lnn", data=data, epochs=3, run_dir=folder)
     options = FoldOptions(folds=3, repeats=repeats)
     runs = lay_out_folds(config, options)
     folder.mkdir()
@@ -36,7 +38,7 @@ def write_folds_of(folder, repeats=1, shift=0.0, calibrated=True):
         odds = np.log(probabilities[:, 1] / probabilities[:, 0]) + shift * place
         probabilities = np.column_stack([1 / (1 + np.exp(odds)), 1 / (1 + np.exp(-odds))])
         names = [f"{run.fold}-{row}.png" for row in range(SIZE)]
-        own = {"seed": run.config.seed, "split_seed": run.config.split_seed, "fold": run.config.fold}
+        own = {name: getattr(run.config, name) for name in ("data", "seed", "split_seed", "fold")}
         write_run(run.folder, truth, probabilities, names=names, thresholds=(0.4, 0.6), export="none", **own)
         complete(run, calibrated)
     return runs
@@ -53,7 +55,7 @@ def complete(run, calibrated=True):
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("folds") / "lnn"
-    runs = write_folds_of(folder)
+    runs = write_folds_of(folder, data=register_tiny_data())
     return folder, runs, write_folds(folder, runs, Console(quiet=True))
 
 
@@ -87,7 +89,7 @@ def test_the_page_links_every_fold_and_says_how_the_numbers_came_about(done):
     folder, _, found = done
     page = (folder / "folds.html").read_text()
     for text in (
-        "lnn on breastmnist, 3 folds",
+        "lnn on tiny-stripes, 3 folds",
         "Nadeau and Bengio",
         "mean over folds",
         "fold 2/3",
@@ -124,6 +126,34 @@ def test_scales_that_differ_between_folds_are_reported(tmp_path):
     assert found["pooled"]["auc"]["value"] < found["mean"]["auc"]["value"] - 0.02
 
 
+def test_labels_that_the_predictions_contradict_are_listed_and_drawn(tmp_path):
+    folder, wrong = tmp_path / "lnn", {"train 3": 1, "train 40": 0, "val 7": 1}
+    runs = lay_out_folds(TrainConfig(data=register_tiny_data(), run_dir=folder), FoldOptions(folds=3, repeats=2))
+    for place, run in enumerate(runs):
+        test = take_fold(tiny_stripes(), run.config.fold, run.config.split_seed).splits["test"]
+        flipped = np.isin(test.names, list(wrong))
+        sure = np.where(flipped, 0.95, 0.8) + np.random.default_rng(place).uniform(-0.04, 0.04, len(flipped))
+        positive = np.where(test.labels ^ flipped, sure, 1 - sure)
+        own = {name: getattr(run.config, name) for name in ("data", "seed", "split_seed", "fold")}
+        about = {"class_names": ("level", "upright"), "names": test.names}
+        write_run(run.folder, test.labels, np.column_stack([1 - positive, positive]), **about, **own)
+        complete(run)
+    console = Console(record=True, width=200)
+    found = write_folds(folder, runs, console)
+    table = pd.read_csv(folder / "doubtful_labels.csv")
+    assert dict(zip(table["file"], table["given"] == "upright", strict=True)) == wrong
+    assert table["rank"].tolist() == [1, 2, 3]
+    # The mean of both repeats, which list the samples in another order.
+    predictions = pd.read_csv(folder / "predictions.csv").set_index("file")
+    for row in table.to_dict("records"):
+        mean = predictions.loc[row["file"], f"probability {row['suggested']}"].mean()
+        assert row["suggested_probability"] == pytest.approx(mean) == 1 - row["given_probability"]
+    assert found["doubtful_labels"] == {"count": 3, "of": 80}
+    assert "3 of 80 labels are contradicted" in console.export_text()
+    assert (folder / "plots" / "doubtful_labels.png").is_file()
+    assert "a doubtful label is not a wrong one" in (folder / "folds.html").read_text()
+
+
 def test_other_commands_say_what_the_folder_is(done):
     folder, _, _ = done
     with pytest.raises(InputError, match=r"A run must be a single one. Received: .*, a cross-validation. Name the run"):
@@ -139,6 +169,6 @@ def test_runs_of_different_folds_are_not_compared(done):
 
 def test_a_cross_validation_goes_on_with_its_own_options(done, tmp_path):
     folder, _, _ = done
-    config = TrainConfig(model="lnn", data="breastmnist", run_dir=folder)
+    config = TrainConfig(model="lnn", data="tiny-stripes", run_dir=folder)
     with pytest.raises(InputError, match=r"began with, --folds 3 --repeats 1. Received: --folds 3 --repeats 2"):
         begin_folder(folder, config, FoldOptions(folds=3, repeats=2))
