@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,11 +37,36 @@ def tabulate_predictions(
     task = signature.get_task()
     predicted = task.name_decision(task.decide(probabilities, signature.thresholds))
     columns = dict(zip(COLUMNS, (list(names), predicted), strict=True))
-    found = signature.find_promised(probabilities)
-    if "set" in found:
-        columns["set"] = name_sets(found["set"], signature.class_names)
-    if "refer" in found:
-        columns["refer"] = found["refer"]
+    columns |= name_promised(signature.find_promised(probabilities), signature.class_names)
     columns |= {} if likeness is None else {LIKENESS: likeness}
     of_classes = {PROBABILITY + name: probabilities[:, place] for place, name in enumerate(signature.class_names)}
     return pd.DataFrame(columns | of_classes)
+
+
+def name_promised(promised: Mapping[str, np.ndarray], class_names: Sequence[str]) -> dict[str, Any]:
+    """Returns the columns ``set`` and ``refer``, where a model has prediction sets or refers to a human.
+
+    Args:
+        promised: What :meth:`~keras_lnn.saved.signature.Signature.find_promised` returns.
+        class_names: One name for each class.
+    """
+    columns: dict[str, Any] = {}
+    if "set" in promised:
+        columns["set"] = name_sets(promised["set"], class_names)
+    if "refer" in promised:
+        columns["refer"] = promised["refer"]
+    return columns
+
+
+def insert_promised(table: pd.DataFrame, probabilities: np.ndarray, signature: Signature) -> pd.DataFrame:
+    """Returns a run's table of predictions with the columns ``set`` and ``refer`` before the probabilities.
+
+    Args:
+        table: One row per sample.
+        probabilities: (samples, classes).
+        signature: Of the model.
+    """
+    place = next((place for place, name in enumerate(table) if name.startswith(PROBABILITY)), len(table.columns))
+    for name, values in reversed(name_promised(signature.find_promised(probabilities), signature.class_names).items()):
+        table.insert(place, name, values)
+    return table

@@ -28,6 +28,7 @@ from keras_lnn.pages.run_page import describe_end, write_run_page
 from keras_lnn.runs.epoch_shares import count_epochs, is_cut_short
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.runs.selection import Selection
+from keras_lnn.saved.prediction_columns import insert_promised
 from keras_lnn.saved.predictor import KerasPredictor, predict_courses, predict_probabilities
 from keras_lnn.saved.signature import Signature, read_signature, save_keras
 from keras_lnn.tasks.decisions import confidence_in
@@ -135,7 +136,12 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
         report = dataclasses.replace(report, signature=signature)
         save_keras(model, report.signature, folder.best_model, samples)
         found = {name: measure_split(splits[name], predicted[name], report.signature) for name in measured}
-        tables = [task.tabulate(splits[name], predicted[name], found[name], name) for name in measured]
+        tables = [
+            insert_promised(
+                task.tabulate(splits[name], predicted[name], found[name], name), predicted[name], report.signature
+            )
+            for name in measured
+        ]
         write_text(folder.predictions, to_csv(pd.concat(tables)))
     metrics = _gather(report, {name: metrics_of_split(found[name], report.signature, name) for name in measured})
     metrics["calibration"] = _describe_calibration(calibrated, splits)

@@ -11,13 +11,15 @@ from keras_lnn import TrainConfig, plots, train
 from keras_lnn.data.arrays import Split
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.prediction_sets import measure_referral, measure_sets
+from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.saved.card import model_card
 from keras_lnn.saved.ensembles import ON_FOLDS
 from keras_lnn.saved.image_predictions import require_free_table, shorten_predictions, write_predictions
-from keras_lnn.saved.prediction_columns import tabulate_predictions
+from keras_lnn.saved.prediction_columns import insert_promised, tabulate_predictions
 from keras_lnn.saved.results import describe_promised
 from keras_lnn.tasks.decisions import confidence_in
 from keras_lnn.tasks.prediction_sets import PredictionSets
+from keras_lnn.tasks.prediction_tables import read_probabilities
 from keras_lnn.tasks.referral import Referral
 from keras_lnn.training.promised import choose_promised, measure_promised
 
@@ -172,6 +174,21 @@ def test_the_picture_shows_the_errors_that_are_left():
     assert len(plots.plot_referral(confidence, right).axes[0].get_lines()) == 1
     with pytest.raises(InputError, match="one number per sample"):
         plots.plot_referral(confidence, right[1:])
+
+
+def test_the_predictions_of_a_run_have_its_sets_and_are_read_with_them_or_without(tmp_path):
+    split = Split(np.zeros((4, 1, 1, 1), np.uint8), np.array([0, 1, 2, 0]))
+    rules = {"sets": PredictionSets(0.9, True, (0.8, 0.3, 0.3)), "referral": Referral(0.1, 0.5)}
+    path = tmp_path / "predictions.csv"
+    for signature, columns in ((with_rules(**rules), ["set", "refer"]), (SIGNATURE, [])):
+        table = signature.get_task().tabulate(split, PROBABILITIES, None, "test")
+        table = insert_promised(table, PROBABILITIES, signature)
+        assert list(table)[4:-3] == columns
+        path.write_text(to_csv(table))
+        np.testing.assert_array_equal(read_probabilities(path, "test", NAMES)[1], PROBABILITIES)
+        if columns:
+            expected = tabulate_predictions(list("1234"), PROBABILITIES, signature)
+            assert table[columns].equals(expected[columns])
 
 
 @pytest.mark.slow

@@ -81,6 +81,7 @@ def config_for(tiny_data: str, tmp_path: Path, **fields) -> TrainConfig:
 @pytest.mark.usefixtures("eager_models")
 def test_a_run_writes_every_documented_file(tiny_data, tmp_path, console):
     fields = {"model": "tiny-liquid", "epochs": 2, "batch_size": 20, "tensorboard": True, "explanations": True}
+    fields |= {"coverage": 0.8, "referral_risk": 0.3}
     result = train(config_for(tiny_data, tmp_path, **fields), console)
     folder = result.folder
     for path in (folder.config, folder.environment, folder.history, folder.metrics, folder.predictions):
@@ -88,7 +89,7 @@ def test_a_run_writes_every_documented_file(tiny_data, tmp_path, console):
     assert list(folder.tensorboard.rglob("events*"))
     names = {path.name for path in folder.plots.iterdir()}
     pictures = {"history", "roc", "precision_recall", "confusion", "reliability", "examples", "labels", "wiring_cfc"}
-    pictures |= {"sequence_channels", "class_accuracy", "class_correlation", "images", "explanations"}
+    pictures |= {"sequence_channels", "class_accuracy", "class_correlation", "images", "explanations", "referral"}
     assert names == {f"{name}.png" for name in pictures}
     page = folder.report.read_text(encoding="utf-8")
     assert page.count("<img ") == len(pictures)  # each has a sentence on how to read it
@@ -106,6 +107,11 @@ def test_a_run_writes_every_documented_file(tiny_data, tmp_path, console):
     assert metrics["test"]["auc"]["low"] <= metrics["test"]["auc"]["value"] <= metrics["test"]["auc"]["high"]
     assert (metrics["classes"], metrics["positive_class"]) == (["level", "upright"], "upright")
     assert metrics["threshold_rule"] == "youden"
+    table = pd.read_csv(folder.predictions)
+    table = table[table["split"] == "test"]
+    covered = [row["truth_name"] in row["set"].split("|") for row in table.to_dict("records")]
+    assert metrics["sets"]["test"]["coverage"]["value"] == pytest.approx(np.mean(covered))
+    assert metrics["referral"]["test"]["decided"]["value"] == pytest.approx(1 - table["refer"].mean())
     signature = read_signature(folder.best_model)
     assert (signature.threshold_rule, signature.positive_class) == ("youden", "upright")
     assert list(signature.thresholds) == [
