@@ -15,7 +15,7 @@ from keras_lnn.pages.rendering import Link, Picture, Table, relative_link, rende
 from keras_lnn.pages.run_tables import labels_table
 from keras_lnn.runs.finding import FOLDS_FILE
 from keras_lnn.runs.folder import RunFolder
-from keras_lnn.saved.results import describe_metric, name_samples, split_in_words
+from keras_lnn.saved.results import describe_metric, describe_promised, name_samples, split_in_words
 from keras_lnn.tasks.kinds import find_kind_of
 
 _READINGS = {
@@ -65,6 +65,7 @@ def folds_page(folder: Path, found: dict[str, Any], runs: Sequence[FoldRun]) -> 
         result=describe_outcome(found),
         cautions=found["warnings"],
         metrics=Table(caption, head, rows),
+        promised=describe_promised(found, "pooled"),
         labels=labels_table(found, "pooled"),
         methods=describe_methods(found),
         pictures=pictures,

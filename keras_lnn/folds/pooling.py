@@ -62,7 +62,7 @@ def measure_pooled(
     names = tuple(class_names)
     _require_same_samples(repeats)
     parts = [_pool(folds, task, names, positive_class) for folds in repeats]
-    units = [_find_units(folds, len(repeats)) for folds in repeats]
+    units = [find_units(folds, len(repeats)) for folds in repeats]
     measured = [measure_predictions(pooled, groups, confidence) for pooled, groups in zip(parts, units, strict=True)]
     metrics = {name: _mean([overall[name] for overall, _ in measured]) for name in measured[0][0]}
     by_class = {
@@ -104,8 +104,13 @@ def _list_groups(folds: Sequence[FoldPredictions]) -> list[str] | None:
     return [group for groups in known for group in groups] if len(known) == len(folds) else None
 
 
-def _find_units(folds: Sequence[FoldPredictions], repeats: int) -> list[str] | None:
-    """Returns the unit of each sample: its patient, or of several repeats its name; None where each is its own."""
+def find_units(folds: Sequence[FoldPredictions], repeats: int) -> list[str] | None:
+    """Returns the unit of each sample: its patient, or of several repeats its name; None where each is its own.
+
+    Args:
+        folds: The folds of one repeat.
+        repeats: Number of repeats.
+    """
     groups = _list_groups(folds)
     if groups is not None or repeats == 1:
         return groups

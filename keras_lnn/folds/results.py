@@ -24,9 +24,11 @@ from keras_lnn.folds.doubtful import count_doubtful, describe_doubtful, draw_dou
 from keras_lnn.folds.layout import FoldRun
 from keras_lnn.folds.page import write_folds_page
 from keras_lnn.folds.pooling import FoldPredictions, measure_pooled
+from keras_lnn.folds.promised import decide_promised, list_promised, measure_promised_folds
 from keras_lnn.folds.words import describe_folds, describe_outcome, list_metrics
 from keras_lnn.runs.folder import RunFolder
-from keras_lnn.saved.results import name_samples
+from keras_lnn.saved.prediction_columns import name_promised
+from keras_lnn.saved.results import describe_promised, name_samples
 from keras_lnn.saved.signature import short_data_name
 from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.folds import mean_over_folds
@@ -59,6 +61,17 @@ class FinishedFold:
         """Returns what is pooled."""
         one = self.read
         return FoldPredictions(one.truth, one.probabilities, one.files, one.thresholds, one.groups)
+
+    @property
+    def decided(self) -> np.ndarray:
+        """Returns the classes or labels that the model decides on, at its own thresholds."""
+        one = self.read
+        return np.asarray(make_task(one.task, one.class_names).decide(one.probabilities, one.thresholds))
+
+    @property
+    def promised(self) -> dict[str, np.ndarray]:
+        """Returns the prediction sets and the referral of the model, where it has them."""
+        return decide_promised(self.metrics, self.read.probabilities, self.decided, self.read.thresholds)
 
     @property
     def test_over_train(self) -> float:
@@ -95,7 +108,8 @@ def write_folds(folder: Path, runs: Sequence[FoldRun], console: Console) -> dict
     for warning in found["warnings"]:
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))
     _print_metrics(console, found)
-    console.print(describe_doubtful(found), soft_wrap=True)
+    for text in (*describe_promised(found, "pooled"), describe_doubtful(found)):
+        console.print(text, soft_wrap=True)
     console.print(f"{describe_outcome(found)}; its page is {page}", soft_wrap=True)
     return found
 
@@ -120,6 +134,7 @@ def tabulate_folds(folds: Sequence[FinishedFold]) -> pd.DataFrame:
         row |= {"images": test["images"], "patients": test["patients"]}
         for name, estimate in fold.metrics["test"].items():
             row |= {name: estimate["value"], f"{name}_low": estimate["low"], f"{name}_high": estimate["high"]}
+        row |= list_promised(fold.metrics)
         row |= {name: fold.metrics[name] for name in ("best_epoch", "epochs", "seconds")}
         rows.append(row | {"run": fold.run.place})
     return pd.DataFrame(rows)
@@ -137,12 +152,15 @@ def tabulate_predictions(folds: Sequence[FinishedFold]) -> pd.DataFrame:
             table[name] = table[name].map(plain_cell, na_action="ignore")
         one = fold.read
         task = make_task(one.task, one.class_names)
-        decided = np.asarray(task.decide(one.probabilities, one.thresholds))
+        decided = fold.decided
         if task.exclusive:
             table["predicted"] = task.name_decision(decided)
         else:
             for place, name in enumerate(one.class_names):
                 table[f"predicted {name}"] = decided[:, place].astype(int)
+        # Folds that were trained before runs wrote these columns have only their rules.
+        for name, values in name_promised(fold.promised, one.class_names).items():
+            table[name] = values
         table.insert(0, "repeat", fold.run.repeat)
         table.insert(1, "fold", fold.run.fold)
         tables.append(table)
@@ -176,6 +194,13 @@ def gather_results(folds: Sequence[FinishedFold]) -> dict[str, Any]:
             "per_class": {"pooled": pooled.per_class_to_json()},
             "intervals_over": {"pooled": dataclasses.asdict(pooled.basis)},
             "test_over_train": round(ratio, 6),
+            **measure_promised_folds(
+                _by_repeat(folds),
+                [fold.metrics for fold in folds],
+                [fold.decided == fold.read.truth for fold in folds],
+                [fold.promised for fold in folds],
+                first.class_names,
+            ),
             "calibrated": all(bool(fold.metrics.get("calibration")) for fold in folds),
             "warnings": [*pooled.warnings, *_caution(folds, pooled, means)],
         }

@@ -125,14 +125,17 @@ def _describe_referral(metrics: Mapping[str, Any], split: str) -> str:
     referral, samples = metrics.get("referral") or {}, name_samples(metrics)
     if split not in referral:
         return ""
-    measured, confidence, on = referral[split], referral["confidence"], _chosen_on(metrics)
-    if confidence is None:
+    # Each fold of a cross-validation has a confidence of its own.
+    measured, on = referral[split], _chosen_on(metrics)
+    confidences = referral.get("confidences") or [referral["confidence"]]
+    if all(confidence is None for confidence in confidences):
         return (
             f"Every one of the {samples} is referred to a human, because a risk of at most {referral['risk']:.4g} was"
             f" shown at no confidence on {on}."
         )
+    level = f"a confidence of {confidences[0]:.3f}" if len(confidences) == 1 else "the confidence of its fold"
     text = (
-        f"Below a confidence of {confidence:.3f} {samples} are referred to a human: chosen on {on} so that, with"
+        f"Below {level} {samples} are referred to a human: chosen on {on} so that, with"
         f" a certainty of 95%, at most {referral['risk']:.4g} of the others are decided wrongly; {_on(split)} the model"
         f" decides {_short(measured['decided'])} of the {samples} itself"
     )
@@ -149,7 +152,9 @@ def _chosen_on(metrics: Mapping[str, Any]) -> str:
 
 
 def _on(split: str) -> str:
-    """Returns where something was measured, in words."""
+    """Returns where something was measured, in words; all folds of a cross-validation are ``pooled``."""
+    if split == "pooled":
+        return "in all folds together"
     same = ", on which they were chosen," if split == "val" else ""
     return f"on the {split_in_words(split)} split{same}"
 

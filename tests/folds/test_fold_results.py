@@ -17,10 +17,11 @@ from keras_lnn.data.folds import take_fold
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import FoldOptions
 from keras_lnn.folds.layout import begin_folder, lay_out_folds
-from keras_lnn.folds.results import gather_results, read_folds, tabulate_predictions, write_folds
+from keras_lnn.folds.results import gather_results, read_folds, tabulate_folds, tabulate_predictions, write_folds
 from keras_lnn.folds.words import list_metrics
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.predictor import find_model
+from keras_lnn.saved.results import describe_promised
 
 SIZE = 40
 
@@ -152,6 +153,40 @@ def test_labels_that_the_predictions_contradict_are_listed_and_drawn(tmp_path):
     assert "3 of 80 labels are contradicted" in console.export_text()
     assert (folder / "plots" / "doubtful_labels.png").is_file()
     assert "a doubtful label is not a wrong one" in (folder / "folds.html").read_text()
+
+
+def test_sets_and_referral_of_all_folds_are_measured_together(tmp_path):
+    runs = write_folds_of(tmp_path / "lnn", repeats=2)
+    for place, run in enumerate(runs):
+        path = run.folder / "metrics.json"
+        measured = {"value": 0.5, "low": 0.4, "high": 0.6}
+        sets = {"coverage": 0.9, "by_class": False, "levels": [0.2, 0.1 + place / 20]}
+        referral = {"risk": 0.1, "confidence": 0.7, "test": {"decided": measured}}
+        sets["test"] = {"coverage": measured, "mean_size": measured}
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"sets": sets, "referral": referral}))
+    folds = read_folds(runs)
+    found, table = gather_results(folds), tabulate_predictions(folds)
+    levels = table[["repeat", "fold"]].apply(lambda row: 0.1 + (3 * (row["repeat"] - 1) + row["fold"] - 1) / 20, axis=1)
+    chance = table[f"probability {BREAST[1]}"]
+    first = (1 - chance >= 0.2) | (table["predicted"] == BREAST[0])
+    second = (chance >= levels) | (table["predicted"] == BREAST[1])
+    assert table["set"].tolist() == [
+        "|".join(name for name, held in zip(BREAST, row, strict=True) if held)
+        for row in zip(first, second, strict=True)
+    ]
+    covered = np.where(table["truth"] == 0, first, second)
+    coverage = found["sets"]["pooled"]["coverage"]
+    assert coverage["value"] == pytest.approx(covered.mean())
+    assert found["sets"]["pooled"]["mean_size"]["value"] == pytest.approx((first + 0 + second).mean())
+    # Twice the same samples are not twice as many.
+    assert coverage["high"] - coverage["low"] > 2 * np.sqrt(covered.mean() * (1 - covered.mean()) / (3 * SIZE))
+    assert found["referral"]["pooled"]["decided"]["value"] == pytest.approx(1 - table["refer"].mean())
+    right = table["predicted"] == table["truth_name"]
+    assert found["referral"]["pooled"]["risk"]["value"] == pytest.approx(1 - right[~table["refer"]].mean())
+    assert tabulate_folds(folds)["mean_set_size_high"].tolist() == [0.6] * 6
+    sentences = describe_promised(found, "pooled")
+    assert "in all folds together they do for" in sentences[0]
+    assert sentences[1].startswith("Below the confidence of its fold images are referred")
 
 
 def test_other_commands_say_what_the_folder_is(done):
