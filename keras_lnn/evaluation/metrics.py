@@ -15,6 +15,7 @@ import numpy as np
 from keras_lnn.evaluation.checked import CheckedPredictions
 from keras_lnn.evaluation.mask_overlaps import divide_or_nan
 from keras_lnn.statistics import Estimate
+from keras_lnn.statistics.calibration import measure_calibration_error
 from keras_lnn.statistics.deviations import Units
 from keras_lnn.statistics.measurements import (
     Measurement,
@@ -209,9 +210,16 @@ def _calibration_error(scored: Scored) -> Measurement:
         confidence, correct = predictions.probabilities[chosen], predictions.positive[chosen]
     inner_edges = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]
     bins = np.digitize(confidence, inner_edges, right=True)
-    gaps = np.bincount(bins, weights=confidence - correct, minlength=CALIBRATION_BINS)
-    error = float(np.abs(gaps).sum() / len(confidence))
-    return Measurement(Estimate(error), np.zeros(scored.units.count))
+    samples = len(predictions.positive)
+    places = np.repeat(np.arange(samples), len(confidence) // samples) * CALIBRATION_BINS + bins
+    sums = np.bincount(places, weights=confidence - correct, minlength=samples * CALIBRATION_BINS)
+    gaps = sums.reshape(samples, CALIBRATION_BINS) / len(confidence)
+    variances = confidence * (1 - confidence) / len(confidence) ** 2
+    by_chance = np.bincount(bins, weights=variances.clip(0), minlength=CALIBRATION_BINS)
+    found = measure_calibration_error(gaps, by_chance, scored.units, scored.confidence)
+    # As of the losses, there is no interval where a wrong prediction was never observed.
+    imperfect = not bool((predictions.predicted == predictions.positive).all())
+    return found if imperfect else Measurement(Estimate(found.value), np.zeros(scored.units.count))
 
 
 def _auc(scored: Scored) -> Measurement:

@@ -72,8 +72,8 @@ def evaluate_predictions(
     left out of the mean. ``brier`` is the mean squared error of class 1 for two classes, its sum over several classes,
     its mean over labels; ``log_loss`` is the mean negative logarithm of the probability of the truth, over labels the
     mean of theirs. ``expected_calibration_error`` has 15 bins, open below and closed above, over the confidence
-    in the predicted class (for labels over all their probabilities together); it has no interval, since binning makes
-    it larger than it is by an amount that depends on the model.
+    in the predicted class (for labels over all their probabilities together); binning makes it larger than it is in
+    small samples, which its interval takes into account.
 
     Intervals say what other patients would change, or other images where no patients are known. They hold for few
     samples, for rare classes and where no error was seen: see ``keras_lnn.statistics.intervals``.

@@ -228,8 +228,9 @@ def average_metrics(
         values = np.array([math.nan if fold[name]["value"] is None else fold[name]["value"] for fold in measured])
         limit = math.inf if name == "log_loss" else highest.get(name, 1.0)
         mean = mean_over_folds(values, test_over_train, highest=limit)
-        if all(fold[name]["low"] is None for fold in measured):
-            mean = Estimate(mean.value)  # what has no interval in a fold, such as the calibration error, has none here
+        if name == "expected_calibration_error" or all(fold[name]["low"] is None for fold in measured):
+            # What has no interval in a fold has none here, nor has the calibration error, which is larger in a part.
+            mean = Estimate(mean.value)
         known = values[~np.isnan(values)]
         found[name] = mean.to_json() | {"sd": float(known.std(ddof=1)) if len(known) > 1 else math.nan}
     return found
