@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,16 @@ import numpy as np
 from keras_lnn.errors import InputError
 from keras_lnn.plots.arguments import Predictions, check_predictions
 from keras_lnn.plots.style import BLUE, DARK_GREY, GREY, LABEL_SIZE, SMALL_SIZE, new_figure, set_heading, style_axes
+from keras_lnn.statistics import Estimate
+from keras_lnn.statistics.deviations import Units
+from keras_lnn.statistics.measurements import measure_proportion
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BINS = 15
-NORMAL_QUANTILE = 1.959964  # quantile of a two-sided 95% interval
+_COVERAGE = 0.95
 
 
 def plot_reliability(
@@ -26,11 +30,12 @@ def plot_reliability(
     class_names: Sequence[str],
     expected_calibration_error: float | None = None,
     uncalibrated: Any = None,
+    groups: Sequence[str] | None = None,
 ) -> Figure:
     """Draws how often predictions of each confidence are right, and how many predictions have it.
 
     For classes the confidence is the probability of the predicted class; for several labels each image and label counts
-    as one prediction of the label's presence. Bars are 95% Wilson intervals.
+    as one prediction of the label's presence. Bars are 95% intervals, by patient where patients are known.
 
     Args:
         truth: Class indices (samples,), or 0/1 (samples, labels).
@@ -39,6 +44,7 @@ def plot_reliability(
         class_names: One name per class or label.
         expected_calibration_error: Value for the title; None computes it from the 15 bins that are drawn.
         uncalibrated: The probabilities before calibration, whose means are drawn in grey; None for no such line.
+        groups: The patient of each sample; None where they are unknown.
 
     Returns:
         The figure.
@@ -59,7 +65,10 @@ def plot_reliability(
     start = 0.0 if by_label else np.floor(BINS / len(predictions.class_names) + 1e-9) / BINS
     if uncalibrated is not None:
         _draw_means_before(diagram, check_predictions(truth, uncalibrated, task, class_names))
-    _draw_diagram(diagram, counts, mean_confidence, share_right, start)
+    # Several labels of a patient's images are as many predictions.
+    each = None if groups is None else np.repeat(groups, len(confidence) // len(groups)).tolist()
+    units = Units(len(confidence), each)
+    _draw_diagram(diagram, mean_confidence, _bin_intervals(confidence, right, units), start)
     style_axes(diagram, "", "", "share with the label" if by_label else "share right")
     _draw_histogram(histogram, counts, start)
     unit = "labels" if by_label else "samples"
@@ -90,10 +99,13 @@ def _confidence_and_truth(predictions: Predictions) -> tuple[np.ndarray, np.ndar
     return predictions.confidence, predictions.predicted == predictions.truth
 
 
+def _find_bins(confidence: np.ndarray) -> np.ndarray:
+    return np.digitize(confidence, np.linspace(0.0, 1.0, BINS + 1)[1:-1], right=True)
+
+
 def _fill_bins(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns count, mean confidence and share correct of each bin; a value on an edge belongs to the lower bin."""
-    edges = np.linspace(0.0, 1.0, BINS + 1)
-    index = np.digitize(confidence, edges[1:-1], right=True)
+    index = _find_bins(confidence)
     counts = np.bincount(index, minlength=BINS)
     divisor = np.maximum(counts, 1)
     mean_confidence = np.bincount(index, confidence, minlength=BINS) / divisor
@@ -105,12 +117,21 @@ def _mean_gap(counts: np.ndarray, mean_confidence: np.ndarray, share_right: np.n
     return float(np.sum(counts * np.abs(share_right - mean_confidence)) / counts.sum())
 
 
-def _draw_diagram(
-    axes: Axes, counts: np.ndarray, mean_confidence: np.ndarray, share_right: np.ndarray, start: float
-) -> None:
-    filled = counts > 0
-    x, y = mean_confidence[filled], share_right[filled]
-    low, high = _wilson_interval(y, counts[filled])
+def _bin_intervals(confidence: np.ndarray, right: np.ndarray, units: Units) -> list[Estimate]:
+    """Returns the share that is right in each bin with its 95% interval; nan where a bin is empty."""
+    index = _find_bins(confidence)
+    return [
+        measure_proportion(right & (index == place), index == place, units, _COVERAGE).estimate
+        if (index == place).any()
+        else Estimate(math.nan)
+        for place in range(BINS)
+    ]
+
+
+def _draw_diagram(axes: Axes, mean_confidence: np.ndarray, shares: Sequence[Estimate], start: float) -> None:
+    y, low, high = (np.array([getattr(share, end) for share in shares]) for end in ("value", "low", "high"))
+    filled = ~np.isnan(y)
+    x, y, low, high = mean_confidence[filled], y[filled], low[filled], high[filled]
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1.0, linestyle=":", label="perfectly calibrated")
     axes.vlines(x, low, high, color=BLUE, linewidth=1.2, alpha=0.6, label="95% interval of each bin")
     axes.plot(x, y, color=BLUE, linewidth=1.6, marker="o", markersize=5, label="mean of each bin")
@@ -146,10 +167,3 @@ def _draw_histogram(axes: Axes, counts: np.ndarray, start: float) -> None:
         axes.set_ylim(0.5, None)
     else:
         axes.locator_params(axis="y", integer=True, nbins=4)
-
-
-def _wilson_interval(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    squared = NORMAL_QUANTILE**2
-    middle = (share + squared / (2 * count)) / (1 + squared / count)
-    half = NORMAL_QUANTILE * np.sqrt(share * (1 - share) / count + squared / (4 * count**2)) / (1 + squared / count)
-    return middle - half, middle + half

@@ -191,7 +191,7 @@ result["predicted"]  # bool, of the same shape: whether each class is predicted,
             "precision_recall": plots.plot_precision_recall(*about, positive_class),
             "confusion": plots.plot_confusion(*about, thresholds),
             "reliability": plots.plot_reliability(
-                *about, expected_calibration_error=calibration, uncalibrated=uncalibrated
+                *about, expected_calibration_error=calibration, uncalibrated=uncalibrated, groups=split.groups
             ),
             examples: plots.plot_examples(split.images, *about, names=split.names, thresholds=thresholds),
         }

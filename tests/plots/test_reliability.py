@@ -45,18 +45,33 @@ def test_reliability_points_and_error_equal_a_plain_loop(task):
     assert heading(figure).endswith(f"{error:.3f}")
 
 
-def test_reliability_intervals_equal_those_of_wilson():
-    from scipy.stats import binomtest
+def interval_of_bins(figure):
+    (bars,) = figure.axes[0].collections
+    assert isinstance(bars, LineCollection)
+    return np.array([segment[:, 1] for segment in bars.get_segments()])
 
+
+def test_reliability_intervals_are_those_of_agresti_and_coull():
     truth, probabilities = predict_classes(3, samples=200)
     figure = plots.plot_reliability(truth, probabilities, "multi-class", TISSUE)
     shares = labelled_lines(figure.axes[0])["mean of each bin"].get_ydata()
     counts = [int(height) for height in heights_of(figure.axes[1]) if height]
-    (bars,) = figure.axes[0].collections
-    assert isinstance(bars, LineCollection)
-    for segment, share, count in zip(bars.get_segments(), shares, counts, strict=True):
-        interval = binomtest(round(share * count), count).proportion_ci(0.95, method="wilson")
-        np.testing.assert_allclose(segment[:, 1], interval, atol=1e-6)
+    for ends, share, count in zip(interval_of_bins(figure), shares, counts, strict=True):
+        total, right = count + 1.959964**2, share * count + 1.959964**2 / 2
+        reach = 1.959964 * np.sqrt(right / total * (1 - right / total) / total)
+        np.testing.assert_allclose(ends, np.clip([right / total - reach, right / total + reach], 0, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("task", ["multi-class", "multi-label"])
+def test_reliability_intervals_are_by_patient(task):
+    truth, probabilities = predict_labels(4, 100) if task == "multi-label" else predict_classes(4, samples=100)
+    about = (np.repeat(truth, 4, axis=0), np.repeat(probabilities, 4, axis=0), task, list("abcd"))
+    by_image = interval_of_bins(plots.plot_reliability(*about))
+    patients = [f"P{row // 4}" for row in range(400)]
+    by_patient = interval_of_bins(plots.plot_reliability(*about, groups=patients))
+    # Four copies of each image hold nothing new, unless nothing varies within a bin.
+    assert (np.diff(by_patient) >= np.diff(by_image)).all()
+    assert np.median(np.diff(by_patient) / np.diff(by_image)) > 1.5
 
 
 def test_reliability_before_calibration_is_a_line_of_its_own():
