@@ -10,7 +10,14 @@ from typing import Any
 from keras_lnn.files.atomic import write_text
 from keras_lnn.folds.doubtful import describe_doubtful
 from keras_lnn.folds.layout import FoldRun
-from keras_lnn.folds.words import describe_folds, describe_methods, describe_outcome, list_metrics, spell
+from keras_lnn.folds.words import (
+    describe_calibration,
+    describe_folds,
+    describe_methods,
+    describe_outcome,
+    list_metrics,
+    spell,
+)
 from keras_lnn.pages.rendering import Link, Picture, Table, relative_link, render
 from keras_lnn.pages.run_tables import labels_table
 from keras_lnn.runs.finding import FOLDS_FILE
@@ -65,7 +72,7 @@ def folds_page(folder: Path, found: dict[str, Any], runs: Sequence[FoldRun]) -> 
         result=describe_outcome(found),
         cautions=found["warnings"],
         metrics=Table(caption, head, rows),
-        promised=describe_promised(found, "pooled"),
+        promised=[*filter(None, [describe_calibration(found)]), *describe_promised(found, "pooled")],
         labels=labels_table(found, "pooled"),
         methods=describe_methods(found),
         pictures=pictures,

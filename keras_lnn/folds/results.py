@@ -16,6 +16,7 @@ from rich.text import Text
 
 from keras_lnn.comparing.runs import Run, read_run
 from keras_lnn.errors import InputError
+from keras_lnn.evaluation.metrics import CALIBRATION_METRICS
 from keras_lnn.evaluation.predictions import Evaluation
 from keras_lnn.files.atomic import atomic_path, remove_partial_files, without_nan, write_json, write_text
 from keras_lnn.files.csv_tables import plain_cell, to_csv
@@ -25,13 +26,14 @@ from keras_lnn.folds.layout import FoldRun
 from keras_lnn.folds.page import write_folds_page
 from keras_lnn.folds.pooling import FoldPredictions, measure_pooled
 from keras_lnn.folds.promised import decide_promised, list_promised, measure_promised_folds
-from keras_lnn.folds.words import describe_folds, describe_outcome, list_metrics
+from keras_lnn.folds.words import describe_calibration, describe_folds, describe_outcome, list_metrics
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.prediction_columns import name_promised
 from keras_lnn.saved.results import describe_promised, name_samples
 from keras_lnn.saved.signature import short_data_name
 from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.folds import mean_over_folds
+from keras_lnn.tasks.calibration import Calibration
 from keras_lnn.tasks.kinds import make_task
 from keras_lnn.terminal import loading
 
@@ -61,6 +63,16 @@ class FinishedFold:
         """Returns what is pooled."""
         one = self.read
         return FoldPredictions(one.truth, one.probabilities, one.files, one.thresholds, one.groups)
+
+    @property
+    def without_calibration(self) -> FoldPredictions | None:
+        """Returns what would be pooled of a calibrated model if it had not been; None where that is not known."""
+        found, one = self.metrics.get("calibration"), self.read
+        if not found:
+            return None
+        calibration = Calibration(found["method"], tuple(found["scales"]), tuple(found["offsets"]))
+        plain = calibration.undo(one.probabilities, make_task(one.task, one.class_names).exclusive)
+        return None if plain is None else FoldPredictions(one.truth, plain, one.files, groups=one.groups)
 
     @property
     def decided(self) -> np.ndarray:
@@ -97,7 +109,7 @@ def write_folds(folder: Path, runs: Sequence[FoldRun], console: Console) -> dict
         write_text(folder / "folds.csv", to_csv(tabulate_folds(folds)))
         write_text(folder / "predictions.csv", to_csv(tabulate_predictions(folds)))
         found = gather_results(folds)
-        doubtful = tabulate_doubtful(_by_repeat(folds), found)
+        doubtful = tabulate_doubtful([[fold.predictions for fold in part] for part in _by_repeat(folds)], found)
         found["doubtful_labels"] = count_doubtful(doubtful, found)
         write_text(folder / "doubtful_labels.csv", to_csv(doubtful))
     sheet = _draw_sheet(doubtful, runs[0], console)
@@ -108,8 +120,9 @@ def write_folds(folder: Path, runs: Sequence[FoldRun], console: Console) -> dict
     for warning in found["warnings"]:
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))
     _print_metrics(console, found)
-    for text in (*describe_promised(found, "pooled"), describe_doubtful(found)):
-        console.print(text, soft_wrap=True)
+    for text in (describe_calibration(found), *describe_promised(found, "pooled"), describe_doubtful(found)):
+        if text:
+            console.print(text, soft_wrap=True)
     console.print(f"{describe_outcome(found)}; its page is {page}", soft_wrap=True)
     return found
 
@@ -170,14 +183,12 @@ def tabulate_predictions(folds: Sequence[FinishedFold]) -> pd.DataFrame:
 def gather_results(folds: Sequence[FinishedFold]) -> dict[str, Any]:
     """Returns the content of folds.json: means over the folds, metrics of all predictions, and cautions."""
     first, config = folds[0].read, folds[0].run.config
-    samples, repeats = name_samples(folds[0].metrics), max(fold.run.repeat for fold in folds)
-    pooled = measure_pooled(
-        _by_repeat(folds),
-        task=first.task,
-        class_names=first.class_names,
-        positive_class=first.positive_class,
-        samples=samples,
-    )
+    repeats, parts = max(fold.run.repeat for fold in folds), _by_repeat(folds)
+    about: dict[str, Any] = {name: getattr(first, name) for name in ("task", "class_names", "positive_class")}
+    about["samples"] = name_samples(folds[0].metrics)
+    pooled = measure_pooled([[fold.predictions for fold in part] for part in parts], **about)
+    plain = _without_calibration(parts)
+    before = {} if plain is None else measure_pooled(plain, **about).to_json()
     ratio = float(np.mean([fold.test_over_train for fold in folds]))
     means = average_metrics([fold.metrics["test"] for fold in folds], ratio, first.highest)
     return without_nan(
@@ -195,22 +206,30 @@ def gather_results(folds: Sequence[FinishedFold]) -> dict[str, Any]:
             "intervals_over": {"pooled": dataclasses.asdict(pooled.basis)},
             "test_over_train": round(ratio, 6),
             **measure_promised_folds(
-                _by_repeat(folds),
+                [[fold.predictions for fold in part] for part in parts],
                 [fold.metrics for fold in folds],
                 [fold.decided == fold.read.truth for fold in folds],
                 [fold.promised for fold in folds],
                 first.class_names,
             ),
             "calibrated": all(bool(fold.metrics.get("calibration")) for fold in folds),
+            "before_calibration": {name: before[name] for name in CALIBRATION_METRICS if before},
             "warnings": [*pooled.warnings, *_caution(folds, pooled, means)],
         }
     )
 
 
-def _by_repeat(folds: Sequence[FinishedFold]) -> list[list[FoldPredictions]]:
-    """Returns the predictions of the folds of each repeat."""
+def _by_repeat(folds: Sequence[FinishedFold]) -> list[list[FinishedFold]]:
+    """Returns the folds of each repeat."""
     repeats = sorted({fold.run.repeat for fold in folds})
-    return [[fold.predictions for fold in folds if fold.run.repeat == repeat] for repeat in repeats]
+    return [[fold for fold in folds if fold.run.repeat == repeat] for repeat in repeats]
+
+
+def _without_calibration(parts: Sequence[Sequence[FinishedFold]]) -> list[list[FoldPredictions]] | None:
+    """Returns the predictions of the folds of each repeat before calibration; None where one of them is not known."""
+    found = [[fold.without_calibration for fold in part] for part in parts]
+    known = [[one for one in part if one is not None] for part in found]
+    return known if all(map(len, known)) and list(map(len, known)) == list(map(len, found)) else None
 
 
 def average_metrics(
@@ -273,12 +292,20 @@ def _draw(path: Path, folds: Sequence[FinishedFold], found: Mapping[str, Any], s
     from keras_lnn.plots.folds import plot_fold_roc
 
     runs = [fold.read for fold in folds]
+    plain = _without_calibration([folds])
     truth, probabilities = (np.concatenate([getattr(run, name) for run in runs]) for name in ("truth", "probabilities"))
     about = (found["task"], found["classes"])
     error = found["pooled"]["expected_calibration_error"]["value"]
     figures = {
         "roc": plot_fold_roc([(run.truth, run.probabilities) for run in runs], *about, found["positive_class"]),
-        "reliability": plots.plot_reliability(truth, probabilities, *about, expected_calibration_error=error),
+        "reliability": plots.plot_reliability(
+            truth,
+            probabilities,
+            *about,
+            expected_calibration_error=error,
+            uncalibrated=None if plain is None else np.concatenate([one.probabilities for one in plain[0]]),
+            groups=[group for run in runs for group in run.groups or ()] or None,
+        ),
     }
     figures |= {} if sheet is None else {"doubtful_labels": sheet}
     with atomic_path(path) as temporary:

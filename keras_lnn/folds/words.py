@@ -47,6 +47,18 @@ def spell(estimate: Mapping[str, Any]) -> str:
     return interval(Estimate(*read_estimate(estimate)))
 
 
+def describe_calibration(found: Mapping[str, Any]) -> str:
+    """Returns a sentence on what calibration changed in all predictions together; empty where nothing is known."""
+    before = found.get("before_calibration")
+    if not before:
+        return ""
+    changes = [
+        f"{metric_label(name)} {spell(estimate)} before, {spell(found['pooled'][name])} after"
+        for name, estimate in before.items()
+    ]
+    return f"Each model is calibrated on its own validation, which changes all predictions: {'; '.join(changes)}."
+
+
 def describe_methods(found: Mapping[str, Any]) -> list[str]:
     """Returns sentences on how the numbers came about and what they stand for."""
     basis = found["intervals_over"]["pooled"]

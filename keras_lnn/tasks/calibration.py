@@ -50,6 +50,30 @@ class Calibration:
         scaled = logits * np.array(self.scales, np.float32)
         return scaled + np.array(self.offsets, np.float32) if self.offsets else scaled
 
+    def undo(self, probabilities: np.ndarray, exclusive: bool) -> np.ndarray | None:
+        """Returns the probabilities without calibration, from those with it, float64 of the same shape.
+
+        A softmax forgets what its logits have in common, so that nothing is returned where classes differ in scale.
+
+        Args:
+            probabilities: (samples, classes or labels).
+            exclusive: Whether each sample has exactly one of the classes, so that they come from a softmax.
+        """
+        import numpy as np
+
+        if exclusive and len(set(self.scales)) > 1:
+            return None
+        numbers = np.finfo(np.float32)  # in which probabilities are predicted; what rounds to 0 or 1 lies beyond
+        known = np.asarray(probabilities, np.float64).clip(float(numbers.tiny), 1.0)
+        logits = np.log(known)
+        if not exclusive:
+            logits -= np.log1p(-known.clip(None, 1 - float(numbers.epsneg) / 2))
+        logits = (logits - np.array(self.offsets)) / self.scales if self.offsets else logits / self.scales
+        if not exclusive:
+            return 1 / (1 + np.exp(-logits))
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return shifted / shifted.sum(axis=1, keepdims=True)
+
     def fits(self, outputs: int) -> bool:
         """Returns whether the numbers can belong to a model of so many outputs.
 

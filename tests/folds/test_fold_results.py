@@ -49,7 +49,7 @@ def complete(run, calibrated=True):
     """Adds to the metrics of a run what a training writes and the other tests need not have."""
     path = run.folder / "metrics.json"
     counts = {name: {"images": SIZE, "patients": None, "classes": {}} for name in ("train", "val", "test")}
-    calibration = {"method": "temperature"} if calibrated else None
+    calibration = {"method": "temperature", "scales": [0.5], "offsets": []} if calibrated else None
     path.write_text(json.dumps(json.loads(path.read_text()) | {"splits": counts, "calibration": calibration}))
 
 
@@ -117,6 +117,18 @@ def test_several_labels_are_cross_validated_too(tmp_path):
     assert list(found["per_class"]["pooled"]) == list(CHEST)
     assert found["positive_class"] is None
     assert any("if none is ever predicted" in row[0] for row in list_metrics(found))
+
+
+def test_what_calibration_changed_is_measured_of_all_predictions(done):
+    folder, _, found = done
+    table = pd.read_csv(folder / "predictions.csv")
+    # The scale of one half is undone: the odds are squared.
+    positive = table[f"probability {BREAST[1]}"].to_numpy() ** 2
+    negative = table[f"probability {BREAST[0]}"].to_numpy() ** 2
+    brier = np.mean((positive / (positive + negative) - table["truth"]) ** 2)
+    assert found["before_calibration"]["brier"]["value"] == pytest.approx(brier)
+    assert list(found["before_calibration"]) == ["brier", "log_loss", "expected_calibration_error"]
+    assert f"Brier score {brier:.3f}".replace("0.", ".") in (folder / "folds.html").read_text()
 
 
 def test_scales_that_differ_between_folds_are_reported(tmp_path):

@@ -186,3 +186,19 @@ def test_scales_are_bounded_where_scores_say_nothing_or_the_opposite(seed):
 def test_numbers_that_do_not_fit_a_model_are_found(wrong):
     assert Calibration("vector", (1.0, 2.0, 3.0), (0.0, 0.0, 1.0)).fits(3)
     assert not wrong.fits(3)
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_probabilities_without_calibration_follow_from_those_with_it(exclusive):
+    logits = np.random.default_rng(0).normal(0, 3, (200, 3))
+    turn = (lambda values: softmax(values, axis=1)) if exclusive else expit
+    scales = (0.5, 0.5, 0.5) if exclusive else (0.5, 2.0, 1.0)
+    for calibration in (Calibration("temperature", (0.4,)), Calibration("vector", scales, (0.3, 0.0, -1.0))):
+        plain = calibration.undo(turn(calibration.apply(logits)).astype(np.float32), exclusive)
+        np.testing.assert_allclose(plain, turn(logits), atol=1e-4)
+    sure = np.array([[1.0, 0.0, 0.0]], np.float32)
+    assert np.isfinite(Calibration("temperature", (2.0,)).undo(sure, exclusive)).all()
+
+
+def test_a_softmax_of_logits_of_different_scale_is_not_undone():
+    assert Calibration("vector", (0.5, 2.0, 1.0)).undo(np.array([[0.5, 0.25, 0.25]]), exclusive=True) is None
