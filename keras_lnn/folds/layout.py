@@ -50,7 +50,8 @@ class FoldRun(StudyRun):
     @property
     def place(self) -> str:
         """Returns the run's folder within that of the cross-validation."""
-        return f"{self.folder.parent.name}/{self.folder.name}" if self.partition else self.folder.name
+        parent = self.folder.parent.name
+        return f"{parent}/{self.folder.name}" if parent == _name_repeat(self.repeat) else self.folder.name
 
 
 def name_folder(config: TrainConfig, folds: int) -> Path:
@@ -64,7 +65,8 @@ def name_folder(config: TrainConfig, folds: int) -> Path:
 def lay_out_folds(config: TrainConfig, options: FoldOptions) -> list[FoldRun]:
     """Returns the runs of a cross-validation in their folders, ``fold-1`` and so on, or ``repeat-1/fold-1``.
 
-    The runs of one repeat have the same seed; each further repeat has the next seed, for the partition too.
+    The runs of one repeat have the same seed; each further repeat has the next seed, for the partition too. The folds
+    of a cross-validation that was begun without repeats stay where they are as the first repeat.
 
     Args:
         config: The configuration that all runs share.
@@ -77,7 +79,8 @@ def lay_out_folds(config: TrainConfig, options: FoldOptions) -> list[FoldRun]:
     folder = name_folder(config, count)
     runs = []
     for repeat in range(repeats):
-        parent = folder / f"repeat-{repeat + 1}" if repeats > 1 else folder
+        begun_alone = repeat == 0 and (repeats == 1 or (folder / "fold-1").is_dir())
+        parent = folder if begun_alone else folder / _name_repeat(repeat + 1)
         seeds = {"seed": config.seed + repeat, "split_seed": config.seed_of_splits + repeat}
         for number in range(1, count + 1):
             own = {"fold": f"{number}/{count}", "run_dir": parent / f"fold-{number}", "export": NO_EXPORT, **seeds}
@@ -90,6 +93,8 @@ def lay_out_folds(config: TrainConfig, options: FoldOptions) -> list[FoldRun]:
 def begin_folder(folder: Path, config: TrainConfig, options: FoldOptions) -> None:
     """Writes down how a cross-validation was begun, for ``train --config``; checks that it goes on in the same way.
 
+    It may go on with more repeats.
+
     Args:
         folder: Its folder.
         config: The configuration that all runs share.
@@ -100,11 +105,16 @@ def begin_folder(folder: Path, config: TrainConfig, options: FoldOptions) -> Non
     if path.exists():
         known = read_yaml(path)
         begun = {name: known.get(name) for name in asked}
-        if begun != asked:
+        if begun == asked:
+            return
+        if begun["folds"] != asked["folds"] or (begun["repeats"] or 1) > options.repeats:
             raise InputError(
-                f"A cross-validation must continue with the options that it began with, {_spell(begun)}. Received:"
-                f" {_spell(asked)} for {folder}. Give those, or another --run-dir."
+                f"A cross-validation must continue with the options that it began with, {_spell(begun)}, or with more"
+                f" repeats. Received: {_spell(asked)} for {folder}. Give those, or another --run-dir."
             )
+        # Without all repeats the cross-validation is no longer complete.
+        (folder / "folds.json").unlink(missing_ok=True)
+        write_text(path, yaml.safe_dump(known | asked, sort_keys=False, allow_unicode=True))
         return
     content: dict[str, Any] = {**asked, **config.model_dump(mode="json", exclude_unset=True), "run_dir": str(folder)}
     write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
@@ -130,6 +140,11 @@ def _require_whole(config: TrainConfig) -> None:
             f"--folds exports no model, since none of them learned from all images. Received: --export {config.export}."
             " Leave it out, and export the run of a fold."
         )
+
+
+def _name_repeat(repeat: int) -> str:
+    """Returns the name of the folder of a repeat, from 1."""
+    return f"repeat-{repeat}"
 
 
 def _spell(options: dict[str, Any]) -> str:

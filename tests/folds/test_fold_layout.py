@@ -35,6 +35,30 @@ def test_the_record_of_a_cross_validation_lays_out_the_same_runs(tmp_path):
     assert lay_out_folds(TrainConfig.create(values), again) == lay_out_folds(config, options)
 
 
+@pytest.mark.parametrize("begun", [1, 2])
+def test_more_repeats_go_on_with_the_finished_ones(tmp_path, begun):
+    config = TrainConfig(model="dnn", seed=3, run_dir=tmp_path)
+    first = lay_out_folds(config, FoldOptions(folds=3, repeats=begun))
+    begin_folder(tmp_path, config, FoldOptions(folds=3, repeats=begun))
+    for run in first:
+        run.folder.mkdir(parents=True)
+    (tmp_path / "folds.json").write_text("{}")
+    more = FoldOptions(folds=3, repeats=3)
+    runs = lay_out_folds(config, more)
+    # The same folders and configurations, by which finished runs are known.
+    assert [(run.folder, run.config) for run in runs[: 3 * begun]] == [(run.folder, run.config) for run in first]
+    places = [f"repeat-{repeat}/fold-{fold}" for repeat in (1, 2, 3) for fold in (1, 2, 3)]
+    places[:3] = ["fold-1", "fold-2", "fold-3"] if begun == 1 else places[:3]
+    assert [run.place for run in runs] == places
+    assert len({run.config.seed for run in runs}) == 3
+    begin_folder(tmp_path, config, more)
+    assert read_yaml(tmp_path / "folds.yaml")["repeats"] == 3
+    assert not (tmp_path / "folds.json").exists()
+    for other in (FoldOptions(folds=3, repeats=2), FoldOptions(folds=4, repeats=3)):
+        with pytest.raises(InputError, match="or with more repeats"):
+            begin_folder(tmp_path, config, other)
+
+
 def test_the_same_command_finds_its_folder_again():
     config = TrainConfig(model="dnn", data="folder:/somewhere/my images/")
     assert name_folder(config, 5) == Path("runs/dnn-my-images-5-folds")

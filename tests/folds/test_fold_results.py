@@ -217,5 +217,5 @@ def test_runs_of_different_folds_are_not_compared(done):
 def test_a_cross_validation_goes_on_with_its_own_options(done, tmp_path):
     folder, _, _ = done
     config = TrainConfig(model="lnn", data="tiny-stripes", run_dir=folder)
-    with pytest.raises(InputError, match=r"began with, --folds 3 --repeats 1. Received: --folds 3 --repeats 2"):
-        begin_folder(folder, config, FoldOptions(folds=3, repeats=2))
+    with pytest.raises(InputError, match=r"began with, --folds 3 --repeats 1, or .* Received: --folds 4 --repeats 1"):
+        begin_folder(folder, config, FoldOptions(folds=4))
