@@ -18,7 +18,6 @@ from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.layers import LTC, CfC, Channels, Columns, Rows
 from keras_lnn.registry import register_model
-from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.export import export_model
 from keras_lnn.training.compiling import compiles_whole_step
 
@@ -109,19 +108,24 @@ def test_a_whole_run_is_trained_and_exported(network, tiny_data, tmp_path, monke
     simple = "--epochs 1 --batch-size 10 --augmentation none --loss cross-entropy --monitor val_auc --no-tensorboard"
     simple += " --no-explanations"
     options = f"--model {network.__name__.replace('_', '-')} --data {tiny_data} {simple} {folders}".split()
-    with pytest.raises(InputError, match=r"needs the TensorFlow backend. Received: jax. Give --export keras or"):
-        train.main(options)
-    assert not list(tmp_path.iterdir())
     assert train.main([*options, "--export", "keras"]) == 0
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["epochs"] == 1
     # Else each operation would be compiled and run by itself.
     assert compiles_whole_step(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]), TrainConfig())
     # It is there only if its probabilities were those of the run.
     assert (tmp_path / "exported" / "run" / "model.keras").is_file()
-    with pytest.raises(InputError, match="Give --format keras"):
+
+
+@on_jax
+@pytest.mark.slow
+def test_a_run_is_exported_by_a_process_with_tensorflow(tiny_data, tmp_path):
+    options = (
+        f"--model lnn --data {tiny_data} --epochs 1 --no-tensorboard --no-explanations --run-dir {tmp_path / 'run'}"
+    )
+    assert train.main([*options.split(), "--export", "onnx", "--export-dir", str(tmp_path)]) == 0
+    # Each is there only if its probabilities were those of the run.
+    assert (tmp_path / "run-2" / "model.onnx").is_file()
+    assert (export_model(tmp_path / "run", tmp_path / "saved") / "saved_model.pb").is_file()
+    (tmp_path / "run" / "best.keras").write_bytes(b"damaged")
+    with pytest.raises(InputError, match="must be a whole one"):
         export_model(tmp_path / "run", tmp_path / "again")
-    run = RunFolder.open(tmp_path / "run")
-    run.metrics.unlink()
-    run.config.write_text(run.config.read_text().replace("export: keras", "export: saved_model"))
-    with pytest.raises(InputError, match=r"Write export: keras or export: none to .*config\.yaml"):
-        train.main(["--resume", str(run.path)])
