@@ -55,7 +55,8 @@ def checklist(run: DescribedRun, guidelines: Sequence[Guideline]) -> str:
         f"# Reporting checklist of {escape_markdown(as_text(run.folder.name))}",
         "",
         "Filled in by keras-lnn from what the run has recorded. Item texts say in other words what each guideline asks"
-        " for: read the guideline itself before you submit. Open boxes are what a person must write; what the run does"
+        " for, and their numbers were compared with transcriptions of the guidelines, not with the papers: read the"
+        " guideline itself before you submit. Open boxes are what a person must write; what the run does"
         f" not hold is marked *{NOT_RECORDED}*.",
         "",
     ]

@@ -56,9 +56,11 @@ def test_sets_by_class_hold_for_each_class(experiments):
     np.testing.assert_allclose(coverage[1:], 0.9, atol=0.015)
 
 
-@pytest.mark.slow
-def test_one_image_of_each_patient_gives_sets_for_new_patients():
-    assert find_coverage(2000, 300, by_class=False, mean_images=10, known=True)[0] == pytest.approx(0.9, abs=0.015)
+@pytest.mark.parametrize("experiments", [250, pytest.param(2000, marks=pytest.mark.slow)])
+def test_one_image_of_each_patient_gives_sets_for_new_patients(experiments):
+    assert find_coverage(experiments, 300, by_class=False, mean_images=10, known=True)[0] == pytest.approx(
+        0.9, abs=0.015
+    )
 
 
 def test_thresholds_of_a_hand_computed_case():
