@@ -76,12 +76,11 @@ def start_keras(console: Console) -> None:
 
 def print_rows(rows: list[dict[str, Any]], title: str, digits: int) -> None:
     """Prints a table with one column per key; text is aligned to the left, numbers to the right."""
-    table = Table(title=title, title_justify="left")
-    for name, value in rows[0].items():
-        table.add_column(name.replace("_", " "), justify="left" if isinstance(value, str) else "right")
-    for row in rows:
-        table.add_row(*(f"{value:,.{digits}f}" if isinstance(value, float) else str(value) for value in row.values()))
-    make_console().print(table)
+    head = {name.replace("_", " "): isinstance(value, str) for name, value in rows[0].items()}
+    cells = [
+        [f"{value:,.{digits}f}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows
+    ]
+    _print_cells(make_console(), title, list(head.items()), cells)
 
 
 def print_metrics(console: Console, metrics: dict[str, Any], title: str) -> None:
@@ -240,12 +239,19 @@ def print_table(console: Console, table: "PageTable") -> None:
         console: Console that is printed to.
         table: The table; what stands below in a cell is printed in parentheses.
     """
-    shown = Table(title=table.caption, title_justify="left", title_style="bold")
-    for place, name in enumerate(table.head):
-        shown.add_column(name, justify="left" if place < table.texts else "right", overflow="fold")
-    for row in table.rows:
-        cells = [str(cell).partition("\n") for cell in row]
-        shown.add_row(*(Text(f"{first} ({below})" if below else first) for first, _, below in cells))
+    parts = [[str(cell).partition("\n") for cell in row] for row in table.rows]
+    cells = [[f"{first} ({below})" if below else first for first, _, below in row] for row in parts]
+    head = [(name, place < table.texts) for place, name in enumerate(table.head)]
+    _print_cells(console, table.caption, head, cells)
+
+
+def _print_cells(console: Console, title: str, head: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table of texts; the head says of each column its name and whether it is aligned to the left."""
+    shown = Table(title=title, title_justify="left", title_style="bold")
+    for name, is_left in head:
+        shown.add_column(name, justify="left" if is_left else "right", overflow="fold")
+    for row in rows:
+        shown.add_row(*map(Text, row))
     console.print(shown)
 
 

@@ -177,12 +177,6 @@ def average_precision_deviations(positive: np.ndarray, scores: np.ndarray) -> tu
     return value, (left_out.mean() - left_out) * math.sqrt((samples - 1) / samples)
 
 
-def mean_deviations(values: np.ndarray) -> tuple[float, np.ndarray]:
-    """Returns the mean of one number per sample, such as whether its prediction is right, and its deviations."""
-    values = np.asarray(values, dtype=np.float64)
-    return float(values.mean()), (values - values.mean()) / math.sqrt(len(values) * max(len(values) - 1, 1))
-
-
 def resampled_deviations(resampled: np.ndarray) -> np.ndarray:
     """Returns the deviations of a metric from its values over resamples, (..., resamples); nan counts as the mean.
 

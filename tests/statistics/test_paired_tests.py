@@ -15,11 +15,10 @@ from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.deviations import (
     Units,
     auc_deviations,
-    mean_deviations,
     resampled_deviations,
     welch_degrees,
 )
-from keras_lnn.statistics.measurements import mean_of, measure_auc
+from keras_lnn.statistics.measurements import mean_of, measure_auc, measure_loss
 from keras_lnn.statistics.paired_tests import (
     Measured,
     compare_accuracy,
@@ -143,11 +142,11 @@ def test_the_macro_variance_equals_a_bootstrap():
     assert math.sqrt((deviations**2).sum()) == pytest.approx(np.std(areas), rel=0.13)
 
 
-def test_mean_deviations_give_the_paired_t_test():
+def test_deviations_of_means_give_the_paired_t_test():
     generator = np.random.default_rng(0)
     first, second = generator.random((2, 25))
-    one, other = (mean_deviations(values) for values in (first, second))
-    runs = [measured([mean], deviations[None]) for mean, deviations in (one, other)]
+    losses = [measure_loss(values, 1.0, True, Units(25), 0.95) for values in (first, second)]
+    runs = [measured([one.value], one.deviations[None]) for one in losses]
     found = compare_means(*runs, degrees=24)
     expected = ttest_rel(first, second)
     interval = expected.confidence_interval(0.95)
