@@ -133,7 +133,7 @@ def _describe_referral(metrics: Mapping[str, Any], split: str) -> str:
             f"Every one of the {samples} is referred to a human, because a risk of at most {referral['risk']:.4g} was"
             f" shown at no confidence on {on}."
         )
-    level = f"a confidence of {confidences[0]:.3f}" if len(confidences) == 1 else "the confidence of its fold"
+    level = f"a confidence of {confidences[0]:.3f}" if len(confidences) == 1 else "the confidence that each fold chose,"
     text = (
         f"Below {level} {samples} are referred to a human: chosen on {on} so that, with"
         f" a certainty of 95%, at most {referral['risk']:.4g} of the others are decided wrongly; {_on(split)} the model"

@@ -198,7 +198,7 @@ def test_sets_and_referral_of_all_folds_are_measured_together(tmp_path):
     assert tabulate_folds(folds)["mean_set_size_high"].tolist() == [0.6] * 6
     sentences = describe_promised(found, "pooled")
     assert "in all folds together they do for" in sentences[0]
-    assert sentences[1].startswith("Below the confidence of its fold images are referred")
+    assert sentences[1].startswith("Below the confidence that each fold chose, images are referred")
 
 
 def test_other_commands_say_what_the_folder_is(done):
