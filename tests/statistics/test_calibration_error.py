@@ -38,7 +38,7 @@ def _by_bin(confidence, values):
 
 def cover(samples, sharpness, patients=None, experiments=400, seed=0):
     """Returns how often the interval holds the true error, and how often it reaches zero."""
-    true_error = np.abs(draw(np.random.default_rng(99), 400_000, sharpness)[1].sum(axis=0)).sum()
+    true_error = np.abs(draw(np.random.default_rng(99), 100_000, sharpness)[1].sum(axis=0)).sum()
     generator = np.random.default_rng(seed)
     groups = None if patients is None else [str(row // (samples // patients)) for row in range(samples)]
     drawn = (draw(generator, samples, sharpness, patients) for _ in range(experiments))
@@ -57,10 +57,10 @@ def test_the_interval_holds_the_true_error(samples, sharpness, patients):
 
 
 def test_a_calibrated_model_may_have_no_error_and_an_overconfident_one_may_not():
-    held, reaches_zero = cover(300, 1.0, experiments=100)
-    assert held == reaches_zero >= 0.87
-    held, reaches_zero = cover(300, 3.5, experiments=100)
-    assert held >= 0.87
+    held, reaches_zero = cover(300, 1.0, experiments=60)
+    assert held == reaches_zero >= 0.86
+    held, reaches_zero = cover(300, 3.5, experiments=60)
+    assert held >= 0.86
     assert reaches_zero == 0
 
 
