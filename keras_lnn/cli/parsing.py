@@ -68,6 +68,15 @@ def parse_command(command: type[Command], arguments: Sequence[str], program: str
     return validate(command, parse_options(command, arguments, program))
 
 
+# The packages of the extra `train` that are imported.
+_OF_TRAINING = frozenset(
+    [
+        *("keras", "tensorflow", "ncps", "medmnist", "keras_tuner", "grpc", "psutil", "tensorflow_datasets"),
+        *("tensorboard", "scipy", "sklearn", "matplotlib", "jinja2"),
+    ]
+)
+
+
 def run_main(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
     """Runs a program; a user's mistake becomes one line on standard error and exit status 2, never a traceback."""
     for stream in (sys.stdout, sys.stderr):
@@ -78,6 +87,14 @@ def run_main(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
         status = main(sys.argv[1:])
     except InputError as error:
         _print_error(str(error))
+        status = 2
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _OF_TRAINING:
+            raise
+        _print_error(
+            f"All but predicting with exported models needs what the extra train brings. Received: an environment"
+            f' without {error.name}. Install it: python -m pip install "keras-lnn[train]".'
+        )
         status = 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -51,11 +51,13 @@ def run_predict(command: PredictCommand) -> None:
     from keras_lnn.files.written import is_standard_output
     from keras_lnn.saved.card import describe_thresholds
     from keras_lnn.saved.file_writers import find_writer
+    from keras_lnn.saved.formats import find_format
     from keras_lnn.saved.image_files import check_headers, find_inputs
     from keras_lnn.saved.predictor import find_model, load_predictor
     from keras_lnn.saved.signature import read_signature
 
-    signature = read_signature(find_model(command.model))
+    path = find_model(command.model)
+    signature = read_signature(path)
     own = read_own_options(command, command.model, signature, command.skip_bad)
     files = find_inputs(command.images, signature, own)
     writer = find_writer(signature.get_task(), command.model, command.overlay)
@@ -64,7 +66,8 @@ def run_predict(command: PredictCommand) -> None:
     check_headers(files, signature, command.skip_bad)
     # A table on standard output must not be mixed with messages, so they go to standard error.
     console = make_console(stderr=is_standard_output(output))
-    start(command, console)
+    if find_format(path).runtime is None or command.check_likeness:
+        start(command, console)
     with loading(console, "loading the model"):
         predictor = load_predictor(command.model)
     learned, compare = _learn_to_compare(command, predictor, console) if command.check_likeness else (None, None)

@@ -422,8 +422,9 @@ def _medmnist_info() -> dict[str, dict]:
     package = importlib.util.find_spec("medmnist")
     folders = None if package is None else package.submodule_search_locations
     if not folders:
-        raise ImportError(
-            "medmnist must be installed, because it describes the data sets of MedMNIST. Install medmnist 3.0.2."
+        raise ModuleNotFoundError(
+            "medmnist must be installed, because it describes the data sets of MedMNIST. Install medmnist 3.0.2.",
+            name="medmnist",
         )
     source = Path(folders[0], "info.py").read_text(encoding="utf-8")
     for statement in ast.parse(source).body:

@@ -3,12 +3,16 @@
 import dataclasses
 import importlib.util
 import json
+import os
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
+import PIL.Image
 import pytest
 import tiny_models  # noqa: F401, registers the networks
 
@@ -136,26 +140,63 @@ def test_a_format_whose_runtime_is_missing_names_the_extra(promising, monkeypatc
             call()
 
 
-def test_an_onnx_file_predicts_without_tensorflow_and_keras(promising, tmp_path):
+def test_an_onnx_file_predicts_without_the_packages_of_training(promising, tmp_path):
     predictor, exported = promising
-    np.save(tmp_path / "images.npy", draw(predictor))
-    done = subprocess.run(
-        [sys.executable, "-c", _WITHOUT_KERAS, str(exported["onnx"]), str(tmp_path / "images.npy")],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    np.testing.assert_allclose(json.loads(done.stdout), predictor.predict(draw(predictor)), atol=1e-5)
+    images = draw(predictor)
+    for place, image in enumerate(images):
+        PIL.Image.fromarray(image[..., 0]).save(tmp_path / f"{place}.png")
+    options = [str(exported["onnx"]), str(tmp_path), "--output", str(tmp_path / "out.csv")]
+    call = [sys.executable, "-c", _WITHOUT_TRAINING, "predict", *options]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = pd.read_csv(tmp_path / "out.csv")[[f"probability {name}" for name in NAMES[3]]]
+    np.testing.assert_allclose(found, predictor.predict(images), atol=1e-5)
 
 
-_WITHOUT_KERAS = """
+# What the extra `train` brings is not to be found there.
+_WITHOUT_TRAINING = """
 import sys
-for name in ("tensorflow", "keras", "jax", "sklearn", "scipy", "matplotlib", "ncps"):
-    sys.modules[name] = None
-import numpy as np
-from keras_lnn.saved.predictor import load_predictor
-print(load_predictor(sys.argv[1]).predict(np.load(sys.argv[2])).tolist())
+from keras_lnn.cli.parsing import _OF_TRAINING
+sys.modules |= dict.fromkeys(_OF_TRAINING)
+from keras_lnn.cli.main import run
+run()
 """
+
+
+def test_what_needs_the_packages_of_training_says_so():
+    call = [sys.executable, "-c", _WITHOUT_MEDMNIST, "train", "--model", "lnn"]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "needs what the extra train brings. Received: an environment without medmnist. Install it:" in done.stderr
+
+
+_WITHOUT_MEDMNIST = """
+import importlib.util, sys
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == "medmnist" else find(name, *more)
+from keras_lnn.cli.main import run
+run()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_an_installation_for_onnx_alone_predicts(promising, tmp_path):
+    """It installs packages, and so needs their registry."""
+    predictor, exported = promising
+    PIL.Image.fromarray(draw(predictor)[0, ..., 0]).save(tmp_path / "scan.png")
+    environment = tmp_path / "environment"
+    venv.create(environment, with_pip=True)
+    python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
+    install = [python, "-m", "pip", "install", "--quiet", f"{Path(__file__).parents[2]}[onnx]"]
+    subprocess.run(install, check=True)
+    installed = subprocess.run([python, "-m", "pip", "list"], capture_output=True, text=True, check=True).stdout
+    assert "onnxruntime" in installed
+    assert "tensorflow" not in installed
+    call = [python, "-m", "keras_lnn", "predict", exported["onnx"], "scan.png", "--output", "out.csv"]
+    subprocess.run(call, cwd=tmp_path, check=True)
+    found = pd.read_csv(tmp_path / "out.csv")[[f"probability {name}" for name in NAMES[3]]]
+    np.testing.assert_allclose(found, predictor.predict(draw(predictor)[:1]), atol=1e-5)
 
 
 def make_registered(name):
