@@ -70,13 +70,6 @@ def _run_folds(config: TrainConfig, options: FoldOptions, runs: list[FoldRun], f
 def check_fold_data(runs: Sequence[StudyRun], options: FoldOptions, console: Console) -> None:
     """Reads the data once, so that what is wrong with them is reported before the first run, and once."""
     from keras_lnn.folds.display import load_pool, print_pool
-    from keras_lnn.tasks.kinds import make_task
 
     data = load_pool(runs[0], console)
-    task = make_task(data.task, data.class_names)
-    if not task.pools_folds:
-        raise InputError(
-            f"--folds needs {task.labels_are} of whole images, whose probabilities are pooled. Received: {data.name}, a"
-            f" {task.kind} task. Train its folds one by one with --fold 1/{options.folds} and so on."
-        )
     print_pool(console, data, options.folds or 0)

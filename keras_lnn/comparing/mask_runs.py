@@ -15,7 +15,7 @@ from keras_lnn.config import TrainConfig
 from keras_lnn.data.arrays import Split
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.mask_overlaps import MaskMeasures
-from keras_lnn.evaluation.masks import GroupedMeasures
+from keras_lnn.evaluation.masks import GroupedMeasures, metric_name
 from keras_lnn.evaluation.metrics import MASK_METRICS, list_compared_metrics, list_tested_metrics
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS
 from keras_lnn.runs.folder import RunFolder
@@ -56,6 +56,12 @@ class MaskRun(ComparedRun):
     def validation_value(self) -> float:
         """Returns Dice on validation."""
         return self.validation_dice
+
+    @property
+    def highest(self) -> dict[str, float]:
+        """Returns the largest distance that an image has room for, as the upper limit of distances."""
+        distances = [metric_name(name, self.measures) for name, metric in MASK_METRICS.items() if metric.is_distance]
+        return dict.fromkeys(distances, float(self.measures.diagonals.max()))
 
     @property
     def samples_are(self) -> str:

@@ -29,6 +29,8 @@ class MaskMeasures:
         hausdorff: 95th percentile Hausdorff distances, the larger one of the two directions; nan where a class is not
             both present and predicted.
         surface: Mean surface distances; nan in the same places.
+        diagonals: The distance between opposite corners of each image, (samples,), which no distance exceeds; nan where
+            it is not known.
         in_millimetres: Whether distances are in millimetres instead of pixels.
     """
 
@@ -40,6 +42,7 @@ class MaskMeasures:
     pixels: int
     hausdorff: np.ndarray
     surface: np.ndarray
+    diagonals: np.ndarray
     in_millimetres: bool = False
 
     def __len__(self) -> int:
@@ -59,6 +62,13 @@ class MaskMeasures:
     def pixel_error(self) -> np.ndarray:
         """Share of the pixels on the wrong side of each class against the rest."""
         return (self.truth + self.predicted - 2 * self.common) / self.pixels
+
+    @classmethod
+    def join(cls, parts: Sequence[MaskMeasures]) -> MaskMeasures:
+        """Returns the measures of several sets of images of one size as those of one set."""
+        names = ("truth", "predicted", "common", "wrong", "hausdorff", "surface", "diagonals")
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return dataclasses.replace(parts[0], **joined)
 
     def mean_dice(self) -> np.ndarray:
         """Mean over the classes that are there or predicted, (samples,); nan where none is."""
@@ -105,6 +115,7 @@ def measure_masks(
             progress((row + 1) / len(truth))
     pixels = int(np.prod(truth.shape[1:]))
     true_mask, predicted_mask, common = counts
+    sides = np.array(truth.shape[1:]) * (np.ones((len(truth), 1)) if sizes is None else sizes)
     hausdorff, surface = distances
     return MaskMeasures(
         names[FOREGROUND:],
@@ -115,6 +126,7 @@ def measure_masks(
         pixels,
         hausdorff,
         surface,
+        np.hypot.reduce(sides, axis=1),
         in_millimetres=sizes is not None,
     )
 

@@ -69,14 +69,45 @@ def evaluate_masks(
         InputError: If truth, predictions and names do not fit together.
     """
     measures = measure_masks(truth, predicted, class_names, spacing, progress)
-    size = np.array(truth.shape[1:]) * (1.0 if spacing is None else np.max(np.atleast_2d(spacing), axis=0))
+    about = {"resamples": resamples, "seed": seed, "confidence": confidence}
+    basis = Basis.of(len(measures), groups)
+    return evaluate_measures([measures], [groups], background=class_names[0], basis=basis, **about)
+
+
+def evaluate_measures(
+    repeats: Sequence[MaskMeasures],
+    units: Sequence[Sequence[str] | None],
+    *,
+    background: str,
+    basis: Basis,
+    resamples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> MaskEvaluation:
+    """Computes the metrics of :func:`evaluate_masks` from what was measured of each image.
+
+    Several models that each predict all images give the mean of each metric, whose interval rests on the same resamples
+    of patients or images for all of them.
+
+    Args:
+        repeats: What was measured of each image, for each of the models.
+        units: What each image belongs to, for each of the models; None where each image is drawn alone, which needs
+            the same order of images.
+        background: Name of the class that is not measured.
+        basis: What the units are called, and how many there are.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resampling.
+        confidence: Coverage of the intervals.
+    """
+    measures = MaskMeasures.join(repeats)
     names, classes = [metric_name(name, measures) for name in MASK_METRICS], measures.class_names
     # No two pixels are further apart than the corners of an image.
-    limits = np.array([float(np.hypot.reduce(size)) if metric.is_distance else 1.0 for metric in MASK_METRICS.values()])
-    statistics = GroupedMeasures(measures, groups)
+    farthest = float(measures.diagonals.max())
+    limits = np.array([farthest if metric.is_distance else 1.0 for metric in MASK_METRICS.values()])
+    grouped = [GroupedMeasures(one, of_one) for one, of_one in zip(repeats, units, strict=True)]
     estimates = bootstrap(
-        statistics,
-        statistics.groups,
+        lambda weights: defined_mean(np.stack([statistics(weights) for statistics in grouped])),
+        grouped[0].groups,
         resamples=resamples,
         seed=seed,
         confidence=confidence,
@@ -87,19 +118,26 @@ def evaluate_masks(
     found = {name: dict(zip(names, class_estimates[:, index], strict=True)) for index, name in enumerate(classes)}
     by_class = [name for name, metric in MASK_METRICS.items() if metric.shown_by_class]
     metrics |= {f"{metric}_{name}": found[name][metric] for metric in by_class for name in classes}
-    per_class = {name: {**counts, **found[name]} for name, counts in _count_images(measures).items()}
-    basis = Basis.of(len(measures), groups)
-    return MaskEvaluation(metrics, per_class, find_warnings(measures, class_names[0], basis), basis, measures)
+    counts = _count_images(measures, len(repeats))
+    per_class = {name: {**counts[name], **found[name]} for name in classes}
+    return MaskEvaluation(metrics, per_class, find_warnings(measures, background, basis), basis, measures)
 
 
-def _count_images(measures: MaskMeasures) -> dict[str, dict[str, int]]:
-    """Returns for each class the images that it is in, those where it was missed, and those where it was invented."""
+def _count_images(measures: MaskMeasures, repeats: int) -> dict[str, dict[str, int | float]]:
+    """Returns for each class the images that it is in, those where it was missed, and those where it was invented.
+
+    Of repeats they are means, so that each image counts as one.
+    """
     there, said = measures.truth > 0, measures.predicted > 0
     counts = {"support": there, "missed": there & ~said, "invented": said & ~there}
     return {
-        name: {key: int(images[:, index].sum()) for key, images in counts.items()}
+        name: {key: _divide(int(images[:, index].sum()), repeats) for key, images in counts.items()}
         for index, name in enumerate(measures.class_names)
     }
+
+
+def _divide(count: int, repeats: int) -> int | float:
+    return count / repeats if count % repeats else count // repeats
 
 
 def metric_name(name: str, measures: MaskMeasures) -> str:

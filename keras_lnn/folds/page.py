@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.files.atomic import write_text
 from keras_lnn.folds.doubtful import describe_doubtful
+from keras_lnn.folds.kinds import FoldKind
 from keras_lnn.folds.layout import FoldRun
 from keras_lnn.folds.words import (
     describe_calibration,
@@ -25,20 +27,12 @@ from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.results import describe_metric, describe_promised, name_samples, split_in_words
 from keras_lnn.tasks.kinds import find_kind_of
 
-_READINGS = {
-    "roc": "Each fold's model on its own fold. Curves far apart mean that the result depends on which patients trained"
-    " and which tested.",
-    "reliability": "All predictions together: on the diagonal probabilities mean what they say. Below it the models are"
-    " too sure.",
-}
 _SHEET = (
     "The most doubtful first. The models were not trained on these and are confident of another label: the label may be"
     " wrong, the case rare, or the models wrong."
 )
+_DOUBTFUL = {"doubtful_labels.csv": "the labels that predictions contradict, the most doubtful first"}
 _FILES = {
-    "folds.csv": "the metrics of each fold",
-    "predictions.csv": "truth, probabilities and decision for each sample, with its fold",
-    "doubtful_labels.csv": "the labels that predictions contradict, the most doubtful first",
     "folds.json": "everything on this page as numbers; written last, so that it marks a complete cross-validation",
     FOLDS_FILE: "the options: keras-lnn train --config goes on with the same folds",
 }
@@ -61,8 +55,11 @@ def write_folds_page(folder: Path, found: dict[str, Any], runs: Sequence[FoldRun
 
 def folds_page(folder: Path, found: dict[str, Any], runs: Sequence[FoldRun]) -> str:
     """Returns the page; arguments as in :func:`write_folds_page`."""
-    pictures = [Picture.of_file(folder / "plots" / f"{name}.png", text) for name, text in _READINGS.items()]
+    kind = FoldKind.of(find_kind_of(found))
+    pictures = [Picture.of_file(folder / "plots" / f"{name}.png", text) for name, text in kind.readings.items()]
     sheet = folder / "plots" / "doubtful_labels.png"
+    files = {"folds.csv": "the metrics of each fold", "predictions.csv": kind.predictions_are}
+    files |= _DOUBTFUL if "doubtful_labels" in found else {}
     head = ["metric", "mean over folds", "spread", "all predictions"]
     caption = "Metrics with 95% intervals"
     rows = [[label, *(_small(cell) for cell in cells)] for label, *cells in list_metrics(found)]
@@ -80,7 +77,7 @@ def folds_page(folder: Path, found: dict[str, Any], runs: Sequence[FoldRun]) -> 
         sheet=Picture.of_file(sheet, _SHEET) if sheet.exists() else None,
         folds=_folds_table(folder, found, runs),
         commands=_list_commands(folder, runs, name_samples(found)),
-        files=[(Link(name, name), what) for name, what in _FILES.items()],
+        files=[(Link(name, name), what) for name, what in (files | _FILES).items()],
     )
 
 
@@ -90,17 +87,18 @@ def _small(cell: str) -> str:
 
 
 def _folds_table(folder: Path, found: dict[str, Any], runs: Sequence[FoldRun]) -> Table:
-    leading = find_kind_of(found).leading
+    shown = FoldKind.of(find_kind_of(found)).shown
     rows = []
     for run in runs:
         metrics = RunFolder(run.folder).read_metrics() or {}
         splits = metrics["splits"]
         counts = [f"{splits[name]['images']:,}" for name in ("test", "val", "train")]
-        values = [_small(spell(metrics["test"][leading])), describe_metric(metrics["test"]["accuracy"]["value"])]
+        first, second = (metrics["test"][name] for name in shown)
+        values = [_small(spell(first)), describe_metric(second["value"])]
         page = Link("report.html", relative_link(RunFolder(run.folder).report, folder))
         rows.append([run.name, *values, *counts, f"{metrics['best_epoch']} of {metrics['epochs']}", page])
     splits = [f"{split_in_words(name)} {name_samples(found)}" for name in ("test", "val", "train")]
-    head = ["fold", leading.upper(), "accuracy", *splits, "best epoch", "page"]
+    head = ["fold", *map(metric_label, shown), *splits, "best epoch", "page"]
     folded = f"{len(rows)} folds" if len(rows) > _MOST_FOLDS_OPEN else ""
     return Table("Each fold's model on its fold; its page has the curves and the wrong images", head, rows, 1, folded)
 

@@ -60,9 +60,11 @@ def measure_pooled(
         confidence: Coverage of the intervals.
     """
     names = tuple(class_names)
-    _require_same_samples(repeats)
+    listed = [[name for fold in folds for name in fold.names] for folds in repeats]
+    require_same_samples(listed)
+    patients = [list_groups([fold.groups for fold in folds]) for folds in repeats]
     parts = [_pool(folds, task, names, positive_class) for folds in repeats]
-    units = [find_units(folds, len(repeats)) for folds in repeats]
+    units = find_units(patients, listed)
     measured = [measure_predictions(pooled, groups, confidence) for pooled, groups in zip(parts, units, strict=True)]
     metrics = {name: _mean([overall[name] for overall, _ in measured]) for name in measured[0][0]}
     by_class = {
@@ -75,7 +77,7 @@ def measure_pooled(
         label: {"support": supports[place], **{name: found[place] for name, found in by_class.items()}}
         for place, label in enumerate(names)
     }
-    basis = Basis.of(len(first.positive), _list_groups(repeats[0]), samples)
+    basis = Basis.of(len(first.positive), patients[0], samples)
     positive = names[first.positive_index] if first.two_classes else None
     warnings = find_warnings(CheckedPredictions.joined(parts), metrics, by_class["auc"], basis)
     return Evaluation(metrics, per_class, warnings, basis, positive_class=positive)
@@ -98,29 +100,36 @@ def _mean(parts: Sequence[Measurement]) -> Estimate:
     return parts[0].estimate if len(parts) == 1 else mean_of(parts, highest=math.inf).estimate
 
 
-def _list_groups(folds: Sequence[FoldPredictions]) -> list[str] | None:
-    """Returns the patient of each sample; None where a fold does not know them."""
-    known = [fold.groups for fold in folds if fold.groups is not None]
-    return [group for groups in known for group in groups] if len(known) == len(folds) else None
+def list_groups(known: Sequence[Sequence[str] | None]) -> list[str] | None:
+    """Returns the patient of each sample of all folds; None where a fold does not know them.
+
+    Args:
+        known: The patients of the samples of each fold.
+    """
+    if any(groups is None for groups in known):
+        return None
+    return [group for groups in known if groups is not None for group in groups]
 
 
-def find_units(folds: Sequence[FoldPredictions], repeats: int) -> list[str] | None:
+def find_units(patients: Sequence[list[str] | None], names: Sequence[Sequence[str]]) -> Sequence[Sequence[str] | None]:
     """Returns the unit of each sample: its patient, or of several repeats its name; None where each is its own.
 
     Args:
-        folds: The folds of one repeat.
-        repeats: Number of repeats.
+        patients: The patient of each sample for each repeat.
+        names: The name of each sample for each repeat.
     """
-    groups = _list_groups(folds)
-    if groups is not None or repeats == 1:
-        return groups
-    return [name for fold in folds for name in fold.names]
+    if len(names) == 1:
+        return patients
+    return [own if groups is None else groups for groups, own in zip(patients, names, strict=True)]
 
 
-def _require_same_samples(repeats: Sequence[Sequence[FoldPredictions]]) -> None:
-    """Checks that all repeats predict the same samples, so that their units can be matched by name."""
-    names = [sorted(name for fold in folds for name in fold.names) for folds in repeats]
-    if any(one != names[0] for one in names):
+def require_same_samples(names: Sequence[Sequence[str]]) -> None:
+    """Checks that all repeats predict the same samples, so that their units can be matched by name.
+
+    Args:
+        names: The name of each sample for each repeat.
+    """
+    if any(sorted(one) != sorted(names[0]) for one in names):
         raise InputError(
             "All repeats of a cross-validation must predict the same samples. Received: others, so the data have"
             " changed since it began. Begin it anew in another --run-dir."

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_lnn.evaluation.prediction_sets import measure_referral, measure_sets
-from keras_lnn.folds.pooling import FoldPredictions, find_units
+from keras_lnn.folds.pooling import FoldPredictions, find_units, list_groups
 from keras_lnn.tasks.prediction_sets import PredictionSets
 from keras_lnn.tasks.referral import Referral
 
@@ -73,8 +73,9 @@ def measure_promised_folds(
     Returns:
         ``sets`` and ``referral`` with the promise and, as ``pooled``, what was measured; empty where folds have none.
     """
-    units = [unit for folds in repeats for unit in find_units(folds, len(repeats)) or ()]
-    groups = units or None
+    patients = [list_groups([fold.groups for fold in folds]) for folds in repeats]
+    units = find_units(patients, [[name for fold in folds for name in fold.names] for folds in repeats])
+    groups = [unit for of_repeat in units for unit in of_repeat or ()] or None
     found: dict[str, Any] = {}
     if all("set" in one for one in promised):
         sets = np.concatenate([one["set"] for one in promised])

@@ -14,82 +14,28 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from keras_lnn.comparing.runs import Run, read_run
+from keras_lnn.comparing.runs import read_any_run
 from keras_lnn.errors import InputError
-from keras_lnn.evaluation.metrics import CALIBRATION_METRICS
-from keras_lnn.evaluation.predictions import Evaluation
 from keras_lnn.files.atomic import atomic_path, remove_partial_files, without_nan, write_json, write_text
 from keras_lnn.files.csv_tables import plain_cell, to_csv
 from keras_lnn.folds.display import load_pool
-from keras_lnn.folds.doubtful import count_doubtful, describe_doubtful, draw_doubtful, tabulate_doubtful
+from keras_lnn.folds.doubtful import count_doubtful, describe_doubtful, draw_doubtful
+from keras_lnn.folds.finished import FinishedFold
+from keras_lnn.folds.kinds import FoldKind
 from keras_lnn.folds.layout import FoldRun
 from keras_lnn.folds.page import write_folds_page
-from keras_lnn.folds.pooling import FoldPredictions, measure_pooled
-from keras_lnn.folds.promised import decide_promised, list_promised, measure_promised_folds
+from keras_lnn.folds.promised import list_promised
 from keras_lnn.folds.words import describe_calibration, describe_folds, describe_outcome, list_metrics
 from keras_lnn.runs.folder import RunFolder
-from keras_lnn.saved.prediction_columns import name_promised
 from keras_lnn.saved.results import describe_promised, name_samples
 from keras_lnn.saved.signature import short_data_name
 from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.folds import mean_over_folds
-from keras_lnn.tasks.calibration import Calibration
-from keras_lnn.tasks.kinds import make_task
+from keras_lnn.tasks.kinds import find_kind
 from keras_lnn.terminal import loading
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-# An AUC of pooled probabilities that differs more from the mean over the folds says that their scales differ.
-_DIFFERENT_SCALES = 0.02
-
-
-@dataclasses.dataclass(frozen=True)
-class FinishedFold:
-    """A complete run of a fold.
-
-    Args:
-        run: The run as it was laid out.
-        metrics: Content of its metrics.json.
-        read: Its predictions for its fold.
-    """
-
-    run: FoldRun
-    metrics: Mapping[str, Any]
-    read: Run
-
-    @property
-    def predictions(self) -> FoldPredictions:
-        """Returns what is pooled."""
-        one = self.read
-        return FoldPredictions(one.truth, one.probabilities, one.files, one.thresholds, one.groups)
-
-    @property
-    def without_calibration(self) -> FoldPredictions | None:
-        """Returns what would be pooled of a calibrated model if it had not been; None where that is not known."""
-        found, one = self.metrics.get("calibration"), self.read
-        if not found:
-            return None
-        calibration = Calibration(found["method"], tuple(found["scales"]), tuple(found["offsets"]))
-        plain = calibration.undo(one.probabilities, make_task(one.task, one.class_names).exclusive)
-        return None if plain is None else FoldPredictions(one.truth, plain, one.files, groups=one.groups)
-
-    @property
-    def decided(self) -> np.ndarray:
-        """Returns the classes or labels that the model decides on, at its own thresholds."""
-        one = self.read
-        return np.asarray(make_task(one.task, one.class_names).decide(one.probabilities, one.thresholds))
-
-    @property
-    def promised(self) -> dict[str, np.ndarray]:
-        """Returns the prediction sets and the referral of the model, where it has them."""
-        return decide_promised(self.metrics, self.read.probabilities, self.decided, self.read.thresholds)
-
-    @property
-    def test_over_train(self) -> float:
-        """Returns the ratio of the samples that the model is tested on to those that it learned from."""
-        splits = self.metrics["splits"]
-        return splits["test"]["images"] / splits["train"]["images"]
 
 
 def write_folds(folder: Path, runs: Sequence[FoldRun], console: Console) -> dict[str, Any]:
@@ -109,9 +55,10 @@ def write_folds(folder: Path, runs: Sequence[FoldRun], console: Console) -> dict
         write_text(folder / "folds.csv", to_csv(tabulate_folds(folds)))
         write_text(folder / "predictions.csv", to_csv(tabulate_predictions(folds)))
         found = gather_results(folds)
-        doubtful = tabulate_doubtful([[fold.predictions for fold in part] for part in _by_repeat(folds)], found)
-        found["doubtful_labels"] = count_doubtful(doubtful, found)
-        write_text(folder / "doubtful_labels.csv", to_csv(doubtful))
+        doubtful = kind_of(folds).tabulate_doubtful(_by_repeat(folds), found)
+        if doubtful is not None:
+            found["doubtful_labels"] = count_doubtful(doubtful, found)
+            write_text(folder / "doubtful_labels.csv", to_csv(doubtful))
     sheet = _draw_sheet(doubtful, runs[0], console)
     with loading(console, "drawing"):
         _draw(folder / "plots", folds, found, sheet)
@@ -134,7 +81,7 @@ def read_folds(runs: Sequence[FoldRun]) -> list[FinishedFold]:
         metrics = RunFolder(run.folder).read_metrics()
         if metrics is None:
             raise InputError(f"All folds must be complete. Received: {run.folder} without metrics. Continue it first.")
-        found.append(FinishedFold(run, metrics, read_run(run.folder, "test")))
+        found.append(FinishedFold(run, metrics, read_any_run(run.folder, "test")))
     return found
 
 
@@ -163,17 +110,7 @@ def tabulate_predictions(folds: Sequence[FinishedFold]) -> pd.DataFrame:
         table = table[table["split"] == "test"].drop(columns="split")
         for name in {"file", "patient"} & set(table):
             table[name] = table[name].map(plain_cell, na_action="ignore")
-        one = fold.read
-        task = make_task(one.task, one.class_names)
-        decided = fold.decided
-        if task.exclusive:
-            table["predicted"] = task.name_decision(decided)
-        else:
-            for place, name in enumerate(one.class_names):
-                table[f"predicted {name}"] = decided[:, place].astype(int)
-        # Folds that were trained before runs wrote these columns have only their rules.
-        for name, values in name_promised(fold.promised, one.class_names).items():
-            table[name] = values
+        table = kind_of(folds).with_decisions(table, fold)
         table.insert(0, "repeat", fold.run.repeat)
         table.insert(1, "fold", fold.run.fold)
         tables.append(table)
@@ -183,38 +120,29 @@ def tabulate_predictions(folds: Sequence[FinishedFold]) -> pd.DataFrame:
 def gather_results(folds: Sequence[FinishedFold]) -> dict[str, Any]:
     """Returns the content of folds.json: means over the folds, metrics of all predictions, and cautions."""
     first, config = folds[0].read, folds[0].run.config
-    repeats, parts = max(fold.run.repeat for fold in folds), _by_repeat(folds)
-    about: dict[str, Any] = {name: getattr(first, name) for name in ("task", "class_names", "positive_class")}
-    about["samples"] = name_samples(folds[0].metrics)
-    pooled = measure_pooled([[fold.predictions for fold in part] for part in parts], **about)
-    plain = _without_calibration(parts)
-    before = {} if plain is None else measure_pooled(plain, **about).to_json()
+    repeats, samples = _by_repeat(folds), name_samples(folds[0].metrics)
+    kind = kind_of(folds)
+    pooled = kind.measure(repeats, samples)
     ratio = float(np.mean([fold.test_over_train for fold in folds]))
-    means = average_metrics([fold.metrics["test"] for fold in folds], ratio, first.highest)
+    limits = {name: max(fold.read.highest[name] for fold in folds) for name in first.highest}
+    means = average_metrics([fold.metrics["test"] for fold in folds], ratio, limits)
     return without_nan(
         {
             "model": config.model,
             "data": short_data_name(config.data),
             "folds": max(fold.run.fold for fold in folds),
-            "repeats": repeats,
+            "repeats": len(repeats),
             "task": first.task,
-            "classes": list(first.class_names),
+            "classes": folds[0].metrics["classes"],
             "positive_class": pooled.positive_class,
             "mean": means,
             "pooled": pooled.to_json(),
             "per_class": {"pooled": pooled.per_class_to_json()},
             "intervals_over": {"pooled": dataclasses.asdict(pooled.basis)},
             "test_over_train": round(ratio, 6),
-            **measure_promised_folds(
-                [[fold.predictions for fold in part] for part in parts],
-                [fold.metrics for fold in folds],
-                [fold.decided == fold.read.truth for fold in folds],
-                [fold.promised for fold in folds],
-                first.class_names,
-            ),
+            **kind.measure_further(repeats, samples),
             "calibrated": all(bool(fold.metrics.get("calibration")) for fold in folds),
-            "before_calibration": {name: before[name] for name in CALIBRATION_METRICS if before},
-            "warnings": [*pooled.warnings, *_caution(folds, pooled, means)],
+            "warnings": [*pooled.warnings, *_caution(folds), *kind.caution(folds, pooled, means)],
         }
     )
 
@@ -223,13 +151,6 @@ def _by_repeat(folds: Sequence[FinishedFold]) -> list[list[FinishedFold]]:
     """Returns the folds of each repeat."""
     repeats = sorted({fold.run.repeat for fold in folds})
     return [[fold for fold in folds if fold.run.repeat == repeat] for repeat in repeats]
-
-
-def _without_calibration(parts: Sequence[Sequence[FinishedFold]]) -> list[list[FoldPredictions]] | None:
-    """Returns the predictions of the folds of each repeat before calibration; None where one of them is not known."""
-    found = [[fold.without_calibration for fold in part] for part in parts]
-    known = [[one for one in part if one is not None] for part in found]
-    return known if all(map(len, known)) and list(map(len, known)) == list(map(len, found)) else None
 
 
 def average_metrics(
@@ -255,30 +176,22 @@ def average_metrics(
     return found
 
 
-def _caution(folds: Sequence[FinishedFold], pooled: Evaluation, means: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Returns what the numbers do not show because several models made them, one sentence each."""
-    found = []
-    if not all(fold.metrics.get("calibration") for fold in folds):
-        found.append(
-            "The probabilities of the folds' models are not calibrated, so those of different folds may not mean the"
-            " same: read the means over the folds, or train with --calibration temperature."
-        )
+def kind_of(folds: Sequence[FinishedFold]) -> FoldKind:
+    """Returns how the folds are pooled, drawn and described."""
+    return FoldKind.of(find_kind(folds[0].read.task))
+
+
+def _caution(folds: Sequence[FinishedFold]) -> list[str]:
+    """Returns a sentence on the models that always predict the same; nothing where none does."""
     collapsed = [fold.run.name for fold in folds if any("has collapsed" in text for text in fold.metrics["warnings"])]
-    if collapsed:
-        found.append(f"The models of {len(collapsed)} of {len(folds)} folds have collapsed: {', '.join(collapsed)}.")
-    areas = pooled.metrics["auc"].value, means["auc"]["value"]
-    if abs(areas[0] - areas[1]) > _DIFFERENT_SCALES:
-        found.append(
-            f"The AUC of all predictions together is {areas[0]:.3f}, but {areas[1]:.3f} on average within a fold: the"
-            " probabilities of the folds' models are on different scales. The mean over the folds says how well they"
-            " rank."
-        )
-    return found
+    if not collapsed:
+        return []
+    return [f"The models of {len(collapsed)} of {len(folds)} folds have collapsed: {', '.join(collapsed)}."]
 
 
-def _draw_sheet(doubtful: pd.DataFrame, run: FoldRun, console: Console) -> Figure | None:
-    """Returns the sheet of doubtful labels, for which the data are read again; None without labels or data."""
-    if doubtful.empty:
+def _draw_sheet(doubtful: pd.DataFrame | None, run: FoldRun, console: Console) -> Figure | None:
+    """Returns the sheet of doubtful labels, for which the data are read again; None without such labels or data."""
+    if doubtful is None or doubtful.empty:
         return None
     try:
         return draw_doubtful(doubtful, load_pool(run, console))
@@ -289,25 +202,8 @@ def _draw_sheet(doubtful: pd.DataFrame, run: FoldRun, console: Console) -> Figur
 
 def _draw(path: Path, folds: Sequence[FinishedFold], found: Mapping[str, Any], sheet: Figure | None) -> None:
     from keras_lnn import plots
-    from keras_lnn.plots.folds import plot_fold_roc
 
-    runs = [fold.read for fold in folds]
-    plain = _without_calibration([folds])
-    truth, probabilities = (np.concatenate([getattr(run, name) for run in runs]) for name in ("truth", "probabilities"))
-    about = (found["task"], found["classes"])
-    error = found["pooled"]["expected_calibration_error"]["value"]
-    figures = {
-        "roc": plot_fold_roc([(run.truth, run.probabilities) for run in runs], *about, found["positive_class"]),
-        "reliability": plots.plot_reliability(
-            truth,
-            probabilities,
-            *about,
-            expected_calibration_error=error,
-            uncalibrated=None if plain is None else np.concatenate([one.probabilities for one in plain[0]]),
-            groups=[group for run in runs for group in run.groups or ()] or None,
-        ),
-    }
-    figures |= {} if sheet is None else {"doubtful_labels": sheet}
+    figures = kind_of(folds).draw(folds, found) | ({} if sheet is None else {"doubtful_labels": sheet})
     with atomic_path(path) as temporary:
         temporary.mkdir()
         for name, figure in figures.items():

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_lnn.evaluation.metrics import metric_label
+from keras_lnn.folds.kinds import FoldKind
 from keras_lnn.saved.card import shown_metrics
 from keras_lnn.saved.results import name_class, read_estimate
 from keras_lnn.statistics import Estimate
@@ -68,18 +69,17 @@ def describe_methods(found: Mapping[str, Any]) -> list[str]:
     times = "once" if once else f"{found['repeats']} times, once per repeat,"
     means = "" if once else " Of repeats it is the mean."
     patients = "Patients are not divided." if basis["unit"] == "patients" else "Patients are not known."
+    kind = FoldKind.of(find_kind_of(found))
     return [
         f"Each of {basis['images']:,} {basis['samples']} was predicted {times} by a model that was"
-        " neither trained on its fold nor chosen by it: the next fold chose the epoch, the thresholds and the"
-        f" calibration, and the others trained. {patients}",
+        f" neither trained on its fold nor chosen by it: the next fold chose {kind.chosen}, and the others"
+        f" trained. {patients}",
         "The mean over folds says how well networks trained like these do on average. Its interval is that of the"
         " corrected resampled t (Nadeau and Bengio 2003, Bouckaert and Frank 2004), with"
         f" {found['test_over_train']:.2f} test {basis['samples']} per training one, because the models share training"
         f" {basis['samples']}. Spread is the standard deviation of the folds.",
         f"The column of all predictions measures them as one set, with intervals over {over}.{means} They cover the"
-        f" choice of the {basis['unit']} but not that of the training {basis['samples']}. Probabilities of different"
-        f" models are pooled {calibrated}, and decisions are made at each model's own thresholds.",
-        "For AUC and average precision read the mean over folds, because ranks across models depend on their scales"
-        " (Forman and Scholz 2010, Airola et al. 2011). For F1 read the column of all predictions, because a mean of F1"
-        " over folds with few of a class is biased (Forman and Scholz 2010).",
+        f" choice of the {basis['unit']} but not that of the training {basis['samples']}."
+        f" {kind.pooling.format(calibrated=calibrated)}",
+        kind.advice,
     ]

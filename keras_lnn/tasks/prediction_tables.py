@@ -87,6 +87,8 @@ def tabulate_measures(split: Split, measures: MaskMeasures, split_name: str) -> 
     columns = _sample_columns(split, split_name)
     columns |= {"dice": measures.mean_dice(), "iou": defined_mean(measures.iou.T)}
     columns["pixel_error"] = measures.wrong / measures.pixels
+    columns["image_pixels"] = measures.pixels
+    columns[_diagonal(measures.in_millimetres)] = measures.diagonals
     class_measures = {
         "dice": measures.dice,
         "iou": measures.iou,
@@ -115,19 +117,27 @@ def read_measures(path: Path, split_name: str, class_names: Sequence[str]) -> tu
         return table[[f"{metric} {name}" for name in class_names]].to_numpy(dtype=np.float64)
 
     unit = "_mm" if f"hd95_mm {class_names[0]}" in table else ""
-    # Errors are shares, of images whose size is not written: nothing here asks for their pixels.
+    # A version that did not write the size of images wrote errors as shares, so that one pixel stands for an image.
+    pixels = int(table.get("image_pixels", pd.Series([1]))[0])
+    diagonals = table.get(_diagonal(bool(unit)), pd.Series(np.full(len(table), np.nan)))
     measures = MaskMeasures(
         class_names=tuple(class_names),
         truth=columns("pixels"),
         predicted=columns("predicted_pixels"),
         common=columns("common_pixels"),
-        wrong=table["pixel_error"].to_numpy(dtype=np.float64),
-        pixels=1,
+        wrong=table["pixel_error"].to_numpy(dtype=np.float64) * pixels,
+        pixels=pixels,
         hausdorff=columns(f"hd95{unit}"),
         surface=columns(f"surface_distance{unit}"),
+        diagonals=diagonals.to_numpy(dtype=np.float64),
         in_millimetres=bool(unit),
     )
     return measures, _read_names(table)
+
+
+def _diagonal(in_millimetres: bool) -> str:
+    """Returns the name of the column with the distance between opposite corners of each image."""
+    return "diagonal_mm" if in_millimetres else "diagonal"
 
 
 def _sample_columns(split: Split, split_name: str) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class SegmentationTask(Task):
     predicts = "masks"
     file_writer = "keras_lnn.saved.file_writers:MaskWriter"
     run_kind = "keras_lnn.comparing.mask_runs:MASK_RUNS"
+    fold_kind = "keras_lnn.folds.mask_folds:MaskFolds"
     labels_are = "masks"
     resizes_labels = True
     monitors = ("val_loss", "val_dice", "val_iou", "val_accuracy")
@@ -42,7 +43,6 @@ class SegmentationTask(Task):
     calibrated_samples = "pixels"
     without_sets = "neighbouring pixels depend on each other, so that nothing can be promised of each of them"
     keeps_logits = False
-    pools_folds = False
     prediction_noun = "masks"
     leading = "dice"
     hub_pipeline = "image-segmentation"

@@ -82,7 +82,8 @@ class Task(abc.ABC):
         calibrations: The methods by which its probabilities can be calibrated.
         calibrated_samples: What a calibration is fitted on, in the plural; None for the samples themselves.
         keeps_logits: Whether the logits of a whole split are few enough to keep.
-        pools_folds: Whether the tables of predictions of several models hold all that measuring them together needs.
+        fold_kind: How a cross-validation pools and draws its folds, the ``module:name`` of a
+            :class:`~keras_lnn.folds.kinds.FoldKind`, which only a cross-validation imports.
         threshold_rule: How the thresholds of its decisions are chosen on validation where nobody says how; None where
             decisions are made without.
         without_sets: Why its predictions have neither sets of classes nor a referral; None where they can have both.
@@ -114,7 +115,7 @@ class Task(abc.ABC):
     most_classes: ClassVar[int | None] = None
     calibrations: ClassVar[tuple[str, ...]] = METHODS[:1]
     keeps_logits: ClassVar[bool] = True
-    pools_folds: ClassVar[bool] = True
+    fold_kind: ClassVar[str] = "keras_lnn.folds.class_folds:ClassFolds"
     calibrated_samples: ClassVar[str | None] = None
     threshold_rule: ClassVar[str | None] = None
     without_sets: ClassVar[str | None] = None
