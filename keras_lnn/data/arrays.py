@@ -148,6 +148,17 @@ class Split:
         """Returns whether each pixel has a label."""
         return self.labels.ndim > 2
 
+    def take_labels(self, rows: np.ndarray) -> Split:
+        """Returns the labels, patients and spacing of some samples, beside the images of all, for what reads no images.
+
+        Args:
+            rows: Indices, or whether each sample is taken.
+        """
+        places = np.arange(len(self))[rows]
+        groups = None if self.groups is None else [self.groups[row] for row in places]
+        spacing = None if self.spacing is None else self.spacing[places]
+        return Split(self.images, self.labels[places], groups=groups, spacing=spacing)
+
     def require_digests(self) -> Sequence[str]:
         """Returns the digests; raises an error where the samples have none."""
         if self.digests is None:

@@ -13,6 +13,7 @@ from keras_lnn.statistics.bootstrap import defined_mean
 
 # Class 0 is what is left over: to find it again says nothing.
 FOREGROUND = 1
+_OF_IMAGES = ("truth", "predicted", "common", "wrong", "hausdorff", "surface", "diagonals")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,9 +67,12 @@ class MaskMeasures:
     @classmethod
     def join(cls, parts: Sequence[MaskMeasures]) -> MaskMeasures:
         """Returns the measures of several sets of images of one size as those of one set."""
-        names = ("truth", "predicted", "common", "wrong", "hausdorff", "surface", "diagonals")
-        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _OF_IMAGES}
         return dataclasses.replace(parts[0], **joined)
+
+    def take(self, rows: np.ndarray) -> MaskMeasures:
+        """Returns the measures of some of the images."""
+        return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in _OF_IMAGES})
 
     def mean_dice(self) -> np.ndarray:
         """Mean over the classes that are there or predicted, (samples,); nan where none is."""

@@ -12,6 +12,8 @@ from keras_lnn.evaluation.mask_overlaps import MaskMeasures, measure_masks
 from keras_lnn.evaluation.metrics import MASK_METRICS, MaskCounts
 from keras_lnn.evaluation.predictions import Evaluation
 from keras_lnn.statistics.bootstrap import bootstrap, defined_mean
+from keras_lnn.statistics.deviations import jackknife_deviations
+from keras_lnn.statistics.measurements import Measurement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +147,25 @@ def metric_name(name: str, measures: MaskMeasures) -> str:
     return f"{name}_mm" if MASK_METRICS[name].is_distance and measures.in_millimetres else name
 
 
+def measure_with_deviations(measures: MaskMeasures, groups: Sequence[str] | None = None) -> dict[str, Measurement]:
+    """Returns the metrics of masks with the contribution of each patient or image to their uncertainty.
+
+    The contributions are those of the jackknife, which leaves out one patient or image after the other.
+
+    Args:
+        measures: Measures of each image.
+        groups: The patient of each image, whose images are left out together.
+    """
+    basis = Basis.of(len(measures), groups)
+    found = evaluate_measures([measures], [groups], background="background", basis=basis).metrics
+    statistics = GroupedMeasures(measures, groups)
+    names, classes = [metric_name(name, measures) for name in MASK_METRICS], measures.class_names
+    by_class = [f"{name}_{of_class}" for name in MASK_METRICS for of_class in classes]
+    deviations = jackknife_deviations(statistics.leave_out_each())
+    known = dict(zip([*names, *by_class], deviations, strict=True))
+    return {name: Measurement(estimate, known[name]) for name, estimate in found.items()}
+
+
 class GroupedMeasures:
     """Computes ``MASK_METRICS`` from weights of groups (resamples, groups), first overall and then for each class.
 
@@ -165,8 +186,15 @@ class GroupedMeasures:
         self._wrong = self._add_up(np.stack([measures.wrong, np.ones(len(measures))]), place)
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
-        truth, predicted, common, *means = self._terms @ weights.T
-        wrong, images = self._wrong @ weights.T
+        return self._compute(self._terms @ weights.T, self._wrong @ weights.T)
+
+    def leave_out_each(self) -> np.ndarray:
+        """Returns the metrics without each of the groups in turn, (metrics, groups)."""
+        return self._compute(*(sums.sum(axis=-1, keepdims=True) - sums for sums in (self._terms, self._wrong)))
+
+    def _compute(self, term_sums: np.ndarray, wrong_sums: np.ndarray) -> np.ndarray:
+        truth, predicted, common, *means = term_sums
+        wrong, images = wrong_sums
         image_sums = zip(
             ("dice", "iou", "hd95", "surface_distance"), zip(means[::2], means[1::2], strict=True), strict=True
         )

@@ -177,6 +177,21 @@ def average_precision_deviations(positive: np.ndarray, scores: np.ndarray) -> tu
     return value, (left_out.mean() - left_out) * math.sqrt((samples - 1) / samples)
 
 
+def jackknife_deviations(left_out: np.ndarray) -> np.ndarray:
+    """Returns the deviations of a metric from its values without each unit, (..., units); nan counts as the mean.
+
+    The squares of the deviations sum to the jackknife variance.
+
+    Args:
+        left_out: The metric of all units but one, for each of the units.
+    """
+    defined = ~np.isnan(left_out)
+    units = left_out.shape[-1]
+    count = np.maximum(defined.sum(axis=-1, keepdims=True), 1)
+    centre = np.where(defined, left_out, 0).sum(axis=-1, keepdims=True) / count
+    return np.where(defined, centre - left_out, 0) * math.sqrt((units - 1) / units)
+
+
 def resampled_deviations(resampled: np.ndarray) -> np.ndarray:
     """Returns the deviations of a metric from its values over resamples, (..., resamples); nan counts as the mean.
 

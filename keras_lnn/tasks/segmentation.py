@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from keras_lnn.evaluation.mask_overlaps import MaskMeasures
     from keras_lnn.evaluation.masks import MaskEvaluation
     from keras_lnn.evaluation.predictions import Evaluation
+    from keras_lnn.statistics.measurements import Measurement
 
 # A background of nine tenths would leave a rare class a weight of hundreds, and its few pixels nearly all of the loss.
 MOST_PIXEL_WEIGHT = 10.0
@@ -119,6 +120,33 @@ result["probabilities"]  # {pixels_of_classes}""",
         return evaluate_masks(
             split.labels, predicted, class_names=self.class_names, groups=split.groups, spacing=split.spacing
         )
+
+    def measure_with_deviations(
+        self,
+        split: Split,
+        predicted: np.ndarray,
+        thresholds: Sequence[float] | None = None,
+        positive_class: str | None = None,
+    ) -> dict[str, Measurement]:
+        """Returns each metric with the contribution of each image or patient to its uncertainty."""
+        import numpy as np
+
+        return self.measure_parts(split, predicted, [np.ones(len(split), bool)])[0]
+
+    def measure_parts(
+        self,
+        split: Split,
+        predicted: np.ndarray,
+        parts: Sequence[np.ndarray],
+        thresholds: Sequence[float] | None = None,
+        positive_class: str | None = None,
+    ) -> list[dict[str, Measurement]]:
+        """Returns the metrics of several parts of a split, whose images are measured once."""
+        from keras_lnn.evaluation.mask_overlaps import measure_masks
+        from keras_lnn.evaluation.masks import measure_with_deviations
+
+        measures = measure_masks(split.labels, predicted, self.class_names, split.spacing)
+        return [measure_with_deviations(measures.take(part), split.take_labels(part).groups) for part in parts]
 
     def tabulate(self, split: Split, predicted: np.ndarray, found: Evaluation | None, split_name: str) -> pd.DataFrame:
         """Returns one row per image with its measures and its pixels of each class; masks are not kept."""

@@ -349,6 +349,7 @@ class Task(abc.ABC):
             positive_class: Which of two classes sensitivity speaks of; None for the second one.
         """
 
+    @abc.abstractmethod
     def measure_with_deviations(
         self,
         split: Split,
@@ -358,15 +359,28 @@ class Task(abc.ABC):
     ) -> dict[str, Measurement]:
         """Returns each metric with the contribution of each sample or patient to its uncertainty.
 
-        The contributions are 0 where they are not known; arguments as in :meth:`measure`.
+        Arguments as in :meth:`measure`.
         """
-        import numpy as np
 
-        from keras_lnn.statistics.measurements import Measurement
+    def measure_parts(
+        self,
+        split: Split,
+        predicted: np.ndarray,
+        parts: Sequence[np.ndarray],
+        thresholds: Sequence[float] | None = None,
+        positive_class: str | None = None,
+    ) -> list[dict[str, Measurement]]:
+        """Returns what :meth:`measure_with_deviations` does for several parts of a split.
 
-        units = len(split) if split.groups is None else len(set(split.groups))
-        found = self.measure(split, predicted, thresholds, positive_class).metrics
-        return {name: Measurement(estimate, np.zeros(units)) for name, estimate in found.items()}
+        Args:
+            split: The samples.
+            predicted: What :meth:`compact` gives for them.
+            parts: Whether each sample is in the part, (samples,) each.
+            thresholds: By which decisions are made; None for one half.
+            positive_class: Which of two classes sensitivity speaks of; None for the second one.
+        """
+        about = (thresholds, positive_class)
+        return [self.measure_with_deviations(split.take_labels(part), predicted[part], *about) for part in parts]
 
     @abc.abstractmethod
     def tabulate(self, split: Split, predicted: np.ndarray, found: Evaluation | None, split_name: str) -> pd.DataFrame:

@@ -26,6 +26,7 @@ from keras_lnn.statistics.paired_tests import holm
 
 # The first group, of all samples.
 ALL_SAMPLES = "all samples"
+_WHOLE = ("", 0, True)
 # Shown beside the leading metric where they were measured, or accuracy in their place.
 _DECISIONS, _WITHOUT_THRESHOLD = ("sensitivity_tuned", "specificity_tuned"), ("accuracy",)
 
@@ -45,23 +46,22 @@ def measure_subgroups(
         signature: Signature of the model.
         subgroups: The groups of each column.
     """
-    everything = np.ones(len(measured), bool)
-    whole = _measure(measured, predicted, everything, signature)
-    rows = [_metric_row("", ALL_SAMPLES, everything, measured, *entry) for entry in whole.items()]
+    results, everything = _measure_parts(measured, predicted, signature, subgroups), np.ones(len(measured), bool)
+    rows = [_metric_row("", ALL_SAMPLES, everything, measured, *entry) for entry in results[_WHOLE].items()]
     for found in subgroups:
         known = found.places >= 0
         for place, name in enumerate(found.names):
             chosen = found.places == place
-            fault = _find_fault(measured, chosen, signature)
-            if fault:
+            group, others = (results.get((found.column, place, is_group)) for is_group in (True, False))
+            if group is None:
+                fault = _find_fault(measured, chosen, signature)
                 rows.append(_row(found.column, name, chosen, measured) | {"note": f"not measured: {fault}"})
                 continue
-            group, others = _measure(measured, predicted, chosen, signature), known & ~chosen
             entries = [_metric_row(found.column, name, chosen, measured, *entry) for entry in group.items()]
-            if not _find_fault(measured, others, signature):
-                rest = _measure(measured, predicted, others, signature)
+            if others is not None:
+                samples = measured.take_labels(known)
                 for entry, metric in zip(entries, group, strict=True):
-                    entry |= _compare(metric, group[metric], rest[metric], chosen[known], _take(measured, known))
+                    entry |= _compare(metric, group[metric], others[metric], chosen[known], samples)
             rows += entries
         if not known.all():
             rows.append(_row(found.column, "", ~known, measured) | {"note": "without a value, in no group"})
@@ -91,19 +91,23 @@ def write_subgroups(rows: Sequence[dict[str, Any]], metric: str, title: str, fol
     return written
 
 
-def _take(split: Split, chosen: np.ndarray) -> Split:
-    """Returns the labels and patients of some samples; what is measured needs no images."""
-    rows = np.flatnonzero(chosen)
-    groups = None if split.groups is None else [split.groups[row] for row in rows]
-    spacing = None if split.spacing is None else split.spacing[rows]
-    return Split(split.images, split.labels[rows], groups=groups, spacing=spacing)
+def _measure_parts(
+    measured: Split, predicted: np.ndarray, signature: Signature, subgroups: Sequence[Subgroups]
+) -> dict[tuple[str, int, bool], dict[str, Measurement]]:
+    """Returns the metrics of all samples, and of each group and the others of its column where they can be measured.
 
-
-def _measure(
-    measured: Split, predicted: np.ndarray, chosen: np.ndarray, signature: Signature
-) -> dict[str, Measurement]:
+    The key is the column, the place of the group, and whether it is the group or the others.
+    """
+    parts = {_WHOLE: np.ones(len(measured), bool)}
+    for found in subgroups:
+        for place in range(len(found.names)):
+            chosen = found.places == place
+            for is_group, part in ((True, chosen), (False, (found.places >= 0) & ~chosen)):
+                if not _find_fault(measured, part, signature):
+                    parts[found.column, place, is_group] = part
     about = (signature.thresholds, signature.positive_class)
-    return signature.get_task().measure_with_deviations(_take(measured, chosen), predicted[chosen], *about)
+    results = signature.get_task().measure_parts(measured, predicted, list(parts.values()), *about)
+    return dict(zip(parts, results, strict=True))
 
 
 def _find_fault(measured: Split, chosen: np.ndarray, signature: Signature) -> str:

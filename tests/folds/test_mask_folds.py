@@ -140,7 +140,7 @@ def test_folds_of_masks_and_their_ensemble_end_to_end(tmp_path):
         return done.stdout
 
     folder = tmp_path / "folds"
-    options = ("--epochs", 1, "--size", 16, "--model-args", "width=2,depth=1", "--no-explanations", "--no-tensorboard")
+    options = ("--epochs", 1, "--size", 32, "--model-args", "width=2,depth=1", "--no-explanations", "--no-tensorboard")
     text = run("train", "--model", "unet", "--data", "phantom-liver", "--folds", 3, *options, "--run-dir", folder)
     assert "380 images of 38 patients, who are not divided: 3 folds" in text
     table = pd.read_csv(folder / "predictions.csv")
