@@ -85,6 +85,8 @@ def measure_masks(
     class_names: Sequence[str],
     spacing: np.ndarray | Sequence[float] | None = None,
     progress: Callable[[float], None] | None = None,
+    *,
+    with_distances: bool = True,
 ) -> MaskMeasures:
     """Measures predicted masks, image by image.
 
@@ -95,6 +97,7 @@ def measure_masks(
         spacing: Millimetres from pixel to pixel along each axis, of all images or (samples, axes); distances are in
             pixels if not given.
         progress: Called with the fraction done.
+        with_distances: Whether surface distances are measured, which takes most of the time; they are nan if not.
 
     Raises:
         InputError: If truth, predictions and names do not fit together.
@@ -111,7 +114,7 @@ def measure_masks(
         wrong[row] = confusion.sum() - np.trace(confusion)
         sides = (confusion.sum(axis=1), confusion.sum(axis=0), np.diag(confusion))
         counts[:, row] = [side[FOREGROUND:] for side in sides]
-        for column in np.flatnonzero(counts[:2, row].all(axis=0)):
+        for column in np.flatnonzero(counts[:2, row].all(axis=0)) if with_distances else ():
             index = column + FOREGROUND
             size = None if sizes is None else sizes[row]
             distances[:, row, column] = surface_distances(true_mask == index, predicted_mask == index, size)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from keras_lnn.evaluation.mask_overlaps import MaskMeasures
     from keras_lnn.evaluation.masks import MaskEvaluation
     from keras_lnn.evaluation.predictions import Evaluation
+    from keras_lnn.statistics import Estimate
     from keras_lnn.statistics.measurements import Measurement
 
 # A background of nine tenths would leave a rare class a weight of hundreds, and its few pixels nearly all of the loss.
@@ -120,6 +121,23 @@ result["probabilities"]  # {pixels_of_classes}""",
         return evaluate_masks(
             split.labels, predicted, class_names=self.class_names, groups=split.groups, spacing=split.spacing
         )
+
+    def measure_leading(
+        self,
+        split: Split,
+        predicted: np.ndarray,
+        thresholds: Sequence[float] | None = None,
+        positive_class: str | None = None,
+    ) -> Estimate:
+        """Returns Dice with its interval, without measuring the distances between surfaces."""
+        from keras_lnn.evaluation.cautions import Basis
+        from keras_lnn.evaluation.mask_overlaps import measure_masks
+        from keras_lnn.evaluation.masks import evaluate_measures
+
+        measures = measure_masks(split.labels, predicted, self.class_names, with_distances=False)
+        basis = Basis.of(len(split), split.groups)
+        found = evaluate_measures([measures], [split.groups], background=self.class_names[0], basis=basis)
+        return found.metrics[self.leading]
 
     def measure_with_deviations(
         self,

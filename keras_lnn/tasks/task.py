@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from keras_lnn.data.arrays import Split
     from keras_lnn.evaluation.class_curves import ClassCurves
     from keras_lnn.evaluation.predictions import Evaluation
+    from keras_lnn.statistics import Estimate
     from keras_lnn.statistics.measurements import Measurement
 
 # Losses of probabilities, with their classes in keras_lnn.losses; these weigh the classes themselves.
@@ -348,6 +349,19 @@ class Task(abc.ABC):
             thresholds: By which decisions are made; None for one half.
             positive_class: Which of two classes sensitivity speaks of; None for the second one.
         """
+
+    def measure_leading(
+        self,
+        split: Split,
+        predicted: np.ndarray,
+        thresholds: Sequence[float] | None = None,
+        positive_class: str | None = None,
+    ) -> Estimate:
+        """Returns the metric ``leading`` with its interval as :meth:`measure` does, without what takes longer.
+
+        Arguments as in :meth:`measure`.
+        """
+        return self.measure(split, predicted, thresholds, positive_class).metrics[self.leading]
 
     @abc.abstractmethod
     def measure_with_deviations(

@@ -19,7 +19,7 @@ from keras_lnn.plots.sampling import plot_corruptions
 from keras_lnn.plots.style import save_figure
 from keras_lnn.saved.predictor import Predictor
 from keras_lnn.saved.signature import Signature
-from keras_lnn.training.report import measure_split
+from keras_lnn.training.report import measure_leading
 
 
 def measure_corruptions(
@@ -50,18 +50,18 @@ def measure_corruptions(
         metric that is lost.
     """
     metric, rows = signature.get_task().leading, []
-    whole = measure_split(measured, predicted, signature).metrics[metric]
+    whole = measure_leading(measured, predicted, signature)
     for number, kind in enumerate(CORRUPTIONS):
         for strength in (0, *STRENGTHS):
             estimate = whole
             if strength:
                 found = [predictor.predict_compact(corrupt_images(part.images, kind, strength, seed)) for part in parts]
-                estimate = measure_split(measured, np.concatenate(found), signature).metrics[metric]
+                estimate = measure_leading(measured, np.concatenate(found), signature)
+            if progress is not None:
+                progress((number + strength / len(STRENGTHS)) / len(CORRUPTIONS))
             row = {"model": model, "corruption": kind, "strength": strength, metric: estimate.value}
             row |= {f"{metric}_low": estimate.low, f"{metric}_high": estimate.high}
             rows.append(row | {"relative_loss": 1 - estimate.value / whole.value if whole.value else None})
-        if progress is not None:
-            progress((number + 1) / len(CORRUPTIONS))
     return rows
 
 

@@ -31,6 +31,7 @@ from keras_lnn.runs.selection import Selection
 from keras_lnn.saved.prediction_columns import insert_promised
 from keras_lnn.saved.predictor import KerasPredictor, predict_courses, predict_probabilities
 from keras_lnn.saved.signature import Signature, read_signature, save_keras
+from keras_lnn.statistics import Estimate
 from keras_lnn.tasks.decisions import confidence_in
 from keras_lnn.tasks.thresholds import choose_thresholds
 from keras_lnn.terminal import loading, print_labels, print_metrics, print_written
@@ -70,6 +71,11 @@ class RunReport:
 def measure_split(split: Split, predicted: np.ndarray, signature: Signature) -> Evaluation:
     """Measures what a model predicts for one split, by its thresholds and its positive class."""
     return signature.get_task().measure(split, predicted, signature.thresholds, signature.positive_class)
+
+
+def measure_leading(split: Split, predicted: np.ndarray, signature: Signature) -> Estimate:
+    """Measures the leading metric of what a model predicts for one split, as :func:`measure_split` does."""
+    return signature.get_task().measure_leading(split, predicted, signature.thresholds, signature.positive_class)
 
 
 def metrics_of_split(found: Evaluation, signature: Signature, split_name: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from keras_lnn.plots.sampling import plot_sampling
 from keras_lnn.plots.style import save_figure
 from keras_lnn.saved.predictor import Predictor, read_as_steps
 from keras_lnn.saved.signature import Signature
-from keras_lnn.training.report import measure_split
+from keras_lnn.training.report import measure_leading
 
 
 def predict_samplings(
@@ -72,7 +72,7 @@ def measure_samplings(
     """
     metric, rows = signature.get_task().leading, []
     for sampled in samplings:
-        estimate = measure_split(measured, sampled.predicted, signature).metrics[metric]
+        estimate = measure_leading(measured, sampled.predicted, signature)
         rows.append(sampling_row(model, sampled, 1, metric, estimate))
     return rows
 

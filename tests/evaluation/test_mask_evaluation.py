@@ -6,12 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, jaccard_score
 
+from keras_lnn.data.arrays import Split
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.mask_overlaps import measure_masks
 from keras_lnn.evaluation.masks import evaluate_masks
 from keras_lnn.evaluation.metrics import MASK_METRICS
 from keras_lnn.evaluation.surfaces import surface_distances
 from keras_lnn.statistics.bootstrap import resample_weights
+from keras_lnn.tasks.kinds import make_task
 
 NAMES = ("background", "liver", "tumour")
 
@@ -120,6 +122,16 @@ def test_intervals_of_distances_stay_within_the_image():
     assert pixels.metrics["hd95"].value != pytest.approx(found.metrics["hd95_mm"].value)
     assert "hd95_mm" not in pixels.metrics
     assert "hd95" not in found.metrics
+
+
+def test_dice_alone_is_that_of_all_metrics_without_distances():
+    truth, predicted = random_masks(4, samples=12)
+    split = Split(truth[..., None], truth, groups=[f"p{row // 2}" for row in range(12)])
+    task = make_task("segmentation", NAMES)
+    alone = task.measure_leading(split, predicted)
+    assert alone == task.measure(split, predicted).metrics["dice"]
+    measures = measure_masks(truth, predicted, NAMES, with_distances=False)
+    assert np.isnan([measures.hausdorff, measures.surface]).all()
 
 
 def test_each_image_is_measured_by_its_own_spacing():

@@ -110,12 +110,12 @@ def test_the_table_and_the_picture_are_written(rows, tmp_path):
 @pytest.mark.parametrize("patients", [None, 40])
 def test_random_groups_of_masks_seldom_differ(patients):
     found = []
-    for seed in range(1500):
+    for seed in range(600):
         generator = np.random.default_rng(seed)
         truth = make_truth(120, seed=seed)
         patient = np.arange(120) if patients is None else np.arange(120) % patients
         noise = generator.uniform(0.05, 0.4, 120)[patient][:, None, None]
-        measures = measure_masks(truth, answer(truth, noise, seed), NAMES)
+        measures = measure_masks(truth, answer(truth, noise, seed), NAMES, with_distances=False)
         chosen = generator.integers(0, 2, 120)[patient].astype(bool)
         groups = None if patients is None else np.array([f"p{one}" for one in patient])
         sides = []
@@ -124,7 +124,7 @@ def test_random_groups_of_masks_seldom_differ(patients):
             sides.append(_measure_first(statistics))
         found.append(compare_with_others(*sides, chosen, groups).p < 0.05)
     print(np.mean(found))
-    assert 0.03 < np.mean(found) < 0.07
+    assert 0.02 < np.mean(found) < 0.08
 
 
 def _measure_first(statistics):
