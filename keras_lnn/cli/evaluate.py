@@ -1,5 +1,6 @@
 """``keras-lnn evaluate``: the metrics of a trained model on the data that it was trained on, or on other data."""
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -165,16 +166,15 @@ def _require_groups(command: EvaluateCommand) -> None:
 
 def _write(command: EvaluateCommand, metrics: dict[str, Any], metric: str) -> dict[str, Path]:
     """Writes the tables and pictures that were asked for, and returns their paths."""
-    from keras_lnn.training.corruptions import write_corruptions
-    from keras_lnn.training.sampling import write_sampling
+    from keras_lnn.training.robustness import write_robustness
     from keras_lnn.training.subgroups import write_subgroups
 
     data, model = Path(metrics["data"].rpartition(":")[2]).stem, Path(command.model).stem
     name = re.sub(r"[^A-Za-z0-9._=-]+", "-", f"{data}-{model}").strip("-.")[:100]
     title = f"{metrics['model']} on {metrics['data']}"
     written = {}
-    writers = {"sampling": write_sampling, "corruptions": write_corruptions, "subgroups": write_subgroups}
-    for kind, write in writers.items():
+    writers = {kind: functools.partial(write_robustness, kind) for kind in ("sampling", "corruptions")}
+    for kind, write in {**writers, "subgroups": write_subgroups}.items():
         if kind in metrics:
             found = write(metrics[kind], metric, title, command.output or Path(kind) / name)
             written |= {what if what == kind else f"{what} of {kind}": path for what, path in found.items()}

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from keras_lnn.data.arrays import SeriesArray, Split
-from keras_lnn.data.thinning import SAMPLING_KINDS, list_samplings
+from keras_lnn.data.thinning import list_samplings
 from keras_lnn.errors import InputError
-from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.evaluation.sampling import SampledPredictions, sampling_row
-from keras_lnn.files.atomic import writing_to
-from keras_lnn.files.csv_tables import to_csv
-from keras_lnn.files.written import OTHER_FOLDER, WrittenFiles
-from keras_lnn.plots.sampling import plot_sampling
-from keras_lnn.plots.style import save_figure
 from keras_lnn.saved.predictor import Predictor, read_as_steps
 from keras_lnn.saved.signature import Signature
 from keras_lnn.training.report import measure_leading
@@ -75,24 +67,3 @@ def measure_samplings(
         estimate = measure_leading(measured, sampled.predicted, signature)
         rows.append(sampling_row(model, sampled, 1, metric, estimate))
     return rows
-
-
-def write_sampling(rows: Sequence[dict[str, Any]], metric: str, title: str, folder: Path) -> dict[str, Path]:
-    """Writes sampling.csv and sampling.png to a folder, and returns their paths.
-
-    Args:
-        rows: The rows of the table.
-        metric: Name of its metric.
-        title: Beginning of the picture's heading.
-        folder: The folder; files that the package wrote there before are replaced.
-    """
-    table = pd.DataFrame(rows).astype(dict.fromkeys((metric, f"{metric}_low", f"{metric}_high"), float))
-    written = {"sampling": folder / "sampling.csv", "picture": folder / "sampling.png"}
-    files = WrittenFiles(folder, OTHER_FOLDER)
-    files.require_free(written.values())
-    labels = {kind: known.label for kind, known in SAMPLING_KINDS.items()}
-    with writing_to(folder):
-        with files.write(written["picture"]) as temporary:
-            save_figure(plot_sampling(table, metric, metric_label(metric), labels, title), temporary)
-        files.write_text(written["sampling"], to_csv(table))
-    return written

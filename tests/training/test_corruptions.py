@@ -9,8 +9,9 @@ from keras_lnn.data.arrays import SeriesArray, Split
 from keras_lnn.data.corruptions import CORRUPTIONS, STRENGTHS, corrupt_images
 from keras_lnn.errors import InputError
 from keras_lnn.plots import plot_corruptions
-from keras_lnn.training.corruptions import measure_corruptions, write_corruptions
+from keras_lnn.training.corruptions import measure_corruptions
 from keras_lnn.training.measured_words import describe_corruptions, mean_losses
+from keras_lnn.training.robustness import write_robustness
 
 GENERATOR = np.random.default_rng(0)
 SMOOTH = (60 + 120 * np.linspace(0, 1, 24)[:, None] * np.ones(32)).astype(np.float32)
@@ -126,7 +127,7 @@ def test_the_metric_falls_with_what_the_model_depends_on(measured):
 def test_the_table_and_the_picture_are_written(measured, tmp_path):
     rows, _ = measured
     some = [row for row in rows if row["corruption"] in ("noise", "jpeg")]
-    written = write_corruptions(some, "auc", "mine on data", tmp_path / "out")
+    written = write_robustness("corruptions", some, "auc", "mine on data", tmp_path / "out")
     assert list(pd.read_csv(written["corruptions"])) == [
         *("model", "corruption", "strength", "auc", "auc_low", "auc_high", "relative_loss"),
     ]
