@@ -77,3 +77,24 @@ def write_mask_run(path, truth, predicted, *, patients=8, checksum="sha256:a", s
     (path / "predictions.csv").write_text(pd.concat(tables).to_csv(index=False), encoding="utf-8")
     (path / "metrics.json").write_text(json.dumps(without_nan(metrics)), encoding="utf-8")
     return path
+
+
+def write_mask_fold(path, truth, predicted, place, **config):
+    """Writes the folder of a complete run of one of three folds, each of which has images and four patients of its own.
+
+    Args:
+        path: The folder.
+        truth: The masks of the fold.
+        predicted: What its model predicts.
+        place: The index of the fold.
+        **config: Further fields of the run's configuration, and arguments of :func:`write_mask_run`.
+    """
+    write_mask_run(path, truth, predicted, patients=4, fold=f"{place + 1}/3", **config)
+    table = pd.read_csv(path / "predictions.csv")
+    table["file"] = f"{place}-" + table["index"].map(str)
+    table["patient"] = table["patient"].str.replace("p", f"p{place}-")
+    table.to_csv(path / "predictions.csv", index=False)
+    counts = {"train": 2 * len(truth), "val": len(truth), "test": len(truth)}
+    splits = {name: {"images": count, "patients": 4, "classes": {}} for name, count in counts.items()}
+    metrics = json.loads((path / "metrics.json").read_text()) | {"splits": splits, "seconds": 1.0}
+    (path / "metrics.json").write_text(json.dumps(metrics))

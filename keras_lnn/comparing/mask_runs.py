@@ -19,6 +19,7 @@ from keras_lnn.evaluation.masks import GroupedMeasures, metric_name
 from keras_lnn.evaluation.metrics import MASK_METRICS, list_compared_metrics, list_tested_metrics
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS
 from keras_lnn.runs.folder import RunFolder
+from keras_lnn.saved.results import name_samples
 from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.bootstrap import bounded_interval, defined_mean, resample_weights
 from keras_lnn.statistics.deviations import resampled_deviations
@@ -42,10 +43,12 @@ class MaskRun(ComparedRun):
     Args:
         class_names: Without the background.
         truth: The true pixels of each class, (images, classes).
+        background: Name of the class that is not measured.
         measures: What was measured of each image.
         validation_dice: Validation Dice of the epoch that was kept; nan where it is not defined.
     """
 
+    background: str
     measures: MaskMeasures
     validation_dice: float
 
@@ -101,7 +104,7 @@ def read_mask_run(path: Path, split: str = "test") -> MaskRun:
             "(it was trained with --no-test). Compare with --split val."
         )
     try:
-        names = tuple(metrics["classes"][1:])
+        background, *names = metrics["classes"]
         measures, samples = read_measures(folder.predictions, split, names)
         dice = GroupedMeasures(measures)(np.ones((1, len(measures))))[0, 0]
         known = metrics[split]["dice"]["value"]
@@ -121,7 +124,8 @@ def read_mask_run(path: Path, split: str = "test") -> MaskRun:
         config=TrainConfig.from_yaml(folder.config),
         split=split,
         task="segmentation",
-        class_names=names,
+        class_names=tuple(names),
+        background=background,
         truth=measures.truth,
         files=samples.files,
         measures=measures,
@@ -130,6 +134,7 @@ def read_mask_run(path: Path, split: str = "test") -> MaskRun:
         file_bytes=folder.best_model.stat().st_size if folder.best_model.is_file() else None,
         validation_dice=float("nan") if validation is None else validation,
         warnings=warnings,
+        noun=name_samples(metrics),
         **about,
     )
 

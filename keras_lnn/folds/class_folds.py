@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from keras_lnn.comparing.compared_run import ComparedRun
 from keras_lnn.comparing.runs import Run
 from keras_lnn.evaluation.metrics import CALIBRATION_METRICS
 from keras_lnn.evaluation.predictions import Evaluation
@@ -49,11 +50,12 @@ class ClassFolds(FoldKind):
         " over folds with few of a class is biased (Forman and Scholz 2010)."
     )
 
-    def measure(self, repeats: Sequence[Sequence[FinishedFold]], samples: str) -> Evaluation:
+    def measure(self, repeats: Sequence[Sequence[ComparedRun]]) -> Evaluation:
         """Measures the probabilities of all folds as those of one set of samples."""
-        return _measure(_list_predictions(repeats), _read(repeats[0][0]), samples)
+        runs = [[_require_classes(run) for run in folds] for folds in repeats]
+        return _measure([[_predictions(run) for run in folds] for folds in runs], runs[0][0])
 
-    def measure_further(self, repeats: Sequence[Sequence[FinishedFold]], samples: str) -> dict[str, Any]:
+    def measure_further(self, repeats: Sequence[Sequence[FinishedFold]]) -> dict[str, Any]:
         """Returns what prediction sets and referral do in all folds, and the calibration metrics before calibration."""
         folds, first = [fold for part in repeats for fold in part], _read(repeats[0][0])
         promised = measure_promised_folds(
@@ -64,7 +66,7 @@ class ClassFolds(FoldKind):
             first.class_names,
         )
         plain = _without_calibration(repeats)
-        before = {} if plain is None else _measure(plain, first, samples).to_json()
+        before = {} if plain is None else _measure(plain, first).to_json()
         return promised | {"before_calibration": {name: before[name] for name in CALIBRATION_METRICS if before}}
 
     def tabulate_doubtful(self, repeats: Sequence[Sequence[FinishedFold]], found: Mapping[str, Any]) -> pd.DataFrame:
@@ -129,28 +131,32 @@ class ClassFolds(FoldKind):
 
 
 def _read(fold: FinishedFold) -> Run:
-    if not isinstance(fold.read, Run):
-        raise ValueError(f"Folds of classes must be runs of classes. Received: {type(fold.read).__name__}.")
-    return fold.read
+    return _require_classes(fold.read)
 
 
-def _measure(repeats: Sequence[Sequence[FoldPredictions]], first: Run, samples: str) -> Evaluation:
+def _require_classes(run: ComparedRun) -> Run:
+    if not isinstance(run, Run):
+        raise ValueError(f"Folds of classes must be runs of classes. Received: {type(run).__name__}.")
+    return run
+
+
+def _measure(repeats: Sequence[Sequence[FoldPredictions]], first: Run) -> Evaluation:
     return measure_pooled(
         repeats,
         task=first.task,
         class_names=first.class_names,
         positive_class=first.positive_class,
-        samples=samples,
+        samples=first.noun,
     )
 
 
 def _list_predictions(repeats: Sequence[Sequence[FinishedFold]]) -> list[list[FoldPredictions]]:
     """Returns what is pooled of each fold."""
-    runs = [[_read(fold) for fold in folds] for folds in repeats]
-    return [
-        [FoldPredictions(one.truth, one.probabilities, one.files, one.thresholds, one.groups) for one in part]
-        for part in runs
-    ]
+    return [[_predictions(_read(fold)) for fold in folds] for folds in repeats]
+
+
+def _predictions(run: Run) -> FoldPredictions:
+    return FoldPredictions(run.truth, run.probabilities, run.files, run.thresholds, run.groups)
 
 
 def _without_calibration(repeats: Sequence[Sequence[FinishedFold]]) -> list[list[FoldPredictions]] | None:

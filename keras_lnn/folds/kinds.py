@@ -7,6 +7,7 @@ import pkgutil
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from keras_lnn.comparing.compared_run import ComparedRun
 from keras_lnn.evaluation.predictions import Evaluation
 from keras_lnn.folds.finished import FinishedFold
 from keras_lnn.tasks.task import Task
@@ -41,16 +42,19 @@ class FoldKind(abc.ABC):
         return pkgutil.resolve_name(task.fold_kind)()
 
     @abc.abstractmethod
-    def measure(self, repeats: Sequence[Sequence[FinishedFold]], samples: str) -> Evaluation:
+    def measure(self, repeats: Sequence[Sequence[ComparedRun]]) -> Evaluation:
         """Measures what the models of all folds predict as one set.
 
         Args:
-            repeats: The folds of each repeat.
-            samples: What the samples are, in the plural.
+            repeats: The run of each fold, for each repeat.
         """
 
-    def measure_further(self, repeats: Sequence[Sequence[FinishedFold]], samples: str) -> dict[str, Any]:
-        """Returns what folds.json has for this kind alone; arguments as in :meth:`measure`."""
+    def measure_further(self, repeats: Sequence[Sequence[FinishedFold]]) -> dict[str, Any]:
+        """Returns what folds.json has for this kind alone.
+
+        Args:
+            repeats: The folds of each repeat.
+        """
         return {}
 
     def tabulate_doubtful(

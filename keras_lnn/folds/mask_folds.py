@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from keras_lnn.comparing.compared_run import ComparedRun
 from keras_lnn.comparing.mask_runs import MaskRun
 from keras_lnn.evaluation.cautions import Basis
 from keras_lnn.evaluation.mask_overlaps import MaskMeasures
@@ -40,29 +41,29 @@ class MaskFolds(FoldKind):
         " so that rare classes make the mean over folds less certain."
     )
 
-    def measure(self, repeats: Sequence[Sequence[FinishedFold]], samples: str) -> MaskEvaluation:
+    def measure(self, repeats: Sequence[Sequence[ComparedRun]]) -> MaskEvaluation:
         """Measures the images of all folds as one set, as a run measures its own."""
-        runs = [[_read(fold) for fold in folds] for folds in repeats]
+        runs = [[_require_masks(run) for run in folds] for folds in repeats]
         names = [[name for run in of_repeat for name in run.files] for of_repeat in runs]
         require_same_samples(names)
         patients = [list_groups([run.groups for run in of_repeat]) for of_repeat in runs]
         return evaluate_measures(
             [MaskMeasures.join([run.measures for run in of_repeat]) for of_repeat in runs],
             find_units(patients, names),
-            background=repeats[0][0].metrics["classes"][0],
-            basis=Basis.of(sum(run.samples for run in runs[0]), patients[0], samples),
+            background=runs[0][0].background,
+            basis=Basis.of(sum(run.samples for run in runs[0]), patients[0], runs[0][0].noun),
         )
 
     def draw(self, folds: Sequence[FinishedFold], found: Mapping[str, Any]) -> dict[str, Figure]:
         """Draws the Dice of each class and fold, and its spread over all images."""
         from keras_lnn import plots
 
-        names = _read(folds[0]).class_names
+        names = _require_masks(folds[0].read).class_names
         by_repeat = len(folds) > _MOST_BOXES
         boxes: dict[str, list[np.ndarray]] = {}
         for fold in folds:
             box = f"repeat {fold.run.repeat}" if by_repeat else fold.run.name
-            boxes.setdefault(box, []).append(_read(fold).measures.dice)
+            boxes.setdefault(box, []).append(_require_masks(fold.read).measures.dice)
         dice = {name: np.concatenate(values) for name, values in boxes.items()}
         return {
             "dice": plots.plot_dice_by_model(dice, names),
@@ -70,7 +71,7 @@ class MaskFolds(FoldKind):
         }
 
 
-def _read(fold: FinishedFold) -> MaskRun:
-    if not isinstance(fold.read, MaskRun):
-        raise ValueError(f"Folds of masks must be runs of masks. Received: {type(fold.read).__name__}.")
-    return fold.read
+def _require_masks(run: ComparedRun) -> MaskRun:
+    if not isinstance(run, MaskRun):
+        raise ValueError(f"Folds of masks must be runs of masks. Received: {type(run).__name__}.")
+    return run

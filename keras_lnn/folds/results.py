@@ -27,7 +27,7 @@ from keras_lnn.folds.page import write_folds_page
 from keras_lnn.folds.promised import list_promised
 from keras_lnn.folds.words import describe_calibration, describe_folds, describe_outcome, list_metrics
 from keras_lnn.runs.folder import RunFolder
-from keras_lnn.saved.results import describe_promised, name_samples
+from keras_lnn.saved.results import describe_promised
 from keras_lnn.saved.signature import short_data_name
 from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.folds import mean_over_folds
@@ -120,9 +120,8 @@ def tabulate_predictions(folds: Sequence[FinishedFold]) -> pd.DataFrame:
 def gather_results(folds: Sequence[FinishedFold]) -> dict[str, Any]:
     """Returns the content of folds.json: means over the folds, metrics of all predictions, and cautions."""
     first, config = folds[0].read, folds[0].run.config
-    repeats, samples = _by_repeat(folds), name_samples(folds[0].metrics)
-    kind = kind_of(folds)
-    pooled = kind.measure(repeats, samples)
+    repeats, kind = _by_repeat(folds), kind_of(folds)
+    pooled = kind.measure([[fold.read for fold in part] for part in repeats])
     ratio = float(np.mean([fold.test_over_train for fold in folds]))
     limits = {name: max(fold.read.highest[name] for fold in folds) for name in first.highest}
     means = average_metrics([fold.metrics["test"] for fold in folds], ratio, limits)
@@ -140,7 +139,7 @@ def gather_results(folds: Sequence[FinishedFold]) -> dict[str, Any]:
             "per_class": {"pooled": pooled.per_class_to_json()},
             "intervals_over": {"pooled": dataclasses.asdict(pooled.basis)},
             "test_over_train": round(ratio, 6),
-            **kind.measure_further(repeats, samples),
+            **kind.measure_further(repeats),
             "calibrated": all(bool(fold.metrics.get("calibration")) for fold in folds),
             "warnings": [*pooled.warnings, *_caution(folds), *kind.caution(folds, pooled, means)],
         }

@@ -9,10 +9,10 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from keras_lnn.comparing.runs import Run, read_any_run
-from keras_lnn.evaluation.predictions import Evaluation
-from keras_lnn.folds.pooling import FoldPredictions, measure_pooled
+from keras_lnn.comparing.runs import read_any_run
+from keras_lnn.folds.kinds import FoldKind
 from keras_lnn.statistics.folds import mean_over_folds
+from keras_lnn.tasks.kinds import find_kind
 
 # Columns of results.csv that a study without folds does not have.
 REPEAT, FOLD, RATIO = "repeat", "fold", "test_over_train"
@@ -44,8 +44,7 @@ def pool_networks(results: pd.DataFrame, folds: int) -> pd.DataFrame:
     """Returns the metrics of the predictions for all folds together, with intervals over patients or samples.
 
     Args:
-        results: Rows of ``results.csv`` of a study with folds. Repeats of which a fold is not done are left out, and so
-            are networks whose predictions are not pooled, such as those of masks.
+        results: Rows of ``results.csv`` of a study with folds. Repeats of which a fold is not done are left out.
         folds: Number of folds.
 
     Returns:
@@ -56,30 +55,15 @@ def pool_networks(results: pd.DataFrame, folds: int) -> pd.DataFrame:
     for key, group in done.groupby(["data", "network"], sort=False):
         data, network = cast("tuple[Any, Any]", key)
         repeats = [part for _, part in group.groupby(REPEAT) if len(part) == folds]
-        runs = [[read_any_run(Path(run)) for run in part.sort_values(FOLD)["run"]] for part in repeats]
-        known = [[run for run in part if isinstance(run, Run)] for part in runs]
-        if not known or not known[0]:
+        if not repeats:
             continue
-        measured = _pool(known)
-        about = {"data": data, "network": network, "repeats": len(known)}
+        runs = [[read_any_run(Path(run)) for run in part.sort_values(FOLD)["run"]] for part in repeats]
+        measured = FoldKind.of(find_kind(runs[0][0].task)).measure(runs)
+        about = {"data": data, "network": network, "repeats": len(runs)}
         over = {"intervals_over": measured.basis.unit, "count": measured.basis.count}
         for metric, estimate in measured.metrics.items():
             rows.append({**about, "metric": metric, **estimate.to_json(), **over})
     return pd.DataFrame(rows)
-
-
-def _pool(repeats: list[list[Run]]) -> Evaluation:
-    first = repeats[0][0]
-    return measure_pooled(
-        [
-            [FoldPredictions(run.truth, run.probabilities, run.files, run.thresholds, run.groups) for run in folds]
-            for folds in repeats
-        ],
-        task=first.task,
-        class_names=first.class_names,
-        positive_class=first.positive_class,
-        samples=first.noun,
-    )
 
 
 def add_pooled(summary: pd.DataFrame, pooled: pd.DataFrame) -> pd.DataFrame:

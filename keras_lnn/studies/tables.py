@@ -58,9 +58,9 @@ _FOLDS_CAPTION = (
 )
 _POOLED = (
     " The column of all predictions measures those for all folds as one set, with 95% intervals over patients, or"
-    " over samples where patients are not known; for AUC read the mean, because probabilities of different models may"
-    " be on different scales."
+    " over samples where patients are not known{}."
 )
+_SCALES = "; for AUC read the mean, because probabilities of different models may be on different scales"
 _ELSEWHERE = " The published figures were measured on other images."
 _ONE_RUN = " The published figure is that of one run."
 _PUBLISHED = (
@@ -121,7 +121,8 @@ class Content:
         """Returns the caption and the notes below the table."""
         published = self._about_published if self._has_published else ""
         if self._has_folds:
-            caption = _FOLDS_CAPTION.format(_POOLED if any(map(self._has_pooled, self.metrics)) else "", published)
+            pooled = _POOLED.format(_SCALES if self._has_pooled("auc") else "")
+            caption = _FOLDS_CAPTION.format(pooled if any(map(self._has_pooled, self.metrics)) else "", published)
         else:
             samples = " and splits" if self.shuffled_splits else " on the same test samples"
             caption = _CAPTION.format(samples, published)

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from mask_run_samples import NAMES, answer, make_truth, write_mask_run
+from mask_run_samples import NAMES, answer, make_truth, write_mask_fold
 from rich.console import Console
 
 from keras_lnn.comparing.mask_runs import read_mask_run
@@ -39,16 +39,7 @@ def done(tmp_path_factory):
     folder.mkdir()
     begin_folder(folder, config, options)
     for place, run in enumerate(runs):
-        truth, predicted, _ = fold_masks(place)
-        write_mask_run(run.folder, truth, predicted, patients=4, spacing=SPACING, fold=run.config.fold)
-        table = pd.read_csv(run.folder / "predictions.csv").assign(
-            file=lambda t, place=place: f"{place}-" + t.index.map(str)
-        )
-        table["patient"] = table["patient"].str.replace("p", f"p{place}-")
-        table.to_csv(run.folder / "predictions.csv", index=False)
-        counts = {name: {"images": SIZE, "patients": 4, "classes": {}} for name in ("train", "val", "test")}
-        metrics = json.loads((run.folder / "metrics.json").read_text())
-        (run.folder / "metrics.json").write_text(json.dumps(metrics | {"splits": counts, "seconds": 1.0}))
+        write_mask_fold(run.folder, *fold_masks(place)[:2], place, spacing=SPACING)
     return folder, runs, write_folds(folder, runs, Console(quiet=True))
 
 
