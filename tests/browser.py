@@ -86,10 +86,10 @@ def assert_sound(browser, path):
                 assert found <= width, f"{width} px, {scheme}: {opened.page.evaluate(_WIDEST)}"
             assert [url for url in opened.requests if not url.startswith("data:")] == [Path(path).resolve().as_uri()]
             assert opened.complaints == []
-            assert _contrast(opened.page) > 7
+            assert measure_contrast(opened.page) > 7
 
 
-def _contrast(page):
+def measure_contrast(page):
     """Returns the contrast of text and page, as WCAG defines it."""
     light = []
     for name in ("color", "backgroundColor"):

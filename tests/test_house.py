@@ -37,7 +37,7 @@ ROOMS = (
     ("processes",),
     ("studies", "tuning"),
     ("folds", "ensembles"),
-    ("checklists",),
+    ("checklists", "serving"),
     ("cli",),
 )
 ORDER = {name: place for place, names in enumerate(ROOMS) for name in names}

@@ -23,6 +23,7 @@ COMMANDS = {
     "study": Entry("study", "run a study: several models, data sets and seeds, with tables and pictures"),
     "ensemble": Entry("ensemble", "join runs into one model that predicts the mean of their probabilities"),
     "predict": Entry("predict", "predict probabilities or masks for image files and folders"),
+    "serve": Entry("serve", "serve a model as a local web page to try it, and to programs over HTTP"),
     "explain": Entry("explain", "draw where a model looks and what its liquid neurons do, on one page"),
     "checklist": Entry("checklist", "fill in the reporting checklists CLAIM 2024 and TRIPOD+AI from a run"),
     "export": Entry("export", "export a trained model to a folder, with its model card"),
