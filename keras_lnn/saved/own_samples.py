@@ -41,18 +41,14 @@ def read_own_samples(
         for series, found, _ in read_series(signature, paths, progress, own=own, **options):
             parts.append(fit_series(signature, series, found, warn))
             names += found
-        return join_series(parts), names
+        return _join_series(parts), names
     files = find_files(paths, volumes=len(signature.image_shape) == 4)
     pieces = list(FileReader(files, signature, **options).read(progress))
     return np.concatenate([images for images, _ in pieces]), [as_text(file) for _, read in pieces for file in read]
 
 
-def join_series(parts: Sequence[SeriesArray]) -> SeriesArray:
-    """Returns the series of all parts.
-
-    Args:
-        parts: Series of the same number of steps and the same unit.
-    """
+def _join_series(parts: Sequence[SeriesArray]) -> SeriesArray:
+    """Returns the series of all parts, which have the same number of steps and the same unit."""
     offsets = np.cumsum([0, *(len(part.frames) for part in parts[:-1])])
     return SeriesArray(
         frames=np.concatenate([np.asarray(part.frames[np.arange(len(part.frames))]) for part in parts]),

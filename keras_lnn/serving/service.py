@@ -19,8 +19,8 @@ from keras_lnn.files.atomic import without_nan
 from keras_lnn.saved.card import describe_thresholds, describe_use
 from keras_lnn.saved.predictor import KerasPredictor, Predictor
 from keras_lnn.saved.signature import Signature
-from keras_lnn.serving.batching import BATCH_SIZES, ModelThread
 from keras_lnn.serving.limits import Deadline, Limits, Refused
+from keras_lnn.serving.model_thread import ModelThread
 from keras_lnn.serving.pictures import draw_map, draw_sample, read_as_data
 from keras_lnn.serving.readers import Readers
 from keras_lnn.serving.reading import PROBABILITIES, load_samples
@@ -54,7 +54,6 @@ class Service:
         limits: What is accepted.
         readers: The processes that read files.
         comparison: What compares samples with those that the model has learned from; None for no comparison.
-        batch_sizes: Sizes of the batches that are predicted together.
     """
 
     def __init__(
@@ -64,7 +63,6 @@ class Service:
         limits: Limits,
         readers: Readers,
         comparison: Comparison | None = None,
-        batch_sizes: Sequence[int] = BATCH_SIZES,
     ) -> None:
         self.limits = limits
         self.predictor = predictor
@@ -73,7 +71,7 @@ class Service:
         self._task = self._signature.get_task()
         self.can_map = isinstance(predictor, KerasPredictor)
         self.description = _describe(self._signature, name, limits, self.can_map, comparison is not None)
-        self.model = ModelThread(predictor, batch_sizes)
+        self.model = ModelThread(predictor)
         self._readers = readers
 
     def stop(self) -> None:

@@ -20,13 +20,19 @@ const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.001 ?
 const megabytes = (bytes) => `${(bytes / 2 ** 20).toFixed(bytes < 2 ** 20 ? 2 : 1)} MB`;
 const source = (picture) => `data:${picture.type};base64,${picture.data}`;
 
+function describeSize() {
+  const [first, ...rest] = model.shape.slice(0, -1);
+  if (model.reads === "series") return `series of up to ${first} frames of ${rest.join("x")} pixels`;
+  return `${model.reads} of ${[first, ...rest].join("x")} ${model.reads === "volumes" ? "voxels" : "pixels"}`;
+}
+
 async function describe() {
   const response = await fetch("model");
   model = await response.json();
-  const size = model.shape.slice(0, -1).join("x");
+  const size = describeSize();
   document.title = `${model.model} - keras-lnn serve`;
   part("title").textContent = model.model;
-  part("about").textContent = `${model.network}, trained on ${model.data}; reads ${model.reads} of ${size} pixels, predicts ${model.predicts} of ${model.classes.join(", ")}.`;
+  part("about").textContent = `${model.network}, trained on ${model.data}; reads ${size}, predicts ${model.predicts} of ${model.classes.join(", ")}.`;
   const [heading, ...rest] = model.notice.split(": ");
   part("notice").replaceChildren(make("strong", heading), `: ${rest.join(": ")}`);
   const kinds = { images: "PNG, JPEG, TIFF, DICOM or NIfTI; each file is one image", volumes: "NIfTI, .npy, DICOM files of several slices, or a folder of DICOM slices", series: "DICOM or NIfTI files of several frames, .npz, or the frames of a series" };
