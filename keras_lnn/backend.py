@@ -4,6 +4,7 @@ import contextlib
 import contextvars
 import functools
 import importlib.metadata
+import logging
 import os
 import platform
 from collections.abc import Callable, Generator
@@ -219,6 +220,21 @@ def plain_graphs(*, loops: bool = False) -> Generator[None]:
         yield
     finally:
         _graphs.reset(token)
+
+
+@contextlib.contextmanager
+def using_many_models() -> Generator[None]:
+    """Hides TensorFlow's warning of functions that are traced often: each of several models is traced once."""
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "triggered tf.function retracing" not in record.getMessage()
+
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)
 
 
 def builds_plain_graphs() -> bool:

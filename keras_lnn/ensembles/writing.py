@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_lnn.backend import using_many_models
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.ensembles.deciding import choose_decisions
 from keras_lnn.ensembles.gains import Gain, name_members
@@ -96,7 +97,14 @@ def make_ensemble(
             that its members agree on.
         progress: Called with the fraction done.
     """
-    output, members, report = Path(output), open_members(runs, 1 if mirror else 2), progress or (lambda fraction: None)
+    with using_many_models():
+        return _make_ensemble(runs, Path(output), mirror, promises, progress or (lambda fraction: None))
+
+
+def _make_ensemble(
+    runs: Iterable[str | Path], output: Path, mirror: bool, promises: Promises, report: Callable[[float], None]
+) -> MadeEnsemble:
+    members = open_members(runs, 1 if mirror else 2)
     require_output(output)
     predictors = [_load(member) for member in members]
     axes = find_axes(members) if mirror else ()
