@@ -87,7 +87,7 @@ def model_card(
     facts = describe_model(signature, metrics, logit_scale)
     facts |= {} if difference is None else {"Difference": difference}
     title = escape_markdown(f"{signature.model} on {signature.data}")
-    lines = [*_front_matter(signature), f"# {title}", "", "| | |", "| --- | --- |"]
+    lines = [*_front_matter(signature, FORMATS[format].library), f"# {title}", "", "| | |", "| --- | --- |"]
     lines += [f"| {name} | {escape_markdown(value)} |" for name, value in facts.items()]
     lines += [
         "",
@@ -138,11 +138,11 @@ def _usage(signature: Signature, format: str) -> str:
     )
 
 
-def _front_matter(signature: Signature) -> list[str]:
+def _front_matter(signature: Signature, library: str) -> list[str]:
     """Returns what model hubs read before the text, as lines of YAML."""
     task = signature.get_task()
     fields = {
-        "library_name": "keras",
+        "library_name": library,
         "pipeline_tag": task.hub_pipeline,
         # The licence of the code is not that of the weights, which depends on the data.
         "license": "other",

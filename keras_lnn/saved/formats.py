@@ -33,6 +33,7 @@ class Format:
         holds_signature: Whether that file carries the signature and the samples, and is a model without its folder.
         backend: The only Keras backend that writes it, such as ``TensorFlow``; None for any. Under another one a
             process of its own writes it.
+        library: What model hubs call the library that runs it.
         extra: The extra of this package that brings what writes and runs it; None where nothing more is needed.
         runtime: The package that runs it, of that extra.
         converter: The package that writes it beside TensorFlow, of that extra.
@@ -45,6 +46,7 @@ class Format:
     gives: Literal["predictor", "outputs"] = "predictor"
     holds_signature: bool = False
     backend: str | None = None
+    library: str = "keras"
     extra: str | None = None
     runtime: str | None = None
     converter: str | None = None
@@ -120,6 +122,7 @@ result = dict(zip(names, session.run(names, {named_inputs})))
 """,
         gives="outputs",
         backend="TensorFlow",
+        library="onnx",
         extra="onnx",
         runtime="onnxruntime",
         converter="tf2onnx",
@@ -135,6 +138,7 @@ result = model({keyword_inputs})  # images: uint8, {shape}, pixel values as they
 """,
         gives="outputs",
         backend="TensorFlow",
+        library="tflite",
         extra="litert",
         runtime="ai_edge_litert",
     ),
@@ -150,6 +154,7 @@ result = {{output.any_name: found[output] for output in model.outputs}}
 """,
         gives="outputs",
         backend="TensorFlow",
+        library="openvino",
         extra="openvino",
         runtime="openvino",
     ),
@@ -174,5 +179,4 @@ def find_format(path: Path) -> Format:
     """
     if path.is_dir():
         return next((format for format in FORMATS.values() if format.is_in(path)), FORMATS["saved_model"])
-    whole = [format for format in FORMATS.values() if format.holds_signature]
-    return next((format for format in whole if path.match(format.pattern)), whole[0])
+    return next((format for format in FORMATS.values() if path.match(format.pattern)), FORMATS["keras"])

@@ -17,7 +17,7 @@ from keras_lnn.runs.finding import FOLDS_FILE
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.runs.own_modules import import_modules
 from keras_lnn.saved.formats import FORMATS, find_format
-from keras_lnn.saved.signature import Signature, read_signature
+from keras_lnn.saved.signature import SIGNATURE_FILE, Signature, read_signature
 from keras_lnn.tasks.task import Task
 
 _MOST_IMAGES, _FEWEST_IMAGES = 256, 16
@@ -184,6 +184,8 @@ def find_model(name: str | Path) -> Path:
             return best
         if path.is_dir() and find_format(path).holds_signature:
             return min(path.glob(find_format(path).pattern))
+        if path.is_file() and not find_format(path).holds_signature and (path.parent / SIGNATURE_FILE).is_file():
+            return path.parent
         if path.exists():
             return path
     raise InputError(f"A model must be a path or a name in saved_models/. Received: {name}, which does not exist.")

@@ -21,7 +21,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.registry import build_model, get_model, list_models
 from keras_lnn.saved.export import export_model
 from keras_lnn.saved.formats import FORMATS
-from keras_lnn.saved.predictor import KerasPredictor, load_predictor
+from keras_lnn.saved.predictor import KerasPredictor, find_model, load_predictor
 from keras_lnn.saved.signature import Signature, save_keras
 from keras_lnn.tasks.calibration import Calibration
 from keras_lnn.tasks.prediction_sets import PredictionSets
@@ -115,6 +115,14 @@ def test_an_onnx_file_describes_itself(promising):
     assert Signature.from_json(known["keras_lnn"]) == predictor.signature
     assert [one.shape[0] for one in session.get_inputs()] == ["samples"]
     assert session.run(["class_names"], {"images": draw(predictor)})[0].tolist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("format", RUNTIMES)
+def test_the_file_inside_an_export_is_as_good_as_its_folder(promising, format):
+    folder = promising[1][format]
+    (file,) = folder.glob(FORMATS[format].pattern)
+    assert find_model(file) == folder
+    assert f"library_name: {FORMATS[format].library}\n" in (folder / "README.md").read_text()
 
 
 def test_openvino_reports_nothing_to_its_maker(promising):
