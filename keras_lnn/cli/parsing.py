@@ -92,7 +92,7 @@ def run_main(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
         if (error.name or "").partition(".")[0] not in _OF_TRAINING:
             raise
         _print_error(
-            f"All but predicting with exported models needs what the extra train brings. Received: an environment"
+            f"This command or option needs what the extra train brings. Received: an environment"
             f' without {error.name}. Install it: python -m pip install "keras-lnn[train]".'
         )
         status = 2

@@ -22,8 +22,6 @@ def lay_on(image: np.ndarray, mask: np.ndarray, colours: Sequence[str] | None = 
     Returns:
         uint8 (height, width, 3).
     """
-    from scipy import ndimage
-
     drawn = np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image.copy()
     for index in range(1, int(mask.max()) + 1):
         text = class_colour(index - 1) if colours is None else colours[index]
@@ -32,5 +30,13 @@ def lay_on(image: np.ndarray, mask: np.ndarray, colours: Sequence[str] | None = 
         drawn[inside] = np.rint((1 - _TINT) * drawn[inside] + _TINT * colour)
         # The border grows with the image, so that it shows on a large one too.
         width = max(1, round(min(mask.shape) / 256))
-        drawn[inside & ~ndimage.binary_erosion(inside, iterations=width)] = colour
+        drawn[inside & ~_shrink(inside, width)] = colour
     return drawn
+
+
+def _shrink(inside: np.ndarray, width: int) -> np.ndarray:
+    """Returns a region without its outer pixels; it needs no SciPy, which is not installed where models only run."""
+    for _ in range(width):
+        around = np.pad(inside, 1)
+        inside = inside & around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+    return inside
