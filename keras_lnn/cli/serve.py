@@ -72,15 +72,18 @@ class ServeCommand(OwnModules, Command):
 
 def run_serve(command: ServeCommand) -> None:
     """Serves the model until it is interrupted."""
+    from keras_lnn.saved.formats import find_format
     from keras_lnn.saved.predictor import find_model, load_predictor
     from keras_lnn.saved.signature import read_signature
     from keras_lnn.serving.server import name_address, open_socket, require_extra, serve
 
     require_extra()
-    read_signature(find_model(command.model))
+    path = find_model(command.model)
+    read_signature(path)
     opened = open_socket(command.host, command.port)
     console = make_console()
-    start(command, console)
+    if find_format(path).runtime is None or command.check_likeness:
+        start(command, console)
     from keras_lnn.files.atomic import as_text
     from keras_lnn.serving.readers import Readers
     from keras_lnn.serving.service import Service

@@ -32,7 +32,7 @@ class ModelThread:
 
     def __init__(self, predictor: Predictor) -> None:
         most = min(_BATCH_SIZES[-1], batch_size_for(predictor.signature.image_shape))
-        self._sizes = (*(size for size in _BATCH_SIZES if size < most), most)
+        self._sizes = [*(size for size in _BATCH_SIZES if size < most), most]
         self._predictor = predictor
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="model")
 

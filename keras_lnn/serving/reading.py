@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import importlib.util
 import json
 import os
 import re
@@ -246,8 +247,10 @@ def write_masks(folder: Path, order: Mapping[str, Any], signature: Signature, mo
     predictor = KnownProbabilities(np.load(folder / PROBABILITIES, mmap_mode="r", allow_pickle=False), signature)
     output, placed = folder / MASKS, PlacedFiles([], order["labels"], [])
     paths = [Path(path) for path in order["paths"]]
+    # Beside a runtime without TensorFlow there may be nothing to draw with.
+    can_draw = importlib.util.find_spec("scipy") is not None
     try:
-        table = predict_masks(predictor, paths, output, overlay=True, skip_bad=order["skip_bad"])
+        table = predict_masks(predictor, paths, output, overlay=can_draw, skip_bad=order["skip_bad"])
     except InputError as error:
         raise Refused(422, placed.rename(str(error))) from None
     masks = table["mask"].tolist()

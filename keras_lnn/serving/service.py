@@ -6,15 +6,13 @@ import dataclasses
 import functools
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_lnn import __version__
 from keras_lnn.data.arrays import ImageArray, as_series, take_images
 from keras_lnn.errors import InputError
-from keras_lnn.explaining.likeness import warn_of_unlike
-from keras_lnn.explaining.neighbours import LearnedFeatures
 from keras_lnn.files.atomic import without_nan
 from keras_lnn.saved.card import describe_thresholds, describe_use
 from keras_lnn.saved.predictor import KerasPredictor, Predictor
@@ -25,6 +23,9 @@ from keras_lnn.serving.pictures import draw_map, draw_sample, read_as_data
 from keras_lnn.serving.readers import Readers
 from keras_lnn.serving.reading import PROBABILITIES, load_samples
 from keras_lnn.serving.uploads import Upload
+
+if TYPE_CHECKING:
+    from keras_lnn.explaining.neighbours import LearnedFeatures
 
 # Pictures and maps are made for so many samples of a request.
 MOST_PICTURED, MOST_MAPPED = 24, 4
@@ -163,6 +164,8 @@ class Service:
         """Adds how like those that were learned the samples are, and a warning of those that are not."""
         if self._comparison is None:
             return
+        from keras_lnn.explaining.likeness import warn_of_unlike
+
         compare = self._comparison.compare
         values = self.model.call(lambda: compare(samples), deadline)
         for answer, value in zip(answers, values.tolist(), strict=True):
@@ -183,7 +186,8 @@ class Service:
         asked = upload.asked
         for answer in answers:
             if "mask" in answer:
-                answer["mask"], answer["overlay"] = read_as_data(answer["mask"]), read_as_data(answer["overlay"])
+                answer["mask"] = read_as_data(answer["mask"])
+                answer["overlay"] = read_as_data(answer["overlay"]) if answer["overlay"].exists() else None
         if asked.picture:
             pixels = np.asarray(samples[: min(MOST_PICTURED, len(samples))])
             for answer, image in zip(answers, pixels, strict=False):

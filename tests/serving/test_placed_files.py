@@ -1,5 +1,9 @@
 """Uploaded files in the places where they are read, and the address that a server listens at."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from quick_predictors import make_signature
 from serving_samples import dicom, nifti, noise
@@ -8,6 +12,8 @@ from keras_lnn.errors import InputError
 from keras_lnn.serving.origins import is_loopback
 from keras_lnn.serving.reading import place_files
 from keras_lnn.serving.server import name_address, open_socket
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_slices_are_a_volume_and_files_of_volumes_are_apart(tmp_path):
@@ -43,3 +49,19 @@ def test_a_taken_port_is_one_clear_line():
             open_socket("127.0.0.1", port)
     with pytest.raises(InputError, match="address of this machine"):
         open_socket("not a host", 0)
+
+
+@pytest.mark.slow
+def test_exports_are_served_where_only_their_runtime_is_installed():
+    program = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("keras", "tensorflow", "scipy", "matplotlib", "sklearn", "jinja2", "medmnist"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+import keras_lnn.cli.serve, keras_lnn.serving.application, keras_lnn.serving.reading, keras_lnn.serving.server
+from keras_lnn.serving.service import _class_colours
+assert len(_class_colours(3)) == 3
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
