@@ -15,6 +15,7 @@ import numpy as np
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.cautions import Basis
+from keras_lnn.evaluation.predictions import Evaluation
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.statistics.measurements import Measurement
 from keras_lnn.statistics.paired_tests import Difference, Measured
@@ -147,12 +148,17 @@ class RunKind:
             runs, ``positive_class`` and ``progress``.
         test: Returns the difference of a metric of two models and the name of the test; it takes the metric, the runs
             and the measured metric of each model, and the label.
+        measure_split: Returns the leading metric of several models for the samples of a split; None for what the task
+            itself measures with deviations.
+        pool: Returns the metrics of what the models of all folds predict as those of one set; it takes the run of each
+            fold, for each repeat. None for a kind whose folds are not pooled.
     """
 
     read: Callable[[Path, str], ComparedRun]
     measure: Callable[..., tuple[dict[str, Measured], dict[str, dict[str, Measured]]]]
     test: Callable[..., tuple[Difference, str]]
     measure_split: Callable[..., tuple[list[Measurement], Callable[[np.ndarray], float]]] | None = None
+    pool: Callable[..., Evaluation] | None = None
 
     @classmethod
     def of(cls, task: type[Task]) -> RunKind:

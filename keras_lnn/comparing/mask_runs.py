@@ -14,10 +14,12 @@ from keras_lnn.comparing.compared_run import ComparedRun, RunKind
 from keras_lnn.config import TrainConfig
 from keras_lnn.data.arrays import Split
 from keras_lnn.errors import InputError
+from keras_lnn.evaluation.cautions import Basis
 from keras_lnn.evaluation.mask_overlaps import MaskMeasures
-from keras_lnn.evaluation.masks import GroupedMeasures, metric_name
+from keras_lnn.evaluation.masks import GroupedMeasures, MaskEvaluation, evaluate_measures, metric_name
 from keras_lnn.evaluation.metrics import MASK_METRICS, list_compared_metrics, list_tested_metrics
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS
+from keras_lnn.folds.pooling import find_units, list_groups, require_same_samples
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.results import name_samples
 from keras_lnn.statistics import Estimate
@@ -214,10 +216,27 @@ def compare_mask_models(
     return compare_means(one, other, degrees=one.degrees), f"paired t, standard error by bootstrap over {unit}"
 
 
+def pool_mask_runs(repeats: Sequence[Sequence[MaskRun]]) -> MaskEvaluation:
+    """Returns the metrics of the images of all folds as those of one set, as a run measures its own.
+
+    Args:
+        repeats: The run of each fold, for each repeat.
+    """
+    first, names = repeats[0][0], [[name for run in folds for name in run.files] for folds in repeats]
+    require_same_samples(names)
+    patients = [list_groups([run.groups for run in folds]) for folds in repeats]
+    return evaluate_measures(
+        [MaskMeasures.join([run.measures for run in folds]) for folds in repeats],
+        find_units(patients, names),
+        background=first.background,
+        basis=Basis.of(sum(run.samples for run in repeats[0]), patients[0], first.noun),
+    )
+
+
 def _read_warnings(metrics: dict[str, Any], split: str) -> tuple[str, ...]:
     """Returns the warnings of a split; they were written of the test split if there is one, else of validation."""
     is_measured = split == "test" or "test" not in metrics
     return tuple(text for text in metrics["warnings"] if is_measured or "has collapsed" in text)
 
 
-MASK_RUNS = RunKind(read_mask_run, measure_mask_model, compare_mask_models, measure_mask_split)
+MASK_RUNS = RunKind(read_mask_run, measure_mask_model, compare_mask_models, measure_mask_split, pool_mask_runs)

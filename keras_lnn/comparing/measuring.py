@@ -10,6 +10,8 @@ from keras_lnn.comparing.compared_run import RunKind
 from keras_lnn.comparing.runs import Run, read_run
 from keras_lnn.data.arrays import Split
 from keras_lnn.evaluation.metrics import METRICS, list_compared_metrics, list_tuned_metrics
+from keras_lnn.evaluation.predictions import Evaluation
+from keras_lnn.folds.pooling import FoldPredictions, measure_pooled
 from keras_lnn.statistics.deviations import Units, auc_degrees
 from keras_lnn.statistics.measurements import Measurement
 from keras_lnn.statistics.paired_tests import Difference, Measured, compare_accuracy, compare_means
@@ -113,6 +115,27 @@ def measure_class_split(
     return measured, lambda deviations: _degrees(metric, deviations, truth, units)
 
 
+def pool_class_runs(repeats: Sequence[Sequence[Run]]) -> Evaluation:
+    """Returns the metrics of the probabilities of all folds as those of one set of samples.
+
+    Args:
+        repeats: The run of each fold, for each repeat.
+    """
+    first = repeats[0][0]
+    return measure_pooled(
+        [[predictions_of(run) for run in folds] for folds in repeats],
+        task=first.task,
+        class_names=first.class_names,
+        positive_class=first.positive_class,
+        samples=first.noun,
+    )
+
+
+def predictions_of(run: Run) -> FoldPredictions:
+    """Returns what is pooled of the run of a fold."""
+    return FoldPredictions(run.truth, run.probabilities, run.files, run.thresholds, run.groups)
+
+
 def _degrees(metric: str, deviations: np.ndarray, classes: np.ndarray | None, units: Units) -> float:
     """Returns the degrees of freedom of a variance; for AUC Welch's over the classes, unless there are none."""
     if metric == "auc" and classes is not None:
@@ -120,4 +143,4 @@ def _degrees(metric: str, deviations: np.ndarray, classes: np.ndarray | None, un
     return float(max(units.count - 1, 1))
 
 
-CLASS_RUNS = RunKind(read_run, measure_model, compare_models, measure_class_split)
+CLASS_RUNS = RunKind(read_run, measure_model, compare_models, measure_class_split, pool_class_runs)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from keras_lnn.comparing.compared_run import ComparedRun
+from keras_lnn.comparing.measuring import pool_class_runs, predictions_of
 from keras_lnn.comparing.runs import Run
 from keras_lnn.evaluation.metrics import CALIBRATION_METRICS
 from keras_lnn.evaluation.predictions import Evaluation
 from keras_lnn.folds.doubtful import tabulate_doubtful
 from keras_lnn.folds.finished import FinishedFold
 from keras_lnn.folds.kinds import FoldKind
-from keras_lnn.folds.pooling import FoldPredictions, measure_pooled
+from keras_lnn.folds.pooling import FoldPredictions
 from keras_lnn.folds.promised import decide_promised, measure_promised_folds
 from keras_lnn.saved.prediction_columns import name_promised
 from keras_lnn.tasks.calibration import Calibration
@@ -50,11 +51,6 @@ class ClassFolds(FoldKind):
         " over folds with few of a class is biased (Forman and Scholz 2010)."
     )
 
-    def measure(self, repeats: Sequence[Sequence[ComparedRun]]) -> Evaluation:
-        """Measures the probabilities of all folds as those of one set of samples."""
-        runs = [[_require_classes(run) for run in folds] for folds in repeats]
-        return _measure([[_predictions(run) for run in folds] for folds in runs], runs[0][0])
-
     def measure_further(self, repeats: Sequence[Sequence[FinishedFold]]) -> dict[str, Any]:
         """Returns what prediction sets and referral do in all folds, and the calibration metrics before calibration."""
         folds, first = [fold for part in repeats for fold in part], _read(repeats[0][0])
@@ -66,7 +62,7 @@ class ClassFolds(FoldKind):
             first.class_names,
         )
         plain = _without_calibration(repeats)
-        before = {} if plain is None else _measure(plain, first).to_json()
+        before = {} if plain is None else pool_class_runs(plain).to_json()
         return promised | {"before_calibration": {name: before[name] for name in CALIBRATION_METRICS if before}}
 
     def tabulate_doubtful(self, repeats: Sequence[Sequence[FinishedFold]], found: Mapping[str, Any]) -> pd.DataFrame:
@@ -131,49 +127,31 @@ class ClassFolds(FoldKind):
 
 
 def _read(fold: FinishedFold) -> Run:
-    return _require_classes(fold.read)
-
-
-def _require_classes(run: ComparedRun) -> Run:
-    if not isinstance(run, Run):
-        raise ValueError(f"Folds of classes must be runs of classes. Received: {type(run).__name__}.")
-    return run
-
-
-def _measure(repeats: Sequence[Sequence[FoldPredictions]], first: Run) -> Evaluation:
-    return measure_pooled(
-        repeats,
-        task=first.task,
-        class_names=first.class_names,
-        positive_class=first.positive_class,
-        samples=first.noun,
-    )
+    if not isinstance(fold.read, Run):
+        raise ValueError(f"Folds of classes must be runs of classes. Received: {type(fold.read).__name__}.")
+    return fold.read
 
 
 def _list_predictions(repeats: Sequence[Sequence[FinishedFold]]) -> list[list[FoldPredictions]]:
     """Returns what is pooled of each fold."""
-    return [[_predictions(_read(fold)) for fold in folds] for folds in repeats]
+    return [[predictions_of(_read(fold)) for fold in folds] for folds in repeats]
 
 
-def _predictions(run: Run) -> FoldPredictions:
-    return FoldPredictions(run.truth, run.probabilities, run.files, run.thresholds, run.groups)
-
-
-def _without_calibration(repeats: Sequence[Sequence[FinishedFold]]) -> list[list[FoldPredictions]] | None:
-    """Returns what would be pooled if no model had been calibrated; None where one of them is not known."""
+def _without_calibration(repeats: Sequence[Sequence[FinishedFold]]) -> list[list[Run]] | None:
+    """Returns the runs of the folds as if no model had been calibrated; None where one of them is not known."""
     found = [[_undo_calibration(fold) for fold in folds] for folds in repeats]
     known = [[one for one in part if one is not None] for part in found]
     return known if all(map(len, known)) and list(map(len, known)) == list(map(len, found)) else None
 
 
-def _undo_calibration(fold: FinishedFold) -> FoldPredictions | None:
-    """Returns the predictions of a calibrated model without it; None where they are not known."""
+def _undo_calibration(fold: FinishedFold) -> Run | None:
+    """Returns the run with the probabilities before calibration; None where they are not known."""
     found, one = fold.metrics.get("calibration"), _read(fold)
     if not found:
         return None
     calibration = Calibration(found["method"], tuple(found["scales"]), tuple(found["offsets"]))
     plain = calibration.undo(one.probabilities, make_task(one.task, one.class_names).exclusive)
-    return None if plain is None else FoldPredictions(one.truth, plain, one.files, groups=one.groups)
+    return None if plain is None else dataclasses.replace(one, probabilities=plain, thresholds=None)
 
 
 def _decide(fold: FinishedFold) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a cross-validation asks of each kind of task: how runs are pooled, drawn and described."""
+"""What a cross-validation asks of each kind of task: how its folds are described and drawn."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import pkgutil
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from keras_lnn.comparing.compared_run import ComparedRun
 from keras_lnn.evaluation.predictions import Evaluation
 from keras_lnn.folds.finished import FinishedFold
 from keras_lnn.tasks.task import Task
@@ -38,16 +37,8 @@ class FoldKind(abc.ABC):
 
     @staticmethod
     def of(task: type[Task]) -> FoldKind:
-        """Returns how the folds of a task are pooled, drawn and described."""
+        """Returns how the folds of a task are described and drawn."""
         return pkgutil.resolve_name(task.fold_kind)()
-
-    @abc.abstractmethod
-    def measure(self, repeats: Sequence[Sequence[ComparedRun]]) -> Evaluation:
-        """Measures what the models of all folds predict as one set.
-
-        Args:
-            repeats: The run of each fold, for each repeat.
-        """
 
     def measure_further(self, repeats: Sequence[Sequence[FinishedFold]]) -> dict[str, Any]:
         """Returns what folds.json has for this kind alone.

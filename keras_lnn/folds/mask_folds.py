@@ -9,12 +9,8 @@ import numpy as np
 
 from keras_lnn.comparing.compared_run import ComparedRun
 from keras_lnn.comparing.mask_runs import MaskRun
-from keras_lnn.evaluation.cautions import Basis
-from keras_lnn.evaluation.mask_overlaps import MaskMeasures
-from keras_lnn.evaluation.masks import MaskEvaluation, evaluate_measures
 from keras_lnn.folds.finished import FinishedFold
 from keras_lnn.folds.kinds import FoldKind
-from keras_lnn.folds.pooling import find_units, list_groups, require_same_samples
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,19 +36,6 @@ class MaskFolds(FoldKind):
         "Dice and IoU of all predictions are over the pixels of all images together; within a fold they are over fewer,"
         " so that rare classes make the mean over folds less certain."
     )
-
-    def measure(self, repeats: Sequence[Sequence[ComparedRun]]) -> MaskEvaluation:
-        """Measures the images of all folds as one set, as a run measures its own."""
-        runs = [[_require_masks(run) for run in folds] for folds in repeats]
-        names = [[name for run in of_repeat for name in run.files] for of_repeat in runs]
-        require_same_samples(names)
-        patients = [list_groups([run.groups for run in of_repeat]) for of_repeat in runs]
-        return evaluate_measures(
-            [MaskMeasures.join([run.measures for run in of_repeat]) for of_repeat in runs],
-            find_units(patients, names),
-            background=runs[0][0].background,
-            basis=Basis.of(sum(run.samples for run in runs[0]), patients[0], runs[0][0].noun),
-        )
 
     def draw(self, folds: Sequence[FinishedFold], found: Mapping[str, Any]) -> dict[str, Figure]:
         """Draws the Dice of each class and fold, and its spread over all images."""

@@ -121,7 +121,12 @@ def gather_results(folds: Sequence[FinishedFold]) -> dict[str, Any]:
     """Returns the content of folds.json: means over the folds, metrics of all predictions, and cautions."""
     first, config = folds[0].read, folds[0].run.config
     repeats, kind = _by_repeat(folds), kind_of(folds)
-    pooled = kind.measure([[fold.read for fold in part] for part in repeats])
+    pool = first.kind.pool
+    if pool is None:
+        raise ValueError(
+            f"Only kinds of tasks whose runs can be pooled can be cross-validated. Received: {first.task}."
+        )
+    pooled = pool([[fold.read for fold in part] for part in repeats])
     ratio = float(np.mean([fold.test_over_train for fold in folds]))
     limits = {name: max(fold.read.highest[name] for fold in folds) for name in first.highest}
     means = average_metrics([fold.metrics["test"] for fold in folds], ratio, limits)
@@ -176,7 +181,7 @@ def average_metrics(
 
 
 def kind_of(folds: Sequence[FinishedFold]) -> FoldKind:
-    """Returns how the folds are pooled, drawn and described."""
+    """Returns how the folds are described and drawn."""
     return FoldKind.of(find_kind(folds[0].read.task))
 
 

@@ -10,9 +10,7 @@ import numpy as np
 import pandas as pd
 
 from keras_lnn.comparing.runs import read_any_run
-from keras_lnn.folds.kinds import FoldKind
 from keras_lnn.statistics.folds import mean_over_folds
-from keras_lnn.tasks.kinds import find_kind
 
 # Columns of results.csv that a study without folds does not have.
 REPEAT, FOLD, RATIO = "repeat", "fold", "test_over_train"
@@ -44,7 +42,8 @@ def pool_networks(results: pd.DataFrame, folds: int) -> pd.DataFrame:
     """Returns the metrics of the predictions for all folds together, with intervals over patients or samples.
 
     Args:
-        results: Rows of ``results.csv`` of a study with folds. Repeats of which a fold is not done are left out.
+        results: Rows of ``results.csv`` of a study with folds. Repeats of which a fold is not done are left out, and so
+            are networks of a kind of task that does not pool its runs.
         folds: Number of folds.
 
     Returns:
@@ -58,7 +57,10 @@ def pool_networks(results: pd.DataFrame, folds: int) -> pd.DataFrame:
         if not repeats:
             continue
         runs = [[read_any_run(Path(run)) for run in part.sort_values(FOLD)["run"]] for part in repeats]
-        measured = FoldKind.of(find_kind(runs[0][0].task)).measure(runs)
+        pool = runs[0][0].kind.pool
+        if pool is None:
+            continue
+        measured = pool(runs)
         about = {"data": data, "network": network, "repeats": len(runs)}
         over = {"intervals_over": measured.basis.unit, "count": measured.basis.count}
         for metric, estimate in measured.metrics.items():

@@ -85,7 +85,7 @@ title: Small U-Nets on all scans
 data: [phantom-liver]
 folds: 3
 protocols:
-  short: {epochs: 1, size: 16}
+  short: {epochs: 1, size: 32}
 networks:
   unet: {model_args: {width: 2, depth: 1}}
   wide: {model: unet, model_args: {width: 4, depth: 1}}
