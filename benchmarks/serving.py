@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +92,7 @@ def _measure_loop(model: str, images: list[bytes], repeats: int = 300) -> dict[s
 
 
 @contextlib.contextmanager
-def _serve(model: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def _serve(model: str) -> Generator[tuple[subprocess.Popen[str], int]]:
     """Yields a server's process and its port."""
     order = [sys.executable, "-m", "keras_lnn", "serve", model, "--port", "0", "--max-upload-mb", "8"]
     with tempfile.TemporaryFile("w+") as log:
@@ -123,7 +123,7 @@ def _measure_requests(port: int, images: list[bytes], clients: int, count: int) 
 def _measure_hostile(port: int, images: list[bytes], count: int) -> dict[str, object]:
     """Returns how hostile uploads are answered, and whether good ones still are after them."""
     sys.path[:0] = [str(Path(__file__).parents[1] / "tests"), str(Path(__file__).parents[1] / "tests" / "serving")]
-    from serving_samples import hostile_uploads  # ty: ignore[unresolved-import] beside the tests
+    from serving_samples import hostile_uploads  # ty: ignore[import-not-found] beside the tests
 
     uploads = [content for content, _ in hostile_uploads().values()]
     start = time.perf_counter()

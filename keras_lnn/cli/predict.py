@@ -1,8 +1,7 @@
 """``keras-lnn predict``: the probabilities or masks of image files and folders."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pydantic
 from pydantic_settings import CliPositionalArg
@@ -13,14 +12,6 @@ from keras_lnn.cli.own_series_options import OwnSeriesOptions, read_own_options
 from keras_lnn.cli.starting import Command, start
 from keras_lnn.fields.options import OwnModules
 from keras_lnn.terminal import loading, make_console
-
-if TYPE_CHECKING:
-    import numpy as np
-    from rich.console import Console
-
-    from keras_lnn.data.arrays import ImageArray
-    from keras_lnn.explaining.neighbours import LearnedFeatures
-    from keras_lnn.saved.predictor import Predictor
 
 # At most this many predictions are shown on the terminal.
 _SHOWN_PREDICTIONS = 20
@@ -70,7 +61,12 @@ def run_predict(command: PredictCommand) -> None:
         start(command, console)
     with loading(console, "loading the model"):
         predictor = load_predictor(command.model)
-    learned, compare = _learn_to_compare(command, predictor, console) if command.check_likeness else (None, None)
+    learned, compare = None, None
+    if command.check_likeness:
+        from keras_lnn.training.learned_features import learn_to_compare
+
+        with loading(console, "reading the training images") as progress:
+            learned, compare = learn_to_compare(command.model, predictor, progress)
     warnings: list[str] = []
     with loading(console, "predicting") as progress:
         options: dict[str, Any] = {"skip_bad": command.skip_bad, "warn": warnings.append, "progress": progress}
@@ -99,17 +95,3 @@ def run_predict(command: PredictCommand) -> None:
     note = "  (replaced earlier predictions)" if replaced else ""
     what = f"{writer.noun}{'s' if len(table) != 1 else ''}"
     console.print(f"{len(table)} {what}  {output}{note}")
-
-
-def _learn_to_compare(
-    command: PredictCommand, predictor: "Predictor", console: "Console"
-) -> tuple["LearnedFeatures", "Callable[[ImageArray], np.ndarray]"]:
-    """Returns the features of the training images, and what gives the likeness of other images to them."""
-    from keras_lnn.explaining.features import make_reader
-    from keras_lnn.explaining.likeness import measure_likeness
-    from keras_lnn.training.learned_features import load_learned_features
-
-    read = make_reader(predictor)
-    with loading(console, "reading the training images") as progress:
-        learned = load_learned_features(command.model, progress=progress)
-    return learned, lambda images: measure_likeness(learned, read(images)).p_values

@@ -19,9 +19,6 @@ from keras_lnn.terminal import loading, make_console
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keras_lnn.saved.predictor import Predictor
-    from keras_lnn.serving.service import Comparison
-
 _DEFAULT = Limits()
 _TERMINATED = 143
 
@@ -86,7 +83,7 @@ def run_serve(command: ServeCommand) -> None:
         start(command, console)
     from keras_lnn.files.atomic import as_text
     from keras_lnn.serving.readers import Readers
-    from keras_lnn.serving.service import Service
+    from keras_lnn.serving.service import Comparison, Service
 
     limits = Limits(
         upload_bytes=int(command.max_upload_mb * MEBIBYTE),
@@ -98,7 +95,12 @@ def run_serve(command: ServeCommand) -> None:
     readers = Readers(limits)
     with loading(console, "loading the model"):
         predictor = load_predictor(command.model)
-    comparison = _learn_to_compare(command, predictor, console) if command.check_likeness else None
+    comparison = None
+    if command.check_likeness:
+        from keras_lnn.training.learned_features import learn_to_compare
+
+        with loading(console, "reading the training images") as progress:
+            comparison = Comparison(*learn_to_compare(command.model, predictor, progress))
     service = Service(predictor, as_text(Path(command.model).resolve().name), limits, readers, comparison)
     with loading(console, "compiling the model"):
         service.model.warm_up()
@@ -124,16 +126,3 @@ def _warn_of_reach(host: str, opened: socket.socket, console: "Console") -> None
                 " password; put a proxy with both in front of it, or leave --host out",
             )
         )
-
-
-def _learn_to_compare(command: ServeCommand, predictor: "Predictor", console: "Console") -> "Comparison":
-    """Returns what compares images with those that the model has learned from."""
-    from keras_lnn.explaining.features import make_reader
-    from keras_lnn.explaining.likeness import measure_likeness
-    from keras_lnn.serving.service import Comparison
-    from keras_lnn.training.learned_features import load_learned_features
-
-    read = make_reader(predictor)
-    with loading(console, "reading the training images") as progress:
-        learned = load_learned_features(command.model, progress=progress)
-    return Comparison(learned, lambda images: measure_likeness(learned, read(images)).p_values)

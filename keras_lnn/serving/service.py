@@ -240,6 +240,7 @@ def _describe(signature: Signature, name: str, limits: Limits, can_map: bool, co
         "shape": list(signature.image_shape),
         "time_unit": signature.time_unit,
         "data": signature.data,
+        "members": None if signature.ensemble is None else len(signature.ensemble.members),
         "calibrated": signature.calibration is not None,
         "calibration": None if signature.calibration is None else signature.calibration.describe(signature.class_names),
         "thresholds": None if thresholds is None else dict(zip(signature.class_names, thresholds, strict=True)),

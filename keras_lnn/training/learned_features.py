@@ -6,11 +6,13 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from keras_lnn.data import ImageData, Split
 from keras_lnn.data.arrays import ImageArray
 from keras_lnn.errors import InputError
 from keras_lnn.explaining.compared import LearnedComparison
-from keras_lnn.explaining.features import read_features
+from keras_lnn.explaining.features import make_reader, read_features
 from keras_lnn.explaining.likeness import measure_likeness
 from keras_lnn.explaining.neighbours import LearnedFeatures, learn_features, read_features_file, write_features
 from keras_lnn.files.atomic import file_digest
@@ -20,6 +22,20 @@ from keras_lnn.training.evaluate import LastLoaded, open_model
 from keras_lnn.training.samples import LEARNED_DATA
 
 _UNKNOWN = "It is not known whether images are like those that {} has learned from."
+
+
+def learn_to_compare(
+    model: str | Path, predictor: Predictor, progress: Callable[[float], None] | None = None
+) -> tuple[LearnedFeatures, Callable[[ImageArray], np.ndarray]]:
+    """Returns the features of the training images, and what gives the likeness of other images to them.
+
+    Args:
+        model: A run, or a ``.keras`` file whose data can be found.
+        predictor: The same model, loaded.
+        progress: Called with the fraction done.
+    """
+    read, learned = make_reader(predictor), load_learned_features(model, progress=progress)
+    return learned, lambda images: measure_likeness(learned, read(images)).p_values
 
 
 def load_learned_features(

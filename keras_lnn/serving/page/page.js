@@ -154,7 +154,8 @@ function describeSet(set) {
 }
 
 function showBars(prediction) {
-  const calibrated = model.calibrated ? `Probabilities, calibrated (${model.calibration})` : "Probabilities, not calibrated";
+  const single = model.calibrated ? `calibrated (${model.calibration})` : "not calibrated";
+  const calibrated = `Probabilities, ${model.members === null ? single : `the mean of ${model.members} models`}`;
   const levels = model.thresholds || {};
   const rows = Object.entries(prediction.probabilities).sort((one, other) => other[1] - one[1]).map(([name, value]) => {
     const filled = make("i");
