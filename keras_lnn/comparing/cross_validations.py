@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_lnn.comparing.compared_run import check_same_samples
-from keras_lnn.comparing.runs import Run, read_run
+from keras_lnn.comparing.compared_run import ComparedRun, check_same_samples
+from keras_lnn.comparing.mask_runs import MaskRun
+from keras_lnn.comparing.runs import Run, read_any_run
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.checked import CheckedPredictions
+from keras_lnn.evaluation.mask_overlaps import MaskMeasures
 from keras_lnn.evaluation.predictions import measure_predictions
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS
 from keras_lnn.runs.finding import FOLDS_FILE, find_run_folders
@@ -23,11 +25,21 @@ from keras_lnn.statistics.measurements import Measurement, mean_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PooledRun(Run):
+class PooledFolds(ComparedRun):
     """One repeat of a cross-validation: each sample is predicted by the model that neither learned nor chose by it.
 
     Args:
         folds: The run of each fold, in order.
+    """
+
+    folds: tuple[ComparedRun, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PooledRun(PooledFolds, Run):
+    """One repeat of a cross-validation of classes.
+
+    Args:
         order: The rows of all folds one after another, in the order of the samples' names.
     """
 
@@ -45,7 +57,12 @@ class PooledRun(Run):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CrossValidation(Run):
+class PooledMasks(PooledFolds, MaskRun):
+    """One repeat of a cross-validation of masks, with the measures of the images of all folds."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CrossValidation(ComparedRun):
     """A whole cross-validation, with the predictions of its first repeat as those of a run.
 
     Args:
@@ -53,13 +70,20 @@ class CrossValidation(Run):
         test_over_train: Ratio of the test samples of a fold to its training samples.
     """
 
-    repeats: tuple[PooledRun, ...]
+    repeats: tuple[PooledFolds, ...]
     test_over_train: float
 
     @property
     def page(self) -> Path:
         """Returns the path of its page."""
         return self.path / "folds.html"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassCrossValidation(CrossValidation, Run):
+    """A whole cross-validation of classes."""
+
+    repeats: tuple[PooledRun, ...]
 
     @property
     def parts(self) -> tuple[PooledRun, ...]:
@@ -86,6 +110,18 @@ class CrossValidation(Run):
         return overall, {
             name: [_mean([classes[name][place] for _, classes in found]) for place in places] for name in found[0][1]
         }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MaskCrossValidation(CrossValidation, MaskRun):
+    """A whole cross-validation of masks."""
+
+    repeats: tuple[PooledMasks, ...]
+
+    @property
+    def parts(self) -> tuple[PooledMasks, ...]:
+        """Returns its repeats."""
+        return self.repeats
 
 
 def _mean(parts: Sequence[Measurement]) -> Measurement:
@@ -135,8 +171,8 @@ def read_cross_validation(folder: Path) -> CrossValidation:
     """Reads one complete cross-validation."""
     known = _read_results(folder)
     paths = [place for place, _ in find_run_folders(folder)]
-    by_partition: dict[int, list[Run]] = {}
-    for run in (read_run(path, "test") for path in paths):
+    by_partition: dict[int, list[ComparedRun]] = {}
+    for run in (read_any_run(path, "test") for path in paths):
         by_partition.setdefault(run.config.seed_of_splits, []).append(run)
     folds, repeats = known["folds"], known["repeats"]
     if len(by_partition) != repeats or any(len(runs) != folds for runs in by_partition.values()):
@@ -145,10 +181,14 @@ def read_cross_validation(folder: Path) -> CrossValidation:
             f" x {folds} folds. Continue it with train --config {folder / FOLDS_FILE}."
         )
     repeated = tuple(_pool(folder, by_partition[seed], known["warnings"]) for seed in sorted(by_partition))
-    about = {field.name: getattr(repeated[0], field.name) for field in dataclasses.fields(Run)}
-    about |= {name: sum(getattr(part, name) for part in repeated) for name in ("seconds", "epochs")}
-    about["validation_auc"] = float(np.mean([part.validation_auc for part in repeated]))
-    return CrossValidation(**about, repeats=repeated, test_over_train=float(known["test_over_train"]))
+    about: dict[str, Any] = {name: sum(getattr(part, name) for part in repeated) for name in ("seconds", "epochs")}
+    about |= {"repeats": repeated, "test_over_train": float(known["test_over_train"])}
+    validation = float(np.mean([part.validation_value for part in repeated]))
+    if isinstance(repeated[0], PooledRun):
+        about["validation_auc"] = validation
+        return ClassCrossValidation(**{**_fields_of(Run, repeated[0]), **about})
+    about["validation_dice"] = validation
+    return MaskCrossValidation(**{**_fields_of(MaskRun, repeated[0]), **about})
 
 
 def _read_results(folder: Path) -> dict[str, Any]:
@@ -166,7 +206,11 @@ def _read_results(folder: Path) -> dict[str, Any]:
     )
 
 
-def _pool(folder: Path, runs: Sequence[Run], warnings: Sequence[str]) -> PooledRun:
+def _fields_of(kind: type[ComparedRun], run: ComparedRun) -> dict[str, Any]:
+    return {field.name: getattr(run, field.name) for field in dataclasses.fields(kind)}
+
+
+def _pool(folder: Path, runs: Sequence[ComparedRun], warnings: Sequence[str]) -> PooledRun | PooledMasks:
     """Returns the runs of one repeat as one run, whose samples are sorted by name as in every other repeat."""
     runs = sorted(runs, key=lambda run: int((run.config.fold or "0").partition("/")[0]))
     files = np.array([name for run in runs for name in run.files], dtype=object).astype(str)
@@ -175,22 +219,33 @@ def _pool(folder: Path, runs: Sequence[Run], warnings: Sequence[str]) -> PooledR
     groups = [np.array(run.groups, dtype=object) for run in runs if run.groups is not None]
     first = runs[0]
     sizes = [run.file_bytes for run in runs if run.file_bytes is not None]
-    about = {field.name: getattr(first, field.name) for field in dataclasses.fields(Run)}
-    about |= {
+    about: dict[str, Any] = {
         "path": folder,
         "config": first.config.model_copy(update={"fold": None, "split_seed": first.config.seed_of_splits}),
         "truth": truth[order],
-        "probabilities": np.concatenate([run.probabilities for run in runs])[order],
-        "thresholds": None,
         "files": tuple(files[order].tolist()) if len(files) else (),
         "groups": tuple(np.concatenate(groups)[order].tolist()) if len(groups) == len(runs) else None,
-        "validation_auc": float(np.mean([run.validation_auc for run in runs])),
         "seconds": sum(run.seconds for run in runs),
         "epochs": sum(run.epochs for run in runs),
         "file_bytes": max(sizes, default=None),
         "warnings": tuple(warnings),
+        "folds": tuple(runs),
     }
-    return PooledRun(**about, folds=tuple(runs), order=order)
+    validation = float(np.mean([run.validation_value for run in runs]))
+    classes = [run for run in runs if isinstance(run, Run)]
+    masks = [run for run in runs if isinstance(run, MaskRun)]
+    if len(classes) == len(runs):
+        about |= {"probabilities": np.concatenate([run.probabilities for run in classes])[order], "thresholds": None}
+        about |= {"order": order, "validation_auc": validation}
+        return PooledRun(**{**_fields_of(Run, first), **about})
+    if len(masks) == len(runs):
+        about["measures"] = MaskMeasures.join([run.measures for run in masks]).take(order)
+        about["validation_dice"] = validation
+        return PooledMasks(**{**_fields_of(MaskRun, first), **about})
+    raise InputError(
+        f"Only cross-validations of classes, labels or masks are compared. Received: {folder}, which predicts"
+        f" {first.predicts}. Compare the runs of one fold."
+    )
 
 
 def _require_same_folds(first: CrossValidation, other: CrossValidation) -> None:

@@ -51,8 +51,8 @@ def _measure_folds(model: Model, positive_class: str | None, metrics: Sequence[s
     for run in _cross_validations(model):
         for repeat, part in enumerate(run.repeats):
             for place, fold in enumerate(part.folds):
-                measured, _ = fold.measure(positive_class)
-                values = {metric: measured[metric].value for metric in metrics}
+                measured, _ = fold.kind.measure([fold], positive_class=positive_class)
+                values = {metric: measured[metric].mean for metric in metrics}
                 rows.append({"repeat": repeat + 1, "fold": place + 1, **values})
     return pd.DataFrame(rows).groupby(FOLD_COLUMNS).mean()
 

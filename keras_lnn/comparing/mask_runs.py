@@ -69,6 +69,11 @@ class MaskRun(ComparedRun):
         return dict.fromkeys(distances, float(self.measures.diagonals.max()))
 
     @property
+    def parts(self) -> tuple[MaskRun, ...]:
+        """Returns the run itself, or the repeats of a cross-validation, which predict the same images each."""
+        return (self,)
+
+    @property
     def samples_are(self) -> str:
         """Returns in words what runs must have in common."""
         return "images and masks"
@@ -143,7 +148,7 @@ def read_mask_run(path: Path, split: str = "test") -> MaskRun:
 
 def mean_dice(runs: Sequence[MaskRun]) -> np.ndarray:
     """Returns Dice of each image and class, (images, classes), the mean over runs; nan where no run has one."""
-    return defined_mean(np.stack([run.measures.dice for run in runs]))
+    return defined_mean(np.stack([part.measures.dice for run in runs for part in run.parts]))
 
 
 def measure_mask_model(
@@ -162,7 +167,7 @@ def measure_mask_model(
     found: dict[str, list[Measurement]] = {name: [] for name in COMPARED}
     units = 1
     for place, run in enumerate(runs):
-        of_run, units = _resample(run.measures, run.groups)
+        of_run, units = _resample([part.measures for part in run.parts], run.groups)
         for name in COMPARED:
             found[name].append(of_run[name])
         if progress is not None:
@@ -176,19 +181,27 @@ def measure_mask_split(
     """Returns a metric of the masks of several models; see :attr:`RunKind.measure_split`."""
     measured, units = [], 1
     for masks in predicted:
-        found, units = _resample(measures_of(task.measure(split, masks)), split.groups)
+        found, units = _resample([measures_of(task.measure(split, masks))], split.groups)
         measured.append(found[metric])
     degrees = float(max(units - 1, 1))
     return measured, lambda _: degrees
 
 
-def _resample(measures: MaskMeasures, groups: Sequence[str] | None) -> tuple[dict[str, Measurement], int]:
-    """Returns each of ``COMPARED`` with its deviations, and the number of units; the same ones are drawn each time."""
-    statistics = GroupedMeasures(measures, groups)
-    patients = statistics.groups
-    values = statistics(np.ones((1, patients)))[: len(MASK_METRICS), 0]
-    drawn = [statistics(weights)[: len(MASK_METRICS)] for weights in resample_weights(patients, _RESAMPLES, seed=0)]
-    drawn = np.concatenate(drawn, axis=1)
+def _resample(repeats: Sequence[MaskMeasures], groups: Sequence[str] | None) -> tuple[dict[str, Measurement], int]:
+    """Returns each of ``COMPARED`` with its deviations, and the number of units; the same ones are drawn each time.
+
+    Args:
+        repeats: The measures of the same images for each model, over which metrics are averaged.
+        groups: The patient of each image.
+    """
+    statistics = [GroupedMeasures(measures, groups) for measures in repeats]
+    patients = statistics[0].groups
+
+    def average(weights: np.ndarray) -> np.ndarray:
+        return defined_mean(np.stack([one(weights)[: len(MASK_METRICS)] for one in statistics]))
+
+    values = average(np.ones((1, patients)))[:, 0]
+    drawn = np.concatenate([average(weights) for weights in resample_weights(patients, _RESAMPLES, seed=0)], axis=1)
     # Few patients spread less when they are drawn again than new ones would.
     correction = np.sqrt(patients / max(patients - 1, 1))
     found = {}

@@ -13,7 +13,12 @@ from run_samples import binary_probabilities, make_truth, write_run
 from scipy.stats import t
 
 from keras_lnn.comparing.comparison import compare
-from keras_lnn.comparing.cross_validations import CrossValidation, find_cross_validations, load_cross_validations
+from keras_lnn.comparing.cross_validations import (
+    ClassCrossValidation,
+    PooledRun,
+    find_cross_validations,
+    load_cross_validations,
+)
 from keras_lnn.comparing.fold_differences import with_folds
 from keras_lnn.comparing.page import comparison_page
 from keras_lnn.comparing.pictures import plot_folds
@@ -89,6 +94,8 @@ def test_the_mean_over_folds_is_tested_by_the_corrected_resampled_t(compared):
 
 def test_all_predictions_are_tested_on_the_same_samples(compared, folders):
     first, second = (load_cross_validations([folder])[0].repeats[0] for folder in folders[:2])
+    assert isinstance(first, PooledRun)
+    assert isinstance(second, PooledRun)
     assert first.files == second.files
     assert len(set(first.files)) == SIZE * FOLDS
     right = [(run.probabilities[:, 1] > 0.5) == run.truth for run in (first, second)]
@@ -110,7 +117,7 @@ def test_patients_and_repeats_count_as_what_they_are(tmp_path):
     assert [model.seeds for model in found.models] == [1, 1]
     # All predictions have the numbers that the cross-validation itself reports.
     read = found.models[0].runs[0]
-    assert isinstance(read, CrossValidation)
+    assert isinstance(read, ClassCrossValidation)
     dealt = [
         [FoldPredictions(f.truth, f.probabilities, f.files, f.thresholds, f.groups) for f in part.folds]
         for part in read.repeats
