@@ -8,7 +8,8 @@ import socket
 from collections.abc import Generator
 
 from keras_lnn.errors import InputError
-from tuning.settings import SearchSettings, parse_address
+from keras_lnn.fields.values import parse_address
+from tuning.settings import SearchSettings
 
 
 def require_free(address: str) -> None:

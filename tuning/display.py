@@ -36,13 +36,17 @@ class SearchDisplay(JobDisplay):
         tuner: Tuner of the search.
         oracle: Oracle that holds the trials.
         settings: Settings of the search.
+        workers: Number of trials at a time.
     """
 
-    def __init__(self, console: Console, tuner: ProcessTuner, oracle: SafeOracle, settings: SearchSettings) -> None:
+    def __init__(
+        self, console: Console, tuner: ProcessTuner, oracle: SafeOracle, settings: SearchSettings, workers: int = 1
+    ) -> None:
         super().__init__(console, "trials")
         self.tuner = tuner
         self.oracle = oracle
         self.settings = settings
+        self.workers = workers
         self._reported = 0
 
     def introduce(self, folder: Path, config: TrainConfig, space: Space, resumed: bool) -> None:
@@ -57,7 +61,7 @@ class SearchDisplay(JobDisplay):
         runs = f", {' and '.join(parts)} each" if parts else ""
         self.console.print(
             f"{settings.tuner} search of {config.model} on {config.data} by {self.oracle.objective.name}: {most} of "
-            f"{config.epochs} epochs{runs}, {settings.workers} at a time -> {folder}"
+            f"{config.epochs} epochs{runs}, {self.workers} at a time -> {folder}"
         )
         self.console.print(space_table(space))
 

@@ -16,12 +16,12 @@ from rich.console import Console
 from keras_lnn.config import CompleteConfig, TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.fields.roles import values_in_trials
-from keras_lnn.fields.values import parse_duration, parse_memory, validate
+from keras_lnn.fields.values import parse_duration, validate
 from keras_lnn.files.atomic import hold_folder
 from keras_lnn.files.written import require_own_folder
-from keras_lnn.processes.pool import Pool, local_resources, run_threads
-from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner
-from keras_lnn.processes.sharing import share_processors
+from keras_lnn.processes.engines import Engine, open_engine
+from keras_lnn.processes.pool import Pool, run_threads
+from keras_lnn.processes.runner import Outcome
 from keras_lnn.terminal import make_console
 from keras_lnn.training.protocol import complete_config
 from tuning.chief import distributed, require_free
@@ -68,7 +68,7 @@ def search(
     settings: SearchSettings | None = None,
     *,
     console: Console | None = None,
-    runner: ProcessRunner | None = None,
+    engine: Engine | None = None,
     **options: Any,
 ) -> SearchResult | None:
     """Searches for hyperparameters, with each trial in its own process; resumes a search that was stopped.
@@ -79,7 +79,7 @@ def search(
         space: The search space; if not given, the ranges declared for the model and the training.
         settings: Settings of the search.
         console: Console for the progress; standard output if not given.
-        runner: Runner of the trials' processes; if not given, the search starts its own.
+        engine: Where the trials' processes run; if not given, the search opens what the settings choose.
         **options: Fields of the settings, instead of ``settings``: ``tuner="hyperband", max_trials=50``.
 
     Returns:
@@ -96,11 +96,12 @@ def search(
         config = config.model_copy(update={"monitor": settings.objective})
     # All runs of all trials, and a later training of the best one, must have the same test split.
     config = config.model_copy(update={**values_in_trials(TrainConfig), "split_seed": config.seed_of_splits})
-    own = runner or ProcessRunner(share_processors(settings.workers))
+    settings.require_cluster()
+    own = engine or open_engine(settings, settings.workers, settings.limits)
     try:
         return _Search(config, space or make_space(config), settings, console or make_console(), own).run()
     finally:
-        if runner is None:
+        if engine is None:
             own.close()
 
 
@@ -111,7 +112,7 @@ class _Search:
         space: Space,
         settings: SearchSettings,
         console: Console,
-        runner: ProcessRunner,
+        engine: Engine,
     ) -> None:
         self.config = config
         self.space = space
@@ -134,8 +135,8 @@ class _Search:
                 ended=self._on_end,
             )
         oracle.settings = self.tuner.settings
-        self._runner = runner
-        self.display = SearchDisplay(console, self.tuner, oracle, settings)
+        self._engine = engine
+        self.display = SearchDisplay(console, self.tuner, oracle, settings, engine.workers)
         self._budget = parse_duration(settings.max_time)
         self._looked = time.monotonic()
 
@@ -159,6 +160,7 @@ class _Search:
             else:
                 write_description(self.folder, self._description)
             oracle.save()
+            self._engine.begin(self.folder, self.console)
             self.display.introduce(self.folder, self.config, self.space, self.resumed)
             self._looked = time.monotonic()
             try:
@@ -187,10 +189,8 @@ class _Search:
         )
 
     def _make_pool(self) -> Pool:
-        settings = self.settings
-        limits = Limits(parse_duration(settings.trial_timeout), parse_memory(settings.memory_limit))
         name = os.environ.get("KERASTUNER_TUNER_ID") or f"{platform.node()}-{os.getpid()}"
-        return Pool(local_resources(self._runner, settings.workers, limits, name), self.tuner, self.tuner.stop)
+        return Pool(self._engine.resources(self.settings.limits, name), self.tuner, self.tuner.stop)
 
     def _work(self, oracle: SafeOracle) -> None:
         """Runs trials on this machine until there are no more or the time is up."""

@@ -9,16 +9,19 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from keras_lnn.errors import InputError
+from keras_lnn.fields.options import ClusterOptions
 from keras_lnn.fields.roles import Role, fields_with
 from keras_lnn.fields.values import (
     FEWEST_FOLDS,
     MOST_FOLDS,
     MOST_WORKERS,
     OneOf,
+    parse_address,
     parse_duration,
     parse_memory,
     validate,
 )
+from keras_lnn.processes.runner import Limits
 from keras_lnn.tasks.kinds import list_monitors
 
 Tuner = Literal["hyperband", "random", "bayesian", "grid"]
@@ -27,7 +30,7 @@ _AtLeastOne = Annotated[int, pydantic.Field(ge=1)]
 _SHORTEST_SILENCE_SECONDS = 10.0
 
 
-class SearchSettings(pydantic.BaseModel):
+class SearchSettings(ClusterOptions):
     """The settings of a search; a TrainConfig and a space describe its trials."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
@@ -59,8 +62,10 @@ class SearchSettings(pydantic.BaseModel):
         3,
         description="reduction factor of hyperband: of this many trials one continues, for this many times the epochs",
     )
-    workers: Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS), Role.CONTROL] = pydantic.Field(
-        1, description="number of trials at a time on this machine; they share its processors, and each gets one GPU"
+    workers: Annotated[Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS)] | None, Role.CONTROL] = pydantic.Field(
+        None,
+        description="number of trials at a time on this machine; they share its processors, and each gets one GPU"
+        " (default: 1, or as many as --cluster has room for)",
     )
     trial_timeout: Annotated[str | None, Role.CONTROL] = pydantic.Field(
         None, description="time after which a trial is killed, such as 10m"
@@ -131,19 +136,21 @@ class SearchSettings(pydantic.BaseModel):
         return validate(type(self), {**self.model_dump(), "serve" if "chief" in name else "chief": f"{host}:{port}"})
 
     @property
+    def limits(self) -> Limits:
+        """Returns the limits beyond which a trial is killed."""
+        return Limits(parse_duration(self.trial_timeout), parse_memory(self.memory_limit))
+
+    @property
     def role(self) -> str:
         """Returns ``alone``, ``chief`` or ``worker``."""
         if self.serve is not None and self.chief is not None:
             raise InputError("A process is either a chief or a worker. Received: --serve and --chief. Leave one out.")
+        if self.cluster is not None and (self.serve is not None or self.chief is not None):
+            other = "--serve" if self.chief is None else "--chief"
+            raise InputError(
+                f"A search has a cluster, or a chief and workers. Received: --cluster and {other}. Leave one out."
+            )
         return "chief" if self.serve is not None else "worker" if self.chief is not None else "alone"
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """Returns host and port."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
-        raise ValueError("must be HOST:PORT, such as 10.0.0.5:8000")
-    return host, int(port)
 
 
 def lasting(settings: SearchSettings) -> dict[str, Any]:

@@ -122,6 +122,7 @@ class ProcessTuner(BaseTuner):
             folder=self.trial_folder(trial.trial_id),
             item=trial,
             runs=tuple(folders),
+            reads=() if parent is None else (self.trial_folder(parent),),
             epochs=config.stop_after or config.epochs,
             seconds=parse_duration(config.time_budget),
             monitor=self.oracle.objective.name,

@@ -12,14 +12,15 @@ from keras_lnn.errors import InputError
 from keras_lnn.fields.options import FoldOptions
 from keras_lnn.files.atomic import hold_folder
 from keras_lnn.folds.layout import FoldRun, begin_folder, lay_out_folds, name_folder, require_folder
-from keras_lnn.processes.runner import ProcessRunner
-from keras_lnn.processes.sharing import keep_this_process_small, share_processors
+from keras_lnn.processes.engines import open_engine
+from keras_lnn.processes.sharing import keep_this_process_small
 from keras_lnn.studies.declaration import StudyRun
 from keras_lnn.terminal import make_console, start_keras
 
 
 def run_folds(config: TrainConfig, options: FoldOptions) -> None:
     """Trains the folds that are not complete, each in its own process, and writes the results of all."""
+    options.require_cluster()
     runs, folder = lay_out_folds(config, options), name_folder(config, options.folds or 0)
     require_folder(folder)
     console = make_console()
@@ -29,7 +30,7 @@ def run_folds(config: TrainConfig, options: FoldOptions) -> None:
 
 def _run_folds(config: TrainConfig, options: FoldOptions, runs: list[FoldRun], folder: Path, console: Console) -> None:
     # The runs' processes import TensorFlow while this one, which does not need it, reads the data.
-    runner = ProcessRunner(share_processors(options.workers))
+    engine = open_engine(options, options.workers)
     try:
         keep_this_process_small()
         start_keras(console)
@@ -39,14 +40,14 @@ def _run_folds(config: TrainConfig, options: FoldOptions, runs: list[FoldRun], f
         left = len(runs) - len(find_done(runs))
         if left:
             check_fold_data(runs, options, console)
+            engine.begin(folder, console)
         begin_folder(folder, config, options)
         display = FoldDisplay(console, runs, folder)
         try:
             with display:
                 progress = run_all(
                     runs,
-                    runner,
-                    workers=options.workers,
+                    engine,
                     introduce=display.introduce,
                     watch=display.watch,
                     ended=display.report_run,
@@ -55,7 +56,7 @@ def _run_folds(config: TrainConfig, options: FoldOptions, runs: list[FoldRun], f
             console.print("stopped; the same command continues the cross-validation")
             raise
     finally:
-        runner.close()
+        engine.close()
     if progress.failures:
         display.conclude(progress, {"folder": folder})
         raise InputError(

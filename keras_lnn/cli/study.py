@@ -11,12 +11,13 @@ from rich.console import Console
 
 from keras_lnn.data.catalog import is_series, require_source
 from keras_lnn.errors import InputError
-from keras_lnn.fields.options import FoldOptions, OwnModules
+from keras_lnn.fields.options import ClusterOptions, FoldOptions, OwnModules
 from keras_lnn.fields.values import MOST_WORKERS, parse_duration, parse_memory
 from keras_lnn.files.atomic import hold_folder
 from keras_lnn.files.written import require_own_folder
-from keras_lnn.processes.runner import Limits, ProcessRunner
-from keras_lnn.processes.sharing import keep_this_process_small, share_processors
+from keras_lnn.processes.engines import Engine, open_engine
+from keras_lnn.processes.runner import Limits
+from keras_lnn.processes.sharing import keep_this_process_small
 from keras_lnn.runs.own_modules import require_names
 from keras_lnn.studies.declaration import QUICK_EPOCHS, Study, StudyRun, choose, lay_out, load_study, path_name
 from keras_lnn.studies.grid import Point, parse_assignments
@@ -28,7 +29,7 @@ _SAMPLING = ("sampling.csv", "sampling_differences.csv", "sampling.txt", "sampli
 _REPLACED = ("results.csv", "differences.csv", "pairs.csv", "pooled.csv", "summary.csv", *_TABLES, *_SAMPLING, "plots")
 
 
-class StudyCommand(OwnModules):
+class StudyCommand(ClusterOptions, OwnModules):
     """Train the networks of a study on its data sets with several seeds, each run in its own process.
 
     The same command continues a study that was stopped or killed; completed runs are kept.
@@ -57,8 +58,10 @@ class StudyCommand(OwnModules):
     quick: bool = pydantic.Field(
         False, description=f"{QUICK_EPOCHS} epochs and one seed or repeat, to check that every run works"
     )
-    workers: Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS)] = pydantic.Field(
-        1, description="number of runs at a time; they share the processors, and each gets one of the GPUs"
+    workers: Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS)] | None = pydantic.Field(
+        None,
+        description="number of runs at a time; they share the processors, and each gets one of the GPUs (default: 1, or"
+        " as many as --cluster has room for)",
     )
     study_dir: Path | None = pydantic.Field(None, description="folder of the study (default: studies/STUDY-PROTOCOL)")
     data_dir: Path | None = pydantic.Field(None, description="folder of the data files")
@@ -82,6 +85,7 @@ class StudyCommand(OwnModules):
 
 def run_study(command: StudyCommand) -> None:
     """Runs the study and writes its results."""
+    command.require_cluster()
     study = load_study(command.study)
     runs, folder = _lay_out(study, command)
     require_own_folder(folder, FILE, _REPLACED, "--study-dir")
@@ -95,7 +99,7 @@ def run_study(command: StudyCommand) -> None:
         if not command.show:
             require_source(run.config.data, run.config.image_dir)
     console = make_console()
-    notes = _describe_shares(runs, command.workers)
+    notes = [] if command.cluster is not None else _describe_shares(runs, command.workers or 1)
     for note in notes:
         console.print(note)
     if command.show:
@@ -109,7 +113,8 @@ def _run_study(
     command: StudyCommand, study: Study, runs: list[StudyRun], folder: Path, console: Console, notes: list[str]
 ) -> None:
     # The runs' processes import TensorFlow while this one, which does not need it, looks for completed runs.
-    runner = None if command.show else ProcessRunner(share_processors(command.workers))
+    limits = Limits(parse_duration(command.run_timeout), parse_memory(command.memory_limit))
+    engine = None if command.show else open_engine(command, command.workers, limits)
     try:
         keep_this_process_small()
         start_keras(console)
@@ -121,29 +126,29 @@ def _run_study(
         for run in runs:
             complete_config(run.config)  # a mistake is reported before the first run
         display = StudyDisplay(console, study.title, runs, folder)
-        if runner is None:
-            progress = Progress(runs, find_done(runs), command.workers)
+        if engine is None:
+            progress = Progress(runs, find_done(runs))
             display.introduce(progress)
             display.list_left(progress)
             return
         if study.folds is not None:
-            left = Progress(runs, find_done(runs), command.workers).left
+            left = Progress(runs, find_done(runs)).left
             for run in {run.config.data: run for run in left}.values():
                 check_fold_data([run], FoldOptions(folds=study.folds), console)
         remember(folder, runs)
-        limits = Limits(parse_duration(command.run_timeout), parse_memory(command.memory_limit))
+        engine.begin(folder, console)
         try:
             with display:
                 calls = {"introduce": display.introduce, "watch": display.watch, "ended": display.report_run}
-                progress = run_all(runs, runner, workers=command.workers, limits=limits, **calls)
+                progress = run_all(runs, engine, limits=limits, **calls)
             shown = _list_shown(study, command, folder, runs)
-            unmeasured = _measure_samplings(study, shown, runner, console, command.workers, limits)
+            unmeasured = _measure_samplings(study, shown, engine, console, limits)
         except KeyboardInterrupt:
             console.print("stopped; the same command continues the study")
             raise
     finally:
-        if runner is not None:
-            runner.close()
+        if engine is not None:
+            engine.close()
     from keras_lnn.studies.output import write_results  # it imports what draws, which the first runs need not wait for
 
     protocol = study.protocols[command.protocol or next(iter(study.protocols))]
@@ -164,7 +169,7 @@ def _run_study(
 
 
 def _measure_samplings(
-    study: Study, runs: list[StudyRun], runner: ProcessRunner, console: Console, workers: int, limits: Limits
+    study: Study, runs: list[StudyRun], engine: Engine, console: Console, limits: Limits
 ) -> dict[str, str]:
     """Measures the finished runs under other samplings if the study declares it; returns the reasons of failures."""
     from keras_lnn.studies.running import is_done
@@ -174,7 +179,7 @@ def _measure_samplings(
         return {}
     # The limit of time is meant for a run's training.
     done = [run for run in runs if is_done(run)]
-    return measure_left(done, runner, console, workers=workers, limits=Limits(memory_bytes=limits.memory_bytes))
+    return measure_left(done, engine, console, limits=Limits(memory_bytes=limits.memory_bytes))
 
 
 def _lay_out(study: Study, command: StudyCommand) -> tuple[list[StudyRun], Path]:

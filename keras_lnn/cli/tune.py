@@ -47,8 +47,8 @@ def main(arguments: Sequence[str], program: str = "keras-lnn tune") -> int:
     config = TrainConfig.create({**given, **options})
 
     from keras_lnn.data.catalog import require_source
-    from keras_lnn.processes.runner import ProcessRunner
-    from keras_lnn.processes.sharing import keep_this_process_small, share_processors
+    from keras_lnn.processes.engines import open_engine
+    from keras_lnn.processes.sharing import keep_this_process_small
     from keras_lnn.runs.own_modules import import_modules, require_names
     from keras_lnn.terminal import make_console, start_keras
 
@@ -56,9 +56,10 @@ def main(arguments: Sequence[str], program: str = "keras-lnn tune") -> int:
     if not show_space:
         require_source(config.data, config.image_dir)
     settings.role  # noqa: B018, two roles are reported before Keras is imported
+    settings.require_cluster()
     console = make_console()
     # The trials' processes import TensorFlow while this one, which does not need it, reads the space.
-    runner = None if show_space else ProcessRunner(share_processors(settings.workers))
+    engine = None if show_space else open_engine(settings, settings.workers, settings.limits)
     keep_this_process_small()
     start_keras(console)
     import_modules(config.imports)
@@ -67,13 +68,13 @@ def main(arguments: Sequence[str], program: str = "keras-lnn tune") -> int:
     from tuning.space import make_space
 
     space = make_space(config, space_file, fixed=options)
-    if runner is None:  # only the space is shown
+    if engine is None:  # only the space is shown
         console.print(space_table(space))
         return 0
     try:
-        search(config, space, settings, console=console, runner=runner)
+        search(config, space, settings, console=console, engine=engine)
     finally:
-        runner.close()
+        engine.close()
     return 0
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from keras_lnn.errors import InputError
 from keras_lnn.fields.roles import Role, Trait
 from keras_lnn.fields.values import (
     FEWEST_FOLDS,
@@ -12,6 +13,7 @@ from keras_lnn.fields.values import (
     MOST_FOLDS,
     MOST_WORKERS,
     Side,
+    parse_cluster,
     parse_frame,
     parse_time_unit,
     parse_window,
@@ -134,10 +136,56 @@ class DataOptions(pydantic.BaseModel):
         return parse_frame(value)
 
 
-class FoldOptions(pydantic.BaseModel):
-    """The options of ``keras-lnn train`` for cross-validation."""
+class ClusterOptions(pydantic.BaseModel):
+    """A Ray cluster on whose nodes runs are trained: the same options for every command that trains several."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    cluster: Annotated[str | None, Role.CONTROL] = pydantic.Field(
+        None,
+        description="Ray cluster whose nodes train the runs: auto for the one that this machine belongs to, or its"
+        " HOST:PORT (default: this machine alone)",
+    )
+    cluster_folders: Annotated[Literal["shared", "sent"], Role.CONTROL] = pydantic.Field(
+        "shared",
+        description="how the nodes of --cluster write: shared, to a disk that all of them see; sent, to temporary"
+        " folders, which are sent back when a run ends",
+    )
+    cpus_per_run: Annotated[Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS)] | None, Role.CONTROL] = (
+        pydantic.Field(
+            None, description="processors for each run of --cluster (default: 1, or a node's share for each GPU)"
+        )
+    )
+    gpus_per_run: Annotated[Annotated[float, pydantic.Field(ge=0, le=64)] | None, Role.CONTROL] = pydantic.Field(
+        None,
+        description="GPUs for each run of --cluster, such as 1, or 0.5 for two runs on each (default: 1 if nodes have"
+        " GPUs, else 0)",
+    )
+
+    @pydantic.field_validator("cluster", mode="after")
+    @classmethod
+    def _cluster(cls, value: str | None) -> str | None:
+        return parse_cluster(value)
+
+    @pydantic.field_validator("gpus_per_run", mode="after")
+    @classmethod
+    def _gpus(cls, value: float | None) -> float | None:
+        if value is not None and value > 1 and value != int(value):
+            raise ValueError("must be a whole number above 1: only a single GPU can be shared")
+        return value
+
+    def require_cluster(self) -> None:
+        """Checks that what is said about a cluster has one."""
+        fields = ClusterOptions.model_fields
+        about = [name for name in fields if getattr(self, name) != fields[name].default]
+        if about and self.cluster is None:
+            raise InputError(
+                f"--{about[0].replace('_', '-')} is for --cluster. Received: no --cluster. Name one, or leave it out."
+            )
+
+
+class FoldOptions(ClusterOptions):
+    """The options of ``keras-lnn train`` for cross-validation."""
 
     folds: Annotated[int, pydantic.Field(ge=FEWEST_FOLDS, le=MOST_FOLDS)] | None = pydantic.Field(
         None,
@@ -147,6 +195,8 @@ class FoldOptions(pydantic.BaseModel):
     repeats: Annotated[int, pydantic.Field(ge=1, le=MOST_FOLDS)] = pydantic.Field(
         1, description="number of times that the images are dealt to --folds anew, each with other seeds"
     )
-    workers: Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS)] = pydantic.Field(
-        1, description="number of runs of --folds at a time; they share the processors, and each gets one of the GPUs"
+    workers: Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS)] | None = pydantic.Field(
+        None,
+        description="number of runs of --folds at a time; they share the processors, and each gets one of the GPUs"
+        " (default: 1, or as many as --cluster has room for)",
     )

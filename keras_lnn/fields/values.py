@@ -104,6 +104,24 @@ def parse_memory(text: str | int | float | None) -> float | None:
     return size
 
 
+def parse_address(text: str) -> tuple[str, int]:
+    """Returns host and port."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
+        raise ValueError("must be HOST:PORT, such as 10.0.0.5:8000")
+    return host, int(port)
+
+
+def parse_cluster(text: str | None) -> str | None:
+    """Returns the address of a cluster after checking that it is ``auto`` or has a host and a port."""
+    if text is not None and text != "auto":
+        try:
+            parse_address(text)
+        except ValueError:
+            raise ValueError("must be auto or HOST:PORT, such as 10.0.0.5:6379") from None
+    return text
+
+
 def parse_time_unit(text: str | None) -> str | None:
     """Returns the name of a unit of time, in the plural, of any of its spellings such as ``min``."""
     if text is None:

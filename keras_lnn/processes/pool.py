@@ -2,8 +2,8 @@
 
 ``Pool(resources, supply).run(watch)`` is the whole of it. Each resource runs one job at a time, and the first one that
 is free asks the supply for the next job. So two places decide what runs where: the list of resources says where jobs
-can run at all (here: processes of this machine, each with its GPU), and :meth:`Supply.take` knows which resource asks.
-A new kind of resource, such as another machine, is another class with a name and ``run``.
+can run at all (processes of this machine, each with its GPU, or the nodes of a cluster, see
+:mod:`keras_lnn.processes.cluster`), and :meth:`Supply.take` knows which resource asks.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class Job:
         folder: Folder of the process's ``log.txt`` and ``result.json``.
         item: The object of the supply that the job stands for.
         runs: Folders of the runs that it trains one after the other, whose histories show how far it is.
+        reads: Folders of finished runs that it continues from.
+        writes: Folders of finished runs to which it adds files.
         epochs: Number of epochs of each run.
         seconds: Time budget of each run, or None.
         monitor: Name of the validation value that is shown, or None.
@@ -46,9 +48,17 @@ class Job:
     folder: Path
     item: Any = None
     runs: tuple[Path, ...] = ()
+    reads: tuple[Path, ...] = ()
+    writes: tuple[Path, ...] = ()
     epochs: int | None = None
     seconds: float | None = None
     monitor: str | None = None
+
+    @property
+    def own_folders(self) -> list[Path]:
+        """Returns the folders that it writes to, without those that are within another."""
+        own = list(dict.fromkeys([self.folder, *self.runs, *self.writes]))
+        return [folder for folder in own if not any(other in folder.parents for other in own)]
 
 
 class NoJob(enum.Enum):
@@ -68,6 +78,10 @@ class Resource(Protocol):
 
     def run(self, job: Job, stop: threading.Event) -> Outcome:
         """Runs a job and returns how it ended; ends it as interrupted once ``stop`` is set."""
+        ...
+
+    def shown(self, job: Job) -> Job:
+        """Returns the running job as it is displayed: with its node in its name and histories that are here."""
         ...
 
 
@@ -103,6 +117,10 @@ class LocalResource:
         """Runs a job in a process of its own."""
         options = {"limits": self.limits, "stop": stop, "environment": self.environment}
         return self.runner.run(job.work, job.order, job.folder, **options)
+
+    def shown(self, job: Job) -> Job:
+        """Returns the job as it is."""
+        return job
 
 
 def local_resources(
@@ -164,7 +182,11 @@ class Pool:
     def running(self) -> list[RunningJob]:
         """Returns the jobs in progress, in the order of the resources."""
         held = dict(self._running)
-        return [held[resource.name] for resource in self.resources if resource.name in held]
+        return [
+            dataclasses.replace(held[resource.name], job=resource.shown(held[resource.name].job))
+            for resource in self.resources
+            if resource.name in held
+        ]
 
     def _work(self, resource: Resource) -> None:
         while not self.stop.is_set():

@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 
+# Memory of a GPU is taken as it is needed, so that several processes can share one.
+SHARED_GPU: dict[str, str | None] = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+
 
 def share_processors(workers: int) -> dict[str, str | None]:
     """Returns environment variables that limit each of several processes to its share of processors and GPU memory."""
-    share = str(max(1, (os.cpu_count() or 1) // workers))
-    threads = {"TF_NUM_INTRAOP_THREADS": share, "OMP_NUM_THREADS": share} if workers > 1 else {}
-    return threads | {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    threads = limit_threads(max(1, (os.cpu_count() or 1) // workers)) if workers > 1 else {}
+    return threads | SHARED_GPU
+
+
+def limit_threads(processors: int) -> dict[str, str | None]:
+    """Returns environment variables that make a process compute on so many processors."""
+    return {"TF_NUM_INTRAOP_THREADS": str(processors), "OMP_NUM_THREADS": str(processors)}
 
 
 def share_gpus(workers: int) -> list[dict[str, str | None]]:

@@ -11,8 +11,9 @@ from typing import Any
 
 from keras_lnn.errors import InputError
 from keras_lnn.fields.values import parse_duration
-from keras_lnn.processes.pool import Job, NoJob, Pool, Resource, RunningJob, local_resources
-from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner
+from keras_lnn.processes.engines import Engine
+from keras_lnn.processes.pool import Job, NoJob, Pool, Resource, RunningJob
+from keras_lnn.processes.runner import Limits, Outcome
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.studies.declaration import StudyRun
 from keras_lnn.training.protocol import complete_config, is_run_of
@@ -33,7 +34,7 @@ class Progress:
 
     runs: Sequence[StudyRun]
     done: set[Path]
-    workers: int
+    workers: int = 1
     failures: dict[Path, str] = dataclasses.field(default_factory=dict)
     seconds: dict[Path, float] = dataclasses.field(default_factory=dict)
     running: list[RunningJob] = dataclasses.field(default_factory=list)
@@ -106,9 +107,8 @@ def find_done(runs: Sequence[StudyRun]) -> set[Path]:
 
 def run_all(
     runs: Sequence[StudyRun],
-    runner: ProcessRunner,
+    engine: Engine,
     *,
-    workers: int = 1,
     limits: Limits | None = None,
     ended: Callable[[StudyRun, Outcome, Progress], None] = lambda run, outcome, progress: None,
     introduce: Callable[[Progress], None] = lambda progress: None,
@@ -118,8 +118,7 @@ def run_all(
 
     Args:
         runs: The runs in the order in which they begin.
-        runner: Starts and supervises their processes.
-        workers: Number of runs at a time.
+        engine: Where their processes run.
         limits: Limits beyond which a run is killed.
         ended: Called with each run that has ended, one at a time.
         introduce: Called before the first run begins.
@@ -128,10 +127,10 @@ def run_all(
     Returns:
         The completed and the failed runs.
     """
-    progress = Progress(runs, find_done(runs), workers)
+    progress = Progress(runs, find_done(runs), engine.workers)
     introduce(progress)
     supply = _Runs(progress, ended)
-    pool = Pool(local_resources(runner, workers, limits), supply)
+    pool = Pool(engine.resources(limits), supply)
 
     def look() -> bool:
         with supply.lock:

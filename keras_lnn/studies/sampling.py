@@ -16,8 +16,9 @@ from keras_lnn.comparing.runs import read_any_run
 from keras_lnn.comparing.sampling import with_sampling
 from keras_lnn.data.thinning import samplings_of
 from keras_lnn.processes.display import JobDisplay
-from keras_lnn.processes.pool import Job, NoJob, Pool, Resource, local_resources
-from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner
+from keras_lnn.processes.engines import Engine
+from keras_lnn.processes.pool import Job, NoJob, Pool, Resource
+from keras_lnn.processes.runner import Limits, Outcome
 from keras_lnn.runs.sampled_predictions import has_sampled, keep_sampled, read_sampled
 from keras_lnn.studies.declaration import StudyRun, path_name
 
@@ -35,16 +36,13 @@ def measure_runs(order: dict[str, Any]) -> dict[str, Any]:
     return {"runs": len(order["runs"])}
 
 
-def measure_left(
-    runs: Sequence[StudyRun], runner: ProcessRunner, console: Console, *, workers: int, limits: Limits
-) -> dict[str, str]:
+def measure_left(runs: Sequence[StudyRun], engine: Engine, console: Console, *, limits: Limits) -> dict[str, str]:
     """Measures the finished runs that were not measured under other samplings before, one process per network.
 
     Args:
         runs: The finished runs.
-        runner: Starts and supervises the processes.
+        engine: Where the processes run.
         console: Console on which progress is shown.
-        workers: Number of processes at a time.
         limits: Limits beyond which a process is killed.
 
     Returns:
@@ -58,7 +56,7 @@ def measure_left(
         return {}
     with JobDisplay(console, "networks under other samplings") as display:
         supply = _Networks([_make_job(*key, left) for key, left in by_network.items()], display)
-        pool = Pool(local_resources(runner, workers, limits), supply)
+        pool = Pool(engine.resources(limits), supply)
 
         def look() -> bool:
             display.show(pool.running(), supply.ended, len(by_network), "")
@@ -75,6 +73,7 @@ def _make_job(network: str, data: str, runs: Sequence[StudyRun]) -> Job:
         work=f"{__name__}:measure_runs",
         order={"runs": [str(run.folder) for run in runs]},
         folder=runs[0].folder.parent / _LOG_FOLDER,
+        writes=tuple(run.folder for run in runs),
     )
 
 

@@ -25,6 +25,9 @@ class Resource:
     def run(self, job, stop):
         return self.act(job, stop)
 
+    def shown(self, job):
+        return job
+
 
 class Supply:
     """Supplies jobs in order, separately for each kind of resource, and keeps the outcomes."""

@@ -20,7 +20,7 @@ from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.fields.values import parse_memory
 from keras_lnn.models.ranges import Choice
-from keras_lnn.processes.runner import ProcessRunner
+from keras_lnn.processes.engines import ThisMachine
 from tuning.searching import search
 from tuning.settings import SearchSettings
 from tuning.space import Space
@@ -52,21 +52,21 @@ def small_space():
 
 
 @pytest.fixture(scope="module")
-def runner():
+def engine():
     """Starts the trials of several searches."""
-    runner = ProcessRunner({"KERAS_BACKEND": None})
-    yield runner
-    runner.close()
+    engine = ThisMachine(environment={"KERAS_BACKEND": None})
+    yield engine
+    engine.close()
 
 
 @pytest.fixture(scope="module")
-def faults(tmp_path_factory, runner):
+def faults(tmp_path_factory, engine):
     """One search over every fault but a trial that hangs, and what it printed."""
     folder = tmp_path_factory.mktemp("faults") / "search"
     space = Space("faulty-net", FAULT_RANGES)
     with open(folder.with_name("console.txt"), "w+") as file:
         console = Console(file=file, width=200, markup=False, highlight=False)
-        options = {"search_dir": folder, "tuner": "grid", "runner": runner}
+        options = {"search_dir": folder, "tuner": "grid", "engine": engine}
         result = search(FAULTY, space, console=console, memory_limit="1500M", max_failures=100, **options)
         file.seek(0)
         return result, file.read()
@@ -99,9 +99,9 @@ def test_a_search_with_every_fault_ends_and_names_them(faults):
     assert "1 trials succeeded, 5 failed" in printed
 
 
-def test_a_trial_that_hangs_is_a_failure_once_its_time_is_up(tmp_path, runner):
+def test_a_trial_that_hangs_is_a_failure_once_its_time_is_up(tmp_path, engine):
     space = Space("faulty-net", {"fault": Choice(("hang",))})
-    result = run_search(FAULTY, space, tmp_path / "search", tuner="grid", trial_timeout="1s", runner=runner)
+    result = run_search(FAULTY, space, tmp_path / "search", tuner="grid", trial_timeout="1s", engine=engine)
     assert list(result.trials["status"]) == ["failed"]
     assert list(result.trials["failure"]) == ["took longer than its limit of 1 s"]
 
@@ -289,10 +289,10 @@ def test_a_killed_search_with_folds_keeps_its_finished_folds_and_tests_none(tmp_
 
 
 @pytest.mark.slow
-def test_hyperband_continues_each_fold(tmp_path, runner):
+def test_hyperband_continues_each_fold(tmp_path, engine):
     config = QUICK.model_copy(update={"epochs": 3})
     space = Space("quick-net", {"units": Choice((2, 4))})
-    result = run_search(config, space, tmp_path / "search", tuner="hyperband", folds=3, runner=runner)
+    result = run_search(config, space, tmp_path / "search", tuner="hyperband", folds=3, engine=engine)
     promoted = result.trials[result.trials["round"] > 0]
     assert len(promoted)
     for _, row in promoted.iterrows():
@@ -370,12 +370,12 @@ def wait_for(path):
 
 
 @pytest.mark.slow
-def test_a_search_of_series_tries_heads_and_says_which_cannot_take_times(tmp_path, runner):
+def test_a_search_of_series_tries_heads_and_says_which_cannot_take_times(tmp_path, engine):
     config = {"model": "lnn-series", "data": f"series:{write_series(tmp_path)}", "size": 12, "epochs": 1}
     config |= {"batch_size": 8, "model_args": {"features": 4, "units": 4}}
     space = Space("lnn-series", {"head": Choice(("cfc", "lstm")), "times": Choice(("elapsed", "feature"))})
     folder = tmp_path / "search"
-    trials = run_search(TrainConfig.create(config), space, folder, tuner="grid", runner=runner).trials
+    trials = run_search(TrainConfig.create(config), space, folder, tuner="grid", engine=engine).trials
     failed = trials[trials["status"] == "failed"]
     assert failed[["head", "times"]].to_numpy().tolist() == [["lstm", "elapsed"]]
     (reason,) = failed["failure"]
@@ -402,10 +402,10 @@ def test_a_search_is_locked_by_one_process_and_keeps_its_settings(faults):
             run_search(config, space, folder, tuner="grid")
 
 
-def test_a_search_ends_when_its_time_is_up(tmp_path, runner):
+def test_a_search_ends_when_its_time_is_up(tmp_path, engine):
     config = FAULTY.model_copy(update={"model_args": {"seconds": 100_000.0}})
     space = Space("faulty-net", {"fault": Choice(("none", "raise"))})
-    result = run_search(config, space, tmp_path / "search", max_trials=2, max_time="8s", runner=runner)
+    result = run_search(config, space, tmp_path / "search", max_trials=2, max_time="8s", engine=engine)
     assert result.stopped_because == "the time is up (--max-time 8s)"
     assert result.best is None
     assert list(result.trials["status"]) == ["running"]

@@ -1,0 +1,329 @@
+"""The nodes of a Ray cluster as resources of the pool: each job is a Ray task that starts a process on its node.
+
+Ray chooses the node by what a run is declared to need, and reports nodes that are lost. All else is as on one machine:
+the pool hands out jobs, and the process of a job is started, limited and watched by a
+:class:`~keras_lnn.processes.runner.ProcessRunner`, on the node (see :mod:`keras_lnn.processes.node_work`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from keras_lnn.errors import InputError
+from keras_lnn.fields.options import ClusterOptions
+from keras_lnn.fields.values import MOST_WORKERS
+from keras_lnn.processes.node_work import FOLDER_VARIABLES, NodeTask, describe_code, describe_node, work_on_node
+from keras_lnn.processes.packing import pack_folder, unpack_folder
+from keras_lnn.processes.pool import Job
+from keras_lnn.processes.runner import Limits, Outcome
+from keras_lnn.processes.sharing import SHARED_GPU, limit_threads
+from keras_lnn.runs.folder import RunFolder
+
+# Number of times that a job begins again or goes on after its node was lost or its worker was killed.
+MOST_RETRIES = 3
+_LOOK_EVERY_SECONDS = 0.3
+_CANCEL_SECONDS = 10.0
+_CHECK_SECONDS = 600.0
+# Variables of this process that change what a run does, and folders of data.
+_PASSED = ("KERAS_", "TF_", "XLA_", "JAX_", *FOLDER_VARIABLES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Needs:
+    """What a run is declared to need; a node gets as many runs as it has room for.
+
+    Args:
+        processors: Number of processors.
+        gpus: Share of a GPU, or a number of GPUs.
+        memory_bytes: Memory, or None if it is not declared.
+    """
+
+    processors: int = 1
+    gpus: float = 0.0
+    memory_bytes: float | None = None
+
+    @classmethod
+    def choose(cls, options: ClusterOptions, nodes: Sequence[Mapping[str, float]], limits: Limits) -> Needs:
+        """Returns what the options say; what they leave out depends on the nodes.
+
+        If any node has a GPU, a run gets a whole one and its share of the processors, otherwise one processor.
+
+        Args:
+            options: The options of the cluster.
+            nodes: The resources of each node, by Ray's names.
+            limits: The memory of a run is that above which it is killed.
+        """
+        gpus = options.gpus_per_run
+        if gpus is None:
+            gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes) else 0.0
+        processors = options.cpus_per_run
+        if processors is None:
+            shares = [gpus * node.get("CPU", 0) / node["GPU"] for node in nodes if gpus and node.get("GPU", 0) >= gpus]
+            processors = max(1, int(min(shares, default=1)))
+        return cls(processors, gpus, limits.memory_bytes)
+
+    def count_places(self, node: Mapping[str, float]) -> int:
+        """Returns the number of runs for which a node has room at a time."""
+        rooms = [node.get("CPU", 0) // self.processors]
+        if self.gpus >= 1:
+            rooms.append(node.get("GPU", 0) // self.gpus)
+        elif self.gpus:  # a run's share is always of a single GPU
+            rooms.append(node.get("GPU", 0) * (1 // self.gpus))
+        if self.memory_bytes is not None:
+            rooms.append(node.get("memory", 0) // self.memory_bytes)
+        return int(min(rooms))
+
+    def as_ray_options(self) -> dict[str, Any]:
+        """Returns the declaration as options of a Ray task."""
+        memory = {} if self.memory_bytes is None else {"memory": self.memory_bytes}
+        return {"num_cpus": self.processors, "num_gpus": self.gpus, **memory}
+
+    def describe(self) -> str:
+        """Returns the declaration in words."""
+        parts = [f"{self.processors} processor{'s' if self.processors > 1 else ''}"]
+        parts += [f"{self.gpus:g} GPU{'s' if self.gpus > 1 else ''}"] if self.gpus else []
+        parts += [] if self.memory_bytes is None else [f"{self.memory_bytes / 2**20:,.0f} MiB of memory"]
+        return ", ".join(parts)
+
+
+def import_ray() -> Any:
+    """Returns Ray, which sends nothing to its makers and prints nothing; an error names the extra if it is missing."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"  # else Ray warns that this will be the default
+    os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] = "."  # its lines about lost nodes; the outcomes of the runs name them
+    try:
+        import ray
+    except ImportError:
+        raise InputError("--cluster needs Ray. Received: no package ray. Run: pip install keras-lnn[cluster]") from None
+    return ray
+
+
+class RayCluster:
+    """The connection to a Ray cluster, from one of its nodes.
+
+    Args:
+        options: The address of the cluster and what a run needs.
+        workers: Number of jobs at a time; as many as there is room for if not given.
+        limits: Limits beyond which a run is killed.
+    """
+
+    def __init__(self, options: ClusterOptions, workers: int | None, limits: Limits) -> None:
+        # The variables are those of the command, before this process chooses a small backend for itself.
+        passed = {name: value for name, value in os.environ.items() if name.startswith(_PASSED)}
+        self.ray = import_ray()
+        self.sends = options.cluster_folders == "sent"
+        try:
+            self.ray.init(options.cluster, log_to_driver=False, logging_level=logging.CRITICAL)
+        except (ConnectionError, RuntimeError, ValueError, OSError, AssertionError) as error:
+            raise InputError(
+                f"--cluster must be auto or the address of a Ray cluster of which this machine is a node. Received:"
+                f" {options.cluster} ({_first_line(error)}). Start one with: ray start --head"
+            ) from None
+        try:
+            nodes = [node for node in self.ray.nodes() if node["Alive"]]
+            self.needs = Needs.choose(options, [node["Resources"] for node in nodes], limits)
+            places = {node["NodeID"]: self.needs.count_places(node["Resources"]) for node in nodes}
+            self.nodes = {node: count for node, count in places.items() if count > 0}
+            if not self.nodes:
+                raise InputError(
+                    f"The cluster must have room for a run, which needs {self.needs.describe()}. Received: {len(nodes)}"
+                    " nodes, none with as much. Give another --cpus-per-run, --gpus-per-run or memory limit."
+                )
+        except BaseException:
+            self.close()
+            raise
+        self.workers = workers or min(MOST_WORKERS, sum(self.nodes.values()))
+        self.environment = {**passed, **limit_threads(self.needs.processors), **SHARED_GPU}
+        work = self.ray.remote(max_calls=1, max_retries=0, num_returns="streaming")(work_on_node)
+        self._work = work.options(**self.needs.as_ray_options())
+
+    def begin(self, folder: Path, console: Console) -> None:
+        """Checks that all nodes have the same code and see the folder of the runs if it is shared, in one line.
+
+        Args:
+            folder: Folder that holds those of all runs; it must exist.
+            console: Console on which the line is printed.
+        """
+        token = folder.absolute() / f".seen-by-nodes-{uuid.uuid4().hex}"
+        token.touch()
+        try:
+            found = self._ask_nodes(os.getcwd(), str(token))
+        finally:
+            token.unlink(missing_ok=True)
+        code = describe_code()
+        for node in found:
+            if node["code"] != code:
+                raise InputError(
+                    f"All nodes must have the same code as this machine, {code}. Received: {node['node']} with"
+                    f" {node['code']}. Install the same versions there."
+                )
+            if not self.sends and not node["sees"]:
+                raise InputError(
+                    f"All nodes must see the folder of the runs and the current one. Received: {folder}, which"
+                    f" {node['node']} does not see. Share it among the nodes, or give --cluster-folders sent."
+                )
+        count = f"{len(found)} node{'s' if len(found) > 1 else ''}"
+        console.print(f"cluster of {count}, {self.workers} runs at a time, each with {self.needs.describe()}; {code}")
+
+    def _ask_nodes(self, working_folder: str, token: str) -> list[dict[str, Any]]:
+        """Returns what each node with room for runs says about itself."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        ask = self.ray.remote(num_cpus=0, max_retries=MOST_RETRIES)(describe_node)
+        strategies = [NodeAffinitySchedulingStrategy(node, soft=False) for node in self.nodes]
+        asked = [ask.options(scheduling_strategy=one).remote(working_folder, token) for one in strategies]
+        try:
+            return self.ray.get(asked, timeout=_CHECK_SECONDS)
+        except Exception as error:
+            raise InputError(
+                f"All nodes must be able to import keras_lnn. Received: {_first_line(error)}. Install"
+                " keras-lnn[cluster] on each node, in the same version."
+            ) from None
+
+    def resources(self, limits: Limits | None = None, name: str = "worker") -> list[RayResource]:
+        """Returns a resource for each job that may run at a time, wherever the cluster has room for it."""
+        names = [name] if self.workers == 1 else [f"{name}-{number}" for number in range(self.workers)]
+        return [RayResource(one, self, limits or Limits()) for one in names]
+
+    def submit(self, job: Job, limits: Limits) -> Any:
+        """Starts the task of a job and returns the stream of its messages."""
+        inputs = {}
+        if self.sends:
+            existing = [folder for folder in (*job.own_folders, *job.reads) if folder.is_dir()]
+            inputs = {str(folder): pack_folder(folder) for folder in existing}
+        task = NodeTask(
+            work=job.work,
+            order=job.order,
+            folder=str(job.folder),
+            own_folders=tuple(map(str, job.own_folders)),
+            runs=tuple(map(str, job.runs)),
+            limits=limits,
+            environment=self.environment,
+            working_folder=os.getcwd(),
+            code=describe_code(),
+            sends=self.sends,
+            inputs=inputs,
+        )
+        return self._work.remote(task)
+
+    def close(self) -> None:
+        """Leaves the cluster, which ends all tasks."""
+        self.ray.shutdown()
+
+
+class RayResource:
+    """One job at a time on any node of a cluster.
+
+    Args:
+        name: Its name.
+        cluster: The cluster.
+        limits: Limits beyond which a process is killed.
+    """
+
+    def __init__(self, name: str, cluster: RayCluster, limits: Limits) -> None:
+        self.name = name
+        self.cluster = cluster
+        self.limits = limits
+        self._place = ""
+        self._histories: tuple[Path, ...] = ()
+
+    def shown(self, job: Job) -> Job:
+        """Returns the job with its node in its name, and with copies of histories that are on the node."""
+        return dataclasses.replace(job, name=f"{job.name}, {self._place}", runs=self._histories or job.runs)
+
+    def run(self, job: Job, stop: threading.Event) -> Outcome:
+        """Runs a job as a task of the cluster, again if its node is lost."""
+        with tempfile.TemporaryDirectory(prefix="keras-lnn-") as temporary:
+            copies = tuple(Path(temporary, str(number)) for number, _ in enumerate(job.runs))
+            self._histories = copies if self.cluster.sends else ()
+            try:
+                return self._run(job, stop)
+            finally:
+                self._histories = ()
+
+    def _run(self, job: Job, stop: threading.Event) -> Outcome:
+        for tried in range(1 + MOST_RETRIES):
+            node, self._place = "", "again, waits for room" if tried else "waits for room"
+            messages = self.cluster.submit(job, self.limits)
+            try:
+                while (message := self._receive(messages, stop)) is not None:
+                    if "outcome" in message:
+                        for folder, content in message["folders"].items():
+                            unpack_folder(content, Path(folder))
+                        return Outcome(**message["outcome"])
+                    if "node" in message:
+                        node, self._place = message["node"], f"on {message['node']}"
+                    self._keep_histories(message.get("histories", {}))
+                return Outcome(interrupted=True)
+            except _LostError as lost:
+                reason = str(lost)
+        return Outcome(failure=f"was lost {1 + MOST_RETRIES} times, at last on {node or 'an unknown node'}: {reason}")
+
+    def _receive(self, messages: Any, stop: threading.Event) -> dict[str, Any] | None:
+        """Returns the next message of a task; None after it has been cancelled because everything stops."""
+        ray = self.cluster.ray
+        lost = ray.exceptions
+        try:
+            while not stop.is_set():
+                ready, _ = ray.wait([messages], timeout=_LOOK_EVERY_SECONDS)
+                if ready:
+                    return ray.get(next(messages))
+            self._cancel(messages)
+            return None
+        except (
+            lost.WorkerCrashedError,
+            lost.NodeDiedError,
+            lost.OutOfMemoryError,
+            lost.ObjectLostError,
+            StopIteration,
+        ) as error:
+            if stop.is_set():
+                return None
+            raise _LostError(_first_line(error)) from None
+        except lost.RayTaskError as error:
+            return {"outcome": {"failure": f"could not run on its node: {_first_line(error.cause)}"}, "folders": {}}
+        except lost.RayError as error:
+            raise InputError(
+                f"The cluster must stay reachable. Received: {_first_line(error)}. Then the same command goes on."
+            ) from None
+
+    def _cancel(self, messages: Any) -> None:
+        """Cancels a task, by force if it does not end by itself."""
+        ray = self.cluster.ray
+        deadline = time.monotonic() + _CANCEL_SECONDS
+        ray.cancel(messages)
+        while time.monotonic() < deadline:
+            ready, _ = ray.wait([messages], timeout=_LOOK_EVERY_SECONDS)
+            try:
+                if ready:
+                    ray.get(next(messages))
+            except (ray.exceptions.RayError, StopIteration):
+                return
+        ray.cancel(messages, force=True)
+
+    def _keep_histories(self, histories: Mapping[int, bytes]) -> None:
+        for number, content in histories.items():
+            file = RunFolder(self._histories[number]).history
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(content)
+
+
+class _LostError(Exception):
+    """The node of a task was lost, or its worker was killed."""
+
+
+def _first_line(error: BaseException | None) -> str:
+    """Returns the first line of an error's message, cut if it is long."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300].rstrip(".") if lines else type(error).__name__

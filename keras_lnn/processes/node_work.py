@@ -1,0 +1,168 @@
+"""What runs on a node of a cluster: one job in a process of its own, started as on a single machine.
+
+The node's worker process only starts a :class:`~keras_lnn.processes.runner.ProcessRunner`, whose process does the job,
+and reports: first the node, then (where folders are sent) the histories so far, and at last the outcome.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import os
+import platform
+import tempfile
+import threading
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras_lnn
+from keras_lnn.processes.packing import (
+    pack_folder,
+    translate_paths,
+    translate_recorded,
+    translate_shown,
+    unpack_folder,
+)
+from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner
+from keras_lnn.runs.folder import RunFolder
+
+# Folders that a node may have elsewhere: its own value comes before that of the machine that starts the work.
+FOLDER_VARIABLES = ("KERAS_LNN_CACHE", "MEDMNIST_ROOT", "TFDS_DATA_DIR")
+_LOOK_EVERY_SECONDS = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeTask:
+    """A job as it is sent to a node.
+
+    Args:
+        work: ``module:function`` that takes the order and returns a dictionary.
+        order: Argument of the function, as JSON content.
+        folder: Folder of ``log.txt`` and ``result.json``.
+        own_folders: Folders that it writes to.
+        runs: Folders of the runs that it trains, which are among them or within one.
+        limits: Limits beyond which its process is killed.
+        environment: Environment variables of its process.
+        working_folder: Folder that relative paths begin in.
+        code: Version that the node must have, see :func:`describe_code`.
+        sends: Whether the folders are made in a temporary folder and sent back.
+        inputs: Where folders are sent: the archive of each folder that exists, by its path.
+    """
+
+    work: str
+    order: Mapping[str, Any]
+    folder: str
+    own_folders: tuple[str, ...]
+    runs: tuple[str, ...]
+    limits: Limits
+    environment: Mapping[str, str | None]
+    working_folder: str
+    code: str
+    sends: bool = False
+    inputs: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+
+
+@functools.cache
+def describe_code() -> str:
+    """Returns the version of this code and of Python in one line; it has a digest of the sources."""
+    package = Path(keras_lnn.__file__).parent
+    digest = hashlib.sha256()
+    for folder in (package, package.parent / "tuning"):
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.relative_to(package.parent).as_posix().encode() + b"\0" + path.read_bytes())
+    return f"keras-lnn {keras_lnn.__version__} (sources {digest.hexdigest()[:8]}), Python {platform.python_version()}"
+
+
+def describe_node(working_folder: str, token: str) -> dict[str, Any]:
+    """Returns the node's name and code, and whether it sees a folder and a file."""
+    there = os.path.isdir(working_folder) and os.path.isfile(token)
+    return {"node": platform.node(), "code": describe_code(), "sees": there}
+
+
+def work_on_node(task: NodeTask) -> Generator[dict[str, Any]]:
+    """Does a job and yields what the machine that has sent it needs to know.
+
+    Yields:
+        ``node``, its name; perhaps several times ``histories``, the histories of the runs by their number; and
+        ``outcome``, with ``folders``, the archives of the job's folders by their path, where they are sent.
+    """
+    yield {"node": platform.node()}
+    if task.code != describe_code():
+        failure = f"the node {platform.node()} must have {task.code}. Received: {describe_code()}"
+        yield {"outcome": dataclasses.asdict(Outcome(failure=failure)), "folders": {}}
+        return
+    for name, value in task.environment.items():
+        if value is not None and not (name in FOLDER_VARIABLES and os.environ.get(name)):
+            os.environ[name] = value
+    with contextlib.ExitStack() as stack:
+        if not task.sends or os.path.isdir(task.working_folder):
+            os.chdir(task.working_folder)
+        places = _place_folders(task, stack) if task.sends else {}
+        moved = dataclasses.replace(task, **translate_paths(_paths_of(task), places))
+        outcome = yield from _run(moved)
+        back = {place: folder for folder, place in places.items()}
+        folders = {}
+        for folder in task.own_folders if task.sends else ():
+            place = Path(places[folder])
+            if place.is_dir():
+                translate_recorded(place, back)
+                translate_shown(place, back)
+                folders[folder] = pack_folder(place)
+        yield {"outcome": dataclasses.asdict(outcome), "folders": folders}
+
+
+def _paths_of(task: NodeTask) -> dict[str, Any]:
+    return {"order": task.order, "folder": task.folder, "runs": task.runs}
+
+
+def _place_folders(task: NodeTask, stack: contextlib.ExitStack) -> dict[str, str]:
+    """Returns a place in a temporary folder for each folder of the job, with what has been sent of it."""
+    temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keras-lnn-", ignore_cleanup_errors=True)))
+    needed = dict.fromkeys([*task.own_folders, *task.inputs])
+    # The last part of the name stays, since that of a run becomes that of its export.
+    places = {folder: str(temporary / str(count) / Path(folder).name) for count, folder in enumerate(needed)}
+    for folder, content in task.inputs.items():
+        unpack_folder(content, Path(places[folder]))
+        translate_recorded(Path(places[folder]), places)
+    return places
+
+
+def _run(task: NodeTask) -> Generator[dict[str, Any], None, Outcome]:
+    """Runs the job's process, yields histories if folders are sent, and returns the outcome."""
+    outcomes: list[Outcome] = []
+    stop = threading.Event()
+    runner = ProcessRunner()
+
+    def run() -> None:
+        outcomes.append(runner.run(task.work, task.order, Path(task.folder), limits=task.limits, stop=stop))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    seen: dict[int, bytes] = {}
+    try:
+        while thread.is_alive():
+            thread.join(_LOOK_EVERY_SECONDS)
+            if task.sends and (news := _read_histories(task, seen)):
+                seen |= news
+                yield {"histories": news}
+    finally:  # also where the job is cancelled, which is an interruption by the keyboard here
+        stop.set()
+        thread.join()
+        runner.close()
+    if not outcomes:
+        raise RuntimeError("The job's process could not be watched; its node's log says why.")
+    return outcomes[0]
+
+
+def _read_histories(task: NodeTask, seen: Mapping[int, bytes]) -> dict[int, bytes]:
+    """Returns the histories that have changed, by the number of their run."""
+    found = {}
+    for number, folder in enumerate(task.runs):
+        with contextlib.suppress(OSError):
+            content = RunFolder(Path(folder)).history.read_bytes()
+            if content != seen.get(number):
+                found[number] = content
+    return found
