@@ -41,6 +41,7 @@ def order_for(folder):
             "imports": ["trial_models"],
         },
         "seeds": [3],
+        "folds": [None],
         "folders": [str(folder / "seed-3")],
         "starts": None,
     }
