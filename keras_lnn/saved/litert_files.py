@@ -109,9 +109,14 @@ def with_flat_pooling(model: Any) -> Any:
     """Returns a model of the same layers in which volumes are pooled along one plane and one axis, as LiteRT can."""
     import keras
 
+    inner: dict[str, Any] = {}
+
     def call(operation: Any, *arguments: Any, **options: Any) -> Any:
         if isinstance(operation, keras.Model):
-            operation = with_flat_pooling(operation)
+            # A member of an ensemble may be called several times, and is one layer.
+            if operation.name not in inner:
+                inner[operation.name] = with_flat_pooling(operation)
+            operation = inner[operation.name]
         kind = _POOLINGS.get(type(operation).__name__)
         if kind is None or len(arguments[0].shape) != 5:
             return operation(*arguments, **options)

@@ -17,6 +17,7 @@ import pytest
 import tiny_models  # noqa: F401, registers the networks
 
 from keras_lnn.data.arrays import SeriesArray
+from keras_lnn.ensembles.joining import join_models
 from keras_lnn.errors import InputError
 from keras_lnn.registry import build_model, get_model, list_models
 from keras_lnn.saved.export import export_model
@@ -205,6 +206,16 @@ def test_an_installation_for_onnx_alone_predicts(promising, tmp_path):
     subprocess.run(call, cwd=tmp_path, check=True)
     found = pd.read_csv(tmp_path / "out.csv")[[f"probability {name}" for name in NAMES[3]]]
     np.testing.assert_allclose(found, predictor.predict(draw(predictor)[:1]), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", RUNTIMES)
+def test_an_ensemble_that_mirrors_images_predicts_the_same(format, tmp_path):
+    single = make_predictor("tiny-liquid", (28, 28, 1), "binary", 2)
+    models = [build_model("tiny-liquid", (28, 28, 1), 2) for _ in range(2)]
+    joined = join_models(models, [None, None], single.signature.get_task(), axes=(1, 2))
+    predictor = KerasPredictor(joined, single.signature)
+    expect_the_same(predictor, export(predictor, format, tmp_path))
 
 
 def make_registered(name):
