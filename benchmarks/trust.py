@@ -3,14 +3,16 @@
 The models are trained and joined first; nothing is trained here. The published table is made by these commands:
 
 for model in cnn lnn; do
-    keras-lnn train --model $model --data breastmnist --folds 5 --calibration temperature --augmentation mirror \
-        --run-dir runs/trust-$model
-    keras-lnn ensemble runs/trust-$model --output runs/trust-$model-joined --coverage .9
-    keras-lnn ensemble runs/trust-$model --output runs/trust-$model-mirrored --coverage .9 --views mirror
+    options="--model $model --data breastmnist --folds 5 --calibration temperature --coverage .9"
+    keras-lnn train $options --run-dir runs/$model
+    keras-lnn ensemble runs/$model --output runs/$model-joined --coverage .9
+    keras-lnn train $options --augmentation mirror --run-dir runs/$model-flipped
+    keras-lnn ensemble runs/$model-flipped --output runs/$model-flipped-joined --coverage .9
+    keras-lnn ensemble runs/$model-flipped --output runs/$model-flipped-views --coverage .9 --views mirror
 done
-python benchmarks/trust.py --folds runs/trust-cnn,runs/trust-lnn \
-    --ensembles runs/trust-cnn-joined,runs/trust-cnn-mirrored,runs/trust-lnn-joined,runs/trust-lnn-mirrored \
-    --csv docs/results/tables/trust.csv --hardware "two CPU cores"
+python benchmarks/trust.py --folds runs/cnn,runs/cnn-flipped,runs/lnn,runs/lnn-flipped \
+    --ensembles runs/cnn-joined,runs/cnn-flipped-joined,runs/cnn-flipped-views,runs/lnn-joined,\
+runs/lnn-flipped-joined,runs/lnn-flipped-views --csv docs/results/tables/trust.csv --hardware "two CPU cores"
 
 The AUC over the folds is that of the training images, each predicted by the model that did not see it. All else is
 measured on the test split that the folds have left out.
@@ -24,8 +26,9 @@ from typing import Any
 import pydantic
 
 from keras_lnn.cli.parsing import parse_command, run_main
+from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
-from keras_lnn.files.atomic import atomic_path
+from keras_lnn.files.atomic import atomic_path, file_digest
 from keras_lnn.terminal import make_console, print_rows
 
 _ERROR = "expected_calibration_error"
@@ -52,8 +55,9 @@ def main(arguments: Sequence[str]) -> int:
     pairs = []
     for folder in map(Path, command.ensembles.split(",")):
         found = _read(folder, "ensemble.json")
-        pairs.append((*find_folds(folder, found, folds), is_mirrored(folder), found))
-    rows = [tabulate(validated, mirrored, found) for _, validated, mirrored, found in pairs]
+        place, validated = find_folds(folder, found, folds)
+        pairs.append((place, validated, name_protocol(place, is_mirrored(folder)), found))
+    rows = [tabulate(validated, name, found) for _, validated, name, found in pairs]
     if command.csv is not None:
         protocol = describe_protocol([place for place, *_ in pairs], [found for *_, found in pairs])
         write_table(rows, command, protocol, command.csv)
@@ -74,14 +78,27 @@ def find_folds(
         found: Content of its ensemble.json.
         folds: The folder and the results of each cross-validation.
     """
-    models = {member["model"] for member in found["members"]}
-    matching = [one for one in folds if {one[1]["model"]} == models and one[1]["data"] == found["data"]]
+    joined = {member["digest"] for member in found["members"]}
+    matching = [one for one in folds if joined == {file_digest(path) for path in one[0].glob("**/fold-*/best.keras")}]
     if len(matching) != 1 or "test" not in found:
         raise InputError(
             "--ensembles must be measured, and each must join the models of one of --folds. Received:"
-            f" {folder}, which joins {', '.join(sorted(models))} and fits {len(matching)} of them."
+            f" {folder}, which fits {len(matching)} of them."
         )
     return matching[0]
+
+
+def name_protocol(folder: Path, mirrored: bool) -> str:
+    """Returns the model of a cross-validation with what differs from its own protocol.
+
+    Args:
+        folder: The folder of the cross-validation.
+        mirrored: Whether its ensemble predicts mirror images.
+    """
+    config = TrainConfig.from_yaml(next(folder.glob("**/fold-1/config.yaml")))
+    augmented = config.augmentation not in (None, "none")
+    places = " and ".join(["training"] * augmented + ["predicting"] * mirrored)
+    return f"{config.model}, mirrored in {places}" if places else config.model
 
 
 def is_mirrored(folder: Path) -> bool:
@@ -92,17 +109,16 @@ def is_mirrored(folder: Path) -> bool:
     return ensemble is not None and bool(ensemble.mirrored)
 
 
-def tabulate(validated: Mapping[str, Any], mirrored: bool, found: Mapping[str, Any]) -> dict[str, Any]:
+def tabulate(validated: Mapping[str, Any], name: str, found: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the row of an ensemble; what it does not have is nan.
 
     Args:
         validated: Content of the folds.json of its cross-validation.
-        mirrored: Whether it also predicts mirror images.
+        name: The name of the row.
         found: Content of its ensemble.json.
     """
     gain, test, sets = found["gain"], found["test"], found.get("sets", {}).get("test", {})
-    row = {"model": f"{validated['model']}, mirror images" if mirrored else validated["model"]}
-    row |= {"members": len(found["members"])}
+    row: dict[str, Any] = {"model": name, "members": len(found["members"])}
     row |= _estimate("AUC over the folds", validated["mean"]["auc"])
     row |= _estimate("AUC of the ensemble", test["auc"])
     row |= {"AUC, mean of members": _number(gain["mean"]["estimate"]["value"])}
@@ -142,12 +158,10 @@ def describe_protocol(folds: Sequence[Path], found: Sequence[Mapping[str, Any]])
         folds: The folder of the cross-validation of each ensemble.
         found: Content of the ensemble.json of each.
     """
-    from keras_lnn.config import TrainConfig
-
     trained, seeds = {}, {}
     for folder in dict.fromkeys(folds):
         config = TrainConfig.from_yaml(next(folder.glob("**/fold-1/config.yaml")))
-        trained[config.model] = f"{config.model}: {config.epochs} epochs, augmentation {config.augmentation or 'none'}"
+        trained[config.model] = f"{config.model}: {config.epochs} epochs, without augmentation or with mirror images"
         seeds[config.model] = f"{config.seed} ({config.model})"
     data = ", ".join(dict.fromkeys(one["data"] for one in found))
     samples = found[0]["gain"]["samples"]

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.trust import find_folds, find_gains, tabulate
+from benchmarks.trust import find_folds, find_gains, name_protocol, tabulate
 from keras_lnn.errors import InputError
+from keras_lnn.files.atomic import file_digest
 
 FOLDS = {"model": "cnn", "data": "breastmnist", "mean": {"auc": {"value": 0.9, "low": 0.8, "high": 0.95}}}
 
@@ -32,8 +33,8 @@ def ensemble(gain=0.02, coverage=0.95):
 
 
 def test_a_row_has_the_folds_the_ensemble_and_its_sets():
-    row = tabulate(FOLDS, True, ensemble())
-    assert (row["model"], row["members"], row["AUC over the folds low"]) == ("cnn, mirror images", 3, 0.8)
+    row = tabulate(FOLDS, "cnn, mirrored in predicting", ensemble())
+    assert (row["model"], row["members"], row["AUC over the folds low"]) == ("cnn, mirrored in predicting", 3, 0.8)
     assert (row["gain in AUC"], row["gain in AUC low"]) == (0.02, 0.01)
     assert (row["calibration error without calibration"], row["calibration error"]) == (0.05, 0.11)
     assert (row["log loss without calibration high"], row["log loss low"]) == (0.6, 0.2)
@@ -41,22 +42,33 @@ def test_a_row_has_the_folds_the_ensemble_and_its_sets():
     assert row["coverage, positive class low"] == 0.7
     bare = ensemble() | {"uncalibrated": {}}
     del bare["sets"]
-    row = tabulate(FOLDS, False, bare)
+    row = tabulate(FOLDS, "cnn", bare)
     assert row["model"] == "cnn"
     assert math.isnan(row["coverage of sets"])
     assert math.isnan(row["calibration error without calibration"])
 
 
 def test_findings_name_the_models_that_the_intervals_show():
-    found = find_gains([tabulate(FOLDS, False, ensemble()), tabulate(FOLDS, True, ensemble(gain=0.0, coverage=0.85))])
+    found = find_gains([tabulate(FOLDS, "cnn", ensemble()), tabulate(FOLDS, "lnn", ensemble(gain=0.0, coverage=0.85))])
     assert "by an interval that excludes 0, for `cnn`." in found
-    assert "than without it for `cnn`, `cnn, mirror images`." in found
+    assert "than without it for `cnn`, `lnn`." in found
     assert "reaches the promised 0.9 for `cnn`." in found
 
 
-def test_an_ensemble_finds_its_cross_validation():
-    folds = [(Path("runs/cnn"), FOLDS), (Path("runs/lnn"), FOLDS | {"model": "lnn"})]
-    assert find_folds(Path("joined"), ensemble(), folds) == folds[0]
-    for others in (folds[1:], folds * 2):
-        with pytest.raises(InputError, match=r"joined, which joins cnn and fits [02] of them"):
-            find_folds(Path("joined"), ensemble(), others)
+def test_an_ensemble_finds_its_cross_validation_by_the_models(tmp_path):
+    folds = []
+    for name, augmentation in (("plain", "none"), ("flipped", "mirror")):
+        for fold in ("fold-1", "fold-2"):
+            folder = tmp_path / name / fold
+            folder.mkdir(parents=True)
+            (folder / "best.keras").write_text(f"{name} {fold}")
+            (folder / "config.yaml").write_text(f"model: cnn\ndata: breastmnist\naugmentation: {augmentation}\n")
+        folds.append((tmp_path / name, FOLDS))
+    digests = [file_digest(path) for path in (tmp_path / "flipped").glob("*/best.keras")]
+    joined = ensemble() | {"members": [{"model": "cnn", "digest": digest} for digest in digests]}
+    assert find_folds(Path("joined"), joined, folds) == folds[1]
+    assert name_protocol(folds[0][0], False) == "cnn"
+    assert name_protocol(folds[1][0], True) == "cnn, mirrored in training and predicting"
+    for others in (folds[:1], folds[1:] * 2):
+        with pytest.raises(InputError, match=r"joined, which fits [02] of them"):
+            find_folds(Path("joined"), joined, others)
