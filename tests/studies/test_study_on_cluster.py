@@ -1,0 +1,194 @@
+"""Studies on a Ray cluster of two nodes, which are separate processes of this machine: same tables, nothing is lost."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STUDY = """
+title: Small networks
+data: [phantom-breast]
+seeds: 1
+protocols:
+  published: {epochs: 3, keep: last, batch_size: 128}
+  long: {epochs: 400, keep: last, batch_size: 32}
+networks:
+  dnn: {model_args: {units: 4, second_units: 4}}
+  wide: {model: dnn, model_args: {units: 8, second_units: 4}}
+"""
+# Columns with times, by the first word of their names.
+TIMES = ("seconds",)
+WAIT_SECONDS = 1500  # only against waiting for ever
+
+pytestmark = pytest.mark.slow
+
+
+def wait_until(condition, process=None):
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        assert process is None or process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    return found
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A cluster whose head runs no tasks, with two nodes of one processor each."""
+    pytest.importorskip("ray", reason="needs the extra cluster")
+    # A cluster's nodes have the modules of the tests on their path, and are no slower than this process.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    from ray.cluster_utils import Cluster
+
+    store = {"object_store_memory": 100 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **store})
+    for _ in range(2):
+        cluster.add_node(num_cpus=1, **store)
+    yield cluster
+    cluster.shutdown()
+
+
+def start(folder, *options, cluster=None):
+    """Starts a study whose paths are the same wherever it runs."""
+    folder.mkdir(exist_ok=True)
+    (folder / "small.yaml").write_text(STUDY)
+    if cluster is not None:
+        options = ("--cluster", cluster.address, *options)
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    variables.pop("KERAS_BACKEND", None)
+    arguments = [sys.executable, "-m", "keras_lnn", "study", "small.yaml", "--study-dir", "study", *options]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(arguments, env=variables, cwd=folder, **pipes)
+
+
+def run(folder, *options, cluster=None, status=0):
+    process = start(folder, *options, cluster=cluster)
+    printed = process.communicate(timeout=WAIT_SECONDS)[0]
+    assert process.returncode == status, printed
+    return printed
+
+
+def tables_of(folder):
+    """Returns the tables of a study as they are written, without the columns of times."""
+    found = {}
+    for name in ("results", "summary", "differences", "comparison-phantom-breast/comparison"):
+        table = pd.read_csv(folder / "study" / f"{name}.csv", dtype=str, keep_default_na=False)
+        found[name] = table[[column for column in table if column.split("_")[0] not in TIMES]].to_csv()
+    predictions = sorted((folder / "study").rglob("predictions.csv"))
+    assert predictions
+    return found | {str(path.relative_to(folder)): path.read_text() for path in predictions}
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("local")
+    # As many runs at a time as the cluster has nodes, so that each computes on as many processors.
+    run(folder, "--workers", str(os.cpu_count()))
+    return tables_of(folder)
+
+
+@pytest.fixture(scope="module")
+def local_long(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("local-long")
+    run(folder, "--protocol", "long", "--models", "dnn", "--workers", str(os.cpu_count()))
+    return tables_of(folder)
+
+
+@pytest.mark.parametrize("folders", ["shared", "sent"])
+def test_the_tables_are_those_of_one_machine(local, cluster, tmp_path, folders):
+    printed = run(tmp_path, "--cluster-folders", folders, cluster=cluster)
+    assert "cluster of 2 nodes, 2 runs at a time, each with 1 processor; keras-lnn" in printed
+    assert "2 of 2 runs done, 0 failed" in printed
+    assert "ray" not in printed.lower().replace("grayscale", "")
+    assert tables_of(tmp_path) == local
+    for page in (tmp_path / "study").rglob("report.html"):
+        assert "keras-lnn-" not in page.read_text()  # the temporary folder
+    assert not list((tmp_path / "study").glob(".seen-by-nodes-*"))
+    printed = run(tmp_path, "--cluster-folders", folders, cluster=cluster)
+    assert "2 done before, 0 left" in printed
+
+
+def node_that_trains(cluster):
+    """Returns the node on which a run trains."""
+    for node in cluster.worker_nodes:
+        raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+        if any("keras_lnn.processes.helper" in " ".join(one.cmdline()) for one in raylet.children(recursive=True)):
+            return node
+    return None
+
+
+def epochs_of(folder):
+    try:
+        return len((folder / "study/phantom-breast/dnn/seed-0/history.csv").read_text().splitlines()) - 1
+    except FileNotFoundError:
+        return 0
+
+
+def helpers_in(folder):
+    """Returns the processes that train in a folder, wherever their parents are."""
+    found = []
+    for process in psutil.process_iter(["cwd", "cmdline"]):
+        if process.info["cwd"] == str(folder) and "keras_lnn.processes.helper" in " ".join(process.info["cmdline"]):
+            found.append(process)
+    return found
+
+
+def test_a_run_goes_on_on_another_node_if_its_own_is_lost(local_long, cluster, tmp_path):
+    process = start(tmp_path, "--protocol", "long", "--models", "dnn", cluster=cluster)
+    wait_until(lambda: epochs_of(tmp_path) > 3, process)
+    node = node_that_trains(cluster)
+    reached = epochs_of(tmp_path)
+    cluster.remove_node(node, allow_graceful=False)
+    printed = process.communicate(timeout=WAIT_SECONDS)[0]
+    assert process.returncode == 0, printed
+    assert "1 of 1 runs done, 0 failed" in printed
+    assert "raylet" not in printed.lower()
+    assert tables_of(tmp_path) == local_long
+    log = (tmp_path / "study/phantom-breast/dnn/seed-0-process/log.txt").read_text()
+    assert "epoch 1/400 " not in log  # the second node went on after the last checkpoint
+    assert f"epoch {reached - 1}/400 " not in log
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_study_leaves_no_process_and_goes_on(local_long, cluster, tmp_path, end):
+    options = ("--protocol", "long", "--models", "dnn")
+    process = start(tmp_path, *options, cluster=cluster)
+    wait_until(lambda: epochs_of(tmp_path) > 3, process)
+    assert helpers_in(tmp_path)
+    process.send_signal(end)
+    printed = process.communicate(timeout=WAIT_SECONDS)[0]
+    assert process.returncode != 0
+    assert ("stopped; the same command continues the study" in printed) == (end == signal.SIGINT)
+    wait_until(lambda: not helpers_in(tmp_path))
+    reached = epochs_of(tmp_path)
+    assert 3 < reached < 400
+    run(tmp_path, *options, cluster=cluster)
+    assert tables_of(tmp_path) == local_long
+    log = (tmp_path / "study/phantom-breast/dnn/seed-0-process/log.txt").read_text()
+    assert "epoch 1/400 " not in log
+
+
+def test_a_folder_that_nodes_do_not_see_and_a_missing_cluster_are_reported(cluster, tmp_path):
+    # A relative path is looked for in the current folder, which the nodes must have.
+    printed = run(tmp_path, "--cluster", "127.0.0.1:1", status=2)
+    assert printed.count("\n") == 1
+    assert "--cluster must be auto or the address of a Ray cluster" in printed
+    printed = run(tmp_path, "--cpus-per-run", "2", cluster=cluster, status=2)
+    assert printed.count("\n") == 1
+    assert "must have room for a run, which needs 2 processors" in printed
+
+
+def test_a_run_that_fails_keeps_its_reason_and_log(cluster, tmp_path):
+    options = ("--models", "dnn", "--cluster-folders", "sent")
+    printed = run(tmp_path, *options, "--run-timeout", "0.1s", cluster=cluster, status=2)
+    assert "dnn on phantom-breast, seed 0 failed: took longer than its limit of 0.1 s" in printed
+    assert (tmp_path / "study/phantom-breast/dnn/seed-0-process/log.txt").is_file()
+    assert "1 of 1 runs done, 0 failed" in run(tmp_path, *options, cluster=cluster)
