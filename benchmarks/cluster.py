@@ -1,9 +1,9 @@
-"""Measures what a run costs beside its training: in the pool of this machine, and on a Ray cluster of one and two nodes.
+"""Measures what a run costs beside its training: in the pool of this machine, and on a Ray cluster.
 
 python benchmarks/cluster.py --runs 6
 
-The runs do nothing, so what is measured is to hand them out, to start their processes and to receive their outcomes. The
-nodes of the cluster are on this machine, with one processor each. Needs the extra ``cluster``.
+The runs do nothing, so what is measured is to hand them out, to start their processes and to receive their outcomes.
+The cluster has one node and then two, on this machine, with one processor each. Needs the extra ``cluster``.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def start_cluster(nodes: int) -> Generator[str]:
     """Yields the address of a cluster on this machine, whose head trains nothing."""
     import_ray()
     # Ray would give its workers the lowest priority.
-    os.environ["RAY_worker_niceness"] = "0"
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112, this is its name
     from ray.cluster_utils import Cluster
 
     head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": _STORE_BYTES}

@@ -105,7 +105,7 @@ def import_ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise InputError("--cluster needs Ray. Received: no package ray. Run: pip install keras-lnn[cluster]") from None
+        raise InputError("--cluster needs Ray. Received: no package ray. Install it: pip install keras-lnn[cluster]") from None
     return ray
 
 
@@ -188,7 +188,7 @@ class RayCluster:
         except Exception as error:
             raise InputError(
                 f"All nodes must be able to import keras_lnn. Received: {_first_line(error)}. Install"
-                " keras-lnn[cluster] on each node, in the same version."
+                " keras-lnn[train,cluster] on each node, in the same version."
             ) from None
 
     def resources(self, limits: Limits | None = None, name: str = "worker") -> list[RayResource]:
