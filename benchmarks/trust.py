@@ -124,10 +124,8 @@ def tabulate(validated: Mapping[str, Any], name: str, found: Mapping[str, Any]) 
     row |= {"AUC, mean of members": _number(gain["mean"]["estimate"]["value"])}
     row |= _estimate("gain in AUC", gain["mean"]["difference"])
     row |= _estimate("accuracy at 0.5", test["accuracy"])
-    row |= {
-        _BEFORE: _number(found["uncalibrated"].get(_ERROR, {}).get("value")),
-        _AFTER: _number(test[_ERROR]["value"]),
-    }
+    row |= _estimate(_BEFORE, found["uncalibrated"].get(_ERROR, {}))
+    row |= _estimate(_AFTER, test[_ERROR])
     row |= _estimate("log loss without calibration", found["uncalibrated"].get("log_loss", {}))
     row |= _estimate("log loss", test["log_loss"])
     row |= _estimate("coverage of sets", sets.get("coverage", {}))

@@ -131,7 +131,8 @@ class Task(abc.ABC):
     interval_method: ClassVar[str] = (
         "Areas under the ROC curve have intervals by DeLong's variance (that of Obuchowski, 1997, where patients are"
         " known) and method 5 of Newcombe (2006), shares those of Agresti and Coull (1998), and other metrics those by"
-        " the variance that resampling tends to. The expected calibration error has none."
+        " the variance that resampling tends to. The lower end for the expected calibration error is that without what"
+        " chance adds to it (Kumar et al., 2019)."
     )
     usage: ClassVar[Mapping[str, str]]
     note_on_results: ClassVar[str | None] = None
