@@ -35,6 +35,7 @@ ROOMS = (
     ("terminal",),
     ("training", "comparing"),
     ("processes",),
+    ("benchmarking",),
     ("studies", "tuning"),
     ("folds", "ensembles"),
     ("checklists", "serving"),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_lnn.comparing.compared_run import RunKind
+from keras_lnn.comparing.same_split import measure_on_split
 from keras_lnn.data.arrays import Split, name_samples
 from keras_lnn.ensembles.members import MemberRun
 from keras_lnn.evaluation.metrics import metric_label
@@ -19,7 +19,6 @@ from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.measurements import Measurement
 from keras_lnn.statistics.paired_tests import Difference, Measured, compare_means
 from keras_lnn.statistics.texts import interval, number, signed
-from keras_lnn.tasks.task import Task
 
 _UNKNOWN = Difference(*[math.nan] * 6)
 
@@ -117,7 +116,7 @@ def measure_gain(
     """
     task = signature.get_task()
     names, predicted = zip(*members, strict=True)
-    measured, degrees_of = _measure(task, split, [ensemble, *predicted])
+    measured, degrees_of = measure_on_split(task, split, [ensemble, *predicted])
     one, others = measured[0], measured[1:]
     value = float(np.mean([other.value for other in others]))
     mean = Measurement(Estimate(value), np.mean([other.deviations for other in others], axis=0))
@@ -141,11 +140,3 @@ def name_members(members: Sequence[MemberRun]) -> list[str]:
     parts = [member.path.resolve().parts for member in members]
     length = next(length for length in range(1, 100) if len({part[-length:] for part in parts}) == len(parts))
     return ["/".join(part[-length:]) for part in parts]
-
-
-def _measure(task: Task, split: Split, predicted: Sequence[np.ndarray]) -> tuple[list[Measurement], Any]:
-    measure = RunKind.of(type(task)).measure_split
-    if measure is None:
-        found = [task.measure_with_deviations(split, one)[task.leading] for one in predicted]
-        return found, lambda deviations: float(max(len(deviations) - 1, 1))
-    return measure(task.leading, task, split, predicted)

@@ -10,7 +10,7 @@ import yaml
 from keras_lnn.evaluation.metrics import metric_label
 from keras_lnn.fields.values import name_steps
 from keras_lnn.saved.ensembles import APPROXIMATE, ON_FOLDS, ON_VALIDATION
-from keras_lnn.saved.formats import FORMATS
+from keras_lnn.saved.formats import FORMATS, describe_precision
 from keras_lnn.saved.signature import Signature
 from keras_lnn.tasks.kinds import find_kind
 from keras_lnn.tasks.task import Task
@@ -73,6 +73,7 @@ def model_card(
     format: str,
     logit_scale: float | None = None,
     difference: str | None = None,
+    loss: str | None = None,
 ) -> str:
     """Returns the model card as Markdown.
 
@@ -82,10 +83,12 @@ def model_card(
         format: Name of its export format.
         logit_scale: The learned factor of bounded outputs; None if there is none.
         difference: How far its probabilities are from those of the Keras model, in words; None where it is that model.
+        loss: What it loses by a lower precision, in words; None where that was not measured.
     """
     task = signature.get_task()
     facts = describe_model(signature, metrics, logit_scale)
     facts |= {} if difference is None else {"Difference": difference}
+    facts |= {} if loss is None else {"Loss of precision": loss}
     title = escape_markdown(f"{signature.model} on {signature.data}")
     lines = [*_front_matter(signature, FORMATS[format].library), f"# {title}", "", "| | |", "| --- | --- |"]
     lines += [f"| {name} | {escape_markdown(value)} |" for name, value in facts.items()]
@@ -179,6 +182,7 @@ def describe_model(
         "Calibration": _describe_calibration(signature),
         "Prediction sets": None if signature.sets is None else signature.sets.describe(signature.class_names) + folds,
         "Referred to a human": None if signature.referral is None else signature.referral.describe() + folds,
+        "Precision": None if signature.precision is None else describe_precision(signature.precision),
         "Created by": signature.trained_by,
     }
     return {name: str(value) for name, value in facts.items() if value is not None}

@@ -1,10 +1,11 @@
 """Exporting a model: a folder in one of the formats, with card and signature, checked before it takes its place."""
 
 import contextlib
+import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from keras_lnn.errors import InputError, suggest
 from keras_lnn.files.atomic import atomic_path, remove_partial_files, require_no_pattern, write_json, write_text
 from keras_lnn.layers import LearnedScale
 from keras_lnn.saved.card import CARD_FILE, model_card
-from keras_lnn.saved.formats import FORMATS, NO_EXPORT, list_exports
-from keras_lnn.saved.predictor import KerasPredictor, find_model, load_predictor
-from keras_lnn.saved.signature import SAMPLES_FILE, SIGNATURE_FILE, Signature, read_samples
+from keras_lnn.saved.formats import FORMATS, NO_EXPORT, list_exports, require_precision
+from keras_lnn.saved.predictor import KerasPredictor, Predictor, find_model, load_predictor
+from keras_lnn.saved.signature import SAMPLES_FILE, SIGNATURE_FILE, Signature, read_samples, read_signature
 
 # Two ways through the same float32 arithmetic differ by rounding alone.
 _TOLERANCE = 1e-5
@@ -34,10 +35,12 @@ def export_model(
     format: str = "saved_model",
     metrics: dict[str, Any] | None = None,
     samples: ImageArray | None = None,
+    precision: str | None = None,
+    judge: Callable[[Predictor], str] | None = None,
 ) -> Path:
     """Exports a trained model to a folder of its own; what stands there is replaced once the new one is checked.
 
-    An export of another format stays: then the new one goes to a folder beside it, see :func:`find_place`.
+    An export of another format or precision stays: then the new one goes to a folder beside it, see :func:`find_place`.
 
     Each format takes raw uint8 images and gives calibrated ``probabilities``, ``predicted`` (by the thresholds chosen
     on validation; a segmentation model gives ``mask``, the most probable class of each pixel, instead) and the
@@ -52,14 +55,21 @@ def export_model(
         output: The folder to make, or the one beside which to make it.
         format: A name in ``keras_lnn.saved.formats.FORMATS``.
         metrics: Content of the run's metrics.json, for the card.
-        samples: Samples like those of the training on which to compare both; random ones if not given.
+        samples: Samples like those of the training on which to compare both; random ones if not given. ``int8`` takes
+            the ranges of its integers from them.
+        precision: A lower precision of ``keras_lnn.saved.formats.PRECISIONS``; None for float32.
+        judge: Takes the exported model of a lower precision, returns in words what it loses, and raises where that is
+            too much; only differences of probabilities are described if not given.
 
     Returns:
         The folder.
     """
     require_format(format)
+    if precision is not None:
+        require_precision(format, precision)
+        require_samples(precision, samples)
     predictor = load_predictor(source)
-    output = find_place(output, format)
+    output = find_place(output, format, precision)
     require_no_pattern(output)
     if not isinstance(predictor, KerasPredictor):
         raise InputError(
@@ -67,19 +77,26 @@ def export_model(
         )
     if output.exists() and not (output / SIGNATURE_FILE).is_file() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"The export's folder must be new or an earlier export. Received: {output}. Choose another.")
+    if precision is not None:
+        predictor = KerasPredictor(predictor.model, dataclasses.replace(predictor.signature, precision=precision))
     signature, record = predictor.signature, read_samples(find_model(source))
     remove_partial_files(output.parent)
     with _writing(output), atomic_path(output) as temporary:
         temporary.mkdir()
-        write_model(predictor, source, format, temporary, record)
+        if precision is None:
+            write_model(predictor, source, format, temporary, record)
+        else:
+            _require_backend(format)
+            FORMATS[format].write_reduced(predictor, temporary, precision, samples)
         write_json(temporary / SIGNATURE_FILE, signature.to_json())
         if record is not None and not FORMATS[format].holds_signature:
             write_json(temporary / SAMPLES_FILE, record.to_json())
         difference = _measure_difference(predictor, temporary, samples)
         scale = next((layer.scale for layer in predictor.model.layers if isinstance(layer, LearnedScale)), None)
         words = None if FORMATS[format].holds_signature else _describe_difference(difference, samples, signature)
-        write_text(temporary / CARD_FILE, model_card(signature, metrics, format, scale, words))
-        if difference > _TOLERANCE * _largest_scale(signature):
+        loss = None if precision is None or judge is None else judge(load_predictor(temporary))
+        write_text(temporary / CARD_FILE, model_card(signature, metrics, format, scale, words, loss))
+        if precision is None and difference > _TOLERANCE * _largest_scale(signature):
             raise RuntimeError(
                 f"The exported model's probabilities differ from those of the Keras model by {difference:.2g}."
             )
@@ -114,17 +131,45 @@ def write_model(
         )
 
 
-def find_place(output: str | Path, format: str) -> Path:
+def find_place(output: str | Path, format: str, precision: str | None = None) -> Path:
     """Returns the folder for an export: the one that is asked for, or one beside it that is named by the format too.
 
     Args:
-        output: The folder that is asked for, which may hold an export of another format.
+        output: The folder that is asked for, which may hold an export of another format or precision.
         format: The name of the format.
+        precision: The name of a lower precision than float32.
     """
     output = Path(output)
+    if not (output / SIGNATURE_FILE).is_file():
+        return output
     others = (other for name, other in FORMATS.items() if name != format)
-    taken = (output / SIGNATURE_FILE).is_file() and any(other.is_in(output) for other in others)
-    return output.with_name(f"{output.name}-{format.replace('_', '-')}") if taken else output
+    taken = any(other.is_in(output) for other in others) or read_signature(output).precision != precision
+    name = "-".join([output.name, format.replace("_", "-"), *([] if precision is None else [precision])])
+    return output.with_name(name) if taken else output
+
+
+def require_samples(precision: str, samples: ImageArray | None) -> None:
+    """Checks that there are samples where a precision needs them.
+
+    Args:
+        precision: The name of the precision.
+        samples: The samples; None for none.
+    """
+    if precision == "int8" and (samples is None or not len(samples)):
+        raise InputError(
+            "int8 needs images of the validation split, for the ranges of its integers. Received: none. Make the data"
+            " of the run available, or choose --quantize float16."
+        )
+
+
+def _require_backend(format: str) -> None:
+    """Checks that this process has the Keras backend that writes a format; images do not go to another process."""
+    needed = FORMATS[format].backend
+    if needed is not None and keras.backend.backend() != needed.lower():
+        raise InputError(
+            f"A lower precision is written with Keras on {needed}. Received: {keras.backend.backend()}. Set"
+            f" KERAS_BACKEND={needed.lower()}."
+        )
 
 
 @contextlib.contextmanager

@@ -9,9 +9,15 @@ import importlib.util
 from pathlib import Path
 from typing import Any, Literal
 
-from keras_lnn.errors import InputError
+from keras_lnn.errors import InputError, suggest
 
 NO_EXPORT = "none"
+# In which numbers an export can be written in place of float32, with what that means for the card of a model.
+PRECISIONS = {
+    "int8": "weights of convolutions and dense layers in 8 bits, with ranges of their values from validation; what is"
+    " recurrent stays in float32",
+    "float16": "weights in 16 bits; a processor computes with them in float32",
+}
 _LOADED_HERE = """from keras_lnn.saved.predictor import load_predictor
 
 model = load_predictor("{folder}")
@@ -24,7 +30,8 @@ class Format:
 
     Args:
         module: The module that defines ``write(predictor, folder, samples)``, which puts the model into a new folder,
-            and ``load(path, signature)``, which returns a :class:`~keras_lnn.saved.predictor.Predictor`.
+            and ``load(path, signature)``, which returns a :class:`~keras_lnn.saved.predictor.Predictor`. One with
+            ``precisions`` also defines ``write_reduced(predictor, folder, precision, images)``.
         pattern: Pattern of a file that exports of this format hold, and of no other one.
         article: What an export of this format is, in words, such as ``a SavedModel``.
         loading: Python code for the card that loads the model from ``{folder}``.
@@ -37,6 +44,7 @@ class Format:
         extra: The extra of this package that brings what writes and runs it; None where nothing more is needed.
         runtime: The package that runs it, of that extra.
         converter: The package that writes it beside TensorFlow, of that extra.
+        precisions: The lower precisions than float32 in which it can be written, of ``PRECISIONS``.
     """
 
     module: str
@@ -50,6 +58,7 @@ class Format:
     extra: str | None = None
     runtime: str | None = None
     converter: str | None = None
+    precisions: tuple[str, ...] = ()
 
     def require_installed(self, *, writing: bool) -> None:
         """Checks that the packages of the format's extra are there.
@@ -74,6 +83,18 @@ class Format:
             samples: The :class:`~keras_lnn.data.samples.SampleRecord` of what it learned from; None where not known.
         """
         self._import().write(predictor, folder, samples)
+
+    def write_reduced(self, predictor: Any, folder: Path, precision: str, images: Any) -> None:
+        """Writes a model to an empty folder in a lower precision.
+
+        Args:
+            predictor: The model with its signature, a :class:`~keras_lnn.saved.predictor.KerasPredictor`.
+            folder: The folder.
+            precision: One of its ``precisions``.
+            images: Images like those of the training, whose values give the ranges of integers; None where there are
+                none, which only ``int8`` needs.
+        """
+        self._import().write_reduced(predictor, folder, precision, images)
 
     def load(self, path: Path, signature: Any) -> Any:
         """Loads a model, ready to predict.
@@ -126,6 +147,7 @@ result = dict(zip(names, session.run(names, {named_inputs})))
         extra="onnx",
         runtime="onnxruntime",
         converter="tf2onnx",
+        precisions=("int8", "float16"),
     ),
     "litert": Format(
         module="keras_lnn.saved.litert_files",
@@ -141,6 +163,7 @@ result = model({keyword_inputs})  # images: uint8, {shape}, pixel values as they
         library="tflite",
         extra="litert",
         runtime="ai_edge_litert",
+        precisions=("int8", "float16"),
     ),
     "openvino": Format(
         module="keras_lnn.saved.openvino_files",
@@ -164,6 +187,33 @@ result = {{output.any_name: found[output] for output in model.outputs}}
 def list_formats() -> tuple[str, ...]:
     """Returns the names of the formats, the default one first."""
     return tuple(FORMATS)
+
+
+def list_precisions() -> tuple[str, ...]:
+    """Returns the names of the lower precisions in which some format can be written."""
+    return tuple(PRECISIONS)
+
+
+def describe_precision(precision: str) -> str:
+    """Returns what a lower precision is, in words."""
+    return f"{precision}: {PRECISIONS[precision]}"
+
+
+def require_precision(format: str, precision: str) -> None:
+    """Checks that a format can be written in a precision.
+
+    Args:
+        format: The name of the format.
+        precision: The name of the precision.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"There is no precision {precision!r}. {suggest(precision, PRECISIONS)}")
+    if precision not in FORMATS[format].precisions:
+        able = [name for name, one in FORMATS.items() if precision in one.precisions]
+        raise InputError(
+            f"--quantize {precision} is for the formats {', '.join(able)}. Received: {format}, which keeps the"
+            " precision of the model. Choose one of those with --format, or leave it out."
+        )
 
 
 def list_exports() -> tuple[str, ...]:

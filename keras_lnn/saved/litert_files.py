@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_lnn.data.arrays import ImageArray
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
+from keras_lnn.saved.precisions import refuse_int8
 from keras_lnn.saved.predictor import KerasPredictor, first_line, require_fit
 from keras_lnn.saved.serving import ServedPredictor, count_threads, make_serving, save_serving
 from keras_lnn.saved.signature import Signature
@@ -26,7 +29,24 @@ _MOST_STEPS = 400
 
 def write(predictor: KerasPredictor, folder: Path, samples: SampleRecord | None) -> None:
     """Writes ``model.tflite``, in which short recurrences are unrolled."""
-    (folder / FILE).write_bytes(_convert(predictor))
+    (folder / FILE).write_bytes(_convert(predictor, _convert_whole))
+
+
+def write_reduced(predictor: KerasPredictor, folder: Path, precision: str, images: ImageArray | None) -> None:
+    """Writes ``model.tflite`` in a lower precision; arguments as of :meth:`Format.write_reduced`."""
+    from keras_lnn.saved.litert_precision import has_integers, to_float16, to_int8
+
+    if precision == "float16":
+        content = _convert(predictor, to_float16)
+    else:
+        assert images is not None  # exporting has asked for them
+        recurrent = bool(_list_recurrences(predictor.model))
+        content = _convert(predictor, functools.partial(to_int8, images=None if recurrent else images))
+        with _quiet():
+            found = has_integers(content)
+        if not found:
+            raise refuse_int8(predictor.signature, "litert")
+    (folder / FILE).write_bytes(content)
 
 
 def load(path: Path, signature: Signature) -> ServedPredictor:
@@ -59,8 +79,13 @@ def load(path: Path, signature: Signature) -> ServedPredictor:
     return ServedPredictor(signature, run)
 
 
-def _convert(predictor: KerasPredictor) -> bytes:
-    """Returns the content of the file."""
+def _convert(predictor: KerasPredictor, convert: Callable[[Any], bytes]) -> bytes:
+    """Returns the content of the file.
+
+    Args:
+        predictor: The model.
+        convert: Returns it from TensorFlow's converter, which holds the model.
+    """
     import tensorflow as tf
 
     from keras_lnn.backend import plain_graphs
@@ -71,7 +96,11 @@ def _convert(predictor: KerasPredictor) -> bytes:
     with tempfile.TemporaryDirectory() as folder, plain_graphs(loops=loops), unrolled:
         save_serving(make_serving(served, batch=1 if loops else None), Path(folder))
         with _quiet():
-            return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+            return convert(tf.lite.TFLiteConverter.from_saved_model(folder))
+
+
+def _convert_whole(converter: Any) -> bytes:
+    return converter.convert()
 
 
 def count_steps(model: Any) -> int:

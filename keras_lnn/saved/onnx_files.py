@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from keras_lnn.data.arrays import ImageArray
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
+from keras_lnn.saved.precisions import refuse_int8
 from keras_lnn.saved.predictor import KerasPredictor, first_line, require_fit
 from keras_lnn.saved.serving import ServedPredictor, count_threads, list_thresholds, make_serving
 from keras_lnn.saved.signature import Signature
@@ -25,21 +27,23 @@ _SHAPED = ("images", "probabilities")
 
 def write(predictor: KerasPredictor, folder: Path, samples: SampleRecord | None) -> None:
     """Writes ``model.onnx``, in which recurrences are loops; names, thresholds and signature are its metadata."""
-    from keras_lnn.backend import plain_graphs
+    _save(_convert(predictor), predictor.signature, folder)
 
-    serve = make_serving(predictor).serve
-    with _without_messages(), plain_graphs(loops=True):
-        import tf2onnx
 
-        model, _ = tf2onnx.convert.from_function(
-            serve,
-            input_signature=serve.input_signature,
-            opset=_OPSET,
-            custom_op_handlers={"SelectV2": (_write_where, [])},
-        )
-    _name_batch(model)
-    _describe(model, predictor.signature)
-    (folder / FILE).write_bytes(model.SerializeToString())
+def write_reduced(predictor: KerasPredictor, folder: Path, precision: str, images: ImageArray | None) -> None:
+    """Writes ``model.onnx`` in a lower precision; arguments as of :meth:`Format.write_reduced`."""
+    from keras_lnn.saved.onnx_precision import halve_weights, has_integers, to_int8
+
+    model = _convert(predictor)
+    if precision == "int8":
+        assert images is not None  # exporting has asked for them
+        with _without_messages():
+            model = to_int8(model, images)
+        if not has_integers(model):
+            raise refuse_int8(predictor.signature, "onnx")
+    else:
+        halve_weights(model)
+    _save(model, predictor.signature, folder)
 
 
 def load(path: Path, signature: Signature) -> ServedPredictor:
@@ -64,6 +68,30 @@ def load(path: Path, signature: Signature) -> ServedPredictor:
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
     return ServedPredictor(signature, run)
+
+
+def _convert(predictor: KerasPredictor) -> Any:
+    """Returns the model in ONNX, without names and metadata."""
+    from keras_lnn.backend import plain_graphs
+
+    serve = make_serving(predictor).serve
+    with _without_messages(), plain_graphs(loops=True):
+        import tf2onnx
+
+        model, _ = tf2onnx.convert.from_function(
+            serve,
+            input_signature=serve.input_signature,
+            opset=_OPSET,
+            custom_op_handlers={"SelectV2": (_write_where, [])},
+        )
+    return model
+
+
+def _save(model: Any, signature: Signature, folder: Path) -> None:
+    """Writes a model with its names and metadata."""
+    _name_batch(model)
+    _describe(model, signature)
+    (folder / FILE).write_bytes(model.SerializeToString())
 
 
 def _write_where(context: Any, node: Any, name: str, arguments: list[Any]) -> Any:

@@ -16,6 +16,7 @@ from keras_lnn.fields.roles import Trait, fields_with
 from keras_lnn.fields.values import parse_fold
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, atomic_path, is_file
 from keras_lnn.saved.ensembles import Ensemble
+from keras_lnn.saved.formats import PRECISIONS
 from keras_lnn.tasks.calibration import Calibration
 from keras_lnn.tasks.kinds import KINDS, make_task
 from keras_lnn.tasks.prediction_sets import PredictionSets
@@ -77,6 +78,7 @@ class Signature:
             have positions in place of times; None for images.
         median_interval: For series, the median time from one frame to the next in the training data.
         ensemble: The models that it joins; None for a single model.
+        precision: The lower precision in which it was exported, such as ``int8``; None for that of its training.
     """
 
     model: str
@@ -106,6 +108,7 @@ class Signature:
     time_unit: str | None = None
     median_interval: float | None = None
     ensemble: Ensemble | None = None
+    precision: str | None = None
 
     @property
     def samples(self) -> str:
@@ -323,6 +326,8 @@ def _check_options(signature: Signature) -> None:
         raise ValueError("time_unit must be the name of a unit")
     if interval is not None and not (_is_number(interval) and interval > 0):
         raise ValueError("median_interval must be a positive number")
+    if signature.precision is not None and signature.precision not in PRECISIONS:
+        raise ValueError("precision must be one of " + ", ".join(PRECISIONS))
     if unit is not None and len(signature.image_shape) != 4:
         raise ValueError("image_shape of series must be (frames, height, width, channels)")
     if signature.own.label_columns is not None and not _are_texts(signature.own.label_columns):
