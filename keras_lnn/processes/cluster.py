@@ -86,10 +86,15 @@ class RayCluster:
         except BaseException:
             self.close()
             raise
-        self.workers = workers or min(MOST_WORKERS, sum(self.nodes.values()))
+        self._asked_workers = workers
         self.environment = {**passed, **limit_threads(self.needs.processors), **SHARED_GPU}
         work = self.ray.remote(max_calls=1, max_retries=0, num_returns="streaming")(work_on_node)
         self._work = work.options(**self.needs.as_ray_options())
+
+    @property
+    def workers(self) -> int:
+        """Returns the number of jobs at a time: as asked for, or as many as there is room for."""
+        return self._asked_workers or min(MOST_WORKERS, sum(self.nodes.values()))
 
     def begin(self, folder: Path, console: Console) -> None:
         """Checks that all nodes have the same code and see the folder of the runs if it is shared, in one line.
@@ -120,19 +125,29 @@ class RayCluster:
         console.print(f"cluster of {count}, {self.workers} runs at a time, each with {self.needs.describe()}; {code}")
 
     def _ask_nodes(self, working_folder: str, token: str) -> list[dict[str, Any]]:
-        """Returns what each node with room for runs says about itself."""
+        """Returns what each node with room for runs says about itself; forgets nodes that turn out to be lost."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         ask = self.ray.remote(num_cpus=0, max_retries=MOST_RETRIES)(describe_node)
-        strategies = [NodeAffinitySchedulingStrategy(node, soft=False) for node in self.nodes]
-        asked = [ask.options(scheduling_strategy=one).remote(working_folder, token) for one in strategies]
-        try:
-            return self.ray.get(asked, timeout=_CHECK_SECONDS)
-        except Exception as error:
-            raise InputError(
-                f"All nodes must be able to import keras_lnn. Received: {_first_line(error)}. Install"
-                " keras-lnn[train,cluster] on each node, in the same version."
-            ) from None
+        strategies = {node: NodeAffinitySchedulingStrategy(node, soft=False) for node in self.nodes}
+        asked = {
+            node: ask.options(scheduling_strategy=strategy).remote(working_folder, token)
+            for node, strategy in strategies.items()
+        }
+        found = []
+        for node, reply in asked.items():
+            try:
+                found.append(self.ray.get(reply, timeout=_CHECK_SECONDS))
+            except (self.ray.exceptions.NodeDiedError, self.ray.exceptions.TaskUnschedulableError):
+                del self.nodes[node]  # Ray takes up to half a minute to notice
+            except Exception as error:
+                raise InputError(
+                    f"All nodes must be able to import keras_lnn. Received: {_first_line(error)}. Install"
+                    " keras-lnn[train,cluster] on each node, in the same version."
+                ) from None
+        if not found:
+            raise InputError("The cluster must have a node that is alive. Received: none. Start one with: ray start")
+        return found
 
     def resources(self, limits: Limits | None = None, name: str = "worker") -> list[RayResource]:
         """Returns a resource for each job that may run at a time, wherever the cluster has room for it."""

@@ -26,7 +26,7 @@ ONLY_PARSED, CHEAP = "only parsed, ", "cheap"
 _BLOCK = re.compile(r"((?:^<!-- [^\n]* -->\n)*)^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NOTE = re.compile(r"<!-- (test|file): (.*) -->")
 # Programs whose options are not ours.
-_OTHERS = {("python", "-m", "pip"), ("pytest",), ("sphinx-build",), ("ray", "start"), ("ray", "stop"), ("srun", "ray")}
+_OTHERS = {("python", "-m", "pip"), ("pytest",), ("sphinx-build",), ("ray", "start"), ("ray", "stop")}
 
 
 @dataclasses.dataclass(frozen=True)
