@@ -120,6 +120,8 @@ def tabulate(validated: Mapping[str, Any], name: str, found: Mapping[str, Any]) 
     gain, test, sets = found["gain"], found["test"], found.get("sets", {}).get("test", {})
     row: dict[str, Any] = {"model": name, "members": len(found["members"])}
     row |= _estimate("AUC over the folds", validated["mean"]["auc"])
+    row |= _estimate("calibration error in the folds, before", validated.get("before_calibration", {}).get(_ERROR, {}))
+    row |= _estimate("calibration error in the folds, after", validated["pooled"][_ERROR])
     row |= _estimate("AUC of the ensemble", test["auc"])
     row |= {"AUC, mean of members": _number(gain["mean"]["estimate"]["value"])}
     row |= _estimate("gain in AUC", gain["mean"]["difference"])

@@ -9,7 +9,9 @@ from benchmarks.trust import find_folds, find_gains, name_protocol, tabulate
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import file_digest
 
+ERROR = {"expected_calibration_error": {"value": 0.1, "low": 0.05, "high": 0.15}}
 FOLDS = {"model": "cnn", "data": "breastmnist", "mean": {"auc": {"value": 0.9, "low": 0.8, "high": 0.95}}}
+FOLDS |= {"pooled": ERROR, "before_calibration": {"expected_calibration_error": {"value": 0.2}}}
 
 
 def estimate(value, low=None, high=None):
@@ -35,6 +37,10 @@ def ensemble(gain=0.02, coverage=0.95):
 def test_a_row_has_the_folds_the_ensemble_and_its_sets():
     row = tabulate(FOLDS, "cnn, mirrored in predicting", ensemble())
     assert (row["model"], row["members"], row["AUC over the folds low"]) == ("cnn, mirrored in predicting", 3, 0.8)
+    assert (row["calibration error in the folds, before"], row["calibration error in the folds, after high"]) == (
+        0.2,
+        0.15,
+    )
     assert (row["gain in AUC"], row["gain in AUC low"]) == (0.02, 0.01)
     assert (row["calibration error without calibration"], row["calibration error"]) == (0.05, 0.11)
     assert (row["log loss without calibration high"], row["log loss low"]) == (0.6, 0.2)
