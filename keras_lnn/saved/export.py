@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_lnn.data.arrays import ImageArray, SeriesArray
+from keras_lnn.data.arrays import ImageArray, SeriesArray, as_series
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError, suggest
 from keras_lnn.files.atomic import atomic_path, remove_partial_files, require_no_pattern, write_json, write_text
@@ -204,7 +204,11 @@ def require_format(format: str) -> None:
 def _measure_difference(predictor: KerasPredictor, folder: Path, samples: ImageArray | None) -> float:
     """Returns the largest difference of the probabilities of an export from those of its Keras model."""
     exported, found = load_predictor(folder), 0.0
-    for images in (_draw_inputs(predictor.signature), *(() if samples is None else (samples,))):
+    compared = [_draw_inputs(predictor.signature), *(() if samples is None else (samples,))]
+    if all(as_series(images) is None for images in compared):
+        # Each size of a batch is compiled, which takes a second.
+        compared = [np.concatenate([images[:] for images in compared])]
+    for images in compared:
         differences = np.abs(exported.predict(images) - predictor.predict(images))
         # A maximum would pass over a model that gives no number where the other one does.
         found = max(found, float(np.nan_to_num(differences, nan=1.0).max(initial=0.0)))
