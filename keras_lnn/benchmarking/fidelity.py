@@ -7,39 +7,15 @@ import math
 
 import numpy as np
 
+from keras_lnn.benchmarking.outputs import ModelOutputs
 from keras_lnn.comparing.same_split import measure_on_split
-from keras_lnn.data.arrays import Split, name_samples, take_images
+from keras_lnn.data.arrays import Split, name_samples
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.metrics import metric_label
-from keras_lnn.saved.predictor import Predictor
 from keras_lnn.saved.signature import Signature
 from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.paired_tests import Difference, Measured, compare_means
 from keras_lnn.statistics.texts import interval
-
-# The probabilities of all pixels of more images would not fit into memory.
-_PROBABILITIES_OF = 64
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelOutputs:
-    """What a model predicts for the samples on which it is compared.
-
-    Args:
-        compact: As :meth:`Task.compact` returns it, of all samples.
-        probabilities: Of the first samples.
-    """
-
-    compact: np.ndarray
-    probabilities: np.ndarray
-
-    @classmethod
-    def of(cls, predictor: Predictor, split: Split) -> ModelOutputs:
-        """Returns what a model predicts for a split."""
-        first = take_images(split.images, slice(_PROBABILITIES_OF))
-        compact = predictor.predict_compact(split.images)
-        has_probabilities = np.issubdtype(compact.dtype, np.floating)
-        return cls(compact, compact if has_probabilities else predictor.predict(first))
 
 
 @dataclasses.dataclass(frozen=True)

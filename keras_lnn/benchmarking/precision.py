@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from keras_lnn.benchmarking.fidelity import Fidelity, ModelOutputs, measure_fidelity
+from keras_lnn.benchmarking.fidelity import Fidelity, measure_fidelity
+from keras_lnn.benchmarking.outputs import ModelOutputs
 from keras_lnn.data.arrays import Split
 from keras_lnn.saved.predictor import Predictor
 
@@ -27,7 +28,7 @@ class PrecisionJudge:
 
     def __call__(self, exported: Predictor) -> str:
         """Returns the loss in words."""
-        outputs = [ModelOutputs.of(one, self.split) for one in (self.reference, exported)]
+        outputs = [ModelOutputs.of(one, self.split.images) for one in (self.reference, exported)]
         self.found = measure_fidelity(self.reference.signature, self.split, outputs[0], outputs[1])
         self.found.require_at_most(self.max_loss)
         return self.found.describe()

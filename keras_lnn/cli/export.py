@@ -31,8 +31,8 @@ class ExportCommand(OwnModules, Command):
     )
     quantize: Annotated[str | None, OneOf(list_precisions)] = pydantic.Field(
         None,
-        description="write an ONNX, LiteRT or OpenVINO model in int8 or float16, and measure on validation what that"
-        " loses (default: float32)",
+        description="write an ONNX or LiteRT model in int8 or float16, or an OpenVINO model in float16, and measure on"
+        " validation what that loses (default: float32)",
     )
     max_loss: Share = pydantic.Field(
         0.01,

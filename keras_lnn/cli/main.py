@@ -27,6 +27,7 @@ COMMANDS = {
     "explain": Entry("explain", "draw where a model looks and what its liquid neurons do, on one page"),
     "checklist": Entry("checklist", "fill in the reporting checklists CLAIM 2024 and TRIPOD+AI from a run"),
     "export": Entry("export", "export a trained model to a folder, with its model card"),
+    "benchmark": Entry("benchmark", "measure a model in each export format and precision: speed, memory, quality"),
     "import": Entry("import_weights", "load weights learned in PyTorch into the Keras model"),
     "list": Entry("list", "list the models, the data sets, or the runs with their results"),
 }

@@ -180,6 +180,7 @@ result = {{output.any_name: found[output] for output in model.outputs}}
         library="openvino",
         extra="openvino",
         runtime="openvino",
+        precisions=("float16",),
     ),
 }
 

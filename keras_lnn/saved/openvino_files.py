@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_lnn.data.arrays import ImageArray
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
 from keras_lnn.saved.predictor import KerasPredictor, first_line, require_fit
@@ -24,6 +25,12 @@ def write(predictor: KerasPredictor, folder: Path, samples: SampleRecord | None)
     """Writes ``model.xml`` and ``model.bin``, in which recurrences are loops."""
     openvino = import_openvino()
     openvino.save_model(_convert(predictor), folder / FILE, compress_to_fp16=False)
+
+
+def write_reduced(predictor: KerasPredictor, folder: Path, precision: str, images: ImageArray | None) -> None:
+    """Writes the files with weights of 16 bits; arguments as of :meth:`Format.write_reduced`."""
+    openvino = import_openvino()
+    openvino.save_model(_convert(predictor), folder / FILE, compress_to_fp16=True)
 
 
 def load(path: Path, signature: Signature) -> ServedPredictor:
