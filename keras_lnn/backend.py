@@ -96,6 +96,89 @@ def compile_function(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def list_devices() -> list[str]:
+    """Returns the devices that a run can use: accelerators if there are any, else the processor."""
+    return list(keras.distribution.list_devices())
+
+
+def building_on(devices: int) -> contextlib.AbstractContextManager[Any]:
+    """Returns a context in which a model is built and compiled that divides its batches among the first devices.
+
+    Each device holds a copy of every variable that is created inside.
+
+    Args:
+        devices: Number of devices.
+    """
+    chosen = list_devices()[:devices]
+    if keras.backend.backend() == "jax":
+        return keras.distribution.DataParallel(devices=chosen, auto_shard_dataset=False).scope()
+    import tensorflow as tf
+
+    # Other ways of adding up gradients need GPUs, and warn where there are none.
+    operations = tf.distribute.ReductionToOneDevice() if chosen[0].startswith("cpu") else None
+    return tf.distribute.MirroredStrategy([name.upper() for name in chosen], operations).scope()
+
+
+def training_on(devices: int) -> contextlib.AbstractContextManager[Any]:
+    """Returns a context in which ``fit`` of a model from :func:`building_on` is called.
+
+    Only several devices of JAX need it; a model of TensorFlow remembers how it was built.
+
+    Args:
+        devices: Number of devices.
+    """
+    uses_jax = keras.backend.backend() == "jax"
+    return building_on(devices) if devices > 1 and uses_jax else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def using_one_device() -> Generator[None]:
+    """Makes other models compute on one device inside :func:`training_on`."""
+    distribution = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(distribution)
+
+
+def gather_batch(shares: Any) -> Any:
+    """Returns the whole batch where TensorFlow computes one device's share of it, else the tensors themselves.
+
+    Args:
+        shares: A structure of tensors with one entry per sample; None stays None.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return shares
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return shares
+    return keras.tree.map_structure(
+        lambda share: None if share is None else context.all_gather(tf.convert_to_tensor(share), axis=0), shares
+    )
+
+
+def count_shares() -> int:
+    """Returns among how many devices TensorFlow divides the batch here; JAX hides the division from programs."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def is_first_share() -> bool:
+    """Returns whether the first device's share of a batch is computed here, or the whole batch."""
+    if keras.backend.backend() != "tensorflow":
+        return True
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return context is None or int(tf.get_static_value(context.replica_id_in_sync_group)) == 0
+
+
 def xla_slows_convolutions() -> bool:
     """Returns whether convolutions are slower when compiled by XLA, as TensorFlow's are on a CPU.
 
@@ -103,7 +186,7 @@ def xla_slows_convolutions() -> bool:
     """
     if keras.backend.backend() != "tensorflow":
         return False
-    return all(str(device).lower().startswith("cpu") for device in keras.distribution.list_devices())
+    return all(device.startswith("cpu") for device in list_devices())
 
 
 def is_known(tensor: Any) -> bool:
@@ -262,7 +345,7 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": versions,
         "backend": keras.backend.backend(),
-        "devices": [str(device) for device in keras.distribution.list_devices()],
+        "devices": list_devices(),
         "machine": platform.machine(),
         "system": platform.system(),
         "processors": os.cpu_count(),

@@ -171,6 +171,11 @@ class TrainConfig(OwnModules, DataOptions, _Subject):
         description="compile the whole training step with XLA (on a CPU only for models without convolutions); needs "
         "--no-deterministic",
     )
+    devices: Annotated[Count, Role.CONTROL, Trait.SAME_IN_TRIALS] = pydantic.Field(
+        1,
+        description="number of this machine's devices, such as GPUs, that divide each batch among them; it must divide"
+        " the batch size",
+    )
     start_from: Annotated[Path | None, Role.PART, Trait.PLACE] = pydantic.Field(
         None, description="run to continue from its last epoch, in a new folder; give more --epochs"
     )

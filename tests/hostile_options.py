@@ -27,6 +27,7 @@ REAL = ["nan", "inf", "-1", "1e400", "[1]", "many" * 3000]
 OPTIONS = dict.fromkeys(
     ["epochs", "batch-size", "size", "restart-epochs", "stop-after", "seed", "split-seed", "early-stopping"], WHOLE
 )
+OPTIONS["devices"] = WHOLE
 OPTIONS |= dict.fromkeys(["learning-rate", "weight-decay", "early-stopping-margin", "weight-average"], REAL)
 OPTIONS |= {
     "time-budget": ["-1s", "nan", "inf", "1e400h", "", DIGITS, "10 minutes"],

@@ -66,6 +66,7 @@ OFF_DEFAULT = {
     "precision": "mixed_float16",
     "xla": True,
     "start_from": "before",
+    "devices": 2,
     "stop_after": 2,
     "test": False,
     "run_dir": "there",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from keras_lnn.cli.starting import require_one_device
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import FoldOptions
@@ -21,6 +22,7 @@ from keras_lnn.terminal import make_console, start_keras
 def run_folds(config: TrainConfig, options: FoldOptions) -> None:
     """Trains the folds that are not complete, each in its own process, and writes the results of all."""
     options.require_cluster()
+    require_one_device(config, "a cross-validation")
     runs, folder = lay_out_folds(config, options), name_folder(config, options.folds or 0)
     require_folder(folder)
     console = make_console()

@@ -9,6 +9,7 @@ import pydantic
 from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
+from keras_lnn.cli.starting import require_one_device
 from keras_lnn.data.catalog import is_series, require_source
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import ClusterOptions, FoldOptions, OwnModules
@@ -91,6 +92,7 @@ def run_study(command: StudyCommand) -> None:
     require_own_folder(folder, FILE, _REPLACED, "--study-dir")
     for run in runs:  # names are checked before Keras is imported
         require_names(run.config)
+        require_one_device(run.config, "a study")
         if study.sampling and not is_series(run.config.data):
             raise InputError(
                 f"A study that declares sampling must have series of images in time. Received: {run.config.data}."

@@ -9,6 +9,7 @@ from typing import Any
 import pydantic
 
 from keras_lnn.cli.parsing import parse_options
+from keras_lnn.cli.starting import require_one_device
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.fields.roles import Role, fields_with
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str], program: str = "keras-lnn tune") -> int:
     from keras_lnn.terminal import make_console, start_keras
 
     require_names(config)
+    require_one_device(config, "a search")
     if not show_space:
         require_source(config.data, config.image_dir)
     settings.role  # noqa: B018, two roles are reported before Keras is imported

@@ -12,13 +12,20 @@ from keras_lnn.data.arrays import Split, network_inputs
 from keras_lnn.data.augment.operations import Augmentation, make_augmentation
 
 
-def steps_per_epoch(split: Split, batch_size: int) -> int:
-    """Returns the number of batches in one pass; the last one may be smaller."""
-    return math.ceil(len(split) / batch_size)
+def steps_per_epoch(split: Split, batch_size: int, devices: int = 1) -> int:
+    """Returns the number of batches in one pass; the last one may be smaller, but has an image for each device."""
+    return math.ceil((len(split) - len(split) % devices) / batch_size)
 
 
 def training_batches(
-    split: Split, *, batch_size: int, seed: int, epochs: int, first_epoch: int = 0, augmentation: str = "none"
+    split: Split,
+    *,
+    batch_size: int,
+    seed: int,
+    epochs: int,
+    first_epoch: int = 0,
+    augmentation: str = "none",
+    devices: int = 1,
 ) -> tf.data.Dataset:
     """Returns all batches of a run in one stream, with ``steps_per_epoch`` batches per epoch.
 
@@ -33,16 +40,18 @@ def training_batches(
         epochs: Epochs of the whole run.
         first_epoch: The epoch at which the stream begins, from 0.
         augmentation: Names of :mod:`keras_lnn.data.augment.operations`, joined by ``+``.
+        devices: Number of devices among which each batch is divided. It divides the batch size; each epoch leaves out
+            as many images as it takes for the last batch, others in each epoch.
 
     Returns:
         Batches of float32 pixel values 0..255, and labels or, for masks, uint8 class indices. The images of
         series come with the times of their frames, float32 (series, frames).
     """
-    steps = steps_per_epoch(split, batch_size)
+    steps = steps_per_epoch(split, batch_size, devices)
 
     @functools.lru_cache(maxsize=2)
     def order(epoch: int) -> np.ndarray:
-        return _order(split, seed, epoch)
+        return _order(split, seed, epoch)[: len(split) - len(split) % devices]
 
     def rows(step: int) -> np.ndarray:
         epoch, batch = divmod(step, steps)

@@ -10,7 +10,7 @@ from keras import ops
 from keras_lnn.losses.probabilities import Probabilities, ProbabilityLoss, require_number, safe_power
 
 
-class _BatchLoss(ProbabilityLoss):
+class BatchLoss(ProbabilityLoss):
     """Base class of losses with one value for a whole batch instead of one per sample.
 
     The value is a scalar, as that of :class:`keras.losses.Dice`, which no reduction changes. In the mean over an epoch,
@@ -29,7 +29,7 @@ class _BatchLoss(ProbabilityLoss):
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
-class BinaryCrossentropyDice(_BatchLoss):
+class BinaryCrossentropyDice(BatchLoss):
     r"""Binary cross-entropy of each class against the others, plus one minus Dice's coefficient.
 
     .. math:: a\,\overline{-y\log p - (1-y)\log(1-p)} + b\left(1 - \overline{\frac{2\sum py + s}{\sum p + \sum y + s}}
@@ -90,7 +90,7 @@ class BinaryCrossentropyDice(_BatchLoss):
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
-class FocalTversky(_BatchLoss):
+class FocalTversky(BatchLoss):
     r"""One minus Tversky's index, raised to a power that gives classes with a good overlap less or more weight.
 
     .. math:: \overline{(1 - T)^{1/\gamma}}, \quad
@@ -150,7 +150,7 @@ class FocalTversky(_BatchLoss):
 
 
 @keras.saving.register_keras_serializable(package="keras_lnn")
-class SoftF1(_BatchLoss):
+class SoftF1(BatchLoss):
     r"""One minus a soft F1, in which true positives are counted by probability as :math:`\sum py` over the batch.
 
     It is the mean over the classes of :math:`1 - (2\sum py + s)/(\sum p + \sum y + s)`. This is Dice's coefficient;

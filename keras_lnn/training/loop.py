@@ -9,10 +9,10 @@ import keras
 from rich.console import Console
 from rich.text import Text
 
-from keras_lnn.backend import describe_environment, prepare_backend
+from keras_lnn.backend import describe_environment, prepare_backend, training_on
 from keras_lnn.config import CompleteConfig, TrainConfig
 from keras_lnn.data import ImageData, load_data
-from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from keras_lnn.data.pipeline import evaluation_batches, training_batches
 from keras_lnn.data.reading import Reading
 from keras_lnn.data.samples import SampleRecord, SplitPlan
 from keras_lnn.errors import InputError
@@ -33,6 +33,7 @@ from keras_lnn.tasks.task import Task
 from keras_lnn.terminal import loading, make_console, print_check
 from keras_lnn.training.averaging import WeightAverage
 from keras_lnn.training.compiling import compile_model, compiles_whole_step
+from keras_lnn.training.devices import OneDeviceValidation, count_steps, describe_devices, divide_model, require_devices
 from keras_lnn.training.epoch_display import EpochDisplay
 from keras_lnn.training.protocol import complete_config, is_run_of, name_augmentation, require_promises
 from keras_lnn.training.recorder import Recorder
@@ -69,6 +70,7 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainResult:
     console = console or make_console()
     config = complete_config(config)
     require_format(config.export)
+    require_devices(config)
     before = None if config.start_from is None else RunFolder.open(config.start_from)
     data = load_images(config, console, "seeded" if before is None else before.split_plan())
     config = name_augmentation(config, data)
@@ -102,6 +104,7 @@ def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
     if warning:
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))
     require_format(config.export)
+    require_devices(config)
     _require_lasting_fields(folder, config)
     data = load_images(config, console, folder.split_plan())
     known = folder.read_environment().get("data_checksum", data.checksum)
@@ -262,16 +265,22 @@ class _Trainer:
         # Reported now instead of after the last epoch.
         if config.export != "none":
             require_writable(config.export_dir, "--export-dir")
-        self.steps = steps_per_epoch(data.splits["train"], config.batch_size)
+        self.steps = count_steps(config, data.splits["train"])
         require_memory_for_model(config.model, data.image_shape, self.task.outputs, **config.model_args)
         prepare_backend(config.seed, config.deterministic, config.precision)
-        self.model = build_model(config.model, data.image_shape, self.task.outputs, **config.model_args)
-        _learn_intervals(self.model, data)
-        total = self.steps * config.epochs
-        train_labels, validation = data.splits["train"].labels, data.splits["val"]
-        self.class_weights = compile_model(self.model, self.task, config, total, train_labels, len(validation))
+        self.model = self._build()
+        self.class_weights = self._compile(self.model)
         # Made now, so that a wrong augmentation is reported before a folder is made.
         self.batches = self._batches(0)
+
+    def _build(self) -> keras.Model:
+        model = build_model(self.config.model, self.data.image_shape, self.task.outputs, **self.config.model_args)
+        _learn_intervals(model, self.data)
+        return model
+
+    def _compile(self, model: keras.Model) -> dict | None:
+        steps, labels = self.steps * self.config.epochs, self.data.splits["train"].labels
+        return compile_model(model, self.task, self.config, steps, labels, len(self.data.splits["val"]))
 
     def run(self, folder: RunFolder, start: Checkpoint | None) -> TrainResult:
         self._introduce(folder, start)
@@ -303,11 +312,15 @@ class _Trainer:
             epochs=self.config.epochs,
             first_epoch=first_epoch,
             augmentation=self.config.augmentation,
+            devices=self.config.devices,
         )
 
     def _fit(self, folder: RunFolder, start: Checkpoint | None) -> Recorder:
         config, model = self.config, self.model
-        model.optimizer.build(model.trainable_variables)
+        if config.devices > 1:
+            model = divide_model(model, config.devices, self._build, self._compile)
+        else:
+            model.optimizer.build(model.trainable_variables)
         if start is not None:
             assign_variables(model_variables(model), start.model)
             assign_variables(model.optimizer.variables, start.optimizer)
@@ -320,20 +333,25 @@ class _Trainer:
             start,
             parse_duration(config.time_budget),
             WeightAverage(config.weight_average, start.average if start else None) if config.weight_average else None,
+            self.model,
         )
         if recorder.is_finished(last_epoch):
             return recorder
         # The averages of a step must be updated before its epoch is recorded.
         callbacks: list[Any] = [*([recorder.average] if recorder.average else []), recorder]
+        validation = evaluation_batches(self.data.splits["val"], batch_size_for(self.data.image_shape))
+        if config.devices > 1:
+            show = recorder.display.show_validation
+            callbacks.insert(0, OneDeviceValidation(self.model, validation, show, recorder.average))
         if config.tensorboard:
             callbacks.append(keras.callbacks.TensorBoard(str(folder.tensorboard), write_graph=False))
-        with recorder.display:
+        with recorder.display, training_on(config.devices):
             model.fit(
                 self._batches(first_epoch) if first_epoch else self.batches,
                 epochs=last_epoch,
                 initial_epoch=first_epoch,
                 steps_per_epoch=self.steps,
-                validation_data=evaluation_batches(self.data.splits["val"], batch_size_for(self.data.image_shape)),
+                validation_data=validation if config.devices == 1 else None,
                 class_weight=self.class_weights,
                 shuffle=False,
                 callbacks=callbacks,
@@ -354,6 +372,8 @@ class _Trainer:
             f"{config.learning_rate:g} {config.schedule}, augmentation {config.augmentation}, class weights "
             f"{config.class_weight}, seed {config.seed} -> {folder.path}"
         )
+        if config.devices > 1:
+            self.console.print(describe_devices(config))
         if config.xla and not compiles_whole_step(self.model, config):
             self.console.print(
                 "--xla: the training step as a whole is not compiled, because on a CPU XLA computes convolutions more"

@@ -63,6 +63,12 @@ def complete_config(config: TrainConfig) -> CompleteConfig:
         raise InputError(
             "--xla and determinism exclude each other in TensorFlow. Received: both. Add --no-deterministic."
         )
+    if complete.batch_size % complete.devices:
+        nearest = max(round(complete.batch_size / complete.devices), 1) * complete.devices
+        raise InputError(
+            f"--devices must divide the batch size. Received: {complete.devices} devices for batches of"
+            f" {complete.batch_size}. Give --batch-size {nearest}, or another number of devices."
+        )
     return complete.model_copy(update={"model_args": arguments})
 
 
@@ -76,7 +82,8 @@ def name_augmentation(config: CompleteConfig, data: ImageData) -> CompleteConfig
 def is_run_of(folder: Path, config: TrainConfig) -> bool:
     """Returns whether a folder holds the run of a configuration, complete or not.
 
-    The imported modules are ignored, and whether maps are drawn: they do not make it another run.
+    The imported modules are ignored, whether maps are drawn, and the number of devices: they do not make it another
+    run.
 
     Raises:
         InputError: If its configuration exists but cannot be read, so that the folder is not mistaken for another run.
@@ -93,7 +100,7 @@ def is_run_of(folder: Path, config: TrainConfig) -> bool:
     wanted = complete_config(config)
     try:
         # The configuration is completed, since newer versions may have added fields since the run began.
-        ignored = {"imports": wanted.imports, "explanations": wanted.explanations}
+        ignored = {name: getattr(wanted, name) for name in ("imports", "explanations", "devices")}
         known = complete_config(TrainConfig.from_yaml(folder / "config.yaml").model_copy(update=ignored))
     except InputError:
         return False

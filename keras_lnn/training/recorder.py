@@ -55,6 +55,7 @@ class Recorder(keras.callbacks.Callback):
         start: Checkpoint that the run continues from, or None.
         budget_seconds: Time after which training stops, or None.
         average: Running average of the weights, which is kept in their place, or None.
+        validated: Model whose metrics have counted the validation, if it is not the one that is trained.
     """
 
     folder: RunFolder
@@ -63,6 +64,7 @@ class Recorder(keras.callbacks.Callback):
     start: Checkpoint | None = None
     budget_seconds: float | None = None
     average: WeightAverage | None = None
+    validated: keras.Model | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -121,7 +123,7 @@ class Recorder(keras.callbacks.Callback):
                 f"The loss must stay finite. Received: {row['loss']} in epoch {epoch + 1}. Lower --learning-rate."
             )
         self.history.append(row)
-        self.confusion += read_confusion(self.model)
+        self.confusion += read_confusion(self.model if self.validated is None else self.validated)
         seconds = self.seconds
         kept_epoch, kept_value = self.selection.choose(self.history)
         checkpoint = Checkpoint(

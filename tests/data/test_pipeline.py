@@ -41,6 +41,16 @@ def test_a_stream_resumed_at_a_later_epoch_equals_the_whole_stream(augmentation)
         np.testing.assert_array_equal(images, later_images)
 
 
+def test_devices_leave_out_the_images_of_the_last_batch_that_they_cannot_divide():
+    split = make_split()
+    whole = collect(training_batches(split, batch_size=6, seed=3, epochs=2))
+    batches = collect(training_batches(split, batch_size=6, seed=3, epochs=2, devices=3))
+    assert [len(labels) for _, labels in batches] == [6, 6, 6, 3] * 2
+    for (_, all_labels), (_, labels) in zip(whole, batches, strict=True):
+        np.testing.assert_array_equal(labels, all_labels[: len(labels)])
+    assert [steps_per_epoch(split, 22, devices) for devices in (1, 2, 11)] == [2, 1, 1]
+
+
 def test_another_seed_gives_another_order():
     split = make_split()
     first, second = (collect(training_batches(split, batch_size=23, seed=seed, epochs=1))[0][1] for seed in (0, 1))
