@@ -1,6 +1,7 @@
 """Duplicate images: equal pixels and images saved or resized again, in contrast to images of other patients."""
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -66,6 +67,24 @@ def test_uniform_images_and_equal_pixels_are_not_near_duplicates():
     assert len(set(digests_of(prints))) == 21
     assert find_near_copies(prints, images, np.arange(30) % 2) == []
     assert find_near_copies(prints[:1], images[:1], np.zeros(1, int)) == []
+
+
+def test_a_search_in_many_images_needs_little_memory_for_each():
+    count, generator = 20_000, np.random.default_rng(0)
+    prints = generator.integers(0, 256, (count, 264), dtype=np.uint8)
+    # Of every hundred images one is alike in another part, and the last fifty are all alike.
+    prints[1::100, 8:] = prints[::100, 8:]
+    prints[-50:, 8:] = prints[-1, 8:]
+    images = np.broadcast_to(generator.integers(0, 256, (1, 20, 20, 1), dtype=np.uint8), (count, 20, 20, 1))
+    tracemalloc.start()
+    try:
+        found = find_near_copies(prints, images, np.arange(count) % 2)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert set(found) >= {(row, row + 1) for row in range(0, count - 100, 100)}
+    # Numbers of all miniatures alone would take 1,024 bytes for each.
+    assert peak / count < 2000
 
 
 @pytest.mark.parametrize("shape", [(5, 4, 1), (20, 33, 3), (6, 18, 17, 1)])

@@ -23,6 +23,8 @@ _LEAST_DEVIATION = 2.0
 # at least one of them is lower.
 _OF_MINIATURES, _OF_IMAGES = 0.96, 0.98
 _ROWS_AT_ONCE = 256
+# A miniature as numbers takes 1 KiB, so those of a large set are computed in parts, whenever they are needed.
+_MINIATURES_AT_ONCE = 4096
 _MOST_COMPARED = 5000
 
 
@@ -75,20 +77,65 @@ def find_near_copies(prints: np.ndarray, images: ImageArray, parts: np.ndarray) 
     Returns:
         Pairs of rows, each with the lower one first.
     """
-    miniatures = prints[:, _DIGEST_BYTES:].astype(np.float32)
-    varied = np.flatnonzero(miniatures.std(axis=1) >= _LEAST_DEVIATION)
+    miniatures = _Miniatures(prints)
+    varied = miniatures.rows
     if len(varied) < 2:
         return []
-    scaled = _scale(miniatures[varied])
-    scaled = _scale(scaled - scaled.mean(axis=0))
     digests = prints[varied, :_DIGEST_BYTES].view(np.uint64)[:, 0]
-    pairs: set[tuple[int, int]] = set()
-    for one, other in _find_candidates(scaled):
-        crossing = (parts[varied[one]] != parts[varied[other]]) & (digests[one] != digests[other])
-        one, other = np.minimum(one, other)[crossing], np.maximum(one, other)[crossing]
-        alike = np.einsum("ij,ij->i", scaled[one], scaled[other]) >= _OF_MINIATURES
-        pairs.update(zip(varied[one[alike]].tolist(), varied[other[alike]].tolist(), strict=True))
-    return [pair for pair in sorted(pairs)[:_MOST_COMPARED] if _look_the_same(images[pair[0]], images[pair[1]])]
+    # A pair as one number, which rises with the lower row, then with the higher one.
+    pairs = np.zeros(0, np.int64)
+    for one, other in _find_candidates(miniatures.hash()):
+        numbers = np.minimum(one, other) * len(varied) + np.maximum(one, other)
+        chosen = (parts[varied[one]] != parts[varied[other]]) & (digests[one] != digests[other])
+        if len(pairs) == _MOST_COMPARED:
+            chosen &= numbers < pairs[-1]
+        chosen &= ~np.isin(numbers, pairs)
+        alike = miniatures.correlate(one[chosen], other[chosen]) >= _OF_MINIATURES
+        if alike.any():
+            pairs = np.union1d(pairs, numbers[chosen][alike])[:_MOST_COMPARED]
+    ones, others = (varied[places].tolist() for places in np.divmod(pairs, len(varied)))
+    return [pair for pair in zip(ones, others, strict=True) if _look_the_same(images[pair[0]], images[pair[1]])]
+
+
+class _Miniatures:
+    """The miniatures of images that are not too plain to be compared, minus their mean over the set, of length 1.
+
+    Attributes:
+        rows: Which of the images they are of.
+    """
+
+    def __init__(self, prints: np.ndarray) -> None:
+        self._values = prints[:, _DIGEST_BYTES:]
+        every = np.arange(len(prints))
+        deviations = [self._values[part].astype(np.float32).std(axis=1) for part in _in_parts(every)]
+        self.rows = np.flatnonzero(np.concatenate([np.zeros(0), *deviations]) >= _LEAST_DEVIATION)
+        total = np.zeros(self._values.shape[1])
+        for part in _in_parts(self.rows):
+            total += _scale(self._values[part].astype(np.float32)).sum(axis=0, dtype=np.float64)
+        self._mean = (total / max(len(self.rows), 1)).astype(np.float32)
+
+    def hash(self) -> np.ndarray:
+        """Returns the signs of random projections of each miniature, packed into bytes."""
+        directions = np.random.default_rng(0).standard_normal((len(self._mean), _BANDS * _BITS_OF_A_BAND))
+        directions = directions.astype(np.float32)
+        every = np.arange(len(self.rows))
+        return np.concatenate([np.packbits(self._take(part) @ directions > 0, axis=1) for part in _in_parts(every)])
+
+    def correlate(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Returns the correlation of each pair of miniatures."""
+        found = [np.zeros(0, np.float32)]
+        for pairs in _in_parts(np.stack([one, other], axis=1)):
+            found.append(np.einsum("ij,ij->i", self._take(pairs[:, 0]), self._take(pairs[:, 1])))
+        return np.concatenate(found)
+
+    def _take(self, places: np.ndarray) -> np.ndarray:
+        return _scale(_scale(self._values[self.rows[places]].astype(np.float32)) - self._mean)
+
+
+def _in_parts(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields as many rows at a time as are computed at once."""
+    for start in range(0, len(rows), _MINIATURES_AT_ONCE):
+        yield rows[start : start + _MINIATURES_AT_ONCE]
 
 
 def _draw_miniatures(images: np.ndarray) -> np.ndarray:
@@ -118,10 +165,8 @@ def _scale(values: np.ndarray) -> np.ndarray:
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
 
 
-def _find_candidates(scaled: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _find_candidates(hashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields pairs of rows whose perceptual hashes agree in a whole band and differ in a few bits only."""
-    directions = np.random.default_rng(0).standard_normal((scaled.shape[1], _BANDS * _BITS_OF_A_BAND))
-    hashes = np.packbits(scaled @ directions.astype(np.float32) > 0, axis=1)
     words, keys = hashes.view(np.uint64), hashes.view(np.uint16)
     for band in range(_BANDS):
         # If very many agree in the band, those that agree in more bits are neighbours after sorting.
