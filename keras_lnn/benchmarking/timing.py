@@ -75,7 +75,8 @@ def save_samples(images: Any, file: Path) -> None:
         np.savez(file, images=images[:])
         return
     parts = {"starts": series.starts, "lengths": series.lengths, "frame_times": series.frame_times}
-    np.savez(file, frames=series.frames[:], steps=series.steps, unit=series.unit, **parts)
+    kept: dict[str, Any] = {"frames": series.frames[:], "steps": series.steps, "unit": series.unit, **parts}
+    np.savez(file, **kept)
 
 
 def load_samples(file: Path) -> Any:
