@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import socket
 import tempfile
 import threading
 import time
@@ -22,7 +23,7 @@ from rich.console import Console
 
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import ClusterOptions
-from keras_lnn.fields.values import MOST_WORKERS
+from keras_lnn.fields.values import MOST_WORKERS, parse_address
 from keras_lnn.processes.needs import Needs
 from keras_lnn.processes.node_work import FOLDER_VARIABLES, NodeTask, describe_code, describe_node, work_on_node
 from keras_lnn.processes.packing import pack_folder, unpack_folder
@@ -35,6 +36,7 @@ from keras_lnn.runs.folder import RunFolder
 MOST_RETRIES = 3
 _LOOK_EVERY_SECONDS = 0.3
 _CANCEL_SECONDS = 10.0
+_CONNECT_SECONDS = 10.0
 _CHECK_SECONDS = 600.0
 # Variables of this process that change what a run does, and folders of data.
 _PASSED = ("KERAS_", "TF_", "XLA_", "JAX_", *FOLDER_VARIABLES)
@@ -67,6 +69,8 @@ class RayCluster:
         self.ray = import_ray()
         self.sends = options.cluster_folders == "sent"
         try:
+            if options.cluster not in (None, "auto"):  # Ray itself would try for minutes
+                socket.create_connection(parse_address(options.cluster), timeout=_CONNECT_SECONDS).close()
             self.ray.init(options.cluster, log_to_driver=False, logging_level=logging.CRITICAL)
         except (ConnectionError, RuntimeError, ValueError, OSError, AssertionError) as error:
             raise InputError(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -62,6 +63,14 @@ def test_without_ray_the_error_names_the_extra(monkeypatch):
     with pytest.raises(InputError, match=r"pip install keras-lnn\[cluster\]"):
         open_engine(ClusterOptions(cluster="auto"), None)
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+def test_an_address_at_which_nothing_listens_is_reported_at_once():
+    pytest.importorskip("ray", reason="needs Ray: pip install keras-lnn[cluster]")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    with pytest.raises(InputError, match=f"^--cluster must be auto or the address .* Received: {address}"):
+        open_engine(ClusterOptions(cluster=address), None)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_a_hostile_name_writes_nothing(tmp_path, entry):
     assert files_of(tmp_path) == {"runs/run/kept": b"kept"}
 
 
-@given(name=st.text(st.sampled_from("./\\a:\0 é"), min_size=1, max_size=8))
+@given(name=st.text(st.sampled_from("./\\a: é"), min_size=1, max_size=8))
 def test_whatever_its_name_a_file_stays_within_the_folder(tmp_path_factory, name):
     folder = tmp_path_factory.mktemp("parent")
     try:
