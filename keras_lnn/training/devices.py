@@ -119,7 +119,7 @@ def divide_model(
             for layer in copy._flatten_layers():
                 if isinstance(layer, keras.layers.BatchNormalization):
                     layer.synchronized = True
-        divided = DividedModel(copy.inputs, copy.outputs[0])
+        divided = DividedModel(copy.input, copy.output)
         compile_it(divided)
         divided.optimizer.build(divided.trainable_variables)
     assign_variables(model_variables(divided), read_variables(model_variables(model)))

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import TINY, register_tiny_data
+from tiny_series import register_tiny_series
 
 from keras_lnn.backend import list_devices
 from keras_lnn.cli.main import main
@@ -101,11 +102,15 @@ def register(network) -> str:
         (tiny_liquid, {"augmentation": "mirror+noise", "weight_average": 0.9}),
         (tiny_normalised, {"class_weight": "balanced", "optimizer": "sgd"}),
         (tiny_liquid, {"loss": "soft-f1"}),
+        ("lnn-series", {"batch_size": 8, "model_args": {"dropout": 0.0, "features": 4, "units": 4}}),
     ],
-    ids=["liquid", "normalised", "batch-loss"],
+    ids=["liquid", "normalised", "batch-loss", "series"],
 )
 def test_the_epochs_of_one_and_of_two_devices_agree(network, fields, tmp_path):
-    fields = {"model": register(network), **fields}
+    if isinstance(network, str):
+        fields = {"model": network, "data": register_tiny_series(), **fields}
+    else:
+        fields = {"model": register(network), **fields}
     one, two = (history_of(tmp_path / str(devices), devices=devices, **fields) for devices in (1, 2))
     assert [list(row) for row in one] == [list(row) for row in two]
     for expected, row in zip(one, two, strict=True):
