@@ -1,4 +1,4 @@
-"""Robust hyperparameter searches: KerasTuner, with one process per trial.
+"""Robust hyperparameter searches by KerasTuner and Optuna, with one process per trial.
 
 The names below are loaded when they are first used.
 """

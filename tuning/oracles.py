@@ -1,6 +1,7 @@
-"""KerasTuner's oracles, which choose the values of trials, each on the robust base of ``safe_oracle.py``.
+"""The oracles, which choose the values of trials, each on the robust base of ``safe_oracle.py``.
 
-Two have shortcomings of their own in KerasTuner 1.4.8, with these remedies here:
+Optuna's is in ``optuna_oracle.py``, which is imported only for a search that uses it; the others are KerasTuner's. Two
+of those have shortcomings of their own in KerasTuner 1.4.8, with these remedies here:
 
 - the grid never saves its own lists, so that a resumed grid goes wrong. Here they are part of the state;
 - Hyperband promotes only once a round has as many completed trials as places, so that failed ones stop it. Here a
@@ -19,6 +20,9 @@ from tuning.safe_oracle import BRACKET, EPOCHS, PARENT, ROUND, SafeOracle
 from tuning.settings import Tuner
 
 _FIRST_AT_LEAST = 5
+# KerasTuner counts its seed up by one for each value that it draws, so that searches of neighbouring seeds would try
+# the same values, moved by some trials.
+_SEED_STEP, _SEEDS = 100_003, 2**32 - 1
 
 
 class SafeRandom(SafeOracle, RandomSearchOracle):
@@ -125,7 +129,7 @@ def make_oracle(
     epochs: int,
     factor: int,
 ) -> SafeOracle:
-    """Returns KerasTuner's oracle of a kind.
+    """Returns the oracle of a kind.
 
     Args:
         tuner: Name of the kind.
@@ -140,7 +144,7 @@ def make_oracle(
     options: dict[str, Any] = {
         "objective": keras_tuner.Objective(objective, direction),
         "hyperparameters": hyperparameters,
-        "seed": seed + 1,  # KerasTuner treats 0 as no seed
+        "seed": 1 + seed * _SEED_STEP % _SEEDS,  # KerasTuner treats 0 as no seed
         "allow_new_entries": False,
         "tune_new_entries": False,
     }
@@ -148,7 +152,11 @@ def make_oracle(
         oracle = SafeHyperband(max_epochs=epochs, factor=factor, **options)
         oracle.max_trials = max_trials
         return oracle
-    if tuner == "bayesian":
+    if tuner in ("bayesian", "tpe"):
         # KerasTuner's default, three times the number of dimensions, would make a whole search random.
         options["num_initial_points"] = max(_FIRST_AT_LEAST, (max_trials or 0) // 4)
+    if tuner == "tpe":
+        from tuning.optuna_oracle import SafeTPE
+
+        return SafeTPE(max_trials=max_trials, **options)
     return _ORACLES[tuner](max_trials=max_trials, **options)

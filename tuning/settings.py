@@ -24,7 +24,7 @@ from keras_lnn.fields.values import (
 from keras_lnn.processes.runner import Limits
 from keras_lnn.tasks.kinds import list_monitors
 
-Tuner = Literal["hyperband", "random", "bayesian", "grid"]
+Tuner = Literal["hyperband", "random", "bayesian", "tpe", "grid"]
 
 _AtLeastOne = Annotated[int, pydantic.Field(ge=1)]
 _SHORTEST_SILENCE_SECONDS = 10.0
@@ -120,7 +120,7 @@ class SearchSettings(ClusterOptions):
     @property
     def most_trials(self) -> int | None:
         """Returns the largest number of trials, or None if the tuner ends by itself."""
-        return 30 if self.max_trials is None and self.tuner in ("random", "bayesian") else self.max_trials
+        return 30 if self.max_trials is None and self.tuner in ("random", "bayesian", "tpe") else self.max_trials
 
     def with_environment(self, environment: Mapping[str, str]) -> SearchSettings:
         """Returns the settings of a chief or a worker if KerasTuner's three environment variables are set."""

@@ -71,8 +71,8 @@ def parse_command(command: type[Command], arguments: Sequence[str], program: str
 # The packages of the extra `train` that are imported.
 _OF_TRAINING = frozenset(
     [
-        *("keras", "tensorflow", "ncps", "medmnist", "keras_tuner", "grpc", "psutil", "tensorflow_datasets"),
-        *("tensorboard", "scipy", "sklearn", "matplotlib", "jinja2"),
+        *("keras", "tensorflow", "ncps", "medmnist", "keras_tuner", "optuna", "grpc", "psutil"),
+        *("tensorflow_datasets", "tensorboard", "scipy", "sklearn", "matplotlib", "jinja2"),
     ]
 )
 

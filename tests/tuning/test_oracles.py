@@ -16,10 +16,10 @@ from tuning.oracles import make_oracle
 from tuning.safe_oracle import BRACKET, EPOCHS, FAILURE, PARENT, ROUND, SECONDS
 
 pytestmark = pytest.mark.filterwarnings("ignore:(currentThread|getName)\\(\\) is deprecated:DeprecationWarning")
-TUNERS = ["random", "bayesian", "grid", "hyperband"]
+TUNERS = ["random", "bayesian", "tpe", "grid", "hyperband"]
 
 
-def make(tuner, folder, max_trials=None, epochs=9):
+def make(tuner, folder, max_trials=None, epochs=9, seed=0):
     hyperparameters = keras_tuner.HyperParameters()
     hyperparameters.Float("rate", 0.001, 1.0, sampling="log")
     hyperparameters.Choice("kind", ["a", "b", "c"])
@@ -28,12 +28,12 @@ def make(tuner, folder, max_trials=None, epochs=9):
         hyperparameters.Int("size", 1, 4)
         hyperparameters.Choice("kind", ["a", "b", "c"])
     if max_trials is None:
-        max_trials = {"random": 12, "bayesian": 7}.get(tuner)
+        max_trials = {"random": 12, "bayesian": 7, "tpe": 9}.get(tuner)
     oracle = make_oracle(
         tuner,
         objective="val_auc",
         hyperparameters=hyperparameters,
-        seed=0,
+        seed=seed,
         max_trials=max_trials,
         epochs=epochs,
         factor=3,
@@ -95,7 +95,18 @@ def test_a_search_killed_after_every_step_gives_the_same_result(tmp_path, tuner)
         assert list(content(oracle)) == list(content(whole))
     else:
         assert content(oracle) == content(whole)
-    assert len(oracle.trials) == {"random": 12, "bayesian": 7, "grid": 12}.get(tuner, len(whole.trials))
+    assert len(oracle.trials) == {"random": 12, "bayesian": 7, "tpe": 9, "grid": 12}.get(tuner, len(whole.trials))
+
+
+def test_searches_of_neighbouring_seeds_share_no_values(tmp_path):
+    found = [
+        {
+            trial.hyperparameters.values["rate"]
+            for trial in run(make("random", tmp_path / f"{seed}", seed=seed)).trials.values()
+        }
+        for seed in range(3)
+    ]
+    assert len(set.union(*found)) == 36
 
 
 def test_a_finished_trial_is_not_repeated_after_a_kill(tmp_path):

@@ -138,7 +138,8 @@ def command(folder, *options):
     space.write_text(text)
     return [
         *(sys.executable, "-m", "tuning", *given, "--space", str(space), "--search-dir", str(folder)),
-        *("--tuner", "random", *options),
+        *(() if "--tuner" in options else ("--tuner", "random")),
+        *options,
     ]
 
 
@@ -171,19 +172,20 @@ def trials_of(folder):
     return table[kept].sort_values("trial", ignore_index=True)
 
 
-def kill_and_resume(tmp_path, kills, trials):
+def kill_and_resume(tmp_path, kills, trials, tuner="random"):
+    options = ("--tuner", tuner, "--max-trials", str(trials))
     begun = time.monotonic()
-    whole = finish(start(command(tmp_path / "whole" / "search", "--max-trials", str(trials))))
+    whole = finish(start(command(tmp_path / "whole" / "search", *options)))
     seconds = time.monotonic() - begun
     assert f"{trials} trials succeeded, 0 failed" in whole
     generator = random.Random(0)
     folder = tmp_path / "killed" / "search"
     for _ in range(kills):
-        process = start(command(folder, "--max-trials", str(trials)))
+        process = start(command(folder, *options))
         time.sleep(generator.uniform(0.1, 0.6) * seconds)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    finish(start(command(folder, "--max-trials", str(trials))))
+    finish(start(command(folder, *options)))
     pd.testing.assert_frame_equal(trials_of(folder), trials_of(tmp_path / "whole" / "search"))
     assert not list(folder.glob("*.partial"))
 
@@ -192,6 +194,12 @@ def kill_and_resume(tmp_path, kills, trials):
 @pytest.mark.timeout(4 * 3600)
 def test_a_search_killed_at_random_moments_gives_the_same_result(tmp_path):
     kill_and_resume(tmp_path, kills=10, trials=12)
+
+
+@pytest.mark.slow
+def test_a_killed_search_by_optuna_gives_the_same_result(tmp_path):
+    # The first five trials are random, the last three are chosen from the results.
+    kill_and_resume(tmp_path, kills=2, trials=8, tuner="tpe")
 
 
 @pytest.mark.slow
@@ -392,9 +400,9 @@ def test_a_search_is_locked_by_one_process_and_keeps_its_settings(faults):
     folder, config, space = result.folder, FAULTY, Space("faulty-net", FAULT_RANGES)
     with pytest.raises(InputError, match=r"must continue with the epochs that it began with, 1\. Received: 3"):
         run_search(config.model_copy(update={"epochs": 3}), space, folder, tuner="grid")
-    with pytest.raises(InputError, match=r"Received: tuner random, which was grid"):
+    with pytest.raises(InputError, match=r"with the tuner that it began with, grid\. Received: "):
         run_search(config, space, folder)
-    with pytest.raises(InputError, match=r"Received: learning_rate None, which was 0\.01"):
+    with pytest.raises(InputError, match=r"with the learning_rate that it began with, 0\.01\. Received: None"):
         run_search(config, Space("faulty-net", {"fault": FAULT_RANGES["fault"]}), folder, tuner="grid")
     with open(folder / ".lock", "w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
@@ -414,7 +422,7 @@ def test_a_search_ends_when_its_time_is_up(tmp_path, engine):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--tuner", "best"], "tuner must be 'hyperband', 'random', 'bayesian' or 'grid'. Received: 'best'"),
+        (["--tuner", "best"], "tuner must be 'hyperband', 'random', 'bayesian', 'tpe' or 'grid'. Received: 'best'"),
         (["--memory-limit", "much"], "memory_limit must be a number of bytes, perhaps followed by K, M, G or T"),
         (["--trial-timeout", "soon"], "trial_timeout must be a number of seconds, or a number followed by s, m or h"),
         (["--serve", "nowhere"], "serve must be HOST:PORT"),
