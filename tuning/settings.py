@@ -35,7 +35,7 @@ class SearchSettings(ClusterOptions):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
 
-    tuner: Annotated[Tuner, Role.SETTING] = pydantic.Field("random", description="method that chooses the values")
+    tuner: Annotated[Tuner, Role.SETTING] = pydantic.Field("tpe", description="method that chooses the values")
     max_trials: Annotated[_AtLeastOne | None, Role.CONTROL] = pydantic.Field(
         None, description="largest number of trials (default: 30; hyperband and grid end by themselves)"
     )

@@ -40,7 +40,7 @@ def test_a_search_keeps_its_folds_and_one_older_than_folds_goes_on(tmp_path):
     with pytest.raises(InputError, match=r"continue with the folds that it began with, None\. Received: 3"):
         require_same_description(tmp_path, folded)
     folders = [default_folder(config, SearchSettings(folds=folds)).name for folds in (None, 3)]
-    assert folders == ["dnn-phantom-breast-random", "dnn-phantom-breast-random-3-folds"]
+    assert folders == ["dnn-phantom-breast-tpe", "dnn-phantom-breast-tpe-3-folds"]
 
 
 def test_a_search_is_of_all_folds_or_of_one():

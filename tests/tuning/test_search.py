@@ -198,8 +198,8 @@ def test_a_search_killed_at_random_moments_gives_the_same_result(tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_search_by_optuna_gives_the_same_result(tmp_path):
-    # The first five trials are random, the last three are chosen from the results.
-    kill_and_resume(tmp_path, kills=2, trials=8, tuner="tpe")
+    # The first five trials are random, the last two are chosen from the results.
+    kill_and_resume(tmp_path, kills=1, trials=7, tuner="tpe")
 
 
 @pytest.mark.slow
@@ -223,7 +223,7 @@ def run_search_in_this_process(folder, trials):
 
     config = QUICK
     space = make_space(config, folder.parent / "space.yaml")
-    run_search(config, space, folder, max_trials=trials)
+    run_search(config, space, folder, tuner="random", max_trials=trials)
     return trials_of(folder)
 
 
