@@ -29,6 +29,7 @@ from keras_lnn.terminal import make_console, print_rows
 
 _DIGITS = {"MiB": 2, "first prediction (s)": 2, "one sample (ms)": 2, "95% below (ms)": 2, "samples per second": 0}
 _DIGITS |= {"memory (MiB)": 0, "largest difference": 6, "changed decisions": 4}
+_ONLY_WRITTEN = {"value low", "value high", "loss low", "loss high", "95% below (ms)", "changed decisions", "batch"}
 
 
 class RuntimesCommand(pydantic.BaseModel):
@@ -64,7 +65,9 @@ def main(arguments: Sequence[str]) -> int:
             console.print(f"{one.signature.model}: {note}", soft_wrap=True)
     if command.csv is not None:
         write_table(rows, command, found, command.csv)
-    print_rows(rows, "models in each format and precision", digits=3)
+    # The intervals are in the table; with them a row is wider than a terminal.
+    shown = [{name: row[name] for name in row if name not in _ONLY_WRITTEN} for row in rows]
+    print_rows(shown, "models in each format and precision", digits=3)
     return 0
 
 

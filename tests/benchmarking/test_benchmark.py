@@ -8,6 +8,7 @@ import psutil
 import pytest
 from quick_predictors import Brightness, make_signature
 
+from benchmarks.runtimes import RuntimesCommand, tabulate, write_table
 from keras_lnn.benchmarking.fidelity import Fidelity
 from keras_lnn.benchmarking.running import FLOAT32, Benchmark, Measured, list_jobs
 from keras_lnn.benchmarking.timing import find_peak_memory, load_samples, pick_in_turn, save_samples, time_repeatedly
@@ -54,6 +55,18 @@ def test_a_benchmark_is_written_as_table_numbers_page_and_picture(found, tmp_pat
     ):
         assert text in page
     assert benchmark_table(found).rows[1][3] == "0.50\np95 1.00"
+
+
+def test_the_published_table_says_how_it_was_made(found, tmp_path):
+    command = RuntimesCommand(runs="somewhere/cnn-1", hardware="two cores", csv=tmp_path / "runtimes.csv")
+    write_table(tabulate(found), command, [found], tmp_path / "runtimes.csv")
+    lines = (tmp_path / "runtimes.csv").read_text().splitlines()
+    facts = dict(line.removeprefix("# ").split(": ", 1) for line in lines if line.startswith("# "))
+    assert {"title", "command", "protocol", "seeds", "hardware"} <= set(facts)
+    assert facts["command"] == "python benchmarks/runtimes.py --runs runs/cnn-1"
+    assert facts["hardware"] == "two cores; A <fast> processor, 2 threads"
+    rows = list(csv.DictReader(line for line in lines if not line.startswith("# ")))
+    assert (rows[1]["precision"], rows[1]["one sample (ms)"], rows[1]["loss"]) == ("int8", "0.50", "0.0040")
 
 
 def test_each_format_is_measured_in_the_precisions_that_it_has():
