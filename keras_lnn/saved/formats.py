@@ -14,8 +14,7 @@ from keras_lnn.errors import InputError, suggest
 NO_EXPORT = "none"
 # In which numbers an export can be written in place of float32, with what that means for the card of a model.
 PRECISIONS = {
-    "int8": "weights of convolutions and dense layers in 8 bits, with ranges of their values from validation; what is"
-    " recurrent stays in float32",
+    "int8": "weights of convolutions and dense layers in 8 bits; the states of recurrences stay in float32",
     "float16": "weights in 16 bits; a processor computes with them in float32",
 }
 _LOADED_HERE = """from keras_lnn.saved.predictor import load_predictor
