@@ -8,8 +8,6 @@ what a network is made of is built anew: learning rates and batch sizes share it
 same weights.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path

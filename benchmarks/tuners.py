@@ -7,8 +7,6 @@ are replayed: each tuner chooses points through the very oracle of a search, and
 of the point gave. So a search takes seconds, and many seeds of each tuner give an interval.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import time
 import warnings

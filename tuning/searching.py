@@ -58,7 +58,7 @@ class SearchResult:
 
     @property
     def oracle(self) -> SafeOracle:
-        """Returns KerasTuner's oracle, which holds the trials."""
+        """Returns the oracle, which holds the trials."""
         return cast("SafeOracle", self.tuner.oracle)
 
 
