@@ -70,7 +70,7 @@ def test_uniform_images_and_equal_pixels_are_not_near_duplicates():
 
 
 def test_a_search_in_many_images_needs_little_memory_for_each():
-    count, generator = 20_000, np.random.default_rng(0)
+    count, generator = 10_000, np.random.default_rng(0)
     prints = generator.integers(0, 256, (count, 264), dtype=np.uint8)
     # Of every hundred images one is alike in another part, and the last fifty are all alike.
     prints[1::100, 8:] = prints[::100, 8:]

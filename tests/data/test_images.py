@@ -2,6 +2,7 @@ import errno
 import os
 import threading
 import time
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from keras_lnn.data.decode import images as images_module
 from keras_lnn.data.decode.image_finding import find_images
-from keras_lnn.data.decode.images import guess_channels, read_image, read_images
+from keras_lnn.data.decode.images import guess_channels, map_files, read_image, read_images
 from keras_lnn.data.options import OwnImages
 from keras_lnn.data.reading import Reading
 from keras_lnn.data.sources.folders import load_folder
@@ -327,3 +328,15 @@ def test_a_table_and_a_folder_report_folders_that_cannot_be_read(tmp_path, locke
     (tmp_path / "t.csv").write_text("\n".join(["file,label", *rows]))
     warnings = load_table(tmp_path / "t.csv", Reading(own=OwnImages(image_dir=locked), size=4)).check.warnings
     assert warnings[0].startswith("folders in which no files could be looked for: ")
+
+
+def test_reading_many_files_in_threads_needs_little_memory_for_each():
+    count = 4000
+    tracemalloc.start()
+    try:
+        assert map_files(abs, range(-count, 0)) == list(range(count, 0, -1))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # A pool alone keeps 1,500 bytes for each file that waits.
+    assert peak / count < 800

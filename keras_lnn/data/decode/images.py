@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 DECODING = 3
 Progress = Callable[[float], None]
 
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
 _CHUNK = 16
+_FILES_AT_ONCE = 1024
 _AS_IT_IS = Rendering()
 
 
@@ -40,8 +44,8 @@ def guess_channels(paths: Sequence[str | os.PathLike]) -> int:
     ``read_images`` reports them.
     """
     with quiet_decoders(), ThreadPoolExecutor(worker_count()) as pool:
-        for start in range(0, len(paths), 1024):
-            if not all(pool.map(_has_grey_header, paths[start : start + 1024])):
+        for start in range(0, len(paths), _FILES_AT_ONCE):
+            if not all(pool.map(_has_grey_header, paths[start : start + _FILES_AT_ONCE])):
                 return 3
     return 1
 
@@ -192,6 +196,16 @@ def quiet_decoders() -> Generator[None]:
             yield
         finally:
             logger.setLevel(level)
+
+
+def map_files(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
+    """Returns the results of a function that reads files or their headers, in several threads."""
+    found: list[_Result] = []
+    with quiet_decoders(), ThreadPoolExecutor(worker_count()) as pool:
+        # A pool keeps an object of 2 KB for each file that waits.
+        for start in range(0, len(items), _FILES_AT_ONCE):
+            found.extend(pool.map(function, items[start : start + _FILES_AT_ONCE]))
+    return found
 
 
 def _has_grey_header(path: str | os.PathLike) -> bool:

@@ -7,7 +7,6 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from keras_lnn.data.decode.decoded_cache import CachedImages, open_or_decode
 from keras_lnn.data.decode.dicom_volumes import digest_series
 from keras_lnn.data.decode.faults import describe_faults
 from keras_lnn.data.decode.file_frames import FileFrame, ImageFile
-from keras_lnn.data.decode.images import guess_channels, image_shape
+from keras_lnn.data.decode.images import guess_channels, image_shape, map_files
 from keras_lnn.data.reading import Reading
 from keras_lnn.data.sources.own_frames import FileRows, SeriesFiles
 from keras_lnn.errors import InputError
@@ -108,8 +107,7 @@ def digest_files(files: Sequence[ImageFile]) -> tuple[list[str], dict[int, str]]
             wrong[path] = (error.strerror or "unreadable").lower()
         return ""
 
-    with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
-        digests = dict(zip(unique, pool.map(digest, unique, chunksize=64), strict=True))
+    digests = dict(zip(unique, map_files(digest, unique), strict=True))
     return [digests[path] for path in paths], {row: wrong[path] for row, path in enumerate(paths) if path in wrong}
 
 

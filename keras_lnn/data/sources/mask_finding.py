@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from keras_lnn.data.checking import name_some
-from keras_lnn.data.decode.images import Progress, quiet_decoders, worker_count
+from keras_lnn.data.decode.images import Progress, map_files
 from keras_lnn.data.decode.mask_pixels import MaskValue, native_grid
 from keras_lnn.data.decode.medical_files import Grid, is_nifti
 from keras_lnn.data.options import OwnImages
@@ -199,9 +198,7 @@ def _read_grids(images: Sequence[Path]) -> dict[Path, Grid]:
         except Exception:  # reported when the image is decoded
             return None
 
-    with quiet_decoders(), ThreadPoolExecutor(worker_count()) as pool:
-        found = zip(images, pool.map(read, images, chunksize=64), strict=True)
-        return {path: grid for path, grid in found if grid is not None}
+    return {path: grid for path, grid in zip(images, map_files(read, images), strict=True) if grid is not None}
 
 
 def _wrong_sizes(

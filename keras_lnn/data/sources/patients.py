@@ -10,12 +10,11 @@ import os
 import secrets
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from keras_lnn.data.decode import dicom_files
 from keras_lnn.data.decode.dicom_volumes import list_slices
-from keras_lnn.data.decode.images import quiet_decoders, worker_count
+from keras_lnn.data.decode.images import map_files
 from keras_lnn.files.atomic import cache_folder
 
 _KEY_BYTES = 32
@@ -53,8 +52,7 @@ def find_patients(files: Sequence[Path]) -> FoundPatients:
     dicom = [row for row, file in enumerate(files) if dicom_files.is_dicom(file)]
     if not dicom:
         return FoundPatients(None)
-    with quiet_decoders(), ThreadPoolExecutor(worker_count()) as pool:
-        numbers = dict(zip(dicom, pool.map(_read_number, [files[row] for row in dicom], chunksize=64), strict=True))
+    numbers = dict(zip(dicom, map_files(_read_number, [files[row] for row in dicom]), strict=True))
     known = {row: number for row, number in numbers.items() if _is_somebody(number)}
     count = len(set(known.values()))
     if count < _FEWEST_PATIENTS:

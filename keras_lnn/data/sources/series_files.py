@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -14,18 +12,8 @@ from keras_lnn.data.decode.dicom_volumes import list_slices, read_positions
 from keras_lnn.data.decode.faults import is_obstacle, name_fault
 from keras_lnn.data.decode.file_frames import FileFrame
 from keras_lnn.data.decode.frame_times import count_frames, join_moments, read_frame_times, read_moments
-from keras_lnn.data.decode.images import quiet_decoders, worker_count
 from keras_lnn.data.decode.medical_files import read_slice_positions
 from keras_lnn.errors import InputError
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
-
-
-def map_files(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
-    """Returns the results of a function that reads the headers of files, in several threads."""
-    with quiet_decoders(), ThreadPoolExecutor(worker_count()) as pool:
-        return list(pool.map(function, items, chunksize=16))
 
 
 def has_frames(path: Path, steps_along: str = "time") -> bool:

@@ -11,9 +11,10 @@ import numpy as np
 
 from keras_lnn.data.checking import name_some
 from keras_lnn.data.decode.file_frames import FileFrame
+from keras_lnn.data.decode.images import map_files
 from keras_lnn.data.decode.medical_files import is_medical
 from keras_lnn.data.options import OwnImages
-from keras_lnn.data.sources.series_files import has_frames, map_files, read_file_times
+from keras_lnn.data.sources.series_files import has_frames, read_file_times
 from keras_lnn.data.sources.series_positions import POSITION_NAMES, read_positions
 from keras_lnn.data.sources.series_sorting import SortedSeries, sort_series
 from keras_lnn.data.sources.series_times import LENGTHS, SECONDS, TIME_NAMES, read_times
