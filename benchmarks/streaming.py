@@ -9,8 +9,6 @@ images; file-backed memory is given back when it is needed. Both are the highest
 that decode for it, sampled twenty times a second.
 """
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import os
@@ -20,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import psutil
@@ -75,11 +73,11 @@ def measure(count: int, command: StreamingCommand) -> list[dict[str, Any]]:
         generate(Path(folder) / "images", count, command.size)
         os.environ["KERAS_LNN_CACHE"] = str(Path(folder) / "cache")
         fresh = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, fresh, max_tasks_per_child=1) as pool:
-            steps = {"first load": load, "second load": load, "one epoch, without a network": stream}
-            for name, step in steps.items():
+        steps = {"first load": load, "second load": load, "one epoch, without a network": stream}
+        for name, step in steps.items():
+            with ProcessPoolExecutor(1, fresh) as pool:
                 measured = pool.submit(measure_step, step, Path(folder) / "images", command).result()
-                rows.append({"images": count, "step": name, **measured})
+            rows.append({"step": name, "images": count, **measured})
     return rows
 
 
@@ -159,7 +157,7 @@ class _PeakMemory:
         self._is_over = threading.Event()
         self._sampler = threading.Thread(target=self._sample, daemon=True)
 
-    def __enter__(self) -> _PeakMemory:
+    def __enter__(self) -> Self:
         self._sampler.start()
         return self
 
