@@ -6,7 +6,7 @@ for model in lnn cnn; do keras-lnn train --model $model --data phantom-breast --
 keras-lnn train --model lnn-3d --data phantom-vessel --run-dir runs/lnn-3d-1
 keras-lnn train --model unet --data phantom-liver --run-dir runs/unet-1
 python benchmarks/runtimes.py --runs runs/lnn-1,runs/cnn-1,runs/lnn-3d-1,runs/unet-1 \
-    --csv docs/results/tables/runtimes.csv --hardware "two CPU cores"
+    --samples 100 --csv docs/results/tables/runtimes.csv --hardware "two CPU cores"
 
 Each export predicts in a process of its own; run nothing beside it.
 """
@@ -96,7 +96,8 @@ def write_table(
     runs = ",".join(f"runs/{Path(run).name}" for run in command.runs.split(","))
     facts = {
         "title": "Exported models in each format and precision",
-        "command": f"python benchmarks/runtimes.py --runs {runs}",
+        "command": f"python benchmarks/runtimes.py --runs {runs}"
+        + ("" if command.samples is None else f" --samples {command.samples}"),
         "protocol": f"each export in a process of its own, times are medians; validation split, {'; '.join(measured)}",
         "seeds": ", ".join(f"{one.signature.seed} ({one.signature.model})" for one in found),
         "intervals": "95%, over the validation samples; losses are paired",

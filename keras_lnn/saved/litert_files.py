@@ -56,6 +56,7 @@ def load(path: Path, signature: Signature) -> ServedPredictor:
     try:
         with _quiet():
             interpreter = Interpreter(str(path / FILE), num_threads=count_threads())
+            interpreter.allocate_tensors()  # reports its delegate
             runner = interpreter.get_signature_runner("serving_default")
         details = [runner.get_input_details()["images"], runner.get_output_details()["probabilities"]]
         shapes = [[None if side < 0 else side for side in one["shape_signature"].tolist()] for one in details]
