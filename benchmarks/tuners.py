@@ -121,7 +121,7 @@ def replay(tuner: str, trainings: Trainings, seed: int, trials: int) -> Replay:
 
     Args:
         tuner: Name of the tuner.
-        trainings: The trainings that it is told of.
+        trainings: The trainings whose values it has seen.
         seed: Seed of the search.
         trials: Number of whole trainings whose epochs it may spend.
     """
@@ -172,7 +172,7 @@ def tabulate(
 
     Args:
         found: The replays of each tuner, in the order of the seeds.
-        trainings: The trainings that they were told of.
+        trainings: The trainings whose values they have seen.
         trials: Numbers of whole trainings.
     """
     rows = []

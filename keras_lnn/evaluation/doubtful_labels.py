@@ -48,7 +48,7 @@ def find_doubtful_labels(
     Args:
         truth: Class indices (samples,), or 0/1 (samples, labels).
         probabilities: (samples, classes or labels), of models that were not trained on the samples.
-        informed: Whether each class or label is told from the others better than by chance; the others are never
+        informed: Whether each class or label is distinguished from the others better than by chance; others are never
             suggested, and such a label is not looked at. None for all.
     """
     known = np.ones(probabilities.shape[1], bool) if informed is None else np.asarray(informed, bool)
@@ -74,7 +74,7 @@ def _contradicted(truth: np.ndarray, probabilities: np.ndarray, informed: np.nda
     counts = np.bincount(truth, minlength=classes)
     own = probabilities[rows, truth]
     sums = np.bincount(truth, weights=own, minlength=classes)
-    # No probability reaches the threshold of a class that no sample has, or that is not told from the others.
+    # No probability reaches the threshold of a class that no sample has, or that is not distinguished from the others.
     usable = informed & (counts > 0)
     thresholds = np.where(usable, sums / np.maximum(counts, 1), np.inf)
     confident = np.where(probabilities >= thresholds, probabilities, -np.inf)

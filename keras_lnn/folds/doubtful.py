@@ -28,7 +28,7 @@ def tabulate_doubtful(repeats: Sequence[Sequence[FoldPredictions]], found: Mappi
 
     Args:
         repeats: The predictions of each fold, for each repeat.
-        found: Content of folds.json, whose AUCs say which classes or labels are told from the others.
+        found: Content of folds.json, whose AUCs say which classes or labels are distinguished from the others.
     """
     first, class_names = repeats[0], found["classes"]
     names = [name for fold in first for name in fold.names]

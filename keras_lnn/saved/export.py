@@ -69,14 +69,11 @@ def export_model(
         require_precision(format, precision)
         require_samples(precision, samples)
     predictor = load_predictor(source)
-    output = find_place(output, format, precision)
-    require_no_pattern(output)
+    output = _require_place(find_place(output, format, precision))
     if not isinstance(predictor, KerasPredictor):
         raise InputError(
             f"An export must start from a run or a .keras file. Received: {source}, which is exported already."
         )
-    if output.exists() and not (output / SIGNATURE_FILE).is_file() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"The export's folder must be new or an earlier export. Received: {output}. Choose another.")
     if precision is not None:
         predictor = KerasPredictor(predictor.model, dataclasses.replace(predictor.signature, precision=precision))
     signature, record = predictor.signature, read_samples(find_model(source))
@@ -92,14 +89,22 @@ def export_model(
         if record is not None and not FORMATS[format].holds_signature:
             write_json(temporary / SAMPLES_FILE, record.to_json())
         difference = _measure_difference(predictor, temporary, samples)
-        scale = next((layer.scale for layer in predictor.model.layers if isinstance(layer, LearnedScale)), None)
-        words = None if FORMATS[format].holds_signature else _describe_difference(difference, samples, signature)
-        loss = None if precision is None or judge is None else judge(load_predictor(temporary))
-        write_text(temporary / CARD_FILE, model_card(signature, metrics, format, scale, words, loss))
         if precision is None and difference > _TOLERANCE * _largest_scale(signature):
             raise RuntimeError(
                 f"The exported model's probabilities differ from those of the Keras model by {difference:.2g}."
             )
+        loss = None if precision is None or judge is None else judge(load_predictor(temporary))
+        scale = next((layer.scale for layer in predictor.model.layers if isinstance(layer, LearnedScale)), None)
+        words = None if FORMATS[format].holds_signature else _describe_difference(difference, samples, signature)
+        write_text(temporary / CARD_FILE, model_card(signature, metrics, format, scale, words, loss))
+    return output
+
+
+def _require_place(output: Path) -> Path:
+    """Returns the folder of an export, which must not hold anything else."""
+    require_no_pattern(output)
+    if output.exists() and not (output / SIGNATURE_FILE).is_file() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"The export's folder must be new or an earlier export. Received: {output}. Choose another.")
     return output
 
 

@@ -1,1 +1,1 @@
-"""A model behind HTTP: a local page to try it, and the same predictions for programs."""
+"""A model over HTTP: a local page to try it, and the same predictions for programs."""
