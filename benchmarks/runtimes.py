@@ -77,7 +77,8 @@ def tabulate(found: Benchmark) -> list[dict[str, Any]]:
     rows = []
     for one in found.rows:
         timing, fidelity = one.timing, one.fidelity
-        row = {"model": found.signature.model, "format": one.format, "precision": one.precision, "MiB": one.size_mib}
+        name = f"{found.signature.model}, {one.format}, {one.precision}"
+        row: dict[str, Any] = {"model, format, precision": name, "MiB": one.size_mib}
         row |= {"first prediction (s)": timing["first_seconds"], "one sample (ms)": timing["latency_ms"]}
         row |= {"95% below (ms)": timing["latency_p95_ms"], "samples per second": timing["samples_per_second"]}
         row |= {"batch": timing["batch"], "memory (MiB)": timing["memory_mib"]}
