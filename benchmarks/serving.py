@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--hostile", type=int, default=1000, help="hostile uploads")
     parser.add_argument("--memory-requests", type=int, default=10_000, help="requests while memory is measured")
     parser.add_argument("--output", type=Path, help="CSV file to write")
+    parser.add_argument("--hardware", default="not recorded", help="the machine, for the head of the table")
     arguments = parser.parse_args()
     images = _make_images()
     rows = [_measure_loop(arguments.model, images)]
@@ -44,10 +45,25 @@ def main() -> None:
     for row in rows:
         print(json.dumps(row))
     if arguments.output is not None:
-        with open(arguments.output, "w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, list(dict.fromkeys(name for row in rows for name in row)))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_table(rows, arguments)
+
+
+def write_table(rows: list[dict[str, object]], arguments: argparse.Namespace) -> None:
+    """Writes the rows as CSV, below the lines that say how they were measured."""
+    facts = {
+        "title": "A served model under load",
+        "command": f"python benchmarks/serving.py --model runs/{Path(arguments.model).name}",
+        "protocol": f"PNG files of 256 pixels, one per request; {arguments.requests:,} requests for each number of"
+        " clients; the loop reads files and calls the SavedModel without a server; memory is measured with 8 clients",
+        "seeds": "does not apply",
+        "hardware": arguments.hardware,
+    }
+    with open(arguments.output, "w", encoding="utf-8", newline="") as stream:
+        stream.writelines(f"# {name}: {text}\n" for name, text in facts.items())
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        writer = csv.DictWriter(stream, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _make_images(count: int = 64, side: int = 256) -> list[bytes]:
@@ -88,7 +104,7 @@ def _measure_loop(model: str, images: list[bytes], repeats: int = 300) -> dict[s
             image = read_image(images[place % len(images)], side=height, channels=channels)
             loaded.serve(image[None])["probabilities"].numpy()
             seconds.append(time.perf_counter() - start)
-    return {"what": "SavedModel in a loop", "clients": 1} | _summarise(seconds[5:], sum(seconds[5:]))
+    return {"what": "SavedModel in a loop"} | _summarise(seconds[5:], sum(seconds[5:]))
 
 
 @contextlib.contextmanager
@@ -117,7 +133,7 @@ def _measure_requests(port: int, images: list[bytes], clients: int, count: int) 
     seconds = time.perf_counter() - start
     if {status for status, _ in found} != {200}:
         raise SystemExit(f"Every request must be answered. Received: {sorted({status for status, _ in found})}.")
-    return {"what": "served", "clients": clients} | _summarise([each for _, each in found], seconds)
+    return {"what": f"served, {clients} clients"} | _summarise([each for _, each in found], seconds)
 
 
 def _measure_hostile(port: int, images: list[bytes], count: int) -> dict[str, object]:
@@ -131,7 +147,7 @@ def _measure_hostile(port: int, images: list[bytes], count: int) -> dict[str, ob
     seconds = time.perf_counter() - start
     statuses = [status for status, _ in found]
     after = _spread(port, 1, 8, lambda place: images[place])
-    row = {"what": "hostile uploads", "clients": 8, "refused": sum(400 <= status < 500 for status in statuses)}
+    row = {"what": "hostile uploads, 8 clients", "refused": sum(400 <= status < 500 for status in statuses)}
     row |= {"answered after them": sum(status == 200 for status, _ in after)}
     return row | _summarise([each for _, each in found], seconds)
 
@@ -146,7 +162,8 @@ def _measure_memory(
             _spread(port, 8, count // steps, lambda place: images[place % len(images)])
         server = psutil.Process(process.pid)
         readers = sum(each.memory_info().rss for each in server.children(recursive=True))
-        row: dict[str, object] = {"what": "memory", "clients": 8, "requests": step * (count // steps)}
+        done = step * (count // steps)
+        row: dict[str, object] = {"what": f"memory after {done:,} requests", "requests": done}
         memory = {"server MB": server.memory_info().rss, "readers MB": readers}
         rows.append(row | {name: round(value / _MEBIBYTE, 1) for name, value in memory.items()})
     return rows
