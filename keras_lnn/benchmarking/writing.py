@@ -93,8 +93,9 @@ def describe_measuring(found: Benchmark) -> list[str]:
     """Returns sentences that say how the numbers of a benchmark came about."""
     samples, sample = found.signature.samples, name_sample(found)
     return [
-        "Each row is measured in a process of its own, which imports its runtime, loads the model and predicts; nothing"
-        " else ran beside it. Times are of this processor and compare formats on it, not other machines.",
+        "Each row is measured in a process of its own, which imports its runtime, loads the model and predicts,"
+        " one after the other. Times are of this processor, if nothing else ran there: they compare formats, not"
+        " machines.",
         f"The time of the first {sample} is from the start of the process to its first prediction. That of one {sample}"
         f" is the median of many, with the time that 95% of them stay below. {samples.capitalize()} per second are"
         " those of the fastest batch of 1 to 256.",

@@ -23,10 +23,15 @@ def plot_quality_latency(rows: Sequence[dict[str, Any]], metric: str, label: str
         label: Its name for people.
         noun: What one sample is, such as ``image``.
     """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     figure = new_figure(6.4, 4.2)
     axes = figure.subplots()
     style_axes(axes, "", f"median time for one {noun} (ms)", label)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda time, _: f"{time:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     colours = dict(zip(dict.fromkeys(row["format"] for row in rows), PALETTE * 2, strict=False))
     for row in rows:
         time, value = row["latency_ms"], row[metric]
