@@ -150,13 +150,12 @@ def _run(
     whole = opened.chosen.joined()
     split = whole if samples is None or samples >= len(whole) else _take_split(whole, samples)
     reference = ModelOutputs.of(opened.predictor, split.images)
-    rows, notes = [], []
+    images, rows, notes = take_evenly(split.images), [], []
     with tempfile.TemporaryDirectory() as folder:
         save_samples(split.images, Path(folder, "samples.npz"))
         for number, (format, precision) in enumerate(jobs):
             progress(number / len(jobs), f"measuring {format} in {precision}")
             place = Path(folder, f"{format}-{precision}")
-            images = take_evenly(split.images)
             reduced = None if precision == FLOAT32 else precision
             try:
                 export_model(model, place, format, None, images, reduced)

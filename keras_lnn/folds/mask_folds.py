@@ -56,5 +56,5 @@ class MaskFolds(FoldKind):
 
 def _require_masks(run: ComparedRun) -> MaskRun:
     if not isinstance(run, MaskRun):
-        raise ValueError(f"Folds of masks must be runs of masks. Received: {type(run).__name__}.")
+        raise ValueError(f"Folds must be runs of segmentation models. Received: {type(run).__name__}.")
     return run
