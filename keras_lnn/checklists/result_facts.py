@@ -81,7 +81,7 @@ def show_failures(run: DescribedRun) -> list[str | Table]:
     """Returns the samples that the model is most wrong about."""
     if not run.folder.predictions.is_file():
         return []
-    table = hard_cases_table(run.folder, run.task, run.split, run.signature)
+    table = hard_cases_table(run.folder.predictions, run.task, run.split, run.signature)
     return ["The model is wrong about no sample."] if table is None else [table]
 
 

@@ -1,10 +1,9 @@
 """``keras-lnn evaluate``: the metrics of a trained model on the data that it was trained on, or on other data."""
 
-import functools
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pydantic
 from pydantic_settings import CliPositionalArg
@@ -71,8 +70,9 @@ class EvaluateCommand(OwnModules, Command, DataOptions):
     )
     output: Path | None = pydantic.Field(
         None,
-        description="folder for the tables and pictures of --sampling, --corruptions and --subgroups (default: "
-        "sampling/DATA-MODEL, corruptions/DATA-MODEL, subgroups/DATA-MODEL)",
+        description="folder for a page with curves, the table of predictions, and the tables and pictures of "
+        "--sampling, --corruptions and --subgroups (default: evaluations/DATA-MODEL with one of these, else nothing is "
+        "written)",
     )
     json_output: bool = pydantic.Field(False, alias="json", description="print one JSON object")
 
@@ -98,15 +98,16 @@ def run_evaluate(command: EvaluateCommand) -> None:
     from keras_lnn.training.samples import LearnedData
 
     signature = read_signature(find_model(command.model))
-    _require_groups(command)
+    _require_subgroups(command)
     if command.sampling:
         signature.require_series(command.model, "--sampling")
     learned = LearnedData.of(command.model, signature)
     _require_data(command, learned)
     if command.subgroups is not None:
         open_subgroup_table(command.data or learned.name, command.subgroup_table, parse_subgroups(command.subgroups))
-    if command.output is not None:
-        require_writable(command.output, "--output")
+    output = _choose_output(command, command.data or learned.name)
+    if output is not None:
+        require_writable(output, "--output")
     start(command, quiet)
     from keras_lnn.training.evaluate import describe_measured, evaluate_model
 
@@ -122,10 +123,10 @@ def run_evaluate(command: EvaluateCommand) -> None:
             corruptions=command.corruptions,
             subgroups=command.subgroups,
             subgroup_table=command.subgroup_table,
+            output=output,
             progress=progress,
         )
     leading = signature.get_task().leading
-    written = _write(command, metrics, leading)
     if command.json_output:
         print(json.dumps(metrics, indent=2, ensure_ascii=False))
     else:
@@ -145,18 +146,12 @@ def run_evaluate(command: EvaluateCommand) -> None:
         print_subgroups(console, metrics["subgroups"], leading)
         for sentence in describe_subgroups(metrics["subgroups"]):
             console.print(sentence, markup=False)
-    if written:
-        print_written(console, written)
+    if output is not None:
+        print_written(console, {name: Path(path) for name, path in metrics["written"].items()})
 
 
-def _require_groups(command: EvaluateCommand) -> None:
-    """Checks that options of other options are not given without them."""
-    writes = command.sampling or command.corruptions or command.subgroups is not None
-    if command.output is not None and not writes:
-        raise InputError(
-            f"--output is for the files of --sampling, --corruptions and --subgroups. Received: {command.output}"
-            " without one of them."
-        )
+def _require_subgroups(command: EvaluateCommand) -> None:
+    """Checks that a table of subgroups is not given without subgroups."""
     if command.subgroup_table is not None and command.subgroups is None:
         raise InputError(
             f"--subgroup-table is for --subgroups. Received: {command.subgroup_table} without it. Name the columns with"
@@ -164,21 +159,13 @@ def _require_groups(command: EvaluateCommand) -> None:
         )
 
 
-def _write(command: EvaluateCommand, metrics: dict[str, Any], metric: str) -> dict[str, Path]:
-    """Writes the tables and pictures that were asked for, and returns their paths."""
-    from keras_lnn.training.robustness import write_robustness
-    from keras_lnn.training.subgroups import write_subgroups
-
-    data, model = Path(metrics["data"].rpartition(":")[2]).stem, Path(command.model).stem
-    name = re.sub(r"[^A-Za-z0-9._=-]+", "-", f"{data}-{model}").strip("-.")[:100]
-    title = f"{metrics['model']} on {metrics['data']}"
-    written = {}
-    writers = {kind: functools.partial(write_robustness, kind) for kind in ("sampling", "corruptions")}
-    for kind, write in {**writers, "subgroups": write_subgroups}.items():
-        if kind in metrics:
-            found = write(metrics[kind], metric, title, command.output or Path(kind) / name)
-            written |= {what if what == kind else f"{what} of {kind}": path for what, path in found.items()}
-    return written
+def _choose_output(command: EvaluateCommand, data: str) -> Path | None:
+    """Returns the folder for the page, tables and pictures; None where none are asked for."""
+    asked = command.sampling or command.corruptions or command.subgroups is not None
+    if command.output is not None or not asked:
+        return command.output
+    name = f"{Path(data.rpartition(':')[2]).stem}-{Path(command.model).stem}"
+    return Path("evaluations") / re.sub(r"[^A-Za-z0-9._=-]+", "-", name).strip("-.")[:100]
 
 
 def _require_data(command: EvaluateCommand, learned: "LearnedData") -> None:

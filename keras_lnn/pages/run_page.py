@@ -84,7 +84,7 @@ def run_page(folder: RunFolder, metrics: dict[str, Any], signature: Signature | 
         splits=run_tables.splits_table(metrics),
         check=metrics.get("data_check", {"notes": [], "warnings": []}),
         pictures=_read_pictures(folder),
-        hard=run_tables.hard_cases_table(folder, task, split, signature),
+        hard=run_tables.hard_cases_table(folder.predictions, task, split, signature),
         facts=list_facts(config, metrics, signature),
         use=describe_use(task, name_samples(metrics)),
         commands=list_commands(folder, config, name_samples(metrics)),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS
 from keras_lnn.pages.rendering import Table
-from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.card import shown_metrics
 from keras_lnn.saved.results import (
     describe_basis,
@@ -82,17 +82,24 @@ def labels_table(metrics: Mapping[str, Any], split: str) -> Table:
     return Table(f"Each {columns.noun}, with 95% intervals", head, rows, folded=folded)
 
 
-def hard_cases_table(folder: RunFolder, task: Task, split: str, signature: Signature | None) -> Table | None:
-    """Returns the samples that the model is most wrong about; None where it is wrong about none or nobody knows."""
+def hard_cases_table(predictions: Path, task: Task, split: str, signature: Signature | None) -> Table | None:
+    """Returns the samples that the model is most wrong about; None where it is wrong about none or nobody knows.
+
+    Args:
+        predictions: The table of predictions.
+        task: What the model predicts.
+        split: The split whose samples are looked at.
+        signature: The signature of the model; None if it is missing.
+    """
     try:
         thresholds = None if signature is None else signature.thresholds
-        cases = task.find_hard_cases(folder.predictions, split, thresholds)
+        cases = task.find_hard_cases(predictions, split, thresholds)
     except DAMAGED_FILE_ERRORS:
         return None
     if not cases:
         return None
     noun = "case" if len(cases) == 1 else "cases"
-    caption = f"The {len(cases)} {noun} that the model is most wrong about; predictions.csv has all"
+    caption = f"The {len(cases)} {noun} that the model is most wrong about; {predictions.name} has all"
     words = sum(name in _WORDS for name in cases[0])
     is_series = signature is not None and signature.samples == "series"
     head = ["series" if is_series and name == "image" else name for name in cases[0]]

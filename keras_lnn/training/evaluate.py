@@ -27,6 +27,7 @@ from keras_lnn.saved.results import name_samples
 from keras_lnn.saved.signature import Signature, read_signature
 from keras_lnn.training.class_names import with_classes_of, with_steps_of
 from keras_lnn.training.corruptions import measure_corruptions
+from keras_lnn.training.evaluation_page import Evaluated, write_evaluation
 from keras_lnn.training.promised import measure_promised
 from keras_lnn.training.report import measure_split, metrics_of_split
 from keras_lnn.training.samples import LEARNED_DATA, ChosenSamples, LearnedData, choose_samples
@@ -130,6 +131,7 @@ def evaluate_model(
     corruptions: bool = False,
     subgroups: str | None = None,
     subgroup_table: Path | None = None,
+    output: Path | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Any]:
     """Measures a saved model.
@@ -151,6 +153,8 @@ def evaluate_model(
         subgroups: Columns by whose values the samples are also measured apart, such as ``sex,age:40:60``.
         subgroup_table: CSV file with these columns and one with the names of the samples; the table that the data are
             read from if not given.
+        output: Folder for a page, the table of predictions, and the tables and pictures of what was asked for; None to
+            write nothing.
         progress: Called with the fraction done.
 
     Returns:
@@ -158,7 +162,7 @@ def evaluate_model(
         words), ``split``, ``images``, ``patients`` (None where unknown), ``left_out_training_images``, ``new_images``
         and ``missing_images``; for models that have them ``sets`` and ``referral``; where asked for also ``sampling``,
         one row per sampling, ``corruptions``, one row per corruption and strength, and ``subgroups``, one row per group
-        and metric.
+        and metric; ``written``, where there is an output, has the paths of its files.
     """
     if sampling:
         read_signature(find_model(model)).require_series(str(model), "--sampling")
@@ -168,7 +172,8 @@ def evaluate_model(
     predictor, signature, chosen = opened.predictor, opened.signature, opened.chosen
     predicted = np.concatenate([predictor.predict_compact(part.images) for part in chosen.parts])
     measured = chosen.joined()
-    metrics = metrics_of_split(measure_split(measured, predicted, signature), signature, chosen.split)
+    found = measure_split(measured, predicted, signature)
+    metrics = metrics_of_split(found, signature, chosen.split)
     metrics |= measure_promised({chosen.split: (measured, predicted)}, signature)
     metrics["warnings"] = [*opened.warnings, *metrics["warnings"]]
     if sampling:
@@ -180,9 +185,14 @@ def evaluate_model(
     columns = parse_subgroups(subgroups)
     if columns:
         table = open_subgroup_table(opened.name, subgroup_table, columns)
-        found = read_subgroups(table, columns, measured.names, len(measured))
-        metrics["subgroups"] = without_nan(measure_subgroups(measured, predicted, signature, found))
-    return {"model": str(model), "data": opened.name, **_describe(chosen, measured), **metrics}
+        groups = read_subgroups(table, columns, measured.names, len(measured))
+        metrics["subgroups"] = without_nan(measure_subgroups(measured, predicted, signature, groups))
+    metrics = {"model": str(model), "data": opened.name, **_describe(chosen, measured), **metrics}
+    if output is not None:
+        evaluated = Evaluated(signature, measured, predicted, found, metrics)
+        written = write_evaluation(evaluated, describe_measured(metrics), output)
+        metrics["written"] = {name: str(path) for name, path in written.items()}
+    return metrics
 
 
 def predict_run_samplings(

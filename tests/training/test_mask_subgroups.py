@@ -149,11 +149,11 @@ def test_the_command_measures_subgroups_and_corruptions_of_masks(tmp_path, monke
     assert caught.value.code in (0, None)
     assert "Dice by subgroup" in output
     assert "hand right (5 samples): not measured: fewer than 10 samples." in output
-    found = pd.read_csv("subgroups/phantom-liver-unet/subgroups.csv")
+    found = pd.read_csv("evaluations/phantom-liver-unet/subgroups.csv")
     dice = found[(found["metric"] == "dice") & (found["column"] == "table")]
     assert dice["patients"].tolist() == [6, 6]
     assert dice["corrected_p"].between(0, 1).all()
     assert "Dice by strength of corruption" in output
-    corrupted = pd.read_csv("corruptions/phantom-liver-unet/corruptions.csv")
+    corrupted = pd.read_csv("evaluations/phantom-liver-unet/corruptions.csv")
     assert len(corrupted) == 12 * 6
     assert corrupted["dice_low"].notna().any()

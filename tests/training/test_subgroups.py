@@ -224,11 +224,11 @@ def test_the_command_measures_groups_and_corruptions(tmp_path, monkeypatch, capf
     assert "AUC by subgroup" in output
     assert f"side right ({len(train) - 12} samples): not measured: fewer than 10 samples." in output
     assert "AUC by strength of corruption" in output
-    assert len(pd.read_csv("corruptions/labels-own-images/corruptions.csv")) == 12 * 6
-    assert {path.name for path in (tmp_path / "subgroups" / "labels-own-images").glob("s*")} == {
-        "subgroups.csv",
-        "subgroups.png",
-    }
+    folder = tmp_path / "evaluations" / "labels-own-images"
+    assert len(pd.read_csv(folder / "corruptions.csv")) == 12 * 6
+    assert {path.name for path in folder.glob("s*")} == {"subgroups.csv", "subgroups.png"}
+    page = (folder / "evaluation.html").read_text()
+    assert all(f'<section id="{name}">' in page for name in ("metrics", "subgroups", "corruptions", "cases"))
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,6 @@ def test_the_command_measures_groups_and_corruptions(tmp_path, monkeypatch, capf
     [
         (["--subgroups", "age:60:40"], "rising edges"),
         (["--subgroup-table", "x.csv"], "--subgroup-table is for --subgroups"),
-        (["--output", "there"], "--output is for the files of --sampling, --corruptions and --subgroups"),
         (["--subgroups", "sex"], "Received: sex."),
     ],
 )
