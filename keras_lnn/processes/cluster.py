@@ -25,11 +25,17 @@ from keras_lnn.errors import InputError
 from keras_lnn.fields.options import ClusterOptions
 from keras_lnn.fields.values import MOST_WORKERS, parse_address
 from keras_lnn.processes.needs import Needs
-from keras_lnn.processes.node_work import FOLDER_VARIABLES, NodeTask, describe_code, describe_node, work_on_node
+from keras_lnn.processes.node_work import (
+    NodeTask,
+    choose_environment,
+    describe_code,
+    describe_node,
+    find_variables,
+    work_on_node,
+)
 from keras_lnn.processes.packing import pack_folder, unpack_folder
-from keras_lnn.processes.pool import Job
+from keras_lnn.processes.pool import Job, RunningJob
 from keras_lnn.processes.runner import Limits, Outcome
-from keras_lnn.processes.sharing import SHARED_GPU, limit_threads
 from keras_lnn.runs.folder import RunFolder
 
 # Number of times that a job begins again or goes on after its node was lost or its worker was killed.
@@ -38,8 +44,6 @@ _LOOK_EVERY_SECONDS = 0.3
 _CANCEL_SECONDS = 10.0
 _CONNECT_SECONDS = 10.0
 _CHECK_SECONDS = 600.0
-# Variables of this process that change what a run does, and folders of data.
-_PASSED = ("KERAS_", "TF_", "XLA_", "JAX_", *FOLDER_VARIABLES)
 
 
 def import_ray() -> Any:
@@ -65,7 +69,7 @@ class RayCluster:
 
     def __init__(self, options: ClusterOptions, workers: int | None, limits: Limits) -> None:
         # The variables are those of the command, before this process chooses a small backend for itself.
-        passed = {name: value for name, value in os.environ.items() if name.startswith(_PASSED)}
+        passed = find_variables()
         self.ray = import_ray()
         self.sends = options.cluster_folders == "sent"
         try:
@@ -91,7 +95,7 @@ class RayCluster:
             self.close()
             raise
         self._asked_workers = workers
-        self.environment = {**passed, **limit_threads(self.needs.processors), **SHARED_GPU}
+        self.environment = choose_environment(passed, self.needs.processors)
         work = self.ray.remote(max_calls=1, max_retries=0, num_returns="streaming")(work_on_node)
         self._work = work.options(**self.needs.as_ray_options())
 
@@ -153,7 +157,9 @@ class RayCluster:
             raise InputError("The cluster must have a node that is alive. Received: none. Start one with: ray start")
         return found
 
-    def resources(self, limits: Limits | None = None, name: str = "worker") -> list[RayResource]:
+    def resources(
+        self, limits: Limits | None = None, name: str = "worker", jobs: int | None = None
+    ) -> list[RayResource]:
         """Returns a resource for each job that may run at a time, wherever the cluster has room for it."""
         names = [name] if self.workers == 1 else [f"{name}-{number}" for number in range(self.workers)]
         return [RayResource(one, self, limits or Limits()) for one in names]
@@ -164,20 +170,8 @@ class RayCluster:
         if self.sends:
             existing = [folder for folder in (*job.own_folders, *job.reads) if folder.is_dir()]
             inputs = {str(folder): pack_folder(folder) for folder in existing}
-        task = NodeTask(
-            work=job.work,
-            order=job.order,
-            folder=str(job.folder),
-            own_folders=tuple(map(str, job.own_folders)),
-            runs=tuple(map(str, job.runs)),
-            limits=limits,
-            environment=self.environment,
-            working_folder=os.getcwd(),
-            code=describe_code(),
-            sends=self.sends,
-            inputs=inputs,
-        )
-        return self._work.remote(task)
+        task = NodeTask.for_job(job, limits, self.environment)
+        return self._work.remote(dataclasses.replace(task, sends=self.sends, inputs=inputs))
 
     def close(self) -> None:
         """Leaves the cluster, which ends all tasks."""
@@ -200,9 +194,11 @@ class RayResource:
         self._place = ""
         self._histories: tuple[Path, ...] = ()
 
-    def shown(self, job: Job) -> Job:
+    def shown(self, running: RunningJob) -> RunningJob:
         """Returns the job with its node in its name, and with copies of histories that are on the node."""
-        return dataclasses.replace(job, name=f"{job.name}, {self._place}", runs=self._histories or job.runs)
+        job = running.job
+        named = dataclasses.replace(job, name=f"{job.name}, {self._place}", runs=self._histories or job.runs)
+        return dataclasses.replace(running, job=named)
 
     def run(self, job: Job, stop: threading.Event) -> Outcome:
         """Runs a job as a task of the cluster, again if its node is lost."""

@@ -1,4 +1,4 @@
-"""The two engines of the pool: processes of this machine, or the nodes of a Ray cluster."""
+"""The engines of the pool: processes of this machine, the nodes of a Ray cluster, or the queue of Slurm."""
 
 from __future__ import annotations
 
@@ -26,12 +26,15 @@ class Engine(Protocol):
         """Checks that jobs can run, and write to an existing folder that holds those of all runs."""
         ...
 
-    def resources(self, limits: Limits | None = None, name: str = "worker") -> Sequence[Resource]:
+    def resources(
+        self, limits: Limits | None = None, name: str = "worker", jobs: int | None = None
+    ) -> Sequence[Resource]:
         """Returns the resources for so many jobs at a time.
 
         Args:
             limits: Limits beyond which a process is killed.
             name: Name of the resource, followed by a number if there are several.
+            jobs: Number of jobs if all are known, so that an engine with a queue of its own can queue all at once.
         """
         ...
 
@@ -55,7 +58,7 @@ class ThisMachine:
     def begin(self, folder: Path, console: Console) -> None:
         """Does nothing: processes of this machine can do what this one can."""
 
-    def resources(self, limits: Limits | None = None, name: str = "worker") -> list[Resource]:
+    def resources(self, limits: Limits | None = None, name: str = "worker", jobs: int | None = None) -> list[Resource]:
         """Returns one resource for each job at a time."""
         return [*local_resources(self.runner, self.workers, limits, name)]
 

@@ -14,7 +14,7 @@ import os
 import platform
 import tempfile
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,15 @@ from keras_lnn.processes.packing import (
     translate_shown,
     unpack_folder,
 )
+from keras_lnn.processes.pool import Job
 from keras_lnn.processes.runner import Limits, Outcome, ProcessRunner
+from keras_lnn.processes.sharing import SHARED_GPU, limit_threads
 from keras_lnn.runs.folder import RunFolder
 
 # Folders that a node may have elsewhere: its own value comes before that of the machine that starts the work.
 FOLDER_VARIABLES = ("KERAS_LNN_CACHE", "MEDMNIST_ROOT", "TFDS_DATA_DIR")
+# Variables of the command that change what a run does, and folders of data.
+_PASSED = ("KERAS_", "TF_", "XLA_", "JAX_", *FOLDER_VARIABLES)
 _LOOK_EVERY_SECONDS = 0.5
 
 
@@ -64,6 +68,31 @@ class NodeTask:
     sends: bool = False
     inputs: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
 
+    @classmethod
+    def for_job(cls, job: Job, limits: Limits, environment: Mapping[str, str | None]) -> NodeTask:
+        """Returns the task of a job of this process, in folders that the node sees under the same path."""
+        return cls(
+            work=job.work,
+            order=job.order,
+            folder=str(job.folder),
+            own_folders=tuple(map(str, job.own_folders)),
+            runs=tuple(map(str, job.runs)),
+            limits=limits,
+            environment=environment,
+            working_folder=os.getcwd(),
+            code=describe_code(),
+        )
+
+
+def find_variables() -> dict[str, str]:
+    """Returns the environment variables of this process that change what a run does."""
+    return {name: value for name, value in os.environ.items() if name.startswith(_PASSED)}
+
+
+def choose_environment(variables: Mapping[str, str], processors: int) -> dict[str, str | None]:
+    """Returns the environment variables of a run on a node, which computes on so many processors."""
+    return {**variables, **limit_threads(processors), **SHARED_GPU}
+
 
 @functools.cache
 def describe_code() -> str:
@@ -82,8 +111,12 @@ def describe_node(working_folder: str, token: str) -> dict[str, Any]:
     return {"node": platform.node(), "code": describe_code(), "sees": there}
 
 
-def work_on_node(task: NodeTask) -> Generator[dict[str, Any]]:
+def work_on_node(task: NodeTask, make_runner: Callable[[], ProcessRunner] = ProcessRunner) -> Generator[dict[str, Any]]:
     """Does a job and yields what the machine that has sent it needs to know.
+
+    Args:
+        task: The job.
+        make_runner: Returns what starts and supervises its process.
 
     Yields:
         ``node``, its name; perhaps several times ``histories``, the histories of the runs by their number; and
@@ -102,7 +135,7 @@ def work_on_node(task: NodeTask) -> Generator[dict[str, Any]]:
             os.chdir(task.working_folder)
         places = _place_folders(task, stack) if task.sends else {}
         moved = dataclasses.replace(task, **translate_paths(_paths_of(task), places))
-        outcome = yield from _run(moved)
+        outcome = yield from _run(moved, make_runner())
         back = {place: folder for folder, place in places.items()}
         folders = {}
         for folder in task.own_folders if task.sends else ():
@@ -130,11 +163,10 @@ def _place_folders(task: NodeTask, stack: contextlib.ExitStack) -> dict[str, str
     return places
 
 
-def _run(task: NodeTask) -> Generator[dict[str, Any], None, Outcome]:
+def _run(task: NodeTask, runner: ProcessRunner) -> Generator[dict[str, Any], None, Outcome]:
     """Runs the job's process, yields histories if folders are sent, and returns the outcome."""
     outcomes: list[Outcome] = []
     stop = threading.Event()
-    runner = ProcessRunner()
 
     def run() -> None:
         outcomes.append(runner.run(task.work, task.order, Path(task.folder), limits=task.limits, stop=stop))

@@ -2,8 +2,9 @@
 
 ``Pool(resources, supply).run(watch)`` is the whole of it. Each resource runs one job at a time, and the first one that
 is free asks the supply for the next job. So two places decide what runs where: the list of resources says where jobs
-can run at all (processes of this machine, each with its GPU, or the nodes of a cluster, see
-:mod:`keras_lnn.processes.cluster`), and :meth:`Supply.take` knows which resource asks.
+can run at all (processes of this machine, each with its GPU, the nodes of a Ray cluster, see
+:mod:`keras_lnn.processes.cluster`, or the queue of Slurm, see :mod:`keras_lnn.processes.slurm`), and
+:meth:`Supply.take` knows which resource asks.
 """
 
 from __future__ import annotations
@@ -80,8 +81,11 @@ class Resource(Protocol):
         """Runs a job and returns how it ended; ends it as interrupted once ``stop`` is set."""
         ...
 
-    def shown(self, job: Job) -> Job:
-        """Returns the running job as it is displayed: with its node in its name and histories that are here."""
+    def shown(self, running: RunningJob) -> RunningJob | None:
+        """Returns the job in progress as it is displayed: with its node in its name and histories that are here.
+
+        Returns None if it is not displayed, since it waits with many others.
+        """
         ...
 
 
@@ -118,9 +122,9 @@ class LocalResource:
         options = {"limits": self.limits, "stop": stop, "environment": self.environment}
         return self.runner.run(job.work, job.order, job.folder, **options)
 
-    def shown(self, job: Job) -> Job:
+    def shown(self, running: RunningJob) -> RunningJob:
         """Returns the job as it is."""
-        return job
+        return running
 
 
 def local_resources(
@@ -180,13 +184,10 @@ class Pool:
         run_threads(works, watch, self.stop)
 
     def running(self) -> list[RunningJob]:
-        """Returns the jobs in progress, in the order of the resources."""
+        """Returns the jobs in progress as they are displayed, in the order of the resources."""
         held = dict(self._running)
-        return [
-            dataclasses.replace(held[resource.name], job=resource.shown(held[resource.name].job))
-            for resource in self.resources
-            if resource.name in held
-        ]
+        shown = (resource.shown(held[resource.name]) for resource in self.resources if resource.name in held)
+        return [one for one in shown if one is not None]
 
     def _work(self, resource: Resource) -> None:
         while not self.stop.is_set():

@@ -130,7 +130,7 @@ def run_all(
     progress = Progress(runs, find_done(runs), engine.workers)
     introduce(progress)
     supply = _Runs(progress, ended)
-    pool = Pool(engine.resources(limits), supply)
+    pool = Pool(engine.resources(limits, jobs=len(progress.left)), supply)
 
     def look() -> bool:
         with supply.lock:

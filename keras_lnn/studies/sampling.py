@@ -56,7 +56,7 @@ def measure_left(runs: Sequence[StudyRun], engine: Engine, console: Console, *, 
         return {}
     with JobDisplay(console, "networks under other samplings") as display:
         supply = _Networks([_make_job(*key, left) for key, left in by_network.items()], display)
-        pool = Pool(engine.resources(limits), supply)
+        pool = Pool(engine.resources(limits, jobs=len(by_network)), supply)
 
         def look() -> bool:
             display.show(pool.running(), supply.ended, len(by_network), "")

@@ -25,8 +25,8 @@ class Resource:
     def run(self, job, stop):
         return self.act(job, stop)
 
-    def shown(self, job):
-        return job
+    def shown(self, running):
+        return running
 
 
 class Supply:

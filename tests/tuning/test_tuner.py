@@ -28,8 +28,8 @@ class Resource:
     def run(self, job, stop):
         return self.act(job, stop)
 
-    def shown(self, job):
-        return job
+    def shown(self, running):
+        return running
 
 
 def succeed(job):
