@@ -65,7 +65,7 @@ class SearchSettings(ClusterOptions):
     workers: Annotated[Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS)] | None, Role.CONTROL] = pydantic.Field(
         None,
         description="number of trials at a time on this machine; they share its processors, and each gets one GPU"
-        " (default: 1, or as many as --cluster has room for)",
+        " (default: 1, or as many as a Ray cluster has room for; required for Slurm)",
     )
     trial_timeout: Annotated[str | None, Role.CONTROL] = pydantic.Field(
         None, description="time after which a trial is killed, such as 10m"

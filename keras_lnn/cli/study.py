@@ -62,7 +62,7 @@ class StudyCommand(ClusterOptions, OwnModules):
     workers: Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS)] | None = pydantic.Field(
         None,
         description="number of runs at a time; they share the processors, and each gets one of the GPUs (default: 1, or"
-        " as many as --cluster has room for)",
+        " as many as a Ray cluster has room for; required for Slurm)",
     )
     study_dir: Path | None = pydantic.Field(None, description="folder of the study (default: studies/STUDY-PROTOCOL)")
     data_dir: Path | None = pydantic.Field(None, description="folder of the data files")

@@ -1,5 +1,6 @@
 """Options that belong together: the user's own modules, how a data set is read, and cross-validation."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -7,11 +8,13 @@ import pydantic
 
 from keras_lnn.errors import InputError
 from keras_lnn.fields.roles import Role, Trait
+from keras_lnn.fields.slurm_values import parse_slurm_options, parse_slurm_time
 from keras_lnn.fields.values import (
     FEWEST_FOLDS,
     MOST,
     MOST_FOLDS,
     MOST_WORKERS,
+    SLURM_NAMES,
     Side,
     parse_cluster,
     parse_frame,
@@ -137,29 +140,42 @@ class DataOptions(pydantic.BaseModel):
 
 
 class ClusterOptions(pydantic.BaseModel):
-    """A Ray cluster on whose nodes runs are trained: the same options for every command that trains several."""
+    """The Ray or Slurm cluster that trains the runs: the same options for every command that trains several."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     cluster: Annotated[str | None, Role.CONTROL] = pydantic.Field(
         None,
-        description="Ray cluster whose nodes train the runs: auto for the one that this machine belongs to, or its"
-        " HOST:PORT (default: this machine alone)",
+        description="what trains the runs: slurm for a job array of Slurm; slurm-local to try the same on this machine;"
+        " auto for the Ray cluster that this machine belongs to, or its HOST:PORT (default: this machine alone)",
     )
     cluster_folders: Annotated[Literal["shared", "sent"], Role.CONTROL] = pydantic.Field(
         "shared",
-        description="how the nodes of --cluster write: shared, to a disk that all of them see; sent, to temporary"
+        description="how the nodes of a Ray cluster write: shared, to a disk that all of them see; sent, to temporary"
         " folders, which are sent back when a run ends",
     )
     cpus_per_run: Annotated[Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS)] | None, Role.CONTROL] = (
         pydantic.Field(
-            None, description="processors for each run of --cluster (default: 1, or a node's share for each GPU)"
+            None,
+            description="processors for each run of --cluster (default: 1, or with Ray a node's share for each GPU)",
         )
     )
     gpus_per_run: Annotated[Annotated[float, pydantic.Field(ge=0, le=64)] | None, Role.CONTROL] = pydantic.Field(
         None,
-        description="GPUs for each run of --cluster, such as 1, or 0.5 for two runs on each (default: 1 if nodes have"
-        " GPUs, else 0)",
+        description="GPUs for each run of --cluster, such as 1, or with Ray 0.5 for two runs on each (default: 0, or"
+        " with Ray 1 if nodes have GPUs)",
+    )
+    slurm_partition: Annotated[str | None, Role.CONTROL] = pydantic.Field(
+        None, description="partition of Slurm for --cluster slurm, or several as a,b (default: the one that Slurm has)"
+    )
+    slurm_time: Annotated[str, Role.CONTROL] = pydantic.Field(
+        "1h",
+        description="time limit of each run for --cluster slurm, such as 30m, 4h or 1-12:00:00; a run that reaches it"
+        " waits in the queue again and goes on after its last checkpoint",
+    )
+    slurm_options: Annotated[str | None, Role.CONTROL] = pydantic.Field(
+        None,
+        description="further options of sbatch for --cluster slurm, such as 'account=med constraint=a100 mem=8G'",
     )
 
     @pydantic.field_validator("cluster", mode="after")
@@ -174,13 +190,53 @@ class ClusterOptions(pydantic.BaseModel):
             raise ValueError("must be a whole number above 1: only a single GPU can be shared")
         return value
 
+    @pydantic.field_validator("slurm_partition", mode="after")
+    @classmethod
+    def _slurm_partition(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[\w.-]+(,[\w.-]+)*", value):
+            raise ValueError("must be the name of a partition, or several as a,b")
+        return value
+
+    @pydantic.field_validator("slurm_time", mode="before")
+    @classmethod
+    def _slurm_time(cls, value: Any) -> str:
+        parse_slurm_time(value)
+        return str(value)
+
+    @pydantic.field_validator("slurm_options", mode="after")
+    @classmethod
+    def _slurm_options(cls, value: str | None) -> str | None:
+        parse_slurm_options(value)
+        return value
+
+    @property
+    def uses_slurm(self) -> bool:
+        """Returns whether the runs wait in the queue of Slurm, or are tried as if they did."""
+        return self.cluster in SLURM_NAMES
+
     def require_cluster(self) -> None:
-        """Checks that what is said about a cluster has one."""
+        """Checks that what is said about a cluster has one, of the right kind."""
         fields = ClusterOptions.model_fields
         about = [name for name in fields if getattr(self, name) != fields[name].default]
         if about and self.cluster is None:
             raise InputError(
                 f"--{about[0].replace('_', '-')} is for --cluster. Received: no --cluster. Name one, or leave it out."
+            )
+        slurm = next((name for name in about if name.startswith("slurm_")), None)
+        if slurm and not self.uses_slurm:
+            raise InputError(
+                f"--{slurm.replace('_', '-')} is for --cluster slurm. Received: --cluster {self.cluster}. Leave one of"
+                " them out."
+            )
+        if self.uses_slurm and self.cluster_folders != "shared":
+            raise InputError(
+                f"The nodes of Slurm must share a disk. Received: --cluster-folders {self.cluster_folders} with"
+                f" --cluster {self.cluster}. Leave --cluster-folders out."
+            )
+        if self.uses_slurm and self.gpus_per_run is not None and self.gpus_per_run != int(self.gpus_per_run):
+            raise InputError(
+                "Slurm gives whole GPUs to a run. Received: --gpus-per-run"
+                f" {self.gpus_per_run:g} with --cluster {self.cluster}. Give a whole number."
             )
 
 
@@ -198,5 +254,5 @@ class FoldOptions(ClusterOptions):
     workers: Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS)] | None = pydantic.Field(
         None,
         description="number of runs of --folds at a time; they share the processors, and each gets one of the GPUs"
-        " (default: 1, or as many as --cluster has room for)",
+        " (default: 1, or as many as a Ray cluster has room for; required for Slurm)",
     )

@@ -15,6 +15,8 @@ from keras_lnn.errors import InputError, show_value, suggest
 MOST = 10**6
 LARGEST_SIDE = 8192
 MOST_WORKERS = 1024
+# Runs in the queue of Slurm, and as processes of this machine that start and end in the same way.
+SLURM_NAMES = ("slurm", "slurm-local")
 # One fold is tested, one validates and at least one trains.
 FEWEST_FOLDS, MOST_FOLDS = 3, 100
 Count = Annotated[int, pydantic.Field(ge=1, le=MOST)]
@@ -113,12 +115,14 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def parse_cluster(text: str | None) -> str | None:
-    """Returns the address of a cluster after checking that it is ``auto`` or has a host and a port."""
-    if text is not None and text != "auto":
+    """Returns the name or address of a cluster after checking that it is a known name or has a host and a port."""
+    if text is not None and text not in ("auto", *SLURM_NAMES):
         try:
             parse_address(text)
         except ValueError:
-            raise ValueError("must be auto or HOST:PORT, such as 10.0.0.5:6379") from None
+            raise ValueError(
+                f"must be auto or HOST:PORT, such as 10.0.0.5:6379, for Ray, or {' or '.join(SLURM_NAMES)}"
+            ) from None
     return text
 
 

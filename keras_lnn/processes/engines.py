@@ -77,6 +77,10 @@ def open_engine(options: ClusterOptions, workers: int | None, limits: Limits | N
     """
     if options.cluster is None:
         return ThisMachine(workers or 1)
+    if options.uses_slurm:
+        from keras_lnn.processes.slurm import SlurmCluster
+
+        return SlurmCluster(options, workers, limits or Limits())
     from keras_lnn.processes.cluster import RayCluster
 
     return RayCluster(options, workers, limits or Limits())
