@@ -168,7 +168,9 @@ class SafeOracle(keras_tuner.Oracle):
     def get_state(self) -> dict[str, Any]:
         """Returns the whole state, including the trials."""
         trials = {name: trial.get_state() for name, trial in self.trials.items()}
-        return super().get_state() | {name: getattr(self, name) for name in _OWN_STATE} | {"trials": trials}
+        own = {name: getattr(self, name) for name in _OWN_STATE}
+        # KerasTuner lists a set, whose order differs between processes: equal searches have equal files.
+        return super().get_state() | own | {"tried_so_far": sorted(self._tried_so_far), "trials": trials}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restores the whole state, including the trials."""

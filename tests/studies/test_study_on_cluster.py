@@ -1,8 +1,6 @@
 """Studies on a Ray cluster of two nodes, which are separate processes of this machine: same tables, nothing is lost."""
 
 import contextlib
-import importlib.util
-import json
 import os
 import signal
 import subprocess
@@ -13,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+from ray_clusters import WAIT_SECONDS, running_cluster
 
 ROOT = Path(__file__).parents[2]
 STUDY = """
@@ -28,7 +27,6 @@ networks:
 """
 # Columns with times, by the first word of their names.
 TIMES = ("seconds",)
-WAIT_SECONDS = 1500  # only against waiting for ever
 
 pytestmark = pytest.mark.slow
 
@@ -40,34 +38,6 @@ def wait_until(condition, process=None):
         assert process is None or process.poll() is None, process.communicate()[0]
         time.sleep(0.1)
     return found
-
-
-# A cluster whose head runs no tasks, with two nodes of one processor each, until its input ends.
-CLUSTER = """
-import json, sys
-from ray.cluster_utils import Cluster
-store = {"object_store_memory": 100 * 2**20}
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **store})
-nodes = [cluster.add_node(num_cpus=1, **store) for _ in range(2)]
-pids = [node.all_processes["raylet"][0].process.pid for node in nodes]
-print(json.dumps({"address": cluster.address, "raylets": pids}), flush=True)
-sys.stdin.read()
-cluster.shutdown()
-"""
-
-
-@contextlib.contextmanager
-def running_cluster():
-    """Yields the address of a cluster and the process ids of its nodes."""
-    if importlib.util.find_spec("ray") is None:
-        pytest.skip("needs Ray: pip install keras-lnn[cluster]")
-    # Ray would give its workers the lowest priority.
-    variables = {**os.environ, "RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-    arguments = {"env": variables, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", CLUSTER], stderr=subprocess.DEVNULL, **arguments) as process:
-        yield next(json.loads(line) for line in process.stdout if line.startswith("{"))
-        process.stdin.close()
-        process.wait(WAIT_SECONDS)
 
 
 @pytest.fixture(scope="module")

@@ -98,6 +98,12 @@ def test_a_search_killed_after_every_step_gives_the_same_result(tmp_path, tuner)
     assert len(oracle.trials) == {"random": 12, "bayesian": 7, "tpe": 9, "grid": 12}.get(tuner, len(whole.trials))
 
 
+def test_the_state_of_equal_searches_is_the_same_in_each_process(tmp_path):
+    tried = run(make("random", tmp_path)).get_state()["tried_so_far"]
+    assert len(tried) == 12
+    assert tried == sorted(tried)  # and not in the order of a set, which a process's own hashes give
+
+
 def test_searches_of_neighbouring_seeds_share_no_values(tmp_path):
     found = [
         {
