@@ -16,7 +16,7 @@ from keras_lnn.processes.pool import RunningJob
 from keras_lnn.processes.runner import Outcome
 from keras_lnn.terminal import print_written
 from tuning.results import best_trial
-from tuning.safe_oracle import SafeOracle
+from tuning.safe_oracle import PRUNED_STATUS, SafeOracle
 from tuning.settings import SearchSettings
 from tuning.space import Space
 from tuning.tuner import ProcessTuner, describe_values, summarise
@@ -78,6 +78,8 @@ class SearchDisplay(JobDisplay):
             seconds = self.oracle.seconds.get(name, 0.0)
             if trial.status == TrialStatus.FAILED:
                 self.report(f"trial {name}", failure=str(trial.message))
+            elif trial.status == PRUNED_STATUS:
+                self._report_pruned(trial, len(self.oracle.curves[name][-1]), seconds)
             elif trial.score is not None:
                 self._report_result(trial, trial.score, int(trial.metrics.get_last_value("epochs")), seconds)
         self.watch([RunningJob(self.tuner.make_job(trial), None) for trial in self.oracle.running().values()])
@@ -87,9 +89,16 @@ class SearchDisplay(JobDisplay):
         if outcome.result is None:
             self.report(f"trial {trial.trial_id}", failure=str(outcome.failure))
             return
+        if outcome.result.get("pruned"):
+            self._report_pruned(trial, len(outcome.result["curve"][-1]), outcome.seconds)
+            return
         name = self.oracle.objective.name
         found = summarise(outcome.result, name)
         self._report_result(trial, found[name], int(found["epochs"]), outcome.seconds)
+
+    def _report_pruned(self, trial: Trial, epoch: int, seconds: float) -> None:
+        values = describe_values(trial, self.tuner.space)
+        self.report(f"trial {trial.trial_id}", f"  pruned after epoch {epoch}  {seconds:.0f} s  {values}")
 
     def _report_result(self, trial: Trial, value: float, epochs: int, seconds: float) -> None:
         # A worker of a distributed search does not know the trials of the others.
@@ -106,9 +115,11 @@ class SearchDisplay(JobDisplay):
         trials = [self.oracle.trials[name] for name in self.oracle.start_order]
         failed = [trial for trial in trials if trial.status == TrialStatus.FAILED]
         whole = [trial for trial in trials if trial.status == TrialStatus.COMPLETED]
+        pruned = sum(trial.status == PRUNED_STATUS for trial in trials)
         if self.oracle.stopped_because:
             self.console.print(f"stopped: {self.oracle.stopped_because}")
-        self.console.print(f"{len(whole)} trials succeeded, {len(failed)} failed")
+        early = f" {pruned} were pruned," if pruned else ""
+        self.console.print(f"{len(whole)} trials succeeded,{early} {len(failed)} failed")
         for trial in failed[:_SHOWN_FAILURES]:
             log = self.tuner.trial_folder(trial.trial_id) / "log.txt"
             place = f"  {log}" if log.is_file() else ""

@@ -48,6 +48,7 @@ def require_same_description(folder: Path, description: Description) -> None:
     # Fields that are newer than the search are as in trials, or at their defaults, which mean what was done before.
     newer = TrainConfig().model_dump(mode="json") | values_in_trials(TrainConfig) | values_before(TrainConfig)
     before["config"] = newer | before.get("config", {})
+    before["search"] = values_before(SearchSettings) | before.get("search", {})
     for part, values in description.items():
         for name in {**values, **before.get(part, {})}:
             old, new = before.get(part, {}).get(name), values.get(name)

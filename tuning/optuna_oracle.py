@@ -7,6 +7,7 @@ with the first.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,17 +16,19 @@ from keras_tuner.engine import hyperparameters as kinds
 from keras_tuner.engine.trial import Trial, TrialStatus
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from tuning.safe_oracle import SafeOracle
+from tuning.safe_oracle import PRUNED_STATUS, SafeOracle
 
 HyperParameter = kinds.Choice | kinds.Int | kinds.Float  # what a space consists of
 # A quotient of floats such as 0.6 / 0.2 is slightly below the whole number of steps.
 _ROUNDING = 1e-9
 
-# A failed trial becomes a pruned one without a value, which the sampler ranks below all others: it passes over trials
-# that Optuna itself calls failed, and would choose what fails again and again.
+# The sampler ranks pruned trials below whole ones, by how many epochs they had and then by their last value. A failed
+# trial becomes a pruned one without a value, which it ranks below all others: it passes over trials that Optuna itself
+# calls failed, and would choose what fails again and again.
 _STATES = {
     TrialStatus.COMPLETED: optuna.trial.TrialState.COMPLETE,
     TrialStatus.FAILED: optuna.trial.TrialState.PRUNED,
+    PRUNED_STATUS: optuna.trial.TrialState.PRUNED,
     TrialStatus.RUNNING: optuna.trial.TrialState.RUNNING,
 }
 
@@ -75,11 +78,14 @@ class SafeTPE(SafeOracle):
     ) -> optuna.trial.FrozenTrial:
         state = _STATES[trial.status]
         values = trial.hyperparameters.values
+        curve = self.curves.get(trial.trial_id, []) if trial.status == PRUNED_STATUS else []
+        reached = [math.nan if value is None else value for run in curve for value in run]
         return optuna.trial.create_trial(
             state=state,
             params={name: encode(entry, values[name]) for name, entry in space.items()},
             distributions=dict(distributions),
             value=trial.score if state == optuna.trial.TrialState.COMPLETE else None,
+            intermediate_values=dict(enumerate(reached, start=1)),
         )
 
 

@@ -41,7 +41,7 @@ def plot_progress(table: pandas.DataFrame, objective: str, direction: str) -> Fi
         objective: Name of its column.
         direction: ``max`` or ``min``.
     """
-    table = table[table["status"].isin(["completed", "failed"])]
+    table = table[table["status"].isin(["completed", "failed", "pruned"])]
     figure = new_figure(9.0, 3.6)
     best_of = np.fmax.accumulate if direction == "max" else np.fmin.accumulate
     values = table[objective].to_numpy(float)
@@ -56,13 +56,14 @@ def plot_progress(table: pandas.DataFrame, objective: str, direction: str) -> Fi
         style_axes(axes, "", label, objective if axes is left else "")
         axes.plot(places, values, "o", color=BLUE, markersize=4, alpha=0.75, label="trial")
         axes.step(places, best_of(values), where="post", color=VERMILLION, linewidth=1.6, label="best so far")
-        failed = np.isnan(values)
-        if failed.any():
-            bottom = np.full(failed.sum(), 0.02)
-            axes.plot(
-                places[failed], bottom, "x", color=DARK_GREY, markersize=5, transform=axes.get_xaxis_transform(),
-                label="failed", clip_on=False,
-            )  # fmt: skip
+        for status, marker in (("failed", "x"), ("pruned", "v")):
+            without = (table["status"] == status).to_numpy()
+            if without.any():
+                bottom = np.full(without.sum(), 0.02)
+                axes.plot(
+                    places[without], bottom, marker, color=DARK_GREY, markersize=5, label=status, clip_on=False,
+                    transform=axes.get_xaxis_transform(),
+                )  # fmt: skip
     left.locator_params(axis="x", integer=True)
     left.legend(fontsize=SMALL_SIZE, frameon=False, loc="best")
     good = int(np.isfinite(values).sum())
@@ -202,7 +203,8 @@ def plot_learning_curves(
     for axes in grid[len(panels) :]:
         axes.remove()
     rounds = "; colours show the rounds" if brackets else ""
-    set_heading(figure, f"{objective} of each trial over the epochs, the best trial in bold{rounds}")
+    pruned = "; dotted ones were pruned" if (rows["status"] == "pruned").any() else ""
+    set_heading(figure, f"{objective} of each trial over the epochs, the best trial in bold{rounds}{pruned}")
     return figure
 
 
@@ -225,6 +227,7 @@ def _draw_curves(
             values[own],
             color=PALETTE[round_number % len(PALETTE)],
             linewidth=2.4 if is_best else 1.0,
+            linestyle=":" if row["status"] == "pruned" else "-",
             alpha=1.0 if is_best else 0.55,
             marker="o" if own.sum() == 1 else None,
             markersize=3,

@@ -16,7 +16,7 @@ from keras_lnn.fields.roles import Role, fields_with, values_in_trials
 from keras_lnn.files.atomic import atomic_path, write_text
 from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.terminal import loading
-from tuning.safe_oracle import BRACKET, FOLD_SCORE, PARENT, ROUND, SafeOracle
+from tuning.safe_oracle import BRACKET, FOLD_SCORE, PARENT, PRUNED_STATUS, ROUND, SafeOracle
 from tuning.space import Space
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _FACTS = ("spread", "best_epoch", "epochs", "seconds", "parameters")
 _OWN_COLUMNS = {BRACKET: "bracket", ROUND: "round", PARENT: "goes_on_from"}
+# Of a pruned trial: the epoch of its last run after which it ended, and its value there, which is no objective.
+_PRUNED_COLUMNS = ("pruned_epoch", "pruned_value")
 # Fields by which a search controls its trials, which do not belong to the configuration of the best trial.
 _OF_A_SEARCH = {*fields_with(TrainConfig, Role.SEED, Role.PART), *values_in_trials(TrainConfig)}
 
@@ -45,9 +47,12 @@ def trials_table(oracle: SafeOracle, space: Space) -> pd.DataFrame:
             for key, column in _OWN_COLUMNS.items()
             if key in trial.hyperparameters.values
         }
+        if trial.status == PRUNED_STATUS:
+            last = oracle.curves[name][-1]
+            row |= dict(zip(_PRUNED_COLUMNS, (len(last), last[-1]), strict=True))
         rows.append(row | {"failure": trial.message})
     table = pd.DataFrame(rows, columns=_columns(rows, objective, facts, space))
-    whole = ["best_epoch", "epochs", "parameters", "bracket", "round"]
+    whole = ["best_epoch", "epochs", "parameters", "bracket", "round", "pruned_epoch"]
     kinds = {column: "Int64" for column in whole if column in table and (table[column].dropna() % 1 == 0).all()}
     return table.astype(kinds)
 
@@ -120,5 +125,5 @@ def _list_folds(oracle: SafeOracle) -> list[str]:
 
 
 def _columns(rows: list[dict[str, Any]], objective: str, facts: list[str], space: Space) -> list[str]:
-    own = [column for column in _OWN_COLUMNS.values() if any(column in row for row in rows)]
+    own = [column for column in (*_PRUNED_COLUMNS, *_OWN_COLUMNS.values()) if any(column in row for row in rows)]
     return ["trial", "status", objective, *facts, "process_seconds", *space.ranges, *own, "failure"]

@@ -28,12 +28,18 @@ from keras_tuner.src.engine.oracle import LOCKS, THREADS  # there is no public a
 
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, write_json
+from tuning.pruning import Curve, Cutoffs, Pruner
 
 # Values that KerasTuner keeps beside those of the hyperparameters. The first two are ours, since its messages between
 # machines have no field for the reason of a failure or the duration; they are removed when a trial ends.
 FAILURE, SECONDS = "tuner/failure", "tuner/seconds"
 # In a trial that a chief hands out, identifies the search.
 SETTINGS = "tuner/settings"
+# In a trial that is handed out, the cutoffs by which it is pruned, and in one that ends its curve and whether it was
+# pruned: as JSON, since messages between machines have no other fields.
+CUTOFFS, CURVE, WAS_PRUNED = "tuner/cutoffs", "tuner/curve", "tuner/pruned"
+# The status of a pruned trial, which KerasTuner has no word for: it has ended, and has no score.
+PRUNED_STATUS = "PRUNED"
 # Beginning of the names of the metrics of a trial that are the objective in each of its folds, such as fold_2.
 FOLD_SCORE = "fold_"
 PARENT, EPOCHS, BRACKET, ROUND = "tuner/trial_id", "tuner/epochs", "tuner/bracket", "tuner/round"
@@ -83,6 +89,9 @@ class SafeOracle(keras_tuner.Oracle):
         self._heard: dict[str, float] = {}
         # Duration of each trial's process.
         self.seconds: dict[str, float] = {}
+        # The rule by which trials are pruned, and the curve of each trial that has ended, if there is a rule.
+        self.pruner: Pruner | None = None
+        self.curves: dict[str, Curve] = {}
 
     @locked
     def create_trial(self, tuner_id: str) -> Trial:
@@ -99,8 +108,10 @@ class SafeOracle(keras_tuner.Oracle):
                 trial.status = TrialStatus.IDLE
                 self.tuner_ids.add(tuner_id)
         self.told_to_stop = self.told_to_stop or trial.status == TrialStatus.STOPPED
-        if trial.status == TrialStatus.RUNNING and self.settings:
-            trial.hyperparameters.values[SETTINGS] = self.settings
+        if trial.status == TrialStatus.RUNNING:
+            values = trial.hyperparameters.values
+            values |= {SETTINGS: self.settings} if self.settings else {}
+            values |= {CUTOFFS: json.dumps(self._make_cutoffs(self.pruner))} if self.pruner else {}
         return trial
 
     @locked
@@ -122,7 +133,12 @@ class SafeOracle(keras_tuner.Oracle):
                 self.ongoing_trials.pop(name)
             return
         values = trial.hyperparameters.values
-        values.pop(SETTINGS, None)
+        for name in (SETTINGS, CUTOFFS):
+            values.pop(name, None)
+        if CURVE in values:
+            self.curves[trial.trial_id] = json.loads(values.pop(CURVE))
+        if values.pop(WAS_PRUNED, False):
+            trial.status = PRUNED_STATUS
         trial.message = values.pop(FAILURE, trial.message)
         self.seconds[trial.trial_id] = values.pop(SECONDS, math.nan)
         super().end_trial(trial)
@@ -168,7 +184,8 @@ class SafeOracle(keras_tuner.Oracle):
     def get_state(self) -> dict[str, Any]:
         """Returns the whole state, including the trials."""
         trials = {name: trial.get_state() for name, trial in self.trials.items()}
-        own = {name: getattr(self, name) for name in _OWN_STATE}
+        own: dict[str, Any] = {name: getattr(self, name) for name in _OWN_STATE}
+        own |= {"curves": self.curves} if self.pruner else {}
         # KerasTuner lists a set, whose order differs between processes: equal searches have equal files.
         return super().get_state() | own | {"tried_so_far": sorted(self._tried_so_far), "trials": trials}
 
@@ -177,6 +194,7 @@ class SafeOracle(keras_tuner.Oracle):
         self.trials = {name: Trial.from_state(content) for name, content in state["trials"].items()}
         for name in _OWN_STATE:
             setattr(self, name, state[name])
+        self.curves = state.get("curves", {})
         super().set_state(state)
 
     def save(self) -> None:
@@ -209,6 +227,14 @@ class SafeOracle(keras_tuner.Oracle):
         self._ended_before = len(self.end_order)
         # The limit on trials may be higher than before.
         self.told_to_stop = self.told_to_stop and not open_ended and not self.remaining_trials()
+
+    def _make_cutoffs(self, pruner: Pruner) -> Cutoffs:
+        """Returns the cutoffs of a trial that begins now."""
+        found: dict[str, list[Curve]] = {TrialStatus.COMPLETED: [], PRUNED_STATUS: []}
+        for name in self.end_order:
+            if name in self.curves and self.trials[name].status in found:
+                found[self.trials[name].status].append(self.curves[name])
+        return pruner.make_cutoffs(found[TrialStatus.COMPLETED], found[PRUNED_STATUS])
 
     def _save_trial(self, trial: Trial) -> None:
         """Does nothing, since the one file of state holds the trials."""

@@ -28,6 +28,7 @@ from tuning.chief import distributed, require_free
 from tuning.display import SearchDisplay
 from tuning.identity import describe_search, digest_search, require_same_description, write_description
 from tuning.oracles import make_oracle
+from tuning.pruning import Pruner
 from tuning.results import best_config, trials_table, write_pictures, write_results
 from tuning.safe_oracle import SafeOracle
 from tuning.settings import SearchSettings
@@ -97,6 +98,7 @@ def search(
     # All runs of all trials, and a later training of the best one, must have the same test split.
     config = config.model_copy(update={**values_in_trials(TrainConfig), "split_seed": config.seed_of_splits})
     settings.require_cluster()
+    settings.require_pruning_tuner()
     own = engine or open_engine(settings, settings.workers, settings.limits)
     try:
         return _Search(config, space or make_space(config), settings, console or make_console(), own).run()
@@ -257,11 +259,20 @@ class _Search:
         )
         oracle.max_total_epochs = self.settings.max_total_epochs
         oracle.max_failures = self.settings.max_failures
+        oracle.pruner = self._make_pruner(oracle.objective.direction)
         return oracle
+
+    def _make_pruner(self, direction: str) -> Pruner | None:
+        settings = self.settings
+        if settings.prune == "none":
+            return None
+        runs = settings.seeds_per_trial * (settings.folds or 1)
+        return Pruner(settings.prune, direction == "max", runs, self.config.epochs, settings.factor)
 
 
 def default_folder(config: TrainConfig, settings: SearchSettings) -> Path:
-    """Returns a folder that depends on model, data, tuner and folds alone, so that a repeated command resumes."""
+    """Returns a folder that depends on model, data, tuner, pruning and folds, so that a repeated command resumes."""
     data = re.sub(r"[^A-Za-z0-9._-]+", "-", config.data).strip("-")
+    prune = "" if settings.prune == "none" else f"-{settings.prune}"
     folds = "" if settings.folds is None else f"-{settings.folds}-folds"
-    return Path("searches", f"{config.model}-{data}-{settings.tuner}{folds}")
+    return Path("searches", f"{config.model}-{data}-{settings.tuner}{prune}{folds}")

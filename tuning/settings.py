@@ -10,7 +10,7 @@ import pydantic
 
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import ClusterOptions
-from keras_lnn.fields.roles import Role, fields_with
+from keras_lnn.fields.roles import Before, Role, fields_with
 from keras_lnn.fields.values import (
     FEWEST_FOLDS,
     MOST_FOLDS,
@@ -23,6 +23,7 @@ from keras_lnn.fields.values import (
 )
 from keras_lnn.processes.runner import Limits
 from keras_lnn.tasks.kinds import list_monitors
+from tuning.pruning import Prune
 
 Tuner = Literal["hyperband", "random", "bayesian", "tpe", "grid"]
 
@@ -60,7 +61,13 @@ class SearchSettings(ClusterOptions):
     )
     factor: Annotated[int, pydantic.Field(ge=2), Role.SETTING] = pydantic.Field(
         3,
-        description="reduction factor of hyperband: of this many trials one continues, for this many times the epochs",
+        description="reduction factor of hyperband and of --prune halving: of this many trials one continues, for this"
+        " many times the epochs",
+    )
+    prune: Annotated[Prune, Role.SETTING, Before("none")] = pydantic.Field(
+        "none",
+        description="rule by which trials that are worse than others after as many epochs end early: median (worse than"
+        " the median of the whole trials) or halving (not among the best; successive halving)",
     )
     workers: Annotated[Annotated[int, pydantic.Field(ge=1, le=MOST_WORKERS)] | None, Role.CONTROL] = pydantic.Field(
         None,
@@ -121,6 +128,15 @@ class SearchSettings(ClusterOptions):
     def most_trials(self) -> int | None:
         """Returns the largest number of trials, or None if the tuner ends by itself."""
         return 30 if self.max_trials is None and self.tuner in ("random", "bayesian", "tpe") else self.max_trials
+
+    def require_pruning_tuner(self) -> None:
+        """Checks that the tuner can learn from trials that end early without a value."""
+        if self.prune != "none" and self.tuner in ("hyperband", "bayesian"):
+            reason = "ends trials early itself" if self.tuner == "hyperband" else "needs the final value of each trial"
+            raise InputError(
+                f"--prune is for the tuners tpe, random and grid. Received: --prune {self.prune} with {self.tuner},"
+                f" which {reason}. Leave it out, or choose another --tuner."
+            )
 
     def with_environment(self, environment: Mapping[str, str]) -> SearchSettings:
         """Returns the settings of a chief or a worker if KerasTuner's three environment variables are set."""

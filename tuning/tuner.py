@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import statistics
 import threading
 import time
@@ -19,7 +20,18 @@ from keras_lnn.errors import InputError
 from keras_lnn.fields.values import parse_duration, parse_fold
 from keras_lnn.processes.pool import Job, NoJob, Resource
 from keras_lnn.processes.runner import Outcome
-from tuning.safe_oracle import EPOCHS, FAILURE, FOLD_SCORE, PARENT, SECONDS, SETTINGS, SafeOracle
+from tuning.safe_oracle import (
+    CURVE,
+    CUTOFFS,
+    EPOCHS,
+    FAILURE,
+    FOLD_SCORE,
+    PARENT,
+    SECONDS,
+    SETTINGS,
+    WAS_PRUNED,
+    SafeOracle,
+)
 from tuning.space import Space
 
 _WAIT_SECONDS = 0.3
@@ -118,6 +130,7 @@ class ProcessTuner(BaseTuner):
                 "folds": [fold for _, fold in self.run_parts()],
                 "folders": [str(folder) for folder in folders],
                 "starts": None if parent is None else [str(folder) for folder in self.run_folders(parent)],
+                "cutoffs": json.loads(trial.hyperparameters.values.get(CUTOFFS, "null")),
             },
             folder=self.trial_folder(trial.trial_id),
             item=trial,
@@ -173,6 +186,9 @@ class ProcessTuner(BaseTuner):
             trial.hyperparameters.values[FAILURE] = outcome.failure
         else:
             trial.status = TrialStatus.COMPLETED
+            if "curve" in outcome.result:
+                ended = {CURVE: json.dumps(outcome.result["curve"]), WAS_PRUNED: outcome.result["pruned"]}
+                trial.hyperparameters.values |= ended
             found = summarise(outcome.result, self.oracle.objective.name)
             self._ask(lambda: self.oracle.update_trial(trial.trial_id, found, step=int(found["epochs"])))
         self._ask(lambda: self.oracle.end_trial(trial))

@@ -79,6 +79,8 @@ def _read_row(place: Path, path: Path, has_config: bool) -> RunRow:
 
 def _describe_finished(metrics: dict[str, Any], config: TrainConfig) -> str:
     epochs = int(metrics["epochs"])
+    if str(metrics.get("stopped_because", "")).startswith("pruned"):
+        return f"pruned after epoch {epochs} of {config.epochs}"
     early = config.epochs is not None and epochs < config.epochs
     return f"finished after epoch {epochs} of {config.epochs}" if early else "finished"
 

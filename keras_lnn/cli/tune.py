@@ -59,6 +59,7 @@ def main(arguments: Sequence[str], program: str = "keras-lnn tune") -> int:
         require_source(config.data, config.image_dir)
     settings.role  # noqa: B018, two roles are reported before Keras is imported
     settings.require_cluster()
+    settings.require_pruning_tuner()
     console = make_console()
     # The trials' processes import TensorFlow while this one, which does not need it, reads the space.
     engine = None if show_space else open_engine(settings, settings.workers, settings.limits)

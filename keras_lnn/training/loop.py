@@ -36,7 +36,7 @@ from keras_lnn.training.compiling import compile_model, compiles_whole_step
 from keras_lnn.training.devices import OneDeviceValidation, count_steps, describe_devices, divide_model, require_devices
 from keras_lnn.training.epoch_display import EpochDisplay
 from keras_lnn.training.protocol import complete_config, is_run_of, name_augmentation, require_promises
-from keras_lnn.training.recorder import Recorder
+from keras_lnn.training.recorder import Recorder, StopRule
 from keras_lnn.training.report import RunReport, write_report
 from keras_lnn.training.variables import assign_variables, model_variables
 
@@ -60,12 +60,13 @@ class TrainResult:
     metrics: dict[str, Any]
 
 
-def train(config: TrainConfig, console: Console | None = None) -> TrainResult:
+def train(config: TrainConfig, console: Console | None = None, *, stop_rule: StopRule | None = None) -> TrainResult:
     """Trains, chooses the best epoch on validation, tests it once and writes everything to a new run folder.
 
     Args:
         config: Configuration of the run; fields left out follow the model's published protocol.
         console: Where progress is shown; standard output if not given.
+        stop_rule: Called with the history after each epoch; returns why the run ends there, or an empty string.
     """
     console = console or make_console()
     config = complete_config(config)
@@ -76,7 +77,7 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainResult:
     config = name_augmentation(config, data)
     if before is not None:
         _require_start(before, config, data)
-    trainer = _Trainer(config, data, console)
+    trainer = _Trainer(config, data, console, stop_rule)
     environment = describe_environment() | {"seed": config.seed, "data_checksum": data.checksum}
     environment["begun_at"] = datetime.datetime.now().isoformat(" ", "minutes")
     environment["begun_with"] = _lasting_fields(config)
@@ -84,12 +85,13 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainResult:
     return trainer.run(folder, None if before is None else folder.take_over(before))
 
 
-def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
+def resume(run_dir: Path, console: Console | None = None, *, stop_rule: StopRule | None = None) -> TrainResult:
     """Continues a run from its last whole epoch, with its own configuration.
 
     Args:
         run_dir: The run's folder.
         console: Where progress is shown; standard output if not given.
+        stop_rule: As of :func:`train`; a finished run is left as it is.
     """
     console = console or make_console()
     folder = RunFolder.open(run_dir)
@@ -119,10 +121,12 @@ def resume(run_dir: Path, console: Console | None = None) -> TrainResult:
         start = folder.take_over(before)
     elif start is None:
         console.print("there is no complete checkpoint; the run starts again from the beginning")
-    return _Trainer(config, data, console).run(folder, start)
+    return _Trainer(config, data, console, stop_rule).run(folder, start)
 
 
-def train_or_resume(config: TrainConfig, console: Console | None = None) -> TrainResult:
+def train_or_resume(
+    config: TrainConfig, console: Console | None = None, *, stop_rule: StopRule | None = None
+) -> TrainResult:
     """Trains in the folder that the configuration names, or resumes this run if it was interrupted there.
 
     A run of another configuration, or one that was killed at its start, is removed; a folder of other files is an
@@ -131,13 +135,14 @@ def train_or_resume(config: TrainConfig, console: Console | None = None) -> Trai
     Args:
         config: Configuration of the run, with a ``run_dir``.
         console: Where progress is shown; standard output if not given.
+        stop_rule: As of :func:`train`.
     """
     if config.run_dir is None:
         raise ValueError("The configuration must have a run_dir. Received: none. Give one, or call train.")
     if is_run_of(config.run_dir, config):
-        return resume(config.run_dir, console)
+        return resume(config.run_dir, console, stop_rule=stop_rule)
     RunFolder(config.run_dir).remove()
-    return train(config, console)
+    return train(config, console, stop_rule=stop_rule)
 
 
 def _lasting_fields(config: TrainConfig) -> dict[str, Any]:
@@ -254,10 +259,13 @@ def _describe_samples(data: ImageData) -> str:
 class _Trainer:
     """The training of one run, from its configuration to its report."""
 
-    def __init__(self, config: CompleteConfig, data: ImageData, console: Console) -> None:
+    def __init__(
+        self, config: CompleteConfig, data: ImageData, console: Console, stop_rule: StopRule | None = None
+    ) -> None:
         self.config = config
         self.data = data
         self.console = console
+        self.stop_rule = stop_rule
         self.task = make_task(data.task, data.class_names)
         _require_form(config.model, self.task, data.name)
         _require_reads(config.model, data)
@@ -334,6 +342,7 @@ class _Trainer:
             parse_duration(config.time_budget),
             WeightAverage(config.weight_average, start.average if start else None) if config.weight_average else None,
             self.model,
+            self.stop_rule,
         )
         if recorder.is_finished(last_epoch):
             return recorder

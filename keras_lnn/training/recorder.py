@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import keras
@@ -22,6 +23,10 @@ from keras_lnn.training.variables import model_variables, read_variables
 
 if TYPE_CHECKING:
     from keras_lnn.training.averaging import WeightAverage
+
+
+# Returns why a run ends after the newest epoch of its history, or an empty string.
+StopRule = Callable[[list[dict[str, float]]], str]
 
 
 class TrainingDiverged(InputError):
@@ -56,6 +61,7 @@ class Recorder(keras.callbacks.Callback):
         budget_seconds: Time after which training stops, or None.
         average: Running average of the weights, which is kept in their place, or None.
         validated: Model whose metrics have counted the validation, if it is not the one that is trained.
+        stop_rule: A further rule by which the run stops, or None.
     """
 
     folder: RunFolder
@@ -65,6 +71,7 @@ class Recorder(keras.callbacks.Callback):
     budget_seconds: float | None = None
     average: WeightAverage | None = None
     validated: keras.Model | None = None
+    stop_rule: StopRule | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -150,7 +157,7 @@ class Recorder(keras.callbacks.Callback):
         is_cut = is_cut_short(self.history[-1])
         if self._budget_is_spent(seconds) and (is_cut or len(self.history) < epochs):
             return f"the time budget of {self.budget_seconds:g} s is spent: {describe_epochs(self.history)}"
-        return ""
+        return "" if self.stop_rule is None else self.stop_rule(self.history)
 
     def _budget_is_spent(self, seconds: float) -> bool:
         return self.budget_seconds is not None and seconds >= self.budget_seconds

@@ -14,7 +14,8 @@ from keras_lnn.processes.runner import Outcome
 from keras_lnn.training.protocol import complete_config
 from tuning.display import SearchDisplay
 from tuning.oracles import make_oracle
-from tuning.safe_oracle import FAILURE, SECONDS
+from tuning.pruning import Pruner
+from tuning.safe_oracle import CURVE, FAILURE, SECONDS, WAS_PRUNED
 from tuning.settings import SearchSettings
 from tuning.space import Space
 from tuning.tuner import ProcessTuner
@@ -104,3 +105,27 @@ def test_a_log_has_one_line_per_trial_and_names_failures(tmp_path):
     assert "stopped: the time is up" in shown
     assert "1 trials succeeded, 1 failed" in shown
     assert "python train.py --config" in shown
+
+
+def test_a_pruned_trial_is_shown_with_its_epoch_here_and_by_a_chief(tmp_path):
+    displays = [make_display(tmp_path / name, terminal=False) for name in ("here", "chief")]
+    for display in displays:
+        oracle = display.oracle
+        oracle.pruner = Pruner("halving", True, runs=1, epochs=3)
+        fill(display, display.tuner.folder)
+        (trial,) = oracle.running().values()
+        oracle.update_trial(trial.trial_id, {"val_auc": 0.99, "epochs": 2}, step=2)
+        trial.hyperparameters.values |= {CURVE: "[[0.5, 0.99]]", WAS_PRUNED: True, SECONDS: 4.0}
+        trial.status = TrialStatus.COMPLETED
+        oracle.end_trial(trial)
+    run = {"fold": None, "objective": 0.99, "best_epoch": 2, "epochs": 2, "seconds": 3.0, "parameters": 7}
+    displays[0].report_trial(
+        trial, Outcome(result={"runs": [run], "curve": [[0.5, 0.99]], "pruned": True}, seconds=4.0)
+    )
+    displays[1].watch_workers()
+    for display in displays:
+        display.conclude(tmp_path)
+        shown = display.console.file.getvalue()
+        assert "trial 2  pruned after epoch 2  4 s  units=" in shown
+        assert "1 trials succeeded, 1 were pruned, 1 failed" in shown
+        assert "best: trial 0, val_auc 0.8750" in shown

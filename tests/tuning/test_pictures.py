@@ -123,3 +123,17 @@ def test_a_continued_trial_is_drawn_from_its_starting_epoch():
     longest = max((line for axes in figure.axes for line in axes.get_lines()), key=lambda line: line.get_xdata()[-1])
     assert list(longest.get_xdata()) == [1, 2, 3]
     assert pictures.plot_learning_curves({}, table, "val_auc", "max") is None
+
+
+def test_pruned_trials_are_marked_and_are_no_best_ones():
+    table = make_table()
+    table.loc[5:9, ["status", "val_auc"]] = ["pruned", np.nan]
+    progress = pictures.plot_progress(table, "val_auc", "max")
+    curves = pictures.plot_learning_curves(histories_of(table), table, "val_auc", "max")
+    left = progress.axes[0]
+    marked = {line.get_label(): len(line.get_xdata()) for line in left.lines}
+    assert (marked["failed"], marked["pruned"]) == (3, 5)
+    assert "16 of them successful" in progress.texts[0].get_text()
+    dotted = [line for line in curves.axes[0].lines if line.get_linestyle() == ":"]
+    assert len(dotted) == 5
+    assert max(line.get_linewidth() for line in dotted) == 1.0

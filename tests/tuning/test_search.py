@@ -203,6 +203,30 @@ def test_a_killed_search_by_optuna_gives_the_same_result(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_killed_search_that_prunes_ends_the_same_trials(tmp_path):
+    # After the first of its two epochs a trial goes on if it is in the better half.
+    options = ("--tuner", "tpe", "--max-trials", "7", "--prune", "halving", "--factor", "2")
+    whole = tmp_path / "whole" / "search"
+    printed = finish(start(command(whole, *options)))
+    table = trials_of(whole)
+    pruned = table[table["status"] == "pruned"]
+    assert len(pruned) >= 2
+    assert f"{7 - len(pruned)} trials succeeded, {len(pruned)} were pruned, 0 failed" in printed
+    assert (pruned["epochs"] == 1).all()
+    assert pruned["val_auc"].isna().all()
+    metrics = yaml.safe_load((whole / f"trial_{pruned['trial'].iloc[0]}" / "seed-0" / "metrics.json").read_text())
+    assert metrics["stopped_because"].startswith("pruned: val_auc 0.")
+    folder = tmp_path / "killed" / "search"
+    process = start(command(folder, *options))
+    wait_for(folder / f"trial_{pruned['trial'].iloc[-1]}" / "seed-0")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    finish(start(command(folder, *options)))
+    pd.testing.assert_frame_equal(trials_of(folder), table)
+    assert (folder / "best.yaml").read_text() == (whole / "best.yaml").read_text()
+
+
+@pytest.mark.slow
 def test_a_killed_search_is_resumed(tmp_path):
     folder = tmp_path / "search"
     first = start(command(folder, "--max-trials", "4"))

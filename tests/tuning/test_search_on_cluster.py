@@ -101,6 +101,14 @@ def test_two_trials_at_a_time_are_as_many_and_try_no_values_twice(local, cluster
     assert trials_of(tmp_path).splitlines()[:6] == local["trials.csv"].splitlines()[:6]
 
 
+def test_a_search_prunes_the_same_trials_on_the_cluster(cluster, tmp_path):
+    options = ("--max-trials", "5", "--workers", "1", "--prune", "halving", "--factor", "2")
+    search(tmp_path / "local", *options)
+    search(tmp_path / "cluster", *options, "--cluster-folders", "sent", cluster=cluster)
+    assert files_of(tmp_path / "cluster") == files_of(tmp_path / "local")
+    assert set(pd.read_csv(tmp_path / "cluster/search/trials.csv")["status"]) == {"completed", "pruned"}
+
+
 def test_a_search_trains_its_folds_on_the_cluster_as_on_this_machine(cluster, tmp_path):
     options = ("--folds", "3", "--max-trials", "2")
     search(tmp_path / "local", *options)

@@ -10,6 +10,7 @@ from keras_lnn.processes.pool import NoJob, Pool
 from keras_lnn.processes.runner import Outcome
 from keras_lnn.training.protocol import complete_config
 from tuning.oracles import make_oracle
+from tuning.pruning import Pruner
 from tuning.results import trials_table
 from tuning.safe_oracle import PARENT, SETTINGS
 from tuning.space import Space
@@ -103,6 +104,35 @@ def test_a_trial_with_folds_trains_a_run_for_each_and_is_judged_by_their_mean(tm
     child = tuner.oracle.create_trial("here")
     child.hyperparameters.values[PARENT] = "0"
     assert tuner.make_job(child).order["starts"] == [str(run) for run in job.runs]
+
+
+def test_a_trial_gets_its_cutoffs_and_leaves_its_curve(tmp_path):
+    orders = []
+
+    def act(job, stop):
+        orders.append(job.order["cutoffs"])
+        outcome = succeed(job)
+        level = {"0": 0.7, "1": 0.6}.get(job.item.trial_id, 0.8)
+        found = {"curve": [[level] * 3] * 2, "pruned": False}
+        if job.item.trial_id == "1":
+            found = {"curve": [[level] * 2], "pruned": True}
+            del outcome.result["runs"][1:]
+        outcome.result.update(found)
+        return outcome
+
+    tuner = make_tuner(tmp_path / "search")
+    assert tuner.make_job(tuner.oracle.create_trial("here")).order["cutoffs"] is None
+    tuner.oracle.give_back("here")
+    tuner.oracle.pruner = Pruner("halving", True, runs=2, epochs=3)
+    Pool([Resource(act=act)], tuner, tuner.stop).run()
+    # After a third of the six epochs of both runs.
+    assert [cutoffs[0][1] for cutoffs in orders] == [None, 0.7, 0.7, 0.8]
+    assert orders[1] == [[None, 0.7, None], [None] * 3]
+    assert tuner.oracle.trials["1"].status == "PRUNED"
+    assert tuner.oracle.curves == {"0": [[0.7] * 3] * 2, "1": [[0.6] * 2], "2": [[0.8] * 3] * 2, "3": [[0.8] * 3] * 2}
+    assert all(set(trial.hyperparameters.values) == {"units"} for trial in tuner.oracle.trials.values())
+    row = trials_table(tuner.oracle, tuner.space).iloc[1]
+    assert (row["status"], row["pruned_epoch"], row["pruned_value"], row["epochs"]) == ("pruned", 2, 0.6, 3)
 
 
 def test_several_workers_share_the_trials(tmp_path):

@@ -3,7 +3,16 @@
 import pandas as pd
 import pytest
 
-from benchmarks.tuners import TRAININGS, Replay, Trainings, describe_winners, replay, tabulate
+from benchmarks.tuners import (
+    TRAININGS,
+    Replay,
+    Trainings,
+    describe_pruning,
+    describe_winners,
+    replay,
+    tabulate,
+    tabulate_pruning,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:(currentThread|getName)\\(\\) is deprecated:DeprecationWarning")
 
@@ -42,3 +51,30 @@ def test_gains_over_random_are_paired_by_seed(trainings):
     assert random["after 2"] == pytest.approx(0.7)
     rows = [{"search": "a", **row} for row in (random, {**tpe, "gain over random after 2 low": 0.01})]
     assert "`tpe` is better than random in a" in describe_winners(rows, 2)
+
+
+def test_a_replay_that_prunes_has_more_trials_in_as_many_epochs(trainings):
+    whole, pruned = (replay("random", trainings, seed=0, trials=9, prune=prune) for prune in ("none", "halving"))
+    assert len(whole.epochs) == 1 + 9
+    assert len(pruned.epochs) > len(whole.epochs)
+    assert pruned.epochs[-1] >= 9 * trainings.epochs
+    assert pruned.best[-1] <= trainings.best
+
+
+def test_what_pruning_saves_and_gains_is_paired_by_seed(trainings):
+    def search(*best):
+        return Replay((0, 9, 18, 27), (0.5, *best), 1.0)
+
+    found = {
+        "none": [search(0.6, 0.7, 0.9), search(0.6, 0.8, 0.9)],
+        "median": [Replay((0, 9, 12, 15, 27), (0.5, 0.6, 0.6, 0.75, 0.9), 1.0)] * 2,
+    }
+    none, median = tabulate_pruning(found, trainings, 2)
+    assert (none["epochs of 2 trials"], median["epochs of 2 trials"]) == (1.0, pytest.approx(12 / 18))
+    assert (none["trials in 18 epochs"], median["trials in 18 epochs"]) == (2, 3)
+    assert median["gain in 2 trials"] == pytest.approx(-0.15)
+    assert median["gain in 18 epochs"] == pytest.approx(0.0)
+    rows = [{"search": "a", **none}, {"search": "a", **median, "gain in 2 trials high": -0.01}]
+    text = describe_pruning(rows)
+    assert "`median` trains 67% to 67% of the epochs, in 2 trials it is worse in a" in text
+    assert "in 18 epochs it is level with none everywhere" in text
