@@ -110,6 +110,9 @@ def test_a_whole_run_is_trained_and_exported(network, tiny_data, tmp_path, monke
     options = f"--model {network.__name__.replace('_', '-')} --data {tiny_data} {simple} {folders}".split()
     assert train.main([*options, "--export", "keras"]) == 0
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["epochs"] == 1
+    # The slow tests compare them with those of a run on TensorFlow.
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"config.yaml", "environment.json", "history.csv", "predictions.csv", "report.html", "best.keras"} <= left
     # Else each operation would be compiled and run by itself.
     assert compiles_whole_step(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]), TrainConfig())
     # It is there only if its probabilities were those of the run.
