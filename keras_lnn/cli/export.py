@@ -31,8 +31,8 @@ class ExportCommand(OwnModules, Command):
     )
     quantize: Annotated[str | None, OneOf(list_precisions)] = pydantic.Field(
         None,
-        description="write an ONNX or LiteRT model in int8 or float16, or an OpenVINO model in float16, and measure on"
-        " validation what that loses (default: float32)",
+        description="write an ONNX, LiteRT or OpenVINO model in int8 or float16, and measure on validation what that"
+        " loses (default: float32)",
     )
     max_loss: Share = pydantic.Field(
         0.01,
@@ -51,7 +51,7 @@ def run_export(command: ExportCommand) -> None:
     read_signature(find_model(command.run))
     if command.quantize is not None:
         require_precision(command.format, command.quantize)
-    FORMATS[command.format].require_installed(writing=True)
+    FORMATS[command.format].require_installed(writing=True, precision=command.quantize)
     folder = RunFolder(Path(command.run))
     asked_for = command.output or Path("saved_models", folder.name if folder.path.is_dir() else folder.path.stem)
     require_writable(asked_for.parent, "--output")

@@ -64,9 +64,8 @@ def export_model(
     Returns:
         The folder.
     """
-    require_format(format)
+    require_format(format, precision)
     if precision is not None:
-        require_precision(format, precision)
         require_samples(precision, samples)
     predictor = load_predictor(source)
     output = _require_place(find_place(output, format, precision))
@@ -194,16 +193,19 @@ def _writing(output: Path) -> Generator[None]:
         ) from None
 
 
-def require_format(format: str) -> None:
-    """Checks that a format exists and that what writes and runs it is installed.
+def require_format(format: str, precision: str | None = None) -> None:
+    """Checks that a format exists and has a precision, and that what writes and runs it is installed.
 
     Args:
         format: The name of the format, or ``none``.
+        precision: The name of a lower precision; None for float32.
     """
     if format not in list_exports():
         raise InputError(f"There is no export format {format!r}. {suggest(format, FORMATS)}")
+    if precision is not None:
+        require_precision(format, precision)
     if format != NO_EXPORT:
-        FORMATS[format].require_installed(writing=True)
+        FORMATS[format].require_installed(writing=True, precision=precision)
 
 
 def _measure_difference(predictor: KerasPredictor, folder: Path, samples: ImageArray | None) -> float:

@@ -44,6 +44,7 @@ class Format:
         runtime: The package that runs it, of that extra.
         converter: The package that writes it beside TensorFlow, of that extra.
         precisions: The lower precisions than float32 in which it can be written, of ``PRECISIONS``.
+        quantizer: The package that it also needs to be written in int8, of an extra such as ``openvino-int8``.
     """
 
     module: str
@@ -58,19 +59,24 @@ class Format:
     runtime: str | None = None
     converter: str | None = None
     precisions: tuple[str, ...] = ()
+    quantizer: str | None = None
 
-    def require_installed(self, *, writing: bool) -> None:
-        """Checks that the packages of the format's extra are there.
+    def require_installed(self, *, writing: bool, precision: str | None = None) -> None:
+        """Checks that the packages of the format's extras are there.
 
         Args:
             writing: Whether a model is to be written; otherwise it is only run.
+            precision: The lower precision in which it is to be written; None for float32.
         """
-        for package in (self.runtime, self.converter if writing else None):
+        needed = [(self.runtime, self.extra), (self.converter if writing else None, self.extra)]
+        needed.append((self.quantizer if precision == "int8" else None, f"{self.extra}-int8"))
+        for package, extra in needed:
             if package is not None and importlib.util.find_spec(package) is None:
                 purpose = "written" if writing else "run"
+                what = self.article if precision is None else f"{self.article} in {precision}"
                 raise InputError(
-                    f"{self.article[0].upper()}{self.article[1:]} is {purpose} by the package {package}. Received: an"
-                    f' environment without it. Install it: python -m pip install "keras-lnn[{self.extra}]".'
+                    f"{what[0].upper()}{what[1:]} is {purpose} by the package {package}. Received: an environment"
+                    f' without it. Install it: python -m pip install "keras-lnn[{extra}]".'
                 )
 
     def write(self, predictor: Any, folder: Path, samples: Any) -> None:
@@ -179,7 +185,8 @@ result = {{output.any_name: found[output] for output in model.outputs}}
         library="openvino",
         extra="openvino",
         runtime="openvino",
-        precisions=("float16",),
+        precisions=("int8", "float16"),
+        quantizer="nncf",
     ),
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,8 @@ import numpy as np
 from keras_lnn.data.arrays import ImageArray
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
+from keras_lnn.saved.openvino_packages import import_openvino
+from keras_lnn.saved.precisions import refuse_int8
 from keras_lnn.saved.predictor import KerasPredictor, first_line, require_fit
 from keras_lnn.saved.serving import ServedPredictor, count_threads, list_thresholds, make_serving, save_serving
 from keras_lnn.saved.signature import Signature
@@ -28,9 +29,17 @@ def write(predictor: KerasPredictor, folder: Path, samples: SampleRecord | None)
 
 
 def write_reduced(predictor: KerasPredictor, folder: Path, precision: str, images: ImageArray | None) -> None:
-    """Writes the files with weights of 16 bits; arguments as of :meth:`Format.write_reduced`."""
+    """Writes the files in a lower precision; arguments as of :meth:`Format.write_reduced`."""
+    from keras_lnn.saved.openvino_precision import has_integers, to_int8
+
     openvino = import_openvino()
-    openvino.save_model(_convert(predictor), folder / FILE, compress_to_fp16=True)
+    model = _convert(predictor)
+    if precision == "int8":
+        assert images is not None  # exporting has asked for them
+        model = to_int8(model, images)
+        if not has_integers(model):
+            raise refuse_int8(predictor.signature, "openvino")
+    openvino.save_model(model, folder / FILE, compress_to_fp16=precision == "float16")
 
 
 def load(path: Path, signature: Signature) -> ServedPredictor:
@@ -52,15 +61,6 @@ def load(path: Path, signature: Signature) -> ServedPredictor:
         return {name: found[place] for place, name in enumerate(names)}
 
     return ServedPredictor(signature, run)
-
-
-def import_openvino() -> Any:
-    """Returns the package OpenVINO without its telemetry, which reports each import to its maker's server."""
-    if "openvino" not in sys.modules:
-        sys.modules["openvino_telemetry"] = None  # ty: ignore[invalid-assignment]  an import of it fails; a stub follows
-    import openvino
-
-    return openvino
 
 
 def _convert(predictor: KerasPredictor) -> Any:

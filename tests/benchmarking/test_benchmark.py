@@ -75,8 +75,7 @@ def test_each_format_is_measured_in_the_precisions_that_it_has():
     assert jobs == [
         ("keras", FLOAT32),
         *(("onnx", precision) for precision in (FLOAT32, "float16", "int8")),
-        ("openvino", FLOAT32),
-        ("openvino", "float16"),
+        *(("openvino", precision) for precision in (FLOAT32, "float16", "int8")),
     ]
 
 
@@ -139,7 +138,7 @@ def test_images_masks_and_series_are_measured_in_processes_of_their_own(model, t
     arguments = [
         str(tmp_path / "run"),
         "--formats",
-        "keras,onnx,litert",
+        "keras,onnx,litert,openvino",
         "--quantize",
         "float32,int8",
         "--samples",
@@ -150,7 +149,14 @@ def test_images_masks_and_series_are_measured_in_processes_of_their_own(model, t
     )
     content = json.loads((tmp_path / "out" / "benchmark.json").read_text())
     rows = {(row["format"], row["precision"]): row for row in content["rows"]}
-    assert {("keras", "float32"), ("onnx", "float32"), ("onnx", "int8"), ("litert", "float32")} <= set(rows)
+    expected = {
+        ("keras", "float32"),
+        ("onnx", "float32"),
+        ("onnx", "int8"),
+        ("litert", "float32"),
+        ("openvino", "int8"),
+    }
+    assert expected <= set(rows)
     assert rows["onnx", "float32"]["largest_difference"] < 1e-4
     assert rows["onnx", "float32"]["memory_mib"] < rows["keras", "float32"]["memory_mib"]
     # A tenth of a MiB has so few weights that the ranges of its values take as much.

@@ -241,3 +241,23 @@ def make_registered(name):
 def test_each_registered_network_predicts_the_same_in_each_runtime(name, format, tmp_path):
     predictor = make_registered(name)
     expect_the_same(predictor, export(predictor, format, Path(tmp_path)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["unet", "lnn-3d", "lnn-series"])
+def test_masks_volumes_and_series_predict_nearly_the_same_with_openvino_in_int8(name, tmp_path):
+    import openvino
+
+    from keras_lnn.saved.openvino_precision import list_float_nodes
+
+    predictor = make_registered(name)
+    save_keras(predictor.model, predictor.signature, tmp_path / "best.keras")
+    folder = export_model(tmp_path / "best.keras", tmp_path / "out", "openvino", None, draw(predictor, 20), "int8")
+    images = draw(predictor, 12)
+    found, expected = load_predictor(folder).predict(images), predictor.predict(images)
+    np.testing.assert_allclose(found, expected, atol=0.1)
+    assert np.abs(found - expected).max() > 1e-6
+    model = openvino.Core().read_model(folder / "model.xml")
+    read = ((node, source.get_node()) for node in model.get_ops() for source in node.input_values())
+    readers = {node.get_type_name() for node, source in read if source.get_type_name() == "FakeQuantize"}
+    assert not readers & list_float_nodes(model)
