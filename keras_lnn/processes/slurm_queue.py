@@ -282,9 +282,13 @@ def wait_until_gone(queue: Queue, numbers: Collection[str], seconds: float) -> s
 
 
 def _python() -> str:
-    """Returns the command that starts Python with the import path of this process."""
+    """Returns the command that starts Python with the import path of this process.
+
+    Tasks inherit the environment of this process, which has chosen a small backend for itself; that of the run is in
+    its order.
+    """
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    return f"env {shlex.quote(f'PYTHONPATH={paths}')} {shlex.quote(sys.executable)}"
+    return f"env -u KERAS_BACKEND {shlex.quote(f'PYTHONPATH={paths}')} {shlex.quote(sys.executable)}"
 
 
 def _run(*command: str) -> str | None:

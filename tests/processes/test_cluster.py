@@ -76,7 +76,7 @@ def test_an_address_at_which_nothing_listens_is_reported_at_once():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cluster": "somewhere"}, "cluster must be auto or HOST:PORT, such as 10.0.0.5:6379. Received: 'somewhere'"),
+        ({"cluster": "somewhere"}, "cluster must be auto or HOST:PORT, such as 10.0.0.5:6379, for Ray"),
         ({"cluster": "auto", "gpus_per_run": 1.5}, "gpus_per_run must be a whole number above 1"),
         ({"cluster": "auto", "cluster_folders": "lent"}, "cluster_folders must be 'shared' or 'sent'"),
         ({"cluster": "auto", "cpus_per_run": 0}, "cpus_per_run must be greater than or equal to 1"),

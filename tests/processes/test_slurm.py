@@ -137,7 +137,7 @@ def test_orders_that_are_submitted_together_are_one_array(commands, tmp_path):
     ):  # fmt: skip
         assert f"#SBATCH --{line}\n" in script
     assert "wckey" not in script
-    assert " --cpus-per-task 4 env " in script  # of srun
+    assert " --cpus-per-task 4 env -u KERAS_BACKEND PYTHONPATH=" in script.replace("'", "")  # of srun
     assert queue.submit(orders[:1]) == ["12"]
     assert "array" not in (commands / "script").read_text()
 
