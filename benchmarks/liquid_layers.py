@@ -391,9 +391,7 @@ def make_ways(case: Case, batch: int, mode: str, sides: Sequence[str], unrolled:
 
 def layer_ways(case: Case, batch: int, mode: str, sides: Sequence[str], unrolled: bool) -> list[Way]:
     """Returns steps of a layer alone: outputs, or the mean square and its gradients for inputs and all weights."""
-    import numpy as np
-
-    inputs = np.random.default_rng(0).normal(size=(batch, case.steps, case.features)).astype("float32")
+    inputs, _ = draw_inputs(case, batch)
     weights = make_layer(case, "reference").get_weights()
 
     def make(side: str, xla: bool | None, unroll: bool) -> Callable[[], list[Any]]:
@@ -406,6 +404,17 @@ def layer_ways(case: Case, batch: int, mode: str, sides: Sequence[str], unrolled
         Way(side, label, functools.partial(make, side, xla, unroll))
         for side, label, xla, unroll in _plan_ways(sides, unrolled)
     ] + (torch_ways(case, inputs, mode, None) if "torch" in sides and has_torch() else [])
+
+
+def draw_inputs(case: Case, batch: int) -> tuple[Any, Any]:
+    """Returns random sequences and None, or for a network volumes and labels."""
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    if not case.is_network:
+        return generator.normal(size=(batch, case.steps, case.features)).astype("float32"), None
+    volumes = generator.uniform(size=(batch, 28, 28, 28, 1)).astype("float32")
+    return volumes, generator.integers(2, size=(batch, 1)).astype("float32")
 
 
 def _plan_ways(sides: Sequence[str], unrolled: bool) -> Iterator[tuple[str, str, bool | None, bool]]:
@@ -439,7 +448,7 @@ def make_layer(case: Case, side: str, unroll: bool = False) -> Any:
     if side == "lstm":
         layer = keras.layers.LSTM(wiring.units, return_sequences=True)
     elif side == "ours":
-        layer = getattr(keras_lnn.layers, case.kind)(wiring, return_sequences=True, version="ncps.keras")
+        layer = getattr(keras_lnn.layers, case.kind)(wiring, return_sequences=True, unroll=unroll, version="ncps.keras")
     else:
         layer = getattr(ncps.keras, case.kind)(wiring, return_sequences=True, unroll=unroll)
     layer.build((None, case.steps, case.features))
@@ -492,11 +501,7 @@ def _jax_step(layer: Any, inputs: Any, mode: str, xla: bool) -> Callable[[], lis
 
 def network_ways(case: Case, batch: int, mode: str, sides: Sequence[str], unrolled: bool) -> list[Way]:
     """Returns steps of the whole network as Keras takes them: predictions, or a training step with Adam."""
-    import numpy as np
-
-    generator = np.random.default_rng(0)
-    volumes = generator.uniform(size=(batch, 28, 28, 28, 1)).astype("float32")
-    labels = generator.integers(2, size=(batch, 1)).astype("float32")
+    volumes, labels = draw_inputs(case, batch)
     weights = make_network(case, "reference").get_weights()
 
     def make(side: str, xla: bool | None, unroll: bool) -> Callable[[], Any]:
@@ -650,14 +655,14 @@ def memory_of_step(name: str, batch: int, mode: str, side: str, label: str) -> f
     keras.ops.convert_to_numpy(keras.ops.matmul(keras.ops.ones((8, 8)), keras.ops.ones((8, 8))))
     make_layer(CASES[name], "ours")
     way = next(way for way in make_ways(CASES[name], batch, mode, [side], "unrolled" in label) if way.label == label)
-    before = _peak_bytes(forget=True)
+    before = peak_bytes(forget=True)
     way.start()
     if way.failure:
         raise RuntimeError(way.failure)
-    return (_peak_bytes() - before) / 1e6
+    return (peak_bytes() - before) / 1e6
 
 
-def _peak_bytes(forget: bool = False) -> int:
+def peak_bytes(forget: bool = False) -> int:
     """Returns the peak memory so far, or since the last call with ``forget``."""
     statistics_of_device = _device_memory()
     if statistics_of_device:

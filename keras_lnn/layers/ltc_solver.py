@@ -56,7 +56,7 @@ def solve_steps(
     @ops.custom_gradient
     def solve(driving: Any, conductance: Any, capacitance: Any, time_step: Any, potential: Any, *others: Any) -> tuple:
         inner, valid = others[:4], others[4:]
-        solver = _Solver(synapses, inner, unfolds, driving, conductance, capacitance, time_step, valid, is_timed)
+        solver = Solver(synapses, inner, unfolds, driving, conductance, capacitance, time_step, valid, is_timed)
         after, passed = solver.run(potential, unroll)
 
         def gradient(*args: Any, upstream: Any = None) -> tuple[Any, ...]:
@@ -68,7 +68,7 @@ def solve_steps(
     return solve(driving, conductance, capacitance, time_step, potential, *inner, *valid)
 
 
-class _Solver:
+class Solver:
     """Holds the constants of one call and runs the forward and the backward pass.
 
     Values for all unfolds of a step have the layout (neurons, unfolds, batch), or (neurons, unfolds x batch), that of
@@ -100,6 +100,16 @@ class _Solver:
 
         The latter are the potentials after every unfold and the denominators that they were divided by.
         """
+        inputs = (self.numerator, self.denominator, *self.times, *self.valid)
+        rows = ops.stack([potential] * self.unfolds, axis=1)
+        after, *passed = scan_steps(self.make_step(), potential, inputs, like=(potential, rows, rows), unroll=unroll)
+        return after, tuple(passed)
+
+    def make_step(self) -> Callable[[Any, tuple[Any, ...]], tuple[Any, Any]]:
+        """Returns one step of the forward scan, from the potential before a step to that after it.
+
+        It also returns the potentials after every unfold and the denominators.
+        """
         effects, by_target = self.table.effects[..., None], self.synapses.by_target
 
         def step(first: Any, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -115,10 +125,7 @@ class _Solver:
             after = ops.where(rest[0] > 0, potential, first) if rest else potential
             return after, (after, ops.stack(potentials, axis=1), ops.stack(denominators, axis=1))
 
-        inputs = (self.numerator, self.denominator, *self.times, *self.valid)
-        rows = ops.stack([potential] * self.unfolds, axis=1)
-        after, *passed = scan_steps(step, potential, inputs, like=(potential, rows, rows), unroll=unroll)
-        return after, tuple(passed)
+        return step
 
     def gradients(
         self, potential: Any, after: Any, passed: tuple[Any, Any], upstream: Any, unroll: bool
@@ -129,7 +136,7 @@ class _Solver:
         before = ops.concatenate([first[:, :, None], potentials[:, :, :-1]], axis=2)
         inputs = (upstream, before, potentials, denominators, *self.times, *self.valid)
         potential_gradient, numerator_gradient = scan_steps(
-            self._stepper_back(),
+            self.make_step_back(),
             ops.zeros_like(potential),
             inputs,
             like=before[0],
@@ -169,7 +176,7 @@ class _Solver:
             *inner_gradient,
         )
 
-    def _stepper_back(self) -> Callable[[Any, tuple[Any, ...]], tuple[Any, Any]]:
+    def make_step_back(self) -> Callable[[Any, tuple[Any, ...]], tuple[Any, Any]]:
         """Returns one step of the backward scan, from the adjoint of the potential after a step to that before it.
 
         It also returns the adjoints of all numerators. That of an unfold's numerator is that of its potential over the

@@ -1,12 +1,15 @@
 """Benchmarks whose parts are measured in processes of their own: time limits, kept results, tables, sentences."""
 
+import collections
 import json
+from pathlib import Path
 
 import pytest
 
-from benchmarks.backends import BackendsCommand, describe, find_faster, tabulate
+from benchmarks.backends import MODELS, BackendsCommand, describe, find_faster, tabulate
 from benchmarks.measuring import make_environment, measure_part, measure_parts, write_table
 
+ROOT = Path(__file__).parents[2]
 PART = {"network": "dnn", "backend": "jax", "processor": "cpu"}
 MEASURED = {"first_s": 2.5, "step_ms": 10.0, "memory_mib": 300.0}
 
@@ -51,6 +54,14 @@ def test_a_part_sees_only_its_processor(processor, platform, devices, monkeypatc
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     environment = make_environment("jax", processor)
     assert (environment["JAX_PLATFORMS"], environment["CUDA_VISIBLE_DEVICES"]) == (platform, devices)
+
+
+def test_one_or_two_networks_of_each_family_are_compared():
+    listed = json.loads((ROOT / "keras_lnn" / "models" / "listed.json").read_text())["models"]
+    families = collections.Counter(model["family"] for model in listed if model["name"] in MODELS)
+    assert set(families) == {model["family"] for model in listed}
+    assert set(families.values()) <= {1, 2}
+    assert families.total() == len(MODELS)
 
 
 def test_backends_are_compared_in_a_table_and_in_words(tmp_path):
