@@ -98,21 +98,13 @@ def describe_failure(error: BaseException) -> str:
 
 def _import_all() -> None:
     """Imports what training needs without running any of it, so that no threads or devices are started."""
-    # A fifth of the time would go to collections that find nothing, here and again in each process that is forked.
-    gc.disable()
-    for name in (
-        "keras",
-        "keras_lnn.training.loop",
-        "keras_lnn.plots",
-        "matplotlib.figure",
-        "keras_lnn.training.recorder",
-    ):
-        importlib.import_module(name)
+    from keras_lnn.terminal import import_keras
+
+    import_keras("keras_lnn.training.loop", "keras_lnn.plots", "matplotlib.figure", "keras_lnn.training.recorder")
     from keras_lnn.registry import list_models
 
     list_models()
-    gc.freeze()
-    gc.enable()
+    gc.freeze()  # what the models have imported
 
 
 def _start(order: Mapping[str, Any]) -> tuple[int, Callable[[], int | None]]:
