@@ -37,6 +37,7 @@ def export_model(
     samples: ImageArray | None = None,
     precision: str | None = None,
     judge: Callable[[Predictor], str] | None = None,
+    loaded: Predictor | None = None,
 ) -> Path:
     """Exports a trained model to a folder of its own; what stands there is replaced once the new one is checked.
 
@@ -67,7 +68,7 @@ def export_model(
     require_format(format, precision)
     if precision is not None:
         require_samples(precision, samples)
-    predictor = load_predictor(source)
+    predictor = load_predictor(source) if loaded is None else loaded
     output = _require_place(find_place(output, format, precision))
     if not isinstance(predictor, KerasPredictor):
         raise InputError(

@@ -91,7 +91,8 @@ def make_serving(predictor: KerasPredictor, *, batch: int | None = None, texts: 
     # keras.export.ExportArchive would write every weight twice.
     module: Any = tf.Module()
     module.weights = [variable.value for variable in model.variables]
-    module.serve = tf.function(serve, input_signature=specs)
+    # Nothing in it depends on values, and to search all of Keras for that takes a second.
+    module.serve = tf.function(serve, input_signature=specs, autograph=False)
     return module
 
 

@@ -161,7 +161,7 @@ def write_report(report: RunReport, model: Any, console: Console) -> dict[str, A
     written = {"run": folder.path, "pictures": folder.plots}
     if report.config.export != "none":
         with loading(console, "exporting"):
-            written["exported"] = _export(report, metrics)
+            written["exported"] = _export(report, model, metrics)
     write_run_page(folder, metrics, report.signature)
     write_json(folder.metrics, metrics)
     if report.stopped_because:
@@ -205,13 +205,15 @@ def _describe_calibration(calibrated: CalibratedPredictions, splits: dict[str, S
     )
 
 
-def _export(report: RunReport, metrics: dict[str, Any]) -> Path:
+def _export(report: RunReport, model: Any, metrics: dict[str, Any]) -> Path:
     """Exports the kept model, and returns the folder."""
     from keras_lnn.saved.export import COMPARED_SAMPLES, export_model
 
     output = _export_path(report.config.export_dir, report.folder.name, report.signature)
     samples = take_images(report.data.splits["val"].images, slice(COMPARED_SAMPLES))
-    return export_model(report.folder.path, output, report.config.export, metrics, samples)
+    # What predictions have compiled serves the comparison too.
+    loaded = KerasPredictor(model, report.signature)
+    return export_model(report.folder.path, output, report.config.export, metrics, samples, loaded=loaded)
 
 
 def _export_path(parent: Path, name: str, signature: Signature) -> Path:

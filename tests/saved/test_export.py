@@ -388,3 +388,18 @@ def test_models_are_found_by_name(saved, tmp_path, monkeypatch):
     (run / "config.yaml").write_text("model: lnn")
     with pytest.raises(InputError, match=r"must be complete.*--resume"):
         find_model(run)
+
+
+def test_an_export_of_a_model_in_memory_does_not_load_it_again(saved, tmp_path, monkeypatch):
+    loaded, opened = load_predictor(saved), []
+
+    def load(path):
+        opened.append(path)
+        return load_predictor(path)
+
+    monkeypatch.setattr("keras_lnn.saved.export.load_predictor", load)
+    folder = export_model(saved, tmp_path / "out", "keras", loaded=loaded)
+    # The export alone is loaded, to be compared.
+    assert len(opened) == 1
+    assert opened[0] != saved
+    np.testing.assert_array_equal(load_predictor(folder).predict(IMAGES), loaded.predict(IMAGES))
