@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 _graphs = contextvars.ContextVar("graphs", default="compiled")
+_batch_sizes: contextvars.ContextVar[tuple[int, ...]] = contextvars.ContextVar("batch_sizes", default=())
 _PACKAGES = ("keras-lnn", "keras", "tensorflow", "jax", "ncps", "numpy", "scikit-learn", "medmnist")
 
 
@@ -44,6 +45,53 @@ def call_compiled(function: Callable[..., Any], *arguments: Any) -> Any:
     if tf.executing_eagerly() or tf.__internal__.get_enclosing_xla_context() is not None:
         return function(*arguments)
     return tf.function(function, jit_compile=True, autograph=False)(*arguments)
+
+
+@contextlib.contextmanager
+def filling_batches(*sizes: int) -> Generator[None]:
+    """Makes functions that :func:`call_filled` calls in the graphs that are built inside the context take few sizes.
+
+    XLA compiles a program for each size of a batch, which takes as long as dozens of training steps. The smaller last
+    batch of a split then needs no program of its own.
+
+    Args:
+        *sizes: Sizes of batches; a smaller batch is filled up to the next one.
+    """
+    token = _batch_sizes.set(tuple(sorted(set(sizes))))
+    try:
+        yield
+    finally:
+        _batch_sizes.reset(token)
+
+
+def call_filled(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls a function as :func:`call_compiled` does, with batches that :func:`filling_batches` fills up.
+
+    Args:
+        function: Function that treats each sample alone.
+        *arguments: Structures of tensors with one entry per sample, or None.
+    """
+    sizes, values = _batch_sizes.get(), [part for part in keras.tree.flatten(arguments) if part is not None]
+    if not sizes or keras.backend.backend() != "tensorflow" or _graphs.get() != "compiled" or not _has_xla():
+        return call_compiled(function, *arguments)
+    import tensorflow as tf
+
+    if tf.executing_eagerly() or tf.__internal__.get_enclosing_xla_context() is not None:
+        return call_compiled(function, *arguments)
+    rows = tf.shape(values[0])[0]
+    filled = rows
+    for size in reversed(sizes):
+        filled = tf.where(rows <= size, size, filled)
+
+    def fill(part: Any) -> Any:
+        # Copies of the last sample are valid input for any function.
+        copies = tf.repeat(part[-1:], filled - rows, axis=0)
+        return tf.ensure_shape(tf.concat([part, copies], 0), (None, *part.shape[1:]))
+
+    given = keras.tree.map_structure(lambda part: part if part is None else fill(part), arguments)
+    found = call_compiled(function, *given)
+    count = values[0].shape[0]
+    return keras.tree.map_structure(lambda part: tf.ensure_shape(part[:rows], (count, *part.shape[1:])), found)
 
 
 def gradients_of(function: Callable[[list[Any]], tuple[Any, Any]], values: list[Any]) -> tuple[list[Any], Any]:

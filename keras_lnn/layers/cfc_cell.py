@@ -144,8 +144,11 @@ class CfCCell(LiquidCell):
     def _add(self, name: str, shape: tuple[int, ...], initializer: str = "glorot_uniform") -> Any:
         return self.add_weight(shape=shape, initializer=initializer, name=name, autocast=False)
 
+    def draws_noise(self, training: bool | None) -> bool:
+        return bool(training) and self.backbone_fn is not None and bool(self.backbone_dropout)
+
     def draw_noise(self, batch: Any, steps: Any, training: bool | None) -> tuple[Any, ...]:
-        if not training or self.backbone_fn is None or not self.backbone_dropout:
+        if self.backbone_fn is None or not self.draws_noise(training):
             return ()
         ones = ops.ones((steps, self.backbone_units, batch), dtype=self.compute_dtype)
         return tuple(dropout(ones, training=True) for dropout in self.backbone_fn.layers[1::2])

@@ -66,6 +66,9 @@ class MixedMemoryCell(LiquidCell):
         if not self.rnn_cell.built:
             self.rnn_cell.build((None, features if self.version == "paper" else units))
 
+    def draws_noise(self, training: bool | None) -> bool:
+        return self.rnn_cell.draws_noise(training)
+
     def draw_noise(self, batch: Any, steps: Any, training: bool | None) -> tuple[Any, ...]:
         return self.rnn_cell.draw_noise(batch, steps, training)
 

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 from ncps.wirings import Wiring
 
-from keras_lnn.backend import builds_plain_graphs, call_compiled, scan_states
+from keras_lnn.backend import builds_plain_graphs, call_compiled, call_filled, scan_states
 from keras_lnn.layers.custom_wirings import MissingWiring
 from keras_lnn.layers.scanning import scan_steps
 from keras_lnn.layers.step_times import add_last_axis, require_not_negative, split_elapsed_time
@@ -68,6 +68,10 @@ class LiquidCell(keras.layers.Layer):
     def draw_noise(self, batch: Any, steps: Any, training: bool | None) -> tuple[Any, ...]:
         """Draws the random values of every step outside the scan, steps first; an empty tuple by default."""
         return ()
+
+    def draws_noise(self, training: bool | None) -> bool:
+        """Returns whether :meth:`draw_noise` draws random values, which depend on the size of the batch."""
+        return False
 
     def fold_inputs(self) -> dict[str, Any]:
         """Returns the weights in the form that :meth:`prepare` needs."""
@@ -254,6 +258,8 @@ class LiquidRNN(keras.layers.RNN):
 
         # A program is compiled for one length: where lengths vary, compiling for each costs more than it saves.
         call = call_compiled if inputs.shape[1] is not None else _call
+        if call is call_compiled and not self.stateful and not self.cell.draws_noise(training):
+            call = call_filled
         outputs, states = call(run, inputs, elapsed_time, mask, states)
         if self.stateful:
             for variable, state in zip(keras.tree.flatten(self.states), states, strict=True):

@@ -9,7 +9,7 @@ import keras
 from rich.console import Console
 from rich.text import Text
 
-from keras_lnn.backend import describe_environment, prepare_backend, training_on
+from keras_lnn.backend import describe_environment, filling_batches, prepare_backend, training_on
 from keras_lnn.config import CompleteConfig, TrainConfig
 from keras_lnn.data import ImageData, load_data
 from keras_lnn.data.pipeline import evaluation_batches, training_batches
@@ -293,10 +293,20 @@ class _Trainer:
     def run(self, folder: RunFolder, start: Checkpoint | None) -> TrainResult:
         self._introduce(folder, start)
         try:
-            return self._finish(folder, self._fit(folder, start))
+            with filling_batches(*self._batch_sizes()):
+                return self._finish(folder, self._fit(folder, start))
         except KeyboardInterrupt:
             self.console.print(f"stopped; continue with: python train.py --resume {folder.path}")
             raise
+
+    def _batch_sizes(self) -> list[int]:
+        """Returns the largest batch of training, and that of validation and test."""
+        counts = {name: len(split) for name, split in self.data.splits.items()}
+        measured = max(counts.get("val", 1), counts.get("test", 1))
+        return [
+            min(self.config.batch_size, counts["train"]),
+            min(batch_size_for(self.data.image_shape), measured),
+        ]
 
     def _finish(self, folder: RunFolder, recorder: Recorder) -> TrainResult:
         kept_epoch, _ = recorder.selection.choose(recorder.history)
