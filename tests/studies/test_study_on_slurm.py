@@ -46,7 +46,7 @@ def tasks_in(folder):
     found = []
     for process in psutil.process_iter(["cmdline"]):
         line = process.info["cmdline"] or []
-        if "submitit.core._submit" in line and str(folder / "study" / "slurm") in line:
+        if "submitit.core._submit" in line and str(folder / "study" / "slurm") in line and "srun" not in line[0]:
             found.append(process)
     return found
 
