@@ -92,8 +92,8 @@ def test_a_command_that_is_killed_finds_its_run_again(local_long, options, tmp_p
     process = start(tmp_path, *LONG, *options)
     wait_until(lambda: epochs_of(tmp_path) > 3, process)
     (task,) = tasks_in(tmp_path)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=WAIT_SECONDS)
+    with process:  # whose output the task may hold open
+        process.kill()
     reached = epochs_of(tmp_path)
     wait_until(lambda: epochs_of(tmp_path) > reached + 2)  # without the command
     assert "1 of 1 run done, 0 failed" in run(tmp_path, *LONG, *options)
