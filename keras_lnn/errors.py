@@ -16,6 +16,10 @@ class InputError(ValueError):
     """An error in a user's input: the command line prints its message as one line and exits with status 2."""
 
 
+class FullDiskError(InputError):
+    """An error for a disk without the room that is needed."""
+
+
 class EnvironmentFault(InputError):
     """An error for a file that cannot be read for a reason outside of it: a package or a decoder is missing."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from keras_lnn.data.arrays import SPLITS, ImageArray, Split
-from keras_lnn.errors import InputError
+from keras_lnn.errors import FullDiskError, InputError
 from keras_lnn.files.atomic import atomic_path, remove_partial_files
 
 FRACTIONS = (0.7, 0.1, 0.2)
@@ -170,7 +170,7 @@ def _open_or_write(cache_file: Path, shape: tuple[int, ...], fill: Callable[...,
         remove_partial_files(cache_file.parent)
         # A disk that fills up under a memory map kills the process, so the free space is checked first.
         if shutil.disk_usage(cache_file.parent).free < math.prod(shape) + 2**20:
-            raise InputError(
+            raise FullDiskError(
                 f"The decoded images need {math.prod(shape) / 2**30:.1f} GiB on the cache's disk. Received:"
                 f" {cache_file.parent} with less room. Point KERAS_LNN_CACHE to a larger disk or choose a smaller side."
             )

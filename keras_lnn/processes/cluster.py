@@ -24,6 +24,7 @@ from rich.console import Console
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import ClusterOptions
 from keras_lnn.fields.values import MOST_WORKERS, parse_address
+from keras_lnn.processes.helper import describe_failure
 from keras_lnn.processes.needs import Needs
 from keras_lnn.processes.node_work import (
     NodeTask,
@@ -31,17 +32,19 @@ from keras_lnn.processes.node_work import (
     describe_code,
     describe_node,
     find_variables,
-    work_on_node,
+    work_as_task,
 )
 from keras_lnn.processes.packing import pack_folder, unpack_folder
 from keras_lnn.processes.pool import Job, RunningJob
-from keras_lnn.processes.runner import Limits, Outcome
+from keras_lnn.processes.runner import DISK_FULL, Limits, Outcome
 from keras_lnn.runs.folder import RunFolder
 
 # Number of times that a job begins again or goes on after its node was lost or its worker was killed.
 MOST_RETRIES = 3
+_NODE_LABEL = "ray.io/node-id"
 _LOOK_EVERY_SECONDS = 0.3
 _CANCEL_SECONDS = 10.0
+_LOST_SECONDS = 3.0
 _CONNECT_SECONDS = 10.0
 _CHECK_SECONDS = 600.0
 
@@ -96,8 +99,11 @@ class RayCluster:
             raise
         self._asked_workers = workers
         self.environment = choose_environment(passed, self.needs.processors)
-        work = self.ray.remote(max_calls=1, max_retries=0, num_returns="streaming")(work_on_node)
-        self._work = work.options(**self.needs.as_ray_options())
+        self._work = self.ray.remote(max_calls=1, max_retries=0, num_returns="streaming")(work_as_task)
+        self._full: set[str] = set()
+        self._lost: set[str] = set()
+        self._asked_lost = time.monotonic()
+        self._lock = threading.Lock()
 
     @property
     def workers(self) -> int:
@@ -171,7 +177,42 @@ class RayCluster:
             existing = [folder for folder in (*job.own_folders, *job.reads) if folder.is_dir()]
             inputs = {str(folder): pack_folder(folder) for folder in existing}
         task = NodeTask.for_job(job, limits, self.environment)
-        return self._work.remote(dataclasses.replace(task, sends=self.sends, inputs=inputs))
+        task = dataclasses.replace(task, attempt=uuid.uuid4().hex, sends=self.sends, inputs=inputs)
+        return self._work.options(**self.needs.as_ray_options(), **self._choose_nodes()).remote(task)
+
+    def is_lost(self, node: str) -> bool:
+        """Returns whether Ray's head no longer reaches a node.
+
+        Args:
+            node: Ray's id of the node.
+        """
+        with self._lock:  # all jobs in progress ask
+            if time.monotonic() - self._asked_lost > _LOST_SECONDS:
+                self._lost = {one["NodeID"] for one in self.ray.nodes() if not one["Alive"]}
+                self._asked_lost = time.monotonic()
+            return node in self._lost
+
+    def avoid(self, node: str) -> bool:
+        """Gives no more jobs to a node whose disk is full, as long as there are others; returns whether there are.
+
+        It would otherwise get one job after the other, since each fails so quickly that the node is soon free again.
+
+        Args:
+            node: Ray's id of the node.
+        """
+        self._full.add(node)
+        return self._has_others()
+
+    def _has_others(self) -> bool:
+        """Returns whether there is a node with room for runs whose disk has not been found full."""
+        alive = (node for node in self.ray.nodes() if node["Alive"] and node["NodeID"] not in self._full)
+        return any(self.needs.count_places(node["Resources"]) for node in alive)
+
+    def _choose_nodes(self) -> dict[str, Any]:
+        """Returns the option of Ray for the nodes of a task, if there are any that it must avoid."""
+        if not self._full or not self._has_others():
+            return {}
+        return {"label_selector": {_NODE_LABEL: f"!in({','.join(sorted(self._full))})"}}
 
     def close(self) -> None:
         """Leaves the cluster, which ends all tasks."""
@@ -212,24 +253,42 @@ class RayResource:
 
     def _run(self, job: Job, stop: threading.Event) -> Outcome:
         for tried in range(1 + MOST_RETRIES):
-            node, self._place = "", "again, waits for room" if tried else "waits for room"
-            messages = self.cluster.submit(job, self.limits)
+            self._place = "again, waits for room" if tried else "waits for room"
             try:
-                while (message := self._receive(messages, stop)) is not None:
-                    if "outcome" in message:
-                        for folder, content in message["folders"].items():
-                            unpack_folder(content, Path(folder))
-                        return Outcome(**message["outcome"])
-                    if "node" in message:
-                        node, self._place = message["node"], f"on {message['node']}"
-                    self._keep_histories(message.get("histories", {}))
-                return Outcome(interrupted=True)
-            except _LostError as lost:
-                reason = str(lost)
-        return Outcome(failure=f"was lost {1 + MOST_RETRIES} times, at last on {node or 'an unknown node'}: {reason}")
+                return self._try(job, stop)
+            except _LostError as error:
+                lost = error
+        return Outcome(failure=f"was lost {1 + MOST_RETRIES} times, at last {lost}")
 
-    def _receive(self, messages: Any, stop: threading.Event) -> dict[str, Any] | None:
-        """Returns the next message of a task; None after it has been cancelled because everything stops."""
+    def _try(self, job: Job, stop: threading.Event) -> Outcome:
+        """Runs a job once; one that is lost with its node, or to a full disk while others have room, is an error."""
+        node = {"node": "an unknown node", "id": ""}
+        messages = self.cluster.submit(job, self.limits)
+        try:
+            while (message := self._receive(messages, node["id"], stop)) is not None:
+                if "outcome" in message:
+                    outcome = Outcome(**message["outcome"])
+                    if DISK_FULL in (outcome.failure or "") and self.cluster.avoid(node["id"]):
+                        raise _LostError(outcome.failure)
+                    for folder, content in message["folders"].items():
+                        unpack_folder(content, Path(folder))
+                    return outcome
+                if "node" in message:
+                    self._place = f"on {message['node']}"
+                self._keep_histories(message.get("histories", {}))
+                node |= {name: message[name] for name in node if name in message}
+            return Outcome(interrupted=True)
+        except _LostError as lost:
+            raise _LostError(f"on {node['node']}: {lost}") from None
+
+    def _receive(self, messages: Any, node: str, stop: threading.Event) -> dict[str, Any] | None:
+        """Returns the next message of a task; None after it has been cancelled because everything stops.
+
+        Args:
+            messages: The stream of its messages.
+            node: Ray's id of its node, empty as long as it waits for one.
+            stop: Set once everything stops.
+        """
         ray = self.cluster.ray
         lost = ray.exceptions
         try:
@@ -237,6 +296,8 @@ class RayResource:
                 ready, _ = ray.wait([messages], timeout=_LOOK_EVERY_SECONDS)
                 if ready:
                     return ray.get(next(messages))
+                if node and self.cluster.is_lost(node):
+                    raise _LostError("it does not answer")  # Ray itself reports that minutes later
             self._cancel(messages)
             return None
         except (
@@ -250,7 +311,8 @@ class RayResource:
                 return None
             raise _LostError(_first_line(error)) from None
         except lost.RayTaskError as error:
-            return {"outcome": {"failure": f"could not run on its node: {_first_line(error.cause)}"}, "folders": {}}
+            failure = f"could not run on its node: {describe_failure(error.cause or error)}"
+            return {"outcome": {"failure": failure}, "folders": {}}
         except lost.RayError as error:
             raise InputError(
                 f"The cluster must stay reachable. Received: {_first_line(error)}. Then the same command goes on."

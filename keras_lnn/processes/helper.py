@@ -32,6 +32,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 _FORKS = sys.platform == "linux"
 _LOOK_EVERY_SECONDS = 0.05
 _WATCH_EVERY_SECONDS = 0.5
+_LONGEST_TEXT = 200
 
 
 def serve() -> None:
@@ -62,38 +63,49 @@ def serve() -> None:
 def obey(order: Mapping[str, Any]) -> None:
     """Does the work in this process, writes its result and ends the process."""
     from keras_lnn.files.atomic import write_json
+    from keras_lnn.processes.runner import DISK_FULL_ERRORS
 
     for name, value in order["environment"].items():
         if value is None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-    _send_output_to(Path(order["log"]))
     try:
+        _send_output_to(Path(order["log"]))
         module, _, name = order["work"].partition(":")
         result = getattr(importlib.import_module(module), name)(order["order"])
     except BaseException as error:
         result = {"failure": describe_failure(error)}
-        traceback.print_exc()
-    write_json(order["result"], result)
-    sys.stdout.flush()
-    sys.stderr.flush()
+        with contextlib.suppress(OSError):  # the disk may be full
+            traceback.print_exc()
+    try:
+        write_json(order["result"], result)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError as error:
+        if error.errno not in DISK_FULL_ERRORS:
+            raise
+        os._exit(error.errno)  # a report that needs no disk
     # The threads of the runtimes are not joined: nothing is left to do.
     os._exit(1 if "failure" in result else 0)
 
 
 def describe_failure(error: BaseException) -> str:
     """Returns a short description of an error."""
-    from keras_lnn.errors import InputError
+    from keras_lnn.errors import FullDiskError, InputError
+    from keras_lnn.processes.runner import DISK_FULL, DISK_FULL_ERRORS
 
     name, text = type(error).__name__, " ".join(str(error).split())
+    full = isinstance(error, FullDiskError) or any(os.strerror(number) in text for number in DISK_FULL_ERRORS)
     if isinstance(error, InputError):
-        return text
+        return f"{DISK_FULL}: {text}" if full else text
+    if full:
+        return f"{DISK_FULL}: {text[:_LONGEST_TEXT]}"
     if isinstance(error, MemoryError) or name == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in text:
-        return f"out of memory: {text[:200] or name}"
+        return f"out of memory: {text[:_LONGEST_TEXT] or name}"
     if isinstance(error, SystemExit):
         return f"exited with status {error.code}"
-    return f"{name}: {text[:200]}" if text else name
+    return f"{name}: {text[:_LONGEST_TEXT]}" if text else name
 
 
 def _import_all() -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import keras_lnn
+from keras_lnn.errors import FullDiskError
 from keras_lnn.processes.packing import (
     pack_folder,
     translate_paths,
@@ -36,6 +37,7 @@ FOLDER_VARIABLES = ("KERAS_LNN_CACHE", "MEDMNIST_ROOT", "TFDS_DATA_DIR")
 # Variables of the command that change what a run does, and folders of data.
 _PASSED = ("KERAS_", "TF_", "XLA_", "JAX_", *FOLDER_VARIABLES)
 _LOOK_EVERY_SECONDS = 0.5
+_ATTEMPT_FILE = ".attempt"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +54,8 @@ class NodeTask:
         environment: Environment variables of its process.
         working_folder: Folder that relative paths begin in.
         code: Version that the node must have, see :func:`describe_code`.
+        attempt: Name of this attempt at the job. In shared folders a later attempt ends it: its node may be cut off,
+            but still at work.
         sends: Whether the folders are made in a temporary folder and sent back.
         inputs: Where folders are sent: the archive of each folder that exists, by its path.
     """
@@ -65,6 +69,7 @@ class NodeTask:
     environment: Mapping[str, str | None]
     working_folder: str
     code: str
+    attempt: str = ""
     sends: bool = False
     inputs: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
 
@@ -111,6 +116,14 @@ def describe_node(working_folder: str, token: str) -> dict[str, Any]:
     return {"node": platform.node(), "code": describe_code(), "sees": there}
 
 
+def work_as_task(task: NodeTask) -> Generator[dict[str, Any]]:
+    """Does a job as a task of Ray; beside the messages of :func:`work_on_node` it yields ``id``, that of the node."""
+    import ray
+
+    yield {"id": ray.get_runtime_context().get_node_id()}
+    yield from work_on_node(task)
+
+
 def work_on_node(task: NodeTask, make_runner: Callable[[], ProcessRunner] = ProcessRunner) -> Generator[dict[str, Any]]:
     """Does a job and yields what the machine that has sent it needs to know.
 
@@ -153,7 +166,11 @@ def _paths_of(task: NodeTask) -> dict[str, Any]:
 
 def _place_folders(task: NodeTask, stack: contextlib.ExitStack) -> dict[str, str]:
     """Returns a place in a temporary folder for each folder of the job, with what has been sent of it."""
-    temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keras-lnn-", ignore_cleanup_errors=True)))
+    try:
+        made = tempfile.TemporaryDirectory(prefix="keras-lnn-", ignore_cleanup_errors=True)
+    except FileNotFoundError as error:  # Python has tried to write to each folder for temporary files
+        raise FullDiskError(f"A node needs a disk with room for temporary files. Received: {error.strerror}.") from None
+    temporary = Path(stack.enter_context(made))
     needed = dict.fromkeys([*task.own_folders, *task.inputs])
     # The last part of the name stays, since that of a run becomes that of its export.
     places = {folder: str(temporary / str(count) / Path(folder).name) for count, folder in enumerate(needed)}
@@ -171,12 +188,19 @@ def _run(task: NodeTask, runner: ProcessRunner) -> Generator[dict[str, Any], Non
     def run() -> None:
         outcomes.append(runner.run(task.work, task.order, Path(task.folder), limits=task.limits, stop=stop))
 
+    mark = Path(task.folder, _ATTEMPT_FILE)
+    if not task.sends:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        # In place, since other nodes may go on to see the old file for a while if another one replaces it.
+        mark.write_text(task.attempt, encoding="utf-8")
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     seen: dict[int, bytes] = {}
     try:
         while thread.is_alive():
             thread.join(_LOOK_EVERY_SECONDS)
+            if not task.sends and _is_overtaken(task, mark):
+                stop.set()
             if task.sends and (news := _read_histories(task, seen)):
                 seen |= news
                 yield {"histories": news}
@@ -184,9 +208,19 @@ def _run(task: NodeTask, runner: ProcessRunner) -> Generator[dict[str, Any], Non
         stop.set()
         thread.join()
         runner.close()
+        if not task.sends and not _is_overtaken(task, mark):
+            mark.unlink(missing_ok=True)
     if not outcomes:
         raise RuntimeError("The job's process could not be watched; its node's log says why.")
     return outcomes[0]
+
+
+def _is_overtaken(task: NodeTask, mark: Path) -> bool:
+    """Returns whether another attempt at the job has begun elsewhere, because this node is taken for lost."""
+    try:
+        return mark.read_text(encoding="utf-8") not in ("", task.attempt)  # it is empty while it is written
+    except OSError:
+        return False
 
 
 def _read_histories(task: NodeTask, seen: Mapping[int, bytes]) -> dict[int, bytes]:

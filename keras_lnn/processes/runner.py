@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import itertools
 import json
 import os
@@ -29,6 +30,9 @@ from keras_lnn.processes.helper_client import HelperClient, last_line
 
 _LOOK_EVERY_SECONDS = 0.2
 _KILLED = -9
+# The beginning of a failure whose cause is a full disk, and the errors of the system that mean one.
+DISK_FULL = "the disk is full"
+DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,6 +194,8 @@ def _describe_end(status: int, log: Path) -> str:
         last = ""
     if status == _KILLED:
         return "was killed by the system (SIGKILL), which happens when memory runs out"
+    if status in DISK_FULL_ERRORS:
+        return f"{DISK_FULL}: {os.strerror(status)}, not even for the result of the process"
     if status < 0:
         with contextlib.suppress(ValueError):
             return f"was ended by {signal.Signals(-status).name}" + (f": {last}" if last else "")

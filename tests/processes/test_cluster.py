@@ -4,18 +4,21 @@ import dataclasses
 import os
 import socket
 import sys
+import tempfile
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from keras_lnn.errors import InputError
+from keras_lnn.errors import FullDiskError, InputError
 from keras_lnn.fields.options import ClusterOptions
 from keras_lnn.fields.values import validate
+from keras_lnn.processes.cluster import RayCluster
 from keras_lnn.processes.engines import ThisMachine, open_engine
 from keras_lnn.processes.needs import Needs
-from keras_lnn.processes.node_work import NodeTask, describe_code, work_on_node
+from keras_lnn.processes.node_work import NodeTask, _is_overtaken, describe_code, work_on_node
 from keras_lnn.processes.packing import pack_folder, unpack_folder
 from keras_lnn.processes.pool import Job
 from keras_lnn.processes.runner import Limits, Outcome
@@ -127,6 +130,37 @@ def test_a_node_with_other_code_runs_nothing(tmp_path):
     assert list(first) == ["node"]
     assert "must have keras-lnn 0.0.1 (sources 0), Python 3.0.0" in last["outcome"]["failure"]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("written", "overtaken"), [(None, False), ("", False), ("first", False), ("second", True)])
+def test_an_attempt_is_overtaken_by_a_later_one_in_the_same_folder(tmp_path, written, overtaken):
+    mark = tmp_path / ".attempt"
+    if written is not None:
+        mark.write_text(written)
+    assert _is_overtaken(task_for(tmp_path, "builtins:dict", {}, attempt="first"), mark) == overtaken
+
+
+def test_a_node_without_room_for_temporary_files_is_one_with_a_full_disk(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "numpy")  # as the task will
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "missing")])
+    with pytest.raises(
+        FullDiskError, match=r"^A node needs a disk with room for temporary files\. Received: No usable"
+    ):
+        list(work_on_node(task_for(tmp_path, "builtins:dict", {}, sends=True)))
+
+
+def test_nodes_with_full_disks_are_avoided_as_long_as_there_are_others():
+    states = {"a": True, "b": True, "lost": False}
+    nodes = [{"NodeID": name, "Alive": alive, "Resources": NODE} for name, alive in states.items()]
+    small = {"NodeID": "small", "Alive": True, "Resources": {"CPU": 0.0}}
+    cluster = RayCluster.__new__(RayCluster)  # without a connection
+    cluster.ray, cluster.needs, cluster._full = SimpleNamespace(nodes=lambda: [*nodes, small]), Needs(), set()
+    assert cluster._choose_nodes() == {}
+    assert cluster.avoid("a")
+    assert cluster._choose_nodes() == {"label_selector": {"ray.io/node-id": "!in(a)"}}
+    assert not cluster.avoid("b")
+    assert cluster._choose_nodes() == {}
 
 
 def test_the_version_of_the_code_knows_its_sources():

@@ -1,6 +1,7 @@
 """Trial processes with every kind of end."""
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -14,8 +15,10 @@ import psutil
 import pytest
 import trial_models
 
+from keras_lnn.errors import FullDiskError, InputError
+from keras_lnn.processes.helper import describe_failure
 from keras_lnn.processes.pool import Job, NoJob, Pool, local_resources
-from keras_lnn.processes.runner import Limits, ProcessRunner
+from keras_lnn.processes.runner import Limits, ProcessRunner, _describe_end
 from keras_lnn.processes.sharing import list_gpus, share_gpus, share_processors
 
 NO_LIMITS = Limits()
@@ -228,6 +231,31 @@ def test_processors_and_gpus_are_shared(monkeypatch):
     assert share_gpus(3) == [{"CUDA_VISIBLE_DEVICES": number} for number in ("4", "6", "4")]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert share_gpus(2) == [{}, {}]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/t/a"),
+            "the disk is full: [Errno 28] No space left on device",
+        ),
+        (RuntimeError("RESOURCE_EXHAUSTED: a.tmp; No space left on device"), "the disk is full: RESOURCE_EXHAUSTED"),
+        (FullDiskError("The images need 1.0 GiB."), "the disk is full: The images need 1.0 GiB."),
+        (
+            InputError(f"The folder must be writable ({os.strerror(errno.EDQUOT)})."),
+            "the disk is full: The folder must",
+        ),
+        (InputError("The folder must be writable."), "The folder must be writable."),
+        (RuntimeError("RESOURCE_EXHAUSTED: 3 GiB"), "out of memory: RESOURCE_EXHAUSTED"),
+    ],
+)
+def test_a_full_disk_is_named_and_is_no_lack_of_memory(error, message):
+    assert describe_failure(error).startswith(message)
+
+
+def test_a_process_that_cannot_even_write_its_result_reports_a_full_disk(tmp_path):
+    assert _describe_end(errno.ENOSPC, tmp_path / "log.txt").startswith("the disk is full: No space left on device")
 
 
 @pytest.mark.slow

@@ -3,79 +3,19 @@
 import contextlib
 import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
-import pandas as pd
 import psutil
 import pytest
 from ray_clusters import WAIT_SECONDS, running_cluster
-
-ROOT = Path(__file__).parents[2]
-STUDY = """
-title: Small networks
-data: [phantom-breast]
-seeds: 1
-protocols:
-  published: {epochs: 3, keep: last, batch_size: 128}
-  long: {epochs: 120, keep: last, batch_size: 128}
-networks:
-  dnn: {model_args: {units: 4, second_units: 4}}
-  wide: {model: dnn, model_args: {units: 8, second_units: 4}}
-"""
-# Columns with times, by the first word of their names.
-TIMES = ("seconds",)
+from study_commands import run, start, tables_of, wait_until
 
 pytestmark = pytest.mark.slow
-
-
-def wait_until(condition, process=None):
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        assert process is None or process.poll() is None, process.communicate()[0]
-        time.sleep(0.1)
-    return found
 
 
 @pytest.fixture(scope="module")
 def cluster():
     with running_cluster() as found:
         yield found
-
-
-def start(folder, *options, cluster=None):
-    """Starts a study whose paths are the same wherever it runs."""
-    folder.mkdir(exist_ok=True)
-    (folder / "small.yaml").write_text(STUDY)
-    if cluster is not None:
-        options = ("--cluster", cluster["address"], *options)
-    variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    variables.pop("KERAS_BACKEND", None)
-    arguments = [sys.executable, "-m", "keras_lnn", "study", "small.yaml", "--study-dir", "study", *options]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(arguments, env=variables, cwd=folder, **pipes)
-
-
-def run(folder, *options, cluster=None, status=0):
-    process = start(folder, *options, cluster=cluster)
-    printed = process.communicate(timeout=WAIT_SECONDS)[0]
-    assert process.returncode == status, printed
-    return printed
-
-
-def tables_of(folder):
-    """Returns the tables of a study as they are written, without the columns of times."""
-    found = {}
-    study = folder / "study"
-    assert (study / "results.csv").is_file()
-    for path in [*study.glob("*.csv"), *study.glob("comparison-*/*.csv"), *study.rglob("predictions.csv")]:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        shown = table[[column for column in table if column.split("_")[0] not in TIMES]]
-        found[str(path.relative_to(study))] = shown.to_csv()
-    return found
 
 
 @pytest.fixture(scope="module")

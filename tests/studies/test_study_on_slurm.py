@@ -12,7 +12,9 @@ import subprocess
 
 import psutil
 import pytest
-from test_study_on_cluster import WAIT_SECONDS, epochs_of, helpers_in, run, start, tables_of, wait_until
+from ray_clusters import WAIT_SECONDS
+from study_commands import run, start, tables_of, wait_until
+from test_study_on_cluster import epochs_of, helpers_in
 
 pytestmark = pytest.mark.slow
 LONG = ("--protocol", "long", "--models", "dnn")

@@ -22,7 +22,7 @@ from keras_lnn.data.decode.file_frames import FileFrame, ImageFile, share_window
 from keras_lnn.data.decode.images import DECODING, Progress, quiet_decoders, worker_count
 from keras_lnn.data.disk import DiskArray, are_as_stamped, stamp_files
 from keras_lnn.data.options import Rendering
-from keras_lnn.errors import InputError
+from keras_lnn.errors import FullDiskError
 from keras_lnn.files.atomic import DAMAGED_FILE_ERRORS, atomic_path, cache_folder, remove_partial_files, write_json
 
 
@@ -117,7 +117,7 @@ def _write(
         remove_partial_files(folder)
     needed = len(files) * math.prod(shape)
     if shutil.disk_usage(file.parent).free < needed + 2**20:
-        raise InputError(
+        raise FullDiskError(
             f"The decoded images need {needed / 2**30:.1f} GiB on the cache's disk. Received: {file.parent} with less"
             " room. Point KERAS_LNN_CACHE to a larger disk or choose a smaller side."
         )

@@ -13,7 +13,7 @@ from keras_lnn.data.arrays import SPLITS, ImageData, Split
 from keras_lnn.data.catalog import DataEntry
 from keras_lnn.data.disk import DiskArray, has_stamped, read_npz_headers, write_stamp
 from keras_lnn.data.sources.download import download
-from keras_lnn.errors import InputError
+from keras_lnn.errors import FullDiskError, InputError
 from keras_lnn.files.atomic import (
     DAMAGED_FILE_ERRORS,
     atomic_path,
@@ -173,7 +173,7 @@ def _unpack(
     remove_partial_files(folder.parent)
     free = shutil.disk_usage(folder.parent).free
     if free < sum(sizes):
-        raise InputError(
+        raise FullDiskError(
             f"Unpacking {path} needs {sum(sizes) / 2**30:.1f} GiB. Received: {free / 2**30:.1f} GiB free in "
             f"{folder.parent}. Make room or set KERAS_LNN_CACHE to another folder."
         )
