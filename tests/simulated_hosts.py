@@ -91,16 +91,16 @@ class Host:
         """Runs a program on the host and returns its output; one that fails is an error."""
         return subprocess.run([*self._enter(), *arguments], check=True, capture_output=True, text=True).stdout
 
-    def processes(self) -> list[psutil.Process]:
-        """Returns the processes of the host without its first one."""
+    def find(self, words: str) -> list[psutil.Process]:
+        """Returns the processes of the host whose command has these words."""
         try:
             own = os.readlink(f"/proc/{self.pid}/ns/pid")
         except OSError:
             return []
         found = []
         for process in psutil.process_iter():
-            with contextlib.suppress(OSError):
-                if process.pid != self.pid and os.readlink(f"/proc/{process.pid}/ns/pid") == own:
+            with contextlib.suppress(OSError, psutil.Error):  # it may end meanwhile
+                if os.readlink(f"/proc/{process.pid}/ns/pid") == own and words in " ".join(process.cmdline()):
                     found.append(process)
         return found
 

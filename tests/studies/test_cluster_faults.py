@@ -46,21 +46,22 @@ def finish(process, status=0):
 def trainings_on(*hosts):
     """Returns the processes that train on hosts, by the file to which they print, which is that of their run."""
     found = {}
-    for process in (one for host in hosts for one in host.processes()):
-        with contextlib.suppress(psutil.Error, OSError):
+    for process in (one for host in hosts for one in host.find(HELPER)):
+        with contextlib.suppress(OSError):
             printed = os.readlink(f"/proc/{process.pid}/fd/1")
-            if HELPER in " ".join(process.cmdline()) and printed.endswith("log.txt") and leads_session(process):
+            if printed.endswith("log.txt") and os.getsid(process.pid) == process.pid:
                 found.setdefault(printed, []).append(process)
     return found
 
 
-def leads_session(process):
-    return os.getsid(process.pid) == process.pid
+def done_in(folder):
+    """Returns the files that finished runs have."""
+    return list((folder / "study").glob("*/*/*/metrics.json"))
 
 
 def is_begun(cluster, folder):
     """Returns whether a run has ended and another one trains on the second node."""
-    return list((folder / "study").rglob("metrics.json")) and trainings_on(cluster.nodes[1])
+    return done_in(folder) and trainings_on(cluster.nodes[1])
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +147,7 @@ def test_runs_fail_with_the_reason_if_all_disks_are_full_and_the_same_command_go
 
 def is_clean(node):
     """Returns whether nothing trains on a node and no temporary folder of a run is left there."""
-    trains = any(HELPER in " ".join(process.cmdline()) for process in node.processes())
-    return not trains and not node.run("find", str(node.disk), "-name", "keras-lnn-*")
+    return not node.find(HELPER) and not node.run("find", str(node.disk), "-maxdepth", "1", "-name", "keras-lnn-*")
 
 
 @pytest.mark.parametrize("folders", ["shared", "sent"])
@@ -155,10 +155,10 @@ def test_a_command_that_is_killed_leaves_nothing_on_the_nodes_and_goes_on(undist
     with running_hosts(tmp_path, folders) as cluster:
         process = start_on(cluster, tmp_path, folders)
         wait_until(lambda: is_begun(cluster, tmp_path), process)
-        (command,) = (one for one in cluster.head.processes() if "small.yaml" in one.cmdline())
+        (command,) = cluster.head.find("study small.yaml")
         command.kill()
         finish(process, status=-signal.SIGKILL)
-        done = len(list((tmp_path / "study").rglob("metrics.json")))
+        done = len(done_in(tmp_path))
         wait_until(lambda: all(map(is_clean, cluster.nodes)))
         printed = finish(start_on(cluster, tmp_path, folders))
     assert f"{done} done before" in printed
