@@ -102,7 +102,7 @@ def run_explain(command: ExplainCommand) -> None:
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))
     methods = command.method or (DEFAULT_METHOD,)
     with loading(console, "explaining") as progress:
-        about = {"truths": samples.truths, "why": samples.why, "progress": progress}
+        about: dict[str, Any] = {"truths": samples.truths, "why": samples.why, "progress": progress}
         explained = explain_samples(predictor, samples.images, samples.names, methods, command.target, **about)
     measured = _measure(command, predictor, methods, load, console)
     with loading(console, "comparing with what was learned") as progress:

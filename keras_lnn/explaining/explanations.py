@@ -111,6 +111,7 @@ def explain_samples(
     truths: Sequence[str] | None = None,
     why: Sequence[str] | None = None,
     progress: Callable[[float], None] | None = None,
+    before_batch: Callable[[], object] | None = None,
 ) -> list[Explained]:
     """Returns samples with their predictions and maps.
 
@@ -123,8 +124,9 @@ def explain_samples(
         truths: True class of each sample, in words; None if unknown.
         why: Why each sample was chosen; None if they were given.
         progress: Called with the fraction done.
+        before_batch: Called before each batch of predictions; ends the work by an error.
     """
-    subject = make_subject(predictor)
+    subject = make_subject(predictor, before_batch)
     place, series = find_target(subject.task, target), as_series(images)
     found: list[Explained] = []
     for start in range(0, len(images), size := batch_size_for(images.shape[1:])):

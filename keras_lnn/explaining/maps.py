@@ -115,15 +115,20 @@ def make_maps(subject: Subject, inputs: Sequence[np.ndarray], method: str, weigh
     return found
 
 
-def make_subject(predictor: Predictor) -> Subject:
-    """Returns what is explained of a predictor, which must be a Keras model."""
+def make_subject(predictor: Predictor, before_batch: Callable[[], object] | None = None) -> Subject:
+    """Returns what is explained of a predictor, which must be a Keras model.
+
+    Args:
+        predictor: The predictor.
+        before_batch: Called before each batch; ends the work by an error.
+    """
     if not isinstance(predictor, KerasPredictor):
         raise InputError(
             f"Explanations need a run or a .keras file. Received: {type(predictor).__name__}. Export with "
             "--format keras."
         )
     signature = predictor.signature
-    return Subject(predictor.model, signature.get_task(), signature.thresholds)
+    return Subject(predictor.model, signature.get_task(), signature.thresholds, before_batch)
 
 
 def find_target(task: Task, target: int | str | None) -> int | None:

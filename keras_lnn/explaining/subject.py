@@ -23,11 +23,13 @@ class Subject:
         model: The Keras model, which maps pixel values to logits.
         task: What its logits mean.
         thresholds: By which its decisions are made; None for one half.
+        before_batch: Called before each batch of predictions or gradients; ends the work by an error.
     """
 
     model: Any
     task: Task
     thresholds: Sequence[float] | None = None
+    before_batch: Callable[[], object] | None = None
 
     @functools.cached_property
     def maps(self) -> FeatureMaps:
@@ -36,6 +38,8 @@ class Subject:
 
     def logits(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
         """Returns the logits of a batch, float32."""
+        if self.before_batch is not None:
+            self.before_batch()
         return np.asarray(self.model.predict_on_batch(_join(inputs)), np.float32)
 
     def weigh(self, inputs: Sequence[np.ndarray], target: int | None) -> np.ndarray:
@@ -60,6 +64,8 @@ class Subject:
 
     def pixel_gradients(self, inputs: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
         """Returns the gradient of what is explained with respect to the pixel values, of the shape of the images."""
+        if self.before_batch is not None:
+            self.before_batch()
         found = self._pixel_gradients([np.asarray(part, np.float32) for part in inputs], weights)
         return np.asarray(ops.convert_to_numpy(found), np.float32)
 

@@ -90,8 +90,16 @@ class _Desk:
                 ) from None
             # Were it cancelled, its thread would go on in a folder that is removed.
             work = asyncio.get_running_loop().run_in_executor(self._pool, self._answer, upload, deadline)
+            leaving = asyncio.ensure_future(_wait_until_left(request))
+            try:
+                await asyncio.wait([work, leaving], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                leaving.cancel()
+            if not work.done():
+                deadline.give_up()
             content = await asyncio.shield(work)
         finally:
+            deadline.give_up()
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             self._admitted -= 1
         return Response(content, media_type="application/json")
@@ -103,6 +111,12 @@ class _Desk:
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def _wait_until_left(request: Request) -> None:
+    """Returns once the client of a request has closed its connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 class _Guard:

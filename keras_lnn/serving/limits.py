@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import queue
+import threading
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
+_Result = TypeVar("_Result")
 MEBIBYTE = 2**20
 # Whoever is refused for lack of room may ask again after so many seconds.
 RETRY_AFTER_SECONDS = 2
@@ -12,6 +17,8 @@ RETRY_AFTER_SECONDS = 2
 _WAITING_FOR_EACH = 8
 # Forms have a few fields, and JSON holds content as base64, which is a third larger.
 _FORM_BYTES = 2**16
+# Whoever waits finds out after so many seconds that a request was given up.
+_WAITING_SECONDS = 0.1
 
 
 class Refused(Exception):
@@ -63,7 +70,7 @@ class Limits:
 
 
 class Deadline:
-    """The end of the time that a request has.
+    """The end of the time that a request has: a number of seconds, or as soon as its client has left.
 
     Args:
         seconds: From now on.
@@ -72,21 +79,36 @@ class Deadline:
     def __init__(self, seconds: float) -> None:
         self._allowed = seconds
         self._end = time.monotonic() + seconds
+        self._given_up = threading.Event()
+
+    def give_up(self) -> None:
+        """Ends the time now, because nobody waits for the answer any more."""
+        self._given_up.set()
 
     def remaining(self) -> float:
         """Returns the seconds that are left; raises an error where none are."""
         left = self._end - time.monotonic()
-        if left <= 0:
-            raise self.refusal()
+        if left <= 0 or self._given_up.is_set():
+            raise self._refusal()
         return left
 
-    @property
-    def has_passed(self) -> bool:
-        """Returns whether no time is left."""
-        return time.monotonic() >= self._end
+    def wait(self, get: Callable[[float], _Result]) -> _Result:
+        """Returns what a function gives; raises an error where no time is left before it does.
 
-    def refusal(self) -> Refused:
+        Args:
+            get: Waits for at most so many seconds, and raises TimeoutError or queue.Empty after them.
+        """
+        while True:
+            seconds = min(self.remaining(), _WAITING_SECONDS)
+            try:
+                return get(seconds)
+            except (TimeoutError, queue.Empty):
+                continue
+
+    def _refusal(self) -> Refused:
         """Returns the refusal of a request whose time is over."""
+        if self._given_up.is_set():
+            return Refused(408, "A request must be waited for. Received: one whose client has left.")
         return Refused(
             504,
             f"A request must be answered within {self._allowed:g} seconds. Received: one that took longer. Send fewer"

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import numpy as np
 
 from keras_lnn.data.arrays import ImageArray, SeriesArray, as_series, take_images
 from keras_lnn.saved.predictor import Predictor, batch_size_for
-from keras_lnn.serving.limits import Deadline
+from keras_lnn.serving.limits import Deadline, Refused
 
 _Result = TypeVar("_Result")
 # A network is compiled once for each size of a batch, which takes time and memory that is not given back. Samples are
@@ -43,25 +42,43 @@ class ModelThread:
             images: Raw images, volumes or series.
             deadline: When the result is no longer waited for.
         """
+        return self.call_in_parts(self._predict, images, deadline)
+
+    def call_in_parts(
+        self, function: Callable[[ImageArray], np.ndarray], images: ImageArray, deadline: Deadline
+    ) -> np.ndarray:
+        """Returns what a function gives for samples, one part of them at a time, so that other requests get their turn.
+
+        Args:
+            function: The function, which uses the model.
+            images: The samples.
+            deadline: When the result is no longer waited for.
+        """
         size = self._sizes[-1]
         parts = [take_images(images, slice(start, start + size)) for start in range(0, len(images), size)]
-        # One part at a time, so that other requests get their turn.
-        return np.concatenate([self.call(functools.partial(self._predict, part), deadline) for part in parts])
+        return np.concatenate([self.call(functools.partial(function, part), deadline) for part in parts])
 
     def call(self, function: Callable[[], _Result], deadline: Deadline) -> _Result:
         """Returns what a function gives that uses the model.
 
         Args:
-            function: The function.
+            function: The function. Where it takes long it should call ``deadline.remaining`` again and again, which
+                ends it once nobody waits for it: the thread cannot be stopped.
             deadline: When the result is no longer waited for.
         """
-        left = deadline.remaining()
+        deadline.remaining()
         future = self._pool.submit(function)
+
+        def wait_for(seconds: float) -> None:
+            if not wait([future], seconds).done:
+                raise TimeoutError
+
         try:
-            return future.result(timeout=min(left, threading.TIMEOUT_MAX))
-        except TimeoutError:
+            deadline.wait(wait_for)
+        except Refused:
             future.cancel()
-            raise deadline.refusal() from None
+            raise
+        return future.result()
 
     def warm_up(self) -> None:
         """Compiles the network for each size of a batch."""

@@ -44,10 +44,7 @@ class Readers:
             order: The ``work`` and what belongs to it.
             deadline: When the process is stopped.
         """
-        try:
-            reader = self._idle.get(timeout=deadline.remaining())
-        except queue.Empty:
-            raise deadline.refusal() from None
+        reader = deadline.wait(lambda seconds: self._idle.get(timeout=seconds))
         try:
             reply = reader.ask(order, deadline)
         finally:
@@ -76,13 +73,13 @@ class _Reader:
         if self._process is None or self._process.poll() is not None:
             self._start()
         self.wait(deadline)
-        seconds = deadline.remaining()
+        deadline.remaining()
         try:
             self._send(order)
-            return self._receive(seconds)
-        except TimeoutError:
+            return deadline.wait(self._receive)
+        except Refused:
             self._start()
-            raise deadline.refusal() from None
+            raise
         except (OSError, ValueError):
             self._start()
             message = "Every file must be readable. Received: one that crashes its decoder. Leave it out."
@@ -93,9 +90,7 @@ class _Reader:
         if self._ready:
             return
         try:
-            self._receive(deadline.remaining())
-        except TimeoutError:
-            raise deadline.refusal() from None
+            deadline.wait(self._receive)
         except ValueError:
             message = "The processes that read files must run. Received: one that ends as soon as it begins."
             raise Refused(500, f"{message} Check the limits of memory and of processes.") from None

@@ -166,8 +166,7 @@ class Service:
             return
         from keras_lnn.explaining.likeness import warn_of_unlike
 
-        compare = self._comparison.compare
-        values = self.model.call(lambda: compare(samples), deadline)
+        values = self.model.call_in_parts(self._comparison.compare, samples, deadline)
         for answer, value in zip(answers, values.tolist(), strict=True):
             answer["likeness"] = value
         sentence = warn_of_unlike(names, values, self._comparison.learned)
@@ -208,7 +207,14 @@ class Service:
             one = take_images(samples, slice(row, row + 1))
             if as_series(one) is None:
                 one = np.asarray(one[:])
-            make = functools.partial(explain_samples, self.predictor, one, [names[row]], [DEFAULT_METHOD])
+            make = functools.partial(
+                explain_samples,
+                self.predictor,
+                one,
+                [names[row]],
+                [DEFAULT_METHOD],
+                before_batch=deadline.remaining,
+            )
             try:
                 explained = self.model.call(make, deadline)
             except InputError as error:

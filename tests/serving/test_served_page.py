@@ -1,6 +1,7 @@
 """The page of a served model: in a browser by mouse and by keyboard alone, and what it is made of."""
 
 import re
+import threading
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -153,4 +154,33 @@ def test_the_page_is_used_by_keyboard_alone(opened, readers, tmp_path):
         page.wait_for_selector("article")
         assert "a mask is predicted" in page.inner_text("#status")
         assert "bright: " in page.inner_text(".legend")
+        assert page.complaints == []
+
+
+class Held(Brightness):
+    """Predicts nothing before it is let go."""
+
+    def __init__(self):
+        super().__init__("dark", "bright")
+        self.go = threading.Event()
+
+    def predict(self, images):
+        self.go.wait(60)
+        return super().predict(images)
+
+
+@pytest.mark.slow
+def test_a_prediction_is_stopped_and_the_next_one_is_made(opened, readers):
+    predictor = Held()
+    with run_server(Service(predictor, "held", Limits(parallel=1), readers)) as running:
+        page = opened(running.port)
+        assert not page.is_visible("#stop")
+        drop(page, {"a.png": png(noise())})
+        page.click("#stop")
+        assert page.inner_text("#status") == "Stopped."
+        page.wait_for_selector("#stop", state="hidden")
+        assert page.evaluate("document.activeElement.id") == "predict"
+        predictor.go.set()
+        page.keyboard.press("Enter")
+        page.wait_for_selector("article")
         assert page.complaints == []

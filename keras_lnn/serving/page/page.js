@@ -35,7 +35,7 @@ async function describe() {
   part("about").textContent = `${model.network}, trained on ${model.data}; reads ${size}, predicts ${model.predicts} of ${model.classes.join(", ")}.`;
   const [heading, ...rest] = model.notice.split(": ");
   part("notice").replaceChildren(make("strong", heading), `: ${rest.join(": ")}`);
-  const kinds = { images: "PNG, JPEG, TIFF, DICOM or NIfTI; each file is one image", volumes: "NIfTI, .npy, DICOM files of several slices, or a folder of DICOM slices", series: "DICOM or NIfTI files of several frames, .npz, or the frames of a series" };
+  const kinds = { images: "PNG, JPEG, TIFF, DICOM or NIfTI; each file is one image", volumes: "NIfTI, .npy, DICOM files of several slices, or a folder of DICOM slices", series: "DICOM or NIfTI files of several frames, .npz, or the frames of series with their times below, or with a table (CSV) of columns series, file and time" };
   part("reads").textContent = `${kinds[model.reads]}. At most ${megabytes(model.limits.upload_bytes)} in ${model.limits.files} files. They are read on the machine that serves this page and kept nowhere.`;
   part("map-part").hidden = !model.maps;
   part("times-part").hidden = model.reads !== "series";
@@ -100,6 +100,7 @@ async function predict() {
   form.append("skip_bad", String(sent.length > 1));
   form.append("times", model.reads === "series" ? part("times").value : "");
   part("status").textContent = `Predicting ${sent.length === 1 ? sent[0].path : `${sent.length} files`} ...`;
+  part("stop").hidden = false;
   let answer;
   try {
     const response = await fetch("predict", { method: "POST", body: form, signal: mine.signal });
@@ -108,7 +109,10 @@ async function predict() {
   } catch (error) {
     return error.name === "AbortError" ? undefined : fail("The server does not answer. It may have been stopped, or the files are too large.");
   } finally {
-    if (running === mine) running = null;
+    if (running === mine) {
+      running = null;
+      part("stop").hidden = true;
+    }
   }
   show(answer, sent);
 }
@@ -217,6 +221,11 @@ for (const name of ["files", "folder"]) {
     choose(fromInput(event.target));
   });
 }
+part("stop").addEventListener("click", () => {
+  if (running) running.abort();
+  part("status").textContent = "Stopped.";
+  part("predict").focus();
+});
 part("form").addEventListener("submit", (event) => {
   event.preventDefault();
   predict();
