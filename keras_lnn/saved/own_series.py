@@ -113,6 +113,18 @@ def _find_in_files(paths: Sequence[Path], signature: Signature, given: OwnImages
     return _sort(read_times_of_files(found, options, _REMEDY), signature, options)
 
 
+def open_series_table(path: Path, signature: Signature, given: OwnImages) -> tuple[SeriesTable, OwnImages]:
+    """Returns a table of series with the columns that are found in it, and how its series are read.
+
+    Args:
+        path: The table.
+        signature: Of the model.
+        given: Columns, folders and units as the user gives them; None for what is found.
+    """
+    options = _choose_options(signature, with_columns_of(f"series:{path}", signature.own), given)
+    return SeriesTable.open(path, options), options
+
+
 def _find_in_table(path: Path, signature: Signature, given: OwnImages, named: bool) -> OwnSeries:
     """Returns the series of a table.
 
@@ -122,8 +134,7 @@ def _find_in_table(path: Path, signature: Signature, given: OwnImages, named: bo
         given: Columns, folders and units as the user gives them.
         named: Whether the names of its series begin with that of the table.
     """
-    options = _choose_options(signature, with_columns_of(f"series:{path}", signature.own), given)
-    opened = SeriesTable.open(path, options)
+    opened, options = open_series_table(path, signature, given)
     column = opened.time_column
     by_time = options.steps_along == "time"
     assumed = by_time and column is not None and given.time_unit is None and guess_unit(column) is None

@@ -30,14 +30,20 @@ from keras_lnn.saved.own_samples import read_own_samples
 from keras_lnn.saved.signature import Signature
 from keras_lnn.serving.identifying import identify, require_pixels
 from keras_lnn.serving.limits import Refused
+from keras_lnn.serving.sent_tables import is_table, write_tables
 
 PIXELS, SERIES, PROBABILITIES, MASKS = "pixels.npy", "series.npz", "probabilities.npy", "masks"
 _NAMED = 3
 # What messages of the command line offer, and what a request has in its place.
 _OFFERS = {
     "Replace or remove them, or skip them with --skip-bad.": "Leave them out, or send skip_bad.",
-    "Write a table with columns series, file and time, and predict that.": "Send the time of each file as times.",
+    "Write a table with columns series, file and time, and predict that.": "Send the time of each file as times, or a"
+    " table with columns series, file and time.",
+    "Choose an --image-dir above, or write whole paths.": "Name files as they are sent.",
+    "; name another one with --time-unit": "",
 }
+# Columns of a table that is sent cannot be named by an option.
+_COLUMN_OPTION = re.compile(r"(, or name yours| Name yours| Choose one) with --[a-z]+-column NAME")
 # Memory that the process may reserve: what its libraries do, and what is computed of the pixels of a request.
 _LIBRARY_BYTES, _BYTES_FOR_A_PIXEL = 3 * 2**30, 40
 
@@ -142,25 +148,28 @@ def read_upload(folder: Path, order: Mapping[str, Any], signature: Signature, mo
     Returns:
         The ``names`` of the samples, the ``warnings``, the ``paths`` that were read and their ``labels``.
     """
-    files, skip_bad = [folder / name for name in order["files"]], order["skip_bad"]
-    placed = place_files(files, order["labels"], signature, most_pixels, skip_bad=skip_bad)
+    labels = {folder / name: label for name, label in zip(order["files"], order["labels"], strict=True)}
+    skip_bad, reads_series = order["skip_bad"], signature.time_unit is not None
+    tables = {path: label for path, label in labels.items() if reads_series and is_table(label)}
+    images = {path: label for path, label in labels.items() if path not in tables}
+    placed = place_files(list(images), list(images.values()), signature, most_pixels, skip_bad=skip_bad)
     warnings = [f"left out {', '.join(placed.left_out)}"] if placed.left_out else []
-    paths = placed.paths if order["times"] is None else [_write_table(folder, placed, order["times"], signature)]
-    own = None if signature.time_unit is None else OwnImages(skip_bad=skip_bad)
+    own = None if not reads_series else OwnImages(skip_bad=skip_bad)
     try:
-        images, names = read_own_samples(signature, paths, own=own, skip_bad=skip_bad, warn=warnings.append)
+        paths = _find_paths(folder, placed, tables, order, signature, warnings)
+        samples, names = read_own_samples(signature, paths, own=own, skip_bad=skip_bad, warn=warnings.append)
     except EnvironmentFault as error:
         raise Refused(415, placed.rename(str(error))) from None
     except InputError as error:
         raise Refused(422, placed.rename(_without_options(str(error)))) from None
-    series = as_series(images)
+    series = as_series(samples)
     if series is None:
-        np.save(folder / PIXELS, np.asarray(images))
+        np.save(folder / PIXELS, np.asarray(samples))
     else:
         write_series(series, folder / SERIES)
     return {
         "names": [placed.rename(name) for name in names],
-        "warnings": [placed.rename(warning) for warning in warnings],
+        "warnings": [placed.rename(_without_options(warning)) for warning in warnings],
         "paths": [str(path) for path in placed.paths],
         "labels": placed.labels,
     }
@@ -170,7 +179,30 @@ def _without_options(message: str) -> str:
     """Returns a message with what a request offers in the place of what the command line does."""
     for offer, instead in _OFFERS.items():
         message = message.replace(offer, instead)
-    return message
+    return _COLUMN_OPTION.sub(lambda found: "" if found[1].startswith(",") else " Rename columns", message)
+
+
+def _find_paths(
+    folder: Path,
+    placed: PlacedFiles,
+    tables: Mapping[Path, str],
+    order: Mapping[str, Any],
+    signature: Signature,
+    warnings: list[str],
+) -> list[Path]:
+    """Returns what is read of the files of a request: the files, or tables that say when each was taken."""
+    times = order["times"]
+    if not tables:
+        return placed.paths if times is None else [_write_table(folder, placed, times, signature)]
+    if times is not None or not placed.paths:
+        received = "times too" if times is not None else "a table alone"
+        raise Refused(422, f"A table must come with its images and without times. Received: {received}.")
+    placed.labels |= {str(path): label for path, label in tables.items()}
+    images = {path: placed.labels[str(path)] for path in placed.paths}
+    written, more = write_tables(folder, tables, images, signature, skip_bad=order["skip_bad"])
+    placed.labels |= {str(path): label for path, label in written.items()}
+    warnings += more
+    return list(written)
 
 
 def _write_table(folder: Path, placed: PlacedFiles, times: Sequence[float], signature: Signature) -> Path:

@@ -358,7 +358,7 @@ def test_series_are_read_from_frames_with_times(readers):
         assert prediction["probabilities"]["bright"] == pytest.approx(0.2 + 0.025)
         missing = running.post(frames)
         assert missing.status == 422
-        assert "Send the time of each file as times." in missing.json["error"]
+        assert "Send the time of each file as times, or a table with columns" in missing.json["error"]
         assert running.post(frames, times="0,1").status == 422
 
 

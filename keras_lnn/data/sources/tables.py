@@ -106,18 +106,32 @@ def find_table_files(cells: Sequence[str], root: Path, table: TextTable) -> Tabl
             f"--image-dir must be the folder of images. Received: {root}, which is"
             f" {'a file' if root.exists() else 'not there'}. Check the path."
         )
-    require_inside(cells, table, "Choose an --image-dir above, or write whole paths.")
     unreadable: list[str] = []
     images = find_images(root, unreadable)
+    files = match_files(cells, images, root, table)
+    named = set(files)
+    series = {file for file in named if file.is_dir()}
+    return TableFiles(files, sum(image not in named and image.parent not in series for image in images), unreadable)
+
+
+def match_files(cells: Sequence[str], images: Sequence[Path], root: Path, table: TextTable) -> list[Path]:
+    """Returns the file that each cell of a table names; it need not exist.
+
+    A cell names a file by its path below the folder of images, or by its name alone, with or without its suffix.
+
+    Args:
+        cells: Names as they are in the table.
+        images: The image files in the folder and below it.
+        root: The folder of images.
+        table: The table, to state the line of a mistake.
+    """
+    require_inside(cells, table, "Choose an --image-dir above, or write whole paths.")
     by_path = {os.path.relpath(image, root): image for image in images}
     by_name: dict[str, list[Path]] = {}
     for image in images:
         for name in {image.name, image.name.partition(".")[0], image.stem}:
             by_name.setdefault(name, []).append(image)
-    files = [_find_file(cell, root, by_path, by_name, table.place(row)) for row, cell in enumerate(cells)]
-    named = set(files)
-    series = {file for file in named if file.is_dir()}
-    return TableFiles(files, sum(image not in named and image.parent not in series for image in images), unreadable)
+    return [_find_file(cell, root, by_path, by_name, table.place(row)) for row, cell in enumerate(cells)]
 
 
 def _find_file(cell: str, root: Path, by_path: dict[str, Path], by_name: dict[str, list[Path]], place: str) -> Path:
