@@ -59,7 +59,9 @@ def to_int8(model: Any, images: ImageArray) -> Any:
             model,
             nncf.Dataset(batches),
             subset_size=len(batches),
-            ignored_scope=nncf.IgnoredScope(types=sorted(list_float_nodes(model)), validate=False),
+            ignored_scope=nncf.IgnoredScope(
+                names=list_recurrent_layers(model), types=sorted(list_float_nodes(model)), validate=False
+            ),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 overflow_fix=nncf.OverflowFix.ENABLE,
                 # By default a range is the mean of those of the samples, which cuts off the values of rare ones.
@@ -71,6 +73,26 @@ def to_int8(model: Any, images: ImageArray) -> Any:
 def list_float_nodes(model: Any) -> Set[str]:
     """Returns the kinds of nodes of an OpenVINO model that must not read integers."""
     return {node.get_type_name() for node in model.get_ops()} - _INTEGER_NODES - _PASSING_NODES
+
+
+def list_recurrent_layers(model: Any) -> list[str]:
+    """Returns the names of the dense layers whose outputs a loop reads: they are part of its recurrence.
+
+    What a recurrence reads may hold times beside features, which would share one range of integers.
+
+    Args:
+        model: An OpenVINO model.
+    """
+    found, seen = [], set()
+    waiting = [node for node in model.get_ops() if node.get_type_name() == "Loop"]
+    while waiting:
+        for source in (value.get_node() for value in waiting.pop().input_values()):
+            name, kind = source.get_friendly_name(), source.get_type_name()
+            if name not in seen:
+                seen.add(name)
+                found += [name] if kind == "MatMul" else []
+                waiting += [] if kind in _INTEGER_NODES else [source]
+    return found
 
 
 def has_integers(model: Any) -> bool:

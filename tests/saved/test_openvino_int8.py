@@ -13,12 +13,17 @@ from keras_lnn.saved.openvino_packages import import_openvino
 
 
 def make_loop_between_layers():
-    """A model that convolves images, multiplies what it finds in a loop, and has a dense layer and probabilities."""
+    """A model with a convolution, dense layers before and after a loop, and probabilities and decisions."""
     openvino = import_openvino()
     nodes, random = openvino.opset13, np.random.default_rng(0)
 
     def constant(values):
         return nodes.constant(values.astype(np.float32))
+
+    def dense(values, width, name):
+        found = nodes.matmul(values, constant(random.normal(size=(16, width)) / 4), False, False)
+        found.set_friendly_name(name)
+        return found
 
     images = nodes.parameter([-1, 1, 4, 4], np.float32, "images")
     images.output(0).set_names({"images"})
@@ -26,16 +31,16 @@ def make_loop_between_layers():
         nodes.convolution(images, constant(random.normal(size=(4, 1, 3, 3))), [1, 1], [0, 0], [0, 0], [1, 1])
     )
     flat = nodes.reshape(maps, nodes.constant(np.array([-1, 16])), False)
+    flat.set_friendly_name("flat")
+    inputs = dense(nodes.relu(dense(flat, 16, "features")), 16, "of the recurrence")
     state = nodes.parameter([-1, 16], np.float32)
     turned = nodes.matmul(state, constant(np.eye(16)[::-1]), False, False)
     always = nodes.constant(np.array(True))
     loop = nodes.loop(nodes.constant(np.array(3)), nodes.constant(np.array(True)))
     loop.set_function(openvino.Model([turned, always], [state]))
     loop.set_special_body_ports([-1, 1])
-    loop.set_merged_input(state, flat.output(0), turned.output(0))
-    logits = nodes.matmul(
-        loop.get_iter_value(turned.output(0)), constant(random.normal(size=(16, 2)) / 4), False, False
-    )
+    loop.set_merged_input(state, inputs.output(0), turned.output(0))
+    logits = dense(loop.get_iter_value(turned.output(0)), 2, "logits")
     probabilities = nodes.softmax(nodes.multiply(logits, constant(np.array([1.5, 0.5]))), 1)
     return openvino.Model([probabilities, nodes.greater(probabilities, constant(np.array([0.5, 0.5])))], [images])
 
@@ -50,13 +55,14 @@ def test_int8_leaves_loops_probabilities_and_decisions_in_float32(monkeypatch, c
     assert capfd.readouterr() == ("", "")
     assert openvino_precision.has_integers(model)
     assert not openvino_precision.has_integers(whole)
+    (convolution,) = (node.get_friendly_name() for node in model.get_ops() if node.get_type_name() == "Convolution")
     read = [
-        (node.get_type_name(), source.get_node().get_type_name())
+        (node.get_friendly_name(), source.get_node().get_type_name())
         for node in model.get_ops()
         for source in node.input_values()
     ]
-    # Weights become numbers of 32 bits again before a layer, which a runtime undoes.
-    assert {node for node, source in read if source == "FakeQuantize"} == {"Convolution", "MatMul"}
+    # What is flat passes its integers on to the features.
+    assert {node for node, source in read if source == "FakeQuantize"} == {convolution, "flat", "logits"}
     (loop,) = (node for node in model.get_ops() if node.get_type_name() == "Loop")
     assert {node.get_type_name() for node in loop.get_function().get_ops()} == {
         "Parameter",

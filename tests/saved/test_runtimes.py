@@ -248,8 +248,6 @@ def test_each_registered_network_predicts_the_same_in_each_runtime(name, format,
 def test_masks_volumes_and_series_predict_nearly_the_same_with_openvino_in_int8(name, tmp_path):
     import openvino
 
-    from keras_lnn.saved.openvino_precision import list_float_nodes
-
     predictor = make_registered(name)
     save_keras(predictor.model, predictor.signature, tmp_path / "best.keras")
     folder = export_model(tmp_path / "best.keras", tmp_path / "out", "openvino", None, draw(predictor, 20), "int8")
@@ -260,4 +258,4 @@ def test_masks_volumes_and_series_predict_nearly_the_same_with_openvino_in_int8(
     model = openvino.Core().read_model(folder / "model.xml")
     read = ((node, source.get_node()) for node in model.get_ops() for source in node.input_values())
     readers = {node.get_type_name() for node, source in read if source.get_type_name() == "FakeQuantize"}
-    assert not readers & list_float_nodes(model)
+    assert not readers & {"Loop", "Softmax", "Interpolate", "Select", "Greater", "Less", "Equal"}
