@@ -33,6 +33,7 @@ ROOMS = (
     ("explaining",),
     ("pages",),
     ("terminal",),
+    ("hosts",),
     ("training", "comparing"),
     ("processes",),
     ("benchmarking",),

@@ -66,8 +66,8 @@ def describe_software(run: DescribedRun) -> list[str]:
 
 def describe_hardware(run: DescribedRun) -> list[str]:
     """Returns the machine that trained the model."""
-    names = {"devices": "devices", "machine": "machine", "system": "system", "processors": "processors"}
-    found = {label: run.environment[name] for name, label in names.items() if name in run.environment}
+    names = ("hosts", "devices", "machine", "system", "processors")
+    found = {name: run.environment[name] for name in names if name in run.environment}
     if not found:
         return []
     values = (f"{label} {', '.join(value) if isinstance(value, list) else value}" for label, value in found.items())

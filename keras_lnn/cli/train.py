@@ -1,5 +1,6 @@
 """``keras-lnn train``: trains a network, chooses an epoch on validation, tests it once and exports it."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +10,13 @@ import pydantic
 from keras_lnn.cli.parsing import parse_options
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError
-from keras_lnn.fields.options import FoldOptions
+from keras_lnn.fields.options import FoldOptions, HostOptions
 from keras_lnn.fields.values import validate
 from keras_lnn.files.yaml_files import read_yaml
+from keras_lnn.hosts.place import find_place
 
 
-class TrainCommand(FoldOptions, TrainConfig):
+class TrainCommand(HostOptions, FoldOptions, TrainConfig):
     """Train a model on medical images, choose its best epoch on validation, test it once and export it."""
 
     config: Path | None = pydantic.Field(
@@ -36,6 +38,8 @@ def main(arguments: Sequence[str], program: str = "keras-lnn train") -> int:
     picture, copies = options.pop("show_augmentation", None), options.pop("show_copies", None)
     run_dir = options.pop("resume", None)
     stops = print_config or picture is not None or copies is not None
+    about_hosts = {name: options.pop(name) for name in HostOptions.model_fields if name in options}
+    place = find_place(validate(HostOptions, about_hosts), os.environ)
     if run_dir is not None and (options or config_file is not None or stops):
         raise InputError("--resume takes the run's own configuration. Received: other options. Leave them out.")
     values = {**(read_yaml(config_file) if config_file is not None else {}), **options}
@@ -47,6 +51,11 @@ def main(arguments: Sequence[str], program: str = "keras-lnn train") -> int:
         )
         other = "--print-config" if print_config else shown
         raise InputError(f"--{next(iter(about_folds))} is for cross-validation. Received: {other}. Leave one out.")
+    if place.count > 1 and (folding.folds is not None or stops):
+        raise InputError(
+            f"--hosts is for the training of one run. Received: {place.count} with"
+            f" {'--folds' if folding.folds is not None else 'an option that only shows something'}. Leave one out."
+        )
     config = TrainConfig.create(values)
 
     from keras_lnn.data.catalog import require_source
@@ -68,19 +77,22 @@ def main(arguments: Sequence[str], program: str = "keras-lnn train") -> int:
         RunFolder.open(before)
     console = make_console(stderr=print_config)
     start_keras(console)
+    from keras_lnn.hosts.joining import open_hosts
     from keras_lnn.training import copies as copying
     from keras_lnn.training import loop as training
     from keras_lnn.training import preview as showing
     from keras_lnn.training import protocol
 
-    if run_dir is not None:
-        training.resume(Path(run_dir))
     if picture is not None:
         showing.show_augmentation(config, Path(picture), console)
     if copies is not None:
         copying.show_copies(config, Path(copies), console)
     if print_config:
         sys.stdout.write(protocol.complete_config(config).to_yaml())
-    if run_dir is None and not stops:
-        training.train(config)
+    if not stops:
+        with open_hosts(place, console) as hosts:
+            if run_dir is None:
+                training.train(config, hosts=hosts)
+            else:
+                training.resume(Path(run_dir), hosts=hosts)
     return 0

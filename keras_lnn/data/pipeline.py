@@ -26,6 +26,8 @@ def training_batches(
     first_epoch: int = 0,
     augmentation: str = "none",
     devices: int = 1,
+    host: int = 0,
+    hosts: int = 1,
 ) -> tf.data.Dataset:
     """Returns all batches of a run in one stream, with ``steps_per_epoch`` batches per epoch.
 
@@ -40,8 +42,11 @@ def training_batches(
         epochs: Epochs of the whole run.
         first_epoch: The epoch at which the stream begins, from 0.
         augmentation: Names of :mod:`keras_lnn.data.augment.operations`, joined by ``+``.
-        devices: Number of devices among which each batch is divided. It divides the batch size; each epoch leaves out
-            as many images as it takes for the last batch, others in each epoch.
+        devices: Number of devices, of all hosts together, among which each batch is divided. It divides the batch size;
+            each epoch leaves out as many images as it takes for the last batch, others in each epoch.
+        host: Which of several hosts reads here, from 0. Each reads its own equal part of every batch, and all parts
+            together are the batch of one host, augmented alike.
+        hosts: Number of hosts, which divides that of the devices.
 
     Returns:
         Batches of float32 pixel values 0..255, and labels or, for masks, uint8 class indices. The images of
@@ -55,10 +60,12 @@ def training_batches(
 
     def rows(step: int) -> np.ndarray:
         epoch, batch = divmod(step, steps)
-        return order(epoch)[batch * batch_size : (batch + 1) * batch_size]
+        whole = order(epoch)[batch * batch_size : (batch + 1) * batch_size]
+        part = len(whole) // hosts
+        return whole[host * part : (host + 1) * part]
 
     numbers = tf.data.Dataset.range(first_epoch * steps, epochs * steps)
-    return _batches(split, numbers, rows, _make_augmentation(split, augmentation, seed))
+    return _batches(split, numbers, rows, _make_augmentation(split, augmentation, seed, host, hosts))
 
 
 def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
@@ -110,8 +117,9 @@ def seen_in_training(
     return parts[0], parts[1] if len(parts) > 1 else None
 
 
-def _make_augmentation(split: Split, name: str, seed: int) -> Augmentation | None:
-    return make_augmentation(name, split.images.shape[1:], seed, series=split.series is not None)
+def _make_augmentation(split: Split, name: str, seed: int, host: int = 0, hosts: int = 1) -> Augmentation | None:
+    series = split.series is not None
+    return make_augmentation(name, split.images.shape[1:], seed, series=series, host=host, hosts=hosts)
 
 
 def _order(split: Split, seed: int, epoch: int) -> np.ndarray:

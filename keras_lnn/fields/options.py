@@ -16,8 +16,10 @@ from keras_lnn.fields.values import (
     MOST_WORKERS,
     SLURM_NAMES,
     Side,
+    parse_address,
     parse_cluster,
     parse_frame,
+    parse_hosts,
     parse_time_unit,
     parse_window,
     split_names,
@@ -256,3 +258,37 @@ class FoldOptions(ClusterOptions):
         description="number of runs of --folds at a time; they share the processors, and each gets one of the GPUs"
         " (default: 1, or as many as a Ray cluster has room for; required for Slurm)",
     )
+
+
+class HostOptions(pydantic.BaseModel):
+    """The options of ``keras-lnn train`` for one run on several hosts, each of which gets the same command."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    hosts: str | None = pydantic.Field(
+        None,
+        description="number of hosts that train one run together, on JAX (KERAS_BACKEND=jax): start the same command on"
+        " each of them; auto: as many as Slurm or Open MPI started it on",
+    )
+    host_rank: Annotated[int, pydantic.Field(ge=0, lt=MOST_WORKERS)] | None = pydantic.Field(
+        None,
+        description="number of this host of --hosts, from 0; host 0 validates, tests and writes (default: that of"
+        " Slurm, Open MPI or an indexed job of Kubernetes)",
+    )
+    coordinator: str | None = pydantic.Field(
+        None,
+        description="ADDRESS:PORT of host 0 with a free port, the same on each host (default: the first node of the"
+        " Slurm job, or $JAX_COORDINATOR_ADDRESS)",
+    )
+
+    @pydantic.field_validator("hosts", mode="before")
+    @classmethod
+    def _hosts(cls, value: Any) -> str | None:
+        return parse_hosts(value)
+
+    @pydantic.field_validator("coordinator", mode="after")
+    @classmethod
+    def _coordinator(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_address(value)
+        return value

@@ -126,6 +126,15 @@ def parse_cluster(text: str | None) -> str | None:
     return text
 
 
+def parse_hosts(text: str | int | None) -> str | None:
+    """Returns a number of hosts after checking that it is ``auto`` or a number from 1."""
+    if text is None or str(text) == "auto":
+        return text if text is None else "auto"
+    if not (str(text).isdecimal() and 1 <= int(text) <= MOST_WORKERS):
+        raise ValueError(f"must be auto, or a number from 1 to {MOST_WORKERS}")
+    return str(int(text))
+
+
 def parse_time_unit(text: str | None) -> str | None:
     """Returns the name of a unit of time, in the plural, of any of its spellings such as ``min``."""
     if text is None:

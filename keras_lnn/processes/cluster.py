@@ -24,12 +24,12 @@ from rich.console import Console
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import ClusterOptions
 from keras_lnn.fields.values import MOST_WORKERS, parse_address
+from keras_lnn.files.sources import describe_code
 from keras_lnn.processes.helper import describe_failure
 from keras_lnn.processes.needs import Needs
 from keras_lnn.processes.node_work import (
     NodeTask,
     choose_environment,
-    describe_code,
     describe_node,
     find_variables,
     work_as_task,

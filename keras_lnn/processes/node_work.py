@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
-import hashlib
 import os
 import platform
 import tempfile
@@ -18,8 +16,8 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
-import keras_lnn
 from keras_lnn.errors import FullDiskError
+from keras_lnn.files.sources import describe_code
 from keras_lnn.processes.packing import (
     pack_folder,
     translate_paths,
@@ -53,7 +51,7 @@ class NodeTask:
         limits: Limits beyond which its process is killed.
         environment: Environment variables of its process.
         working_folder: Folder that relative paths begin in.
-        code: Version that the node must have, see :func:`describe_code`.
+        code: Version that the node must have, see :func:`~keras_lnn.files.sources.describe_code`.
         attempt: Name of this attempt at the job. In shared folders a later attempt ends it: its node may be cut off,
             but still at work.
         sends: Whether the folders are made in a temporary folder and sent back.
@@ -97,17 +95,6 @@ def find_variables() -> dict[str, str]:
 def choose_environment(variables: Mapping[str, str], processors: int) -> dict[str, str | None]:
     """Returns the environment variables of a run on a node, which computes on so many processors."""
     return {**variables, **limit_threads(processors), **SHARED_GPU}
-
-
-@functools.cache
-def describe_code() -> str:
-    """Returns the version of this code and of Python in one line; it has a digest of the sources."""
-    package = Path(keras_lnn.__file__).parent
-    digest = hashlib.sha256()
-    for folder in (package, package.parent / "tuning"):
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(path.relative_to(package.parent).as_posix().encode() + b"\0" + path.read_bytes())
-    return f"keras-lnn {keras_lnn.__version__} (sources {digest.hexdigest()[:8]}), Python {platform.python_version()}"
 
 
 def describe_node(working_folder: str, token: str) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from rich.console import Console
 
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import ClusterOptions
+from keras_lnn.files.sources import describe_code
 from keras_lnn.processes.needs import Needs
-from keras_lnn.processes.node_work import NodeTask, choose_environment, describe_code, find_variables
+from keras_lnn.processes.node_work import NodeTask, choose_environment, find_variables
 from keras_lnn.processes.pool import Job, RunningJob
 from keras_lnn.processes.runner import Limits, Outcome
 from keras_lnn.processes.slurm_dispatcher import Dispatcher, QueuedTask

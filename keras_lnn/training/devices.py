@@ -1,4 +1,4 @@
-"""One run on several devices of a machine: a copy of the model on each, which divide every batch among them."""
+"""One run on several devices of one or several hosts: a copy of the model on each, which divide every batch."""
 
 from __future__ import annotations
 
@@ -26,12 +26,20 @@ from keras_lnn.training.averaging import WeightAverage
 from keras_lnn.training.variables import assign_variables, model_variables, read_variables
 
 
-def require_devices(config: CompleteConfig) -> None:
+def require_devices(config: CompleteConfig, hosts: int = 1) -> None:
     """Checks that this machine has the devices of a run, and that the backend can use them together.
 
     Args:
         config: A complete configuration.
+        hosts: Number of hosts, each with that many devices.
     """
+    shares = config.devices * hosts
+    if hosts > 1 and config.batch_size % shares:
+        nearest = max(round(config.batch_size / shares), 1) * shares
+        raise InputError(
+            f"--hosts times --devices must divide the batch size. Received: {hosts} hosts with {config.devices} each"
+            f" for batches of {config.batch_size}. Give --batch-size {nearest}, or another number of hosts."
+        )
     if config.devices == 1:
         return
     if keras.backend.backend() not in ("tensorflow", "jax"):
@@ -53,26 +61,30 @@ def require_devices(config: CompleteConfig) -> None:
         )
 
 
-def count_steps(config: CompleteConfig, split: Split) -> int:
+def count_steps(config: CompleteConfig, split: Split, hosts: int = 1) -> int:
     """Returns the number of steps of an epoch, after checking that there is one: an image for each device.
 
     Args:
         config: A complete configuration.
         split: The training split.
+        hosts: Number of hosts.
     """
-    steps = steps_per_epoch(split, config.batch_size, config.devices)
+    steps = steps_per_epoch(split, config.batch_size, config.devices * hosts)
     if not steps:
+        name, given = (
+            ("--devices", f"{config.devices}") if hosts == 1 else ("--hosts times --devices", f"{hosts} hosts")
+        )
         raise InputError(
-            f"--devices must be at most the number of training images, {len(split)}. Received: {config.devices}. Lower"
-            " it."
+            f"{name} must be at most the number of training images, {len(split)}. Received: {given}. Lower it."
         )
     return steps
 
 
-def describe_devices(config: CompleteConfig) -> str:
+def describe_devices(config: CompleteConfig, hosts: int = 1) -> str:
     """Returns how a run divides its batches among devices."""
     names = ", ".join(list_devices()[: config.devices])
-    return f"{config.batch_size // config.devices} images of each batch on each of {names}"
+    part, where = config.batch_size // (config.devices * hosts), f" on each of {hosts} hosts" if hosts > 1 else ""
+    return f"{part} images of each batch on each of {names}{where}"
 
 
 class DividedModel(keras.Model):
@@ -109,7 +121,7 @@ def divide_model(
 
     Args:
         model: The model on one device.
-        devices: Number of devices.
+        devices: Number of devices of each host.
         build: Builds the same model once more.
         compile_it: Compiles a model.
     """
@@ -130,7 +142,8 @@ def divide_model(
 class OneDeviceValidation(keras.callbacks.Callback):
     """Validates a model of several devices at the end of each epoch, on one of them.
 
-    Several devices cannot share the last batch of a split, or a batch for prediction, exactly.
+    Several devices cannot share the last batch of a split, or a batch for prediction, exactly. Of several hosts only
+    host 0 validates.
 
     Args:
         validated: The same model on one device, compiled; it receives the values of the trained one.

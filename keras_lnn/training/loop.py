@@ -19,6 +19,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.fields.roles import Trait, fields_with
 from keras_lnn.fields.values import name_steps, parse_duration
 from keras_lnn.files.atomic import require_writable
+from keras_lnn.hosts.joining import ONE_HOST, Hosts
 from keras_lnn.layers.elapsed_time import ElapsedTime, find_median_interval
 from keras_lnn.pages.run_page import write_run_page
 from keras_lnn.registry import build_model, count_parameters, get_model, list_models, require_memory_for_model
@@ -31,6 +32,7 @@ from keras_lnn.saved.signature import Signature, short_data_name, without_places
 from keras_lnn.tasks.kinds import make_task
 from keras_lnn.tasks.task import Task
 from keras_lnn.terminal import loading, make_console, print_check
+from keras_lnn.training.agreement import list_installed, list_options
 from keras_lnn.training.averaging import WeightAverage
 from keras_lnn.training.compiling import compile_model, compiles_whole_step
 from keras_lnn.training.devices import OneDeviceValidation, count_steps, describe_devices, divide_model, require_devices
@@ -53,60 +55,84 @@ class TrainResult:
 
     Args:
         folder: The run's folder.
-        metrics: Content of its metrics.json.
+        metrics: Content of its metrics.json; empty on all hosts but host 0.
     """
 
     folder: RunFolder
     metrics: dict[str, Any]
 
 
-def train(config: TrainConfig, console: Console | None = None, *, stop_rule: StopRule | None = None) -> TrainResult:
+def train(
+    config: TrainConfig,
+    console: Console | None = None,
+    *,
+    stop_rule: StopRule | None = None,
+    hosts: Hosts = ONE_HOST,
+) -> TrainResult:
     """Trains, chooses the best epoch on validation, tests it once and writes everything to a new run folder.
 
     Args:
         config: Configuration of the run; fields left out follow the model's published protocol.
         console: Where progress is shown; standard output if not given.
         stop_rule: Called with the history after each epoch; returns why the run ends there, or an empty string.
+        hosts: The hosts that train it together, each of which calls this function.
     """
-    console = console or make_console()
+    console = hosts.choose_console(console or make_console())
     config = complete_config(config)
+    if hosts.count > 1:
+        hosts.require_same({"--resume": None, **list_installed(), **list_options(config)})
     require_format(config.export)
-    require_devices(config)
+    require_devices(config, hosts.count)
     before = None if config.start_from is None else RunFolder.open(config.start_from)
     data = load_images(config, console, "seeded" if before is None else before.split_plan())
     config = name_augmentation(config, data)
     if before is not None:
         _require_start(before, config, data)
-    trainer = _Trainer(config, data, console, stop_rule)
+    trainer = _Trainer(config, data, console, stop_rule, hosts)
+    hosts.require_same({"data": data.checksum})
     environment = describe_environment() | {"seed": config.seed, "data_checksum": data.checksum}
+    environment |= {"hosts": hosts.count} if hosts.count > 1 else {}
     environment["begun_at"] = datetime.datetime.now().isoformat(" ", "minutes")
     environment["begun_with"] = _lasting_fields(config)
-    folder = RunFolder.create(config, environment, SampleRecord.of(data))
-    return trainer.run(folder, None if before is None else folder.take_over(before))
+    folder = hosts.share_folder(
+        RunFolder.create(config, environment, SampleRecord.of(data)) if hosts.is_first else None
+    )
+    return trainer.run(folder, None if before is None else _take_over(folder, before, hosts))
 
 
-def resume(run_dir: Path, console: Console | None = None, *, stop_rule: StopRule | None = None) -> TrainResult:
+def resume(
+    run_dir: Path,
+    console: Console | None = None,
+    *,
+    stop_rule: StopRule | None = None,
+    hosts: Hosts = ONE_HOST,
+) -> TrainResult:
     """Continues a run from its last whole epoch, with its own configuration.
 
     Args:
         run_dir: The run's folder.
         console: Where progress is shown; standard output if not given.
         stop_rule: As of :func:`train`; a finished run is left as it is.
+        hosts: The hosts that train it together, each of which calls this function.
     """
-    console = console or make_console()
+    console = hosts.choose_console(console or make_console())
     folder = RunFolder.open(run_dir)
-    metrics = folder.read_metrics()
+    if hosts.count > 1:
+        hosts.require_same({"--resume": folder.name, **list_installed()})
+    metrics = hosts.share(folder.read_metrics())
     if metrics is not None:
-        page = write_run_page(folder, metrics)
-        console.print(f"{folder.path} is complete; nothing is left to do. Its page, made anew: {page}")
+        if hosts.is_first:
+            page = write_run_page(folder, metrics)
+            console.print(f"{folder.path} is complete; nothing is left to do. Its page, made anew: {page}")
         return TrainResult(folder, metrics)
-    start = folder.prepare_resume()
+    start = hosts.read_start(folder, folder.prepare_resume() if hosts.is_first else None)
     config = complete_config(TrainConfig.from_yaml(folder.config))
+    hosts.require_same(list_options(config))
     warning = Selection.of(config).warn(start.history) if start is not None else ""
     if warning:
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))
     require_format(config.export)
-    require_devices(config)
+    require_devices(config, hosts.count)
     _require_lasting_fields(folder, config)
     data = load_images(config, console, folder.split_plan())
     known = folder.read_environment().get("data_checksum", data.checksum)
@@ -118,10 +144,12 @@ def resume(run_dir: Path, console: Console | None = None, *, stop_rule: StopRule
     if start is None and config.start_from is not None:
         before = RunFolder.open(config.start_from)
         _require_start(before, config, data)
-        start = folder.take_over(before)
+        start = _take_over(folder, before, hosts)
     elif start is None:
         console.print("there is no complete checkpoint; the run starts again from the beginning")
-    return _Trainer(config, data, console, stop_rule).run(folder, start)
+    trainer = _Trainer(config, data, console, stop_rule, hosts)
+    hosts.require_same({"data": data.checksum})
+    return trainer.run(folder, start)
 
 
 def train_or_resume(
@@ -143,6 +171,11 @@ def train_or_resume(
         return resume(config.run_dir, console, stop_rule=stop_rule)
     RunFolder(config.run_dir).remove()
     return train(config, console, stop_rule=stop_rule)
+
+
+def _take_over(folder: RunFolder, before: RunFolder, hosts: Hosts) -> Checkpoint | None:
+    """Returns the checkpoint of another run that a run begins with, after host 0 has copied it to the run's folder."""
+    return hosts.read_start(folder, folder.take_over(before) if hosts.is_first else None)
 
 
 def _lasting_fields(config: TrainConfig) -> dict[str, Any]:
@@ -260,12 +293,19 @@ class _Trainer:
     """The training of one run, from its configuration to its report."""
 
     def __init__(
-        self, config: CompleteConfig, data: ImageData, console: Console, stop_rule: StopRule | None = None
+        self,
+        config: CompleteConfig,
+        data: ImageData,
+        console: Console,
+        stop_rule: StopRule | None = None,
+        hosts: Hosts = ONE_HOST,
     ) -> None:
         self.config = config
         self.data = data
         self.console = console
         self.stop_rule = stop_rule
+        self.hosts = hosts
+        self.divides_batches = config.devices * hosts.count > 1
         self.task = make_task(data.task, data.class_names)
         _require_form(config.model, self.task, data.name)
         _require_reads(config.model, data)
@@ -273,7 +313,7 @@ class _Trainer:
         # Reported now instead of after the last epoch.
         if config.export != "none":
             require_writable(config.export_dir, "--export-dir")
-        self.steps = count_steps(config, data.splits["train"])
+        self.steps = count_steps(config, data.splits["train"], hosts.count)
         require_memory_for_model(config.model, data.image_shape, self.task.outputs, **config.model_args)
         prepare_backend(config.seed, config.deterministic, config.precision)
         self.model = self._build()
@@ -294,7 +334,9 @@ class _Trainer:
         self._introduce(folder, start)
         try:
             with filling_batches(*self._batch_sizes()):
-                return self._finish(folder, self._fit(folder, start))
+                recorder = self._fit(folder, start)
+                self.hosts.part()
+                return self._finish(folder, recorder) if self.hosts.is_first else TrainResult(folder, {})
         except KeyboardInterrupt:
             self.console.print(f"stopped; continue with: python train.py --resume {folder.path}")
             raise
@@ -330,12 +372,14 @@ class _Trainer:
             epochs=self.config.epochs,
             first_epoch=first_epoch,
             augmentation=self.config.augmentation,
-            devices=self.config.devices,
+            devices=self.config.devices * self.hosts.count,
+            host=self.hosts.rank,
+            hosts=self.hosts.count,
         )
 
     def _fit(self, folder: RunFolder, start: Checkpoint | None) -> Recorder:
         config, model = self.config, self.model
-        if config.devices > 1:
+        if self.divides_batches:
             model = divide_model(model, config.devices, self._build, self._compile)
         else:
             model.optimizer.build(model.trainable_variables)
@@ -353,24 +397,25 @@ class _Trainer:
             WeightAverage(config.weight_average, start.average if start else None) if config.weight_average else None,
             self.model,
             self.stop_rule,
+            self.hosts,
         )
         if recorder.is_finished(last_epoch):
             return recorder
         # The averages of a step must be updated before its epoch is recorded.
         callbacks: list[Any] = [*([recorder.average] if recorder.average else []), recorder]
         validation = evaluation_batches(self.data.splits["val"], batch_size_for(self.data.image_shape))
-        if config.devices > 1:
+        if self.divides_batches and self.hosts.is_first:
             show = recorder.display.show_validation
             callbacks.insert(0, OneDeviceValidation(self.model, validation, show, recorder.average))
-        if config.tensorboard:
+        if config.tensorboard and self.hosts.is_first:
             callbacks.append(keras.callbacks.TensorBoard(str(folder.tensorboard), write_graph=False))
-        with recorder.display, training_on(config.devices):
+        with recorder.display, training_on(config.devices, self.hosts.count):
             model.fit(
                 self._batches(first_epoch) if first_epoch else self.batches,
                 epochs=last_epoch,
                 initial_epoch=first_epoch,
                 steps_per_epoch=self.steps,
-                validation_data=validation if config.devices == 1 else None,
+                validation_data=None if self.divides_batches else validation,
                 class_weight=self.class_weights,
                 shuffle=False,
                 callbacks=callbacks,
@@ -391,8 +436,8 @@ class _Trainer:
             f"{config.learning_rate:g} {config.schedule}, augmentation {config.augmentation}, class weights "
             f"{config.class_weight}, seed {config.seed} -> {folder.path}"
         )
-        if config.devices > 1:
-            self.console.print(describe_devices(config))
+        if self.divides_batches:
+            self.console.print(describe_devices(config, self.hosts.count))
         if config.xla and not compiles_whole_step(self.model, config):
             self.console.print(
                 "--xla: the training step as a whole is not compiled, because on a CPU XLA computes convolutions more"

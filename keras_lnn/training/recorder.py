@@ -14,6 +14,7 @@ from keras import ops
 
 from custom_metrics import ClassificationMetrics
 from keras_lnn.errors import InputError
+from keras_lnn.hosts.joining import ONE_HOST, Hosts
 from keras_lnn.runs.checkpoints import Checkpoint
 from keras_lnn.runs.epoch_shares import describe_epochs, is_cut_short
 from keras_lnn.runs.folder import RunFolder
@@ -52,6 +53,7 @@ class Recorder(keras.callbacks.Callback):
     history is the part of its epoch that was trained.
 
     All decisions (which epoch is best, when to stop) follow from the history, so there is no other state to lose.
+    Of several hosts only host 0 writes, and the others take its history and its decisions.
 
     Args:
         folder: Folder of the run.
@@ -62,6 +64,7 @@ class Recorder(keras.callbacks.Callback):
         average: Running average of the weights, which is kept in their place, or None.
         validated: Model whose metrics have counted the validation, if it is not the one that is trained.
         stop_rule: A further rule by which the run stops, or None.
+        hosts: The hosts that train the run.
     """
 
     folder: RunFolder
@@ -72,6 +75,7 @@ class Recorder(keras.callbacks.Callback):
     average: WeightAverage | None = None
     validated: keras.Model | None = None
     stop_rule: StopRule | None = None
+    hosts: Hosts = ONE_HOST
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -111,7 +115,7 @@ class Recorder(keras.callbacks.Callback):
         """Shows the step, and stops the training once the time budget is spent."""
         self._steps = batch + 1
         self.display.show_step(self._steps, self._given("steps"))
-        if self._budget_is_spent(self.seconds):
+        if self.budget_seconds is not None and self.hosts.share(self._budget_is_spent(self.seconds)):
             self.model.stop_training = True
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -125,16 +129,26 @@ class Recorder(keras.callbacks.Callback):
         row |= {"learning_rate": rate, "seconds": round(time.monotonic() - self._epoch_begun, 4)}
         if self.budget_seconds is not None:
             row["fraction"] = round(self._steps / self._given("steps"), 6)
+        row = self.hosts.share(row)
         if not math.isfinite(row["loss"]):
             raise TrainingDiverged(
                 f"The loss must stay finite. Received: {row['loss']} in epoch {epoch + 1}. Lower --learning-rate."
             )
         self.history.append(row)
-        self.confusion += read_confusion(self.model if self.validated is None else self.validated)
         seconds = self.seconds
+        if self.hosts.is_first:
+            self._write_epoch(row, seconds)
+        # By the seconds of the checkpoint, so that a run that is killed now ends for the same reason.
+        self.stopped_because = self.hosts.share(self._find_reason(self._given("epochs"), seconds))
+        if self.stopped_because:
+            self.model.stop_training = True
+
+    def _write_epoch(self, row: dict[str, float], seconds: float) -> None:
+        """Writes the checkpoint of an epoch and its row of the history, and shows it."""
+        self.confusion += read_confusion(self.model if self.validated is None else self.validated)
         kept_epoch, kept_value = self.selection.choose(self.history)
         checkpoint = Checkpoint(
-            epoch=epoch + 1,
+            epoch=len(self.history),
             model=read_variables(model_variables(self.model)),
             optimizer=read_variables(self.model.optimizer.variables),
             history=self.history,
@@ -145,10 +159,6 @@ class Recorder(keras.callbacks.Callback):
         self.folder.write_checkpoint(checkpoint, kept_epoch)
         self.folder.write_history(self.history)
         self.display.show(row, kept_epoch, kept_value)
-        # By the seconds of the checkpoint, so that a run that is killed now ends for the same reason.
-        self.stopped_because = self._find_reason(self._given("epochs"), seconds)
-        if self.stopped_because:
-            self.model.stop_training = True
 
     def _find_reason(self, epochs: int, seconds: float) -> str:
         """Returns why the run ends with its newest epoch, or an empty string."""

@@ -51,6 +51,18 @@ def test_augmentation_depends_only_on_seed_and_step(name):
     assert first.shape == IMAGES.shape
 
 
+@pytest.mark.parametrize(("name", "sides"), [("crnet", (9, 9)), ("flip-turn-shift", (4, 4, 4))])
+def test_all_hosts_together_augment_as_one(name, sides):
+    images = np.random.default_rng(0).uniform(0, 255, (6, *sides, 1)).astype(np.float32)
+    masks = np.random.default_rng(1).integers(0, 3, (6, *sides), dtype=np.uint8)
+    whole = make_augmentation(name, images.shape[1:], 7)(images, 5, masks)
+    rows = [slice(2 * host, 2 * host + 2) for host in range(3)]
+    augment = [make_augmentation(name, images.shape[1:], 7, host=host, hosts=3) for host in range(3)]
+    parts = [apply_it(images[here], 5, masks[here]) for apply_it, here in zip(augment, rows, strict=True)]
+    for found, expected in zip(zip(*parts, strict=True), whole, strict=True):
+        np.testing.assert_allclose(np.concatenate(found), expected, atol=1e-3)
+
+
 # Recipes have the other operations; images are compared in the test above.
 @pytest.mark.parametrize("name", [*RECIPES, *(pytest.param(name, marks=pytest.mark.slow) for name in OPERATIONS)])
 def test_augmentation_of_volumes_is_equal_eagerly_and_in_tf_data(name):

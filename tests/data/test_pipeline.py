@@ -51,6 +51,18 @@ def test_devices_leave_out_the_images_of_the_last_batch_that_they_cannot_divide(
     assert [steps_per_epoch(split, 22, devices) for devices in (1, 2, 11)] == [2, 1, 1]
 
 
+@pytest.mark.parametrize("augmentation", ["none", "noise"])
+def test_the_parts_of_all_hosts_are_the_batches_of_one(augmentation):
+    split, fields = make_split(), {"batch_size": 8, "seed": 3, "epochs": 2, "augmentation": augmentation, "devices": 4}
+    whole = collect(training_batches(split, **fields))
+    parts = [collect(training_batches(split, **fields, host=host, hosts=2)) for host in range(2)]
+    assert [len(labels) for _, labels in parts[0]] == [4, 4, 2] * 2
+    for batch, *shares in zip(whole, *parts, strict=True):
+        images, labels = (np.concatenate(found) for found in zip(*shares, strict=True))
+        np.testing.assert_allclose(images, batch[0], atol=1e-3)
+        np.testing.assert_array_equal(labels, batch[1])
+
+
 def test_another_seed_gives_another_order():
     split = make_split()
     first, second = (collect(training_batches(split, batch_size=23, seed=seed, epochs=1))[0][1] for seed in (0, 1))

@@ -149,3 +149,16 @@ def test_a_run_on_images_refuses_time_operations_before_it_trains():
         training_batches(images, batch_size=4, seed=0, epochs=1, augmentation="frame-rate")
     with pytest.raises(InputError, match="moves along the first axis"):
         training_batches(split, batch_size=4, seed=0, epochs=1, augmentation="flip-shift")
+
+
+def test_all_hosts_together_augment_series_as_one():
+    name, (images, times) = "+".join(TIME_OPERATIONS), network_inputs(SERIES, slice(8))
+    whole = make_augmentation(name, SERIES.shape[1:], 3, series=True)(images, 5, times=times)
+    parts = [
+        make_augmentation(name, SERIES.shape[1:], 3, series=True, host=host, hosts=2)(
+            images[here], 5, times=times[here]
+        )
+        for host, here in enumerate((slice(4), slice(4, 8)))
+    ]
+    for found, expected in zip(zip(*parts, strict=True), whole, strict=True):
+        np.testing.assert_allclose(np.concatenate(found), expected, atol=1e-5)

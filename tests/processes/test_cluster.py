@@ -15,10 +15,11 @@ import yaml
 from keras_lnn.errors import FullDiskError, InputError
 from keras_lnn.fields.options import ClusterOptions
 from keras_lnn.fields.values import validate
+from keras_lnn.files.sources import describe_code
 from keras_lnn.processes.cluster import RayCluster
 from keras_lnn.processes.engines import ThisMachine, open_engine
 from keras_lnn.processes.needs import Needs
-from keras_lnn.processes.node_work import NodeTask, _is_overtaken, describe_code, work_on_node
+from keras_lnn.processes.node_work import NodeTask, _is_overtaken, work_on_node
 from keras_lnn.processes.packing import pack_folder, unpack_folder
 from keras_lnn.processes.pool import Job
 from keras_lnn.processes.runner import Limits, Outcome

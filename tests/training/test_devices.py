@@ -153,6 +153,13 @@ def test_a_batch_must_be_divided_evenly():
         config_of(devices=3, batch_size=20)
 
 
+def test_a_batch_must_be_divided_evenly_among_all_devices_of_all_hosts():
+    wanted = r"must divide the batch size\. Received: 3 hosts with 2 each for batches of 20\. Give --batch-size 18"
+    with pytest.raises(InputError, match=wanted):
+        require_devices(config_of(devices=2, batch_size=20), hosts=3)
+    require_devices(config_of(batch_size=21), hosts=3)
+
+
 def test_more_devices_than_there_are_are_refused():
     count = len(list_devices())
     wanted = rf"at most the number of this machine's devices, {count} \(.*\). Received: {count + 1}\. Lower it"

@@ -2,13 +2,16 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_lnn.data.augment.affine import AFFINE_OPERATIONS, affine_stage
 from keras_lnn.data.augment.grid import GRID_OPERATIONS, RIGHT_ANGLES, equal_axes, grid_stage
 from keras_lnn.data.augment.times import TIME_OPERATIONS, time_stage
 from keras_lnn.data.augment.values import VALUE_OPERATIONS, value_stage
 from keras_lnn.errors import InputError, suggest
+
+if TYPE_CHECKING:
+    from keras_lnn.data.augment.step_seed import StepSeed
 
 RECIPES = {
     "shift-rotate": "shift+rotate",
@@ -78,7 +81,7 @@ def find_mirrors(name: str, image_shape: tuple[int, ...], *, series: bool = Fals
 
 
 def make_augmentation(
-    name: str, image_shape: tuple[int, ...], seed: int, *, series: bool = False
+    name: str, image_shape: tuple[int, ...], seed: int, *, series: bool = False, host: int = 0, hosts: int = 1
 ) -> Augmentation | None:
     """Returns a function that augments a batch of images at random, for use in tf.data.
 
@@ -105,6 +108,8 @@ def make_augmentation(
             channels).
         seed: Seed; the result depends on it and on the step alone.
         series: Whether the images are series of frames.
+        host: Which of several hosts augments here, from 0; each gives its equal part of every batch.
+        hosts: Number of hosts. All together give what one host gives for the whole batch.
 
     Returns:
         None if there are no operations, else ``augment(images, step, masks=None, times=None)``: it takes a batch of
@@ -131,7 +136,9 @@ def make_augmentation(
         )
     if not operations:
         return None
-    return _pipeline(operations, tuple(image_shape), seed)
+    from keras_lnn.data.augment.step_seed import StepSeed
+
+    return _pipeline(operations, tuple(image_shape), StepSeed(seed, host, hosts))
 
 
 def _require_suitable(operations: Sequence[str], shape: tuple[int, ...], series: bool) -> None:
@@ -145,14 +152,11 @@ def _require_suitable(operations: Sequence[str], shape: tuple[int, ...], series:
         raise InputError(f"{found} {reason}. Received: {given}. Leave it out of --augmentation.")
 
 
-def _pipeline(operations: Sequence[str], shape: tuple[int, ...], seed: int) -> Augmentation:
-    from keras_lnn.data.augment.step_seed import StepSeed
-
+def _pipeline(operations: Sequence[str], shape: tuple[int, ...], draw: "StepSeed") -> Augmentation:
     stages = [
         (make_stage is time_stage, make_stage(list(names)))
         for make_stage, names in itertools.groupby(operations, _stages_by_name().__getitem__)
     ]
-    draw = StepSeed(seed)
 
     def augment(images: Any, step: Any, masks: Any = None, times: Any = None) -> Any:
         import tensorflow as tf

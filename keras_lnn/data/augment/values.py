@@ -50,10 +50,11 @@ def _normal(draw: "StepSeed", shape: Any) -> Any:
     """Returns normal numbers of 16 bits; TensorFlow's own take twice the time, more than the rest for a small image."""
     import tensorflow as tf
 
-    count = tf.reduce_prod(shape)
+    whole = draw.of_all_hosts(shape)
+    count = tf.reduce_prod(whole)
     bits = tf.random.stateless_uniform(((count + 1) // 2,), draw.next(), None, None, tf.int32)
-    ranks = tf.cast(tf.reshape(tf.bitcast(bits, tf.uint16), (-1,))[:count], tf.int32)
-    return tf.reshape(tf.gather(_quantiles(), ranks), shape)
+    ranks = tf.reshape(tf.reshape(tf.bitcast(bits, tf.uint16), (-1,))[:count], whole)
+    return tf.gather(_quantiles(), tf.cast(draw.take_part(ranks, shape), tf.int32))
 
 
 @functools.cache
@@ -109,7 +110,10 @@ def _apply_layer(layer: Any, draw: "StepSeed", images: Any) -> Any:
     # Inside tf.data the layers compute with TensorFlow whatever backend trains the model.
     layer.backend.set_backend("tensorflow")
     try:
-        change = layer.get_random_transformation(images, training=True, seed=draw)
+        count = tf.shape(images)[:1]
+        whole = tf.zeros([*draw.of_all_hosts(count), 1, 1, 1])  # the layer looks at nothing but the number of images
+        drawn = layer.get_random_transformation(whole, training=True, seed=draw)
+        change = {name: draw.take_part(values, count) for name, values in drawn.items()}
         images = layer.transform_images(images, change, training=True)
     finally:
         layer.backend.reset()
