@@ -81,7 +81,7 @@ def measure(command: WaitingCommand, versions: dict[str, Path], folder: Path) ->
             found.setdefault("train", {}).setdefault(name, []).append(_run(checkout, folder / name, [*train, *run]))
             console.print(f"round {number + 1}: train, {name}")
     others = {
-        "predict": ["predict", "--model", "runs/0", str(image)],
+        "predict": ["predict", "runs/0", str(image)],
         "compare": ["compare", "runs/0", "runs/1"],
         "list models": ["list", "models"],
     }
