@@ -85,13 +85,18 @@ def import_keras(*others: str) -> None:
     """
     gc.disable()  # its collections take a fifth of the time and find nothing
     try:
-        with _sparing(_RARELY_USED, () if _chosen_backend() == "jax" else {"jax"}):
+        with _sparing(_RARELY_USED, _unneeded_with(_chosen_backend())):
             importlib.import_module("keras")
         for name in others:
             importlib.import_module(name)
         gc.freeze()  # later collections would walk through all of TensorFlow
     finally:
         gc.enable()
+
+
+def _unneeded_with(backend: str) -> set[str]:
+    """Returns the modules that Keras can do without on a backend: its NumPy backend computes some functions by JAX."""
+    return {"jax"} if backend in ("", "tensorflow") else set()
 
 
 def _chosen_backend() -> str:

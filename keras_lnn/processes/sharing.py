@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 
@@ -41,5 +42,9 @@ def list_gpus() -> list[str]:
 
 
 def keep_this_process_small() -> None:
-    """Selects Keras's numpy backend, which suffices for a program that only waits; start its processes before."""
-    os.environ["KERAS_BACKEND"] = "numpy"
+    """Selects Keras's numpy backend, which suffices for a program that only waits; start its processes before.
+
+    That backend computes some functions by JAX, so where JAX is not installed the backend stays as it is.
+    """
+    if importlib.util.find_spec("jax") is not None:
+        os.environ["KERAS_BACKEND"] = "numpy"

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from keras_lnn.terminal import _chosen_backend, _sparing
+from keras_lnn.terminal import _chosen_backend, _sparing, _unneeded_with
 
 
 @pytest.fixture
@@ -61,6 +61,11 @@ def test_the_backend_is_that_of_the_environment_or_of_the_file_of_keras(tmp_path
     assert _chosen_backend() == "tensorflow"
 
 
+@pytest.mark.parametrize("backend", ["", "tensorflow", "numpy", "jax", "torch"])
+def test_jax_is_only_hidden_from_tensorflow(backend):
+    assert ("jax" in _unneeded_with(backend)) == (backend in ("", "tensorflow"))
+
+
 @pytest.mark.slow
 def test_keras_starts_without_scikit_learn_and_jax_and_its_wrappers_still_work():
     code = (
@@ -71,3 +76,11 @@ def test_keras_starts_without_scikit_learn_and_jax_and_its_wrappers_still_work()
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout.splitlines()[-1]) == [True, False, False, True]
+
+
+@pytest.mark.slow
+def test_keras_starts_with_the_backend_that_suffices_for_waiting():
+    code = "from keras_lnn.terminal import import_keras; import_keras(); import keras; print(keras.backend.backend())"
+    variables = {**os.environ, "KERAS_BACKEND": "numpy"}
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "numpy"

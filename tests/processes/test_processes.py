@@ -19,7 +19,7 @@ from keras_lnn.errors import FullDiskError, InputError
 from keras_lnn.processes.helper import describe_failure
 from keras_lnn.processes.pool import Job, NoJob, Pool, local_resources
 from keras_lnn.processes.runner import Limits, ProcessRunner, _describe_end
-from keras_lnn.processes.sharing import list_gpus, share_gpus, share_processors
+from keras_lnn.processes.sharing import keep_this_process_small, list_gpus, share_gpus, share_processors
 
 NO_LIMITS = Limits()
 
@@ -47,6 +47,7 @@ def order_for(folder):
         "folds": [None],
         "folders": [str(folder / "seed-3")],
         "starts": None,
+        "cutoffs": None,
     }
 
 
@@ -219,6 +220,14 @@ def test_a_process_has_its_own_environment_variables(runner, tmp_path):
     assert "HOME" not in outcome.result
     outcome = runner.run("work_samples:tell_variables", {}, tmp_path, **run_work)
     assert "KERAS_LNN_TEST" not in outcome.result
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_waiting_process_takes_the_numpy_backend_only_with_jax(monkeypatch, installed):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if installed else None)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    keep_this_process_small()
+    assert os.environ.pop("KERAS_BACKEND", None) == ("numpy" if installed else None)
 
 
 def test_processors_and_gpus_are_shared(monkeypatch):
