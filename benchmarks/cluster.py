@@ -7,8 +7,6 @@ Trainings are short ones of the smallest network, each on one processor. The clu
 machine, with one processor each. Needs the extra ``cluster``.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import json

@@ -9,8 +9,6 @@ receives and sends, without that of idle times. What runs write to a shared disk
 the network of a real one, so what is on the disk is added.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import tempfile
