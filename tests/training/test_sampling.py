@@ -138,7 +138,7 @@ def test_evaluate_writes_a_table_and_a_picture(runs, tmp_path, monkeypatch, capf
     monkeypatch.chdir(tmp_path)
     status, out, _ = run_program(monkeypatch, capfd, "evaluate", runs / "mean-0", "--sampling")
     assert status == 0
-    folder = tmp_path / "sampling" / "tiny-series-mean-0"
+    folder = tmp_path / "evaluations" / "tiny-series-mean-0"
     table = pd.read_csv(folder / "sampling.csv")
     assert len(table) == len(list_samplings())
     # All frames are kept in the first row of each kind, which is what the run was measured on.
@@ -280,7 +280,6 @@ def test_runs_whose_data_have_changed_are_refused(runs):
     [
         (["evaluate", "images", "--sampling"], "--sampling is for models of series of images in time. Received:"),
         (["compare", "images", "--sampling"], "--sampling is for models of series of images in time. Received:"),
-        (["evaluate", "images", "--output", "x"], "--subgroups. Received: x without"),
     ],
 )
 def test_a_mistake_is_one_line(runs, tmp_path, monkeypatch, capfd, arguments, message):
