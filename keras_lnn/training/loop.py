@@ -16,13 +16,12 @@ from keras_lnn.data.pipeline import evaluation_batches, training_batches
 from keras_lnn.data.reading import Reading
 from keras_lnn.data.samples import SampleRecord, SplitPlan
 from keras_lnn.errors import InputError
-from keras_lnn.fields.roles import Trait, fields_with
 from keras_lnn.fields.values import name_steps, parse_duration
 from keras_lnn.files.atomic import require_writable
 from keras_lnn.hosts.joining import ONE_HOST, Hosts
 from keras_lnn.layers.elapsed_time import ElapsedTime, find_median_interval
 from keras_lnn.pages.run_page import write_run_page
-from keras_lnn.registry import build_model, count_parameters, get_model, list_models, require_memory_for_model
+from keras_lnn.registry import build_model, count_parameters, require_memory_for_model
 from keras_lnn.runs.checkpoints import Checkpoint
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.runs.selection import Selection
@@ -30,23 +29,24 @@ from keras_lnn.saved.export import require_format
 from keras_lnn.saved.predictor import batch_size_for
 from keras_lnn.saved.signature import Signature, short_data_name, without_places
 from keras_lnn.tasks.kinds import make_task
-from keras_lnn.tasks.task import Task
 from keras_lnn.terminal import loading, make_console, print_check
 from keras_lnn.training.agreement import list_installed, list_options
 from keras_lnn.training.averaging import WeightAverage
 from keras_lnn.training.compiling import compile_model, compiles_whole_step
 from keras_lnn.training.devices import OneDeviceValidation, count_steps, describe_devices, divide_model, require_devices
 from keras_lnn.training.epoch_display import EpochDisplay
-from keras_lnn.training.protocol import complete_config, is_run_of, name_augmentation, require_promises
+from keras_lnn.training.protocol import complete_config, is_run_of, name_augmentation
 from keras_lnn.training.recorder import Recorder, StopRule
 from keras_lnn.training.report import RunReport, write_report
+from keras_lnn.training.requirements import (
+    lasting_fields,
+    require_form,
+    require_lasting_fields,
+    require_operating_point,
+    require_reads,
+    require_start,
+)
 from keras_lnn.training.variables import assign_variables, model_variables
-
-# Fields that weights and optimizer depend on, so that a run that continues must keep them.
-_LASTING = fields_with(TrainConfig, Trait.LASTING)
-
-# A message names at most this many models.
-_MOST_MODELS_NAMED = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,13 +87,13 @@ def train(
     data = load_images(config, console, "seeded" if before is None else before.split_plan())
     config = name_augmentation(config, data)
     if before is not None:
-        _require_start(before, config, data)
+        require_start(before, config, data)
     trainer = _Trainer(config, data, console, stop_rule, hosts)
     hosts.require_same({"data": data.checksum})
     environment = describe_environment() | {"seed": config.seed, "data_checksum": data.checksum}
     environment |= {"hosts": hosts.count} if hosts.count > 1 else {}
     environment["begun_at"] = datetime.datetime.now().isoformat(" ", "minutes")
-    environment["begun_with"] = _lasting_fields(config)
+    environment["begun_with"] = lasting_fields(config)
     folder = hosts.share_folder(
         RunFolder.create(config, environment, SampleRecord.of(data)) if hosts.is_first else None
     )
@@ -133,7 +133,7 @@ def resume(
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))
     require_format(config.export)
     require_devices(config, hosts.count)
-    _require_lasting_fields(folder, config)
+    require_lasting_fields(folder, config)
     data = load_images(config, console, folder.split_plan())
     known = folder.read_environment().get("data_checksum", data.checksum)
     if data.checksum != known:
@@ -143,7 +143,7 @@ def resume(
         )
     if start is None and config.start_from is not None:
         before = RunFolder.open(config.start_from)
-        _require_start(before, config, data)
+        require_start(before, config, data)
         start = _take_over(folder, before, hosts)
     elif start is None:
         console.print("there is no complete checkpoint; the run starts again from the beginning")
@@ -178,69 +178,6 @@ def _take_over(folder: RunFolder, before: RunFolder, hosts: Hosts) -> Checkpoint
     return hosts.read_start(folder, folder.take_over(before) if hosts.is_first else None)
 
 
-def _lasting_fields(config: TrainConfig) -> dict[str, Any]:
-    """Returns the fields that a run cannot change when it continues, as JSON values."""
-    return {**config.model_dump(mode="json", include=set(_LASTING)), "split_seed": config.seed_of_splits}
-
-
-def _require_lasting_fields(folder: RunFolder, config: TrainConfig) -> None:
-    """Checks that the fields that a run must keep are unchanged; older versions recorded only the seed."""
-    environment = folder.read_environment()
-    begun = environment.get("begun_with") or {name: environment[name] for name in ("seed",) if name in environment}
-    fields = _lasting_fields(config)
-    edited = [name for name, value in begun.items() if fields.get(name, value) != value]
-    if edited:
-        name = edited[0]
-        raise InputError(
-            f"A run must continue with the {name} that it began with, {begun[name]}. Received: {folder.config} with"
-            f" {fields[name]}. Change it back, or begin a new run."
-        )
-
-
-def _require_start(before: RunFolder, config: TrainConfig, data: ImageData) -> None:
-    """Checks that a run to continue from was trained on the same data in the same way."""
-    known = complete_config(TrainConfig.from_yaml(before.config))
-    differing = [name for name in _LASTING if getattr(known, name) != getattr(config, name)]
-    if known.seed == config.seed and known.seed_of_splits != config.seed_of_splits:
-        differing.append("split_seed")
-    if before.read_environment().get("data_checksum") != data.checksum:
-        differing.insert(0, "data")
-    if differing:
-        raise InputError(
-            f"The run of --start-from must have the same {', '.join(_LASTING)}, split_seed and data. Received:"
-            f" {before.path} with another {', '.join(differing)}. Give those values, or leave out --start-from."
-        )
-    if before.read_checkpoint() is None:
-        raise InputError(
-            f"The run of --start-from must have a complete checkpoint. Received: {before.path}, which has none."
-        )
-
-
-def _require_form(model: str, task: Task, data: str) -> None:
-    """Checks that the model predicts what the data have labels for: images or their pixels."""
-    form = get_model(model).predicts
-    if form == task.predicts:
-        return
-    others = [entry.name for entry in list_models() if entry.predicts == task.predicts]
-    few = len(others) <= _MOST_MODELS_NAMED
-    remedy = f"Choose one of {', '.join(others)}" if few else f"Choose another model, or data with {form}"
-    raise InputError(
-        f"A {task.kind} task needs a model that predicts {task.predicts}. Received: {model}, which predicts "
-        f"{form}, for {data}. {remedy}."
-    )
-
-
-def _require_operating_point(config: TrainConfig, task: Task) -> None:
-    """Checks that a threshold, a positive class, prediction sets and a referral fit the task."""
-    if config.threshold is not None and not task.has_thresholds:
-        raise InputError(
-            f"--threshold is for two classes or several labels per image. Received: {config.threshold} for a "
-            f"{task.kind} task. Leave it out: the likeliest class is predicted."
-        )
-    require_promises(config, task)
-    task.require_positive_class(config.positive_class)
-
-
 def load_images(config: TrainConfig, console: Console, plan: SplitPlan = "seeded") -> ImageData:
     """Loads the data of a configuration, and prints the check of own images.
 
@@ -254,16 +191,6 @@ def load_images(config: TrainConfig, console: Console, plan: SplitPlan = "seeded
     if data.check is not None:
         print_check(console, data.check)
     return data
-
-
-def _require_reads(model: str, data: ImageData) -> None:
-    """Checks that the model reads what the data are: images, or series of images."""
-    reads, given = get_model(model).reads, "series" if data.series is not None else "images"
-    if reads != given:
-        others = [entry.name for entry in list_models() if entry.reads == given]
-        few = len(others) <= _MOST_MODELS_NAMED
-        remedy = f"Choose one of {', '.join(others)}" if few else f"Choose another model, or data of {reads}"
-        raise InputError(f"{model} reads {reads}. Received: {data.name}, whose samples are {given}. {remedy}.")
 
 
 def _learn_intervals(model: keras.Model, data: ImageData) -> None:
@@ -307,9 +234,9 @@ class _Trainer:
         self.hosts = hosts
         self.divides_batches = config.devices * hosts.count > 1
         self.task = make_task(data.task, data.class_names)
-        _require_form(config.model, self.task, data.name)
-        _require_reads(config.model, data)
-        _require_operating_point(config, self.task)
+        require_form(config.model, self.task, data.name)
+        require_reads(config.model, data)
+        require_operating_point(config, self.task)
         # Reported now instead of after the last epoch.
         if config.export != "none":
             require_writable(config.export_dir, "--export-dir")

@@ -17,7 +17,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.models.series import Head
 from keras_lnn.registry import build_model, count_parameters, get_model, register_model
 from keras_lnn.saved.predictor import KerasPredictor
-from keras_lnn.training.loop import _require_reads
+from keras_lnn.training.requirements import require_reads
 
 HEADS = typing.get_args(Head)
 DATA = make_series_data(samples=8, frames=4)
@@ -188,7 +188,7 @@ def test_liquid_heads_read_times_in_both_ways_and_have_a_memory_unless_told():
 )
 def test_models_of_images_and_data_of_series_do_not_fit(model, data, message):
     with pytest.raises(InputError, match=f"^{re.escape(message)}[^\n]*$"):
-        _require_reads(model, data)
+        require_reads(model, data)
 
 
 def test_a_model_reads_images_or_series_and_nothing_else():

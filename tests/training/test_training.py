@@ -37,9 +37,10 @@ from keras_lnn.saved.signature import read_signature
 from keras_lnn.tasks.kinds import make_task
 from keras_lnn.training.compiling import compiles_whole_step
 from keras_lnn.training.evaluate import evaluate_model
-from keras_lnn.training.loop import _lasting_fields, _require_operating_point, _Trainer, resume, train
+from keras_lnn.training.loop import _Trainer, resume, train
 from keras_lnn.training.protocol import complete_config, is_run_of
 from keras_lnn.training.recorder import Recorder, TrainingDiverged, read_confusion
+from keras_lnn.training.requirements import lasting_fields, require_operating_point
 
 QUIET = {"export": "none", "tensorboard": False, "explanations": False}
 SMALL = {"model": "tiny-dense"}
@@ -252,7 +253,7 @@ def test_a_run_without_a_newer_field_is_recognised(tiny_data, tmp_path):
 )
 def test_an_edited_run_is_not_resumed(tiny_data, tmp_path, console, old, new, message):
     config = complete_config(config_for(tiny_data, tmp_path, **SMALL, model_args={"units": 4}))
-    folder = RunFolder.create(config, {"begun_with": _lasting_fields(config)})
+    folder = RunFolder.create(config, {"begun_with": lasting_fields(config)})
     text = folder.config.read_text()
     assert old in text
     folder.config.write_text(text.replace(old, new))
@@ -530,7 +531,7 @@ def test_the_auc_that_chooses_the_epoch_is_that_of_scikit_learn_on_jax():
 def test_decisions_that_do_not_fit_the_data_are_refused(kind, given, message):
     names = ("a", "b") if kind == "binary" else ("a", "b", "c")
     with pytest.raises(InputError, match=re.escape(message)):
-        _require_operating_point(TrainConfig.create(given), make_task(kind, names))
+        require_operating_point(TrainConfig.create(given), make_task(kind, names))
 
 
 def one_sided_stripes() -> ImageData:
