@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 from collections.abc import Generator, Mapping
@@ -75,7 +76,7 @@ def _convert(predictor: KerasPredictor) -> Any:
     from keras_lnn.backend import plain_graphs
 
     serve = make_serving(predictor).serve
-    with _without_messages(), plain_graphs(loops=True):
+    with _without_messages(), _collecting_copies(), plain_graphs(loops=True):
         import tf2onnx
 
         model, _ = tf2onnx.convert.from_function(
@@ -121,6 +122,29 @@ def _describe(model: Any, signature: Signature) -> None:
     facts = {"class_names": names, "thresholds": list_thresholds(signature), "keras_lnn": signature.to_json()}
     onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in facts.items()})
     model.producer_name = "keras-lnn"
+
+
+@contextlib.contextmanager
+def _collecting_copies() -> Generator[None]:
+    """Frees the copies that tf2onnx makes of a graph, weights and all, before each of its dozens of optimizations.
+
+    The copies refer to themselves and consist of few objects, so that Python would not look for them soon enough.
+    """
+    from tf2onnx.optimizer.optimizer_base import GraphOptimizerBase
+
+    optimize = GraphOptimizerBase.optimize
+
+    def optimize_and_collect(self: Any, graph: Any, iteration: int) -> Any:
+        gc.collect()
+        return optimize(self, graph, iteration)
+
+    gc.collect()
+    gc.freeze()  # collecting walks through the new objects alone
+    GraphOptimizerBase.optimize = optimize_and_collect
+    try:
+        yield
+    finally:
+        GraphOptimizerBase.optimize = optimize
 
 
 @contextlib.contextmanager
