@@ -21,6 +21,8 @@ try:
 except ImportError:  # Windows has no such module
     fcntl = None
 
+# In a folder, the file whose lock says that a process is at work there.
+LOCK_FILE = ".lock"
 # Suffix of files that are being written.
 _PARTIAL = ".keras-lnn.partial"
 # Errors that reading a damaged .npz, .keras or .json file can raise.
@@ -205,7 +207,7 @@ def hold_folder(folder: Path, what: str, remedy: str) -> Generator[None]:
         remedy: What its user can do.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as stream:
+    with open(folder / LOCK_FILE, "w") as stream:
         if fcntl is None:
             yield
             return

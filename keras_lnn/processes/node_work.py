@@ -10,13 +10,16 @@ import contextlib
 import dataclasses
 import os
 import platform
+import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_lnn.errors import FullDiskError
+from keras_lnn.errors import FullDiskError, InputError
+from keras_lnn.files.atomic import LOCK_FILE, hold_folder
 from keras_lnn.files.sources import describe_code
 from keras_lnn.processes.packing import (
     pack_folder,
@@ -36,6 +39,9 @@ FOLDER_VARIABLES = ("KERAS_LNN_CACHE", "MEDMNIST_ROOT", "TFDS_DATA_DIR")
 _PASSED = ("KERAS_", "TF_", "XLA_", "JAX_", *FOLDER_VARIABLES)
 _LOOK_EVERY_SECONDS = 0.5
 _ATTEMPT_FILE = ".attempt"
+_TEMPORARY = "keras-lnn-job-"
+# Longer than it takes to lock a folder that was just made.
+_ABANDONED_SECONDS = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,10 +160,12 @@ def _paths_of(task: NodeTask) -> dict[str, Any]:
 def _place_folders(task: NodeTask, stack: contextlib.ExitStack) -> dict[str, str]:
     """Returns a place in a temporary folder for each folder of the job, with what has been sent of it."""
     try:
-        made = tempfile.TemporaryDirectory(prefix="keras-lnn-", ignore_cleanup_errors=True)
+        made = tempfile.TemporaryDirectory(prefix=_TEMPORARY, ignore_cleanup_errors=True)
     except FileNotFoundError as error:  # Python has tried to write to each folder for temporary files
         raise FullDiskError(f"A node needs a disk with room for temporary files. Received: {error.strerror}.") from None
     temporary = Path(stack.enter_context(made))
+    _remove_abandoned(temporary.parent)
+    stack.enter_context(hold_folder(temporary, "A job", ""))
     needed = dict.fromkeys([*task.own_folders, *task.inputs])
     # The last part of the name stays, since that of a run becomes that of its export.
     places = {folder: str(temporary / str(count) / Path(folder).name) for count, folder in enumerate(needed)}
@@ -165,6 +173,15 @@ def _place_folders(task: NodeTask, stack: contextlib.ExitStack) -> dict[str, str
         unpack_folder(content, Path(places[folder]))
         translate_recorded(Path(places[folder]), places)
     return places
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Removes temporary folders of jobs whose process was killed, as Ray does when the command has been killed."""
+    for lock in folder.glob(f"{_TEMPORARY}*/{LOCK_FILE}"):
+        with contextlib.suppress(OSError, InputError):  # of another user, or of a job at work
+            if time.time() - lock.stat().st_mtime > _ABANDONED_SECONDS:
+                with hold_folder(lock.parent, "A job", ""):
+                    shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def _run(task: NodeTask, runner: ProcessRunner) -> Generator[dict[str, Any], None, Outcome]:

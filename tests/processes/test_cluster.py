@@ -1,6 +1,7 @@
 """A cluster as the place of runs: what a run is declared to need, what is checked first, and the work of a node."""
 
 import dataclasses
+import fcntl
 import os
 import socket
 import sys
@@ -19,7 +20,7 @@ from keras_lnn.files.sources import describe_code
 from keras_lnn.processes.cluster import RayCluster
 from keras_lnn.processes.engines import ThisMachine, open_engine
 from keras_lnn.processes.needs import Needs
-from keras_lnn.processes.node_work import NodeTask, _is_overtaken, work_on_node
+from keras_lnn.processes.node_work import NodeTask, _is_overtaken, _remove_abandoned, work_on_node
 from keras_lnn.processes.packing import pack_folder, unpack_folder
 from keras_lnn.processes.pool import Job
 from keras_lnn.processes.runner import Limits, Outcome
@@ -206,3 +207,16 @@ def test_the_local_engine_runs_jobs_of_its_own(tmp_path):
     finally:
         engine.close()
     assert found["KERAS_BACKEND"] == "numpy"
+
+
+def test_folders_that_killed_jobs_left_on_a_node_are_removed(tmp_path):
+    folders = {name: tmp_path / f"keras-lnn-job-{name}" for name in ("abandoned", "new", "held")}
+    for name, folder in folders.items():
+        folder.mkdir()
+        (folder / ".lock").touch()
+        if name != "new":
+            os.utime(folder / ".lock", (0, 0))
+    with open(folders["held"] / ".lock") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        _remove_abandoned(tmp_path)
+    assert {name for name, folder in folders.items() if folder.is_dir()} == {"new", "held"}
