@@ -150,7 +150,8 @@ def work_on_node(task: NodeTask, make_runner: Callable[[], ProcessRunner] = Proc
                 translate_recorded(place, back)
                 translate_shown(place, back)
                 folders[folder] = pack_folder(place)
-        yield {"outcome": dataclasses.asdict(outcome), "folders": folders}
+    # After the temporary folder is gone: with the outcome the command may end, and Ray this process.
+    yield {"outcome": dataclasses.asdict(outcome), "folders": folders}
 
 
 def _paths_of(task: NodeTask) -> dict[str, Any]:

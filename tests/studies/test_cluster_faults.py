@@ -145,8 +145,8 @@ def test_runs_fail_with_the_reason_if_all_disks_are_full_and_the_same_command_go
     assert tables_of(tmp_path) == undisturbed
 
 
-def has_temporary_folders(node):
-    return bool(node.run("find", str(node.disk), "-maxdepth", "1", "-name", "keras-lnn-job-*"))
+def list_temporary_folders(node):
+    return node.run("find", str(node.disk), "-maxdepth", "1", "-name", "keras-lnn-job-*").split()
 
 
 @pytest.mark.parametrize("folders", ["shared", "sent"])
@@ -161,6 +161,6 @@ def test_a_command_that_is_killed_leaves_nothing_on_the_nodes_and_goes_on(undist
         wait_until(lambda: not any(node.find(HELPER) for node in cluster.nodes))
         printed = finish(start_on(cluster, tmp_path, folders))
         # Ray kills the processes on the nodes before they can remove their folders; the next jobs do.
-        assert not any(map(has_temporary_folders, cluster.nodes))
+        assert [list_temporary_folders(node) for node in cluster.nodes] == [[], []]
     assert f"{done} done before" in printed
     assert tables_of(tmp_path) == undisturbed
