@@ -41,7 +41,7 @@ _LOOK_EVERY_SECONDS = 0.5
 _ATTEMPT_FILE = ".attempt"
 _TEMPORARY = "keras-lnn-job-"
 # Longer than it takes to lock a folder that was just made.
-_ABANDONED_SECONDS = 10.0
+_ABANDONED_SECONDS = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
