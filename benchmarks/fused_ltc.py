@@ -72,10 +72,10 @@ class FusedSolver(Solver):
         exists = (self.synapses.by_target.place < self.synapses.by_target.size).astype("float32")
         neurons = len(exists)
         rows = _pad_size(neurons)
-        sigma, mu, weight, reversal = self.inner
+        sigma, threshold, weight, reversal = self.inner
         weight = weight * exists
         pairs = [
-            jnp.pad(values.T, ((0, rows - neurons),) * 2) for values in (sigma, sigma * mu, weight, weight * reversal)
+            jnp.pad(values.T, ((0, rows - neurons),) * 2) for values in (sigma, threshold, weight, weight * reversal)
         ]
         capacitance = jnp.pad(jnp.reshape(self.capacitance, -1), (0, rows - neurons), constant_values=1.0)
         return capacitance, *pairs

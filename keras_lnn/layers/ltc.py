@@ -29,14 +29,17 @@ class LTC(LiquidRNN):
     summed over all sensory inputs and neurons ``x_j`` that reach it. The layer computes it as follows:
 
     1. The sigmoids of the *inputs* do not depend on the state: they are evaluated for all steps before the scan.
-    2. Only synapses that the wiring has are computed, in a table by target whose innermost axis is the batch.
+    2. Only synapses that the wiring has are computed, in tables whose innermost axis is the batch: those of the inputs
+       by target, those of the neurons in a list without padding.
     3. Each step is ``ode_unfolds`` fused Euler steps ``v = (c v + h sum(w E sigmoid)) / (c + h sum(w sigmoid))``, with
        ``h`` the elapsed time over the unfolds, and leak and inputs in both sums: stable for any ``h``, of first order.
-    4. Both sums come from one table of ``w E`` and ``w``; ``s (x - mu)`` is one multiply-add, ``s x - s mu``.
-    5. The forward pass stores potentials and denominators only. The backward pass recomputes the slopes of all unfolds
-       of a step at once, while they fit the cache, and runs the adjoint back through a sparse linear recurrence.
-    6. The gradients of the weights are computed after that, for inputs and neurons alike, from sigmoids recomputed for
-       a few steps at a time: memory does not grow with the number of steps.
+    4. Both sums come from one table of ``w E`` and ``w``; ``s (x - mu)`` is one multiply-add, ``s x - s mu``, which
+       also holds the scaling of the inputs.
+    5. The forward pass stores potentials and denominators only. The backward pass recomputes the sigmoids of all
+       unfolds of a step at once, while they fit the cache, runs the adjoint back through a sparse linear recurrence and
+       adds up the gradients of the neurons' synapses on the way.
+    6. The gradients of the inputs' synapses are computed after that, from sigmoids recomputed for a few steps at a
+       time: memory does not grow with the number of steps.
     7. On TensorFlow all of this is one XLA program inside the model's graph; the layers around it are not compiled.
 
     First order means that twice the unfolds halve the error. With fresh weights of ``AutoNCP(21, 1)`` and

@@ -125,21 +125,24 @@ class LTCCell(LiquidCell):
         weights = {"leak": self.gleak, "resting": self.vleak}
         weights |= {"sigma": self.sensory_sigma, "mu": self.sensory_mu}
         weights |= {"weight": self.sensory_w, "reversal": self.sensory_erev}
-        weights |= {} if self.input_mapping is None else {"scale": self.input_w}
-        weights |= {"shift": self.input_b} if self.input_mapping == "affine" else {}
-        return {name: self.read(weight) for name, weight in weights.items()}
+        folded = {name: self.read(weight) for name, weight in weights.items()}
+        # s (scale x + shift - mu) is (s scale) x - s (mu - shift): the mapping is not applied to each input.
+        middle = folded.pop("mu")
+        middle = middle - self.read(self.input_b)[:, None] if self.input_mapping == "affine" else middle
+        folded["threshold"] = folded["sigma"] * middle
+        if self.input_mapping is not None:
+            folded["sigma"] = folded["sigma"] * self.read(self.input_w)[:, None]
+        return folded
 
     def prepare(
         self, inputs: Any, elapsed_time: Any, noise: tuple[Any, ...], folded: dict[str, Any]
     ) -> tuple[Any, ...]:
         """Returns currents and conductances of leak and inputs, (steps, neurons, batch), and the solver's time step."""
-        inputs = inputs * folded["scale"] if "scale" in folded else inputs
-        inputs = inputs + folded["shift"] if "shift" in folded else inputs
-        synapses = (folded[name] for name in ("sigma", "mu", "weight", "reversal"))
+        synapses = (folded[name] for name in ("sigma", "threshold", "weight", "reversal"))
         received = apply_synapses(self.sensory_synapses, ops.transpose(inputs, (1, 2, 0)), *synapses)
         leak = folded["leak"][:, None]
-        driving = received[:, 0] + leak * folded["resting"][:, None]
-        conductance = received[:, 1] + leak + self.epsilon
+        driving = received[:, :, 0] + leak * folded["resting"][:, None]
+        conductance = received[:, :, 1] + leak + self.epsilon
         if elapsed_time is None:
             return driving, conductance
         # A neuron without capacitance follows its inputs at once, however short the time; a time of 0 would be 0 / 0.
@@ -149,8 +152,9 @@ class LTCCell(LiquidCell):
         return driving, conductance, ops.transpose(elapsed_time, (1, 2, 0)) / self.ode_unfolds
 
     def fold(self, is_timed: bool) -> dict[str, Any]:
-        weights = {"capacitance": self.cm, "sigma": self.sigma, "mu": self.mu, "weight": self.w, "reversal": self.erev}
-        return {name: self.read(weight) for name, weight in weights.items()}
+        weights = {"capacitance": self.cm, "sigma": self.sigma, "weight": self.w, "reversal": self.erev}
+        folded = {name: self.read(weight) for name, weight in weights.items()}
+        return {**folded, "threshold": folded["sigma"] * self.read(self.mu)}
 
     def run(
         self, prepared: tuple[Any, ...], folded: dict[str, Any], is_valid: Any, states: list[Any], unroll: bool
@@ -165,7 +169,7 @@ class LTCCell(LiquidCell):
             time_step[0] if time_step else None,
             None if is_valid is None else ops.swapaxes(is_valid, 1, 2),
             ops.transpose(states[0]),
-            tuple(folded[name] for name in ("sigma", "mu", "weight", "reversal")),
+            tuple(folded[name] for name in ("sigma", "threshold", "weight", "reversal")),
             unroll,
         )
         return [ops.transpose(history, (2, 0, 1))]

@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from keras_lnn.layers.scanning import scan_steps
-from keras_lnn.layers.synapses import Synapses, Table, receive, receive_back
+from keras_lnn.layers.synapses import Synapses, Table, sum_rows, sum_synapses
 
 
 def solve_steps(
@@ -30,8 +30,8 @@ def solve_steps(
 
     where :math:`I` and :math:`g` hold what does not depend on the potentials: leak and inputs. The forward pass stores
     the potentials and denominators only. They determine the derivatives of every unfold without going through time,
-    which leaves a sparse linear recurrence of the adjoint to scan. After it, the gradients of the synapses are computed
-    as for synapses from the inputs, since the values of all sources are known.
+    which leaves a sparse linear recurrence of the adjoint to scan. The same scan adds up the gradients of the synapses,
+    from the sigmoids that it has recomputed for the slopes.
 
     Args:
         synapses: The synapses between the neurons.
@@ -42,7 +42,7 @@ def solve_steps(
         time_step: :math:`h`, (steps, 1, batch); None where the time of each step is one.
         is_valid: (steps, 1, batch), zero where a step is masked and the potentials stay, else one; None if no step is.
         potential: Initial potentials, (neurons, batch).
-        inner: sigma, mu, weight and reversal of the synapses.
+        inner: sigma, threshold, weight and reversal of the synapses.
         unroll: Whether to unroll the steps into one long program instead of a loop.
 
     Returns:
@@ -71,8 +71,7 @@ def solve_steps(
 class Solver:
     """Holds the constants of one call and runs the forward and the backward pass.
 
-    Values for all unfolds of a step have the layout (neurons, unfolds, batch), or (neurons, unfolds x batch), that of
-    activations.
+    Values for all unfolds of a step have the layout (neurons, unfolds, batch).
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class Solver:
         is_timed: bool,
     ) -> None:
         self.synapses, self.inner, self.unfolds = synapses, inner, unfolds
-        self.table = Table(synapses.by_target, *inner)
+        self.table = Table(synapses.compact, *inner)
         self.driving, self.conductance, self.valid = driving, conductance, valid
         self.capacitance, self.time_step = capacitance[:, None], time_step
         self.numerator = time_step * driving
@@ -110,15 +109,17 @@ class Solver:
 
         It also returns the potentials after every unfold and the denominators.
         """
-        effects, by_target = self.table.effects[..., None], self.synapses.by_target
+        synapses, by_target = self.synapses, self.synapses.by_target
+        effects = Table(by_target, *self.inner).effects
 
         def step(first: Any, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
             numerator, denominator, *rest = inputs
             time_step = rest.pop(0) if self.times else self.time_step[0]
             potential, potentials, denominators = first, [], []
             for _ in range(self.unfolds):
-                opened = self.table.opened(self.synapses.gather_sources(potential))
-                received = time_step * by_target.to_neurons(ops.sum(effects * opened[:, None], axis=2))
+                opened = self.table.opened(synapses.at_sources(potential))
+                received = sum_synapses(effects, synapses.by_rows(by_target, opened))
+                received = time_step * by_target.to_neurons(received)
                 denominators.append(denominator + received[:, 1])
                 potential = (self.capacitance * potential + numerator + received[:, 0]) / denominators[-1]
                 potentials.append(potential)
@@ -134,47 +135,84 @@ class Solver:
         potentials, denominators = passed
         first = ops.concatenate([potential[None], after[:-1]])
         before = ops.concatenate([first[:, :, None], potentials[:, :, :-1]], axis=2)
-        inputs = (upstream, before, potentials, denominators, *self.times, *self.valid)
-        potential_gradient, numerator_gradient = scan_steps(
-            self.make_step_back(),
-            ops.zeros_like(potential),
-            inputs,
-            like=before[0],
+        inputs = (upstream, before, potentials, denominators)
+        inputs += (self.driving, self.conductance, *self.times) if self.times else ()
+        compact, nothing = self.synapses.compact, ops.zeros_like(potential)
+        at_synapses = ops.zeros((*compact.in_weight.shape, ops.shape(potential)[-1]), potential.dtype)
+        (potential_gradient, *sums), (driving_gradient, conductance_gradient, *time_gradient) = scan_steps(
+            self._make_whole_step_back(),
+            (nothing, nothing, *[at_synapses] * 4),
+            (*inputs, *self.valid),
+            like=(nothing, nothing, *[nothing[:1] for _ in self.times]),
             reverse=True,
             unroll=unroll,
             with_last=True,
         )
-        denominator_gradient = -numerator_gradient * potentials
-        # What the neurons receive is multiplied by the time of an unfold.
-        time_step = ops.expand_dims(self.time_step, 2)
-        driving_gradient, conductance_gradient = time_step * numerator_gradient, time_step * denominator_gradient
-        received_gradient = ops.stack([driving_gradient, conductance_gradient], axis=2)
-        steps, neurons, _, _, batch = ops.shape(received_gradient)
-        received_gradient = ops.reshape(received_gradient, (steps, neurons, 2, -1))
-        sources = ops.reshape(before, (steps, neurons, -1))
-        inner_gradient = receive_back(
-            self.synapses,
-            self.table,
-            sources,
-            self.synapses.by_target.to_rows(received_gradient, axis=1),
-            to_sources=False,
-        )
-        time_step_gradient = ops.zeros_like(self.time_step)
-        if self.times:
-            received = receive(self.synapses, self.table, sources)
-            received = self.synapses.by_target.to_neurons(received, axis=1)
-            received = ops.reshape(received, (steps, neurons, 2, self.unfolds, batch))
-            by_time = numerator_gradient * (self.driving[:, :, None] + received[:, :, 0])
-            by_time = by_time + denominator_gradient * (self.conductance[:, :, None] + received[:, :, 1])
-            time_step_gradient = ops.sum(by_time, axis=(1, 2))[:, None]
+        capacitance_gradient, slope, offset, weight_gradient, opened = map(sum_rows, sums)
+        inner_gradient = (slope, -offset, weight_gradient, opened * self.table.weight)
         return (
-            ops.sum(driving_gradient, axis=2),
-            ops.sum(conductance_gradient, axis=2),
-            ops.sum(numerator_gradient * before + denominator_gradient, axis=(0, 2, 3)),
-            time_step_gradient,
+            driving_gradient,
+            conductance_gradient,
+            capacitance_gradient,
+            time_gradient[0] if time_gradient else ops.zeros_like(self.time_step),
             potential_gradient,
-            *inner_gradient,
+            *map(compact.to_weight, inner_gradient),
         )
+
+    def _make_whole_step_back(self) -> Callable[[Any, tuple[Any, ...]], tuple[Any, Any]]:
+        """Returns one step of the backward scan, which also adds up gradients.
+
+        Beside the adjoint, the scan carries the gradients of the capacitance and of the synapses, still one for each
+        sample. It returns those of the driving current, the conductance and, if it is given, the time.
+        """
+        step_back, currents = self.make_step_back(), 2 if self.times else 0
+
+        def step(carry: tuple[Any, ...], inputs: tuple[Any, ...]) -> tuple[Any, Any]:
+            adjoint, *sums = carry
+            (upstream, before, after, denominators), rest = inputs[:4], inputs[4 + currents :]
+            adjoint, gradient = step_back(adjoint, (upstream, before, after, denominators, *rest))
+            time_step = rest[0] if self.times else self.time_step[0]
+            by_weight, added = self._add_synapses(before, after, gradient, time_step)
+            sums = [total + values for total, values in zip(sums, added, strict=True)]
+            by_driving, by_conductance = ops.sum(gradient, axis=1), -ops.sum(gradient * after, axis=1)
+            results = [time_step * by_driving, time_step * by_conductance]
+            if self.times:
+                driving, conductance = inputs[4:6]
+                by_time = ops.sum(by_driving * driving + by_conductance * conductance, axis=0)
+                by_synapse = by_weight * self.table.weight[..., None]
+                by_time = by_time + ops.sum(by_synapse, axis=tuple(range(len(by_synapse.shape) - 1)))
+                results.append(by_time[None])
+            return (adjoint, *sums), tuple(results)
+
+        return step
+
+    def _add_synapses(self, before: Any, after: Any, gradient: Any, time_step: Any) -> tuple[Any, tuple[Any, ...]]:
+        """Returns what a step adds to the gradients of the capacitance and, by synapse and sample, of their weights.
+
+        Before them, it returns the gradient of the weight w for a time of one.
+        """
+        at_sources, opened, slopes, towards = self._compute_slopes(before, after, time_step)
+        at_targets = self.synapses.at_targets(gradient)
+        by_weight = ops.sum(opened * at_targets * towards, axis=-2)
+        return by_weight, (
+            ops.sum(gradient * (before - after), axis=1),
+            ops.sum(slopes * at_targets * at_sources, axis=-2),
+            ops.sum(slopes * at_targets, axis=-2),
+            time_step * by_weight,
+            time_step * ops.sum(opened * at_targets, axis=-2),
+        )
+
+    def _compute_slopes(self, before: Any, after: Any, time_step: Any) -> tuple[Any, ...]:
+        """Returns the sources' potentials, sigmoids, slopes h w (E - v') sigmoid' and E - v', (..., unfolds, batch).
+
+        A step calls it twice, which a compiler computes once.
+        """
+        # By synapse, unfold and sample: (..., unfolds, batch).
+        weight, reversal = (values[..., None, None] for values in (self.table.weight, self.table.reversal))
+        at_sources = self.synapses.at_sources(before)
+        towards, opened = reversal - self.synapses.at_targets(after), self.table.opened(at_sources)
+        slopes = weight * towards * (opened * (1.0 - opened)) * time_step[:, None]
+        return at_sources, opened, slopes, towards
 
     def make_step_back(self) -> Callable[[Any, tuple[Any, ...]], tuple[Any, Any]]:
         """Returns one step of the backward scan, from the adjoint of the potential after a step to that before it.
@@ -184,24 +222,20 @@ class Solver:
         opens, with h w (E - v') times the sigmoid's slope.
         """
         synapses, by_source = self.synapses, self.synapses.by_source
-        table = Table(by_source, *self.inner)
-        pull, reversal = (table.weight * table.sigma)[..., None], table.reversal[..., None]
+        sigma = (by_source.from_weight(self.inner[0]) * by_source.is_real.astype("float32"))[..., None]
 
         def step(carry: Any, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
             upstream, before, after, denominators, *rest = inputs
-            time_step = ops.expand_dims(rest.pop(0) if self.times else self.time_step[0], 1)
-            neurons, unfolds, batch = ops.shape(before)
-            rows = (neurons, unfolds * batch)
-            opened = table.opened(by_source.to_rows(ops.reshape(before, rows))[:, None])
-            slopes = pull * (reversal - synapses.gather_targets(ops.reshape(after, rows))) * (opened * (1.0 - opened))
-            slopes = ops.reshape(slopes, (*by_source.others.shape, unfolds, batch)) * time_step
+            time_step = rest.pop(0) if self.times else self.time_step[0]
+            _, _, slopes, _ = self._compute_slopes(before, after, time_step)
             arrived = carry + upstream
             adjoint, numerators_gradient = arrived * rest[0] if rest else arrived, []
             for unfold in reversed(range(self.unfolds)):
                 # The division comes last: XLA rates it expensive and computes it once, not again for each synapse.
                 numerators_gradient.append(adjoint / denominators[:, unfold])
-                pulled = ops.sum(slopes[:, :, unfold] * synapses.gather_targets(numerators_gradient[-1]), axis=1)
-                adjoint = self.capacitance * numerators_gradient[-1] + by_source.to_neurons(pulled)
+                pulled = synapses.by_rows(by_source, slopes[..., unfold, :]) * sigma
+                pulled = pulled * synapses.gather_targets(numerators_gradient[-1])
+                adjoint = self.capacitance * numerators_gradient[-1] + by_source.to_neurons(ops.sum(pulled, axis=1))
             adjoint = adjoint + arrived * (1.0 - rest[0]) if rest else adjoint
             return adjoint, ops.stack(numerators_gradient[::-1], axis=1)
 

@@ -11,13 +11,22 @@ from keras_lnn.backend import builds_plain_graphs
 
 # The size of work that fits the cache of one core; larger work is split, and its steps are computed in turn.
 _LARGEST_PIECE = 2**18
+# The greatest number of synapses of a row that are added up by a loop, not by a matrix product.
+_LONGEST_SUM = 32
 
 
 class Synapses:
-    """The synapses of an adjacency matrix in two grids: one has a row per target, the other a row per source.
+    """The synapses of an adjacency matrix in two grids, with a row per target or per source, and without padding.
 
     By target, what a neuron receives is a matrix product. By source, the gradient of a source is a sum along a row, and
-    the source's own value a broadcast.
+    the source's own value a broadcast. Where rows are short and of different lengths, sigmoids are computed in a list
+    of the synapses, which has no padding, and only their sums run over a grid.
+
+    Attributes:
+        by_target: The grid with a row per target.
+        by_source: The grid with a row per source.
+        compact: A layout without padding: the list, or the grid by source if every synapse exists.
+        is_full: Whether every possible synapse exists.
 
     Args:
         adjacency: (sources, neurons); a synapse exists wherever it is not zero.
@@ -28,6 +37,7 @@ class Synapses:
         self.is_full = bool(exists.all())
         self.by_target = Grid(exists, rows="targets")
         self.by_source = Grid(exists, rows="sources")
+        self.compact: Any = self.by_source if self.is_full else SynapseList(exists)
         place = self.by_target.place.reshape(-1)[self.by_source.in_weight]
         self._reordered = np.where(self.by_source.is_real, place, self.by_target.size)
 
@@ -41,8 +51,22 @@ class Synapses:
         return ops.take(values, self.by_target.others, axis=axis)
 
     def gather_targets(self, values: Any) -> Any:
-        """Returns the value of each synapse's target in the grid by source, for values (neurons, batch)."""
+        """Returns the value of each synapse's target in the grid by source, for values (neurons, ...)."""
         return values[None] if self.is_full else ops.take(values, self.by_source.others, axis=0)
+
+    def at_sources(self, values: Any) -> Any:
+        """Returns the value of each synapse's source in the compact layout, for values (neurons, ...)."""
+        return values[:, None] if self.is_full else ops.take(values, self.compact.sources, axis=0)
+
+    def at_targets(self, values: Any) -> Any:
+        """Returns the value of each synapse's target in the compact layout, for values (neurons, ...)."""
+        return values[None] if self.is_full else ops.take(values, self.compact.targets, axis=0)
+
+    def by_rows(self, grid: "Grid", values: Any) -> Any:
+        """Moves values from the compact layout to a grid; what they are multiplied by must be zero as padding."""
+        if self.is_full:
+            return values if grid is self.by_source else ops.swapaxes(values, 0, 1)
+        return ops.take(values, self.compact.number.reshape(-1)[grid.in_weight], axis=0)
 
     def reorder_by_source(self, values: Any) -> Any:
         """Moves values by target (targets, synapses, batch) to the grid by source, with zeros as padding."""
@@ -52,7 +76,55 @@ class Synapses:
         return ops.take(values, self._reordered, axis=0)
 
 
-class Grid:
+class Layout:
+    """Places for the synapses of a weight (sources, neurons).
+
+    Attributes:
+        in_weight: The position of each synapse in the flat weight.
+        is_real: False where there is only padding, of the same shape.
+        size: The number of places, padding included.
+        place: The position of each value of a weight in the flat layout, (sources, neurons); ``size`` if it has none.
+    """
+
+    def __init__(self, exists: np.ndarray, in_weight: np.ndarray, is_real: np.ndarray) -> None:
+        self.in_weight, self.is_real, self.size = in_weight, is_real, in_weight.size
+        self.place = np.full(exists.shape, self.size, "int32")
+        self.place.reshape(-1)[in_weight[is_real]] = np.flatnonzero(is_real)
+
+    def from_weight(self, weight: Any) -> Any:
+        """Returns the values of a weight (sources, neurons) at the synapses."""
+        return ops.take(ops.reshape(weight, (-1,)), self.in_weight, axis=0)
+
+    def to_weight(self, values: Any) -> Any:
+        """Returns the values at the synapses as a weight (sources, neurons), zero where there is no synapse."""
+        values = ops.reshape(values, (-1,))
+        return ops.take(ops.concatenate([values, ops.zeros_like(values[:1])]), self.place, axis=0)
+
+
+class SynapseList(Layout):
+    """All synapses, one after another in the order of their sources.
+
+    Args:
+        exists: Whether there is a synapse, (sources, neurons).
+
+    Attributes:
+        sources: The neuron that each synapse comes from.
+        targets: The neuron that it reaches.
+        number: The number of each synapse in the list, (sources, neurons); 0 where there is none.
+    """
+
+    def __init__(self, exists: np.ndarray) -> None:
+        in_weight = np.flatnonzero(exists).astype("int32")
+        is_real = np.ones(in_weight.shape, "bool")
+        if not in_weight.size:
+            # It must not be empty: a place without a synapse has no effect.
+            in_weight, is_real = np.zeros(1, "int32"), np.zeros(1, "bool")
+        super().__init__(exists, in_weight, is_real)
+        self.sources, self.targets = in_weight // exists.shape[1], in_weight % exists.shape[1]
+        self.number = np.where(self.place == self.size, 0, self.place)
+
+
+class Grid(Layout):
     """A table with the synapses of one neuron in each row, padded to the longest row.
 
     Every array of activations is (rows, synapses of a row, batch), so that a synapse's constants stay fixed while the
@@ -65,10 +137,6 @@ class Grid:
     Attributes:
         heads: The neurons that have a row: those with synapses.
         others: The neuron at the other end of each synapse, (rows, synapses of a row).
-        is_real: False where the grid is padded, of the same shape.
-        size: The number of cells of the grid, padding included.
-        in_weight: The position of each synapse in a flat weight (sources, neurons).
-        place: The position of each value of a weight in the flat grid, (sources, neurons); ``size`` if it has none.
     """
 
     def __init__(self, exists: np.ndarray, rows: str) -> None:
@@ -82,24 +150,12 @@ class Grid:
             self.heads = np.array([0])
         lengths = np.array([synapses_of[head].size for head in self.heads])
         self.others = np.zeros((self.heads.size, max(1, lengths.max())), "int32")
-        self.is_real = np.arange(self.others.shape[1]) < lengths[:, None]
-        self.others[self.is_real] = np.concatenate([synapses_of[head] for head in self.heads])
-        self.size = self.others.size
-        self.in_weight = in_weight[self.heads[:, None], self.others]
-        self.place = np.full(exists.shape, self.size, "int32")
-        self.place.reshape(-1)[self.in_weight[self.is_real]] = np.flatnonzero(self.is_real)
+        is_real = np.arange(self.others.shape[1]) < lengths[:, None]
+        self.others[is_real] = np.concatenate([synapses_of[head] for head in self.heads])
+        super().__init__(exists, in_weight[self.heads[:, None], self.others], is_real)
         self._all = len(synapses_of)
         self._rows = np.full(self._all, self.heads.size, "int32")
         self._rows[self.heads] = np.arange(self.heads.size)
-
-    def from_weight(self, weight: Any) -> Any:
-        """Returns the values of a weight (sources, neurons) at the synapses."""
-        return ops.take(ops.reshape(weight, (-1,)), self.in_weight, axis=0)
-
-    def to_weight(self, values: Any) -> Any:
-        """Returns the values at the synapses as a weight (sources, neurons), zero where there is no synapse."""
-        values = ops.reshape(values, (-1,))
-        return ops.take(ops.concatenate([values, ops.zeros_like(values[:1])]), self.place, axis=0)
 
     def to_rows(self, values: Any, axis: int = 0) -> Any:
         """Selects the values of the neurons that have a row, along ``axis``."""
@@ -114,24 +170,25 @@ class Grid:
 
 
 class Table:
-    """The weights of synapses laid out in a grid, with constants computed once per call.
+    """The weights of synapses in the places of a layout, with constants computed once per call.
 
-    A synapse opens by sigmoid(sigma (x - mu)) = sigmoid(sigma x - sigma mu); its effects are w E and w.
+    A synapse opens by sigmoid(sigma (x - mu)) = sigmoid(sigma x - threshold); its effects are w E and w.
     """
 
-    def __init__(self, grid: Grid, sigma: Any, mu: Any, weight: Any, reversal: Any) -> None:
-        self.sigma, self.mu, weight, self.reversal = map(grid.from_weight, (sigma, mu, weight, reversal))
-        self.is_real = grid.is_real.astype("float32")
+    def __init__(self, layout: Layout, sigma: Any, threshold: Any, weight: Any, reversal: Any) -> None:
+        weights = map(layout.from_weight, (sigma, threshold, weight, reversal))
+        self.sigma, self.threshold, weight, self.reversal = weights
+        self.is_real = layout.is_real.astype("float32")
         self.weight = weight * self.is_real
-        self.threshold = self.sigma * self.mu
         self.effects = ops.stack([self.weight * self.reversal, self.weight], axis=1)
 
     def opened(self, at_synapses: Any) -> Any:
-        """Returns how far each synapse is open for the value of its source, with the batch last."""
-        return ops.sigmoid(at_synapses * self.sigma[..., None] - self.threshold[..., None])
+        """Returns how far each synapse is open for the values of its source, of the layout's shape and (..., batch)."""
+        shape = (*self.is_real.shape, *[1] * (len(at_synapses.shape) - len(self.is_real.shape)))
+        return ops.sigmoid(at_synapses * ops.reshape(self.sigma, shape) - ops.reshape(self.threshold, shape))
 
 
-def apply_synapses(synapses: Synapses, sources: Any, sigma: Any, mu: Any, weight: Any, reversal: Any) -> Any:
+def apply_synapses(synapses: Synapses, sources: Any, sigma: Any, threshold: Any, weight: Any, reversal: Any) -> Any:
     r"""Computes :math:`\sum_i w_i E_i \sigma_i(x_i)` and :math:`\sum_i w_i \sigma_i(x_i)`, which each neuron receives.
 
     Neither depends on a state, so all steps are computed together. For the gradient only the inputs are stored:
@@ -141,12 +198,12 @@ def apply_synapses(synapses: Synapses, sources: Any, sigma: Any, mu: Any, weight
         synapses: The existing synapses.
         sources: (steps, sources, batch).
         sigma: Steepness of each synapse, (sources, neurons), like the following weights.
-        mu: The potential at which a synapse is half open.
+        threshold: The steepness times the potential at which a synapse is half open.
         weight: The greatest conductance of a synapse.
         reversal: The potential towards which a synapse drives its target.
 
     Returns:
-        (steps, 2, neurons, batch): the driving current, then the conductance.
+        (steps, neurons, 2, batch): the driving current, then the conductance.
     """
 
     @ops.custom_gradient
@@ -155,12 +212,11 @@ def apply_synapses(synapses: Synapses, sources: Any, sigma: Any, mu: Any, weight
 
         def gradient(*args: Any, upstream: Any = None) -> tuple[Any, ...]:
             upstream = args[0] if upstream is None else upstream
-            return receive_back(synapses, table, sources, upstream)
+            return receive_back(synapses, table, sources, synapses.by_target.to_rows(upstream, axis=1))
 
-        return receive(synapses, table, sources), gradient
+        return synapses.by_target.to_neurons(receive(synapses, table, sources), axis=1), gradient
 
-    received = pass_on(sources, sigma, mu, weight, reversal)
-    return ops.transpose(synapses.by_target.to_neurons(received, axis=1), (0, 2, 1, 3))
+    return pass_on(sources, sigma, threshold, weight, reversal)
 
 
 def receive(synapses: Synapses, table: Table, sources: Any) -> Any:
@@ -173,17 +229,14 @@ def receive(synapses: Synapses, table: Table, sources: Any) -> Any:
     return _from_pieces(_map(forward, _to_pieces(sources, together), together, sources), together)
 
 
-def receive_back(
-    synapses: Synapses, table: Table, sources: Any, upstream: Any, to_sources: bool = True
-) -> tuple[Any, ...]:
-    """Returns the gradients of sources (if asked for), sigma, mu, weight and reversal.
+def receive_back(synapses: Synapses, table: Table, sources: Any, upstream: Any) -> tuple[Any, ...]:
+    """Returns the gradients of sources, sigma, threshold, weight and reversal.
 
     Args:
         synapses: The existing synapses.
         table: Their weights by target.
         sources: (steps, sources, batch).
         upstream: Gradient of what the targets receive, (steps, targets, 2, batch).
-        to_sources: Whether the gradient of the sources is needed.
     """
     by_target, by_source, is_full = synapses.by_target, synapses.by_source, synapses.is_full
 
@@ -201,25 +254,30 @@ def receive_back(
             slope_gradient = synapses.reorder_by_source(pulled) * by_source.to_rows(values)[:, None]
             sources_gradient = ops.sum(synapses.reorder_by_source(pulled * table.sigma[..., None]), axis=1)
             sources_gradient = by_source.to_neurons(sources_gradient)
-        return *([sources_gradient] if to_sources else []), effects_gradient, sum_rows(pulled), sum_rows(slope_gradient)
+        return sources_gradient, effects_gradient, sum_rows(pulled), sum_rows(slope_gradient)
 
     together = _steps_together(synapses, sources)
     pieces = (_to_pieces(sources, together), _to_pieces(upstream, together))
-    *sources_gradient, effects_gradient, offset_gradient, slope_gradient = _map(backward, pieces, together, sources)
-    sources_gradient = [_from_pieces(values, together) for values in sources_gradient]
-    effects_gradient, offset_gradient, slope_gradient = (
-        ops.sum(values, axis=0) for values in (effects_gradient, offset_gradient, slope_gradient)
-    )
+    sources_gradient, *others = _map(backward, pieces, together, sources)
+    effects_gradient, offset_gradient, slope_gradient = (ops.sum(values, axis=0) for values in others)
     driving_gradient, conductance_gradient = effects_gradient[..., 0], effects_gradient[..., 1]
-    sigma_gradient = (by_target if is_full else by_source).to_weight(slope_gradient) - by_target.to_weight(
-        table.mu * offset_gradient
+    return (
+        _from_pieces(sources_gradient, together),
+        (by_target if is_full else by_source).to_weight(slope_gradient),
+        by_target.to_weight(-offset_gradient),
+        by_target.to_weight((driving_gradient * table.reversal + conductance_gradient) * table.is_real),
+        by_target.to_weight(driving_gradient * table.weight),
     )
-    others = (
-        -table.sigma * offset_gradient,
-        (driving_gradient * table.reversal + conductance_gradient) * table.is_real,
-        driving_gradient * table.weight,
-    )
-    return *sources_gradient, sigma_gradient, *map(by_target.to_weight, others)
+
+
+def sum_synapses(effects: Any, opened: Any) -> Any:
+    """Returns the sums of the effects (rows, 2, synapses) of open synapses (rows, synapses, batch), (rows, 2, batch).
+
+    XLA unrolls a short sum on a CPU, which then runs over the batch, while a product is faster for a long one.
+    """
+    if opened.shape[1] > _LONGEST_SUM:
+        return ops.matmul(effects, opened)
+    return ops.sum(effects[..., None] * opened[:, None], axis=2)
 
 
 def sum_rows(values: Any) -> Any:
