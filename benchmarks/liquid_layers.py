@@ -7,7 +7,8 @@ Ours and ``ncps.keras`` hold the same weights and must give the same outputs and
 All sides of a row are timed in one process, round by round, so that a noisy machine treats them alike. Ours is called
 as people call it, and beside that in one XLA program with what is around it; of ``ncps.keras`` the best way counts:
 XLA on or off (TensorFlow), as a loop or unrolled. A Keras LSTM of as many units stands beside them for scale, and
-``ncps.torch`` where torch can be imported.
+``ncps.torch`` where torch can be imported. The floor is the least time that the work of a step takes on this machine
+(see ``liquid_floors.py``).
 """
 
 import argparse
@@ -30,6 +31,9 @@ from typing import Any
 
 from rich.table import Table
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.liquid_floors import count_work
 from keras_lnn.cli.parsing import run_main
 from keras_lnn.files.atomic import require_writable, write_json
 from keras_lnn.terminal import loading, make_console, start_keras
@@ -273,7 +277,10 @@ def measure(
     ways = make_ways(case, batch, mode, sides, unrolled)
     time_ways(ways, options.rounds, progress, compare=not case.is_network)
     notes += [f"{_NAMES[way.side]} ({way.label}) failed: {way.failure}" for way in ways if way.failure]
-    return summarise(ways) | {"backend": keras.backend.backend(), "notes": notes}
+    row = summarise(ways)
+    row["floor_ms"] = 1e3 * count_work(case, batch, mode).seconds()
+    row["times_floor"] = None if row["ours_ms"] is None else row["ours_ms"] / row["floor_ms"]
+    return row | {"backend": keras.backend.backend(), "notes": notes}
 
 
 def summarise(ways: list[Way]) -> dict[str, Any]:
@@ -286,6 +293,7 @@ def summarise(ways: list[Way]) -> dict[str, Any]:
     ours, theirs = best["ours"], best["reference"]
     summary: dict[str, Any] = {f"{side}_ms": None if way is None else 1e3 * way.median for side, way in best.items()}
     summary["ratio"] = None if ours is None or theirs is None else theirs.median / ours.median
+    summary |= {"floor_ms": None, "times_floor": None}
     for side, way in (("ours", ours), ("reference", theirs)):
         summary[f"{side}_first_s"] = None if way is None else way.first
         summary[f"{side}_min_ms"] = None if way is None else 1e3 * min(way.times)
@@ -324,6 +332,7 @@ def print_rows(rows: list[dict[str, Any]], memory: bool) -> None:
     table = Table(title=title, title_justify="left")
     columns = {"ours_ms": "ours", "reference_ms": "ncps.keras", "ratio": "ratio", "reference_best": "its best way"}
     columns |= {"ours_xla_ms": "ours, XLA\naround it"}
+    columns |= {"floor_ms": "floor", "times_floor": "times the\nfloor"}
     columns |= {"lstm_ms": "LSTM", "torch_ms": "ncps.torch"}
     columns |= {"ours_first_s": "ours\nfirst s", "reference_first_s": "ncps\nfirst s"}
     columns |= {"ours_mb": "ours\nMB", "reference_mb": "ncps\nMB"} if memory else {}
