@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from keras_lnn.layers.scanning import scan_steps
-from keras_lnn.layers.synapses import Synapses, Table, sum_rows, sum_synapses
+from keras_lnn.layers.synapses import LARGEST_PIECE, Synapses, Table, sum_rows, sum_synapses
 
 
 def solve_steps(
@@ -191,16 +191,22 @@ class Solver:
 
         Before them, it returns the gradient of the weight w for a time of one.
         """
-        at_sources, opened, slopes, towards = self._compute_slopes(before, after, time_step)
-        at_targets = self.synapses.at_targets(gradient)
-        by_weight = ops.sum(opened * at_targets * towards, axis=-2)
-        return by_weight, (
-            ops.sum(gradient * (before - after), axis=1),
-            ops.sum(slopes * at_targets * at_sources, axis=-2),
-            ops.sum(slopes * at_targets, axis=-2),
-            time_step * by_weight,
-            time_step * ops.sum(opened * at_targets, axis=-2),
-        )
+        added: list[list[Any]] = []
+        for part in self._split_unfolds(before):
+            at_sources, opened, slopes, towards = self._compute_slopes(before[:, part], after[:, part], time_step)
+            at_targets = self.synapses.at_targets(gradient[:, part])
+            terms = (slopes * at_targets * at_sources, slopes * at_targets, opened * at_targets * towards)
+            added.append([ops.sum(values, axis=-2) for values in (*terms, opened * at_targets)])
+        slope, offset, by_weight, by_opened = (sum(values[1:], values[0]) for values in zip(*added, strict=True))
+        by_capacitance = ops.sum(gradient * (before - after), axis=1)
+        return by_weight, (by_capacitance, slope, offset, time_step * by_weight, time_step * by_opened)
+
+    def _split_unfolds(self, values: Any) -> list[slice]:
+        """Returns the unfolds whose synapses are computed together: all, or where these leave the cache one by one."""
+        batch = 64 if values.shape[-1] is None else values.shape[-1]
+        if self.synapses.compact.size * self.unfolds * batch <= LARGEST_PIECE:
+            return [slice(None)]
+        return [slice(unfold, unfold + 1) for unfold in range(self.unfolds)]
 
     def _compute_slopes(self, before: Any, after: Any, time_step: Any) -> tuple[Any, ...]:
         """Returns the sources' potentials, sigmoids, slopes h w (E - v') sigmoid' and E - v', (..., unfolds, batch).
@@ -227,13 +233,16 @@ class Solver:
         def step(carry: Any, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
             upstream, before, after, denominators, *rest = inputs
             time_step = rest.pop(0) if self.times else self.time_step[0]
-            _, _, slopes, _ = self._compute_slopes(before, after, time_step)
+            slopes = []
+            for part in self._split_unfolds(before):
+                _, _, found, _ = self._compute_slopes(before[:, part], after[:, part], time_step)
+                slopes += [found[..., unfold, :] for unfold in range(found.shape[-2])]
             arrived = carry + upstream
             adjoint, numerators_gradient = arrived * rest[0] if rest else arrived, []
             for unfold in reversed(range(self.unfolds)):
                 # The division comes last: XLA rates it expensive and computes it once, not again for each synapse.
                 numerators_gradient.append(adjoint / denominators[:, unfold])
-                pulled = synapses.by_rows(by_source, slopes[..., unfold, :]) * sigma
+                pulled = synapses.by_rows(by_source, slopes[unfold]) * sigma
                 pulled = pulled * synapses.gather_targets(numerators_gradient[-1])
                 adjoint = self.capacitance * numerators_gradient[-1] + by_source.to_neurons(ops.sum(pulled, axis=1))
             adjoint = adjoint + arrived * (1.0 - rest[0]) if rest else adjoint

@@ -10,7 +10,7 @@ from keras import ops
 from keras_lnn.backend import builds_plain_graphs
 
 # The size of work that fits the cache of one core; larger work is split, and its steps are computed in turn.
-_LARGEST_PIECE = 2**18
+LARGEST_PIECE = 2**18
 # The greatest number of synapses of a row that are added up by a loop, not by a matrix product.
 _LONGEST_SUM = 32
 
@@ -292,7 +292,7 @@ def _steps_together(synapses: Synapses, sources: Any) -> int:
     if steps is None or builds_plain_graphs():
         return steps or 1
     size = synapses.by_target.size * (64 if batch is None else batch)
-    fitting = [count for count in range(1, steps + 1) if steps % count == 0 and count * size <= _LARGEST_PIECE]
+    fitting = [count for count in range(1, steps + 1) if steps % count == 0 and count * size <= LARGEST_PIECE]
     return max(fitting, default=1)
 
 
