@@ -25,7 +25,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.liquid_floors import count_work
+from benchmarks.measuring import write_table
 from keras_lnn.cli.parsing import run_main
 from keras_lnn.files.atomic import require_writable, write_json
 from keras_lnn.terminal import loading, make_console, start_keras
@@ -196,7 +197,48 @@ def main(arguments: Sequence[str]) -> int:
             # Written after each row, so that finished rows survive whatever stops the rest.
             write_json(options.json, rows)
     print_rows(rows, options.memory)
+    if options.csv:
+        write_table([describe_row(row) for row in rows], describe_run(options), options.csv)
     return 0
+
+
+def describe_run(options: argparse.Namespace) -> dict[str, str]:
+    """Returns what the head of the table says of how it was made."""
+    chosen = [f"--batches {' '.join(map(str, options.batches))}", f"--modes {' '.join(options.modes)}"]
+    return {
+        "title": "Time of one training step of liquid layers",
+        "command": " ".join(["python benchmarks/liquid_layers.py", *chosen, *(["--memory"] if options.memory else [])]),
+        "protocol": "forward pass, gradients of inputs and weights (for the network with Adam); medians, each row in a"
+        " process of its own with all its sides in turn; ncps.keras in its best arrangement of XLA on or off, loop or"
+        " unrolled; the floor is what this processor takes for the sigmoids, multiply-adds and bytes of a step in loops"
+        " of their own",
+        "seeds": "does not apply",
+        "hardware": options.hardware,
+    }
+
+
+def describe_row(row: Mapping[str, Any]) -> dict[str, str]:
+    """Returns a row of the table that the pages show."""
+
+    def both(name: str, unit: str) -> str:
+        values = [row.get(f"{side}_{name}") for side in ("ours", "reference")]
+        return " / ".join("-" if value is None else f"{value:.{0 if value >= 10 else 1}f}" for value in values) + unit
+
+    def milliseconds(name: str) -> str:
+        return "-" if row[name] is None else f"{row[name]:.{0 if row[name] >= 100 else 1}f} ms"
+
+    return {
+        "layer": CASES[row["case"]].description,
+        "keras-lnn": milliseconds("ours_ms"),
+        "ncps.keras": milliseconds("reference_ms"),
+        "times as fast": "-" if row["ratio"] is None else f"{row['ratio']:.1f}",
+        "best arrangement of ncps.keras": row["reference_best"] or "-",
+        "floor": milliseconds("floor_ms"),
+        "times the floor": "-" if row["times_floor"] is None else f"{row['times_floor']:.1f}",
+        "Keras LSTM": milliseconds("lstm_ms"),
+        "first step, keras-lnn / ncps.keras": both("first_s", " s"),
+        "peak memory, keras-lnn / ncps.keras": both("mb", " MB"),
+    }
 
 
 def measure_in_process(name: str, batch: int, mode: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -242,6 +284,8 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         "--memory", action="store_true", help="also measure the peak memory of a training step, each in its own process"
     )
     add("--json", type=Path, metavar="FILE", help="file to which the rows are also written")
+    add("--csv", type=Path, metavar="FILE", help="file to write the table of the pages to")
+    add("--hardware", default="not recorded", help="the machine, for the head of that table")
     add("--quick", action="store_true", help="a quick measurement: batches of 64, 3 rounds, nothing unrolled")
     # Options by which this script calls itself.
     add("--part", choices=("row", "memory"), help=argparse.SUPPRESS)
