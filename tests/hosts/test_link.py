@@ -141,8 +141,7 @@ def link_hosts(count: int) -> Generator[tuple[list[HostLink], list[queue.SimpleQ
 def test_all_others_end_when_a_host_is_lost(lost):
     with link_hosts(3) as (links, lines):
         links[lost]._closed.set()  # a process that was killed says nothing itself
-        for connection in links[lost]._connections:  # as the system does with those of such a process
-            connection.socket.shutdown(socket.SHUT_RDWR)
+        links[lost]._disconnect()  # as the system does with the connections of such a process
         for rank in {0, 1, 2} - {lost}:
             expected = (
                 f"The run needs all of its hosts. Received: host {lost} was lost. Start the command with --resume"
