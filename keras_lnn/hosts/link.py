@@ -114,7 +114,7 @@ class HostLink:
         self._disconnect()
 
     def fail(self, reason: str) -> None:
-        """Tells all other hosts that this one failed, so that they end."""
+        """Sends the reason why this host failed to all others, so that they end."""
         with self._lock:
             if self._closed.is_set():
                 return
@@ -214,7 +214,7 @@ class HostLink:
         found[rank] = connection
 
     def _refuse(self, found: dict[int, _Connection], reason: str) -> None:
-        """Tells the hosts that are there why the run cannot begin, and raises the reason."""
+        """Sends the reason why the run cannot begin to the hosts that are there, and raises it."""
         for connection in found.values():
             with contextlib.suppress(OSError):
                 connection.send(failed=reason)

@@ -68,7 +68,7 @@ class Queue(Protocol):
     look_seconds: float
     """Time between two questions about the states of tasks."""
     limits_tasks: bool
-    """Whether it runs so many tasks of an array at a time as it was told, so that all can be submitted at once."""
+    """Whether it keeps to the number of tasks of an array that may run at a time, so that all are submitted at once."""
 
     def submit(self, orders: Sequence[Path]) -> list[str]:
         """Puts a task for each order into the queue and returns their numbers."""
