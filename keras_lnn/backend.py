@@ -28,7 +28,7 @@ def prepare_backend(seed: int, deterministic: bool, precision: str) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def call_compiled(function: Callable[..., Any], *arguments: Any) -> Any:
+def call_compiled(function: Callable[..., Any], *arguments: Any, programs: dict[Any, Any] | None = None) -> Any:
     """Calls a function of tensors as a separate XLA program if the backend is building a graph.
 
     Hundreds of small operations in a row, as in a recurrence, run several times faster that way, while convolutions on
@@ -37,14 +37,49 @@ def call_compiled(function: Callable[..., Any], *arguments: Any) -> Any:
     Inside a graph that is compiled as a whole the function is called directly. A separate program would pass the axes
     of its transpositions to its gradient, which must know them at compile time; TensorFlow then treats all inputs of
     such a program, images and weights, as constants, and compiles the whole anew for each batch.
+
+    Args:
+        function: The function; it reads no tensors of a graph but its arguments.
+        *arguments: Structures of tensors or None.
+        programs: Holds the programs of the same function for other graphs, such as those of validation and prediction,
+            which then need not be traced and compiled again. None if the function is another one in each graph.
     """
-    if keras.backend.backend() != "tensorflow" or _graphs.get() != "compiled" or not _has_xla():
+    if not _compiles_separately():
         return function(*arguments)
+    shapes = [None if part is None else part.shape for part in keras.tree.flatten(arguments)]
+    return _call_program(function, arguments, shapes, programs)
+
+
+def _compiles_separately() -> bool:
+    """Returns whether a part of the graph that is being built, if one is, should be a program of its own."""
+    if keras.backend.backend() != "tensorflow" or _graphs.get() != "compiled" or not _has_xla():
+        return False
     import tensorflow as tf
 
-    if tf.executing_eagerly() or tf.__internal__.get_enclosing_xla_context() is not None:
-        return function(*arguments)
-    return tf.function(function, jit_compile=True, autograph=False)(*arguments)
+    return not tf.executing_eagerly() and tf.__internal__.get_enclosing_xla_context() is None
+
+
+def _call_program(function: Callable[..., Any], arguments: Any, shapes: list[Any], programs: Any) -> Any:
+    """Calls a program for arguments of some shapes, which is one of those that are kept or becomes one."""
+    import tensorflow as tf
+
+    if programs is None or count_shares() > 1:
+        return tf.function(function, jit_compile=True, autograph=False)(*arguments)
+    given = [tf.convert_to_tensor(part) for part in keras.tree.flatten(arguments) if part is not None]
+    is_given = keras.tree.map_structure(lambda part: part is not None, arguments)
+    specs = [
+        tf.TensorSpec(shape, part.dtype)
+        for shape, part in zip([shape for shape in shapes if shape is not None], given, strict=True)
+    ]
+    key = (*keras.tree.flatten(is_given), *specs)
+    if key not in programs:
+
+        def call(*tensors: Any) -> Any:
+            rest = iter(tensors)
+            return function(*keras.tree.map_structure(lambda part: next(rest) if part else None, is_given))
+
+        programs[key] = tf.function(call, jit_compile=True, autograph=False).get_concrete_function(*specs)
+    return programs[key](*given)
 
 
 @contextlib.contextmanager
@@ -64,20 +99,19 @@ def filling_batches(*sizes: int) -> Generator[None]:
         _batch_sizes.reset(token)
 
 
-def call_filled(function: Callable[..., Any], *arguments: Any) -> Any:
+def call_filled(function: Callable[..., Any], *arguments: Any, programs: dict[Any, Any] | None = None) -> Any:
     """Calls a function as :func:`call_compiled` does, with batches that :func:`filling_batches` fills up.
 
     Args:
         function: Function that treats each sample alone.
         *arguments: Structures of tensors with one entry per sample, or None.
+        programs: As of :func:`call_compiled`.
     """
     sizes, values = _batch_sizes.get(), [part for part in keras.tree.flatten(arguments) if part is not None]
-    if not sizes or keras.backend.backend() != "tensorflow" or _graphs.get() != "compiled" or not _has_xla():
-        return call_compiled(function, *arguments)
+    if not sizes or not _compiles_separately():
+        return call_compiled(function, *arguments, programs=programs)
     import tensorflow as tf
 
-    if tf.executing_eagerly() or tf.__internal__.get_enclosing_xla_context() is not None:
-        return call_compiled(function, *arguments)
     rows = tf.shape(values[0])[0]
     filled = rows
     for size in reversed(sizes):
@@ -86,10 +120,11 @@ def call_filled(function: Callable[..., Any], *arguments: Any) -> Any:
     def fill(part: Any) -> Any:
         # Copies of the last sample are valid input for any function.
         copies = tf.repeat(part[-1:], filled - rows, axis=0)
-        return tf.ensure_shape(tf.concat([part, copies], 0), (None, *part.shape[1:]))
+        return tf.concat([part, copies], 0)
 
     given = keras.tree.map_structure(lambda part: part if part is None else fill(part), arguments)
-    found = call_compiled(function, *given)
+    shapes = [None if part is None else (None, *part.shape[1:]) for part in keras.tree.flatten(given)]
+    found = _call_program(function, given, shapes, programs)
     count = values[0].shape[0]
     return keras.tree.map_structure(lambda part: tf.ensure_shape(part[:rows], (count, *part.shape[1:])), found)
 

@@ -1,6 +1,6 @@
 """The base classes of all liquid layers: cells that take one step or a whole sequence, and the layer that runs them."""
 
-from collections.abc import Callable
+import weakref
 from typing import Any, Literal
 
 import keras
@@ -17,6 +17,8 @@ from keras_lnn.layers.wiring import BuiltWiring, build_wiring, deserialize_wirin
 Version = Literal["paper", "ncps.keras"]
 VERSIONS = ("paper", "ncps.keras")
 _HALF_PRECISION = ("float16", "bfloat16")
+# The compiled programs of each layer, by its settings; as an attribute, Keras would save them with the layer.
+_programs: weakref.WeakKeyDictionary[Any, dict[Any, dict[Any, Any]]] = weakref.WeakKeyDictionary()
 
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
@@ -251,21 +253,39 @@ class LiquidRNN(keras.layers.RNN):
         if elapsed_time is not None:
             elapsed_time = add_last_axis(elapsed_time, inputs)
         mask = next((part for part in keras.tree.flatten(mask) if part is not None), None)
-        states = self._first_states(inputs, initial_state)
-
-        def run(*arguments: Any) -> tuple[Any, list[Any]]:
-            return self._run(*arguments, training=training)
-
-        # A program is compiled for one length: where lengths vary, compiling for each costs more than it saves.
-        call = call_compiled if inputs.shape[1] is not None else _call
-        if call is call_compiled and not self.stateful and not self.cell.draws_noise(training):
-            call = call_filled
-        outputs, states = call(run, inputs, elapsed_time, mask, states)
+        # States of zeros are made within the program: whatever is constant would be compiled into one of its own.
+        states = None if initial_state is None and not self.stateful else self._first_states(inputs, initial_state)
+        outputs, states = self._call_run(training, inputs, elapsed_time, mask, states)
         if self.stateful:
             for variable, state in zip(keras.tree.flatten(self.states), states, strict=True):
                 variable.assign(state)
         outputs = ops.cast(outputs, self.compute_dtype)
         return (outputs, *states) if self.return_state else outputs
+
+    def _call_run(self, training: bool, inputs: Any, *others: Any) -> tuple[Any, list[Any]]:
+        """Returns the result of :meth:`_run`, computed as the backend does it fastest, with states if they are used."""
+        if inputs.shape[1] is None:
+            # A program is compiled for one length: where lengths vary, compiling for each costs more than it saves.
+            return self._run(inputs, *others, training=training)
+        layer: Any = weakref.proxy(self)  # its programs are kept as long as the layer, so they must not keep it
+
+        with_states = self.stateful or self.return_state
+
+        def run(*arguments: Any) -> tuple[Any, list[Any]]:
+            outputs, states = layer._run(*arguments, training=training)
+            return outputs, states if with_states else []
+
+        draws_noise = self.cell.draws_noise(training)
+        call = call_compiled if self.stateful or draws_noise else call_filled
+        settings = (
+            draws_noise,
+            with_states,
+            self.unroll,
+            self.go_backwards,
+            self.return_sequences,
+            self.zero_output_for_mask,
+        )
+        return call(run, inputs, *others, programs=_programs.setdefault(self, {}).setdefault(settings, {}))
 
     def _first_states(self, inputs: Any, given: Any) -> list[Any]:
         if given is None:
@@ -344,7 +364,10 @@ class LiquidRNN(keras.layers.RNN):
         folded = self.cell.fold(elapsed_time is not None)
         return self.cell.run(prepared, folded, is_valid, states, self.unroll)
 
-    def _run(self, inputs: Any, elapsed_time: Any, mask: Any, states: list[Any], training: bool) -> tuple[Any, Any]:
+    def _run(
+        self, inputs: Any, elapsed_time: Any, mask: Any, states: list[Any] | None, training: bool
+    ) -> tuple[Any, list[Any]]:
+        states = self._first_states(inputs, None) if states is None else states
         inputs, elapsed_time, mask = self._order_steps(inputs, elapsed_time, mask)
         history = self._run_cell(inputs, elapsed_time, mask, states, training)
         last = [states[:, -1] for states in history]
@@ -360,7 +383,3 @@ class LiquidRNN(keras.layers.RNN):
         config = super().get_config()
         del config["cell"]
         return config
-
-
-def _call(function: Callable[..., Any], *arguments: Any) -> Any:
-    return function(*arguments)
