@@ -1,19 +1,12 @@
 """Output on the terminal: progress, and results with their confidence intervals."""
 
 import contextlib
-import gc
-import importlib
-import importlib.abc
-import importlib.machinery
-import importlib.util
-import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -29,6 +22,7 @@ from keras_lnn.saved.results import (
     measured_split,
     name_class,
 )
+from keras_lnn.starting.importing import import_keras
 from keras_lnn.tasks.kinds import find_kind
 from keras_lnn.tasks.thresholds import TUNED
 
@@ -38,8 +32,6 @@ if TYPE_CHECKING:
 
 # In a log file there is no progress bar: lines report the progress, at most this often.
 _LOG_EVERY_SECONDS = 10.0
-# Keras imports these for functions that hardly anyone calls; the first brings scikit-learn and half of SciPy.
-_RARELY_USED = {"keras.wrappers", "matplotlib.pyplot"}
 
 
 def make_console(stderr: bool = False) -> Console:
@@ -75,73 +67,6 @@ def start_keras(console: Console) -> None:
         return
     with loading(console, "starting Keras"), _quiet_errors():
         import_keras()
-
-
-def import_keras(*others: str) -> None:
-    """Imports Keras without what a run does not need, then other modules, and spares all of it garbage collection.
-
-    Args:
-        others: Names of modules to import too.
-    """
-    gc.disable()  # its collections take a fifth of the time and find nothing
-    try:
-        with _sparing(_RARELY_USED, _unneeded_with(_chosen_backend())):
-            importlib.import_module("keras")
-        for name in others:
-            importlib.import_module(name)
-        gc.freeze()  # later collections would walk through all of TensorFlow
-    finally:
-        gc.enable()
-
-
-def _unneeded_with(backend: str) -> set[str]:
-    """Returns the modules that Keras can do without on a backend: its NumPy backend computes some functions by JAX."""
-    return {"jax"} if backend in ("", "tensorflow") else set()
-
-
-def _chosen_backend() -> str:
-    """Returns the backend that Keras will choose when it is imported."""
-    found: Any = {}
-    file = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
-    with contextlib.suppress(OSError, ValueError):
-        found = json.loads(file.read_text(encoding="utf-8"))
-    return os.environ.get("KERAS_BACKEND") or (found.get("backend", "") if isinstance(found, dict) else "")
-
-
-class _SparingFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds some modules so that they are loaded when they are first used, and others so that they seem missing."""
-
-    def __init__(self, late: Collection[str], hidden: Collection[str]) -> None:
-        self.late = late
-        self.hidden = hidden
-
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
-        if fullname in self.hidden and fullname not in sys.modules:
-            return importlib.machinery.ModuleSpec(fullname, self)
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target) if fullname in self.late else None
-        if spec is not None and spec.loader is not None:
-            spec.loader = importlib.util.LazyLoader(spec.loader)
-        return spec
-
-    def exec_module(self, module: ModuleType) -> None:
-        raise ModuleNotFoundError(f"{module.__name__} is not loaded together with Keras", name=module.__name__)
-
-
-@contextlib.contextmanager
-def _sparing(late: Collection[str], hidden: Collection[str]) -> Generator[None]:
-    """Saves the time of modules that are imported inside the context without need.
-
-    Args:
-        late: Names of modules that are loaded when one of their attributes is first used.
-        hidden: Names of modules that other modules can do without; inside the context they seem missing. TensorFlow
-            imports JAX only to convert its functions.
-    """
-    finder = _SparingFinder(late, hidden)
-    sys.meta_path.insert(0, finder)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)
 
 
 def print_rows(rows: list[dict[str, Any]], title: str, digits: int) -> None:

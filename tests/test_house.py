@@ -32,6 +32,7 @@ ROOMS = (
     ("saved",),
     ("explaining",),
     ("pages",),
+    ("starting",),
     ("terminal",),
     ("hosts",),
     ("training", "comparing"),

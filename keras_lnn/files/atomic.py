@@ -144,7 +144,7 @@ def file_digest(path: str | os.PathLike, algorithm: str = "sha256") -> str:
 
 
 def cache_folder() -> Path:
-    """Returns the folder for unpacked data sets: ``$KERAS_LNN_CACHE``, else ``~/.cache/keras-lnn``."""
+    """Returns the folder for what can be made anew: ``$KERAS_LNN_CACHE``, else ``~/.cache/keras-lnn``."""
     return Path(os.environ.get("KERAS_LNN_CACHE") or Path.home() / ".cache" / "keras-lnn")
 
 

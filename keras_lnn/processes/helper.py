@@ -110,7 +110,7 @@ def describe_failure(error: BaseException) -> str:
 
 def _import_all() -> None:
     """Imports what training needs without running any of it, so that no threads or devices are started."""
-    from keras_lnn.terminal import import_keras
+    from keras_lnn.starting.importing import import_keras
 
     import_keras("keras_lnn.training.loop", "keras_lnn.plots", "matplotlib.figure", "keras_lnn.training.recorder")
     from keras_lnn.registry import list_models

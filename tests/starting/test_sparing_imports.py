@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from keras_lnn.terminal import _chosen_backend, _sparing, _unneeded_with
+from keras_lnn.starting.importing import _chosen_backend, _sparing, _unneeded_with
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_jax_is_only_hidden_from_tensorflow(backend):
 @pytest.mark.slow
 def test_keras_starts_without_scikit_learn_and_jax_and_its_wrappers_still_work():
     code = (
-        "import json, sys; from keras_lnn.terminal import import_keras; import_keras()\n"
+        "import json, sys; from keras_lnn.starting.importing import import_keras; import_keras()\n"
         "before = [name in sys.modules for name in ('keras', 'sklearn', 'jax')]\n"
         "import keras; keras.wrappers.SKLearnClassifier; keras.visualization.plot_image_gallery\n"
         "print(json.dumps([*before, 'sklearn' in sys.modules]))\n"
@@ -80,7 +80,43 @@ def test_keras_starts_without_scikit_learn_and_jax_and_its_wrappers_still_work()
 
 @pytest.mark.slow
 def test_keras_starts_with_the_backend_that_suffices_for_waiting():
-    code = "from keras_lnn.terminal import import_keras; import_keras(); import keras; print(keras.backend.backend())"
+    code = "from keras_lnn.starting.importing import import_keras; import_keras()\n"
+    code += "import keras; print(keras.backend.backend())"
     variables = {**os.environ, "KERAS_BACKEND": "numpy"}
     done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "numpy"
+
+
+def test_a_look_at_a_module_does_not_load_it(package):
+    with _sparing({"spared_package.slow"}, ()):
+        found = importlib.import_module("spared_package")
+    assert found.slow.__name__ == "spared_package.slow"
+    assert found.slow.__file__.endswith("slow.py")
+    assert os.environ["SPARED_LOADS"] == ""
+    for _ in range(2):
+        with pytest.raises(AttributeError, match="nothing"):
+            found.slow.nothing  # noqa: B018, it is looked for
+    assert os.environ["SPARED_LOADS"] == "1"
+
+
+def test_a_module_that_fails_is_loaded_again_when_it_is_used_again(package, tmp_path):
+    module = tmp_path / "spared_package" / "slow.py"
+    module.write_text("raise RuntimeError('not now')\n")
+    with _sparing({"spared_package.slow"}, ()):
+        found = importlib.import_module("spared_package")
+    with pytest.raises(RuntimeError, match="not now"):
+        found.slow.value  # noqa: B018, it is looked for
+    module.write_text("value = 9  # of another length\n")
+    assert found.slow.value == 9
+
+
+@pytest.mark.slow
+def test_the_rarely_used_parts_of_tensorflow_still_work():
+    code = (
+        "from keras_lnn.starting.importing import import_keras; import_keras()\n"
+        "import tensorflow as tf\n"
+        "tf.compat.v1.placeholder_with_default; tf.compat.v2.constant; tf.lite.TFLiteConverter; tf.signal.fft\n"
+        "tf.feature_column.numeric_column; tf.summary.scalar; tf.strings.join; tf.test.TestCase; tf.queue.FIFOQueue\n"
+        "import tensorflow.compat.v1 as v1; v1.disable_v2_behavior; tf.keras.Model\n"
+    )
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
