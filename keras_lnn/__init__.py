@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from keras_lnn.saved.export import export_model
     from keras_lnn.saved.image_predictions import predict_files
     from keras_lnn.saved.predictor import load_model, load_predictor
-    from keras_lnn.training.evaluate import evaluate_model
+    from keras_lnn.trained.evaluate import evaluate_model
     from keras_lnn.training.loop import resume, train
     from tuning.searching import search
     from tuning.settings import SearchSettings
@@ -45,7 +45,7 @@ _MODULES = {
     "keras_lnn.saved.export": ("export_model",),
     "keras_lnn.saved.image_predictions": ("predict_files",),
     "keras_lnn.saved.predictor": ("load_model", "load_predictor"),
-    "keras_lnn.training.evaluate": ("evaluate_model",),
+    "keras_lnn.trained.evaluate": ("evaluate_model",),
     "keras_lnn.training.loop": ("resume", "train"),
     "tuning.searching": ("search",),
     "tuning.settings": ("SearchSettings",),

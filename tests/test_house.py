@@ -36,6 +36,7 @@ ROOMS = (
     ("terminal",),
     ("hosts",),
     ("training", "comparing"),
+    ("trained",),
     ("processes",),
     ("benchmarking",),
     ("studies", "tuning"),

@@ -12,7 +12,7 @@ from PIL import Image
 from keras_lnn.cli.main import main
 from keras_lnn.data import load_data
 from keras_lnn.saved.predictor import load_predictor
-from keras_lnn.training.evaluate import evaluate_model
+from keras_lnn.trained.evaluate import evaluate_model
 from keras_lnn.training.loop import resume
 
 PREVIOUS = Path(__file__).parent / "previous"

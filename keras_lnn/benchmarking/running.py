@@ -27,7 +27,7 @@ from keras_lnn.saved.formats import FORMATS
 from keras_lnn.saved.precisions import take_evenly
 from keras_lnn.saved.serving import count_threads
 from keras_lnn.saved.signature import Signature
-from keras_lnn.training.evaluate import open_model
+from keras_lnn.trained.evaluate import open_model
 
 FLOAT32 = "float32"
 

@@ -17,7 +17,7 @@ from keras_lnn.pages.run_tables import hard_cases_table, labels_table, metrics_t
 from keras_lnn.runs.finding import FOLDS_FILE
 from keras_lnn.saved.card import shown_metrics
 from keras_lnn.saved.results import describe_basis, describe_calibration, describe_result, split_in_words
-from keras_lnn.training.measured_words import describe_corruptions, describe_subgroups
+from keras_lnn.trained.measured_words import describe_corruptions, describe_subgroups
 
 _UNREADABLE = (*DAMAGED_FILE_ERRORS, pd.errors.ParserError, pd.errors.EmptyDataError, AttributeError)
 _WORDS_OF_SUBGROUPS = ("column", "group", "metric", "note")

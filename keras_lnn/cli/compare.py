@@ -129,7 +129,7 @@ def _require_series(parts: Sequence[Sequence[ComparedRun]]) -> None:
 def _measure_samplings(results: Sequence[Comparison], split: str, quiet: Console) -> list[Comparison]:
     """Returns the comparisons with each model's leading metric under each sampling."""
     from keras_lnn.comparing.sampling import with_sampling
-    from keras_lnn.training.evaluate import LastLoaded, predict_run_samplings
+    from keras_lnn.trained.evaluate import LastLoaded, predict_run_samplings
 
     measured, load = [], LastLoaded()
     with loading(quiet, "measuring samplings") as progress:

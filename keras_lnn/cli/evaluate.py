@@ -26,7 +26,7 @@ from keras_lnn.terminal import (
 )
 
 if TYPE_CHECKING:
-    from keras_lnn.training.samples import LearnedData
+    from keras_lnn.trained.samples import LearnedData
 
 
 class EvaluateCommand(OwnModules, Command, DataOptions):
@@ -95,7 +95,7 @@ def run_evaluate(command: EvaluateCommand) -> None:
     quiet = make_console(stderr=True)
     from keras_lnn.saved.predictor import find_model
     from keras_lnn.saved.signature import read_signature
-    from keras_lnn.training.samples import LearnedData
+    from keras_lnn.trained.samples import LearnedData
 
     signature = read_signature(find_model(command.model))
     _require_subgroups(command)
@@ -109,7 +109,7 @@ def run_evaluate(command: EvaluateCommand) -> None:
     if output is not None:
         require_writable(output, "--output")
     start(command, quiet)
-    from keras_lnn.training.evaluate import describe_measured, evaluate_model
+    from keras_lnn.trained.evaluate import describe_measured, evaluate_model
 
     with loading(quiet, "evaluating") as progress:
         metrics = evaluate_model(
@@ -136,12 +136,12 @@ def run_evaluate(command: EvaluateCommand) -> None:
     if command.sampling:
         print_sampling(console, metrics["sampling"], leading)
     if command.corruptions:
-        from keras_lnn.training.measured_words import describe_corruptions
+        from keras_lnn.trained.measured_words import describe_corruptions
 
         print_corruptions(console, metrics["corruptions"], leading)
         console.print(describe_corruptions(metrics["corruptions"], leading))
     if command.subgroups is not None:
-        from keras_lnn.training.measured_words import describe_subgroups
+        from keras_lnn.trained.measured_words import describe_subgroups
 
         print_subgroups(console, metrics["subgroups"], leading)
         for sentence in describe_subgroups(metrics["subgroups"]):

@@ -83,9 +83,9 @@ def run_explain(command: ExplainCommand) -> None:
     from keras_lnn.explaining.maps import DEFAULT_METHOD, find_target, require_methods
     from keras_lnn.pages.explanation_files import require_free_folder, write_explanations
     from keras_lnn.saved.predictor import load_predictor
-    from keras_lnn.training.evaluate import LastLoaded
-    from keras_lnn.training.explaining import read_examples, read_own
-    from keras_lnn.training.learned_features import compare_with_learned
+    from keras_lnn.trained.evaluate import LastLoaded
+    from keras_lnn.trained.explaining import read_examples, read_own
+    from keras_lnn.trained.learned_features import compare_with_learned
 
     require_methods(command.method)
     find_target(signature.get_task(), command.target)
@@ -128,7 +128,7 @@ def _measure(
 ) -> dict[str, Any]:
     """Returns and prints what is measured of the whole model: its ``check`` and ``circuit``, where asked for."""
     from keras_lnn.pages.explanation_parts import check_table, circuit_table
-    from keras_lnn.training.explaining import check_maps, find_circuit
+    from keras_lnn.trained.explaining import check_maps, find_circuit
 
     measured: dict[str, Any] = {}
     where = {"most": command.samples or _MEASURED, "data": command.data, "load": load}

@@ -77,7 +77,7 @@ def run_export(command: ExportCommand) -> None:
 
 def _read_validation(model: str) -> tuple[Split | None, str]:
     """Returns a model's validation split, and why there is none."""
-    from keras_lnn.training.evaluate import open_model
+    from keras_lnn.trained.evaluate import open_model
 
     try:
         return open_model(model, split="val").chosen.joined(), ""

@@ -63,7 +63,7 @@ def run_predict(command: PredictCommand) -> None:
         predictor = load_predictor(command.model)
     learned, compare = None, None
     if command.check_likeness:
-        from keras_lnn.training.learned_features import learn_to_compare
+        from keras_lnn.trained.learned_features import learn_to_compare
 
         with loading(console, "reading the training images") as progress:
             learned, compare = learn_to_compare(command.model, predictor, progress)

@@ -97,7 +97,7 @@ def run_serve(command: ServeCommand) -> None:
         predictor = load_predictor(command.model)
     comparison = None
     if command.check_likeness:
-        from keras_lnn.training.learned_features import learn_to_compare
+        from keras_lnn.trained.learned_features import learn_to_compare
 
         with loading(console, "reading the training images") as progress:
             comparison = Comparison(*learn_to_compare(command.model, predictor, progress))

@@ -16,7 +16,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.saved.ensembles import ON_FOLDS, ON_VALIDATION
 from keras_lnn.saved.predictor import KerasPredictor
 from keras_lnn.statistics.prediction_sets import draw_one_of_each
-from keras_lnn.training.evaluate import open_model
+from keras_lnn.trained.evaluate import open_model
 
 
 @dataclasses.dataclass(frozen=True)

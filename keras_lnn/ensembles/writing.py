@@ -39,8 +39,8 @@ from keras_lnn.files.csv_tables import to_csv
 from keras_lnn.saved.ensembles import ENSEMBLE, Ensemble
 from keras_lnn.saved.predictor import KerasPredictor, load_predictor
 from keras_lnn.saved.signature import Signature, save_keras
-from keras_lnn.training.evaluate import LastLoaded, open_model
-from keras_lnn.training.samples import LearnedData
+from keras_lnn.trained.evaluate import LastLoaded, open_model
+from keras_lnn.trained.samples import LearnedData
 
 
 @dataclasses.dataclass(frozen=True)

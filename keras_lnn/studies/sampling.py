@@ -28,7 +28,7 @@ _LOG_FOLDER = "sampling-process"
 
 def measure_runs(order: dict[str, Any]) -> dict[str, Any]:
     """Predicts the test series of some runs under each sampling; this is the work of a process."""
-    from keras_lnn.training.evaluate import LastLoaded, predict_run_samplings
+    from keras_lnn.trained.evaluate import LastLoaded, predict_run_samplings
 
     load = LastLoaded()
     for run in map(Path, order["runs"]):

@@ -1,4 +1,4 @@
-"""Training: the protocol, the loop, what it records after each epoch, the report, and a model measured again.
+"""Training: the protocol, the loop, what it records after each epoch, and the report.
 
 It imports everything below it; studies, searches and the commands import it.
 """

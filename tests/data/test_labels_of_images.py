@@ -15,7 +15,7 @@ from keras_lnn.data.sources.own_frames import FileRows, SeriesFiles
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import DataOptions
 from keras_lnn.saved.signature import Signature
-from keras_lnn.training.samples import LearnedData
+from keras_lnn.trained.samples import LearnedData
 
 
 @pytest.fixture(autouse=True)

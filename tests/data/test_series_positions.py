@@ -18,7 +18,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.fields.options import DataOptions
 from keras_lnn.plots.series import describe_strips
 from keras_lnn.saved.signature import Signature
-from keras_lnn.training.samples import LearnedData
+from keras_lnn.trained.samples import LearnedData
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 OBLIQUE = (1.0, 0.0, 0.0, 0.0, 0.8, 0.6)

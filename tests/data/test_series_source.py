@@ -24,7 +24,7 @@ from keras_lnn.data.sources.tables import load_table
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import DataOptions
 from keras_lnn.saved.signature import Signature
-from keras_lnn.training.samples import LearnedData
+from keras_lnn.trained.samples import LearnedData
 
 
 @pytest.fixture(autouse=True)

@@ -300,7 +300,7 @@ def test_a_run_on_a_table_end_to_end(tmp_path, capfd):
     from keras_lnn.config import TrainConfig
     from keras_lnn.saved.image_predictions import predict_files
     from keras_lnn.saved.predictor import load_predictor
-    from keras_lnn.training.evaluate import evaluate_model
+    from keras_lnn.trained.evaluate import evaluate_model
 
     table = write_classes(tmp_path, 40, ("scan_name", "kind", "part"), lambda k: ("test" if k >= 30 else "train",))
     run_dir = tmp_path / "run"

@@ -42,8 +42,8 @@ from keras_lnn.statistics.paired_tests import compare_auc
 from keras_lnn.statistics.prediction_sets import conformal_thresholds
 from keras_lnn.tasks.prediction_sets import PredictionSets
 from keras_lnn.tasks.thresholds import choose_thresholds
+from keras_lnn.trained.samples import LearnedData, choose_samples
 from keras_lnn.training.report import measure_split
-from keras_lnn.training.samples import LearnedData, choose_samples
 
 TRUTH = make_truth()
 

@@ -37,7 +37,7 @@ from keras_lnn.saved.signature import read_signature, save_keras
 from keras_lnn.tasks.calibration import Calibration
 from keras_lnn.tasks.kinds import make_task
 from keras_lnn.tasks.prediction_tables import read_probabilities
-from keras_lnn.training.evaluate import evaluate_model
+from keras_lnn.trained.evaluate import evaluate_model
 from keras_lnn.training.report import measure_split
 
 pytestmark = pytest.mark.usefixtures("eager_models")

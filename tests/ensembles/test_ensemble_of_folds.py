@@ -12,7 +12,7 @@ from keras_lnn.ensembles.writing import make_ensemble
 from keras_lnn.errors import InputError
 from keras_lnn.saved.ensembles import ON_FOLDS
 from keras_lnn.saved.signature import read_samples
-from keras_lnn.training.evaluate import evaluate_model
+from keras_lnn.trained.evaluate import evaluate_model
 from keras_lnn.training.loop import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("eager_models")]

@@ -23,7 +23,7 @@ from keras_lnn.saved.image_predictions import predict_files, write_predictions
 from keras_lnn.saved.mask_predictions import predict_masks
 from keras_lnn.tasks.prediction_tables import tabulate_measures
 from keras_lnn.terminal import loading, make_console
-from keras_lnn.training.evaluate import evaluate_model
+from keras_lnn.trained.evaluate import evaluate_model
 from keras_lnn.training.loop import train
 
 # An e with an accent in latin-1, as old archives have it, which is no UTF-8.

@@ -12,7 +12,7 @@ from recorded_samples import draw_table
 
 from keras_lnn.files.csv_tables import plain_cell
 from keras_lnn.runs.folder import RunFolder
-from keras_lnn.training.evaluate import evaluate_model
+from keras_lnn.trained.evaluate import evaluate_model
 
 ROOT = Path(__file__).parents[2]
 

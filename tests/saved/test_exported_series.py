@@ -19,7 +19,7 @@ from keras_lnn.saved.export import export_model
 from keras_lnn.saved.predictor import KerasPredictor, find_model, load_predictor
 from keras_lnn.saved.results import describe_result
 from keras_lnn.saved.signature import Signature, save_keras
-from keras_lnn.training.evaluate import describe_measured, evaluate_model
+from keras_lnn.trained.evaluate import describe_measured, evaluate_model
 
 pytestmark = pytest.mark.usefixtures("eager_models")
 DATA = make_series_data()

@@ -17,7 +17,7 @@ from keras_lnn.errors import InputError
 from keras_lnn.fields.options import DataOptions
 from keras_lnn.saved.image_files import check_headers, find_inputs
 from keras_lnn.saved.image_predictions import predict_files
-from keras_lnn.training.samples import LearnedData
+from keras_lnn.trained.samples import LearnedData
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 

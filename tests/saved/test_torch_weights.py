@@ -15,7 +15,7 @@ from keras_lnn.layers import LTC, CfC, LearnedScale
 from keras_lnn.registry import build_model
 from keras_lnn.saved.predictor import load_model, load_predictor
 from keras_lnn.saved.torch_weights import import_weights, load_torch_weights, read_state_dict
-from keras_lnn.training.evaluate import evaluate_model
+from keras_lnn.trained.evaluate import evaluate_model
 from keras_lnn.training.protocol import complete_config
 
 

@@ -69,7 +69,7 @@ def served(run):
 
 @pytest.mark.slow
 def test_volumes_and_their_likeness_are_those_of_the_command_line(run, served, tmp_path):
-    from keras_lnn.training.learned_features import learn_to_compare
+    from keras_lnn.trained.learned_features import learn_to_compare
 
     files = {"a.nii": nifti(draw(1, 10)), "b.nii": nifti(np.zeros((30, 20, 24), np.uint8))} | make_slices(draw(2, 150))
     for name, content in files.items():

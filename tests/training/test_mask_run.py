@@ -14,7 +14,7 @@ from keras_lnn.data.decode.images import read_images
 from keras_lnn.evaluation.masks import evaluate_masks
 from keras_lnn.saved.signature import read_signature
 from keras_lnn.terminal import make_console
-from keras_lnn.training.evaluate import evaluate_model
+from keras_lnn.trained.evaluate import evaluate_model
 
 SIDE = 32
 pytestmark = pytest.mark.usefixtures("abdomens_drawn_once", "eager_models")

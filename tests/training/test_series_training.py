@@ -24,7 +24,7 @@ from keras_lnn.registry import build_model
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.predictor import load_model, load_predictor
 from keras_lnn.saved.signature import read_signature
-from keras_lnn.training.evaluate import describe_measured, evaluate_model
+from keras_lnn.trained.evaluate import describe_measured, evaluate_model
 from keras_lnn.training.loop import _describe_samples, _describe_times, _learn_intervals, resume, train
 from keras_lnn.training.variables import model_variables
 

@@ -18,8 +18,8 @@ from keras_lnn.data.pipeline import evaluation_batches, seen_in_training, traini
 from keras_lnn.data.splitting import SelectedRows, take_samples
 from keras_lnn.plots.views import view_samples
 from keras_lnn.saved.predictor import batch_size_for, in_batches
-from keras_lnn.training.evaluate import evaluate_model
-from keras_lnn.training.learned_features import load_learned_features
+from keras_lnn.trained.evaluate import evaluate_model
+from keras_lnn.trained.learned_features import load_learned_features
 from keras_lnn.training.loop import train
 
 _MOST_ROWS = 256

@@ -35,8 +35,8 @@ from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.predictor import load_predictor
 from keras_lnn.saved.signature import read_signature
 from keras_lnn.tasks.kinds import make_task
+from keras_lnn.trained.evaluate import evaluate_model
 from keras_lnn.training.compiling import compiles_whole_step
-from keras_lnn.training.evaluate import evaluate_model
 from keras_lnn.training.loop import _Trainer, resume, train
 from keras_lnn.training.protocol import complete_config, is_run_of
 from keras_lnn.training.recorder import Recorder, TrainingDiverged, read_confusion

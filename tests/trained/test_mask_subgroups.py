@@ -20,8 +20,8 @@ from keras_lnn.statistics import Estimate
 from keras_lnn.statistics.deviations import jackknife_deviations
 from keras_lnn.statistics.measurements import Measurement
 from keras_lnn.statistics.paired_tests import holm
-from keras_lnn.training.measured_words import describe_subgroups
-from keras_lnn.training.subgroups import measure_subgroups, write_subgroups
+from keras_lnn.trained.measured_words import describe_subgroups
+from keras_lnn.trained.subgroups import measure_subgroups, write_subgroups
 
 SAMPLES = 60
 

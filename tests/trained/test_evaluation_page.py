@@ -13,10 +13,10 @@ from keras_lnn.data.arrays import Split
 from keras_lnn.data.sources.subgroups import Subgroups
 from keras_lnn.errors import InputError
 from keras_lnn.files.atomic import without_nan
-from keras_lnn.training.evaluation_page import Evaluated, write_evaluation
+from keras_lnn.trained.evaluation_page import Evaluated, write_evaluation
+from keras_lnn.trained.subgroups import measure_subgroups
 from keras_lnn.training.promised import measure_promised
 from keras_lnn.training.report import measure_split, metrics_of_split
-from keras_lnn.training.subgroups import measure_subgroups
 
 HOSTILE = "<b>yes</b>"
 

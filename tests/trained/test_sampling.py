@@ -31,8 +31,8 @@ from keras_lnn.runs.sampled_predictions import has_sampled, read_sampled
 from keras_lnn.saved.signature import save_keras
 from keras_lnn.statistics.paired_tests import compare_auc
 from keras_lnn.studies.sampling import measure_runs
-from keras_lnn.training.evaluate import LastLoaded, evaluate_model, open_model, predict_run_samplings
-from keras_lnn.training.sampling import measure_samplings, predict_samplings
+from keras_lnn.trained.evaluate import LastLoaded, evaluate_model, open_model, predict_run_samplings
+from keras_lnn.trained.sampling import measure_samplings, predict_samplings
 
 CLASSES = ("falling", "rising")
 

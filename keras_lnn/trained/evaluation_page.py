@@ -23,10 +23,10 @@ from keras_lnn.saved.card import describe_use
 from keras_lnn.saved.prediction_columns import insert_promised
 from keras_lnn.saved.results import describe_promised, describe_result, name_samples
 from keras_lnn.saved.signature import Signature, short_data_name
-from keras_lnn.training.measured_words import describe_corruptions, describe_subgroups
+from keras_lnn.trained.measured_words import describe_corruptions, describe_subgroups
+from keras_lnn.trained.robustness import write_robustness
+from keras_lnn.trained.subgroups import write_subgroups
 from keras_lnn.training.report import draw_referral
-from keras_lnn.training.robustness import write_robustness
-from keras_lnn.training.subgroups import write_subgroups
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,7 +53,7 @@ class Evaluated:
         samples: The samples.
         predicted: What the model predicts for them.
         found: Its metrics.
-        metrics: What :func:`~keras_lnn.training.evaluate.evaluate_model` returns.
+        metrics: What :func:`~keras_lnn.trained.evaluate.evaluate_model` returns.
     """
 
     signature: Signature

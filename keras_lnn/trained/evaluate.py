@@ -25,14 +25,14 @@ from keras_lnn.runs.sampled_predictions import read_sampled
 from keras_lnn.saved.predictor import Predictor, find_model, load_predictor, read_as_steps
 from keras_lnn.saved.results import name_samples
 from keras_lnn.saved.signature import Signature, read_signature
-from keras_lnn.training.class_names import with_classes_of, with_steps_of
-from keras_lnn.training.corruptions import measure_corruptions
-from keras_lnn.training.evaluation_page import Evaluated, write_evaluation
+from keras_lnn.trained.class_names import with_classes_of, with_steps_of
+from keras_lnn.trained.corruptions import measure_corruptions
+from keras_lnn.trained.evaluation_page import Evaluated, write_evaluation
+from keras_lnn.trained.samples import LEARNED_DATA, ChosenSamples, LearnedData, choose_samples
+from keras_lnn.trained.sampling import measure_samplings, predict_samplings
+from keras_lnn.trained.subgroups import measure_subgroups
 from keras_lnn.training.promised import measure_promised
 from keras_lnn.training.report import measure_split, metrics_of_split
-from keras_lnn.training.samples import LEARNED_DATA, ChosenSamples, LearnedData, choose_samples
-from keras_lnn.training.sampling import measure_samplings, predict_samplings
-from keras_lnn.training.subgroups import measure_subgroups
 
 
 @dataclasses.dataclass(frozen=True)

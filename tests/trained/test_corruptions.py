@@ -9,9 +9,9 @@ from keras_lnn.data.arrays import SeriesArray, Split
 from keras_lnn.data.corruptions import CORRUPTIONS, STRENGTHS, corrupt_images
 from keras_lnn.errors import InputError
 from keras_lnn.plots import plot_corruptions
-from keras_lnn.training.corruptions import measure_corruptions
-from keras_lnn.training.measured_words import describe_corruptions, mean_losses
-from keras_lnn.training.robustness import write_robustness
+from keras_lnn.trained.corruptions import measure_corruptions
+from keras_lnn.trained.measured_words import describe_corruptions, mean_losses
+from keras_lnn.trained.robustness import write_robustness
 
 GENERATOR = np.random.default_rng(0)
 SMOOTH = (60 + 120 * np.linspace(0, 1, 24)[:, None] * np.ones(32)).astype(np.float32)

@@ -18,8 +18,8 @@ from keras_lnn.explaining.neighbours import LearnedFeatures, learn_features, rea
 from keras_lnn.files.atomic import file_digest
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.predictor import Predictor
-from keras_lnn.training.evaluate import LastLoaded, open_model
-from keras_lnn.training.samples import LEARNED_DATA
+from keras_lnn.trained.evaluate import LastLoaded, open_model
+from keras_lnn.trained.samples import LEARNED_DATA
 
 _UNKNOWN = "It is not known whether images are like those that {} has learned from."
 

@@ -21,7 +21,7 @@ from keras_lnn.explaining.silencing import require_probabilities
 from keras_lnn.saved.own_samples import read_own_samples
 from keras_lnn.saved.predictor import KerasPredictor, Predictor
 from keras_lnn.saved.results import split_in_words
-from keras_lnn.training.evaluate import open_model
+from keras_lnn.trained.evaluate import open_model
 
 # More samples change the mean of a step little.
 _IN_REFERENCE = 256

@@ -24,8 +24,8 @@ from keras_lnn.data.sources.subgroups import (
 from keras_lnn.errors import InputError
 from keras_lnn.plots import plot_subgroups
 from keras_lnn.statistics.paired_tests import holm
-from keras_lnn.training.measured_words import describe_subgroups
-from keras_lnn.training.subgroups import measure_subgroups, write_subgroups
+from keras_lnn.trained.measured_words import describe_subgroups
+from keras_lnn.trained.subgroups import measure_subgroups, write_subgroups
 
 SIGNATURE = make_signature(model="cnn", task="binary", class_names=("no", "yes"), thresholds=(0.6, 0.4))
 PREVIOUS = Path(__file__).parents[1] / "previous"

@@ -23,9 +23,9 @@ from keras_lnn.fields.options import DataOptions
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.export import export_model
 from keras_lnn.saved.signature import SAMPLES_FILE, SIGNATURE_FILE, read_signature
-from keras_lnn.training.evaluate import evaluate_model
+from keras_lnn.trained.evaluate import evaluate_model
+from keras_lnn.trained.samples import LEARNED_DATA, OTHER_DATA
 from keras_lnn.training.loop import resume, train
-from keras_lnn.training.samples import LEARNED_DATA, OTHER_DATA
 
 CONSOLE = Console(file=io.StringIO(), width=140, markup=False)
 pytestmark = pytest.mark.usefixtures("eager_models")

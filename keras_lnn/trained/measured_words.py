@@ -21,7 +21,7 @@ def describe_subgroups(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Returns sentences on the differences that the data show, and on the groups that were not measured.
 
     Args:
-        rows: As :func:`~keras_lnn.training.subgroups.measure_subgroups` returns them.
+        rows: As :func:`~keras_lnn.trained.subgroups.measure_subgroups` returns them.
     """
     tested = [row for row in rows if row["corrected_p"] is not None]
     shown: dict[tuple[str, str], list[str]] = {}
@@ -68,7 +68,7 @@ def describe_corruptions(rows: Sequence[dict[str, Any]], metric: str) -> str:
     """Returns a sentence on how much of a metric corruptions cost, and which ones cost most.
 
     Args:
-        rows: As :func:`~keras_lnn.training.corruptions.measure_corruptions` returns them.
+        rows: As :func:`~keras_lnn.trained.corruptions.measure_corruptions` returns them.
         metric: The metric.
     """
     losses = mean_losses(rows)

@@ -18,7 +18,7 @@ from keras_lnn.data.samples import SampleRecord
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import DataOptions
 from keras_lnn.saved.signature import Signature
-from keras_lnn.training.samples import LEARNED_DATA, OTHER_DATA, LearnedData, choose_samples
+from keras_lnn.trained.samples import LEARNED_DATA, OTHER_DATA, LearnedData, choose_samples
 
 
 def signature_of(data, **changes):

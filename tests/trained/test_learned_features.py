@@ -16,9 +16,9 @@ from keras_lnn.explaining.likeness import measure_likeness
 from keras_lnn.runs.folder import RunFolder
 from keras_lnn.saved.predictor import load_predictor
 from keras_lnn.saved.signature import save_keras
-from keras_lnn.training import learned_features
-from keras_lnn.training.evaluate import LastLoaded
-from keras_lnn.training.learned_features import compare_with_learned, load_learned_features
+from keras_lnn.trained import learned_features
+from keras_lnn.trained.evaluate import LastLoaded
+from keras_lnn.trained.learned_features import compare_with_learned, load_learned_features
 
 
 def write_model(path, **changes):

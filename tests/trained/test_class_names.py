@@ -10,7 +10,7 @@ from keras_lnn.data import ImageData, Split
 from keras_lnn.errors import InputError
 from keras_lnn.fields.values import parse_classes
 from keras_lnn.saved.signature import Signature
-from keras_lnn.training.class_names import with_classes_of
+from keras_lnn.trained.class_names import with_classes_of
 
 
 def signature(task, class_names, image_shape=(28, 28, 1)):
