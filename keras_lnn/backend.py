@@ -56,7 +56,7 @@ def _compiles_separately() -> bool:
         return False
     import tensorflow as tf
 
-    return not tf.executing_eagerly() and tf.__internal__.get_enclosing_xla_context() is None
+    return not tf.executing_eagerly() and not compiles_all()
 
 
 def _call_program(function: Callable[..., Any], arguments: Any, shapes: list[Any], programs: Any) -> Any:
@@ -80,6 +80,15 @@ def _call_program(function: Callable[..., Any], arguments: Any, shapes: list[Any
 
         programs[key] = tf.function(call, jit_compile=True, autograph=False).get_concrete_function(*specs)
     return programs[key](*given)
+
+
+def compiles_all() -> bool:
+    """Returns whether XLA compiles everything that is computed here, and not only what is called by itself."""
+    if keras.backend.backend() != "tensorflow":
+        return keras.backend.backend() == "jax"
+    import tensorflow as tf
+
+    return tf.__internal__.get_enclosing_xla_context() is not None
 
 
 @contextlib.contextmanager

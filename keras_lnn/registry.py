@@ -182,6 +182,9 @@ def build_model(name: str, image_shape: tuple[int, ...], outputs: int, /, **argu
     entry = get_model(name)
     model = entry.builder(tuple(image_shape), outputs, **check_arguments(entry, arguments))
     model.name = name
+    from keras_lnn.layers.pooling import give_fast_gradients
+
+    give_fast_gradients(model)
     return model
 
 

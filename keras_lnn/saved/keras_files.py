@@ -37,6 +37,7 @@ def load_keras(path: Path) -> Any:
     import keras_lnn.losses  # noqa: F401  the layers and losses must be known by name
     from keras_lnn.backend import xla_slows_convolutions
     from keras_lnn.layers.ncps_models import ncps_layers_as_ours
+    from keras_lnn.layers.pooling import give_fast_gradients
 
     try:
         _require_possible(path)
@@ -47,6 +48,7 @@ def load_keras(path: Path) -> Any:
             # A model that was not compiled is compiled by XLA otherwise: resnet18 predicts 17 times as fast without.
             if xla_slows_convolutions():
                 model.jit_compile = False
+            give_fast_gradients(model)
             return model
     except Exception as error:  # what a foreign configuration makes Keras raise has no common class
         unknown = re.search(r"Could not locate class '(\w+)'", str(error))
