@@ -136,7 +136,7 @@ def read_batches(command: AugmentationCommand, split: Any, name: str) -> Iterato
 
 def make_step(command: AugmentationCommand) -> Callable[[Iterator[Any]], None]:
     """Returns a function that takes a batch and does one training step."""
-    from keras_lnn.backend import prepare_backend
+    from keras_lnn.backend.process import prepare_backend
     from keras_lnn.registry import build_model
     from keras_lnn.tasks.kinds import make_task
     from keras_lnn.training.compiling import compile_model

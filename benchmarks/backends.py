@@ -93,7 +93,7 @@ def measure(part: dict[str, Any]) -> dict[str, Any]:
     import keras
 
     from benchmarks.training_steps import make_training_step
-    from keras_lnn.backend import prepare_backend
+    from keras_lnn.backend.process import prepare_backend
     from keras_lnn.registry import count_parameters, list_models
 
     # What every run imports belongs to no network: on JAX too, the batches are those of tf.data.

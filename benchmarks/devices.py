@@ -89,7 +89,8 @@ def make_run(command: DevicesCommand, name: str, devices: int) -> Callable[[], i
     """Returns a function that takes some training steps of a fresh network, and returns its number of parameters."""
     import tensorflow as tf
 
-    from keras_lnn.backend import prepare_backend, training_on
+    from keras_lnn.backend.devices import training_on
+    from keras_lnn.backend.process import prepare_backend
     from keras_lnn.registry import build_model, count_parameters
     from keras_lnn.tasks.kinds import make_task
     from keras_lnn.training.compiling import compile_model

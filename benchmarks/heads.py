@@ -72,7 +72,7 @@ def measure(command: HeadsCommand) -> list[dict[str, Any]]:
 
 def make_step(command: HeadsCommand, name: str) -> Callable[[], Any]:
     """Returns a function that does one training step on random images."""
-    from keras_lnn.backend import prepare_backend
+    from keras_lnn.backend.process import prepare_backend
     from keras_lnn.registry import build_model
     from keras_lnn.tasks.kinds import make_task
     from keras_lnn.training.compiling import compile_model

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def measure(command: InputCommand, augmentation: str) -> dict[str, Any]:
     """Returns one row: the wait and its share of a step."""
-    from keras_lnn.backend import prepare_backend
+    from keras_lnn.backend.process import prepare_backend
     from keras_lnn.data import load_data
     from keras_lnn.data.pipeline import steps_per_epoch, training_batches
     from keras_lnn.data.reading import Reading

@@ -81,7 +81,7 @@ def measure_rates() -> Work:
     """Returns how much of each kind of work this machine does in a second, with all threads that XLA uses."""
     from keras import ops
 
-    from keras_lnn.backend import compile_function
+    from keras_lnn.backend.programs import compile_function
 
     generator = np.random.default_rng(0)
     values = ops.convert_to_tensor(generator.normal(size=_VALUES).astype("float32"))
@@ -100,7 +100,7 @@ def measure_rates() -> Work:
 
 
 def _compiled(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    from keras_lnn.backend import call_compiled
+    from keras_lnn.backend.programs import call_compiled
 
     return lambda argument: call_compiled(function, argument)
 

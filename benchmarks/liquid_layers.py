@@ -176,6 +176,8 @@ def main(arguments: Sequence[str]) -> int:
         # Its threads must not spin while they wait, on processors that the next side already uses.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if options.part:
+        # First steps are measured with compiling: no program that was kept is used.
+        os.environ["KERAS_LNN_PROGRAMS"] = "0"
         start_keras(console)
         # TensorFlow warns about each separate function that this script makes.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)

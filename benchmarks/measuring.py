@@ -27,7 +27,8 @@ def list_processors() -> list[str]:
 
 def make_environment(backend: str, processor: str) -> dict[str, str]:
     """Returns the environment of a process that computes with a backend of Keras on one kind of processor."""
-    own = {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    # First steps are measured with compiling: no program that was kept is used.
+    own = {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_LNN_PROGRAMS": "0"}
     if processor == "cpu":
         return {**os.environ, **own, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     # JAX would otherwise compute on the processor where its plugin for GPUs is missing.

@@ -125,7 +125,7 @@ def _search_in_process(model: str, data: str, epochs: str, trials: str, log: str
     """Searches with KerasTuner as most people use it: build, compile and fit, one trial after the other."""
     import keras_tuner
 
-    from keras_lnn.backend import prepare_backend
+    from keras_lnn.backend.process import prepare_backend
     from keras_lnn.config import TrainConfig
     from keras_lnn.data import load_data
     from keras_lnn.data.pipeline import evaluation_batches, steps_per_epoch, training_batches

@@ -15,7 +15,7 @@ def make_training_step(
 ) -> tuple[Callable[[], Any], Any]:
     """Returns a function that takes one training step of a fresh network, on random data, and the network.
 
-    Call :func:`keras_lnn.backend.prepare_backend` before, once in a process.
+    Call :func:`keras_lnn.backend.process.prepare_backend` before, once in a process.
 
     Args:
         name: A registered network; its protocol and the data for which it was made give everything else.

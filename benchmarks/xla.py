@@ -86,7 +86,7 @@ def measure(part: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """
     start_keras(make_console(stderr=True))
     from benchmarks.training_steps import make_training_step
-    from keras_lnn.backend import prepare_backend
+    from keras_lnn.backend.process import prepare_backend
 
     prepare_backend(0, deterministic=False, precision="float32")
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_lnn.backend import using_many_models
+from keras_lnn.backend.programs import using_many_models
 from keras_lnn.benchmarking.fidelity import Fidelity, measure_fidelity
 from keras_lnn.benchmarking.outputs import ModelOutputs
 from keras_lnn.benchmarking.timing import save_samples

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_lnn.backend import using_many_models
+from keras_lnn.backend.programs import using_many_models
 from keras_lnn.data.samples import SampleRecord
 from keras_lnn.ensembles.deciding import choose_decisions
 from keras_lnn.ensembles.gains import Gain, name_members

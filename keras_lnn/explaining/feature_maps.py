@@ -13,7 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lnn.backend import compile_function, gradients_of
+from keras_lnn.backend.programs import compile_function
+from keras_lnn.backend.tensors import gradients_of
 from keras_lnn.errors import InputError
 from keras_lnn.explaining.positions import Axes, Axis, axes_after
 from keras_lnn.layers import FlippedViews, MeanOfViews

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lnn.backend import compile_function
+from keras_lnn.backend.programs import compile_function
 from keras_lnn.data.arrays import ImageArray
 from keras_lnn.errors import InputError
 from keras_lnn.explaining.feature_maps import FeatureMaps

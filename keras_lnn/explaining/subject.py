@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_lnn.backend import compile_function, gradients_of
+from keras_lnn.backend.programs import compile_function
+from keras_lnn.backend.tensors import gradients_of
 from keras_lnn.explaining.feature_maps import FeatureMaps
 from keras_lnn.tasks.task import Task
 

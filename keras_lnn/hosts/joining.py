@@ -93,7 +93,7 @@ class Hosts:
         """Ends what the hosts do together; afterwards each is on its own."""
         if self.link is None:
             return
-        from keras_lnn.backend import leave_hosts
+        from keras_lnn.backend.devices import leave_hosts
 
         leave_hosts()
         self.link.close()
@@ -130,7 +130,7 @@ def open_hosts(place: Place, console: Console) -> Generator[Hosts]:
         return
     import keras
 
-    from keras_lnn.backend import join_hosts
+    from keras_lnn.backend.devices import join_hosts
 
     if keras.backend.backend() != "jax":
         raise InputError(

@@ -7,7 +7,8 @@ import keras
 from keras import ops
 from ncps.wirings import Wiring
 
-from keras_lnn.backend import builds_plain_graphs, call_compiled, call_filled, scan_states
+from keras_lnn.backend.loops import scan_states
+from keras_lnn.backend.programs import builds_plain_graphs, call_compiled, call_filled
 from keras_lnn.layers.custom_wirings import MissingWiring
 from keras_lnn.layers.scanning import scan_steps
 from keras_lnn.layers.step_times import add_last_axis, require_not_negative, split_elapsed_time

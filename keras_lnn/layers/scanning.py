@@ -6,7 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_lnn.backend import builds_plain_graphs, scan
+from keras_lnn.backend.loops import scan
+from keras_lnn.backend.programs import builds_plain_graphs
 
 
 def scan_steps(

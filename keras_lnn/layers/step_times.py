@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_lnn.backend import is_known
+from keras_lnn.backend.tensors import is_known
 
 
 def split_elapsed_time(sequences: Any, dtype: str) -> tuple[Any, Any]:

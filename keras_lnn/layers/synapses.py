@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_lnn.backend import builds_plain_graphs
+from keras_lnn.backend.programs import builds_plain_graphs
 
 # The size of work that fits the cache of one core; larger work is split, and its steps are computed in turn.
 LARGEST_PIECE = 2**18

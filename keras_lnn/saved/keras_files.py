@@ -35,7 +35,7 @@ def load_keras(path: Path) -> Any:
 
     import keras_lnn.layers
     import keras_lnn.losses  # noqa: F401  the layers and losses must be known by name
-    from keras_lnn.backend import xla_slows_convolutions
+    from keras_lnn.backend.devices import xla_slows_convolutions
     from keras_lnn.layers.ncps_models import ncps_layers_as_ours
     from keras_lnn.layers.pooling import give_fast_gradients
 

@@ -89,7 +89,7 @@ def _convert(predictor: KerasPredictor, convert: Callable[[Any], bytes]) -> byte
     """
     import tensorflow as tf
 
-    from keras_lnn.backend import plain_graphs
+    from keras_lnn.backend.programs import plain_graphs
 
     loops = count_steps(predictor.model) > _MOST_STEPS
     served = KerasPredictor(with_flat_pooling(predictor.model), predictor.signature)

@@ -73,7 +73,7 @@ def load(path: Path, signature: Signature) -> ServedPredictor:
 
 def _convert(predictor: KerasPredictor) -> Any:
     """Returns the model in ONNX, without names and metadata."""
-    from keras_lnn.backend import plain_graphs
+    from keras_lnn.backend.programs import plain_graphs
 
     serve = make_serving(predictor).serve
     with _without_messages(), _collecting_copies(), plain_graphs(loops=True):

@@ -65,7 +65,7 @@ def load(path: Path, signature: Signature) -> ServedPredictor:
 
 def _convert(predictor: KerasPredictor) -> Any:
     """Returns the model in OpenVINO's memory, from a SavedModel: its reader of ONNX does not know our loops."""
-    from keras_lnn.backend import plain_graphs
+    from keras_lnn.backend.programs import plain_graphs
 
     openvino = import_openvino()
     signature = predictor.signature

@@ -18,7 +18,7 @@ from keras_lnn.saved.signature import Signature
 
 def write(predictor: KerasPredictor, folder: Path, samples: SampleRecord | None) -> None:
     """Writes a SavedModel of raw images, in which recurrences are loops."""
-    from keras_lnn.backend import plain_graphs
+    from keras_lnn.backend.programs import plain_graphs
 
     with plain_graphs(loops=True):
         save_serving(make_serving(predictor, texts=True), folder)

@@ -60,7 +60,7 @@ def name_inputs(images: np.ndarray, times: np.ndarray | None = None) -> dict[str
 def make_serving(predictor: KerasPredictor, *, batch: int | None = None, texts: bool = False) -> Any:
     """Returns a TensorFlow module whose function ``serve`` maps raw images to all outputs; its weights stay shared.
 
-    Its graph is built inside :func:`keras_lnn.backend.plain_graphs`, when the function is first used.
+    Its graph is built inside :func:`keras_lnn.backend.programs.plain_graphs`, when the function is first used.
 
     Args:
         predictor: The model with its signature.

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_lnn.backend import describe_environment
+from keras_lnn.backend.process import describe_environment
 from keras_lnn.config import TrainConfig
 from keras_lnn.data.catalog import DataEntry, get_entry
 from keras_lnn.data.disk import ArrayHeader, read_npz_headers

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from keras_lnn.starting.programs import keep_programs
+from keras_lnn.starting.kept_programs import keep_programs
 
 # Keras imports these for functions that hardly anyone calls; the first brings scikit-learn and half of SciPy.
 _RARELY_USED = {"keras.wrappers", "matplotlib.pyplot"}

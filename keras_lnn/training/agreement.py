@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from keras_lnn.backend import describe_environment, list_devices
+from keras_lnn.backend.devices import list_devices
+from keras_lnn.backend.process import describe_environment
 from keras_lnn.config import TrainConfig
 from keras_lnn.fields.roles import Trait, fields_with
 from keras_lnn.files.sources import describe_code

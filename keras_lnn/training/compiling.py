@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_lnn.backend import xla_slows_convolutions
+from keras_lnn.backend.devices import xla_slows_convolutions
 from keras_lnn.config import CompleteConfig, TrainConfig
 from keras_lnn.errors import InputError
 from keras_lnn.layers import SingleLogit

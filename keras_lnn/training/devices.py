@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_lnn.backend import (
+from keras_lnn.backend.devices import (
     building_on,
     count_shares,
     gather_batch,
@@ -90,9 +90,10 @@ def describe_devices(config: CompleteConfig, hosts: int = 1) -> str:
 class DividedModel(keras.Model):
     """A model whose batches several devices divide among them; its loss and metrics are those of whole batches.
 
-    It is made like a functional model, from inputs and outputs, inside :func:`keras_lnn.backend.building_on`. On JAX a
-    step is one program of the whole batch in any case. On TensorFlow each device computes its share, so the predictions
-    of all are gathered before the loss and the metrics are computed.
+    It is made like a functional model, from inputs and outputs, inside
+    :func:`keras_lnn.backend.devices.building_on`. On JAX a step is one program of the whole batch in any case. On
+    TensorFlow each device computes its share, so the predictions of all are gathered before the loss and the metrics
+    are computed.
     """
 
     def compute_loss(

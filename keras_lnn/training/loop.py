@@ -9,7 +9,9 @@ import keras
 from rich.console import Console
 from rich.text import Text
 
-from keras_lnn.backend import describe_environment, filling_batches, prepare_backend, training_on
+from keras_lnn.backend.devices import training_on
+from keras_lnn.backend.process import describe_environment, prepare_backend
+from keras_lnn.backend.programs import filling_batches
 from keras_lnn.config import CompleteConfig, TrainConfig
 from keras_lnn.data import ImageData, load_data
 from keras_lnn.data.pipeline import evaluation_batches, training_batches

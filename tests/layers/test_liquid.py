@@ -524,7 +524,7 @@ def test_the_sequence_length_may_be_undefined(kind, jit_compile):
 def test_a_model_is_exported_as_savedmodel_and_litert(kind, tmp_path):
     import tensorflow as tf
 
-    from keras_lnn.backend import plain_graphs
+    from keras_lnn.backend.programs import plain_graphs
 
     model, _ = make_model(kind)
     values = [draw_inputs(), draw_times()]

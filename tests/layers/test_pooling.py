@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_lnn.backend import gradients_of
+from keras_lnn.backend.tensors import gradients_of
 from keras_lnn.layers.pooling import give_fast_gradients, take_maxima
 from keras_lnn.registry import build_model
 

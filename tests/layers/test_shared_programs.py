@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ncps.wirings import AutoNCP
 
-from keras_lnn.backend import filling_batches
+from keras_lnn.backend.programs import filling_batches
 from keras_lnn.layers import CfC
 from keras_lnn.layers.recurrence import _programs
 

@@ -14,7 +14,7 @@ from conftest import run_models_eagerly
 from PIL import Image
 from scipy.special import expit
 
-from keras_lnn.backend import xla_slows_convolutions
+from keras_lnn.backend.devices import xla_slows_convolutions
 from keras_lnn.errors import InputError
 from keras_lnn.evaluation.checked import CheckedPredictions
 from keras_lnn.registry import build_model

@@ -13,7 +13,7 @@ import pytest
 from conftest import TINY, register_tiny_data
 from tiny_series import register_tiny_series
 
-from keras_lnn.backend import list_devices
+from keras_lnn.backend.devices import list_devices
 from keras_lnn.cli.main import main
 from keras_lnn.config import TrainConfig
 from keras_lnn.errors import InputError

@@ -25,7 +25,7 @@ from PIL import Image
 from rich.console import Console
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from keras_lnn.backend import xla_slows_convolutions
+from keras_lnn.backend.devices import xla_slows_convolutions
 from keras_lnn.config import MODEL_DEFAULT, TrainConfig
 from keras_lnn.data import DataEntry, ImageData, Split, catalog, load_data, register_data
 from keras_lnn.errors import InputError

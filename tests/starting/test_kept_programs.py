@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from keras_lnn.starting import programs
-from keras_lnn.starting.programs import flush_programs, keep_programs, remove_programs
+from keras_lnn.starting import kept_programs
+from keras_lnn.starting.kept_programs import flush_programs, keep_programs, remove_programs
 
 OPTION = "--tf_xla_persistent_cache_directory="
 TRAINED = """
@@ -30,7 +30,7 @@ def variables(monkeypatch):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.delenv("KERAS_LNN_PROGRAMS", raising=False)
-    monkeypatch.setattr(programs.atexit, "register", lambda *_: None)
+    monkeypatch.setattr(kept_programs.atexit, "register", lambda *_: None)
 
 
 def test_tensorflow_keeps_its_programs_in_a_folder_of_the_cache():
@@ -72,7 +72,7 @@ def test_a_path_that_tensorflow_would_divide_is_not_used(monkeypatch, tmp_path):
 
 
 def test_a_disk_without_room_is_not_used(monkeypatch):
-    monkeypatch.setattr(programs, "_LEAST_FREE_BYTES", 2**60)
+    monkeypatch.setattr(kept_programs, "_LEAST_FREE_BYTES", 2**60)
     assert keep_programs("tensorflow") is None
 
 
@@ -97,7 +97,7 @@ def test_a_program_from_before_the_last_start_of_the_machine_must_have_been_flus
 
 
 def test_the_oldest_programs_make_room_for_new_ones(tmp_path, monkeypatch):
-    monkeypatch.setattr(programs, "_MOST_BYTES", 250)
+    monkeypatch.setattr(kept_programs, "_MOST_BYTES", 250)
     for age in range(4):
         (tmp_path / f"{age}").write_bytes(bytes(100))
         os.utime(tmp_path / f"{age}", (2e9 - age, 2e9 - age))

@@ -2,7 +2,7 @@
 
 import logging
 
-from keras_lnn.backend import using_many_models
+from keras_lnn.backend.programs import using_many_models
 
 
 def test_many_models_bring_no_warning_of_retracing_and_all_others(caplog):

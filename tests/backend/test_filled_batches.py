@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_lnn.backend import call_filled, filling_batches
+from keras_lnn.backend.programs import call_filled, filling_batches
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX compiles whole steps")
 
