@@ -231,6 +231,7 @@ def describe_row(row: Mapping[str, Any]) -> dict[str, str]:
 
     return {
         "layer": CASES[row["case"]].description,
+        "batch": str(row["batch"]),
         "keras-lnn": milliseconds("ours_ms"),
         "ncps.keras": milliseconds("reference_ms"),
         "times as fast": "-" if row["ratio"] is None else f"{row['ratio']:.1f}",

@@ -4,15 +4,14 @@ git worktree add ../before OLDER_COMMIT
 python benchmarks/waiting.py --against ../before --rounds 5 --csv docs/results/tables/waiting.csv \\
     --hardware "two CPU cores"
 
-Each command runs in a process of its own, in turn with the same command of the older version; medians are shown. A
-network is trained twice: first where nothing that was compiled has been kept, then again with another seed. CPU time is
-that of all threads and of processes that the command starts. Run nothing beside it, or trust the CPU time alone.
+Each command runs in a process of its own, in turn with the same command of the older version; medians are shown. CPU
+time is that of all threads and of processes that the command starts. Run nothing beside it, or trust the CPU time
+alone.
 """
 
 import csv
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -33,11 +32,10 @@ from keras_lnn.terminal import make_console, print_rows
 
 _ROOT = Path(__file__).parents[1]
 _PHASES = Path(__file__).with_name("waiting_phases.py")
-_CACHE = "cache"
 # The phases that are training itself.
 _STEPS = ("other steps of the first epoch", "training steps of later epochs")
-# The phases that are shorter when a network is trained again.
-_COMPILING = ("first training step", "first validation", "testing", "explanations", "all but training steps")
+# Comparing needs two runs.
+_FEWEST_ROUNDS = 2
 
 Times = dict[str, dict[str, float]]
 
@@ -50,7 +48,7 @@ class WaitingCommand(pydantic.BaseModel):
     against: Path | None = pydantic.Field(None, description="checkout of an older version to measure in turn")
     model: str = pydantic.Field("lnn", description="model to train")
     epochs: int = pydantic.Field(6, ge=1, description="epochs of each training")
-    rounds: int = pydantic.Field(3, ge=1, description="runs of each command, of which the median counts")
+    rounds: int = pydantic.Field(3, ge=_FEWEST_ROUNDS, description="runs of each command, of which the median counts")
     hardware: str = pydantic.Field("not recorded", description="the machine, for the head of the table")
     csv: Path | None = pydantic.Field(None, description="file to write the table to")
 
@@ -78,14 +76,10 @@ def measure(command: WaitingCommand, versions: dict[str, Path], folder: Path) ->
     train = ["train", "--model", command.model, "--data", "phantom-breast", "--epochs", str(command.epochs)]
     found: dict[str, dict[str, list[Times]]] = {}
     for number in range(command.rounds):
-        for title in ("train", "train again"):
-            for name, checkout in versions.items():
-                if title == "train":
-                    shutil.rmtree(folder / name / _CACHE, ignore_errors=True)
-                seed = 2 * number + (title == "train again")
-                run = ["--seed", str(seed), "--run-dir", f"runs/{seed}", "--export-dir", "exports"]
-                found.setdefault(title, {}).setdefault(name, []).append(_run(checkout, folder / name, [*train, *run]))
-                console.print(f"round {number + 1}: {title}, {name}")
+        for name, checkout in versions.items():
+            run = ["--seed", str(number), "--run-dir", f"runs/{number}", "--export-dir", "exports"]
+            found.setdefault("train", {}).setdefault(name, []).append(_run(checkout, folder / name, [*train, *run]))
+            console.print(f"round {number + 1}: train, {name}")
     others = {
         "predict": ["predict", "runs/0", str(image)],
         "compare": ["compare", "runs/0", "runs/1"],
@@ -106,7 +100,7 @@ def _run(checkout: Path, folder: Path, arguments: Sequence[str]) -> Times:
     before, begun = os.times(), time.time()
     done = subprocess.run(
         [sys.executable, str(_PHASES), str(target), repr(begun), *arguments],
-        env={**os.environ, "PYTHONPATH": str(checkout), "KERAS_LNN_CACHE": str(folder / _CACHE)},
+        env={**os.environ, "PYTHONPATH": str(checkout)},
         cwd=folder,
         capture_output=True,
         text=True,
@@ -126,14 +120,12 @@ def tabulate(found: dict[str, dict[str, list[Times]]]) -> list[dict[str, Any]]:
     """Returns one row per command and phase of the training: the medians of each version, and the ratio of CPU time."""
     rows = []
     for title, versions in found.items():
-        trains = title.startswith("train")
-        for times in (run for runs in versions.values() for run in runs if trains):
+        for times in (run for runs in versions.values() for run in runs if title == "train"):
             waited = [entry for phase, entry in times.items() if phase not in ("all", *_STEPS)]
             times["all but training steps"] = {kind: sum(entry[kind] for entry in waited) for kind in ("wall", "cpu")}
         newest = [run for runs in versions.values() for run in runs]
         phases = ["all", *dict.fromkeys(phase for run in newest for phase in run if phase != "all")]
-        phases = [phase for phase in phases if title == "train" or phase in ("all", *_COMPILING[: 5 * trains])]
-        for phase in phases:
+        for phase in phases if title == "train" else ["all"]:
             row: dict[str, Any] = {"command": title if phase == "all" else f"{title}: {phase}"}
             for kind in ("cpu", "wall"):
                 for version, runs in versions.items():
@@ -156,9 +148,8 @@ def write_table(rows: Sequence[dict[str, Any]], command: WaitingCommand) -> None
         "command": f"python benchmarks/waiting.py{against} --model {command.model} --epochs {command.epochs}"
         f" --rounds {command.rounds}",
         "protocol": f"whole processes; {command.epochs} epochs of {command.model} on phantom-breast with pictures and"
-        f" export, first without anything compiled before and then again, one image predicted, two runs compared;"
-        f" medians of {command.rounds} runs, versions in turn",
-        "seeds": f"0 to {2 * command.rounds - 1}",
+        f" export, one image predicted, two runs compared; medians of {command.rounds} runs, versions in turn",
+        "seeds": f"0 to {command.rounds - 1}",
         "hardware": command.hardware,
     }
     head = [f"# {name}: {value}" for name, value in facts.items()]

@@ -22,6 +22,8 @@ def join_hosts(address: str, port: int, count: int, rank: int) -> None:
     if "jax_enable_preemption_service" in jax.config.values:
         jax.config.update("jax_enable_preemption_service", False)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # Only host 0 keeps programs; hosts that compile wait for what a host that finds its program never sends.
+    jax.config.update("jax_enable_compilation_cache", False)
     shown = f"[{address}]" if ":" in address else address
     # What starts processes is known already; JAX would give each process of Slurm one of the host's devices.
     jax.distributed.initialize(
@@ -150,6 +152,9 @@ def xla_slows_convolutions() -> bool:
 
     There TensorFlow's own kernels are optimised for the processor, those of XLA are not.
     """
-    if keras.backend.backend() != "tensorflow":
-        return False
-    return all(device.startswith("cpu") for device in list_devices())
+    return keras.backend.backend() == "tensorflow" and not has_accelerator()
+
+
+def has_accelerator() -> bool:
+    """Returns whether this host computes on anything but its processor."""
+    return not all(device.startswith("cpu") for device in list_devices())

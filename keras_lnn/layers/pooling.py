@@ -12,13 +12,14 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_lnn.backend.devices import has_accelerator
 from keras_lnn.backend.programs import compiles_all
 
 _KINDS = (keras.layers.MaxPooling1D, keras.layers.MaxPooling2D, keras.layers.MaxPooling3D)
 
 
 def give_fast_gradients(model: keras.Model) -> None:
-    """Makes the layers of a model that take maxima of windows use :func:`take_maxima` wherever XLA compiles them.
+    """Makes layers that take maxima of windows use :func:`take_maxima` wherever XLA compiles them for a processor.
 
     The layers remain those of Keras: they are saved and loaded as before.
 
@@ -33,7 +34,8 @@ def give_fast_gradients(model: keras.Model) -> None:
 
 def _call(plain: Any, sizes: tuple[int, ...], strides: tuple[int, ...], inputs: Any) -> Any:
     known = all(side is not None for side in inputs.shape[1:])
-    return take_maxima(inputs, sizes, strides) if known and compiles_all() else plain(inputs)
+    is_slow = known and compiles_all() and not has_accelerator()
+    return take_maxima(inputs, sizes, strides) if is_slow else plain(inputs)
 
 
 def take_maxima(maps: Any, sizes: tuple[int, ...], strides: tuple[int, ...]) -> Any:

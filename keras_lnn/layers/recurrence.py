@@ -1,5 +1,6 @@
 """The base classes of all liquid layers: cells that take one step or a whole sequence, and the layer that runs them."""
 
+import json
 import weakref
 from typing import Any, Literal
 
@@ -18,8 +19,8 @@ from keras_lnn.layers.wiring import BuiltWiring, build_wiring, deserialize_wirin
 Version = Literal["paper", "ncps.keras"]
 VERSIONS = ("paper", "ncps.keras")
 _HALF_PRECISION = ("float16", "bfloat16")
-# The compiled programs of each layer, by its settings; as an attribute, Keras would save them with the layer.
-_programs: weakref.WeakKeyDictionary[Any, dict[Any, dict[Any, Any]]] = weakref.WeakKeyDictionary()
+# By layer and its settings the values of its variables and its compiled programs; Keras would save attributes with it.
+_programs: weakref.WeakKeyDictionary[Any, dict[str, tuple[list[Any], dict[Any, Any]]]] = weakref.WeakKeyDictionary()
 
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
@@ -269,24 +270,31 @@ class LiquidRNN(keras.layers.RNN):
             # A program is compiled for one length: where lengths vary, compiling for each costs more than it saves.
             return self._run(inputs, *others, training=training)
         layer: Any = weakref.proxy(self)  # its programs are kept as long as the layer, so they must not keep it
-
         with_states = self.stateful or self.return_state
 
         def run(*arguments: Any) -> tuple[Any, list[Any]]:
             outputs, states = layer._run(*arguments, training=training)
             return outputs, states if with_states else []
 
-        draws_noise = self.cell.draws_noise(training)
-        call = call_compiled if self.stateful or draws_noise else call_filled
-        settings = (
-            draws_noise,
-            with_states,
-            self.unroll,
-            self.go_backwards,
-            self.return_sequences,
-            self.zero_output_for_mask,
-        )
-        return call(run, inputs, *others, programs=_programs.setdefault(self, {}).setdefault(settings, {}))
+        call = call_compiled if self.stateful or self.cell.draws_noise(training) else call_filled
+        return call(run, inputs, *others, programs=self._find_programs(training))
+
+    def _find_programs(self, training: bool) -> dict[Any, Any] | None:
+        """Returns the compiled programs that fit the settings and variables of the layer, None if they are not known.
+
+        Both can have changed since a program was compiled; within ``stateless_call`` a variable has another value.
+        """
+        try:
+            configs = [self.get_config(), self.cell.get_config()]
+        except NotImplementedError:  # a cell of a user's own need not have one
+            return None
+        settings = json.dumps([bool(training), *configs], sort_keys=True, default=str)
+        values = [variable.value for variable in self.variables]
+        known, programs = _programs.setdefault(self, {}).get(settings, ([], {}))
+        if len(known) != len(values) or any(one is not other for one, other in zip(known, values, strict=True)):
+            programs = {}
+        _programs[self][settings] = (values, programs)
+        return programs
 
     def _first_states(self, inputs: Any, given: Any) -> list[Any]:
         if given is None:

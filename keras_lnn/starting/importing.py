@@ -1,4 +1,4 @@
-"""How Keras is imported: without what a run does not need, and with the programs that earlier runs have compiled."""
+"""How Keras is imported: without what a run does not need, and with the programs that JAX has compiled before."""
 
 import contextlib
 import gc
@@ -39,7 +39,7 @@ def import_keras(*others: str) -> None:
     """
     gc.disable()  # its collections take a fifth of the time and find nothing
     try:
-        keep_programs(_chosen_backend() or "tensorflow")
+        keep_programs(_chosen_backend())
         with _sparing(_RARELY_USED, _unneeded_with(_chosen_backend())):
             importlib.import_module("keras")
         for name in others:
@@ -88,6 +88,10 @@ class _LateModule(ModuleType):
 
     That of ``importlib`` loads at any look at it, and TensorFlow looks at the path of every module.
     """
+
+    def __dir__(self) -> list[str]:
+        getattr(self, "__all__", None)  # loads it
+        return sorted(vars(self))
 
     def __getattr__(self, name: str) -> Any:
         loader = self.__spec__.loader if self.__spec__ is not None else None

@@ -1,87 +1,65 @@
-"""Compiled programs that are kept between processes, so that a network is compiled once and not by each run.
+"""Programs that JAX has compiled, kept between processes, so that a network is compiled once and not by each run.
 
-XLA compiles the recurrences of liquid layers, on JAX the whole training step, which takes as long as hundreds of steps.
-Both frameworks can keep what they have compiled in a folder; here it is chosen, checked and kept small.
+JAX compiles the whole training step, which takes as long as hundreds of steps, and can keep the programs in a folder.
+Here that folder is chosen and kept small. TensorFlow could keep programs too, but there a folder that cannot be written
+to ends a training, and a program is only found again after exactly the same history.
 """
 
-import atexit
 import contextlib
 import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
-from collections.abc import Iterator
+import time
 from pathlib import Path
-
-import psutil
 
 from keras_lnn.files.atomic import cache_folder
 
-# Programs are native code: those of another processor, or of another version of the compiler, have another folder.
+_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 _FOLDERS = "programs"
-_FLUSHED = "flushed.txt"
-_MOST_BYTES, _LEAST_FREE_BYTES = 2**28, 2**30
-_TENSORFLOW_OPTION = "--tf_xla_persistent_cache_directory="
+_OWN_NAME = re.compile(r"jax-[0-9a-f]{12}")
+_MOST_BYTES = 2**28
+_UNUSED_SECONDS = 30 * 86_400
 # Keeping a program that is compiled in less time costs more than it saves.
-_SECONDS_ON_JAX = "0.3"
+_SECONDS = "0.3"
 
 
 def keep_programs(backend: str) -> Path | None:
-    """Makes a framework that is imported later keep what it compiles, and use what earlier processes have kept.
+    """Makes JAX, which is imported later, keep what it compiles, and use what earlier processes have kept.
 
-    Nothing is kept where ``$KERAS_LNN_PROGRAMS`` is ``0``, where the user has set the framework's own option for it,
-    and where the folder of the cache cannot be written to or has hardly any room.
+    Nothing is kept where ``$KERAS_LNN_PROGRAMS`` is ``0``, where the user has chosen a folder by JAX's own variable,
+    and where the folder of the cache cannot be written to.
 
     Args:
-        backend: The backend of Keras; others than TensorFlow and JAX compile nothing.
+        backend: The backend of Keras; for others than JAX nothing is kept.
 
     Returns:
         The folder, or None if nothing is kept.
     """
-    if backend not in ("tensorflow", "jax") or os.environ.get("KERAS_LNN_PROGRAMS") == "0":
+    inherited = Path(os.environ.get(_VARIABLE, ""))
+    if inherited.parent.name == _FOLDERS and _OWN_NAME.fullmatch(inherited.name):
+        del os.environ[_VARIABLE]  # the process that has set it may run on another machine
+    if backend != "jax" or os.environ.get("KERAS_LNN_PROGRAMS") == "0" or _VARIABLE in os.environ:
         return None
-    others = [flag for flag in os.environ.get("TF_XLA_FLAGS", "").split() if not _is_own(flag)]
-    is_chosen = any(flag.startswith(_TENSORFLOW_OPTION) for flag in others)
-    if is_chosen if backend == "tensorflow" else "JAX_COMPILATION_CACHE_DIR" in os.environ:
-        return None
-    with contextlib.suppress(OSError, importlib.metadata.PackageNotFoundError):
-        folder = _prepare_folder(backend)
-        if folder is None:
-            return None
-        if backend == "tensorflow":
-            own = [f"{_TENSORFLOW_OPTION}{folder}", "--tf_xla_persistent_cache_device_types=CPU"]
-            os.environ["TF_XLA_FLAGS"] = " ".join([*others, *own])
-        else:
-            os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
-            os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", _SECONDS_ON_JAX)
-        atexit.register(flush_programs, folder)
-        return folder
+    # A home folder that cannot be found is a RuntimeError.
+    with contextlib.suppress(OSError, RuntimeError, importlib.metadata.PackageNotFoundError):
+        folder = cache_folder().absolute() / _FOLDERS / f"jax-{_fingerprint()}"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.access(folder, os.W_OK | os.X_OK):
+            os.utime(folder)
+            remove_programs(folder)
+            os.environ[_VARIABLE] = str(folder)
+            os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", _SECONDS)
+            return folder
     return None
 
 
-def _is_own(flag: str) -> bool:
-    """Returns whether a flag is one that a process on another machine has set: its folder does not fit this one."""
-    own_folder = flag.startswith(_TENSORFLOW_OPTION) and Path(flag).parent.name == _FOLDERS
-    return own_folder or flag.startswith("--tf_xla_persistent_cache_device_types=")
-
-
-def _prepare_folder(backend: str) -> Path | None:
-    """Returns the folder for a framework on this processor, whole and not too large; None if it cannot be used."""
-    folder = (cache_folder() / _FOLDERS / f"{backend}-{_fingerprint(backend)}").absolute()
-    if set(str(folder)) & set(" \t\n"):  # at which TensorFlow divides its flags
-        return None
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not os.access(folder, os.W_OK | os.X_OK) or shutil.disk_usage(folder).free < _LEAST_FREE_BYTES:
-        return None
-    remove_programs(folder)
-    return folder
-
-
-def _fingerprint(backend: str) -> str:
-    """Returns a short name of the compiler's version and of what the processor can do."""
-    described = [importlib.metadata.version("jaxlib" if backend == "jax" else backend), platform.machine()]
-    described += [platform.system(), platform.processor()]
+def _fingerprint() -> str:
+    """Returns a short name of the compiler's version and of the processor, whose native code the programs are."""
+    described = [importlib.metadata.version("jaxlib"), platform.system(), platform.machine(), platform.processor()]
+    described.append(str(os.cpu_count()))
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
         described += [line for line in lines if line.startswith(("model name", "flags", "Features"))]
@@ -89,55 +67,28 @@ def _fingerprint(backend: str) -> str:
 
 
 def remove_programs(folder: Path) -> None:
-    """Removes programs that may be damaged and, beyond a size of the folder, the oldest ones.
+    """Removes the programs that were not read for the longest time beyond a size, and folders that nobody uses.
 
-    A file that was not flushed before the machine stopped can be shorter than what was written to it, and TensorFlow
-    ends a training that reads such a file.
+    Args:
+        folder: The folder that is used, beside which those for other processors and versions are.
     """
-    flushed, started = _read_flushed(folder), psutil.boot_time()
-    kept = []
-    for entry in _list_files(folder):
-        with contextlib.suppress(OSError):
-            found = entry.stat()
-            if flushed.get(entry.name) != found.st_size and found.st_mtime < started:
-                os.unlink(entry)
-            else:
-                kept.append((found.st_mtime, found.st_size, entry))
-    size = sum(bytes for _, bytes, _ in kept)
-    for _, bytes, entry in sorted(kept, key=lambda row: row[0]):
+    files = [(max(found.st_atime, found.st_mtime), found.st_size, path) for path, found in _list_files(folder)]
+    size = sum(bytes for _, bytes, _ in files)
+    for _, bytes, path in sorted(files):
         if size <= _MOST_BYTES:
             break
-        with contextlib.suppress(OSError):
-            os.unlink(entry)
+        path.unlink(missing_ok=True)
         size -= bytes
+    for other in folder.parent.iterdir():
+        unused = time.time() - other.stat().st_mtime
+        if other != folder and _OWN_NAME.fullmatch(other.name) and unused > _UNUSED_SECONDS:
+            shutil.rmtree(other, ignore_errors=True)
 
 
-def flush_programs(folder: Path) -> None:
-    """Notes which programs are whole, once they are on the disk."""
-    with contextlib.suppress(OSError):
-        flushed, lines = _read_flushed(folder), []
-        for entry in _list_files(folder):
-            size = entry.stat().st_size
-            if flushed.get(entry.name) == size:
-                continue
-            with open(entry, "rb") as stream:
-                os.fsync(stream.fileno())
-            lines.append(f"{size} {entry.name}\n")
-        if lines:
-            with open(folder / _FLUSHED, "a", encoding="utf-8") as stream:
-                stream.write("".join(lines))
-
-
-def _list_files(folder: Path) -> Iterator[os.DirEntry]:
-    with os.scandir(folder) as entries:
-        yield from (entry for entry in entries if entry.is_file() and entry.name != _FLUSHED)
-
-
-def _read_flushed(folder: Path) -> dict[str, int]:
-    """Returns the size of each program that was flushed."""
-    try:
-        text = (folder / _FLUSHED).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return {}
-    parts = [line.split(" ", 1) for line in text.splitlines()]
-    return {part[1]: int(part[0]) for part in parts if len(part) == 2 and part[0].isdigit()}
+def _list_files(folder: Path) -> list[tuple[Path, os.stat_result]]:
+    found = []
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # another process may remove it now
+            if path.is_file():
+                found.append((path, path.stat()))
+    return found

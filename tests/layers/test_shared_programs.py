@@ -9,8 +9,9 @@ import pytest
 from ncps.wirings import AutoNCP
 
 from keras_lnn.backend.programs import filling_batches
-from keras_lnn.layers import CfC
-from keras_lnn.layers.recurrence import _programs
+from keras_lnn.layers import CfC, WiredCfCCell
+from keras_lnn.layers.cfc_solver import ClosedForm
+from keras_lnn.layers.recurrence import LiquidRNN, _programs
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX compiles whole steps")
 INPUTS = np.random.default_rng(0).normal(size=(3, 4, 2)).astype("float32")
@@ -23,7 +24,7 @@ def trace(function):
 
 
 def count_programs(layer):
-    return sum(len(programs) for programs in _programs.get(layer, {}).values())
+    return sum(len(programs) for _, programs in _programs.get(layer, {}).values())
 
 
 @pytest.fixture
@@ -68,6 +69,87 @@ def test_another_setting_has_another_program(layer):
     assert outputs.shape == (3, 4, 2)
     assert states.shape == (3, 6)
     assert count_programs(layer) == 3
+
+
+def test_a_setting_of_the_cell_that_changes_has_another_program(layer):
+    outputs = [trace(lambda inputs: layer(inputs))(INPUTS)]
+    layer.cell.layer_cells[0].closed_form = ClosedForm("no_gate")
+    layer.cell.mode = "no_gate"
+    outputs.append(trace(lambda inputs: layer(inputs))(INPUTS))
+    assert np.abs(outputs[0] - outputs[1]).max() > 1e-4
+
+
+@pytest.mark.parametrize("first", ["layer", "stateless"])
+def test_weights_that_are_given_in_a_stateless_call_are_used(layer, first):
+    import tensorflow as tf
+
+    weights = [0.5 * variable.numpy() for variable in layer.trainable_variables]
+
+    @trace
+    def gradients(weights):
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            outputs, _ = layer.stateless_call(weights, [], INPUTS)
+        return outputs, tape.gradient(outputs, weights)
+
+    def plain():
+        return trace(lambda inputs: layer(inputs))(INPUTS)
+
+    if first == "layer":
+        plain()
+    outputs, found = gradients([tf.constant(weight) for weight in weights])
+    before = plain()
+    layer.set_weights(weights)
+    np.testing.assert_allclose(outputs, plain(), rtol=1e-5, atol=1e-6)
+    assert np.abs(before - plain()).max() > 1e-4
+    assert any(np.abs(gradient).max() > 0 for gradient in found)
+
+
+def test_masks_times_and_first_states_reach_the_program(layer):
+    others = {
+        "mask": np.array([[True, True, False, False]] * 3),
+        "initial_state": [np.full((3, 6), 0.5, "float32")],
+    }
+    plain = trace(lambda inputs: layer(inputs))(INPUTS)
+    for name, value in others.items():
+        found = trace(lambda inputs, name=name, value=value: layer(inputs, **{name: value}))(INPUTS)
+        np.testing.assert_allclose(found, layer(INPUTS, **{name: value}), rtol=1e-5, atol=1e-6)
+        assert np.abs(found - plain).max() > 1e-4
+    times = np.full((3, 4, 1), 2.0, "float32")
+    found = trace(lambda inputs: layer((inputs, times)))(INPUTS)
+    np.testing.assert_allclose(found, layer((INPUTS, times)), rtol=1e-5, atol=1e-6)
+    assert np.abs(found - plain).max() > 1e-4
+
+
+def test_the_gradient_of_a_program_that_another_graph_has_made_is_that_of_an_own_one(layer):
+    import tensorflow as tf
+
+    trace(lambda inputs: layer(inputs))(INPUTS)
+
+    def gradient():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(INPUTS) ** 2)
+        return tape.gradient(loss, layer.trainable_variables)
+
+    for found, expected in zip(trace(gradient)(), gradient(), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_cell_that_draws_noise_of_its_own_keeps_training_and_prediction_apart():
+    class NoisyCell(WiredCfCCell):
+        def draw_noise(self, batch, steps, training):
+            return (keras.ops.ones(()),) if training else ()
+
+        def prepare(self, inputs, elapsed_time, noise, folded):
+            inputs = inputs + 1.0 if noise else inputs
+            return super().prepare(inputs, elapsed_time, (), folded)
+
+    layer = LiquidRNN(NoisyCell(AutoNCP(6, 2)))
+    layer.build((None, 4, 2))
+    call = lambda training: trace(lambda inputs: layer(inputs, training=training))(INPUTS)  # noqa: E731
+    trained, predicted = call(True), call(False)
+    np.testing.assert_allclose(predicted, layer(INPUTS, training=False), rtol=1e-5, atol=1e-6)
+    assert np.abs(trained - predicted).max() > 1e-4
 
 
 def test_weights_that_change_later_are_read(layer):

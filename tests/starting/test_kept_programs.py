@@ -1,17 +1,17 @@
-"""Programs that are compiled once are used by later processes, and never one that may be damaged."""
+"""Programs that JAX has compiled once are used by later processes."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from keras_lnn.starting import kept_programs
-from keras_lnn.starting.kept_programs import flush_programs, keep_programs, remove_programs
+from keras_lnn.starting.kept_programs import keep_programs, remove_programs
 
-OPTION = "--tf_xla_persistent_cache_directory="
+VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 TRAINED = """
-import os
 from keras_lnn.starting.importing import import_keras
 import_keras()
 import keras, numpy as np
@@ -25,38 +25,28 @@ model.fit(np.ones((2, 3, 2)), np.ones((2, 2)), verbose=0)
 
 @pytest.fixture(autouse=True)
 def variables(monkeypatch):
-    """Removes settings of the user, and what a test sets beside the monkeypatch."""
-    for name in ("TF_XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
+    """Removes settings of the user, and afterwards what a test has set."""
+    for name in (VARIABLE, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.delenv("KERAS_LNN_PROGRAMS", raising=False)
-    monkeypatch.setattr(kept_programs.atexit, "register", lambda *_: None)
 
 
-def test_tensorflow_keeps_its_programs_in_a_folder_of_the_cache():
-    folder = keep_programs("tensorflow")
-    assert folder.is_relative_to(os.environ["KERAS_LNN_CACHE"])
-    assert f"{OPTION}{folder}" in os.environ["TF_XLA_FLAGS"].split()
-    assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
-
-
-def test_jax_keeps_its_programs_in_another_folder():
+def test_jax_keeps_its_programs_in_a_folder_of_the_cache_that_only_the_user_reads():
     folder = keep_programs("jax")
-    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == str(folder) != str(keep_programs("tensorflow"))
-
-
-def test_only_the_user_reads_the_programs():
-    assert keep_programs("tensorflow").stat().st_mode & 0o077 == 0
+    assert folder.is_relative_to(os.environ["KERAS_LNN_CACHE"])
+    assert os.environ[VARIABLE] == str(folder)
+    assert folder.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize(
     ("name", "value", "backend"),
     [
-        ("KERAS_LNN_PROGRAMS", "0", "tensorflow"),
-        ("TF_XLA_FLAGS", f"{OPTION}/elsewhere", "tensorflow"),
-        ("JAX_COMPILATION_CACHE_DIR", "/elsewhere", "jax"),
-        ("KERAS_LNN_CACHE", "/dev/null/cache", "tensorflow"),
-        ("HOME", "", "numpy"),
+        ("KERAS_LNN_PROGRAMS", "0", "jax"),
+        (VARIABLE, "/elsewhere/programs/jax", "jax"),
+        ("KERAS_LNN_CACHE", "/dev/null/cache", "jax"),
+        ("HOME", "/", "tensorflow"),
+        ("HOME", "/", "numpy"),
     ],
 )
 def test_nothing_is_kept(monkeypatch, name, value, backend):
@@ -66,63 +56,53 @@ def test_nothing_is_kept(monkeypatch, name, value, backend):
     assert dict(os.environ) == before
 
 
-def test_a_path_that_tensorflow_would_divide_is_not_used(monkeypatch, tmp_path):
-    monkeypatch.setenv("KERAS_LNN_CACHE", str(tmp_path / "my cache"))
-    assert keep_programs("tensorflow") is None
+def test_without_a_home_folder_nothing_is_kept(monkeypatch):
+    monkeypatch.delenv("KERAS_LNN_CACHE")
+
+    def fail():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", fail)
+    assert keep_programs("jax") is None
 
 
-def test_a_disk_without_room_is_not_used(monkeypatch):
-    monkeypatch.setattr(kept_programs, "_LEAST_FREE_BYTES", 2**60)
-    assert keep_programs("tensorflow") is None
+@pytest.mark.parametrize("off", [False, True])
+def test_a_folder_that_a_process_on_another_machine_has_chosen_is_not_used(monkeypatch, off):
+    monkeypatch.setenv(VARIABLE, "/home/somebody/programs/jax-0123456789ab")
+    monkeypatch.setenv("KERAS_LNN_PROGRAMS", "0" if off else "1")
+    folder = keep_programs("jax")
+    assert os.environ.get(VARIABLE) == (None if off else str(folder))
 
 
-def test_other_flags_of_the_user_stay_and_those_of_another_machine_go(monkeypatch):
-    monkeypatch.setenv("TF_XLA_FLAGS", f"--tf_xla_clustering_debug {OPTION}/other/programs/tensorflow-1234")
-    folder = keep_programs("tensorflow")
-    flags = os.environ["TF_XLA_FLAGS"].split()
-    assert "--tf_xla_clustering_debug" in flags
-    assert [flag for flag in flags if flag.startswith(OPTION)] == [f"{OPTION}{folder}"]
-
-
-def test_a_program_from_before_the_last_start_of_the_machine_must_have_been_flushed(tmp_path):
-    for name in ("flushed", "damaged", "new"):
-        (tmp_path / name).write_bytes(b"program")
-    flush_programs(tmp_path)
-    (tmp_path / "damaged").write_bytes(b"")
-    (tmp_path / "unknown").write_bytes(b"prog")
-    for name in ("flushed", "damaged", "unknown"):
-        os.utime(tmp_path / name, (1.0, 1.0))
-    remove_programs(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"flushed", "new", "flushed.txt"}
-
-
-def test_the_oldest_programs_make_room_for_new_ones(tmp_path, monkeypatch):
+def test_the_programs_that_were_not_read_for_the_longest_time_make_room(tmp_path, monkeypatch):
     monkeypatch.setattr(kept_programs, "_MOST_BYTES", 250)
-    for age in range(4):
-        (tmp_path / f"{age}").write_bytes(bytes(100))
-        os.utime(tmp_path / f"{age}", (2e9 - age, 2e9 - age))
-    remove_programs(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"0", "1"}
+    folder = tmp_path / "programs" / "jax-0123456789ab"
+    (folder / "parts").mkdir(parents=True)
+    for age, name in enumerate(("a", "parts/b", "c", "parts/d")):
+        (folder / name).write_bytes(bytes(100))
+        os.utime(folder / name, (2e9 - age, 1e9))
+    remove_programs(folder)
+    assert [path.name for path in sorted(folder.rglob("?"))] == ["a", "b"]
 
 
-def test_a_damaged_list_of_flushed_programs_is_no_error(tmp_path):
-    (tmp_path / "flushed.txt").write_bytes(b"\xff\n12\nx name\n7 program")
-    (tmp_path / "program").write_bytes(b"program")
-    os.utime(tmp_path / "program", (1.0, 1.0))
-    remove_programs(tmp_path)
-    assert (tmp_path / "program").exists()
+def test_folders_of_other_processors_are_removed_once_nobody_uses_them(tmp_path):
+    folder, used, unused, other = (tmp_path / f"{name * 12}" for name in "abcd")
+    folder, used, unused = (path.with_name(f"jax-{path.name}") for path in (folder, used, unused))
+    for path in (folder, used, unused, other):
+        path.mkdir()
+    for path in (folder, unused, other):
+        os.utime(path, (1.0, 1.0))
+    remove_programs(folder)
+    assert set(tmp_path.iterdir()) == {folder, used, other}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_a_second_process_compiles_nothing(tmp_path, backend):
-    own = {"KERAS_BACKEND": backend, "KERAS_LNN_CACHE": str(tmp_path)}
-    own |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+def test_a_second_process_compiles_nothing(tmp_path):
+    own = {"KERAS_BACKEND": "jax", "KERAS_LNN_CACHE": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     files = []
     for _ in range(2):
         subprocess.run([sys.executable, "-c", TRAINED], env={**os.environ, **own}, capture_output=True, check=True)
-        found = [path for path in tmp_path.rglob("*") if path.is_file() and not path.name.endswith("-atime")]
-        files.append({path.name: path.stat().st_mtime_ns for path in found})
+        files.append({path: path.stat().st_mtime_ns for path in tmp_path.rglob("*-cache")})
     # A program that is compiled again is written again.
     assert files[0] == files[1]
-    assert len(files[0]) > 1
+    assert files[0]
