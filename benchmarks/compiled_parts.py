@@ -46,8 +46,10 @@ def main(arguments: Sequence[str]) -> int:
     console = make_console(stderr=True)
     start_keras(console)
     parts = [(measure_convolution, size) for size in CONVOLUTIONS] + [(measure_windows, size) for size in WINDOWS]
+    from keras_lnn.backend.programs import using_many_models
+
     rows: list[dict[str, Any]] = []
-    with loading(console, "measuring") as progress:
+    with using_many_models(), loading(console, "measuring") as progress:
         for measure_part, size in parts:
             rows.append(measure_part(size, command.rounds))
             progress(len(rows) / len(parts))
@@ -105,7 +107,7 @@ def measure_convolution(size: tuple[int, ...], rounds: int) -> dict[str, Any]:
         "gradient by patches": (patch_gradient, True),
     }
     name = f"convolution, {batch} x {side} x {side} x {channels}, {filters} filters of {kernel} x {kernel}"
-    return {"part": name, **measure(ways, (maps, weights), rounds)}
+    return {"part": name} | measure(ways, (maps, weights), rounds)
 
 
 def measure_windows(size: tuple[int, ...], rounds: int) -> dict[str, Any]:
@@ -124,7 +126,7 @@ def measure_windows(size: tuple[int, ...], rounds: int) -> dict[str, Any]:
 
     ways = {_PLAIN: (pool, False), "XLA": (pool, True), "elementwise gradient": (pool_elementwise, True)}
     name = f"maxima, {batch} x {side} x {side} x {channels}, windows of {window} x {window} by {stride}"
-    return {"part": name, **measure(ways, (draw(batch, side, side, channels),), rounds)}
+    return {"part": name} | measure(ways, (draw(batch, side, side, channels),), rounds)
 
 
 def draw(*shape: int) -> Any:
@@ -158,9 +160,9 @@ def _make_step(function: Callable[..., Any], values: tuple[Any, ...], compiled: 
         with tf.GradientTape() as tape:
             tape.watch(values)
             outputs = function(*values)
-            loss = tf.reduce_sum(outputs * tf.sin(outputs))
-        return [loss, *tape.gradient(loss, values)]
+        return [outputs, *tape.gradient(outputs, values, upstream)]
 
+    upstream = draw(*function(*values).shape)
     return lambda: step(*values)
 
 

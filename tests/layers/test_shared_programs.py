@@ -6,10 +6,9 @@ import weakref
 import keras
 import numpy as np
 import pytest
-from ncps.wirings import AutoNCP
 
 from keras_lnn.backend.programs import filling_batches
-from keras_lnn.layers import CfC, WiredCfCCell
+from keras_lnn.layers import CfC, CfCCell
 from keras_lnn.layers.cfc_solver import ClosedForm
 from keras_lnn.layers.recurrence import LiquidRNN, _programs
 
@@ -27,11 +26,15 @@ def count_programs(layer):
     return sum(len(programs) for _, programs in _programs.get(layer, {}).values())
 
 
-@pytest.fixture
-def layer():
-    layer = CfC(AutoNCP(6, 2))
+def make_layer():
+    layer = CfC(3, backbone_layers=0)
     layer.build((None, 4, 2))
     return layer
+
+
+@pytest.fixture
+def layer():
+    return make_layer()
 
 
 def test_graphs_share_a_program_whatever_the_size_of_their_batches(layer):
@@ -61,19 +64,19 @@ def test_a_program_is_compiled_once_for_all_graphs(layer):
 
 def test_another_setting_has_another_program(layer):
     call = lambda: trace(lambda inputs: layer(inputs))(INPUTS)  # noqa: E731
-    assert call().shape == (3, 2)
+    assert call().shape == (3, 3)
     layer.return_sequences = True
-    assert call().shape == (3, 4, 2)
+    assert call().shape == (3, 4, 3)
     layer.return_state = True
     outputs, states = call()
-    assert outputs.shape == (3, 4, 2)
-    assert states.shape == (3, 6)
+    assert outputs.shape == (3, 4, 3)
+    assert states.shape == (3, 3)
     assert count_programs(layer) == 3
 
 
 def test_a_setting_of_the_cell_that_changes_has_another_program(layer):
     outputs = [trace(lambda inputs: layer(inputs))(INPUTS)]
-    layer.cell.layer_cells[0].closed_form = ClosedForm("no_gate")
+    layer.cell.closed_form = ClosedForm("no_gate")
     layer.cell.mode = "no_gate"
     outputs.append(trace(lambda inputs: layer(inputs))(INPUTS))
     assert np.abs(outputs[0] - outputs[1]).max() > 1e-4
@@ -108,7 +111,7 @@ def test_weights_that_are_given_in_a_stateless_call_are_used(layer, first):
 def test_masks_times_and_first_states_reach_the_program(layer):
     others = {
         "mask": np.array([[True, True, False, False]] * 3),
-        "initial_state": [np.full((3, 6), 0.5, "float32")],
+        "initial_state": [np.full((3, 3), 0.5, "float32")],
     }
     plain = trace(lambda inputs: layer(inputs))(INPUTS)
     for name, value in others.items():
@@ -136,7 +139,7 @@ def test_the_gradient_of_a_program_that_another_graph_has_made_is_that_of_an_own
 
 
 def test_a_cell_that_draws_noise_of_its_own_keeps_training_and_prediction_apart():
-    class NoisyCell(WiredCfCCell):
+    class NoisyCell(CfCCell):
         def draw_noise(self, batch, steps, training):
             return (keras.ops.ones(()),) if training else ()
 
@@ -144,7 +147,7 @@ def test_a_cell_that_draws_noise_of_its_own_keeps_training_and_prediction_apart(
             inputs = inputs + 1.0 if noise else inputs
             return super().prepare(inputs, elapsed_time, (), folded)
 
-    layer = LiquidRNN(NoisyCell(AutoNCP(6, 2)))
+    layer = LiquidRNN(NoisyCell(3, backbone_layers=0))
     layer.build((None, 4, 2))
     call = lambda training: trace(lambda inputs: layer(inputs, training=training))(INPUTS)  # noqa: E731
     trained, predicted = call(True), call(False)
@@ -169,8 +172,7 @@ def test_training_and_prediction_differ_where_a_cell_draws_noise():
 
 
 def test_programs_are_removed_with_their_layer():
-    layer = CfC(AutoNCP(6, 2))
-    layer.build((None, 4, 2))
+    layer = make_layer()
     trace(lambda inputs, layer=layer: layer(inputs))(INPUTS)
     assert count_programs(layer) == 1
     reference, others = weakref.ref(layer), len(_programs) - 1

@@ -65,7 +65,7 @@ def faults(tmp_path_factory, engine):
     folder = tmp_path_factory.mktemp("faults") / "search"
     space = Space("faulty-net", FAULT_RANGES)
     with open(folder.with_name("console.txt"), "w+") as file:
-        console = Console(file=file, width=200, markup=False, highlight=False)
+        console = Console(file=file, width=1000, markup=False, highlight=False)
         options = {"search_dir": folder, "tuner": "grid", "engine": engine}
         result = search(FAULTY, space, console=console, memory_limit="1500M", max_failures=100, **options)
         file.seek(0)
