@@ -79,7 +79,8 @@ def measure(command: WaitingCommand, versions: dict[str, Path], folder: Path) ->
         subprocess.run([sys.executable, "-m", "compileall", "-q", str(checkout / "keras_lnn")], check=True)
     found: dict[str, dict[str, list[Times]]] = {}
     for number in range(command.rounds):
-        for name, checkout in versions.items():
+        # What one run has written is flushed to the disk during the next one, so each version comes first in turn.
+        for name, checkout in list(versions.items())[:: -1 if number % 2 else 1]:
             run = ["--seed", str(number), "--run-dir", f"runs/{number}", "--export-dir", "exports"]
             found.setdefault("train", {}).setdefault(name, []).append(_run(checkout, folder / name, [*train, *run]))
             console.print(f"round {number + 1}: train, {name}")

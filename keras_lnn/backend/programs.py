@@ -32,13 +32,13 @@ def call_compiled(function: Callable[..., Any], *arguments: Any, programs: dict[
         programs: Holds the programs of the same function for other graphs, such as those of validation and prediction,
             which then need not be traced and compiled again. None if the function is another one in each graph.
     """
-    if not _compiles_separately():
+    if not compiles_separately():
         return function(*arguments)
     shapes = [None if part is None else part.shape for part in keras.tree.flatten(arguments)]
     return _call_program(function, arguments, shapes, programs)
 
 
-def _compiles_separately() -> bool:
+def compiles_separately() -> bool:
     """Returns whether a part of the graph that is being built, if one is, should be a program of its own."""
     if keras.backend.backend() != "tensorflow" or _graphs.get() != "compiled" or not _has_xla():
         return False
@@ -105,7 +105,7 @@ def call_filled(function: Callable[..., Any], *arguments: Any, programs: dict[An
         programs: As of :func:`call_compiled`.
     """
     sizes, values = _batch_sizes.get(), [part for part in keras.tree.flatten(arguments) if part is not None]
-    if not sizes or not _compiles_separately():
+    if not sizes or not compiles_separately():
         return call_compiled(function, *arguments, programs=programs)
     import tensorflow as tf
 

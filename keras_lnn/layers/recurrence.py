@@ -9,7 +9,7 @@ from keras import ops
 from ncps.wirings import Wiring
 
 from keras_lnn.backend.loops import scan_states
-from keras_lnn.backend.programs import builds_plain_graphs, call_compiled, call_filled
+from keras_lnn.backend.programs import builds_plain_graphs, call_compiled, call_filled, compiles_separately
 from keras_lnn.layers.custom_wirings import MissingWiring
 from keras_lnn.layers.scanning import scan_steps
 from keras_lnn.layers.step_times import add_last_axis, require_not_negative, split_elapsed_time
@@ -266,8 +266,8 @@ class LiquidRNN(keras.layers.RNN):
 
     def _call_run(self, training: bool, inputs: Any, *others: Any) -> tuple[Any, list[Any]]:
         """Returns the result of :meth:`_run`, computed as the backend does it fastest, with states if they are used."""
-        if inputs.shape[1] is None:
-            # A program is compiled for one length: where lengths vary, compiling for each costs more than it saves.
+        # A program is compiled for one length: where lengths vary, compiling for each costs more than it saves.
+        if inputs.shape[1] is None or not compiles_separately():
             return self._run(inputs, *others, training=training)
         layer: Any = weakref.proxy(self)  # its programs are kept as long as the layer, so they must not keep it
         with_states = self.stateful or self.return_state
