@@ -9,7 +9,6 @@ from pydantic_settings import CliPositionalArg
 from rich.table import Table
 from rich.text import Text
 
-from keras_lnn.cli.run_list import DEFAULT_FOLDER, find_runs, printable
 from keras_lnn.cli.starting import Command, start
 from keras_lnn.errors import InputError
 from keras_lnn.fields.options import OwnModules
@@ -38,7 +37,7 @@ def run_list(command: ListCommand) -> None:
     if command.imports:
         start(command, quiet)
     if command.what == "runs":
-        _list_runs(command.folder or DEFAULT_FOLDER, command.json_output)
+        _list_runs(command.folder, command.json_output)
         return
     if command.folder is not None:
         raise InputError(
@@ -63,7 +62,10 @@ def run_list(command: ListCommand) -> None:
             console.print(f"{name.ljust(width)}  {what}")
 
 
-def _list_runs(path: Path, json_output: bool) -> None:
+def _list_runs(folder: Path | None, json_output: bool) -> None:
+    from keras_lnn.cli.run_list import DEFAULT_FOLDER, find_runs, printable
+
+    path = folder or DEFAULT_FOLDER
     rows = find_runs(path)
     if json_output:
         print(json.dumps([row.to_json() for row in rows], indent=2, ensure_ascii=False))

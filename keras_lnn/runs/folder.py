@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from keras_lnn.config import TrainConfig
 from keras_lnn.data.samples import SampleRecord, SplitPlan
@@ -211,6 +210,8 @@ class RunFolder:
 
     def write_history(self, rows: list[dict[str, float]]) -> None:
         """Writes the history of all epochs so far."""
+        import pandas as pd  # a quarter of a second, which commands that only list runs do not need
+
         write_text(self.history, to_csv(pd.DataFrame(rows)))
 
     def write_checkpoint(self, checkpoint: Checkpoint, best_epoch: int) -> None:
