@@ -47,3 +47,8 @@ def write_tables(folder: Path) -> None:
     (folder / "labels.csv").write_text("\n".join(["file,label", *own]) + "\n", encoding="utf-8")
     others = [f"{place:03}.png,{'maligno' if place % 2 else 'benigno'},C{place}" for place in range(20)]
     (folder / "other.csv").write_text("\n".join(["file,diagnosis,case_no", *others]) + "\n", encoding="utf-8")
+
+
+def write_image(folder: Path) -> None:
+    """Writes ``scan.png``."""
+    Image.fromarray(_draw(0)).save(folder / "scan.png")

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from doc_blocks import CHEAP, PAGES, ROOT, read_blocks, with_options
-from own_page_files import write_dicom_folder, write_nifti_folder, write_tables
+from own_page_files import write_dicom_folder, write_image, write_nifti_folder, write_tables
 
 # What stands for the reader's own files on a page.
 _PREPARED = {
     "docs/guides/own-images.md": (write_dicom_folder, write_nifti_folder),
     "docs/guides/tables.md": (write_tables,),
     "docs/guides/evaluating.md": (write_tables,),
+    "docs/guides/exporting.md": (write_image,),
 }
 _RUN = [
     page
