@@ -179,11 +179,11 @@ def build_model(name: str, image_shape: tuple[int, ...], outputs: int, /, **argu
         outputs: Number of logits.
         **arguments: Arguments of the model's builder, checked against its signature; strings are parsed as its types.
     """
+    from keras_lnn.layers.pooling import give_fast_gradients
+
     entry = get_model(name)
     model = entry.builder(tuple(image_shape), outputs, **check_arguments(entry, arguments))
     model.name = name
-    from keras_lnn.layers.pooling import give_fast_gradients
-
     give_fast_gradients(model)
     return model
 

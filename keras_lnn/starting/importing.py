@@ -37,10 +37,11 @@ def import_keras(*others: str) -> None:
     Args:
         others: Names of modules to import too.
     """
+    backend = _chosen_backend()
+    keep_programs(backend)
     gc.disable()  # its collections take a fifth of the time and find nothing
     try:
-        keep_programs(_chosen_backend())
-        with _sparing(_RARELY_USED, _unneeded_with(_chosen_backend())):
+        with _sparing(_RARELY_USED, _unneeded_with(backend)):
             importlib.import_module("keras")
         for name in others:
             importlib.import_module(name)
